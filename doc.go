@@ -1,0 +1,20 @@
+// Package resilience composes call policies into one pipeline, so that a service survives a sick dependency without
+// making it sicker.
+//
+//	backend := resilience.Compose(
+//		timeout.Total(2*time.Second),
+//		retry.New(retry.Attempts(4)),
+//		breaker.New(breaker.Name("users-db"), breaker.FailureRate(0.5, 20)),
+//		ratelimit.New(100, 10),
+//		bulkhead.New(16),
+//		timeout.PerAttempt(300*time.Millisecond),
+//	)
+//	user, err := resilience.Do(ctx, backend, fetchUser)
+//
+// [Compose] puts the layers in their canonical order, whatever the order of its arguments: retries stand outside the
+// breaker and consult it before they sleep and again after, so an open breaker ends a call at once. [Do] infers the
+// type of the result from the operation, so one pipeline, made once, serves every call to a dependency.
+//
+// The policies are in packages of their own: breaker, retry, ratelimit, bulkhead, timeout. The contract that they
+// implement, and that a policy of yours can implement, is package policy.
+package resilience

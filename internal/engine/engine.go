@@ -1,0 +1,147 @@
+// Package engine runs a call through its layers. It is the one place where admitted guards are settled.
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-resilience/resilience/internal/attempt"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Do runs op through plan.
+func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
+	check(ctx, op == nil)
+	if plan.observer != nil {
+		return observedCall(ctx, plan.first, op, &trace{observer: plan.observer, attempt: 1})
+	}
+	value, _, err := run(ctx, plan.first, op, nil)
+	return value, err
+}
+
+// DoLayer runs op through a single layer.
+func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, error) {
+	check(ctx, op == nil)
+	if placed, ok := layer.(policy.Placed); ok {
+		layer = placed.Layer
+	}
+	var n node
+	switch layer := layer.(type) {
+	case policy.Repeater:
+		n.repeater = layer
+	case policy.Wrapper:
+		n.wrapper = layer
+	case policy.Guard:
+		n.guards[0], n.count = layer, 1
+	default:
+		panic(fmt.Sprintf("resilience: %T is no Guard, Repeater or Wrapper", layer))
+	}
+	value, _, err := run(ctx, &n, op, nil)
+	return value, err
+}
+
+func check(ctx context.Context, noOperation bool) {
+	if ctx == nil {
+		panic("resilience: Do with a nil context")
+	}
+	if noOperation {
+		panic("resilience: Do with a nil operation")
+	}
+}
+
+// run runs op through n and everything further in, unless ctx has ended. entered says whether the operation was
+// entered at all.
+func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
+	if ctx.Err() != nil {
+		return value, false, policy.ContextError(ctx)
+	}
+	switch {
+	case n == nil:
+		if t != nil {
+			return observedAttempt(ctx, op, t)
+		}
+		value, err = op(ctx)
+		return value, true, err
+	case n.count > 0:
+		return guard(ctx, n, op, t)
+	}
+	return inside(ctx, n, op, t)
+}
+
+// inside runs op through what stands inside the guards of n.
+func inside[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
+	switch {
+	case n.repeater != nil:
+		return repeat(ctx, n, op, t)
+	case n.wrapper != nil:
+		return wrap(ctx, n, op, t)
+	}
+	return run(ctx, n.next, op, t)
+}
+
+// guard admits the guards of n, runs op inside them, and settles them.
+func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
+	h := held{outer: ctx}
+	defer func() {
+		if h.count > 0 { // not settled below: a panic or runtime.Goexit passes through
+			h.unwind(n, recover())
+		}
+	}()
+	for _, guard := range n.guards[:n.count] {
+		admitted, ticket, err := guard.Admit(ctx)
+		if err != nil {
+			t.rejected(ctx, guard, err)
+			return value, false, h.settle(n, policy.NotCalled, err)
+		}
+		h.contexts[h.count], h.tickets[h.count] = admitted, ticket
+		h.count++
+		if admitted == nil {
+			panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
+		}
+		ctx = admitted
+	}
+	h.inside = true
+	value, entered, err = inside(ctx, n, op, t)
+	kind := policy.NotCalled
+	if entered {
+		kind = policy.Returned
+	}
+	return value, entered, h.settle(n, kind, err)
+}
+
+// repeat runs what is inside n until the repeater, or ctx, ends the call.
+func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
+	inner := ctx
+	if attempt.Number(ctx) != 0 {
+		inner = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry further out
+	}
+	var state any
+	for number := 1; ; number++ {
+		if number > 1 {
+			inner = attempt.With(ctx, number)
+		}
+		t = t.at(number)
+		var in bool
+		value, in, err = run(inner, n.next, op, t)
+		entered = entered || in
+		ended := policy.Attempt{Number: number, Outcome: policy.Outcome{Err: err}, State: state}
+		if in {
+			ended.Outcome.Kind = policy.Returned
+		}
+		if in && err == nil {
+			n.repeater.Next(ctx, ended)
+			return value, true, nil
+		}
+		decision, refused := n.decide(ctx, ended, t)
+		if !decision.Again {
+			if refused {
+				value = *new(T)
+			}
+			if decision.Err != nil {
+				err = decision.Err
+			}
+			return value, entered, err
+		}
+		state = decision.State
+	}
+}

@@ -1,0 +1,68 @@
+package engine
+
+import (
+	"github.com/go-resilience/resilience/policy"
+)
+
+// guardsPerNode bounds the tickets that one run of guards holds on the stack; a longer run is split.
+const guardsPerNode = 5
+
+// Plan is a pipeline made ready to run: a linked list of nodes, outermost first. It is immutable.
+type Plan struct {
+	first    *node
+	observer policy.Observer // nil when nobody listens
+}
+
+// node is a run of guards and what stands inside them: a repeater, a wrapper, or just the next node.
+type node struct {
+	guards   [guardsPerNode]policy.Guard // an array, not a slice, so that a node for a single guard needs no heap
+	count    int
+	repeater policy.Repeater
+	gates    []policy.Gate // for the repeater: every gate further in
+	wrapper  policy.Wrapper
+	next     *node // nil: the operation
+}
+
+// NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
+// Wrapper. observers hear what happens.
+func NewPlan(layers []policy.Layer, observers []policy.Observer) *Plan {
+	return &Plan{first: link(layers), observer: combine(observers)}
+}
+
+func link(layers []policy.Layer) *node {
+	if len(layers) == 0 {
+		return nil
+	}
+	n := &node{}
+	for i, layer := range layers {
+		switch layer := layer.(type) {
+		case policy.Repeater:
+			n.repeater, n.gates = layer, Gates(layers[i+1:])
+			n.next = link(layers[i+1:])
+			return n
+		case policy.Wrapper:
+			n.wrapper = layer
+			n.next = link(layers[i+1:])
+			return n
+		case policy.Guard:
+			if n.count == guardsPerNode {
+				n.next = link(layers[i:])
+				return n
+			}
+			n.guards[n.count] = layer
+			n.count++
+		}
+	}
+	return n
+}
+
+// Gates returns the layers that are gates.
+func Gates(layers []policy.Layer) []policy.Gate {
+	var gates []policy.Gate
+	for _, layer := range layers {
+		if gate, ok := layer.(policy.Gate); ok {
+			gates = append(gates, gate)
+		}
+	}
+	return gates
+}

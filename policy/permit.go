@@ -1,0 +1,64 @@
+package policy
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// Permit is an admission whose attempt the caller runs itself, where a function does not fit: a stream, a connection
+// that is handed on. It must be settled exactly once, also when the work panics or is given up:
+//
+//	permit, err := policy.Acquire(ctx, db)
+//	if err != nil {
+//		return err
+//	}
+//	defer permit.Settle(policy.Outcome{Kind: policy.Exited}) // reports false, and does nothing, after Done
+//	…
+//	permit.Done(err)
+//
+// A Permit is safe for concurrent use.
+type Permit struct {
+	guard   Guard
+	ctx     context.Context
+	ticket  Ticket
+	settled atomic.Bool
+}
+
+// Acquire asks guard for one attempt. It returns the guard's refusal, or [ContextError] when ctx has already ended;
+// then nothing was taken. Acquire panics when ctx or guard is nil.
+func Acquire(ctx context.Context, guard Guard) (*Permit, error) {
+	if ctx == nil {
+		panic("policy: Acquire with a nil context")
+	}
+	if guard == nil {
+		panic("policy: Acquire with a nil guard")
+	}
+	if err := ContextError(ctx); err != nil {
+		return nil, err
+	}
+	ctx, ticket, err := guard.Admit(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &Permit{guard: guard, ctx: ctx, ticket: ticket}, nil
+}
+
+// Context returns the context that the work must run under: the one that Acquire was given, or one that the guard
+// derived from it. A derived context ends when the permit is settled.
+func (p *Permit) Context() context.Context { return p.ctx }
+
+// Done settles the permit with the error of the work, nil for success. It reports whether this was the settlement:
+// a second one changes nothing and reports false.
+func (p *Permit) Done(err error) bool {
+	return p.Settle(Outcome{Kind: Returned, Err: err})
+}
+
+// Settle settles the permit with any outcome: [NotCalled] when the work was never begun and what was taken should go
+// back. Like Done, it counts only once.
+func (p *Permit) Settle(outcome Outcome) bool {
+	if p.settled.Swap(true) {
+		return false
+	}
+	p.guard.Settle(p.ctx, p.ticket, outcome)
+	return true
+}

@@ -1,0 +1,79 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// ErrRejected is matched, with [errors.Is], by every refusal of every policy: the operation was not entered by the
+// attempt that was refused. An error of a retry that gave up because of a refusal matches it too, beside the last
+// error of the operation.
+var ErrRejected = errors.New("rejected")
+
+// Rejection is the error of every refusal. It matches [ErrRejected] and its Reason. It never unwraps to the failure
+// that made the policy refuse: a refused call did not fail that way.
+//
+// A Rejection must not be changed once it was returned: one value may be returned to many callers.
+type Rejection struct {
+	Kind   string    // the kind of policy: "breaker", "rate limiter", "bulkhead"
+	Name   string    // the name that the policy was given, or ""
+	Reason error     // the sentinel of the policy's package, such as breaker.ErrOpen
+	Until  time.Time // when to try again; zero when that is not known
+}
+
+// Error returns one line: kind, name, reason, and the wait that is left.
+func (r *Rejection) Error() string {
+	text := r.Kind
+	if r.Name != "" {
+		text += fmt.Sprintf(" %q", r.Name)
+	}
+	if r.Reason != nil {
+		text += ": " + r.Reason.Error()
+	}
+	if wait, ok := r.RetryAfter(); ok {
+		text += fmt.Sprintf(" (retry after %v)", wait)
+	}
+	return text
+}
+
+// Is reports whether target is [ErrRejected].
+func (r *Rejection) Is(target error) bool { return target == ErrRejected }
+
+// Unwrap returns the Reason.
+func (r *Rejection) Unwrap() error { return r.Reason }
+
+// RetryAfter returns how long from now a caller should wait before the next try, never negative, and false when the
+// policy cannot know. The wait is counted from the moment of asking: the same rejection answers less later on.
+func (r *Rejection) RetryAfter() (time.Duration, bool) {
+	if r.Until.IsZero() {
+		return 0, false
+	}
+	return max(0, time.Until(r.Until)), true
+}
+
+// RetryAfter returns how long the caller should wait before the next try, according to the first error in err's
+// tree that knows: one with a method RetryAfter() (time.Duration, bool) that answers true. A [*Rejection] is one;
+// errors made from a server's answer can be another. The answer is never negative. It can be very long: it comes
+// from outside and is not bounded here.
+func RetryAfter(err error) (wait time.Duration, ok bool) {
+	if err == nil {
+		return 0, false
+	}
+	if hint, is := err.(interface{ RetryAfter() (time.Duration, bool) }); is {
+		if wait, ok := hint.RetryAfter(); ok {
+			return max(0, wait), true
+		}
+	}
+	switch wrapped := err.(type) {
+	case interface{ Unwrap() error }:
+		return RetryAfter(wrapped.Unwrap())
+	case interface{ Unwrap() []error }:
+		for _, err := range wrapped.Unwrap() {
+			if wait, ok := RetryAfter(err); ok {
+				return wait, true
+			}
+		}
+	}
+	return 0, false
+}

@@ -1,0 +1,111 @@
+package resilience
+
+import (
+	"reflect"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// validate returns every problem of the layers, taken one by one and together.
+func (p *Pipeline) validate() error {
+	problems := policy.ConfigError{Policy: "resilience.Compose"}
+	sound := p.validateEach(&problems)
+	p.validateDuplicates(&problems)
+	p.validateRepeaters(&problems)
+	if sound { // a Checker can rely on the layers around it
+		p.validateNeighbours(&problems)
+	}
+	return problems.Err()
+}
+
+func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
+	sound = true
+	report := func(format string, args ...any) {
+		problems.Add(format, args...)
+		sound = false
+	}
+	for _, place := range p.placements {
+		layer := place.layer
+		if isNil(layer) {
+			report("a layer is nil (%T)", layer)
+			continue
+		}
+		if _, ok := layer.(*Pipeline); ok {
+			report("a pipeline was moved to stage %q: move its layers instead", place.stage)
+			continue
+		}
+		if _, ok := layer.(observation); ok {
+			report("an observer was moved to stage %q: it has no place in the order", place.stage)
+			continue
+		}
+		if place.stage <= 0 {
+			report("%s: stage %d: must be positive", describe(layer), int(place.stage))
+		}
+		if roles := countRoles(layer); roles != 1 {
+			report("%s: must be exactly one of Guard, Repeater and Wrapper, is %d of them", describe(layer), roles)
+		}
+	}
+	return sound
+}
+
+func countRoles(layer policy.Layer) (roles int) {
+	if _, ok := layer.(policy.Guard); ok {
+		roles++
+	}
+	if _, ok := layer.(policy.Repeater); ok {
+		roles++
+	}
+	if _, ok := layer.(policy.Wrapper); ok {
+		roles++
+	}
+	return roles
+}
+
+// validateDuplicates refuses an instance that occurs twice: a bulkhead inside itself can wait for its own slot for
+// ever, and a breaker inside itself counts every attempt twice.
+func (p *Pipeline) validateDuplicates(problems *policy.ConfigError) {
+	seen := make(map[policy.Layer]int)
+	for _, place := range p.placements {
+		if isNil(place.layer) || !reflect.TypeOf(place.layer).Comparable() {
+			continue
+		}
+		seen[place.layer]++
+		if seen[place.layer] == 2 {
+			problems.Add("%s: the same instance occurs twice", describe(place.layer))
+		}
+	}
+}
+
+// validateRepeaters refuses two repeaters at one stage, which multiply each other's attempts, mostly by accident.
+func (p *Pipeline) validateRepeaters(problems *policy.ConfigError) {
+	last := make(map[policy.Stage]policy.Layer)
+	for _, place := range p.placements {
+		if _, ok := place.layer.(policy.Repeater); !ok || isNil(place.layer) {
+			continue
+		}
+		if other, ok := last[place.stage]; ok {
+			problems.Add("%s and %s are both at stage %q: they would multiply each other's attempts", describe(other), describe(place.layer), place.stage)
+		}
+		last[place.stage] = place.layer
+	}
+}
+
+func (p *Pipeline) validateNeighbours(problems *policy.ConfigError) {
+	layers := p.Layers()
+	for i, layer := range layers {
+		if checker, ok := layer.(policy.Checker); ok {
+			if err := checker.Check(layers[:i:i], layers[i+1:]); err != nil {
+				problems.Add("%s: %v", describe(layer), err)
+			}
+		}
+	}
+}
+
+// isNil reports whether layer is nil or a nil pointer.
+func isNil(layer policy.Layer) bool {
+	if layer == nil {
+		return true
+	}
+	v := reflect.ValueOf(layer)
+	return v.Kind() == reflect.Pointer && v.IsNil()
+}
