@@ -66,7 +66,7 @@ func countRoles(layer policy.Layer) (roles int) {
 func (p *Pipeline) validateDuplicates(problems *policy.ConfigError) {
 	seen := make(map[policy.Layer]int)
 	for _, place := range p.placements {
-		if isNil(place.layer) || !reflect.TypeOf(place.layer).Comparable() {
+		if isNil(place.layer) || !hasIdentity(place.layer) {
 			continue
 		}
 		seen[place.layer]++
@@ -108,4 +108,11 @@ func isNil(layer policy.Layer) bool {
 	}
 	v := reflect.ValueOf(layer)
 	return v.Kind() == reflect.Pointer && v.IsNil()
+}
+
+// hasIdentity reports whether == tells instances of layer's type apart: all pointers to a type without fields may be
+// equal.
+func hasIdentity(layer policy.Layer) bool {
+	t := reflect.TypeOf(layer)
+	return t.Comparable() && (t.Kind() != reflect.Pointer || t.Elem().Size() > 0)
 }

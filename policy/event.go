@@ -14,8 +14,11 @@ const (
 	EventAttempt EventKind = iota + 1
 	// EventRejected: Layer refused an attempt, or the context ended while it waited there. Attempt and Outcome are set.
 	EventRejected
-	// EventRetry: Layer will make another attempt, after Wait. Attempt and Outcome are those of the failed attempt.
+	// EventRetry: Layer will make another attempt, after Wait; there is at most one for each attempt. Attempt and
+	// Outcome are those of the failed attempt.
 	EventRetry
+	// EventWait: Layer waits longer than it said in EventRetry, because a gate refuses. Set as for EventRetry.
+	EventWait
 	// EventStopped: Layer made no further attempt after a failed one. Outcome.Err is the error that the call gets.
 	EventStopped
 	// EventCall: a call has ended; there is exactly one for each call. Outcome and Elapsed are set.
@@ -31,6 +34,8 @@ func (k EventKind) String() string {
 		return "rejected"
 	case EventRetry:
 		return "retry"
+	case EventWait:
+		return "wait"
 	case EventStopped:
 		return "stopped"
 	case EventCall:
@@ -45,7 +50,7 @@ type Event struct {
 	Layer   Layer         // the layer that refused, repeated or stopped; nil for EventAttempt and EventCall
 	Attempt int           // the number of the attempt, from 1; 0 for EventCall
 	Outcome Outcome       // how the attempt or the call ended
-	Wait    time.Duration // EventRetry: the wait before the next attempt
+	Wait    time.Duration // EventRetry, EventWait: the wait before the next attempt
 	Elapsed time.Duration // EventAttempt, EventCall: how long it took
 }
 

@@ -69,9 +69,9 @@ type Repeater interface {
 	//
 	//   - It is called once after each attempt that returned, the successful one too. After a success the answer is
 	//     ignored. After a panic or [runtime.Goexit] the call is over, and Next is not called.
-	//   - If it answers with a wait, and the wait is over but the attempt cannot be made, because ctx has ended or
-	//     a gate now refuses, it is called again for the same attempt, with Waited set. It may then wait again. If
-	//     ctx has ended there is no further attempt, whatever it answers; only its error is used.
+	//   - If it answers Again, but the attempt cannot be made when its time has come, because ctx has ended or a
+	//     gate now refuses, it is called again for the same attempt, with the State that it gave. It may then wait
+	//     again. If ctx has ended there is no further attempt, whatever it answers; only its error is used.
 	//   - What belongs to one call is kept in Attempt.State and Decision.State, never in the repeater.
 	//   - It must not wait itself.
 	Next(ctx context.Context, attempt Attempt) Decision
@@ -82,7 +82,7 @@ type Attempt struct {
 	Number  int           // 1 for the first attempt of a call
 	Outcome Outcome       // Returned, or NotCalled when a layer further in refused
 	Blocked error         // the rejection that the gates further in would answer now; nil when they are ready
-	Waited  time.Duration // the waits since the attempt ended; above 0 when Next is asked again about this attempt
+	Waited  time.Duration // the waits since the attempt ended, when Next is asked again about it
 	State   any           // what the previous Decision of this call said; nil at first
 }
 
@@ -108,6 +108,15 @@ type Wrapper interface {
 	//     that ends later is still settled, but its result is dropped.
 	//   - A panic of call must reach Run's caller, on the caller's own goroutine.
 	Run(ctx context.Context, call func(context.Context) error) error
+}
+
+// Discarder is what a [Wrapper] implements in addition when it wants the successful results that are not the result of
+// the call, so that what they hold can be released: those of calls that lost, or that ended after Run had returned.
+// The result of a failed operation is never handed out: an operation that fails releases what it holds.
+type Discarder interface {
+	// Discard is called exactly once for each such result, on the goroutine of the call that made it, outside of
+	// all locks.
+	Discard(value any)
 }
 
 // Checker is what a layer implements in addition when it can tell, while a pipeline is composed, that it does not

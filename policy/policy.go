@@ -28,7 +28,8 @@ type Policy[T any] interface {
 //		return nil
 //	}))
 //
-// Check panics when op or check is nil.
+// A check that fails should release what the value holds, such as the body of a response: if there is another attempt,
+// nobody else will see the value. Check panics when op or check is nil.
 func Check[T any](op Func[T], check func(T) error) Func[T] {
 	if op == nil {
 		panic("policy: Check with a nil operation")

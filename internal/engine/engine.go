@@ -4,6 +4,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"reflect"
 
 	"github.com/go-resilience/resilience/internal/attempt"
 	"github.com/go-resilience/resilience/policy"
@@ -24,6 +25,9 @@ func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) 
 	check(ctx, op == nil)
 	if placed, ok := layer.(policy.Placed); ok {
 		layer = placed.Layer
+	}
+	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
+		panic(fmt.Sprintf("resilience: Do with a nil %T", layer))
 	}
 	var n node
 	switch layer := layer.(type) {

@@ -12,30 +12,32 @@ import (
 // Again means that the next attempt is due now. refused says that the call ends because a gate refuses.
 func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (decision policy.Decision, refused bool) {
 	ended.Blocked = ready(ctx, n.gates)
+	kind := policy.EventRetry
 	for {
+		over := ctx.Err() != nil
 		decision = n.repeater.Next(ctx, ended)
-		if ctx.Err() != nil {
+		if over || !decision.Again {
 			decision.Again = false
-		}
-		if !decision.Again {
 			t.stopped(ctx, n.repeater, ended, decision)
-			blocked := ended.Blocked != nil && decision.Err != nil && errors.Is(decision.Err, ended.Blocked)
-			return decision, blocked
+			refused = ended.Blocked != nil && decision.Err != nil && errors.Is(decision.Err, ended.Blocked)
+			return decision, refused
 		}
-		t.retry(ctx, n.repeater, ended, decision)
-		if decision.Wait <= 0 {
-			return decision, false
+		t.again(ctx, kind, n.repeater, ended, decision)
+		if decision.Wait > 0 {
+			sleep(ctx, decision.Wait)
 		}
-		sleep(ctx, decision.Wait)
 		ended.Blocked = nil
 		if ctx.Err() == nil {
-			ended.Blocked = ready(ctx, n.gates)
+			if decision.Wait > 0 {
+				ended.Blocked = ready(ctx, n.gates)
+			}
 			if ended.Blocked == nil {
 				return decision, false
 			}
 		}
+		kind = policy.EventWait
 		ended.State = decision.State
-		ended.Waited += decision.Wait
+		ended.Waited += max(0, decision.Wait)
 	}
 }
 

@@ -35,9 +35,9 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, err error) {
 	}
 }
 
-func (t *trace) retry(ctx context.Context, layer policy.Layer, ended policy.Attempt, decision policy.Decision) {
+func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.Layer, ended policy.Attempt, decision policy.Decision) {
 	if t != nil {
-		t.emit(ctx, policy.Event{Kind: policy.EventRetry, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait)})
+		t.emit(ctx, policy.Event{Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait)})
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 // wrap lets the wrapper of n run what is inside.
 func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
 	r := &race[T]{next: n.next, op: op, trace: t}
+	r.discarder, _ = n.wrapper.(policy.Discarder)
 	err = n.wrapper.Run(ctx, r.call)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -31,6 +32,8 @@ type race[T any] struct {
 	op    policy.Func[T]
 	trace *trace
 
+	discarder policy.Discarder // nil when nobody asks for the results that lost
+
 	mu      sync.Mutex
 	value   T     // of the winner, or of the latest failure as long as there is none
 	err     error // of the latest failure
@@ -41,14 +44,23 @@ type race[T any] struct {
 
 func (r *race[T]) call(ctx context.Context) error {
 	value, entered, err := run(ctx, r.next, r.op, r.trace)
+	if taken := r.take(value, entered, err); !taken && err == nil && r.discarder != nil {
+		r.discarder.Discard(value)
+	}
+	return err
+}
+
+// take keeps the result of a call, if it may still become the result of the whole.
+func (r *race[T]) take(value T, entered bool, err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
-		return err
+		return false
 	}
 	r.entered = r.entered || entered
-	if !r.won {
-		r.value, r.err, r.won = value, err, err == nil
+	if r.won {
+		return false
 	}
-	return err
+	r.value, r.err, r.won = value, err, err == nil
+	return true
 }

@@ -1,0 +1,216 @@
+package resilience_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+)
+
+func TestFault161_OrderOfEntryAndLeaving(t *testing.T) {
+	exits := map[string]struct {
+		op   policy.Func[int]
+		kind policy.Kind
+	}{
+		"success": {answer(1, nil), policy.Returned},
+		"error":   {answer(0, errBackend), policy.Returned},
+		"panic":   {func(context.Context) (int, error) { panic("boom") }, policy.Panicked},
+		"goexit":  {func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Exited},
+	}
+	for name, exit := range exits {
+		t.Run(name, func(t *testing.T) {
+			j := &journal{}
+			a := &probe{name: "a", journal: j, stage: 10}
+			b := &probe{name: "b", journal: j, stage: 20}
+			c := &probe{name: "c", journal: j, stage: 30}
+			p := resilience.Compose(c, a, b)
+			caught(func() { _, _ = resilience.Do(t.Context(), p, exit.op) })
+			kind := exit.kind.String()
+			require.Equal(t, []string{
+				"enter a", "enter b", "enter c", "leave c: " + kind, "leave b: " + kind, "leave a: " + kind,
+			}, j.all())
+		})
+	}
+}
+
+func TestARefusalFurtherInSettlesTheAdmittedAsNotCalled(t *testing.T) {
+	j := &journal{}
+	a := &probe{name: "a", journal: j, stage: 10}
+	b := &probe{name: "b", journal: j, stage: 20}
+	c := &probe{name: "c", journal: j, stage: 30, refuse: errRefused}
+	d := &probe{name: "d", journal: j, stage: 40}
+	entered := false
+	value, err := resilience.Do(t.Context(), resilience.Compose(a, b, c, d), func(context.Context) (int, error) {
+		entered = true
+		return 7, nil
+	})
+	require.ErrorIs(t, err, errRefused)
+	require.Zero(t, value)
+	require.False(t, entered)
+	require.Equal(t, []string{"enter a", "enter b", "refuse c", "leave b: not called", "leave a: not called"}, j.all())
+}
+
+func TestFault058_PanicIdentityAndOriginalStack(t *testing.T) {
+	for _, value := range []any{"text", errBackend, http.ErrAbortHandler, 42} {
+		p := resilience.Compose(&again{max: 3}, &probe{name: "a", stage: 10}, &probe{name: "b", stage: 650})
+		var stack string
+		recovered, _ := caught(func() {
+			defer func() {
+				if r := recover(); r != nil {
+					stack = string(debug.Stack())
+					panic(r)
+				}
+			}()
+			_, _ = resilience.Do(t.Context(), p, func(context.Context) (int, error) { return frameOfTheOperation(value), nil })
+		})
+		require.True(t, recovered == value, "got %v", recovered)
+		require.Contains(t, stack, "frameOfTheOperation")
+	}
+}
+
+//go:noinline
+func frameOfTheOperation(value any) int { panic(value) }
+
+func TestFault062_NilPanicAndRuntimeError(t *testing.T) {
+	guard := &probe{name: "guard"}
+	recovered, _ := caught(func() {
+		_, _ = resilience.Do(t.Context(), guard, func(context.Context) (int, error) { panic(nil) })
+	})
+	require.IsType(t, &runtime.PanicNilError{}, recovered)
+	recovered, _ = caught(func() {
+		_, _ = resilience.Do(t.Context(), guard, func(context.Context) (int, error) { var m map[int]int; m[1] = 1; return 0, nil })
+	})
+	require.Implements(t, (*runtime.Error)(nil), recovered)
+	require.EqualValues(t, 2, guard.settled.Load())
+	require.Equal(t, policy.Panicked, guard.last.Load().Kind)
+}
+
+func TestGoexitReachesTheCaller(t *testing.T) {
+	guard := &probe{name: "guard"}
+	_, exited := caught(func() {
+		_, _ = resilience.Do(t.Context(), resilience.Compose(&again{max: 3}, guard), func(context.Context) (int, error) {
+			runtime.Goexit()
+			return 0, nil
+		})
+	})
+	require.True(t, exited)
+	require.EqualValues(t, 1, guard.admitted.Load(), "an exit ends the call: no further attempt")
+	require.EqualValues(t, 1, guard.settled.Load())
+}
+
+func TestFault060_PanicInSettleSettlesTheOthers(t *testing.T) {
+	for _, op := range []policy.Func[int]{answer(1, nil), answer(0, errBackend), func(context.Context) (int, error) { panic("operation") }} {
+		outer := &probe{name: "outer", stage: 10}
+		middle := &probe{name: "middle", stage: 20, panicOnSettle: "classifier"}
+		inner := &probe{name: "inner", stage: 30, panicOnSettle: "hook"}
+		recovered, _ := caught(func() { _, _ = resilience.Do(t.Context(), resilience.Compose(outer, middle, inner), op) })
+		require.NotNil(t, recovered)
+		for _, guard := range []*probe{outer, middle, inner} {
+			require.EqualValues(t, 1, guard.settled.Load(), guard.name)
+		}
+	}
+}
+
+func TestPanicInAdmitSettlesTheAdmittedAsNotCalled(t *testing.T) {
+	outer := &probe{name: "outer", stage: 10}
+	broken := &probe{name: "broken", stage: 20, panicOnAdmit: "admit"}
+	recovered, _ := caught(func() { _, _ = resilience.Do(t.Context(), resilience.Compose(outer, broken), answer(1, nil)) })
+	require.Equal(t, "admit", recovered)
+	require.Equal(t, policy.NotCalled, outer.last.Load().Kind)
+	require.EqualValues(t, 0, broken.settled.Load())
+}
+
+func TestAdmissionWithANilContextIsNamed(t *testing.T) {
+	broken := &probe{name: "broken", derive: func(context.Context) (context.Context, context.CancelFunc) { return nil, nil }}
+	recovered, _ := caught(func() { _, _ = resilience.Do(t.Context(), broken, answer(1, nil)) })
+	require.Contains(t, fmt.Sprint(recovered), "*resilience_test.probe admitted with a nil context")
+	require.EqualValues(t, 1, broken.settled.Load())
+}
+
+// TestFault167_TwoPhaseAdmission: whatever refuses, and wherever, every guard that admitted is settled, as often as
+// it admitted, and none is settled that did not.
+func TestFault167_TwoPhaseAdmission(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		count := rapid.IntRange(1, 14).Draw(t, "guards")
+		refuser := rapid.IntRange(0, count).Draw(t, "refuser")
+		exit := rapid.SampledFrom([]string{"success", "error", "panic", "goexit"}).Draw(t, "exit")
+		retries := rapid.IntRange(0, 3).Draw(t, "retries")
+		var layers []policy.Layer
+		var guards []*probe
+		for i := range count {
+			guard := &probe{name: fmt.Sprint(i), stage: policy.Stage(rapid.IntRange(300, 900).Draw(t, "stage"))}
+			if i == refuser {
+				guard.refuse = errRefused
+			}
+			guards = append(guards, guard)
+			layers = append(layers, guard)
+		}
+		if retries > 0 {
+			layers = append(layers, &again{max: retries})
+		}
+		p := resilience.Compose(layers...)
+		calls := 0
+		var err error
+		_, exited := caught(func() {
+			_, err = resilience.Do(context.Background(), p, func(context.Context) (int, error) {
+				calls++
+				switch exit {
+				case "panic":
+					panic("boom")
+				case "goexit":
+					runtime.Goexit()
+				case "error":
+					return 0, errBackend
+				}
+				return 1, nil
+			})
+		})
+		for _, guard := range guards {
+			if guard.admitted.Load() != guard.settled.Load() {
+				t.Fatalf("guard %s: admitted %d, settled %d", guard.name, guard.admitted.Load(), guard.settled.Load())
+			}
+		}
+		refused := refuser < count
+		if refused && (calls != 0 || !errors.Is(err, errRefused) || exited) {
+			t.Fatalf("refused, but calls %d, error %v", calls, err)
+		}
+		if !refused && calls == 0 {
+			t.Fatalf("not refused, and not called")
+		}
+		if refused {
+			for _, guard := range guards {
+				if last := guard.last.Load(); last != nil && last.Kind != policy.NotCalled {
+					t.Fatalf("guard %s heard %v of an operation that was never entered", guard.name, last.Kind)
+				}
+			}
+		}
+	})
+}
+
+func TestManyGuardsKeepTheirOrder(t *testing.T) {
+	j := &journal{}
+	var layers []policy.Layer
+	var want []string
+	for i := range 23 {
+		name := fmt.Sprintf("g%02d", i)
+		layers = append(layers, &probe{name: name, journal: j, stage: policy.Stage(i + 1)})
+		want = append(want, "enter "+name)
+	}
+	for i := 22; i >= 0; i-- {
+		want = append(want, fmt.Sprintf("leave g%02d: returned", i))
+	}
+	_, err := resilience.Do(t.Context(), resilience.Compose(layers...), answer(1, nil))
+	require.NoError(t, err)
+	require.Equal(t, want, j.all())
+	require.Equal(t, 22, strings.Count(resilience.Compose(layers...).String(), " > "))
+}

@@ -1,0 +1,15 @@
+// Package timeout bounds how long a call, or each attempt of it, may take.
+//
+// [Total] bounds all attempts of a call and all waits between them; [PerAttempt] bounds one attempt. They are two
+// constructors because they stand at two places: the first outside retry, the second around the operation alone, so
+// that waiting for a token or a slot is not blamed on the dependency.
+//
+// A timeout is cooperative: when it expires, the context of the operation ends, with the timeout's own error as its
+// cause, and the timeout waits for the operation to return. An operation that ignores its context is not cut short,
+// but neither is it left running behind the caller's back. When the operation returns an error after the expiry, the
+// caller gets an error that matches [ErrTimeout] and [context.DeadlineExceeded] and still unwraps to the operation's
+// error; a success stands. The caller's own cancellation or deadline passes through unchanged.
+//
+// The derived context ends when the operation returns. What still needs it then, such as the body of an HTTP
+// response, must be read inside the operation.
+package timeout
