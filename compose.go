@@ -88,14 +88,7 @@ func (p *Pipeline) Run(ctx context.Context, op func(context.Context) error) erro
 
 // Ready returns nil when every [policy.Gate] of the pipeline would admit an attempt now, otherwise the first
 // rejection. It is a pure question: it reserves nothing and moves no state.
-func (p *Pipeline) Ready(ctx context.Context) error {
-	for _, gate := range engine.Gates(p.Layers()) {
-		if err := gate.Ready(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+func (p *Pipeline) Ready(ctx context.Context) error { return p.plan.Ready(ctx) }
 
 // Layers returns the layers in order, outermost first. The slice is the caller's. It does not show which layers were
 // moved: to extend a pipeline, compose with the pipeline itself.

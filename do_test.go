@@ -270,6 +270,68 @@ func TestGatesAreAskedBeforeTheSleepAndAfterIt(t *testing.T) {
 	})
 }
 
+// notifying is a gate that tells of changes.
+type notifying struct {
+	gate
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+func (n *notifying) Changed() <-chan struct{} {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.changed == nil {
+		n.changed = make(chan struct{})
+	}
+	return n.changed
+}
+
+func (n *notifying) set(rejection *policy.Rejection) {
+	n.closed.Store(rejection)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.changed != nil {
+		close(n.changed)
+		n.changed = nil
+	}
+}
+
+func TestASleepEndsWhenAGateClosesForLonger(t *testing.T) {
+	until := func(d time.Duration) *policy.Rejection {
+		return &policy.Rejection{Reason: errRefused, Until: time.Now().Add(d)}
+	}
+	cases := map[string]struct {
+		during func(*notifying)
+		slept  time.Duration
+		calls  int
+	}{
+		"closed for longer":        {func(n *notifying) { n.set(until(time.Minute)) }, 2 * time.Second, 1},
+		"closed, unknown how long": {func(n *notifying) { n.set(&policy.Rejection{Reason: errRefused}) }, 2 * time.Second, 1},
+		"closed for less": {func(n *notifying) {
+			n.set(until(3 * time.Second))
+			time.AfterFunc(3*time.Second, func() { n.set(nil) })
+		}, 10 * time.Second, 2},
+		"closed and open again at once": {func(n *notifying) { n.set(until(time.Minute)); n.set(nil) }, 10 * time.Second, 2},
+		"nothing happens":               {func(*notifying) {}, 10 * time.Second, 2},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n, other := &notifying{}, &notifying{}
+				p := resilience.Compose(&again{max: 2, wait: 10 * time.Second}, other, n)
+				time.AfterFunc(2*time.Second, func() { c.during(n) })
+				start := time.Now()
+				call, calls := policytest.Script(0, errBackend, errBackend)
+				_, err := resilience.Do(context.Background(), p, call)
+				require.ErrorIs(t, err, errBackend)
+				require.Equal(t, c.slept, time.Since(start))
+				require.Equal(t, c.calls, calls())
+				require.Equal(t, c.calls == 1, errors.Is(err, errRefused))
+			})
+		})
+	}
+}
+
 func TestFault079_NoAttemptAfterACancelDuringTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 2000 {

@@ -61,6 +61,16 @@ type Gate interface {
 	Ready(ctx context.Context) error
 }
 
+// Notifier is what a [Gate] implements in addition when it can tell that its answer has changed. A retry that sleeps
+// then learns at once, and not at the end of its sleep, that an attempt would be refused for longer than that.
+type Notifier interface {
+	Gate
+
+	// Changed returns a channel that is closed when the answer of Ready changes the next time, other than by time
+	// alone. It must not start a goroutine.
+	Changed() <-chan struct{}
+}
+
 // Repeater decides, after each attempt, whether there is another one, and when: retry.
 type Repeater interface {
 	Layer

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"context"
+
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -10,6 +12,7 @@ const guardsPerNode = 5
 // Plan is a pipeline made ready to run: a linked list of nodes, outermost first. It is immutable.
 type Plan struct {
 	first    *node
+	gates    gates
 	observer policy.Observer // nil when nobody listens
 }
 
@@ -18,7 +21,7 @@ type node struct {
 	guards   [guardsPerNode]policy.Guard // an array, not a slice, so that a node for a single guard needs no heap
 	count    int
 	repeater policy.Repeater
-	gates    []policy.Gate // for the repeater: every gate further in
+	gates    gates // for the repeater: every gate further in
 	wrapper  policy.Wrapper
 	next     *node // nil: the operation
 }
@@ -26,7 +29,7 @@ type node struct {
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
 // Wrapper. observers hear what happens.
 func NewPlan(layers []policy.Layer, observers []policy.Observer) *Plan {
-	return &Plan{first: link(layers), observer: combine(observers)}
+	return &Plan{first: link(layers), gates: gatesOf(layers), observer: combine(observers)}
 }
 
 func link(layers []policy.Layer) *node {
@@ -37,7 +40,7 @@ func link(layers []policy.Layer) *node {
 	for i, layer := range layers {
 		switch layer := layer.(type) {
 		case policy.Repeater:
-			n.repeater, n.gates = layer, Gates(layers[i+1:])
+			n.repeater, n.gates = layer, gatesOf(layers[i+1:])
 			n.next = link(layers[i+1:])
 			return n
 		case policy.Wrapper:
@@ -56,13 +59,5 @@ func link(layers []policy.Layer) *node {
 	return n
 }
 
-// Gates returns the layers that are gates.
-func Gates(layers []policy.Layer) []policy.Gate {
-	var gates []policy.Gate
-	for _, layer := range layers {
-		if gate, ok := layer.(policy.Gate); ok {
-			gates = append(gates, gate)
-		}
-	}
-	return gates
-}
+// Ready asks every gate of the plan.
+func (p *Plan) Ready(ctx context.Context) error { return p.gates.ready(ctx) }

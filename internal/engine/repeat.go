@@ -11,7 +11,7 @@ import (
 // decide asks the repeater of n what follows a failed attempt, and waits if it says so. It returns the last decision;
 // Again means that the next attempt is due now. refused says that the call ends because a gate refuses.
 func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (decision policy.Decision, refused bool) {
-	ended.Blocked = ready(ctx, n.gates)
+	ended.Blocked = n.gates.ready(ctx)
 	kind := policy.EventRetry
 	for {
 		over := ctx.Err() != nil
@@ -23,13 +23,15 @@ func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (deci
 			return decision, refused
 		}
 		t.again(ctx, kind, n.repeater, ended, decision)
-		if decision.Wait > 0 {
-			sleep(ctx, decision.Wait)
-		}
 		ended.Blocked = nil
-		if ctx.Err() == nil {
+		if decision.Wait > 0 {
+			var slept time.Duration
+			slept, ended.Blocked = n.gates.sleep(ctx, decision.Wait)
+			ended.Waited += slept
+		}
+		if ctx.Err() == nil && ended.Blocked == nil {
 			if decision.Wait > 0 {
-				ended.Blocked = ready(ctx, n.gates)
+				ended.Blocked = n.gates.ready(ctx)
 			}
 			if ended.Blocked == nil {
 				return decision, false
@@ -37,26 +39,5 @@ func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (deci
 		}
 		kind = policy.EventWait
 		ended.State = decision.State
-		ended.Waited += max(0, decision.Wait)
-	}
-}
-
-// ready returns the first rejection of gates, nil if there is none.
-func ready(ctx context.Context, gates []policy.Gate) error {
-	for _, gate := range gates {
-		if err := gate.Ready(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// sleep waits for d, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }
