@@ -92,7 +92,7 @@ type Attempt struct {
 	Number  int           // 1 for the first attempt of a call
 	Outcome Outcome       // Returned, or NotCalled when a layer further in refused
 	Blocked error         // the rejection that the gates further in would answer now; nil when they are ready
-	Waited  time.Duration // the waits since the attempt ended, when Next is asked again about it
+	Waited  time.Duration // the waits since the attempt ended: 0 when Next is first asked about it, above 0 after that
 	State   any           // what the previous Decision of this call said; nil at first
 }
 

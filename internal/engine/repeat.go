@@ -24,10 +24,9 @@ func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (deci
 		}
 		t.again(ctx, kind, n.repeater, ended, decision)
 		ended.Blocked = nil
+		var slept time.Duration
 		if decision.Wait > 0 {
-			var slept time.Duration
 			slept, ended.Blocked = n.gates.sleep(ctx, decision.Wait)
-			ended.Waited += slept
 		}
 		if ctx.Err() == nil && ended.Blocked == nil {
 			if decision.Wait > 0 {
@@ -39,5 +38,6 @@ func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (deci
 		}
 		kind = policy.EventWait
 		ended.State = decision.State
+		ended.Waited += max(1, slept) // above 0 even if there was no wait: this is how Next knows that it is asked again
 	}
 }
