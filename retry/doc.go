@@ -1,0 +1,27 @@
+// Package retry makes another attempt after a failed one, when there is reason to hope and time to wait.
+//
+//	backend := resilience.Compose(
+//		retry.New(retry.Attempts(4), retry.Exponential(50*time.Millisecond, 2*time.Second)),
+//		breaker.New(),
+//	)
+//	user, err := resilience.Do(ctx, backend, fetchUser)
+//
+// # What is retried
+//
+// Every error of the operation, except one marked with [Permanent] and one that [If] declines. Nothing is retried
+// after the caller's context has ended, and no rejection is retried: the policy that refused has just said that an
+// attempt is pointless. A [policy.Gate] further in, such as a breaker, is asked before every wait and after it; when
+// it refuses, the call ends at once.
+//
+// # How long it waits
+//
+// Delays come from a source (exponential, constant, or any backoff.BackOff), are capped, and then spread by jitter,
+// so that clients which failed together do not come back together. A delay that does not fit the deadline of the
+// context is not slept: the call ends at once, with the operation's error.
+//
+// # What the caller gets
+//
+// The first success, or a [*Error] that says how many attempts were made and why there is no further one, and that
+// unwraps to both the reason and the last error of the operation. A call whose first attempt is its last by its own
+// nature (a permanent error, a refusal, Attempts(1)) gets the bare error.
+package retry

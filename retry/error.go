@@ -1,0 +1,88 @@
+package retry
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+)
+
+// Why there was no further attempt. They are the Reason of an [*Error], which matches them with [errors.Is]. Besides
+// these, the Reason can be a [*policy.Rejection], when a policy further in refuses, and [policy.ContextError], when
+// the context has ended.
+var (
+	// ErrExhausted: all attempts were made, or the [BackOff] source said stop.
+	ErrExhausted = errors.New("attempts exhausted")
+	// ErrDeadline: the delay does not fit the time that is left before the deadline of the context.
+	ErrDeadline = errors.New("no time for another attempt before the deadline")
+)
+
+// Error is the error of a call that made a retry, or would have made one had something not stood against it. It
+// unwraps to Reason and to Last, so [errors.Is] and [errors.As] find both.
+type Error struct {
+	// Name is the name of the Retrier, or "".
+	Name string
+	// Attempts is how many attempts entered the operation. Refused ones are not counted.
+	Attempts int
+	// Elapsed is the time from the end of the first attempt to the end of the call: what trying again has cost,
+	// waits included. The first attempt itself is not in it, because that would take a reading of the clock at the
+	// start of every call, healthy ones included.
+	Elapsed time.Duration
+	// Reason is why there was no further attempt: one of the sentinels of this package, the rejection of the policy
+	// that refuses, or the error of the context.
+	Reason error
+	// Last is the last error of the operation. It is never a refusal; nil when no attempt entered the operation.
+	Last error
+	// Errs are the errors of the operation, the oldest first; when there were more than 16, the last 16.
+	Errs []error
+}
+
+// Error returns one line: attempts, time, reason and the last error.
+func (e *Error) Error() string {
+	text := "retry"
+	if e.Name != "" {
+		text += fmt.Sprintf(" %q", e.Name)
+	}
+	attempts := "attempts"
+	if e.Attempts == 1 {
+		attempts = "attempt"
+	}
+	text += fmt.Sprintf(": gave up after %d %s and %v: %v", e.Attempts, attempts, e.Elapsed, e.Reason)
+	if e.Last != nil {
+		text += fmt.Sprintf(": %v", e.Last)
+	}
+	return strings.ReplaceAll(text, "\n", "; ") // joined errors print a line each
+}
+
+// Unwrap returns Reason and Last.
+func (e *Error) Unwrap() []error {
+	if e.Last == nil {
+		return []error{e.Reason}
+	}
+	return []error{e.Reason, e.Last}
+}
+
+// Permanent marks err as one that another attempt cannot mend. The mark is found anywhere in the tree of an error, so
+// it may be wrapped and joined; the text of an error does not change by it, and the caller gets the error as the
+// operation returned it. backoff.Permanent marks as well. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanent{err}
+}
+
+type permanent struct{ err error }
+
+func (p *permanent) Error() string { return p.err.Error() }
+func (p *permanent) Unwrap() error { return p.err }
+
+func isPermanent(err error) bool {
+	if _, ok := errors.AsType[*permanent](err); ok {
+		return true
+	}
+	_, ok := errors.AsType[*backoff.PermanentError](err)
+	return ok
+}

@@ -1,0 +1,224 @@
+package retry
+
+import (
+	"math"
+	"math/rand/v2"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Option configures a [Retrier]. Of the same option given twice, the later one counts.
+type Option func(*config)
+
+// config is a Retrier's configuration, after all options were applied.
+type config struct {
+	delays
+	name       string
+	attempts   int
+	multiplier float64
+	retryable  func(error) bool // nil: every error
+
+	sourceFrom, jitterFrom string // the option that decided, for contradictions
+	problems               policy.ConfigError
+}
+
+func configure(opts []Option) (config, error) {
+	c := config{
+		attempts:   3,
+		multiplier: 2,
+		delays: delays{
+			initial: 100 * time.Millisecond,
+			longest: 10 * time.Second,
+			random:  rand.New(shared{}),
+		},
+		problems: policy.ConfigError{Policy: "retry"},
+	}
+	for i, opt := range opts {
+		if opt == nil {
+			c.problems.Add("option %d is nil", i+1)
+			continue
+		}
+		opt(&c)
+	}
+	c.check()
+	if c.source == nil {
+		c.source = exponential(c.initial, c.multiplier, c.longest)
+	}
+	return c, c.problems.Err()
+}
+
+// check finds the options that make no sense together.
+func (c *config) check() {
+	if c.source == nil {
+		return
+	}
+	if c.jitter == decorrelatedJitter {
+		c.problems.Add("DecorrelatedJitter with %s: it makes delays of its own and needs Exponential", c.sourceFrom)
+	}
+	if c.multiplier != 2 {
+		c.problems.Add("Multiplier(%v) with %s: it needs Exponential", c.multiplier, c.sourceFrom)
+	}
+}
+
+// Attempts sets the most attempts of a call, the first one included [3]. It must be at least 1, which means no retry.
+func Attempts(n int) Option {
+	return func(c *config) {
+		if n < 1 {
+			c.problems.Add("Attempts(%d): must be at least 1", n)
+		}
+		c.attempts = n
+	}
+}
+
+// Exponential lets delays, before jitter, start at initial and grow by the [Multiplier] up to longest [100 ms,
+// 10 s]. initial must be positive and not above longest.
+func Exponential(initial, longest time.Duration) Option {
+	return func(c *config) {
+		if initial <= 0 {
+			c.problems.Add("Exponential(%v, %v): the initial delay must be positive", initial, longest)
+		}
+		if initial > longest {
+			c.problems.Add("Exponential(%v, %v): the initial delay is above the longest", initial, longest)
+		}
+		c.decideSource("Exponential", nil)
+		c.initial, c.longest = initial, longest
+	}
+}
+
+// Multiplier sets the factor by which exponential delays grow [2]. It must be a number that is at least 1.
+func Multiplier(factor float64) Option {
+	return func(c *config) {
+		if !(factor >= 1) || math.IsInf(factor, 0) {
+			c.problems.Add("Multiplier(%v): must be a finite number that is at least 1", factor)
+		}
+		c.multiplier = factor
+	}
+}
+
+// Constant lets every delay, before jitter, be delay. 0 means to retry at once; it must not be negative.
+func Constant(delay time.Duration) Option {
+	return func(c *config) {
+		if delay < 0 {
+			c.problems.Add("Constant(%v): must not be negative", delay)
+		}
+		c.decideSource("Constant", constant(delay))
+	}
+}
+
+// BackOff takes delays from a source of package backoff. newSource is called for each call that fails, from the
+// goroutine of the call, and must return a new source each time, since sources have state; Reset is called before the
+// first delay. A negative delay counts as 0. backoff.Stop, and a nil source, end the call with [ErrExhausted].
+//
+// Only the delays are used. Jitter is applied to them: add [NoJitter] when the source randomises. Note that
+// backoff.NewExponentialBackOff randomises, and says stop after 15 minutes unless its MaxElapsedTime is set to 0.
+//
+// newSource is called at construction too, so that what can be checked is checked: nil, one instance for all calls,
+// and the fields of a *backoff.ExponentialBackOff.
+func BackOff(newSource func() backoff.BackOff) Option {
+	return func(c *config) {
+		if newSource == nil {
+			c.problems.Add("BackOff: the function is nil")
+			return
+		}
+		checkSource(newSource(), newSource(), &c.problems)
+		c.decideSource("BackOff", newSource)
+	}
+}
+
+// checkSource notes what is wrong with two results of one factory.
+func checkSource(source, other backoff.BackOff, problems *policy.ConfigError) {
+	if source == nil || other == nil {
+		problems.Add("BackOff: the function returns nil")
+		return
+	}
+	e, ok := source.(*backoff.ExponentialBackOff)
+	if !ok {
+		return
+	}
+	if e == nil {
+		problems.Add("BackOff: the function returns nil")
+		return
+	}
+	if source == other {
+		problems.Add("BackOff: the function returns the same *ExponentialBackOff again: each call needs its own")
+	}
+	if e.Clock == nil {
+		problems.Add("BackOff: ExponentialBackOff.Clock is nil: use backoff.NewExponentialBackOff")
+	}
+	if e.InitialInterval <= 0 || e.MaxInterval <= 0 {
+		problems.Add("BackOff: ExponentialBackOff intervals %v, %v: must be positive", e.InitialInterval, e.MaxInterval)
+	}
+	if !(e.Multiplier >= 1) || math.IsInf(e.Multiplier, 0) {
+		problems.Add("BackOff: ExponentialBackOff.Multiplier %v: must be a finite number that is at least 1", e.Multiplier)
+	}
+	if !(e.RandomizationFactor >= 0 && e.RandomizationFactor <= 1) {
+		problems.Add("BackOff: ExponentialBackOff.RandomizationFactor %v: must be from 0 to 1", e.RandomizationFactor)
+	}
+	if e.MaxElapsedTime < 0 || e.MaxElapsedTime > 0 && e.Stop != backoff.Stop {
+		problems.Add("BackOff: ExponentialBackOff.MaxElapsedTime %v with Stop %v: would never stop", e.MaxElapsedTime, e.Stop)
+	}
+}
+
+// FullJitter draws each delay evenly from 0 to the source's delay. It is the default: with many clients it makes
+// the fewest attempts.
+func FullJitter() Option { return jitterOption("FullJitter", fullJitter) }
+
+// EqualJitter draws each delay evenly from half of the source's delay to all of it: never very short.
+func EqualJitter() Option { return jitterOption("EqualJitter", equalJitter) }
+
+// DecorrelatedJitter draws each delay evenly from the initial delay to three times the previous one, or to the cap
+// if that is less. It replaces the growth by the multiplier, so it goes with [Exponential] only.
+func DecorrelatedJitter() Option { return jitterOption("DecorrelatedJitter", decorrelatedJitter) }
+
+// NoJitter waits exactly as long as the source says. Clients that failed together come back together: use it in
+// tests, or with a source that randomises itself.
+func NoJitter() Option { return jitterOption("NoJitter", noJitter) }
+
+func jitterOption(name string, mode jitter) Option {
+	return func(c *config) {
+		if c.jitterFrom != "" && c.jitterFrom != name {
+			c.problems.Add("%s and %s contradict each other", c.jitterFrom, name)
+		}
+		c.jitterFrom, c.jitter = name, mode
+	}
+}
+
+// Rand sets the source of randomness for jitter, so that a run can be repeated [the process's own]. The Retrier
+// guards it: it is never used by two goroutines at once, unless it is given to something else too.
+func Rand(source rand.Source) Option {
+	return func(c *config) {
+		if source == nil {
+			c.problems.Add("Rand: the source is nil")
+			return
+		}
+		c.random = rand.New(&guarded{source: source})
+	}
+}
+
+// If retries only errors for which retryable returns true [every error]. It is asked once for each attempt that
+// entered the operation and failed, on the goroutine of the call, and not about permanent errors, rejections, and
+// errors after the context has ended.
+func If(retryable func(error) bool) Option {
+	return func(c *config) {
+		if retryable == nil {
+			c.problems.Add("If: the function is nil")
+		}
+		c.retryable = retryable
+	}
+}
+
+// Name sets the name that errors, [Retrier.String] and snapshots show [none].
+func Name(name string) Option {
+	return func(c *config) { c.name = name }
+}
+
+// decideSource sets where delays come from; nil is exponential.
+func (c *config) decideSource(name string, source func() backoff.BackOff) {
+	if c.sourceFrom != "" && c.sourceFrom != name {
+		c.problems.Add("%s and %s contradict each other", c.sourceFrom, name)
+	}
+	c.sourceFrom, c.source = name, source
+}

@@ -1,0 +1,93 @@
+package retry_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// exponentialWith returns a factory of valid exponential sources with one field changed.
+func exponentialWith(change func(*backoff.ExponentialBackOff)) retry.Option {
+	return retry.BackOff(func() backoff.BackOff {
+		source := backoff.NewExponentialBackOff()
+		change(source)
+		return source
+	})
+}
+
+func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
+	one := backoff.NewExponentialBackOff()
+	for name, test := range map[string]struct {
+		opts []retry.Option
+		want string
+	}{
+		"nil option":           {[]retry.Option{retry.Attempts(2), nil}, "option 2 is nil"},
+		"no attempts":          {[]retry.Option{retry.Attempts(0)}, "Attempts(0)"},
+		"negative attempts":    {[]retry.Option{retry.Attempts(math.MinInt)}, "Attempts(-9223372036854775808)"},
+		"zero initial":         {[]retry.Option{retry.Exponential(0, time.Second)}, "Exponential(0s, 1s)"},
+		"negative initial":     {[]retry.Option{retry.Exponential(-1, time.Second)}, "Exponential(-1ns, 1s)"},
+		"zero cap":             {[]retry.Option{retry.Exponential(time.Second, 0)}, "Exponential(1s, 0s)"},
+		"initial above cap":    {[]retry.Option{retry.Exponential(2*time.Second, time.Second)}, "above the longest"},
+		"multiplier NaN":       {[]retry.Option{retry.Multiplier(math.NaN())}, "Multiplier(NaN)"},
+		"multiplier +Inf":      {[]retry.Option{retry.Multiplier(math.Inf(1))}, "Multiplier(+Inf)"},
+		"multiplier -Inf":      {[]retry.Option{retry.Multiplier(math.Inf(-1))}, "Multiplier(-Inf)"},
+		"multiplier 0":         {[]retry.Option{retry.Multiplier(0)}, "Multiplier(0)"},
+		"multiplier negative":  {[]retry.Option{retry.Multiplier(-2)}, "Multiplier(-2)"},
+		"multiplier below 1":   {[]retry.Option{retry.Multiplier(0.99)}, "Multiplier(0.99)"},
+		"negative constant":    {[]retry.Option{retry.Constant(-1)}, "Constant(-1ns)"},
+		"nil factory":          {[]retry.Option{retry.BackOff(nil)}, "BackOff: the function is nil"},
+		"factory of nil":       {[]retry.Option{retry.BackOff(func() backoff.BackOff { return nil })}, "returns nil"},
+		"factory of typed nil": {[]retry.Option{retry.BackOff(func() backoff.BackOff { return (*backoff.ExponentialBackOff)(nil) })}, "returns nil"},
+		"shared source":        {[]retry.Option{retry.BackOff(func() backoff.BackOff { return one })}, "same *ExponentialBackOff"},
+		"literal source":       {[]retry.Option{retry.BackOff(func() backoff.BackOff { return &backoff.ExponentialBackOff{} })}, "Clock is nil"},
+		"source multiplier":    {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.Multiplier = math.NaN() })}, "Multiplier NaN"},
+		"source factor":        {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.RandomizationFactor = 3 })}, "RandomizationFactor 3"},
+		"source interval":      {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.InitialInterval = -1 })}, "intervals -1ns"},
+		"source never stops":   {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.Stop = 0 })}, "would never stop"},
+		"nil predicate":        {[]retry.Option{retry.If(nil)}, "If: the function is nil"},
+		"nil random source":    {[]retry.Option{retry.Rand(nil)}, "Rand: the source is nil"},
+		"two sources":          {[]retry.Option{retry.Constant(1), retry.Exponential(1, 2)}, "Constant and Exponential contradict"},
+		"two jitters":          {[]retry.Option{retry.NoJitter(), retry.FullJitter()}, "NoJitter and FullJitter contradict"},
+		"decorrelated":         {[]retry.Option{retry.DecorrelatedJitter(), retry.Constant(1)}, "DecorrelatedJitter with Constant"},
+		"useless multiplier":   {[]retry.Option{retry.Constant(1), retry.Multiplier(3)}, "Multiplier(3) with Constant"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := retry.Validate(test.opts...)
+			require.ErrorContains(t, err, test.want)
+			require.IsType(t, &policy.ConfigError{}, err)
+			require.PanicsWithError(t, err.Error(), func() { retry.New(test.opts...) })
+		})
+	}
+}
+
+func TestEveryProblemIsListed(t *testing.T) {
+	err := retry.Validate(retry.Attempts(0), retry.Multiplier(0), retry.Constant(-1))
+	require.EqualError(t, err, "retry: Attempts(0): must be at least 1; "+
+		"Multiplier(0): must be a finite number that is at least 1; "+
+		"Constant(-1ns): must not be negative; "+
+		"Multiplier(0) with Constant: it needs Exponential")
+}
+
+func TestValidExtremes(t *testing.T) {
+	for _, opts := range [][]retry.Option{
+		nil,
+		{retry.Attempts(math.MaxInt)},
+		{retry.Exponential(1, math.MaxInt64), retry.Multiplier(math.MaxFloat64)},
+		{retry.Exponential(math.MaxInt64, math.MaxInt64)},
+		{retry.Constant(math.MaxInt64)},
+		{retry.Constant(0)},
+		{retry.Attempts(2), retry.Attempts(5)},
+		{retry.NoJitter(), retry.NoJitter()},
+		{retry.BackOff(func() backoff.BackOff { return backoff.NewExponentialBackOff() })},
+		{retry.BackOff(func() backoff.BackOff { return &backoff.StopBackOff{} })},
+	} {
+		require.NoError(t, retry.Validate(opts...))
+		require.NotNil(t, retry.New(opts...))
+	}
+}
