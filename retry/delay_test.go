@@ -12,7 +12,7 @@ import (
 
 // delaysOf returns the first n delays of a call.
 func delaysOf(r *Retrier, n int) []time.Duration {
-	c := newCall()
+	c := &call{}
 	var delays []time.Duration
 	for range n {
 		delay, ok := r.delay(c)
@@ -84,7 +84,7 @@ func TestFault105_JitterStaysBelowTheDelay(t *testing.T) {
 			r := New(Exponential(base, longest), test.option, Rand(rand.NewPCG(1, 2)))
 			const tenths, samples = 10, 100_000
 			var histogram [tenths]int
-			c := newCall()
+			c := &call{}
 			for range 10 { // let exponential delays reach the cap
 				r.delay(c)
 			}

@@ -17,10 +17,18 @@ var (
 	ErrExhausted = errors.New("attempts exhausted")
 	// ErrDeadline: the delay does not fit the time that is left before the deadline of the context.
 	ErrDeadline = errors.New("no time for another attempt before the deadline")
+	// ErrElapsed: the delay does not fit the time that is left of [MaxElapsed].
+	ErrElapsed = errors.New("no time for another attempt within the elapsed time")
+	// ErrRetryAfter: the error asks for a longer wait than [MaxRetryAfter]. [policy.RetryAfter] of the [*Error] tells
+	// how long.
+	ErrRetryAfter = errors.New("asked to wait for too long")
+	// ErrBudget: the [Budget] allows no retry now.
+	ErrBudget = errors.New("retry budget spent")
 )
 
 // Error is the error of a call that made a retry, or would have made one had something not stood against it. It
-// unwraps to Reason and to Last, so [errors.Is] and [errors.As] find both.
+// unwraps to Reason and to Last, so [errors.Is] and [errors.As] find both. At least one attempt of the call entered
+// the operation; a call of which none did ends with the refusal itself.
 type Error struct {
 	// Name is the name of the Retrier, or "".
 	Name string
@@ -33,7 +41,7 @@ type Error struct {
 	// Reason is why there was no further attempt: one of the sentinels of this package, the rejection of the policy
 	// that refuses, or the error of the context.
 	Reason error
-	// Last is the last error of the operation. It is never a refusal; nil when no attempt entered the operation.
+	// Last is the last error of the operation, never the refusal of an attempt.
 	Last error
 	// Errs are the errors of the operation, the oldest first; when there were more than 16, the last 16.
 	Errs []error
@@ -49,20 +57,12 @@ func (e *Error) Error() string {
 	if e.Attempts == 1 {
 		attempts = "attempt"
 	}
-	text += fmt.Sprintf(": gave up after %d %s and %v: %v", e.Attempts, attempts, e.Elapsed, e.Reason)
-	if e.Last != nil {
-		text += fmt.Sprintf(": %v", e.Last)
-	}
+	text += fmt.Sprintf(": gave up after %d %s and %v: %v: %v", e.Attempts, attempts, e.Elapsed, e.Reason, e.Last)
 	return strings.ReplaceAll(text, "\n", "; ") // joined errors print a line each
 }
 
 // Unwrap returns Reason and Last.
-func (e *Error) Unwrap() []error {
-	if e.Last == nil {
-		return []error{e.Reason}
-	}
-	return []error{e.Reason, e.Last}
-}
+func (e *Error) Unwrap() []error { return []error{e.Reason, e.Last} }
 
 // Permanent marks err as one that another attempt cannot mend. The mark is found anywhere in the tree of an error, so
 // it may be wrapped and joined; the text of an error does not change by it, and the caller gets the error as the

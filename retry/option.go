@@ -3,6 +3,7 @@ package retry
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -20,15 +21,22 @@ type config struct {
 	attempts   int
 	multiplier float64
 	retryable  func(error) bool // nil: every error
+	rejections []error          // which may be retried
 
-	sourceFrom, jitterFrom string // the option that decided, for contradictions
-	problems               policy.ConfigError
+	maxRetryAfter time.Duration
+	maxElapsed    time.Duration // 0: no limit
+	patience      time.Duration // with gates; 0: none
+	budget        *Budget       // nil: none
+
+	sourceFrom, jitterFrom, budgetFrom string // the option that decided, for contradictions
+	problems                           policy.ConfigError
 }
 
 func configure(opts []Option) (config, error) {
 	c := config{
-		attempts:   3,
-		multiplier: 2,
+		attempts:      3,
+		multiplier:    2,
+		maxRetryAfter: 30 * time.Second,
 		delays: delays{
 			initial: 100 * time.Millisecond,
 			longest: 10 * time.Second,
@@ -47,11 +55,17 @@ func configure(opts []Option) (config, error) {
 	if c.source == nil {
 		c.source = exponential(c.initial, c.multiplier, c.longest)
 	}
+	if c.budgetFrom == "" {
+		c.budget = NewBudget(0.2, 10)
+	}
 	return c, c.problems.Err()
 }
 
 // check finds the options that make no sense together.
 func (c *config) check() {
+	if c.patience > 0 && c.attempts == 1 {
+		c.problems.Add("AwaitRecovery(%v) with Attempts(1): there is no attempt to wait for", c.patience)
+	}
 	if c.source == nil {
 		return
 	}
@@ -199,8 +213,8 @@ func Rand(source rand.Source) Option {
 }
 
 // If retries only errors for which retryable returns true [every error]. It is asked once for each attempt that
-// entered the operation and failed, on the goroutine of the call, and not about permanent errors, rejections, and
-// errors after the context has ended.
+// entered the operation and failed, on the goroutine of the call, but not about errors that are never retried:
+// permanent ones, rejections, those of a [NotIdempotent] operation, and any after the context has ended.
 func If(retryable func(error) bool) Option {
 	return func(c *config) {
 		if retryable == nil {
@@ -208,6 +222,84 @@ func If(retryable func(error) bool) Option {
 		}
 		c.retryable = retryable
 	}
+}
+
+// RetryRejections retries rejections that match one of reasons, the sentinels of the policies that refuse, such as
+// bulkhead.ErrFull, as if the attempt had failed [none]. The delay is raised to the rejection's RetryAfter. A refused
+// attempt counts as one of [Attempts]. Gates that refuse, such as an open breaker, are not affected: see
+// [AwaitRecovery].
+func RetryRejections(reasons ...error) Option {
+	return func(c *config) {
+		if len(reasons) == 0 {
+			c.problems.Add("RetryRejections: no reason is given")
+		}
+		for i, reason := range reasons {
+			if reason == nil {
+				c.problems.Add("RetryRejections: reason %d is nil", i+1)
+			}
+		}
+		c.rejections = slices.Clone(reasons)
+	}
+}
+
+// MaxRetryAfter sets the longest wait that an error may ask for [30 s]. An error of the operation asks with a method
+// RetryAfter() (time.Duration, bool) anywhere in its tree, as made from a server's answer; the delay is raised to it,
+// never lowered, and no jitter is applied. A call that is asked for more ends at once, with [ErrRetryAfter], since the
+// caller's time is better spent than asleep. It must be positive.
+func MaxRetryAfter(longest time.Duration) Option {
+	return func(c *config) {
+		if longest <= 0 {
+			c.problems.Add("MaxRetryAfter(%v): must be positive", longest)
+		}
+		c.maxRetryAfter = longest
+	}
+}
+
+// MaxElapsed lets no attempt begin later than limit after the beginning of the call [no limit]. A delay that would end
+// later is not slept: the call ends at once with [ErrElapsed]. An attempt under way is not cut short; a total timeout
+// does that, and is mostly the better choice. It costs each call an allocation and a reading of the clock. It must be
+// positive.
+func MaxElapsed(limit time.Duration) Option {
+	return func(c *config) {
+		if limit <= 0 {
+			c.problems.Add("MaxElapsed(%v): must be positive", limit)
+		}
+		c.maxElapsed = limit
+	}
+}
+
+// AwaitRecovery waits for a gate that refuses, such as an open breaker, instead of ending the call, for at most
+// longest and only if the deadline of the context allows [it does not wait]. At the end of the wait, at a random moment
+// after the gate should be ready, there is one more attempt, the last. It is for work that has time and cannot be done
+// without, such as a message from a queue; a user who waits is better served by an error.
+//
+// A gate that cannot say when it will be ready is asked again from time to time. Every waiting call holds its
+// goroutine and whatever the caller holds: bound the number of callers. longest must be positive, and [Attempts] more
+// than 1.
+func AwaitRecovery(longest time.Duration) Option {
+	return func(c *config) {
+		if longest <= 0 {
+			c.problems.Add("AwaitRecovery(%v): must be positive", longest)
+		}
+		c.patience = longest
+	}
+}
+
+// WithBudget shares budget with everybody else who uses it [a budget of the Retrier's own: NewBudget(0.2, 10)].
+func WithBudget(budget *Budget) Option {
+	return func(c *config) {
+		if budget == nil {
+			c.problems.Add("WithBudget: the budget is nil: use NoBudget")
+		} else if budget.rule == nil {
+			c.problems.Add("WithBudget: use NewBudget or NewThrottle to make a budget")
+		}
+		c.decideBudget("WithBudget", budget)
+	}
+}
+
+// NoBudget lets the number of attempts be the only bound. When everything fails, the load is then multiplied by it.
+func NoBudget() Option {
+	return func(c *config) { c.decideBudget("NoBudget", nil) }
 }
 
 // Name sets the name that errors, [Retrier.String] and snapshots show [none].
@@ -221,4 +313,11 @@ func (c *config) decideSource(name string, source func() backoff.BackOff) {
 		c.problems.Add("%s and %s contradict each other", c.sourceFrom, name)
 	}
 	c.sourceFrom, c.source = name, source
+}
+
+func (c *config) decideBudget(name string, budget *Budget) {
+	if c.budgetFrom != "" && c.budgetFrom != name {
+		c.problems.Add("%s and %s contradict each other", c.budgetFrom, name)
+	}
+	c.budgetFrom, c.budget = name, budget
 }

@@ -55,6 +55,15 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 		"two sources":          {[]retry.Option{retry.Constant(1), retry.Exponential(1, 2)}, "Constant and Exponential contradict"},
 		"two jitters":          {[]retry.Option{retry.NoJitter(), retry.FullJitter()}, "NoJitter and FullJitter contradict"},
 		"decorrelated":         {[]retry.Option{retry.DecorrelatedJitter(), retry.Constant(1)}, "DecorrelatedJitter with Constant"},
+		"max retry after":      {[]retry.Option{retry.MaxRetryAfter(0)}, "MaxRetryAfter(0s)"},
+		"max elapsed":          {[]retry.Option{retry.MaxElapsed(-1)}, "MaxElapsed(-1ns)"},
+		"no patience":          {[]retry.Option{retry.AwaitRecovery(0)}, "AwaitRecovery(0s)"},
+		"vain patience":        {[]retry.Option{retry.AwaitRecovery(time.Second), retry.Attempts(1)}, "AwaitRecovery(1s) with Attempts(1)"},
+		"no rejections":        {[]retry.Option{retry.RetryRejections()}, "RetryRejections: no reason"},
+		"nil rejection":        {[]retry.Option{retry.RetryRejections(errFull, nil)}, "RetryRejections: reason 2 is nil"},
+		"nil budget":           {[]retry.Option{retry.WithBudget(nil)}, "WithBudget: the budget is nil"},
+		"zero budget":          {[]retry.Option{retry.WithBudget(&retry.Budget{})}, "WithBudget: use NewBudget"},
+		"two budgets":          {[]retry.Option{retry.NoBudget(), retry.WithBudget(retry.NewBudget(1, 1))}, "NoBudget and WithBudget contradict"},
 		"useless multiplier":   {[]retry.Option{retry.Constant(1), retry.Multiplier(3)}, "Multiplier(3) with Constant"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,6 +91,7 @@ func TestValidExtremes(t *testing.T) {
 		{retry.Exponential(math.MaxInt64, math.MaxInt64)},
 		{retry.Constant(math.MaxInt64)},
 		{retry.Constant(0)},
+		{retry.MaxRetryAfter(math.MaxInt64), retry.MaxElapsed(math.MaxInt64), retry.AwaitRecovery(math.MaxInt64)},
 		{retry.Attempts(2), retry.Attempts(5)},
 		{retry.NoJitter(), retry.NoJitter()},
 		{retry.BackOff(func() backoff.BackOff { return backoff.NewExponentialBackOff() })},

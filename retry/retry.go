@@ -9,14 +9,16 @@ import (
 
 	"github.com/go-resilience/resilience/internal/attempt"
 	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Retrier decides whether a failed attempt is followed by another one, and when. It is a [policy.Repeater]: the
-// pipeline that it is composed into makes the attempts and waits.
+// pipeline that it is composed into makes the attempts, waits, and asks the gates.
 //
 // A Retrier keeps nothing about a single call, is safe for concurrent use, and may be part of several pipelines. The
-// first attempt of a call costs nothing when it succeeds: no allocation, no lock, no reading of the clock.
+// first attempt of a call costs next to nothing when it succeeds: no allocation, no lock, no reading of the clock; one
+// atomic addition for the [Budget].
 type Retrier struct {
 	config
 
@@ -33,7 +35,8 @@ var (
 	_ fmt.Stringer       = (*Retrier)(nil)
 )
 
-// New returns a Retrier. Without options it makes 3 attempts, with delays of up to 100 ms and 200 ms between them.
+// New returns a Retrier. Without options it makes 3 attempts, with delays of up to 100 ms and 200 ms between them, as
+// long as its budget lasts: retries for 20 % of the calls, and 10 per second.
 //
 // New panics with a [*policy.ConfigError] that lists every option that makes no sense; see [Validate].
 func New(opts ...Option) *Retrier {
@@ -53,26 +56,54 @@ func Validate(opts ...Option) error {
 // Stage returns [policy.StageRetry].
 func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 
+// Start returns what Next must know from the beginning of a call, as the first Attempt.State: when the call began,
+// if there is a [MaxElapsed], otherwise nil. Without it, MaxElapsed counts from the end of the first attempt.
+func (r *Retrier) Start(context.Context) any {
+	if r.maxElapsed == 0 {
+		return nil
+	}
+	return &call{begin: stopwatch.Start(), begun: true}
+}
+
 // Next implements [policy.Repeater].
 func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
+	asked := ended.Waited > 0 // not for the first time about this attempt
+	entered := ended.Outcome.Kind == policy.Returned
+	if r.budget != nil && entered && !asked {
+		r.budget.rule.heard(ended.Number == 1, ended.Outcome.Err == nil)
+	}
 	if ended.Outcome.Succeeded() {
 		return policy.Decision{}
 	}
-	c, ok := ended.State.(*call)
-	if !ok {
-		c = newCall()
-	}
-	if ended.Waited == 0 {
-		c.note(ended.Outcome)
+	c := r.resume(ended)
+	if entered && !asked {
+		c.note(ended.Outcome.Err)
 	}
 	wait, reason := r.decide(ctx, c, ended)
 	if reason != nil {
 		return r.stop(c, ended, reason)
 	}
-	r.mu.Lock()
-	r.counts.retries++
-	r.mu.Unlock()
+	if !asked {
+		r.mu.Lock()
+		r.counts.retries++
+		r.mu.Unlock()
+	}
 	return policy.Decision{Again: true, Wait: wait, State: c}
+}
+
+// resume returns what is known about the call.
+func (r *Retrier) resume(ended policy.Attempt) *call {
+	c, ok := ended.State.(*call)
+	if !ok {
+		c = &call{}
+	}
+	if ended.Number == 1 && ended.Waited == 0 {
+		c.clock = stopwatch.Start()
+		if !c.begun {
+			c.begin = c.clock
+		}
+	}
+	return c
 }
 
 // errFinal is the reason of a call that ends with the attempt's own error, because no retry was ever in question.
@@ -80,45 +111,115 @@ var errFinal = errors.New("final")
 
 // decide returns the wait before the next attempt, or the reason why there is none.
 func (r *Retrier) decide(ctx context.Context, c *call, ended policy.Attempt) (wait time.Duration, reason error) {
-	err := ended.Outcome.Err
-	switch {
-	case ctx.Err() != nil:
+	if ctx.Err() != nil {
 		return 0, policy.ContextError(ctx)
-	case ended.Waited > 0: // the wait is over and a gate refuses
-		return 0, ended.Blocked
-	case ended.Outcome.Kind == policy.NotCalled:
-		return 0, err
-	case errors.Is(err, policy.ErrRejected): // the operation was itself a call that was refused
-		return 0, refusal(err)
-	case isPermanent(err) || r.retryable != nil && !r.retryable(err) || r.attempts == 1:
-		return 0, errFinal
-	case ended.Number >= r.attempts:
-		return 0, ErrExhausted
-	case ended.Blocked != nil:
-		return 0, ended.Blocked
 	}
+	if ended.Waited == 0 {
+		if reason := r.judge(ctx, c, ended); reason != nil {
+			return 0, reason
+		}
+	}
+	if ended.Blocked != nil {
+		return r.await(ctx, c, ended.Blocked)
+	}
+	return r.backOff(ctx, c, ended.Outcome.Err)
+}
+
+// judge returns why the attempt must not be followed by another one, whatever the wait, or nil.
+func (r *Retrier) judge(ctx context.Context, c *call, ended policy.Attempt) (reason error) {
+	err := ended.Outcome.Err
+	entered := ended.Outcome.Kind == policy.Returned
+	refused := !entered || errors.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
+	switch {
+	case !entered && ended.Blocked != nil && r.patience > 0:
+		return nil // the gate can be waited for, and nothing was done yet
+	case refused && !r.retriesRejection(err):
+		return refusal(err)
+	case entered && !repeatable(ctx, err), !refused && !r.retries(err), r.attempts == 1:
+		return errFinal
+	case c.awaited && ended.Blocked != nil:
+		return ended.Blocked
+	case c.awaited, ended.Number >= r.attempts:
+		return ErrExhausted
+	}
+	return nil
+}
+
+// retries reports whether err of the operation may be retried at all, and tells the budget that it may.
+func (r *Retrier) retries(err error) bool {
+	if isPermanent(err) || r.retryable != nil && !r.retryable(err) {
+		return false
+	}
+	if r.budget != nil {
+		r.budget.rule.failed()
+	}
+	return true
+}
+
+func (r *Retrier) retriesRejection(err error) bool {
+	for _, reason := range r.rejections {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
+}
+
+// backOff returns the delay before the next attempt after err, or the reason why there is none.
+func (r *Retrier) backOff(ctx context.Context, c *call, err error) (wait time.Duration, reason error) {
 	wait, ok := r.delay(c)
 	if !ok {
 		return 0, ErrExhausted
 	}
-	if !fits(ctx, wait) {
+	if hint, ok := policy.RetryAfter(err); ok {
+		if hint > r.maxRetryAfter {
+			return 0, ErrRetryAfter
+		}
+		wait = max(wait, hint)
+	}
+	switch {
+	case wait >= timeLeft(ctx):
 		return 0, ErrDeadline
+	case r.maxElapsed > 0 && wait >= r.maxElapsed-c.begin.Elapsed():
+		return 0, ErrElapsed
+	case !r.pay(c):
+		return 0, ErrBudget
 	}
 	return wait, nil
 }
 
-// fits reports whether there will be time left for an attempt after wait. It compares with the deadline itself,
-// because Done of a context whose deadline has passed may close a little later.
-func fits(ctx context.Context, wait time.Duration) bool {
+// timeLeft returns how long it is to the deadline of ctx. It reads the clock, because Done of a context whose
+// deadline has passed may close a little later.
+func timeLeft(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
-	return !ok || wait < time.Until(deadline)
+	if !ok {
+		return forever
+	}
+	return time.Until(deadline)
+}
+
+// pay takes a token for the next attempt, unless the call holds one for an attempt that was not made. A call that has
+// not entered the operation yet adds no load, and pays nothing.
+func (r *Retrier) pay(c *call) bool {
+	if r.budget == nil || c.paid || c.attempts == 0 {
+		return true
+	}
+	c.paid = r.budget.Withdraw()
+	return c.paid
 }
 
 // stop ends the call: with the attempt's own error when that says it all, otherwise with an [*Error].
 func (r *Retrier) stop(c *call, ended policy.Attempt, reason error) policy.Decision {
+	if c.paid { // for an attempt that is not made after all
+		r.budget.Return()
+	}
 	switch {
-	case reason == errFinal, c.attempts == 0:
+	case reason == errFinal:
 		return policy.Decision{}
+	case c.attempts == 0 && ended.Waited == 0:
+		return policy.Decision{}
+	case c.attempts == 0:
+		return policy.Decision{Err: reason}
 	case ended.Number == 1 && errors.Is(ended.Outcome.Err, reason):
 		return policy.Decision{}
 	}
@@ -128,12 +229,12 @@ func (r *Retrier) stop(c *call, ended policy.Attempt, reason error) policy.Decis
 	return policy.Decision{Err: c.giveUp(r.name, reason)}
 }
 
-// refusal returns the rejection in err's tree, or [policy.ErrRejected] when err matches it in a way of its own.
+// refusal returns the rejection in err's tree, or err when it is one in a way of its own.
 func refusal(err error) error {
 	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
 		return rejection
 	}
-	return policy.ErrRejected
+	return err
 }
 
 // String returns the name and the number of attempts, such as `retry 4` or `retry "users" 4`.
@@ -147,16 +248,22 @@ func (r *Retrier) String() string {
 // Snapshot is what a [Retrier] is and has done, at one moment.
 type Snapshot struct {
 	Name     string
-	Attempts int    // the most attempts of a call, the first included
-	Retries  uint64 // waits before another attempt that were begun, since the Retrier was made
-	GaveUp   uint64 // calls that ended with an [*Error]
+	Attempts int            // the most attempts of a call, the first included
+	Retries  uint64         // further attempts that were scheduled since the Retrier was made
+	GaveUp   uint64         // calls that ended with an [*Error]
+	Budget   BudgetSnapshot // zero without a budget
 }
 
 // Snapshot returns one consistent value. It changes nothing.
 func (r *Retrier) Snapshot() Snapshot {
+	s := Snapshot{Name: r.name, Attempts: r.attempts}
+	if r.budget != nil {
+		s.Budget = r.budget.Snapshot()
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return Snapshot{Name: r.name, Attempts: r.attempts, Retries: r.counts.retries, GaveUp: r.counts.gaveUp}
+	s.Retries, s.GaveUp = r.counts.retries, r.counts.gaveUp
+	return s
 }
 
 // Attempt returns the number of the attempt that ctx belongs to, 1 for the first. An operation learns from it whether

@@ -91,3 +91,11 @@ func (d door) Admit(ctx context.Context) (context.Context, policy.Ticket, error)
 }
 
 func (door) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+// Changed passes on that the gate can tell of a change. A gate that cannot has a channel that is never closed.
+func (d door) Changed() <-chan struct{} {
+	if notifier, ok := d.Gate.(policy.Notifier); ok {
+		return notifier.Changed()
+	}
+	return nil
+}

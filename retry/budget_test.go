@@ -1,0 +1,412 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// ledger notes when calls were counted and when retries were scheduled, in virtual time.
+type ledger struct {
+	mu      sync.Mutex
+	start   time.Time
+	entries map[time.Duration]*entry
+	order   []time.Duration // of the entries, rising
+}
+
+type entry struct{ calls, retries int }
+
+func newLedger() *ledger { return &ledger{start: time.Now(), entries: map[time.Duration]*entry{}} }
+
+func (l *ledger) at(now time.Time) *entry {
+	at := now.Sub(l.start)
+	if l.entries[at] == nil {
+		l.entries[at] = &entry{}
+		l.order = append(l.order, at)
+	}
+	return l.entries[at]
+}
+
+// Observe hears of retries when they are scheduled.
+func (l *ledger) Observe(_ context.Context, event policy.Event) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case event.Kind == policy.EventRetry:
+		l.at(time.Now()).retries++
+	case event.Kind == policy.EventAttempt && event.Attempt == 1:
+		l.at(time.Now()).calls++
+	}
+}
+
+// excess returns the largest number, over all periods, of retries − ratio × calls − perSecond × seconds, and how many
+// calls and retries there were in all.
+func (l *ledger) excess(ratio, perSecond float64) (excess float64, calls, retries int) {
+	excess = math.Inf(-1)
+	least, sum := math.Inf(1), 0.0
+	for _, at := range l.order {
+		e := l.entries[at]
+		least = min(least, sum-perSecond*at.Seconds()) // a period that begins here
+		sum += float64(e.retries) - ratio*float64(e.calls)
+		excess = max(excess, sum-perSecond*at.Seconds()-least)
+		calls, retries = calls+e.calls, retries+e.retries
+	}
+	return excess, calls, retries
+}
+
+func TestFault112_234_RetriesStayWithinTheBudgetInEveryPeriod(t *testing.T) {
+	patterns := map[string]func(random *rand.Rand, at time.Duration) bool{
+		"nothing fails":    func(*rand.Rand, time.Duration) bool { return false },
+		"all fail":         func(*rand.Rand, time.Duration) bool { return true },
+		"one in three":     func(random *rand.Rand, _ time.Duration) bool { return random.IntN(3) == 0 },
+		"one in a hundred": func(random *rand.Rand, _ time.Duration) bool { return random.IntN(100) == 0 },
+		"bursts":           func(_ *rand.Rand, at time.Duration) bool { return at/(3*time.Second)%2 == 1 },
+		"blips":            func(_ *rand.Rand, at time.Duration) bool { return at%time.Second < 20*time.Millisecond },
+	}
+	budgets := []struct{ ratio, perSecond float64 }{{0.2, 10}, {0.1, 0}, {0, 3}, {1, 1}}
+	for name, fails := range patterns {
+		for _, b := range budgets {
+			t.Run(fmt.Sprintf("%s, %v + %v/s", name, b.ratio, b.perSecond), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					const callers, callsEach = 200, 30
+					book := newLedger()
+					budget := retry.NewBudget(b.ratio, b.perSecond)
+					var group sync.WaitGroup
+					for caller := range callers {
+						group.Go(func() {
+							random := rand.New(rand.NewPCG(uint64(caller), 7))
+							// Retriers differ, the budget is one.
+							again := retry.New(retry.WithBudget(budget), retry.Attempts(2+caller%4), retry.Exponential(time.Duration(1+caller%50)*time.Millisecond, time.Second))
+							pipeline := resilience.Compose(again, resilience.Observe(book))
+							for range callsEach {
+								time.Sleep(time.Duration(random.IntN(600)) * time.Millisecond)
+								_ = pipeline.Run(t.Context(), func(context.Context) error {
+									time.Sleep(time.Duration(random.IntN(20)) * time.Millisecond)
+									if fails(random, time.Since(book.start)) {
+										return errBackend
+									}
+									return nil
+								})
+							}
+						})
+					}
+					group.Wait()
+					excess, calls, retries := book.excess(b.ratio, b.perSecond)
+					floor := max(1, 10*b.perSecond)
+					require.Equal(t, callers*callsEach, calls)
+					require.LessOrEqual(t, excess, floor+1e-6)
+					if budget.Snapshot().Refused > 0 { // it refuses only when it has allowed what it must
+						require.Greater(t, excess, floor-2)
+					}
+					if name == "all fail" {
+						require.Positive(t, budget.Snapshot().Refused)
+						require.Greater(t, float64(retries), b.ratio*float64(calls)-1)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestFault112_TheDefaultBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		book := newLedger()
+		pipeline := resilience.Compose(retry.New(retry.Constant(0), retry.Attempts(5)), resilience.Observe(book))
+		var last error
+		for range 1000 {
+			last = pipeline.Run(t.Context(), func(context.Context) error { return errBackend })
+		}
+		_, calls, retries := book.excess(0.2, 10)
+		require.Equal(t, 1000, calls)
+		require.Equal(t, 100+199, retries, "100 at first, then one for five calls; the first call adds nothing to a full budget")
+		require.ErrorIs(t, last, retry.ErrBudget)
+		time.Sleep(3 * time.Second)
+		for range 1000 {
+			_ = pipeline.Run(t.Context(), func(context.Context) error { return errBackend })
+		}
+		_, _, retries = book.excess(0.2, 10)
+		require.Equal(t, 100+399+30, retries, "10 per second")
+
+		unbounded := retry.New(retry.Constant(0), retry.Attempts(5), retry.NoBudget())
+		for range 1000 {
+			_, _ = resilience.Do(t.Context(), unbounded, always(errBackend).do)
+		}
+		require.EqualValues(t, 4000, unbounded.Snapshot().Retries)
+		require.Zero(t, unbounded.Snapshot().Budget)
+	})
+}
+
+func TestFault092_LastErrorKeptWhenTheBudgetIsSpent(t *testing.T) {
+	budget := retry.NewBudget(0.001, 0)
+	again := retry.New(retry.WithBudget(budget), retry.Constant(0), retry.Attempts(5))
+	op := always(errBackend)
+	value, err := resilience.Do(t.Context(), again, op.do)
+	require.Equal(t, 2, op.entered, "the one token there is")
+	require.Equal(t, -2, value)
+	gave, ok := errors.AsType[*retry.Error](err)
+	require.True(t, ok)
+	require.Equal(t, retry.ErrBudget, gave.Reason)
+	require.Equal(t, errBackend, gave.Last)
+	require.EqualValues(t, 1, budget.Snapshot().Refused)
+}
+
+func TestFault113_TheBudgetReturnsAndRefills(t *testing.T) {
+	newBudget := func() *retry.Budget { return retry.NewBudget(0.25, 0) } // holds 1 token
+	hold := []retry.Option{retry.Constant(time.Second), retry.NoJitter()}
+	tokens := func(b *retry.Budget) float64 { return b.Snapshot().Tokens }
+
+	t.Run("a cancelled wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			budget := newBudget()
+			ctx, cancel := context.WithCancel(t.Context())
+			var during float64
+			time.AfterFunc(time.Millisecond, func() { during = tokens(budget); cancel() })
+			_, err := resilience.Do(ctx, retry.New(append(hold, retry.WithBudget(budget))...), always(errBackend).do)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Zero(t, during, "taken while the retry sleeps")
+			require.Equal(t, 1.0, tokens(budget))
+		})
+	})
+	t.Run("a gate that closes during the wait", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			budget := newBudget()
+			breaker := &fakeBreaker{threshold: 10, openFor: time.Hour}
+			time.AfterFunc(time.Millisecond, breaker.open)
+			_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(append(hold, retry.WithBudget(budget))...), breaker), always(errBackend).do)
+			require.ErrorIs(t, err, errOpen)
+			require.Equal(t, 1.0, tokens(budget))
+		})
+	})
+	t.Run("an attempt that is refused", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			budget := newBudget()
+			_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(append(hold, retry.WithBudget(budget))...), &limited{admissions: 1}), always(errBackend).do)
+			require.ErrorIs(t, err, errFull)
+			require.Equal(t, 1.0, tokens(budget))
+		})
+	})
+	t.Run("errors that are not retried", func(t *testing.T) {
+		budget := newBudget()
+		again := retry.New(retry.WithBudget(budget), retry.If(func(err error) bool { return err != errOpen }))
+		for _, err := range []error{retry.Permanent(errBackend), errOpen} {
+			for range 10 {
+				_, _ = resilience.Do(t.Context(), again, always(err).do)
+			}
+		}
+		for range 10 {
+			_, _ = resilience.Do(t.Context(), resilience.Compose(retry.New(retry.WithBudget(budget)), &full{}), always(errBackend).do)
+		}
+		require.Equal(t, 1.0, tokens(budget))
+		require.Zero(t, budget.Snapshot().Refused)
+	})
+	t.Run("a retry that was made is spent", func(t *testing.T) {
+		budget := newBudget()
+		again := retry.New(retry.WithBudget(budget), retry.Constant(0))
+		_, err := resilience.Do(t.Context(), again, fails(errBackend).do)
+		require.NoError(t, err)
+		require.Zero(t, tokens(budget))
+		for range 3 {
+			_, _ = resilience.Do(t.Context(), again, succeed)
+		}
+		require.Equal(t, 0.75, tokens(budget), "calls refill")
+	})
+	t.Run("calls that were refused locally earn nothing", func(t *testing.T) {
+		budget := newBudget()
+		require.True(t, budget.Withdraw())
+		for range 100 {
+			_, _ = resilience.Do(t.Context(), resilience.Compose(retry.New(retry.WithBudget(budget)), &full{}), succeed)
+		}
+		require.Zero(t, tokens(budget))
+		budget.Return()
+		budget.Return()
+		require.Equal(t, 1.0, tokens(budget), "never above the most")
+	})
+}
+
+func TestFault061_APanicLeavesTheBudgetUsable(t *testing.T) {
+	budget := retry.NewBudget(0.25, 0)
+	again := retry.New(retry.WithBudget(budget), retry.If(func(error) bool { panic("boom") }))
+	require.PanicsWithValue(t, "boom", func() { _, _ = resilience.Do(t.Context(), again, always(errBackend).do) })
+	require.Equal(t, 1.0, budget.Snapshot().Tokens)
+}
+
+func TestFault234_LayersOfRetriesStayBelowTwice(t *testing.T) {
+	// Three layers of 4 attempts, all of which fail: 64 attempts for each call without budgets.
+	load := func(opts ...retry.Option) float64 {
+		const calls = 400
+		var layers [3]*retry.Retrier
+		for i := range layers {
+			layers[i] = retry.New(append(opts, retry.Attempts(4), retry.Constant(0))...)
+			if len(opts) == 0 {
+				layers[i] = retry.New(retry.Attempts(4), retry.Constant(0), retry.WithBudget(retry.NewBudget(0.2, 0)))
+			}
+		}
+		leaves := 0
+		for range calls {
+			_, _ = resilience.Do(t.Context(), layers[0], func(ctx context.Context) (int, error) {
+				return resilience.Do(ctx, layers[1], func(ctx context.Context) (int, error) {
+					return resilience.Do(ctx, layers[2], func(context.Context) (int, error) {
+						leaves++
+						return 0, errBackend
+					})
+				})
+			})
+		}
+		return float64(leaves) / calls
+	}
+	require.Equal(t, 64.0, load(retry.NoBudget()))
+	require.InDelta(t, 1.2*1.2*1.2, load(), 0.05)
+}
+
+func TestFault236_AnEmptyBudgetFailsFast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		again := retry.New(retry.WithBudget(retry.NewBudget(0.1, 0)), retry.Constant(0))
+		for range 100 { // one client, one call after the other: nobody else would refill the budget
+			_, err := resilience.Do(t.Context(), again, always(errBackend).do)
+			require.Error(t, err)
+		}
+		require.Zero(t, time.Since(start), "nobody waits for a token")
+		for range 10 {
+			_, err := resilience.Do(t.Context(), again, succeed)
+			require.NoError(t, err)
+		}
+		_, err := resilience.Do(t.Context(), again, fails(errBackend).do)
+		require.NoError(t, err, "successes have refilled it")
+	})
+}
+
+func TestTriesUseTheBudget(t *testing.T) {
+	again := retry.New(retry.Constant(0), retry.Attempts(5), retry.WithBudget(retry.NewBudget(0.1, 0)))
+	passes := 0
+	tries := again.Tries(t.Context())
+	for try := range tries.All() {
+		passes++
+		try.Failed(errBackend)
+	}
+	require.Equal(t, 2, passes)
+	require.ErrorIs(t, tries.Err(), retry.ErrBudget)
+}
+
+func TestThrottle(t *testing.T) {
+	newRetrier := func(budget *retry.Budget) *retry.Retrier {
+		return retry.New(retry.WithBudget(budget), retry.Constant(0), retry.Attempts(10))
+	}
+	t.Run("the fifth failure of an outage stops retries", func(t *testing.T) {
+		budget := retry.NewThrottle(10, 0.1)
+		again := newRetrier(budget)
+		for range 20 {
+			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
+		}
+		require.EqualValues(t, 4, again.Snapshot().Retries)
+		require.Equal(t, retry.BudgetSnapshot{Tokens: 0, Max: 10, Refused: 20}, budget.Snapshot(), "5 failures of the first call, 1 of each later one")
+	})
+	t.Run("51 successes after the bottom enable them", func(t *testing.T) {
+		budget := retry.NewThrottle(10, 0.1)
+		again := newRetrier(budget)
+		for range 20 {
+			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
+		}
+		for range 50 {
+			_, _ = resilience.Do(t.Context(), again, succeed)
+		}
+		require.False(t, budget.Withdraw())
+		_, _ = resilience.Do(t.Context(), again, succeed)
+		require.True(t, budget.Withdraw())
+	})
+	t.Run("only failures that may be retried count", func(t *testing.T) {
+		budget := retry.NewThrottle(10, 0.1)
+		again := newRetrier(budget)
+		for range 20 {
+			_, _ = resilience.Do(t.Context(), again, always(retry.Permanent(errBackend)).do)
+		}
+		require.Equal(t, 10.0, budget.Snapshot().Tokens)
+	})
+	t.Run("the steady state", func(t *testing.T) {
+		// Retries are off when more than 0.1/1.1 = 9.09 % of the attempts fail, on when fewer do.
+		for percent, on := range map[int]bool{8: true, 10: false} {
+			budget := retry.NewThrottle(10, 0.1)
+			again := retry.New(retry.WithBudget(budget), retry.Attempts(1)) // only counts: retries would change the share
+			allowed := 0
+			for i := range 20_000 {
+				op := succeed
+				if i*percent%100 < percent { // evenly spread
+					op = always(errBackend).do
+				}
+				_, _ = resilience.Do(t.Context(), again, op)
+				if i >= 10_000 && budget.Withdraw() {
+					allowed++
+				}
+			}
+			require.Equal(t, on, allowed > 9000, "%d %% of the attempts fail: %d of 10000 allowed", percent, allowed)
+			require.Equal(t, !on, allowed < 1000, "%d %% of the attempts fail: %d of 10000 allowed", percent, allowed)
+		}
+	})
+	t.Run("concurrent", func(t *testing.T) {
+		budget := retry.NewThrottle(1000, 0.5)
+		again := retry.New(retry.WithBudget(budget), retry.Attempts(1))
+		var group sync.WaitGroup
+		for range 8 {
+			group.Go(func() {
+				for range 100 {
+					_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
+				}
+			})
+		}
+		group.Wait()
+		require.Equal(t, 200.0, budget.Snapshot().Tokens, "no update is lost")
+	})
+	t.Run("decimal places", func(t *testing.T) {
+		for ratio, want := range map[float64]float64{0.1: 0.1, 0.001: 0.001, 0.5466: 0.546, 0.29: 0.29} {
+			budget := retry.NewThrottle(1, ratio)
+			again := retry.New(retry.WithBudget(budget), retry.Attempts(1))
+			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
+			_, _ = resilience.Do(t.Context(), again, succeed)
+			require.Equal(t, want, budget.Snapshot().Tokens)
+		}
+	})
+}
+
+func TestFault178_BadBudgets(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, b := range []struct{ ratio, perSecond float64 }{{nan, 1}, {1, nan}, {inf, 1}, {1, inf}, {-inf, 1}, {-0.1, 1}, {1, -1}, {0, 0}} {
+		err := retry.ValidateBudget(b.ratio, b.perSecond)
+		require.IsType(t, &policy.ConfigError{}, err, "%v", b)
+		require.PanicsWithError(t, err.Error(), func() { retry.NewBudget(b.ratio, b.perSecond) })
+	}
+	require.EqualError(t, retry.ValidateBudget(-1, nan), "retry.NewBudget: ratio -1: must be finite and not negative; perSecond NaN: must be finite and not negative")
+	for _, b := range []struct {
+		most  int
+		ratio float64
+	}{{0, 1}, {-1, 1}, {1001, 1}, {10, 0}, {10, -1}, {10, nan}, {10, inf}, {10, 0.0004}, {10, 1001}} {
+		err := retry.ValidateThrottle(b.most, b.ratio)
+		require.IsType(t, &policy.ConfigError{}, err, "%v", b)
+		require.PanicsWithError(t, err.Error(), func() { retry.NewThrottle(b.most, b.ratio) })
+	}
+	require.NoError(t, retry.ValidateBudget(0.2, 10))
+	require.NoError(t, retry.ValidateThrottle(1000, 0.001))
+	require.Equal(t, "budget 100.0 of 100.0", retry.NewBudget(0.2, 10).String())
+}
+
+func TestABudgetMadeOutsideABubbleWorksInside(t *testing.T) {
+	budget := retry.NewBudget(0, 0.1) // the clock inside begins in the year 2000
+	synctest.Test(t, func(t *testing.T) {
+		require.True(t, budget.Withdraw())
+		require.False(t, budget.Withdraw())
+		time.Sleep(10 * time.Second)
+		require.True(t, budget.Withdraw())
+		require.False(t, budget.Withdraw())
+	})
+}

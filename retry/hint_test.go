@@ -1,0 +1,161 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// hint is an error with a server's answer when to come back.
+type hint time.Duration
+
+func (hint) Error() string                       { return "busy" }
+func (h hint) RetryAfter() (time.Duration, bool) { return time.Duration(h), true }
+
+func TestFault111_194_ServerHint(t *testing.T) {
+	for name, test := range map[string]struct {
+		hint     error
+		deadline time.Duration // 0: none
+		opts     []retry.Option
+		want     time.Duration // of the wait
+		reason   error         // nil: it succeeds after the wait
+	}{
+		"raises the delay":            {hint: hint(5 * time.Second), want: 5 * time.Second},
+		"never lowers it":             {hint: hint(time.Millisecond), want: 100 * time.Millisecond},
+		"negative":                    {hint: hint(-time.Hour), want: 100 * time.Millisecond},
+		"smallest":                    {hint: hint(math.MinInt64), want: 100 * time.Millisecond},
+		"zero does not hammer":        {hint: hint(0), want: 100 * time.Millisecond},
+		"deep in the tree":            {hint: fmt.Errorf("a: %w", errors.Join(errBackend, fmt.Errorf("b: %w", hint(2*time.Second)))), want: 2 * time.Second},
+		"at the cap":                  {hint: hint(30 * time.Second), want: 30 * time.Second},
+		"beyond the cap":              {hint: hint(30*time.Second + 1), reason: retry.ErrRetryAfter},
+		"huge":                        {hint: hint(math.MaxInt64), reason: retry.ErrRetryAfter},
+		"another cap":                 {hint: hint(time.Hour), opts: []retry.Option{retry.MaxRetryAfter(time.Hour)}, want: time.Hour},
+		"just within the deadline":    {hint: hint(2 * time.Second), deadline: 2*time.Second + 1, want: 2 * time.Second},
+		"beyond the deadline":         {hint: hint(2 * time.Second), deadline: 2 * time.Second, reason: retry.ErrDeadline},
+		"huge, with a deadline":       {hint: hint(math.MaxInt64), opts: []retry.Option{retry.MaxRetryAfter(math.MaxInt64)}, deadline: time.Second, reason: retry.ErrDeadline},
+		"above the cap of the delays": {hint: hint(20 * time.Second), opts: []retry.Option{retry.Exponential(100*time.Millisecond, time.Second)}, want: 20 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				if test.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					defer cancel()
+				}
+				start := time.Now()
+				op := fails(test.hint)
+				_, err := resilience.Do(ctx, retry.New(append(test.opts, retry.NoJitter())...), op.do)
+				require.Equal(t, test.want, time.Since(start))
+				if test.reason == nil {
+					require.NoError(t, err)
+					return
+				}
+				require.ErrorIs(t, err, test.reason)
+				require.ErrorIs(t, err, test.hint)
+				require.Equal(t, 1, op.entered)
+				asked, _ := policy.RetryAfter(test.hint)
+				visible, ok := policy.RetryAfter(err)
+				require.True(t, ok)
+				require.Equal(t, asked, visible, "the hint is visible in the error")
+			})
+		})
+	}
+}
+
+func TestMaxElapsed(t *testing.T) {
+	// The engine's part is played here: Start at the beginning, Next after each attempt.
+	synctest.Test(t, func(t *testing.T) {
+		again := retry.New(retry.MaxElapsed(10*time.Second), retry.Constant(time.Second), retry.NoJitter(), retry.Attempts(100), retry.NoBudget())
+		failed := policy.Outcome{Kind: policy.Returned, Err: errBackend}
+		begin := time.Now()
+		state := again.Start(t.Context())
+		number := 1
+		for ; ; number++ {
+			time.Sleep(3 * time.Second) // the attempt
+			decision := again.Next(t.Context(), policy.Attempt{Number: number, Outcome: failed, State: state})
+			if !decision.Again {
+				require.ErrorIs(t, decision.Err, retry.ErrElapsed)
+				require.ErrorIs(t, decision.Err, errBackend)
+				break
+			}
+			require.Less(t, time.Since(begin)+decision.Wait, 10*time.Second)
+			time.Sleep(decision.Wait)
+			state = decision.State
+		}
+		require.Equal(t, 3, number, "begun at 0, 4 and 8 s")
+		require.Equal(t, 11*time.Second, time.Since(begin))
+	})
+	require.Nil(t, retry.New().Start(t.Context()), "costs nothing without a limit")
+}
+
+func TestMaxElapsedWithALongFirstAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := retry.New(retry.MaxElapsed(time.Second), retry.Constant(0))
+		state := again.Start(t.Context())
+		time.Sleep(time.Second)
+		decision := again.Next(t.Context(), policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned, Err: errBackend}, State: state})
+		require.False(t, decision.Again)
+		require.ErrorIs(t, decision.Err, retry.ErrElapsed)
+		gave, ok := errors.AsType[*retry.Error](decision.Err)
+		require.True(t, ok)
+		require.Zero(t, gave.Elapsed, "counts from the end of the first attempt")
+	})
+}
+
+func TestFault114_NotIdempotent(t *testing.T) {
+	timeout := fmt.Errorf("read: %w", context.DeadlineExceeded)
+	for name, test := range map[string]struct {
+		mark    func(context.Context) context.Context
+		err     error
+		entered int
+	}{
+		"unmarked":                    {func(ctx context.Context) context.Context { return ctx }, timeout, 2},
+		"idempotent":                  {retry.Idempotent, timeout, 2},
+		"ambiguous":                   {retry.NotIdempotent, timeout, 1},
+		"never sent":                  {retry.NotIdempotent, fmt.Errorf("dial: %w", retry.NotSent(errBackend)), 2},
+		"never sent, says another":    {retry.NotIdempotent, fmt.Errorf("dial: %w", refusedConnection{true}), 2},
+		"another says it was sent":    {retry.NotIdempotent, refusedConnection{false}, 1},
+		"one of two was never sent":   {retry.NotIdempotent, errors.Join(retry.NotSent(errBackend), timeout), 1},
+		"taken back":                  {func(ctx context.Context) context.Context { return retry.Idempotent(retry.NotIdempotent(ctx)) }, timeout, 2},
+		"marked again":                {func(ctx context.Context) context.Context { return retry.NotIdempotent(retry.Idempotent(ctx)) }, timeout, 1},
+		"a permanent one, not sent":   {retry.NotIdempotent, retry.Permanent(retry.NotSent(errBackend)), 1},
+		"a rejection by a call of it": {retry.NotIdempotent, &policy.Rejection{Kind: "bulkhead", Reason: errFull}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			op := fails(test.err)
+			_, err := resilience.Do(test.mark(t.Context()), retry.New(retry.Constant(0), retry.RetryRejections(errFull)), op.do)
+			require.Equal(t, test.entered, op.entered)
+			if test.entered == 1 {
+				require.Equal(t, test.err, err, "the bare error")
+			} else {
+				require.NoError(t, err)
+			}
+		})
+	}
+	t.Run("an attempt that was refused did nothing", func(t *testing.T) {
+		guard := &full{}
+		again := retry.New(retry.Constant(0), retry.RetryRejections(errFull))
+		_, err := resilience.Do(retry.NotIdempotent(t.Context()), resilience.Compose(again, guard), fails().do)
+		require.ErrorIs(t, err, errFull)
+		require.Equal(t, 3, guard.refusals)
+	})
+	require.NoError(t, retry.NotSent(nil))
+	require.EqualError(t, retry.NotSent(errBackend), errBackend.Error())
+	require.ErrorIs(t, retry.NotSent(errBackend), errBackend)
+}
+
+type refusedConnection struct{ notSent bool }
+
+func (refusedConnection) Error() string   { return "connection refused" }
+func (r refusedConnection) NotSent() bool { return r.notSent }

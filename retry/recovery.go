@@ -1,0 +1,39 @@
+package retry
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+const forever = time.Duration(math.MaxInt64)
+
+// await returns how long to wait for a gate that refuses, or, as the reason to stop, its rejection. The wait ends a
+// little after the gate should be ready, at a random moment, so that those who wait do not all come at once.
+func (r *Retrier) await(ctx context.Context, c *call, blocked error) (wait time.Duration, reason error) {
+	if r.patience == 0 {
+		return 0, blocked
+	}
+	now := c.clock.Elapsed()
+	if !c.awaited {
+		c.awaited, c.until = true, now+min(r.patience, forever-now)
+	}
+	limit := min(c.until-now, timeLeft(ctx)-1)
+	step := max(r.patience/8, time.Millisecond) // how soon to look again when nobody knows the moment
+	if wait, _ = policy.RetryAfter(blocked); wait == 0 {
+		wait = step / 2
+	}
+	wait = max(wait, time.Millisecond) // never a hot loop, whatever the gate says
+	if wait > limit {
+		return 0, blocked
+	}
+	if r.jitter != noJitter {
+		wait = r.uniform(wait, wait+min(step, limit-wait))
+	}
+	if !r.pay(c) {
+		return 0, ErrBudget
+	}
+	return wait, nil
+}
