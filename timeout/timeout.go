@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/internal/hold"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -78,18 +79,18 @@ func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 		}
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, t.limit, t.cause)
-	return ctx, policy.Ticket{Cancel: cancel}, nil
+	return hold.New(ctx, cancel), policy.Ticket{Cancel: cancel}, nil
 }
 
-// Settle releases the derived context and its timer.
+// Settle releases the derived context and its timer, unless the result of a success holds the context.
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if ticket.Cancel == nil {
+	if ticket.Cancel == nil { // ctx is not ours
 		return
 	}
 	if !outcome.Succeeded() && context.Cause(ctx) == error(t.cause) {
 		t.expired.Add(1)
 	}
-	ticket.Cancel()
+	ctx.(*hold.Context).Settle(outcome.Succeeded())
 }
 
 // Check reports a timeout further out that is not longer than this one, which therefore could never expire.

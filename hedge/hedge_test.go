@@ -1,0 +1,774 @@
+package hedge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/internal/idempotence"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	errBackend = errors.New("backend failed")
+	errOther   = errors.New("other backend failed")
+)
+
+const ms = time.Millisecond
+
+// step is what one attempt does: it takes some time, heeding its context or not, and ends.
+type step struct {
+	takes  time.Duration
+	err    error
+	panics any
+	exits  bool
+	deaf   bool // ignores its context
+	before func(ctx context.Context)
+}
+
+// script returns an operation that does one step per attempt, the number of the attempt as its value, and counts.
+func script(steps ...step) (policy.Func[int], *atomic.Int64) {
+	calls := &atomic.Int64{}
+	return func(ctx context.Context) (int, error) {
+		number := int(calls.Add(1))
+		s := steps[min(number, len(steps))-1]
+		if s.before != nil {
+			s.before(ctx)
+		}
+		if s.deaf {
+			time.Sleep(s.takes)
+		} else {
+			select {
+			case <-time.After(s.takes):
+			case <-ctx.Done():
+				return -number, ctx.Err()
+			}
+		}
+		switch {
+		case s.panics != nil:
+			theOriginalFrame(s.panics)
+		case s.exits:
+			runtime.Goexit()
+		}
+		return number, s.err
+	}, calls
+}
+
+func theOriginalFrame(value any) { panic(value) }
+
+func after(delay time.Duration, opts ...hedge.Option) *hedge.Hedge {
+	return hedge.New(append([]hedge.Option{hedge.Idempotent(), hedge.After(delay)}, opts...)...)
+}
+
+// caught calls f and returns what it panicked with, and whether it ended with runtime.Goexit.
+func caught(f func()) (recovered any, exited bool) {
+	done := make(chan struct{})
+	exited = true
+	go func() {
+		defer close(done)
+		defer func() {
+			if recovered = recover(); recovered != nil {
+				exited = false
+			}
+		}()
+		f()
+		exited = false
+	}()
+	<-done
+	return recovered, exited
+}
+
+func TestTheFirstSuccessWinsAtOnce(t *testing.T) {
+	tests := map[string]struct {
+		opts  []hedge.Option
+		steps []step
+		want  int
+		err   error
+		takes time.Duration
+		calls int64
+	}{
+		"before the delay":               {steps: []step{{takes: 5 * ms}}, want: 1, takes: 5 * ms, calls: 1},
+		"the extra attempt":              {steps: []step{{takes: time.Second}, {takes: 3 * ms}}, want: 2, takes: 13 * ms, calls: 2},
+		"the first after all":            {steps: []step{{takes: 15 * ms}, {takes: time.Second}}, want: 1, takes: 15 * ms, calls: 2},
+		"a deaf loser holds up nobody":   {steps: []step{{takes: time.Second, deaf: true}, {takes: 3 * ms}}, want: 2, takes: 13 * ms, calls: 2},
+		"one extra only":                 {steps: []step{{takes: 50 * ms}}, want: 1, takes: 50 * ms, calls: 2},
+		"three extra":                    {opts: []hedge.Option{hedge.Extra(3)}, steps: []step{{takes: time.Hour}, {takes: time.Hour}, {takes: time.Hour}, {takes: ms}}, want: 4, takes: 31 * ms, calls: 4},
+		"a failure before the delay":     {steps: []step{{takes: 5 * ms, err: errBackend}}, want: 1, err: errBackend, takes: 5 * ms, calls: 1},
+		"a failure while another runs":   {steps: []step{{takes: 12 * ms, err: errBackend}, {takes: 30 * ms}}, want: 2, takes: 40 * ms, calls: 2},
+		"the extra one fails, wait":      {steps: []step{{takes: 30 * ms}, {takes: ms, err: errBackend}}, want: 1, takes: 30 * ms, calls: 2},
+		"all fail":                       {steps: []step{{takes: 30 * ms, err: errBackend}, {takes: ms, err: errOther}}, want: 1, err: errOther, takes: 30 * ms, calls: 2},
+		"after a failure, at once":       {opts: []hedge.Option{hedge.AfterFailure()}, steps: []step{{takes: 5 * ms, err: errBackend}, {takes: ms}}, want: 2, takes: 6 * ms, calls: 2},
+		"after a failure, the delay too": {opts: []hedge.Option{hedge.AfterFailure(), hedge.Extra(2)}, steps: []step{{takes: 5 * ms, err: errBackend}, {takes: time.Hour}, {takes: ms}}, want: 3, takes: 16 * ms, calls: 3},
+		"a rejection never triggers":     {opts: []hedge.Option{hedge.AfterFailure()}, steps: []step{{takes: ms, err: &policy.Rejection{Kind: "test"}}}, want: 1, err: policy.ErrRejected, takes: ms, calls: 1},
+	}
+	for name, test := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := after(10*ms, test.opts...)
+				op, calls := script(test.steps...)
+				start := time.Now()
+				value, err := resilience.Do(t.Context(), h, op)
+				require.Equal(t, test.takes, time.Since(start))
+				require.Equal(t, test.want, value)
+				require.ErrorIs(t, err, test.err)
+				require.Equal(t, test.calls, calls.Load())
+				time.Sleep(2 * time.Hour)
+				synctest.Wait()
+				s := h.Snapshot()
+				require.EqualValues(t, test.calls-1, s.Extra)
+				require.Zero(t, s.Running)
+				require.Zero(t, s.Left)
+			})
+		})
+	}
+}
+
+func TestErrorsOfAllAttempts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		op, _ := script(step{takes: 30 * ms, err: errBackend}, step{takes: ms, err: errOther})
+		_, err := resilience.Do(t.Context(), after(10*ms), op)
+		require.ErrorIs(t, err, errBackend)
+		require.ErrorIs(t, err, errOther)
+		require.EqualError(t, err, "hedged attempts failed: other backend failed; backend failed")
+		both, ok := errors.AsType[*hedge.Error](err)
+		require.True(t, ok)
+		require.Equal(t, []error{errOther, errBackend}, both.Errs)
+
+		op, _ = script(step{takes: 30 * ms, err: errBackend}, step{takes: ms, err: errBackend})
+		_, err = resilience.Do(t.Context(), after(10*ms), op)
+		require.Equal(t, errBackend, err, "one error is not said twice")
+
+		op, _ = script(step{takes: 30 * ms, err: errBackend}, step{takes: ms, err: &policy.Rejection{Kind: "test"}})
+		_, err = resilience.Do(t.Context(), after(10*ms), op)
+		require.Equal(t, errBackend, err, "the call was not refused")
+	})
+}
+
+func TestFault063_153_PanicOfAnyAttemptReachesTheCaller(t *testing.T) {
+	for number := range 2 {
+		for _, value := range []any{"text", errBackend, http.ErrAbortHandler, 42} {
+			synctest.Test(t, func(t *testing.T) {
+				var stack string
+				var heard any
+				h := after(10*ms, hedge.OnPanic(func(v any, s []byte) { heard, stack = v, string(s) }))
+				steps := []step{{takes: time.Hour}, {takes: time.Hour}}
+				steps[number].panics, steps[number].takes = value, 11*ms
+				op, _ := script(steps...)
+				recovered, _ := caught(func() { _, _ = resilience.Do(t.Context(), h, op) })
+				require.True(t, recovered == value, "got %v", recovered)
+				synctest.Wait()
+				require.True(t, heard == value)
+				require.Contains(t, stack, "theOriginalFrame")
+				require.Zero(t, h.Snapshot().Panics, "the caller has heard of it")
+				require.Zero(t, h.Snapshot().Running)
+			})
+		}
+	}
+}
+
+func TestFault064_PanicAfterTheCallerLeft(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var heard []any
+		h := after(10*ms, hedge.OnPanic(func(v any, stack []byte) {
+			heard = append(heard, v)
+			if !strings.Contains(string(stack), "theOriginalFrame") {
+				t.Error("the stack of the attempt is missing")
+			}
+			panic("in the handler")
+		}))
+		op, _ := script(step{takes: 50 * ms, panics: "late", deaf: true}, step{takes: 3 * ms})
+		value, err := resilience.Do(t.Context(), h, op)
+		require.NoError(t, err)
+		require.Equal(t, 2, value)
+		require.Equal(t, 1, h.Snapshot().Left)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, []any{"late"}, heard)
+		require.EqualValues(t, 1, h.Snapshot().Panics)
+		require.Zero(t, h.Snapshot().Left)
+
+		silent := after(10 * ms)
+		op, _ = script(step{takes: 50 * ms, panics: "late", deaf: true}, step{takes: 3 * ms})
+		_, err = resilience.Do(t.Context(), silent, op)
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, silent.Snapshot().Panics)
+	})
+}
+
+func TestFault065_153_GoexitOfAnyAttemptReachesTheCaller(t *testing.T) {
+	for number := range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			h := after(10 * ms)
+			steps := []step{{takes: time.Hour}, {takes: time.Hour}}
+			steps[number].exits, steps[number].takes = true, 11*ms
+			op, _ := script(steps...)
+			recovered, exited := caught(func() { _, _ = resilience.Do(t.Context(), h, op) })
+			require.Nil(t, recovered)
+			require.True(t, exited)
+			synctest.Wait()
+			require.Zero(t, h.Snapshot().Running)
+		})
+	}
+}
+
+func TestTheCallersCancellationIsSeenAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		errCause := errors.New("the caller's cause")
+		for _, deaf := range []bool{false, true} {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			time.AfterFunc(25*ms, func() { cancel(errCause) })
+			h := after(10 * ms)
+			op, calls := script(step{takes: time.Second, deaf: deaf})
+			start := time.Now()
+			_, err := resilience.Do(ctx, h, op)
+			require.ErrorIs(t, err, context.Canceled)
+			require.EqualValues(t, 2, calls.Load())
+			if !deaf {
+				require.Equal(t, 25*ms, time.Since(start))
+				require.Zero(t, h.Snapshot().Left)
+				continue
+			}
+			require.Equal(t, 35*ms, time.Since(start), "the grace of 10 ms")
+			require.ErrorIs(t, err, errCause)
+			require.Equal(t, 2, h.Snapshot().Left)
+			time.Sleep(time.Second)
+			require.Zero(t, h.Snapshot().Left)
+		}
+	})
+}
+
+func TestFault080_SuccessSurvivesACancel(t *testing.T) {
+	for range 200 {
+		ctx, cancel := context.WithCancel(t.Context())
+		value, err := resilience.Do(ctx, after(time.Hour), func(context.Context) (int, error) { cancel(); return 7, nil })
+		require.NoError(t, err)
+		require.Equal(t, 7, value)
+	}
+}
+
+func TestFault092_TheLastErrorIsKeptWhenTheCallerLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+		defer cancel()
+		op, _ := script(step{takes: time.Second, deaf: true}, step{takes: ms, err: errBackend})
+		_, err := resilience.Do(ctx, after(10*ms), op)
+		require.ErrorIs(t, err, errBackend)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		time.Sleep(time.Second)
+	})
+}
+
+func TestFault150_DiscardedResultsAreReleasedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var released []any
+		h := after(10*ms, hedge.Extra(2), hedge.OnDiscard(func(value any) {
+			mu.Lock()
+			defer mu.Unlock()
+			released = append(released, value)
+			panic("in the closer") // must not spoil the call
+		}))
+		op, _ := script(step{takes: 30 * ms, deaf: true}, step{takes: 30 * ms, deaf: true}, step{takes: ms})
+		value, err := resilience.Do(t.Context(), h, op)
+		require.NoError(t, err)
+		require.Equal(t, 3, value)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.ElementsMatch(t, []any{1, 2}, released)
+		require.EqualValues(t, 2, h.Snapshot().Discarded)
+		require.EqualValues(t, 2, h.Snapshot().Panics)
+
+		ctx, cancel := context.WithTimeout(t.Context(), 5*ms)
+		defer cancel()
+		released = nil
+		late := after(time.Millisecond, hedge.OnDiscard(func(value any) { released = append(released, value) }))
+		op, _ = script(step{takes: 100 * ms, deaf: true}, step{takes: time.Hour})
+		_, err = resilience.Do(ctx, late, op)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Equal(t, []any{1}, released, "a success after the caller left")
+	})
+}
+
+// TestFault150_EveryValueHasOneOwner: of any race, each success is either the result or discarded, once.
+func TestFault150_EveryValueHasOneOwner(t *testing.T) {
+	var mu sync.Mutex
+	seen := map[int]int{}
+	own := func(value any) {
+		mu.Lock()
+		defer mu.Unlock()
+		seen[value.(int)]++
+	}
+	h := hedge.New(hedge.Idempotent(), hedge.After(time.Nanosecond), hedge.Extra(3), hedge.Limit(10, 1e9), hedge.OnDiscard(own))
+	var made atomic.Int64
+	var callers sync.WaitGroup
+	for range 8 {
+		callers.Go(func() {
+			for range 300 {
+				value, err := resilience.Do(t.Context(), h, func(context.Context) (int, error) {
+					number := int(made.Add(1))
+					for range number % 7 {
+						runtime.Gosched()
+					}
+					if number%5 == 0 {
+						own(number)
+						return 0, errBackend
+					}
+					return number, nil
+				})
+				if err == nil {
+					own(value)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	require.Eventually(t, func() bool { return h.Snapshot().Running == 0 }, 5*time.Second, ms)
+	require.Len(t, seen, int(made.Load()))
+	for value, times := range seen {
+		require.Equal(t, 1, times, "value %d", value)
+	}
+	require.Greater(t, made.Load(), int64(2400), "nothing was hedged")
+}
+
+func TestFault152_LosersAreCancelledAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lost context.Context
+		op, _ := script(step{takes: time.Hour, before: func(ctx context.Context) { lost = ctx }}, step{takes: ms})
+		_, err := resilience.Do(t.Context(), after(10*ms), op)
+		require.NoError(t, err)
+		require.ErrorIs(t, lost.Err(), context.Canceled)
+		require.ErrorIs(t, context.Cause(lost), hedge.ErrLost)
+	})
+}
+
+func TestFault088_152_TheWinnersContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type result struct {
+			ctx     context.Context
+			release func()
+		}
+		run := func(holds bool, layers ...policy.Layer) result {
+			number := atomic.Int64{}
+			r, err := resilience.Do(t.Context(), resilience.Compose(layers...), func(ctx context.Context) (result, error) {
+				if number.Add(1) == 1 {
+					<-ctx.Done()
+					return result{}, ctx.Err()
+				}
+				if !holds {
+					return result{ctx: ctx}, nil
+				}
+				return result{ctx: ctx, release: hedge.Hold(ctx)}, nil
+			})
+			require.NoError(t, err)
+			return r
+		}
+		require.Error(t, run(false, after(10*ms)).ctx.Err(), "nobody holds it")
+
+		for name, layers := range map[string][]policy.Layer{
+			"hedge":    {after(10 * ms)},
+			"timeouts": {timeout.Total(time.Minute), after(10 * ms), timeout.PerAttempt(time.Second)},
+			"nested":   {after(time.Second), policy.At(policy.StageBreaker, after(10*ms))},
+		} {
+			r := run(true, layers...)
+			time.Sleep(500 * ms)
+			require.NoError(t, r.ctx.Err(), name)
+			r.release()
+			require.ErrorIs(t, r.ctx.Err(), context.Canceled, name)
+			r.release()
+		}
+
+		r := run(true, after(10*ms), timeout.PerAttempt(time.Second))
+		time.Sleep(2 * time.Second)
+		require.ErrorIs(t, r.ctx.Err(), context.DeadlineExceeded, "a deadline covers what is done with the result")
+		r.release()
+	})
+}
+
+func TestHoldOfAFailedAttemptOrWithoutAPolicy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var failed context.Context
+		_, err := resilience.Do(t.Context(), after(10*ms), func(ctx context.Context) (int, error) {
+			hedge.Hold(ctx)
+			failed = ctx
+			return 0, errBackend
+		})
+		require.ErrorIs(t, err, errBackend)
+		require.Error(t, failed.Err())
+		hedge.Hold(t.Context())()
+		require.NoError(t, t.Context().Err())
+	})
+}
+
+func TestFault154_BudgetUsedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := after(10*ms, hedge.Limit(0.1, 0))
+		extra := 0
+		for i := range 100 {
+			op, calls := script(step{takes: 50 * ms})
+			value, err := resilience.Do(t.Context(), h, op)
+			require.NoError(t, err, "the running attempt continues")
+			require.Equal(t, 1, value)
+			extra += int(calls.Load()) - 1
+			require.LessOrEqual(t, float64(extra), 0.1*float64(i+1)+1)
+		}
+		require.Equal(t, 10, extra, "one at first, then one of ten calls; the tenth has not come yet")
+		s := h.Snapshot()
+		require.EqualValues(t, 10, s.Extra)
+		require.EqualValues(t, 90, s.Starved)
+	})
+}
+
+func TestTheFloorOfTheBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := after(10*ms, hedge.Limit(0, 2))
+		hedged := func(times int) (extra int) {
+			for range times {
+				op, calls := script(step{takes: 11 * ms})
+				_, err := resilience.Do(t.Context(), h, op)
+				require.NoError(t, err)
+				extra += int(calls.Load()) - 1
+			}
+			return extra
+		}
+		require.Equal(t, 20, hedged(40))
+		time.Sleep(time.Second)
+		require.Equal(t, 3, hedged(40), "two, and what was earned during the calls: twice 0.88")
+		time.Sleep(time.Hour)
+		require.Equal(t, 20, hedged(20))
+	})
+}
+
+// allOrNothing is a budget from elsewhere.
+type allOrNothing struct {
+	mu              sync.Mutex
+	open            bool
+	taken, returned int
+}
+
+func (b *allOrNothing) Withdraw() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open {
+		b.taken++
+	}
+	return b.open
+}
+
+func (b *allOrNothing) Return() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.returned++
+}
+
+func TestABudgetFromElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		shared := &allOrNothing{open: true}
+		h := after(10*ms, hedge.WithBudget(shared), hedge.MaxRunning(3))
+		run := func() int64 {
+			op, calls := script(step{takes: 50 * ms})
+			_, err := resilience.Do(t.Context(), h, op)
+			if err != nil {
+				t.Error(err)
+			}
+			return calls.Load()
+		}
+		require.EqualValues(t, 2, run())
+		require.Equal(t, 1, shared.taken)
+		var both sync.WaitGroup
+		var calls atomic.Int64
+		for range 2 {
+			both.Go(func() { calls.Add(run()) })
+		}
+		both.Wait()
+		require.EqualValues(t, 3, calls.Load(), "room for three attempts at a time")
+		require.Equal(t, 3, shared.taken)
+		require.Equal(t, 1, shared.returned)
+		shared.open = false
+		require.EqualValues(t, 1, run())
+	})
+	var _ hedge.Budget = retry.NewBudget(0.2, 10)
+}
+
+func TestMaxRunning(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := after(10*ms, hedge.MaxRunning(2))
+		op, _ := script(step{takes: time.Minute, deaf: true}, step{takes: ms})
+		_, err := resilience.Do(t.Context(), h, op)
+		require.NoError(t, err)
+		require.Equal(t, 1, h.Snapshot().Left)
+		op, _ = script(step{takes: time.Minute, deaf: true}, step{takes: time.Minute, deaf: true})
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err = resilience.Do(ctx, h, op)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.Equal(t, time.Second+10*ms, time.Since(start))
+		require.Equal(t, 2, h.Snapshot().Left)
+		op, calls := script(step{takes: time.Second})
+		value, err := resilience.Do(t.Context(), h, op)
+		require.NoError(t, err)
+		require.Equal(t, 1, value)
+		require.EqualValues(t, 1, calls.Load(), "no room: the call is made, but not hedged")
+		time.Sleep(time.Minute)
+		require.Zero(t, h.Snapshot().Running)
+	})
+}
+
+// judge is a guard that judges outcomes as a breaker does.
+type judge struct {
+	mu       sync.Mutex
+	verdicts map[policy.Verdict]int
+	held     int
+	stage    policy.Stage
+}
+
+func (j *judge) Stage() policy.Stage { return j.stage }
+func (j *judge) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held++
+	return ctx, policy.Ticket{}, nil
+}
+func (j *judge) Settle(ctx context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.held--
+	if j.verdicts == nil {
+		j.verdicts = map[policy.Verdict]int{}
+	}
+	j.verdicts[outcome.Verdict(ctx, nil)]++
+}
+
+func TestFault155_TheCancelOfALoserIsNeutral(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		breaker := &judge{stage: policy.StageBreaker}
+		p := resilience.Compose(after(10*ms, hedge.Limit(1, 1000)), breaker)
+		for range 100 {
+			op, _ := script(step{takes: time.Hour, before: func(ctx context.Context) {}}, step{takes: ms})
+			_, err := resilience.Do(t.Context(), p, op)
+			require.NoError(t, err)
+			driver := func(ctx context.Context) (int, error) { // turns the cancellation into an error of its own
+				if hedge.Attempt(ctx) == 2 {
+					return 2, nil
+				}
+				<-ctx.Done()
+				return 0, errors.New("canceling statement due to user request")
+			}
+			_, err = resilience.Do(t.Context(), p, driver)
+			require.NoError(t, err)
+		}
+		synctest.Wait()
+		require.Equal(t, map[policy.Verdict]int{policy.Success: 200, policy.Neutral: 200}, breaker.verdicts)
+		require.Zero(t, breaker.held)
+	})
+}
+
+func TestFault156_OnlyIdempotentWorkIsHedged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		plain := t.Context()
+		yes, no := idempotence.Mark(plain, true), idempotence.Mark(plain, false)
+		for _, test := range []struct {
+			name  string
+			hedge *hedge.Hedge
+			ctx   context.Context
+			calls int64
+		}{
+			{"nothing said", hedge.New(hedge.After(10 * ms)), plain, 1},
+			{"marked", hedge.New(hedge.After(10 * ms)), yes, 2},
+			{"marked not", hedge.New(hedge.After(10 * ms)), no, 1},
+			{"declared", after(10 * ms), plain, 2},
+			{"declared, marked not", after(10 * ms), no, 1},
+		} {
+			op, calls := script(step{takes: time.Second})
+			_, err := resilience.Do(test.ctx, test.hedge, op)
+			require.NoError(t, err)
+			require.Equal(t, test.calls, calls.Load(), test.name)
+		}
+	})
+}
+
+// TestFault157_RetryAndHedge: at most (retries+1)·(extra+1) attempts in either order, and a winner ends everything.
+func TestFault157_RetryAndHedge(t *testing.T) {
+	orders := map[string]func() *resilience.Pipeline{
+		"retry(hedge)": func() *resilience.Pipeline {
+			return resilience.Compose(retry.New(retry.Attempts(3), retry.Constant(0)), after(10*ms, hedge.Extra(2)))
+		},
+		"hedge(retry)": func() *resilience.Pipeline {
+			return resilience.Compose(policy.At(policy.StageShed, after(10*ms, hedge.Extra(2))), retry.New(retry.Attempts(3), retry.Constant(0)))
+		},
+	}
+	for name, order := range orders {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				op, calls := script(step{takes: 50 * ms, err: errBackend})
+				_, err := resilience.Do(t.Context(), order(), op)
+				require.ErrorIs(t, err, errBackend)
+				require.EqualValues(t, 9, calls.Load())
+
+				op, calls = script(step{takes: time.Hour}, step{takes: 5 * ms})
+				value, err := resilience.Do(t.Context(), order(), op)
+				require.NoError(t, err)
+				require.Equal(t, 2, value)
+				time.Sleep(2 * time.Hour)
+				require.EqualValues(t, 2, calls.Load(), "the winner stops the retries")
+			})
+		})
+	}
+}
+
+func TestAttemptNumbers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, 1, hedge.Attempt(t.Context()))
+		var mu sync.Mutex
+		var numbers []string
+		inner := after(10 * ms)
+		_, err := resilience.Do(t.Context(), after(35*ms), func(outside context.Context) (int, error) {
+			return resilience.Do(outside, inner, func(ctx context.Context) (int, error) {
+				mu.Lock()
+				numbers = append(numbers, fmt.Sprintf("%d.%d", hedge.Attempt(outside), hedge.Attempt(ctx)))
+				mu.Unlock()
+				time.Sleep(50 * ms)
+				return 0, nil
+			})
+		})
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		mu.Lock()
+		defer mu.Unlock()
+		require.Equal(t, []string{"1.1", "1.2", "2.1", "2.2"}, numbers)
+	})
+}
+
+func TestADeadlineBeforeTheDelayIsNotHedged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
+		defer cancel()
+		h := after(10 * ms)
+		_, err := resilience.Do(ctx, h, func(ctx context.Context) (int, error) {
+			require.Zero(t, h.Snapshot().Running)
+			<-ctx.Done()
+			return 0, ctx.Err()
+		})
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	})
+}
+
+func TestFault072_ContextAlreadyDone(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	op, calls := script(step{})
+	h := after(10 * ms)
+	_, err := resilience.Do(ctx, h, op)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Zero(t, calls.Load())
+	require.Zero(t, h.Snapshot().Calls)
+}
+
+func TestFault178_181_182_Configuration(t *testing.T) {
+	nan, inf := math.NaN(), math.Inf(1)
+	for _, test := range []struct {
+		opts []hedge.Option
+		text string
+	}{
+		{[]hedge.Option{nil}, "option 1 is nil"},
+		{[]hedge.Option{hedge.After(0)}, "After(0s): must be positive"},
+		{[]hedge.Option{hedge.After(-1)}, "After(-1ns): must be positive"},
+		{[]hedge.Option{hedge.Quantile(0)}, "Quantile(0): must lie between 0.5 and 0.999"},
+		{[]hedge.Option{hedge.Quantile(0.49)}, "Quantile(0.49)"},
+		{[]hedge.Option{hedge.Quantile(1)}, "Quantile(1)"},
+		{[]hedge.Option{hedge.Quantile(nan)}, "Quantile(NaN)"},
+		{[]hedge.Option{hedge.Quantile(-inf)}, "Quantile(-Inf)"},
+		{[]hedge.Option{hedge.Extra(0)}, "Extra(0): must be from 1 to 10"},
+		{[]hedge.Option{hedge.Extra(-1)}, "Extra(-1)"},
+		{[]hedge.Option{hedge.Extra(11)}, "Extra(11)"},
+		{[]hedge.Option{hedge.Extra(math.MaxInt)}, "Extra(9223372036854775807): must be from 1 to 10"},
+		{[]hedge.Option{hedge.Limit(-1, 1)}, "Limit(-1, 1): the ratio"},
+		{[]hedge.Option{hedge.Limit(nan, 1)}, "Limit(NaN, 1): the ratio"},
+		{[]hedge.Option{hedge.Limit(inf, 1)}, "Limit(+Inf, 1): the ratio"},
+		{[]hedge.Option{hedge.Limit(1, -1)}, "Limit(1, -1): the number per second"},
+		{[]hedge.Option{hedge.Limit(1, nan)}, "Limit(1, NaN): the number per second"},
+		{[]hedge.Option{hedge.Limit(1, inf)}, "Limit(1, +Inf): the number per second"},
+		{[]hedge.Option{hedge.Limit(0, 0)}, "Limit(0, 0): no extra attempt could ever start"},
+		{[]hedge.Option{hedge.WithBudget(nil)}, "WithBudget: the budget is nil"},
+		{[]hedge.Option{hedge.WithBudget((*retry.Budget)(nil))}, "WithBudget: the budget is nil"},
+		{[]hedge.Option{hedge.Limit(1, 1), hedge.WithBudget(&allOrNothing{})}, "Limit and WithBudget contradict each other"},
+		{[]hedge.Option{hedge.MaxRunning(1)}, "MaxRunning(1): no call could have the 2 attempts that it may make"},
+		{[]hedge.Option{hedge.MaxRunning(math.MinInt)}, "MaxRunning(-9223372036854775808)"},
+		{[]hedge.Option{hedge.OnDiscard(nil)}, "OnDiscard: the function is nil"},
+		{[]hedge.Option{hedge.OnPanic(nil)}, "OnPanic: the function is nil"},
+	} {
+		err := hedge.Validate(test.opts...)
+		require.ErrorContains(t, err, test.text)
+		require.PanicsWithError(t, err.Error(), func() { hedge.New(test.opts...) })
+		_, ok := errors.AsType[*policy.ConfigError](err)
+		require.True(t, ok)
+	}
+	require.NoError(t, hedge.Validate())
+	require.NoError(t, hedge.Validate(hedge.After(math.MaxInt64), hedge.Quantile(0.999), hedge.Extra(10), hedge.MaxRunning(math.MaxInt), hedge.Limit(10, 1e9)))
+}
+
+func TestTheLargestDelay(t *testing.T) {
+	value, err := resilience.Do(t.Context(), after(math.MaxInt64, hedge.Extra(10)), func(context.Context) (int, error) { return 7, nil })
+	require.NoError(t, err)
+	require.Equal(t, 7, value)
+}
+
+func TestCheck(t *testing.T) {
+	second := timeout.Total(time.Second)
+	for _, test := range []struct {
+		layers []policy.Layer
+		text   string
+	}{
+		{[]policy.Layer{second, after(999 * ms)}, ""},
+		{[]policy.Layer{second, after(time.Second)}, "hedge 1 after 1s: the last extra attempt would start after 1s, not within the total timeout 1s around it"},
+		{[]policy.Layer{second, after(400*ms, hedge.Extra(2))}, ""},
+		{[]policy.Layer{second, after(400*ms, hedge.Extra(3))}, "would start after 1.2s"},
+		{[]policy.Layer{second, after(math.MaxInt64, hedge.Extra(10))}, "would start after 2562047h47m16.854775807s"},
+		{[]policy.Layer{second, hedge.New()}, ""},
+		{[]policy.Layer{after(100 * ms), timeout.PerAttempt(100 * ms)}, "the delay 100ms is not below the attempt timeout 100ms inside it"},
+		{[]policy.Layer{after(99 * ms), timeout.PerAttempt(100 * ms)}, ""},
+		{[]policy.Layer{after(100*ms, hedge.AfterFailure()), timeout.PerAttempt(100 * ms)}, ""},
+	} {
+		err := resilience.Validate(test.layers...)
+		if test.text == "" {
+			require.NoError(t, err)
+		} else {
+			require.ErrorContains(t, err, test.text)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	require.Equal(t, "hedge 1 after p95", hedge.New().String())
+	require.Equal(t, `hedge "users" 2 after p99.9`, hedge.New(hedge.Name("users"), hedge.Extra(2), hedge.Quantile(0.999), hedge.After(time.Second)).String())
+	require.Equal(t, "hedge 1 after 20ms", after(20*ms).String())
+	require.Equal(t, policy.StageHedge, hedge.New().Stage())
+	require.Equal(t, "users", hedge.New(hedge.Name("users")).Snapshot().Name)
+	require.PanicsWithValue(t, "hedge: Policy.Do with a nil Hedge", func() {
+		_, _ = hedge.Policy[int]{}.Do(t.Context(), func(context.Context) (int, error) { return 0, nil })
+	})
+	value, err := hedge.Policy[int]{Hedge: after(time.Hour)}.Do(t.Context(), func(context.Context) (int, error) { return 7, nil })
+	require.NoError(t, err)
+	require.Equal(t, 7, value)
+}

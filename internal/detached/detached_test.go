@@ -1,0 +1,147 @@
+package detached_test
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/go-resilience/resilience/internal/detached"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var errCall = errors.New("call failed")
+
+func TestEachEndingIsResumedByTheCaller(t *testing.T) {
+	group := &detached.Group{Limit: 1}
+	resume := func(call func() error) (err error, recovered any, exited bool) {
+		exited = true
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			defer func() {
+				if recovered = recover(); recovered != nil {
+					exited = false
+				}
+			}()
+			calls := group.Calls(1)
+			defer calls.Leave()
+			calls.Go(call)
+			err = (<-calls.Endings()).Resume()
+			exited = false
+		}()
+		<-done
+		return err, recovered, exited
+	}
+	err, recovered, exited := resume(func() error { return errCall })
+	require.Equal(t, errCall, err)
+	require.Nil(t, recovered)
+	require.False(t, exited)
+	_, recovered, exited = resume(func() error { panic(errCall) })
+	require.True(t, recovered == any(errCall))
+	require.False(t, exited)
+	_, recovered, exited = resume(func() error { runtime.Goexit(); return nil })
+	require.Nil(t, recovered)
+	require.True(t, exited)
+	_, recovered, _ = resume(func() error { panic(nil) }) //nolint:govet // what happens then is the question
+	_, isNil := recovered.(*runtime.PanicNilError)
+	require.True(t, isNil)
+	require.Equal(t, detached.Counts{}, group.Counts())
+}
+
+// A crash prints every panic that was not recovered, so the process of the test is run again, and crashes.
+func TestFault058_ACrashShowsTheOriginalStack(t *testing.T) {
+	if os.Getenv("CRASH") != "" {
+		calls := (&detached.Group{Limit: 1}).Calls(1)
+		calls.Go(func() error { theOriginalFrame(); return nil })
+		_ = (<-calls.Endings()).Resume()
+	}
+	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run", t.Name())
+	command.Env = append(os.Environ(), "CRASH=1")
+	output, err := command.CombinedOutput()
+	require.Error(t, err)
+	require.Contains(t, string(output), "panic on another goroutine: boom")
+	require.Contains(t, string(output), "theOriginalFrame")
+}
+
+func theOriginalFrame() { panic("boom") }
+
+func TestTheLimitCountsWhatWasLeftBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var heard []any
+		group := &detached.Group{Limit: 2, OnPanic: func(value any, stack []byte) {
+			if !strings.Contains(string(stack), "detached_test.go") {
+				t.Error("no stack")
+			}
+			heard = append(heard, value)
+		}}
+		end := make(chan struct{})
+		calls := group.Calls(3)
+		require.True(t, calls.Go(func() error { <-end; panic("late") }))
+		require.True(t, calls.Go(func() error { panic("soon") }))
+		synctest.Wait()
+		require.Equal(t, detached.Counts{Running: 1}, group.Counts())
+		require.True(t, calls.Go(func() error { <-end; return nil }))
+		require.False(t, calls.Go(func() error { t.Error("called"); return nil }))
+		calls.Leave()
+		require.Equal(t, detached.Counts{Running: 2, Left: 2, Panics: 1}, group.Counts(), "nobody took the panic")
+		require.False(t, group.Calls(1).Go(func() error { t.Error("called"); return nil }))
+		close(end)
+		synctest.Wait()
+		require.Equal(t, detached.Counts{Panics: 2}, group.Counts())
+		require.Equal(t, []any{"soon", "late"}, heard)
+	})
+}
+
+// Whatever the order of ends and leaving: nothing stays counted, and each panic is heard of or counted.
+func TestConservation(t *testing.T) {
+	group := &detached.Group{Limit: 6}
+	var callers sync.WaitGroup
+	var mu sync.Mutex
+	panics, heard := 0, 0
+	for range 4 {
+		callers.Go(func() {
+			for i := range 2000 {
+				calls := group.Calls(3)
+				for range 3 {
+					calls.Go(func() error {
+						if i%3 == 0 {
+							mu.Lock()
+							panics++
+							mu.Unlock()
+							panic(i)
+						}
+						return nil
+					})
+				}
+				if i%2 == 0 {
+					select {
+					case ending := <-calls.Endings():
+						if !ending.Returned() {
+							mu.Lock()
+							heard++
+							mu.Unlock()
+						}
+					default:
+					}
+				}
+				calls.Leave()
+			}
+		})
+	}
+	callers.Wait()
+	for group.Counts().Running > 0 {
+		runtime.Gosched()
+	}
+	counts := group.Counts()
+	require.Zero(t, counts.Left)
+	require.EqualValues(t, panics-heard, counts.Panics)
+}

@@ -1,0 +1,27 @@
+package idempotence_test
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/internal/idempotence"
+)
+
+func TestTheInnermostMarkCounts(t *testing.T) {
+	check := func(ctx context.Context, marked, idempotent bool) {
+		t.Helper()
+		m, i := idempotence.Of(ctx)
+		require.Equal(t, marked, m)
+		require.Equal(t, idempotent, i)
+	}
+	ctx := t.Context()
+	check(ctx, false, false)
+	yes := idempotence.Mark(ctx, true)
+	check(yes, true, true)
+	no := idempotence.Mark(yes, false)
+	check(no, true, false)
+	check(idempotence.Mark(no, true), true, true)
+	check(yes, true, true)
+}
