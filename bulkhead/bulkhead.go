@@ -1,0 +1,222 @@
+package bulkhead
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Bulkhead bounds the attempts in flight. Make one per dependency with [New] and share it. It is safe for concurrent
+// use and must not be copied. The zero value is not usable.
+type Bulkhead struct {
+	name     string
+	wait     time.Duration
+	length   int // of the queue
+	weightOf func(context.Context) int
+	reasons  rejections
+
+	word     atomic.Uint64 // a word; while its bit queued is set, only holders of mu change it
+	peak     atomic.Int64  // most in flight
+	rejected atomic.Uint64
+
+	mu    sync.Mutex
+	queue queue
+}
+
+var (
+	_ policy.Guard       = (*Bulkhead)(nil)
+	_ fmt.Stringer       = (*Bulkhead)(nil)
+	_ policy.Policy[any] = Policy[any]{}
+)
+
+// New returns a bulkhead with limit slots, from 1 to [MaxLimit]. An attempt takes one slot, or what [WeightOf] says.
+//
+// New panics with a [*policy.ConfigError] when the configuration makes no sense; see [Validate].
+func New(limit int, options ...Option) *Bulkhead {
+	c := configure(limit, options)
+	if err := c.problems.Err(); err != nil {
+		panic(err)
+	}
+	b := &Bulkhead{
+		name:     c.name,
+		wait:     c.wait,
+		length:   c.queue,
+		weightOf: c.weightOf,
+		reasons:  newRejections(c),
+	}
+	b.word.Store(uint64(newWord(0, limit)))
+	return b
+}
+
+// Stage returns [policy.StageBulkhead].
+func (b *Bulkhead) Stage() policy.Stage { return policy.StageBulkhead }
+
+// Admit takes a slot, or waits for one if there is a [Queue], or refuses with a [*policy.Rejection] that matches
+// [ErrFull]. When ctx ends while it waits, the error is [policy.ContextError] and nothing was taken.
+func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	weight := 1
+	if b.weightOf != nil {
+		weight = b.weightOf(ctx)
+	}
+	if !b.tryAcquire(weight) {
+		if err := b.acquire(ctx, weight); err != nil {
+			return nil, policy.Ticket{}, err
+		}
+	}
+	return ctx, policy.Ticket{Slot: int64(weight)}, nil
+}
+
+// Settle gives back what Admit took, and hands it to those who wait. How the attempt ended does not matter.
+//
+// It must be called once for each admission, as the engine and [policy.Permit] do. More slots than are taken cannot
+// be given back: Settle panics then, so that a mistake never raises the limit unseen.
+func (b *Bulkhead) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
+	b.release(int(ticket.Slot))
+}
+
+// tryAcquire takes weight slots if they are free and nobody waits: one atomic step.
+func (b *Bulkhead) tryAcquire(weight int) bool {
+	for {
+		w := word(b.word.Load())
+		if w.queued() || weight < 1 || !w.fits(weight) {
+			return false
+		}
+		if b.word.CompareAndSwap(uint64(w), uint64(w)+uint64(weight)) {
+			b.notePeak(w.inFlight() + weight)
+			return true
+		}
+	}
+}
+
+// acquire is the rest of Admit, when tryAcquire could not.
+func (b *Bulkhead) acquire(ctx context.Context, weight int) error {
+	if w := word(b.word.Load()); b.length == 0 && !w.fits(weight) {
+		return b.refuse(b.reasons.full(weight, w.limit())) // without the mutex: nobody ever waits here
+	}
+	w, err := b.join(weight)
+	if w == nil {
+		return err
+	}
+	return b.await(ctx, w)
+}
+
+// release gives weight slots back.
+func (b *Bulkhead) release(weight int) {
+	for {
+		w := word(b.word.Load())
+		if weight < 1 || weight > w.inFlight() {
+			panic(fmt.Sprintf("bulkhead: settling a weight of %d with %d in flight: settled twice, or never admitted", weight, w.inFlight()))
+		}
+		if w.queued() {
+			break
+		}
+		if b.word.CompareAndSwap(uint64(w), uint64(w)-uint64(weight)) {
+			return
+		}
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.freeze()
+	b.word.Add(-uint64(weight))
+	b.grant()
+	b.thaw()
+}
+
+// Resize changes the limit while the bulkhead is in use. A higher limit admits those who wait; with a lower one nobody
+// is interrupted, but nobody is admitted until enough have ended. Those who wait with a weight above the new limit are
+// refused. When limit is not from 1 to [MaxLimit], the error is a [*policy.ConfigError] and nothing changes.
+func (b *Bulkhead) Resize(limit int) error {
+	problems := policy.ConfigError{Policy: "bulkhead"}
+	if checkLimit(&problems, limit); problems.Err() != nil {
+		return problems.Err()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.freeze()
+	b.word.Store(uint64(newWord(w.inFlight(), limit) | queued))
+	b.dismissTooHeavy(limit)
+	b.grant()
+	b.thaw()
+	return nil
+}
+
+// freeze keeps everybody else from changing the word until thaw. b.mu must be held.
+func (b *Bulkhead) freeze() word { return word(b.word.Or(uint64(queued))) | queued }
+
+// thaw lets admissions go past the mutex again, unless somebody waits. b.mu must be held.
+func (b *Bulkhead) thaw() {
+	if b.queue.len() == 0 {
+		b.word.And(^uint64(queued))
+	}
+}
+
+func (b *Bulkhead) notePeak(inFlight int) {
+	for {
+		peak := b.peak.Load()
+		if int64(inFlight) <= peak || b.peak.CompareAndSwap(peak, int64(inFlight)) {
+			return
+		}
+	}
+}
+
+func (b *Bulkhead) refuse(r *policy.Rejection) error {
+	b.rejected.Add(1)
+	return r
+}
+
+// Snapshot is the state of a bulkhead at one instant.
+type Snapshot struct {
+	Limit        int    // slots
+	InFlight     int    // slots taken; above Limit for a while after a Resize to less
+	PeakInFlight int    // the most slots ever taken at a time
+	Waiting      int    // attempts in the queue
+	PeakWaiting  int    // the most attempts ever in the queue at a time
+	Rejected     uint64 // attempts refused; those whose context ended while they waited are not among them
+}
+
+// Snapshot returns the current state. It changes nothing.
+func (b *Bulkhead) Snapshot() Snapshot {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := word(b.word.Load())
+	return Snapshot{
+		Limit:        w.limit(),
+		InFlight:     w.inFlight(),
+		PeakInFlight: max(int(b.peak.Load()), w.inFlight()),
+		Waiting:      b.queue.len(),
+		PeakWaiting:  b.queue.peak,
+		Rejected:     b.rejected.Load(),
+	}
+}
+
+// String returns the limit and the length of the queue, as in
+//
+//	bulkhead 16
+//	bulkhead "users-db" 16+8
+func (b *Bulkhead) String() string {
+	text := "bulkhead "
+	if b.name != "" {
+		text += fmt.Sprintf("%q ", b.name)
+	}
+	text += fmt.Sprint(word(b.word.Load()).limit())
+	if b.length > 0 {
+		text += fmt.Sprintf("+%d", b.length)
+	}
+	return text
+}
+
+// Policy is a bulkhead as a [policy.Policy] for results of type T. All views of a bulkhead share its slots.
+type Policy[T any] struct{ Bulkhead *Bulkhead }
+
+// Do runs op in a slot of the bulkhead. It panics when the Bulkhead, ctx or op is nil.
+func (p Policy[T]) Do(ctx context.Context, op policy.Func[T]) (T, error) {
+	if p.Bulkhead == nil {
+		panic("bulkhead: Policy without a Bulkhead; use bulkhead.New")
+	}
+	return engine.DoLayer(ctx, p.Bulkhead, op)
+}

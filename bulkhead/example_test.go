@@ -1,0 +1,80 @@
+package bulkhead_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/policy"
+)
+
+func Example() {
+	db := bulkhead.New(1)
+	query := func(context.Context) (string, error) { return "row", nil }
+
+	_, err := resilience.Do(context.Background(), db, func(ctx context.Context) (string, error) {
+		return resilience.Do(ctx, db, query) // the only slot is taken
+	})
+	fmt.Println(err)
+	fmt.Println(errors.Is(err, bulkhead.ErrFull), errors.Is(err, policy.ErrRejected))
+
+	row, err := resilience.Do(context.Background(), db, query)
+	fmt.Println(row, err)
+	// Output:
+	// bulkhead: all slots are taken
+	// true true
+	// row <nil>
+}
+
+func ExampleNew() {
+	backend := resilience.Compose(bulkhead.New(16, bulkhead.Queue(8, 100*time.Millisecond), bulkhead.Name("users-db")))
+	fmt.Println(backend)
+	// Output: bulkhead "users-db" 16+8
+}
+
+// At the front door a bulkhead sheds load before anything else is spent.
+func ExampleNew_shed() {
+	backend := resilience.Compose(
+		bulkhead.New(16),
+		policy.At(policy.StageShed, bulkhead.New(64, bulkhead.Name("front door"))),
+	)
+	fmt.Println(backend)
+	// Output: bulkhead "front door" 64 > bulkhead 16
+}
+
+// rowsKey marks a context with how many rows a query will read.
+type rowsKey struct{}
+
+// Attempts that need more take more slots.
+func ExampleWeightOf() {
+	db := bulkhead.New(10, bulkhead.WeightOf(func(ctx context.Context) int {
+		if rows, _ := ctx.Value(rowsKey{}).(int); rows > 1000 {
+			return 5
+		}
+		return 1
+	}))
+	report := context.WithValue(context.Background(), rowsKey{}, 50_000)
+	permit, err := policy.Acquire(report, db)
+	fmt.Println(err, db.Snapshot().InFlight)
+	permit.Done(nil)
+	// Output: <nil> 5
+}
+
+func ExampleBulkhead_Resize() {
+	db := bulkhead.New(16)
+	fmt.Println(db.Resize(0))
+	fmt.Println(db.Resize(32), db)
+	// Output:
+	// bulkhead: limit 0: must be from 1 to 2147483647
+	// <nil> bulkhead 32
+}
+
+// Policy is for injection where the type of the result is known.
+func ExamplePolicy() {
+	var names policy.Policy[string] = bulkhead.Policy[string]{Bulkhead: bulkhead.New(4)}
+	fmt.Println(names.Do(context.Background(), func(context.Context) (string, error) { return "Ada", nil }))
+	// Output: Ada <nil>
+}

@@ -1,0 +1,25 @@
+package bulkhead
+
+// MaxLimit is the largest limit of a bulkhead, about two thousand million.
+const MaxLimit = 1<<limitBits - 1
+
+const (
+	limitBits = 31
+	queued    = word(1) << 62
+)
+
+// word is the state that an uncontended admission needs, in one piece, so that one atomic step decides:
+//
+//	bit 62      somebody waits, or holds the mutex to find out whether to: go through the mutex
+//	bits 31–61  the limit
+//	bits 0–30   in flight
+type word uint64
+
+func newWord(inFlight, limit int) word { return word(limit)<<limitBits | word(inFlight) }
+
+func (w word) inFlight() int { return int(w & MaxLimit) }
+func (w word) limit() int    { return int(w >> limitBits & MaxLimit) }
+func (w word) queued() bool  { return w&queued != 0 }
+
+// fits reports whether weight more can be in flight.
+func (w word) fits(weight int) bool { return weight <= w.limit()-w.inFlight() }

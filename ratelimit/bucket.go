@@ -1,0 +1,148 @@
+package ratelimit
+
+import (
+	"math"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/go-resilience/resilience/internal/stopwatch"
+)
+
+// horizon is how far ahead a token can be: what comes later, comes never.
+const horizon = time.Duration(math.MaxInt64 / 2) // 146 years
+
+// bucket is the tokens and the time. The arithmetic is that of [rate.Limiter], which is never in debt here: nothing
+// is taken before it is there. The limiter's mutex guards it.
+type bucket struct {
+	tokens    *rate.Limiter
+	clock     stopwatch.Stopwatch
+	now       time.Duration // the latest reading of the clock
+	perSecond float64
+	burst     int
+	rounding  float64 // nanoseconds of refill that may be missing by rounding alone; below 1
+	certain   int     // so many tokens are there without looking
+}
+
+func newBucket(clock stopwatch.Stopwatch, perSecond float64, burst int) bucket {
+	b := bucket{tokens: rate.NewLimiter(limit(perSecond), burst), clock: clock}
+	b.set(perSecond, burst)
+	return b
+}
+
+// limit is perSecond as [rate.Limiter] wants it: its infinity is another number than the language's.
+func limit(perSecond float64) rate.Limit {
+	if math.IsInf(perSecond, 1) {
+		return rate.Inf
+	}
+	return rate.Limit(perSecond)
+}
+
+// advance sets the time for everything that follows. A reading that is earlier than one before counts as that one:
+// rate.Limiter would mint tokens from time that goes back.
+func (b *bucket) advance(reading time.Duration) { b.now = max(b.now, reading) }
+
+// take takes n tokens if they are there.
+//
+// It does not leave the decision to AllowN, which lends a nanosecond of refill, so that with a round rate a token
+// comes a nanosecond early. What take admits, AllowN admits too.
+func (b *bucket) take(n int) bool {
+	if n < 0 {
+		return false
+	}
+	if n > b.certain {
+		level := b.level()
+		if !b.enough(float64(n) - level) {
+			return false
+		}
+		b.certain = max(n, int(min(level, MaxBurst)))
+	}
+	if !b.tokens.AllowN(b.clock.Time(b.now), n) { // n is above the burst
+		b.certain = 0
+		return false
+	}
+	b.certain -= n
+	return true
+}
+
+// giveBack puts n tokens back; what is above the burst overflows. rate.Limiter's own way, to cancel a reservation, is
+// of no use: it does nothing once the time of the reservation has passed, and loses tokens when there is a later one.
+// A negative n adds exactly -n; TestNegativeAllowAddsTokens watches over that.
+func (b *bucket) giveBack(n int) {
+	b.tokens.AllowN(b.clock.Time(b.now), -n)
+}
+
+// level returns how many tokens there are.
+func (b *bucket) level() float64 { return b.tokens.TokensAt(b.clock.Time(b.now)) }
+
+// wait returns how many nanoseconds it takes until missing tokens have come in, in the very steps of [rate.Limiter].
+func (b *bucket) wait(missing float64) float64 {
+	return missing / b.perSecond * float64(time.Second)
+}
+
+// enough reports whether nothing is missing but what rounding has taken away.
+func (b *bucket) enough(missing float64) bool {
+	return missing <= 0 || b.wait(missing) < b.rounding
+}
+
+// turn returns the first moment, from now on, at which n tokens can be taken: exactly then, and not a nanosecond
+// before. It reports false when that is never.
+func (b *bucket) turn(n int) (time.Duration, bool) {
+	if n > b.burst {
+		return 0, false
+	}
+	there := func(at time.Duration) bool {
+		return b.enough(float64(n) - b.tokens.TokensAt(b.clock.Time(at)))
+	}
+	if there(b.now) {
+		return b.now, true
+	}
+	wait := b.wait(float64(n) - b.level())
+	if !(wait < float64(horizon-b.now)) { // +Inf at a rate of 0
+		return 0, false
+	}
+	// The quotient is rounded: close in on the first moment from both sides of it.
+	early, late := b.now, b.now+time.Duration(wait)
+	for step := time.Duration(1); !there(late); step *= 2 {
+		early, late = late, late+step
+	}
+	for step := time.Duration(1); late-step > early; step *= 2 {
+		if !there(late - step) {
+			early = late - step
+			break
+		}
+		late -= step
+	}
+	for late-early > 1 {
+		if middle := early + (late-early)/2; there(middle) {
+			late = middle
+		} else {
+			early = middle
+		}
+	}
+	return late, true
+}
+
+// turnBehind returns when n tokens can be taken by somebody who stands behind others who wait for owed tokens. It is
+// accurate to a nanosecond for each of them.
+func (b *bucket) turnBehind(owed, n int) (time.Duration, bool) {
+	if owed == 0 {
+		return b.turn(n)
+	}
+	wait := b.wait(float64(owed) + float64(n) - b.level())
+	if n > b.burst || !(wait < float64(horizon-b.now)) {
+		return 0, false
+	}
+	return b.now + time.Duration(math.Ceil(wait-b.rounding)), true
+}
+
+// set changes the rate and the burst, as of now.
+func (b *bucket) set(perSecond float64, burst int) {
+	at := b.clock.Time(b.now)
+	b.tokens.SetLimitAt(at, limit(perSecond))
+	b.tokens.SetBurstAt(at, burst)
+	b.perSecond, b.burst, b.certain = perSecond, burst, 0
+	// A thousandth of a nanosecond, or a few of the last bits of the level if the refill is so slow that they take longer.
+	bits := b.wait(float64(burst) * 0x1p-50)
+	b.rounding = min(max(1e-3, bits), 0.999)
+}

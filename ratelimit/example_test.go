@@ -1,0 +1,85 @@
+package ratelimit_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/ratelimit"
+)
+
+func Example() {
+	api := ratelimit.Every(time.Hour, 2, ratelimit.Name("weather"))
+	fetch := func(context.Context) (string, error) { return "sunny", nil }
+	for range 3 {
+		weather, err := resilience.Do(context.Background(), api, fetch)
+		if errors.Is(err, ratelimit.ErrLimited) {
+			wait, _ := policy.RetryAfter(err)
+			fmt.Println("come back in", wait.Round(time.Minute))
+			continue
+		}
+		fmt.Println(weather, err)
+	}
+	// Output:
+	// sunny <nil>
+	// sunny <nil>
+	// come back in 1h0m0s
+}
+
+func ExampleNew() {
+	backend := resilience.Compose(ratelimit.New(100, 10, ratelimit.MaxWait(time.Second)))
+	fmt.Println(backend)
+	// Output: rate limit 100/s burst 10
+}
+
+func ExamplePer() {
+	fmt.Println(ratelimit.Per(600, time.Minute, 20))
+	fmt.Println(ratelimit.Every(90*time.Second, 1))
+	// Output:
+	// rate limit 10/s burst 20
+	// rate limit 1 per 1m30s burst 1
+}
+
+// tokensKey marks a context with how many tokens of a language model a prompt will use.
+type tokensKey struct{}
+
+// Two quotas of one dependency, in different units: requests, and tokens of a language model.
+func ExampleCostOf() {
+	requests := ratelimit.Per(60, time.Minute, 10)
+	tokens := ratelimit.Per(90_000, time.Minute, 10_000, ratelimit.CostOf(func(ctx context.Context) int {
+		n, _ := ctx.Value(tokensKey{}).(int)
+		return n
+	}))
+	model := resilience.Compose(requests, tokens)
+
+	ctx := context.WithValue(context.Background(), tokensKey{}, 4000)
+	err := model.Run(ctx, func(context.Context) error { return nil })
+	fmt.Println(err, int(requests.Snapshot().Tokens), tokens.Snapshot().Tokens >= 6000)
+
+	ctx = context.WithValue(context.Background(), tokensKey{}, 20_000)
+	err = model.Run(ctx, func(context.Context) error { return nil })
+	_, again := policy.RetryAfter(err)
+	fmt.Println(err, again)
+	// Output:
+	// <nil> 9 true
+	// rate limiter: no token: the cost is above the burst false
+}
+
+func ExampleLimiter_SetRate() {
+	api := ratelimit.New(100, 10)
+	fmt.Println(api.SetRate(-1))
+	fmt.Println(api.SetRate(50), api)
+	// Output:
+	// ratelimit: rate -1 per second: must be 0, from 1e-09 to 1e+09, or math.Inf(1) for no limit
+	// <nil> rate limit 50/s burst 10
+}
+
+// Policy is for injection where the type of the result is known.
+func ExamplePolicy() {
+	var names policy.Policy[string] = ratelimit.Policy[string]{Limiter: ratelimit.New(10, 10)}
+	fmt.Println(names.Do(context.Background(), func(context.Context) (string, error) { return "Ada", nil }))
+	// Output: Ada <nil>
+}
