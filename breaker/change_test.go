@@ -1,0 +1,318 @@
+package breaker_test
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
+)
+
+func TestFault037_ASubscriberReads(t *testing.T) {
+	var b *breaker.Breaker
+	var seen []breaker.State
+	b = tripAt(1, breaker.OnChange(func(c breaker.Change) {
+		seen = append(seen, b.State(), b.Snapshot().State, c.Snapshot.State)
+		_, _ = b.Name(), b.String()
+		_ = b.Ready(context.Background())
+	}))
+	failTimes(b, 1)
+	require.Equal(t, []breaker.State{breaker.Open, breaker.Open, breaker.Open}, seen)
+}
+
+func TestFault038_ASubscriberMakesACall(t *testing.T) {
+	var b *breaker.Breaker
+	var err error
+	b = tripAt(1, breaker.OnChange(func(breaker.Change) { err = do(b, ok) }))
+	failTimes(b, 1)
+	require.ErrorIs(t, err, breaker.ErrOpen)
+}
+
+func TestFault039_ASubscriberChangesTheState(t *testing.T) {
+	for name, change := range map[string]func(*breaker.Breaker){
+		"reset": (*breaker.Breaker).Reset, "force open": (*breaker.Breaker).ForceOpen, "trip": (*breaker.Breaker).Trip,
+		"force closed": (*breaker.Breaker).ForceClosed, "disable": (*breaker.Breaker).Disable,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var b *breaker.Breaker
+			var changes []breaker.Change
+			b = tripAt(1, breaker.OnChange(func(c breaker.Change) {
+				changes = append(changes, c)
+				change(b)
+			}))
+			failTimes(b, 1)
+			require.Equal(t, breaker.Open, changes[0].To)
+			require.LessOrEqual(t, len(changes), 2)
+			chain(t, changes)
+			require.Equal(t, b.State(), changes[len(changes)-1].To)
+		})
+	}
+}
+
+// chain asserts that changes are consecutive.
+func chain(t testing.TB, changes []breaker.Change) {
+	t.Helper()
+	state, shadow := breaker.Closed, breaker.Closed
+	for i, c := range changes {
+		require.EqualValues(t, i+1, c.Number)
+		require.EqualValues(t, i+1, c.Snapshot.Changes)
+		if c.Shadow {
+			require.Equal(t, shadow, c.From)
+			require.Equal(t, breaker.Disabled, c.Snapshot.State)
+			require.Equal(t, c.To, c.Snapshot.Shadow)
+			shadow = c.To
+			continue
+		}
+		require.Equal(t, state, c.From, "change %d", c.Number)
+		require.Equal(t, c.To, c.Snapshot.State)
+		require.Equal(t, c.Reason, c.Snapshot.Reason)
+		state, shadow = c.To, breaker.Closed
+		if i > 0 {
+			require.False(t, c.At.Before(changes[i-1].At))
+		}
+	}
+}
+
+func TestFault040_FunctionsOfTheUserCallBack(t *testing.T) {
+	var b *breaker.Breaker
+	calls := 0
+	read := func() {
+		calls++
+		_, _ = b.State(), b.Snapshot()
+		_ = b.Ready(context.Background())
+		b.Reset()
+	}
+	b = breaker.New(
+		breaker.ConsecutiveFailures(2), breaker.Ramp(time.Hour), breaker.RetryAfter(time.Hour),
+		breaker.Classify(func(error) policy.Verdict { read(); return policy.Failure }),
+		breaker.Rand(func() float64 {
+			if b != nil {
+				read()
+			}
+			return 0
+		}),
+		breaker.GrowthFrom(func() breaker.Delays { return delays(func() time.Duration { return time.Second }) }),
+	)
+	_ = do(b, func(context.Context) error { return hint(func() time.Duration { read(); return 0 }) })
+	failTimes(b, 1)
+	b.ForceOpen()
+	b.Trip()
+	require.Greater(t, calls, 3)
+}
+
+// delays is a function that is a source of open times.
+type delays func() time.Duration
+
+func (d delays) NextBackOff() time.Duration { return d() }
+
+// hint is an error that knows when to try again.
+type hint func() time.Duration
+
+func (h hint) Error() string                     { return "busy" }
+func (h hint) RetryAfter() (time.Duration, bool) { return h(), true }
+
+func TestFault041_ASlowSubscriberBlocksNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change
+		b := tripAt(1, breaker.OnChange(func(c breaker.Change) {
+			changes = append(changes, c)
+			time.Sleep(time.Hour)
+		}))
+		var deliverer sync.WaitGroup
+		deliverer.Go(func() { failTimes(b, 1) })
+		synctest.Wait()
+
+		start := time.Now()
+		refused(t, b)
+		require.Equal(t, breaker.Open, b.Snapshot().State)
+		time.Sleep(D)
+		require.NoError(t, do(b, ok)) // two more changes
+		require.Equal(t, breaker.Closed, b.State())
+		b.ForceOpen()
+		require.Equal(t, D, time.Since(start), "somebody waited")
+		deliverer.Wait()
+		require.Equal(t, 4*time.Hour, time.Since(start))
+		require.Len(t, changes, 4)
+		chain(t, changes)
+		require.True(t, changes[1].At.Equal(start.Add(D)), "delivered late, but dated when it happened")
+	})
+}
+
+func TestFault042_EventsFormAChain(t *testing.T) {
+	var first, second []breaker.Change
+	b := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(time.Millisecond), breaker.Probes(2),
+		breaker.OnChange(func(c breaker.Change) { first = append(first, c) }),
+		breaker.OnChange(func(c breaker.Change) { second = append(second, c) }))
+	var callers sync.WaitGroup
+	for caller := range 64 {
+		callers.Go(func() {
+			for i := range 200 {
+				switch (caller + i) % 16 {
+				case 0:
+					b.Trip()
+				case 1:
+					b.Reset()
+				case 2:
+					b.ForceClosed()
+				case 3:
+					b.Disable()
+				case 4:
+					b.ForceOpen()
+				case 5, 6, 7:
+					failTimes(b, 1)
+				default:
+					_ = do(b, ok)
+				}
+			}
+		})
+	}
+	callers.Wait()
+	require.Greater(t, len(first), 100)
+	require.Equal(t, len(first), len(second))
+	require.EqualValues(t, len(first), b.Snapshot().Changes)
+	chain(t, first)
+	for i := range first {
+		require.Equal(t, first[i].Number, second[i].Number)
+	}
+}
+
+func TestFault043_ASubscriberPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var heard []string
+		var recovered []any
+		b := tripAt(1,
+			breaker.OnChange(func(c breaker.Change) { panic(fmt.Sprint("first ", c.Number)) }),
+			breaker.OnChange(func(c breaker.Change) { heard = append(heard, c.To.String()) }),
+			breaker.OnPanic(func(value any) { recovered = append(recovered, value); panic("again") }),
+		)
+		require.Equal(t, errDown, do(b, fail))
+		require.Equal(t, breaker.Open, b.State())
+		time.Sleep(D)
+		require.NoError(t, do(b, ok))
+		require.Equal(t, breaker.Closed, b.State())
+		require.Equal(t, []string{"open", "half-open", "closed"}, heard)
+		require.Equal(t, []any{"first 1", "first 2", "first 3"}, recovered)
+		require.EqualValues(t, 3, b.Snapshot().LostDeliveries)
+	})
+}
+
+func TestFault044_ASubscriberExits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		heard := 0
+		b := tripAt(1, breaker.OnChange(func(breaker.Change) { runtime.Goexit() }), breaker.OnChange(func(breaker.Change) { heard++ }))
+		failTimes(b, 1)
+		time.Sleep(D)
+		require.NoError(t, do(b, ok))
+		require.Equal(t, breaker.Closed, b.State())
+		require.Equal(t, 3, heard)
+		require.EqualValues(t, 3, b.Snapshot().LostDeliveries)
+	})
+}
+
+func TestFault045_EveryMethodAtOnce(t *testing.T) {
+	for _, mode := range modes {
+		b := breaker.New(append(mode.opts, breaker.OpenFor(time.Millisecond), breaker.Ramp(time.Millisecond), breaker.Probes(3),
+			breaker.Successes(2), breaker.OnChange(func(breaker.Change) {}))...)
+		var callers sync.WaitGroup
+		for _, f := range []func(){
+			func() { _ = do(b, ok) }, func() { failTimes(b, 3) }, func() { _ = b.State() }, func() { _ = b.Snapshot() },
+			func() { _ = b.Ready(context.Background()) }, b.Trip, b.ForceOpen, b.ForceClosed, b.Disable, b.Reset,
+			func() { _ = b.String() }, func() { _ = fmt.Sprintf("%v", b) }, func() { _ = b.Check(nil, nil) },
+		} {
+			callers.Go(func() {
+				for range 500 {
+					f()
+				}
+			})
+		}
+		callers.Wait()
+		identity(t, b.Snapshot())
+	}
+}
+
+func TestFault051_NoGoroutinePerBreaker(t *testing.T) {
+	before := runtime.NumGoroutine()
+	breakers := make([]*breaker.Breaker, 10_000)
+	for i := range breakers {
+		breakers[i] = breaker.New(breaker.FailureRate(0.5, 10))
+		breakers[i].Trip()
+	}
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
+}
+
+// A snapshot is one moment: whatever runs at the same time, every request is in exactly one of its fates.
+func TestFault229_SnapshotsAddUpUnderLoad(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			b := breaker.New(append(mode.opts, breaker.OpenFor(time.Millisecond), breaker.Probes(3), breaker.Successes(2))...)
+			var settled, refusals atomic.Uint64
+			var stop atomic.Bool
+			var callers sync.WaitGroup
+			for caller := range 8 {
+				callers.Go(func() {
+					for i := 0; !stop.Load(); i++ {
+						if i%1000 == 999 && caller == 0 {
+							b.Reset()
+						}
+						op := ok
+						if (caller+i)%5 < 2 {
+							op = fail
+						}
+						if err := do(b, op); err == nil || err == errDown {
+							settled.Add(1)
+						} else {
+							refusals.Add(1)
+						}
+					}
+				})
+			}
+			var before breaker.Snapshot
+			for range 5000 {
+				low := settled.Load()
+				s := b.Snapshot()
+				identity(t, s)
+				if s.Requests < low || s.Requests < before.Requests || s.Successes < before.Successes ||
+					s.Failures < before.Failures || s.Stale < before.Stale || s.Calls < s.CallsFailed || s.Calls < s.CallsSlow {
+					t.Errorf("went back: %+v after %+v; %d had settled", s, before, low)
+					break
+				}
+				before = s
+			}
+			stop.Store(true)
+			callers.Wait()
+			s := b.Snapshot()
+			identity(t, s)
+			require.Zero(t, s.InFlight)
+			require.Equal(t, settled.Load(), s.Requests) // Fault 176: the ledger
+			require.Equal(t, refusals.Load(), s.Rejections)
+		})
+	}
+}
+
+func TestFault036_ALateSuccessNeverReachesTheGenerationAfter(t *testing.T) {
+	// While successes are settled all the time, Reset must leave nothing behind that was admitted before it.
+	b := breaker.New(breaker.FailureRate(0.5, 10), breaker.CountWindow(1000))
+	for range 300 {
+		permits := make([]*policy.Permit, 20)
+		for i := range permits {
+			permits[i] = admit(t, b)
+		}
+		var callers sync.WaitGroup
+		for _, permit := range permits {
+			callers.Go(func() { permit.Done(nil) })
+		}
+		callers.Go(b.Reset)
+		callers.Wait()
+		s := b.Snapshot()
+		require.Zero(t, s.Calls)
+		identity(t, s)
+	}
+}

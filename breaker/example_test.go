@@ -1,0 +1,99 @@
+package breaker_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
+)
+
+func Example() {
+	db := breaker.New(breaker.Name("users-db"), breaker.ConsecutiveFailures(3), breaker.OpenFor(5*time.Second))
+	fetchUser := func(context.Context) (string, error) { return "", errors.New("connection refused") }
+
+	for range 4 {
+		_, err := resilience.Do(context.Background(), db, fetchUser)
+		if errors.Is(err, breaker.ErrOpen) {
+			fmt.Println("refused:", db.State())
+			continue
+		}
+		fmt.Println("failed:", err)
+	}
+	// Output:
+	// failed: connection refused
+	// failed: connection refused
+	// failed: connection refused
+	// refused: open
+}
+
+// Without retries or anything else a breaker can be used by itself, as a policy for results of one type.
+func ExamplePolicy() {
+	users := breaker.Policy[string]{Breaker: breaker.New()}
+	user, err := users.Do(context.Background(), func(context.Context) (string, error) { return "Ada", nil })
+	fmt.Println(user, err)
+	// Output: Ada <nil>
+}
+
+// What a caller did wrong says nothing about the health of the dependency.
+func ExampleClassify() {
+	errNotFound := errors.New("not found")
+	errBadRequest := errors.New("bad request")
+	db := breaker.New(breaker.ConsecutiveFailures(2), breaker.Classify(func(err error) policy.Verdict {
+		switch {
+		case errors.Is(err, errNotFound):
+			return policy.Success // the dependency answered, and well
+		case errors.Is(err, errBadRequest):
+			return policy.Neutral // it did not have to work for this answer
+		}
+		return policy.Failure
+	}))
+	for _, answer := range []error{errNotFound, errBadRequest, errNotFound, errBadRequest} {
+		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) { return 0, answer })
+	}
+	s := db.Snapshot()
+	fmt.Println(s.State, s.Successes, s.Neutral, s.Failures)
+	// Output: closed 2 2 0
+}
+
+func ExampleOnChange() {
+	db := breaker.New(breaker.Name("users-db"), breaker.ConsecutiveFailures(1), breaker.OnChange(func(c breaker.Change) {
+		fmt.Printf("%s: %v to %v: %v (%v)\n", c.Snapshot.Name, c.From, c.To, c.Reason, c.Snapshot.Cause)
+	}))
+	_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) {
+		return 0, errors.New("connection refused")
+	})
+	// Output: users-db: closed to open: consecutive failures (connection refused)
+}
+
+// Disable lets rules be tried on real traffic: nobody is refused, and the breaker reports what it would have done.
+func ExampleBreaker_Disable() {
+	db := breaker.New(breaker.FailureRate(0.5, 4), breaker.OnChange(func(c breaker.Change) {
+		fmt.Printf("%v to %v, shadow %v\n", c.From, c.To, c.Shadow)
+	}))
+	db.Disable()
+	for range 6 {
+		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) { return 0, errors.New("down") })
+	}
+	s := db.Snapshot()
+	fmt.Printf("%v, would be %v and have refused %d\n", s.State, s.Shadow, s.ShadowRejections)
+	// Output:
+	// closed to disabled, shadow false
+	// closed to open, shadow true
+	// disabled, would be open and have refused 2
+}
+
+// Two steps, where a function does not fit: a stream, a connection that is handed on.
+func Example_twoSteps() {
+	db := breaker.New(breaker.ConsecutiveFailures(1))
+	permit, err := policy.Acquire(context.Background(), db)
+	if err != nil {
+		return
+	}
+	permit.Done(errors.New("stream broke"))
+	fmt.Println(db.State())
+	// Output: open
+}

@@ -1,0 +1,197 @@
+package breaker_test
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
+)
+
+func TestFault178_BadOptions(t *testing.T) {
+	one := func(o breaker.Option) []breaker.Option { return []breaker.Option{o} }
+	source := func(d time.Duration) breaker.Option {
+		return breaker.GrowthFrom(func() breaker.Delays { return delays(func() time.Duration { return d }) })
+	}
+	rate := breaker.FailureRate(0.5, 20)
+	for _, test := range []struct {
+		opts []breaker.Option
+		want string
+	}{
+		{one(nil), "option 1 is nil"},
+		{one(breaker.ConsecutiveFailures(0)), "ConsecutiveFailures(0): must be at least 1"},
+		{one(breaker.ConsecutiveFailures(math.MinInt)), "ConsecutiveFailures(-9223372036854775808): must be at least 1"},
+		{one(breaker.FailureRate(0, 20)), "FailureRate(0): the rate must be between 1e-09 and 1"},
+		{one(breaker.FailureRate(-0.5, 20)), "FailureRate(-0.5): the rate"},
+		{one(breaker.FailureRate(1.01, 20)), "FailureRate(1.01): the rate"},
+		{one(breaker.FailureRate(1e-10, 20)), "FailureRate(1e-10): the rate"},
+		{one(breaker.FailureRate(math.NaN(), 20)), "FailureRate(NaN): the rate"},
+		{one(breaker.FailureRate(math.Inf(1), 20)), "FailureRate(+Inf): the rate"},
+		{one(breaker.FailureRate(math.Inf(-1), 20)), "FailureRate(-Inf): the rate"},
+		{one(breaker.FailureRate(0.5, 0)), "FailureRate with 0 minimum calls: must be at least 1"},
+		{one(breaker.FailureRate(0.5, -1)), "FailureRate with -1 minimum calls: must be at least 1"},
+		{one(breaker.SlowCalls(0, 0.5, 20)), "SlowCalls(0s): the threshold must be at least 1µs"},
+		{one(breaker.SlowCalls(5, 0.5, 20)), "SlowCalls(5ns): the threshold"},
+		{one(breaker.SlowCalls(-time.Second, 0.5, 20)), "SlowCalls(-1s): the threshold"},
+		{one(breaker.SlowCalls(time.Second, math.NaN(), 20)), "SlowCalls(NaN): the rate"},
+		{one(breaker.SlowCalls(time.Second, 0.5, 0)), "SlowCalls with 0 minimum calls"},
+		{[]breaker.Option{rate, breaker.CountWindow(0)}, "CountWindow(0): must be between 1 and 100000"},
+		{[]breaker.Option{rate, breaker.CountWindow(-1)}, "CountWindow(-1): must"},
+		{[]breaker.Option{rate, breaker.CountWindow(math.MaxInt)}, "CountWindow(9223372036854775807): must"},
+		{[]breaker.Option{rate, breaker.CountWindow(19)}, "FailureRate with 20 minimum calls and CountWindow(19): can never trip"},
+		{[]breaker.Option{breaker.SlowCalls(time.Second, 0.5, 20), breaker.CountWindow(19)}, "SlowCalls with 20 minimum calls and CountWindow(19): can never trip"},
+		{[]breaker.Option{rate, breaker.TimeWindow(0, 10)}, "TimeWindow(0s, 10): a bucket must be at least 1ms"},
+		{[]breaker.Option{rate, breaker.TimeWindow(-time.Second, 1)}, "TimeWindow(-1s, 1): a bucket"},
+		{[]breaker.Option{rate, breaker.TimeWindow(10, 10)}, "TimeWindow(10ns, 10): a bucket"},
+		{[]breaker.Option{rate, breaker.TimeWindow(time.Second, 0)}, "TimeWindow(1s, 0): there must be between 1 and 10000 buckets"},
+		{[]breaker.Option{rate, breaker.TimeWindow(math.MaxInt64, 10_001)}, "10001): there must be"},
+		{[]breaker.Option{rate, breaker.TimeWindow(time.Second, 10), breaker.CountWindow(20)}, "CountWindow(20) and TimeWindow(1s, 10): only one window is possible"},
+		{one(breaker.CountWindow(20)), "CountWindow(20): without FailureRate or SlowCalls nothing looks at it"},
+		{one(breaker.TimeWindow(time.Second, 10)), "TimeWindow(1s, 10): without FailureRate"},
+		{one(breaker.OpenFor(0)), "OpenFor(0s): must be at least 1ms"},
+		{one(breaker.OpenFor(5)), "OpenFor(5ns): must be at least 1ms"}, // Fault 183
+		{one(breaker.OpenFor(math.MinInt64)), "OpenFor(-2562047h47m16.854775808s): must be"},
+		{one(breaker.Jitter(-0.1)), "Jitter(-0.1): must be between 0 and 1"},
+		{one(breaker.Jitter(1.5)), "Jitter(1.5): must be between 0 and 1"},
+		{one(breaker.Jitter(math.NaN())), "Jitter(NaN): must"},
+		{one(breaker.Growth(0.5, time.Minute)), "Growth(0.5): the factor must be a number of at least 1"},
+		{one(breaker.Growth(math.NaN(), time.Minute)), "Growth(NaN): the factor"},
+		{one(breaker.Growth(math.Inf(1), time.Minute)), "Growth(+Inf): the factor"},
+		{one(breaker.Growth(2, time.Second)), "Growth up to 1s: must not be below the open time 5s"},
+		{[]breaker.Option{breaker.Growth(2, time.Minute), source(time.Second)}, "Growth and GrowthFrom: only one is possible"},
+		{[]breaker.Option{breaker.OpenFor(time.Minute), source(time.Second)}, "OpenFor(1m0s) and GrowthFrom: only one is possible"},
+		{one(breaker.GrowthFrom(nil)), "GrowthFrom(nil): must not be nil"},
+		{one(breaker.GrowthFrom(func() breaker.Delays { return nil })), "GrowthFrom: the factory returned nil"},
+		{one(source(0)), "GrowthFrom: the first delay is 0s: must be at least 1ms"},
+		{one(source(-1)), "GrowthFrom: the first delay is -1ns"},
+		{one(breaker.RetryAfter(0)), "RetryAfter(0s): must be at least 1ms"},
+		{one(breaker.Probes(0)), "Probes(0): must be between 1 and 10000"},
+		{one(breaker.Probes(10_001)), "Probes(10001): must be"},
+		{one(breaker.Successes(0)), "Successes(0): must be at least 1"},
+		{one(breaker.ProbeLease(0)), "ProbeLease(0s): must be at least 1ms"},
+		{one(breaker.ProbeLease(-time.Second)), "ProbeLease(-1s): must"},
+		{one(breaker.Ramp(0)), "Ramp(0s): must be at least 1ms"},
+		{one(breaker.Classify(nil)), "Classify(nil): must not be nil"}, // Fault 182
+		{one(breaker.OnChange(nil)), "OnChange(nil): must not be nil"},
+		{one(breaker.OnPanic(nil)), "OnPanic(nil): must not be nil"},
+		{one(breaker.Rand(nil)), "Rand(nil): must not be nil"},
+	} {
+		err := breaker.Validate(test.opts...)
+		require.ErrorContains(t, err, "breaker: ")
+		require.ErrorContains(t, err, test.want)
+		var config *policy.ConfigError
+		require.ErrorAs(t, err, &config)
+		require.Len(t, config.Problems, 1, config.Problems)
+		require.PanicsWithError(t, err.Error(), func() { breaker.New(test.opts...) })
+	}
+	err := breaker.Validate(breaker.Probes(0), breaker.Successes(0), nil)
+	var config *policy.ConfigError
+	require.ErrorAs(t, err, &config)
+	require.Len(t, config.Problems, 3, "every problem at once")
+}
+
+func TestFault178_GoodExtremes(t *testing.T) {
+	const forever = time.Duration(math.MaxInt64)
+	for _, opts := range [][]breaker.Option{
+		{breaker.ConsecutiveFailures(math.MaxInt)},
+		{breaker.FailureRate(1e-9, math.MaxInt)},
+		{breaker.FailureRate(1, 1), breaker.TimeWindow(forever, 1)},
+		{breaker.FailureRate(math.Nextafter(1, 0), 1), breaker.TimeWindow(forever, 10_000)},
+		{breaker.FailureRate(1, 1), breaker.CountWindow(1)},
+		{breaker.FailureRate(1, 100_000), breaker.CountWindow(100_000)},
+		{breaker.SlowCalls(forever, 1, 1)},
+		{breaker.OpenFor(forever), breaker.ProbeLease(forever), breaker.Ramp(forever), breaker.Jitter(1)},
+		{breaker.OpenFor(forever), breaker.Growth(math.MaxFloat64, forever), breaker.RetryAfter(forever)},
+		{breaker.Probes(10_000), breaker.Successes(math.MaxInt)},
+		{breaker.OpenFor(time.Millisecond), breaker.ConsecutiveFailures(1), breaker.FailureRate(0.1, 1), breaker.SlowCalls(time.Microsecond, 0.1, 1)},
+	} {
+		require.NoError(t, breaker.Validate(opts...))
+		b := breaker.New(opts...)
+		for range 3 { // nothing may fail later
+			failTimes(b, 3)
+			_ = do(b, ok)
+			b.Trip()
+			failTimes(b, 1)
+			identity(t, b.Snapshot())
+			require.False(t, b.Snapshot().Until.IsZero() && b.State() == breaker.Open)
+			require.NotEqual(t, "", refusalText(b))
+			b.Reset()
+		}
+	}
+}
+
+func refusalText(b *breaker.Breaker) string {
+	if err := b.Ready(nil); err != nil { //nolint:staticcheck // it is not used
+		return err.Error()
+	}
+	return "ready"
+}
+
+func TestFault046_OptionsCanBeUsedAgain(t *testing.T) {
+	heard := 0
+	opts := []breaker.Option{breaker.ConsecutiveFailures(2), breaker.OnChange(func(breaker.Change) { heard++ })}
+	a := breaker.New(opts...)
+	b := breaker.New(append(opts, breaker.ConsecutiveFailures(1))...)
+	opts[0] = breaker.ConsecutiveFailures(100)
+	failTimes(a, 1)
+	failTimes(b, 1)
+	require.Equal(t, breaker.Closed, a.State())
+	require.Equal(t, breaker.Open, b.State())
+	failTimes(a, 1)
+	require.Equal(t, breaker.Open, a.State())
+	require.Equal(t, 2, heard)
+}
+
+func TestFault185_Defaults(t *testing.T) {
+	b := breaker.New()
+	failTimes(b, 4)
+	require.Equal(t, breaker.Closed, b.State())
+	failTimes(b, 1)
+	s := b.Snapshot()
+	require.Equal(t, breaker.Open, s.State)
+	require.Equal(t, breaker.ReasonConsecutiveFailures, s.Reason)
+	open := s.Until.Sub(s.Since)
+	require.GreaterOrEqual(t, open, 5*time.Second)
+	require.LessOrEqual(t, open, 5500*time.Millisecond)
+
+	rate := breaker.New(breaker.FailureRate(0.5, 20)) // the default rule does not come on top of a chosen one
+	failTimes(rate, 19)
+	require.Equal(t, breaker.Closed, rate.State())
+}
+
+// limited is a timeout as Check sees one.
+type limited struct {
+	full
+	limit time.Duration
+	stage policy.Stage
+}
+
+func (l *limited) Stage() policy.Stage  { return l.stage }
+func (l *limited) Limit() time.Duration { return l.limit }
+
+func TestCheck(t *testing.T) {
+	timeout := func(limit time.Duration) *limited {
+		return &limited{full{true}, limit, policy.StageAttemptTimeout}
+	}
+	rate := breaker.New(breaker.FailureRate(0.5, 20), breaker.TimeWindow(10*time.Second, 10), breaker.ProbeLease(time.Minute))
+	require.NoError(t, resilience.Validate(rate, timeout(5*time.Second)))
+	require.ErrorContains(t, resilience.Validate(rate, timeout(5*time.Second+2)), "the window 10s is shorter than twice the attempt timeout 5.000000002s")
+	total := timeout(time.Hour)
+	total.stage = policy.StageTotalTimeout
+	require.NoError(t, resilience.Validate(rate, total))
+
+	for _, free := range []*breaker.Breaker{
+		breaker.New(breaker.ProbeLease(time.Minute)),
+		breaker.New(breaker.FailureRate(0.5, 20), breaker.CountWindow(20), breaker.ProbeLease(time.Minute)),
+	} {
+		require.NoError(t, resilience.Validate(free, timeout(time.Minute)))
+		require.ErrorContains(t, resilience.Validate(free, timeout(time.Minute+1)), "the probe lease 1m0s is shorter than the attempt timeout 1m0.000000001s")
+	}
+	both := resilience.Validate(breaker.New(breaker.FailureRate(0.5, 20)), timeout(time.Hour))
+	require.ErrorContains(t, both, "window")
+	require.ErrorContains(t, both, "lease")
+}

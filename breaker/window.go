@@ -1,0 +1,154 @@
+package breaker
+
+import "time"
+
+// counts is what a window holds. Calls that were both slow and failed are in both.
+type counts struct{ calls, failures, slow int64 }
+
+func (c counts) plus(other counts) counts {
+	return counts{c.calls + other.calls, c.failures + other.failures, c.slow + other.slow}
+}
+
+func (c counts) minus(other counts) counts {
+	return counts{c.calls - other.calls, c.failures - other.failures, c.slow - other.slow}
+}
+
+// window counts the outcomes that the rate rules look at. Good outcomes, the fast successes, are counted elsewhere, by
+// one atomic addition each; a window is told only how many there were so far (good, which never falls), and of each
+// bad outcome. So the common case costs next to nothing and the sums are exact all the same.
+//
+// A window is not safe for concurrent use. Times given to it never fall, except when the clock was replaced.
+type window interface {
+	// advance brings the window to now.
+	advance(now time.Duration, good int64)
+	// bad records an outcome that failed, was slow, or both.
+	bad(now time.Duration, good int64, failed, slow bool)
+	// counts returns what is in the window now. It changes nothing.
+	counts(now time.Duration, good int64) counts
+	// clear empties the window. The good outcomes start from zero again.
+	clear(now time.Duration)
+}
+
+// countWindow holds the last calls. It numbers the calls of a generation and keeps the numbers of the bad ones.
+type countWindow struct {
+	size  int64  // in calls
+	marks []mark // a ring of size: the bad calls
+	first int64  // the place of the oldest
+	held  int64  // how many there are; those that have left the window since the last bad call included
+	total int64  // bad calls ever: with the good ones, the number of the last call
+	sums  counts // of what is held
+}
+
+// mark is a bad call.
+type mark struct {
+	number       int64
+	failed, slow bool
+}
+
+func (w *countWindow) advance(time.Duration, int64) {}
+
+func (w *countWindow) bad(_ time.Duration, good int64, failed, slow bool) {
+	w.total++
+	last := good + w.total
+	for w.held > 0 && w.marks[w.first].number <= last-w.size {
+		w.sums = w.sums.minus(w.marks[w.first].counts())
+		w.first = (w.first + 1) % w.size
+		w.held--
+	}
+	// There is room: at most size-1 of the calls before this one are still in the window.
+	added := mark{last, failed, slow}
+	w.marks[(w.first+w.held)%w.size] = added
+	w.held++
+	w.sums = w.sums.plus(added.counts())
+}
+
+func (w *countWindow) counts(_ time.Duration, good int64) counts {
+	last := good + w.total
+	sums := w.sums
+	for i := range w.held {
+		left := w.marks[(w.first+i)%w.size]
+		if left.number > last-w.size {
+			break
+		}
+		sums = sums.minus(left.counts())
+	}
+	sums.calls = min(last, w.size)
+	return sums
+}
+
+func (w *countWindow) clear(time.Duration) {
+	*w = countWindow{size: w.size, marks: w.marks}
+}
+
+func (m mark) counts() (c counts) {
+	if m.failed {
+		c.failures = 1
+	}
+	if m.slow {
+		c.slow = 1
+	}
+	c.calls = 1
+	return c
+}
+
+// timeWindow holds the calls of the last buckets, the current one included. It keeps the totals as they were at the
+// start of each bucket; what is in the window is the difference between now and the start of the oldest. Nothing is
+// ever added up or taken away, so nothing can drift.
+type timeWindow struct {
+	width  time.Duration // of a bucket
+	starts []counts      // a ring: the totals at the start of each of the last len(starts) buckets
+	number int64         // of the current bucket
+	start  time.Duration // of the current bucket
+	totals counts        // of the bad calls
+}
+
+func (w *timeWindow) total(good int64) counts {
+	total := w.totals
+	total.calls += good
+	return total
+}
+
+// age returns how many buckets after the current one now lies. A time before the current bucket means that the clock
+// was replaced, and counts as infinitely late: better forget than freeze.
+func (w *timeWindow) age(now time.Duration) int64 {
+	if now < w.start {
+		return int64(len(w.starts))
+	}
+	return int64((now - w.start) / w.width)
+}
+
+func (w *timeWindow) advance(now time.Duration, good int64) {
+	age := w.age(now)
+	if age == 0 {
+		return
+	}
+	total := w.total(good)
+	for i := range min(age, int64(len(w.starts))) {
+		w.starts[(w.number+1+i)%int64(len(w.starts))] = total
+	}
+	if now < w.start {
+		w.number, w.start = 0, now
+		return
+	}
+	w.number = (w.number + age) % int64(len(w.starts))
+	w.start += time.Duration(age) * w.width
+}
+
+func (w *timeWindow) bad(now time.Duration, good int64, failed, slow bool) {
+	w.advance(now, good)
+	w.totals = w.totals.plus(mark{failed: failed, slow: slow}.counts())
+}
+
+func (w *timeWindow) counts(now time.Duration, good int64) counts {
+	age := w.age(now)
+	if age >= int64(len(w.starts)) {
+		return counts{}
+	}
+	oldest := (w.number + 1 + age) % int64(len(w.starts))
+	return w.total(good).minus(w.starts[oldest])
+}
+
+func (w *timeWindow) clear(now time.Duration) {
+	clear(w.starts)
+	*w = timeWindow{width: w.width, starts: w.starts, start: now}
+}

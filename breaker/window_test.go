@@ -1,0 +1,198 @@
+package breaker
+
+import (
+	"math/big"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// call is what a window should hold: a list of these, obviously right.
+type call struct {
+	at           time.Duration
+	failed, slow bool
+}
+
+// list is the reference model of a window.
+type list []call
+
+func (l list) counts() (c counts) {
+	for _, call := range l {
+		c = c.plus(mark{failed: call.failed, slow: call.slow}.counts())
+	}
+	return c
+}
+
+// last returns the last n calls.
+func (l list) last(n int) list { return l[max(0, len(l)-n):] }
+
+// since returns the calls at t or later.
+func (l list) since(t time.Duration) list {
+	i := slices.IndexFunc(l, func(c call) bool { return c.at >= t })
+	if i < 0 {
+		return nil
+	}
+	return l[i:]
+}
+
+func TestFault025_033_TheCountWindowIsAListOfCalls(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		size := rapid.IntRange(1, 30).Draw(t, "size")
+		w := &countWindow{size: int64(size), marks: make([]mark, size)}
+		var model list
+		var good int64
+		t.Repeat(map[string]func(*rapid.T){
+			"good": func(t *rapid.T) {
+				n := rapid.IntRange(1, 40).Draw(t, "n")
+				good += int64(n)
+				model = append(model, make(list, n)...)
+			},
+			"bad": func(t *rapid.T) {
+				kind := rapid.IntRange(1, 3).Draw(t, "kind")
+				failed, slow := kind&1 != 0, kind&2 != 0
+				w.bad(0, good, failed, slow)
+				model = append(model, call{0, failed, slow})
+			},
+			"clear": func(t *rapid.T) {
+				if rapid.IntRange(0, 9).Draw(t, "rarely") == 0 {
+					w.clear(0)
+					good, model = 0, nil
+				}
+			},
+			"": func(t *rapid.T) {
+				if got, want := w.counts(0, good), model.last(size).counts(); got != want {
+					t.Fatalf("counts %+v, want %+v", got, want)
+				}
+			},
+		})
+	})
+}
+
+func TestFault027_033_TheTimeWindowIsAListOfCalls(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		buckets := rapid.IntRange(1, 6).Draw(t, "buckets")
+		width := time.Duration(rapid.IntRange(1, 7).Draw(t, "width"))
+		window := width * time.Duration(buckets)
+		start := time.Duration(rapid.IntRange(-100, 100).Draw(t, "start"))
+		now := start
+		w := &timeWindow{width: width, starts: make([]counts, buckets), start: start}
+		var model list
+		var good int64
+		t.Repeat(map[string]func(*rapid.T){
+			"good": func(t *rapid.T) {
+				w.advance(now, good) // as a success that finds its bucket over does
+				good++
+				model = append(model, call{at: now})
+			},
+			"bad": func(t *rapid.T) {
+				kind := rapid.IntRange(1, 3).Draw(t, "kind")
+				failed, slow := kind&1 != 0, kind&2 != 0
+				w.bad(now, good, failed, slow)
+				model = append(model, call{now, failed, slow})
+			},
+			"wait":       func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, int(width)).Draw(t, "a little")) },
+			"wait long":  func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, 4*int(window)).Draw(t, "long")) },
+			"wait edges": func(t *rapid.T) { now += width * time.Duration(rapid.IntRange(1, 3*buckets).Draw(t, "buckets")) },
+			"": func(t *rapid.T) {
+				got := w.counts(now, good)
+				// The current bucket and the others before it: exact, once one knows where the buckets begin.
+				current := start + (now-start)/width*width
+				if want := model.since(current - window + width).counts(); got != want {
+					t.Fatalf("at %d: counts %+v, want %+v", now, got, want)
+				}
+				// And so, without knowing it, within one bucket of the window.
+				least, most := model.since(now-window+width).counts(), model.since(now-window+1).counts()
+				if got.calls < least.calls || got.calls > most.calls || got.failures < least.failures || got.failures > most.failures {
+					t.Fatalf("at %d: counts %+v, want between %+v and %+v", now, got, least, most)
+				}
+			},
+		})
+	})
+}
+
+// Every gap of k windows and j buckets, and one nanosecond more or less.
+func TestFault027_NoOldBucketComesBack(t *testing.T) {
+	const buckets, width = 5, 10
+	for gap := time.Duration(0); gap <= 4*buckets*width; gap++ {
+		w := &timeWindow{width: width, starts: make([]counts, buckets)}
+		for at := time.Duration(0); at < buckets*width; at += width {
+			w.bad(at, 0, true, false)
+		}
+		last := time.Duration((buckets - 1) * width)
+		now := last + gap
+		want := max(0, buckets-int64(gap/width))
+		require.Equal(t, want, w.counts(now, 0).failures, "gap %d", gap)
+		w.advance(now, 0)
+		require.Equal(t, want, w.counts(now, 0).failures, "gap %d, advanced", gap)
+		w.bad(now, 0, true, true)
+		require.Equal(t, want+1, w.counts(now, 0).failures, "gap %d, one more", gap)
+		require.EqualValues(t, 1, w.counts(now, 0).slow)
+	}
+}
+
+func TestFault180_TheTimeWindowDoesNotOverflow(t *testing.T) {
+	const end = 1<<63 - 1
+	w := &timeWindow{width: end / 3, starts: make([]counts, 3)}
+	for _, now := range []time.Duration{0, 1, end / 2, end - 1, end} {
+		w.bad(now, 0, true, false)
+		require.Positive(t, w.counts(now, 0).failures)
+	}
+	w = &timeWindow{width: 1, starts: make([]counts, 2)}
+	w.bad(0, 0, true, false)
+	w.bad(end, 0, true, false)
+	require.EqualValues(t, 1, w.counts(end, 0).failures)
+}
+
+func TestAClockThatWasReplacedEmptiesTheTimeWindow(t *testing.T) {
+	w := &timeWindow{width: 10, starts: make([]counts, 3), start: 1000}
+	w.bad(1015, 2, true, false)
+	require.EqualValues(t, 3, w.counts(1015, 2).calls)
+	require.Zero(t, w.counts(-500, 2))
+	w.bad(-500, 2, true, false)
+	require.Equal(t, counts{calls: 1, failures: 1}, w.counts(-500, 2))
+	require.Equal(t, counts{calls: 1, failures: 1}, w.counts(-471, 2))
+	require.Zero(t, w.counts(-470, 2))
+}
+
+func TestFault023_RatesCompareExactly(t *testing.T) {
+	for _, rate := range []struct {
+		float    float64
+		num, den int64
+	}{{0.5, 1, 2}, {0.57, 57, 100}, {0.004, 4, 1000}, {0.01, 1, 100}, {1, 1, 1}, {0.29, 29, 100}, {0.07, 7, 100}} {
+		r := ratioOf(rate.float)
+		for calls := int64(1); calls <= 1000; calls++ {
+			for failures := int64(0); failures <= calls; failures++ {
+				if got, want := r.reachedBy(failures, calls), failures*rate.den >= rate.num*calls; got != want {
+					t.Fatalf("%v: %d of %d: %v", rate.float, failures, calls, got)
+				}
+			}
+		}
+	}
+	require.False(t, ratioOf(0.5).reachedBy(124, 250))
+	require.True(t, ratioOf(0.5).reachedBy(125, 250))
+	require.True(t, ratioOf(0.57).reachedBy(57, 100))
+	third := 1.0 / 3
+	require.True(t, ratioOf(third).reachedBy(1, 3))
+	require.True(t, ratioOf(2*third).reachedBy(2, 3))
+}
+
+func TestFault023_RatesAreTheDecimalsThatPeopleWrite(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		rate := rapid.Float64Range(minimumRate, 1).Draw(t, "rate")
+		part := rapid.Int64Range(0, 1<<62).Draw(t, "part")
+		whole := rapid.Int64Range(part, 1<<62).Draw(t, "whole")
+		r := ratioOf(rate)
+		exact := new(big.Rat).SetFrac(new(big.Int).SetUint64(r.num), new(big.Int).SetUint64(r.den))
+		if float, _ := exact.Float64(); rate > 0.01 && float != rate {
+			t.Fatalf("%v became %v", rate, exact)
+		}
+		left := new(big.Int).Mul(big.NewInt(part), new(big.Int).SetUint64(r.den))
+		right := new(big.Int).Mul(big.NewInt(whole), new(big.Int).SetUint64(r.num))
+		if got, want := r.reachedBy(part, whole), left.Cmp(right) >= 0; got != want {
+			t.Fatalf("%d of %d at %v: %v", part, whole, rate, got)
+		}
+	})
+}
