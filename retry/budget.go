@@ -138,7 +138,7 @@ func (s *share) withdraw() bool {
 func (s *share) giveBack() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.tokens = min(s.most, s.tokens+1)
+	s.tokens++ // bounded when it is next looked at
 }
 
 // credit returns the tokens that are there now, and up to where that counts. The mutex is held.

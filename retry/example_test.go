@@ -9,6 +9,8 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
 
@@ -110,4 +112,80 @@ func ExampleBackOff() {
 	})
 	fmt.Println(user, err)
 	// Output: Ada <nil>
+}
+
+// busy is what an operation makes of an answer such as "429 Too Many Requests" with a Retry-After.
+type busy struct{ wait time.Duration }
+
+func (busy) Error() string                       { return "busy" }
+func (b busy) RetryAfter() (time.Duration, bool) { return b.wait, true }
+
+// A server's hint raises the delay. One that asks for too much ends the call, and stays visible.
+func ExampleMaxRetryAfter() {
+	again := retry.New(retry.MaxRetryAfter(10 * time.Second))
+
+	_, err := resilience.Do(context.Background(), again, func(context.Context) (string, error) {
+		return "", fmt.Errorf("list users: %w", busy{wait: time.Minute})
+	})
+	wait, _ := policy.RetryAfter(err)
+	fmt.Println(errors.Is(err, retry.ErrRetryAfter), wait)
+	// Output: true 1m0s
+}
+
+// One budget for all that retries against one dependency.
+func ExampleNewBudget() {
+	budget := retry.NewBudget(0.1, 1) // 10 % of the calls, and 1 per second
+	reads := retry.New(retry.Attempts(5), retry.Constant(0), retry.WithBudget(budget))
+	writes := retry.New(retry.Attempts(2), retry.Constant(0), retry.WithBudget(budget))
+
+	attempts := 0
+	down := func(context.Context) (string, error) { attempts++; return "", errors.New("connection refused") }
+	for range 500 {
+		_, _ = resilience.Do(context.Background(), reads, down)
+		_, _ = resilience.Do(context.Background(), writes, down)
+	}
+	fmt.Println("1000 calls,", attempts < 1150, "less than 1150 attempts")
+	// Output: 1000 calls, true less than 1150 attempts
+}
+
+// The retry throttling that services configure for gRPC.
+func ExampleNewThrottle() {
+	again := retry.New(retry.WithBudget(retry.NewThrottle(10, 0.1)))
+	fmt.Println(again.Snapshot().Budget.Tokens)
+	// Output: 10
+}
+
+// A consumer of a queue has time, and nobody else to hand the message to: it waits until the breaker lets it through.
+func ExampleAwaitRecovery() {
+	patient := retry.New(retry.AwaitRecovery(400 * time.Millisecond))
+	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond))
+	backend := resilience.Compose(patient, db)
+
+	err := backend.Run(context.Background(), func(ctx context.Context) error {
+		if retry.Attempt(ctx) == 1 {
+			return errors.New("restarting") // opens the breaker
+		}
+		return nil
+	})
+	fmt.Println(err)
+	// Output: <nil>
+}
+
+// A payment is repeated only if it is certain that nothing was sent.
+func ExampleNotIdempotent() {
+	again := retry.New(retry.Constant(0))
+	ctx := retry.NotIdempotent(context.Background())
+
+	pay := func(err error) (attempts int) {
+		_, _ = resilience.Do(ctx, again, func(context.Context) (string, error) {
+			attempts++
+			return "", err
+		})
+		return attempts
+	}
+	fmt.Println(pay(errors.New("connection lost while waiting for the answer")))
+	fmt.Println(pay(retry.NotSent(errors.New("connection refused"))))
+	// Output:
+	// 1
+	// 3
 }

@@ -87,13 +87,19 @@ func (b *fakeBreaker) open() {
 }
 
 // full is a guard that always refuses and is no gate, like a bulkhead without a free slot.
-type full struct{ refusals int }
+type full struct {
+	refusals int
+	with     error // nil: a rejection
+}
 
 var errFull = errors.New("full")
 
 func (*full) Stage() policy.Stage { return policy.StageBulkhead }
 func (f *full) Admit(context.Context) (context.Context, policy.Ticket, error) {
 	f.refusals++
+	if f.with != nil {
+		return nil, policy.Ticket{}, f.with
+	}
 	return nil, policy.Ticket{}, &policy.Rejection{Kind: "bulkhead", Reason: errFull}
 }
 func (*full) Settle(context.Context, policy.Ticket, policy.Outcome) { panic("never admitted") }

@@ -99,6 +99,19 @@ func TestMaxElapsed(t *testing.T) {
 	require.Nil(t, retry.New().Start(t.Context()), "costs nothing without a limit")
 }
 
+func TestFault109_HugeDelaysDoNotOverflowTheElapsedTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, delay := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2} {
+			again := retry.New(retry.MaxElapsed(time.Second), retry.Constant(delay), retry.NoJitter())
+			state := again.Start(t.Context())
+			time.Sleep(time.Millisecond)
+			decision := again.Next(t.Context(), policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned, Err: errBackend}, State: state})
+			require.False(t, decision.Again)
+			require.ErrorIs(t, decision.Err, retry.ErrElapsed)
+		}
+	})
+}
+
 func TestMaxElapsedWithALongFirstAttempt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		again := retry.New(retry.MaxElapsed(time.Second), retry.Constant(0))

@@ -3,15 +3,15 @@ package retry
 import (
 	"context"
 	"errors"
+
+	"github.com/go-resilience/resilience/internal/idempotence"
 )
 
-type idempotenceKey struct{}
-
-// Idempotent returns a context that says that its operation may be done more than once. It takes back a
-// [NotIdempotent] further out. An operation whose context says nothing counts as idempotent for a Retrier: to compose
-// one is to say so.
+// Idempotent returns a context that says that its operation may be done more than once, even at the same time. It
+// takes back a [NotIdempotent] further out. A Retrier also repeats operations whose context says nothing: to compose
+// one is to say so. A hedge does not.
 func Idempotent(ctx context.Context) context.Context {
-	return context.WithValue(ctx, idempotenceKey{}, true)
+	return idempotence.Mark(ctx, true)
 }
 
 // NotIdempotent returns a context that says that its operation must not be done twice, such as a payment without a
@@ -22,7 +22,7 @@ func Idempotent(ctx context.Context) context.Context {
 // The mark holds for everything that is called with the context: an operation that makes further calls, which may be
 // repeated, takes it back with [Idempotent].
 func NotIdempotent(ctx context.Context) context.Context {
-	return context.WithValue(ctx, idempotenceKey{}, false)
+	return idempotence.Mark(ctx, false)
 }
 
 // NotSent marks err as the failure of an attempt that has had no effect, because the request never left: the name was
@@ -46,7 +46,7 @@ func (n *notSent) NotSent() bool { return true }
 
 // repeatable reports whether the operation of ctx may be done again after an attempt that failed with err.
 func repeatable(ctx context.Context, err error) bool {
-	if idempotent, marked := ctx.Value(idempotenceKey{}).(bool); !marked || idempotent {
+	if marked, idempotent := idempotence.Of(ctx); !marked || idempotent {
 		return true
 	}
 	for ; err != nil; err = errors.Unwrap(err) {

@@ -8,8 +8,6 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-const forever = time.Duration(math.MaxInt64)
-
 // await returns how long to wait for a gate that refuses, or, as the reason to stop, its rejection. The wait ends a
 // little after the gate should be ready, at a random moment, so that those who wait do not all come at once.
 func (r *Retrier) await(ctx context.Context, c *call, blocked error) (wait time.Duration, reason error) {
@@ -18,9 +16,12 @@ func (r *Retrier) await(ctx context.Context, c *call, blocked error) (wait time.
 	}
 	now := c.clock.Elapsed()
 	if !c.awaited {
-		c.awaited, c.until = true, now+min(r.patience, forever-now)
+		c.awaited, c.until = true, now+min(r.patience, math.MaxInt64-now)
 	}
-	limit := min(c.until-now, timeLeft(ctx)-1)
+	limit := c.until - now
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)-1)
+	}
 	step := max(r.patience/8, time.Millisecond) // how soon to look again when nobody knows the moment
 	if wait, _ = policy.RetryAfter(blocked); wait == 0 {
 		wait = step / 2

@@ -3,6 +3,7 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"math"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -27,6 +28,16 @@ func TestAwaitRecovery(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, 2, value)
 			require.Equal(t, 5*time.Second, time.Since(start))
+		})
+	})
+	t.Run("for as long as it takes", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			breaker := &fakeBreaker{threshold: 9, openFor: 1000 * time.Hour}
+			time.AfterFunc(50*time.Millisecond, breaker.open)
+			start := time.Now()
+			_, err := resilience.Do(t.Context(), resilience.Compose(patient(retry.AwaitRecovery(math.MaxInt64)), breaker), fails(errBackend).do)
+			require.NoError(t, err)
+			require.Equal(t, 1000*time.Hour+50*time.Millisecond, time.Since(start))
 		})
 	})
 	t.Run("also when the first attempt is refused", func(t *testing.T) {
@@ -149,6 +160,27 @@ func TestAwaitRecovery(t *testing.T) {
 			require.ErrorIs(t, err, retry.ErrBudget)
 			require.ErrorIs(t, err, errBackend)
 			require.Zero(t, time.Since(start))
+		})
+	})
+	t.Run("pays once for all its waits", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			budget := retry.NewBudget(0.1, 0) // holds 1 token
+			gate := &maintenance{}
+			time.AfterFunc(4*time.Second, func() { gate.set(nil) })
+			op := func(ctx context.Context) (int, error) {
+				if retry.Attempt(ctx) == 1 {
+					gate.set(&policy.Rejection{Kind: "maintenance", Reason: errOpen})
+					return 0, errBackend
+				}
+				return 2, nil
+			}
+			again := patient(retry.WithBudget(budget))
+			value, err := resilience.Do(t.Context(), resilience.Compose(again, gate), op)
+			require.NoError(t, err)
+			require.Equal(t, 2, value)
+			require.EqualValues(t, 1, again.Snapshot().Retries)
+			require.Greater(t, gate.asked, 4)
+			require.Zero(t, budget.Snapshot().Tokens)
 		})
 	})
 	t.Run("in a loop", func(t *testing.T) {

@@ -135,7 +135,11 @@ func (r *Retrier) judge(ctx context.Context, c *call, ended policy.Attempt) (rea
 		return nil // the gate can be waited for, and nothing was done yet
 	case refused && !r.retriesRejection(err):
 		return refusal(err)
-	case entered && !repeatable(ctx, err), !refused && !r.retries(err), r.attempts == 1:
+	case entered && !repeatable(ctx, err):
+		return errFinal
+	case !refused && !r.retries(err):
+		return errFinal
+	case r.attempts == 1:
 		return errFinal
 	case c.awaited && ended.Blocked != nil:
 		return ended.Blocked
@@ -145,7 +149,7 @@ func (r *Retrier) judge(ctx context.Context, c *call, ended policy.Attempt) (rea
 	return nil
 }
 
-// retries reports whether err of the operation may be retried at all, and tells the budget that it may.
+// retries reports whether err of the operation may be retried at all. If so, the budget hears of the failure.
 func (r *Retrier) retries(err error) bool {
 	if isPermanent(err) || r.retryable != nil && !r.retryable(err) {
 		return false
@@ -178,7 +182,7 @@ func (r *Retrier) backOff(ctx context.Context, c *call, err error) (wait time.Du
 		wait = max(wait, hint)
 	}
 	switch {
-	case wait >= timeLeft(ctx):
+	case !fits(ctx, wait):
 		return 0, ErrDeadline
 	case r.maxElapsed > 0 && wait >= r.maxElapsed-c.begin.Elapsed():
 		return 0, ErrElapsed
@@ -188,14 +192,11 @@ func (r *Retrier) backOff(ctx context.Context, c *call, err error) (wait time.Du
 	return wait, nil
 }
 
-// timeLeft returns how long it is to the deadline of ctx. It reads the clock, because Done of a context whose
-// deadline has passed may close a little later.
-func timeLeft(ctx context.Context) time.Duration {
+// fits reports whether there will be time left for an attempt after wait. It reads the clock, because Done of a context
+// whose deadline has passed may close a little later.
+func fits(ctx context.Context, wait time.Duration) bool {
 	deadline, ok := ctx.Deadline()
-	if !ok {
-		return forever
-	}
-	return time.Until(deadline)
+	return !ok || wait < time.Until(deadline)
 }
 
 // pay takes a token for the next attempt, unless the call holds one for an attempt that was not made. A call that has
@@ -254,7 +255,7 @@ type Snapshot struct {
 	Budget   BudgetSnapshot // zero without a budget
 }
 
-// Snapshot returns one consistent value. It changes nothing.
+// Snapshot returns one consistent value; the budget, which may be shared, is read a moment earlier. It changes nothing.
 func (r *Retrier) Snapshot() Snapshot {
 	s := Snapshot{Name: r.name, Attempts: r.attempts}
 	if r.budget != nil {

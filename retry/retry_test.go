@@ -291,6 +291,12 @@ func TestFault094_RejectionIsNotAFailure(t *testing.T) {
 		require.Equal(t, refused, gave.Last, "it is the operation's own error")
 		require.ErrorIs(t, gave.Reason, policy.ErrRejected)
 	})
+	t.Run("that is no *Rejection", func(t *testing.T) {
+		guard := &full{with: errors.New("not today")}
+		_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(), guard), fails().do)
+		require.Equal(t, 1, guard.refusals, "what was refused is not retried, whatever the error")
+		require.Equal(t, guard.with, err)
+	})
 	t.Run("of a type of its own", func(t *testing.T) {
 		refused := fmt.Errorf("draining: %w", policy.ErrRejected)
 		op := fails(errBackend, refused)
@@ -712,4 +718,58 @@ func TestTwoFailuresAllocateLittle(t *testing.T) {
 	allocs := testing.AllocsPerRun(1000, func() { _, _ = resilience.Do(ctx, again, op) })
 	require.LessOrEqual(t, allocs, 4.0)
 	t.Logf("two failures at zero delay: %v allocations", allocs)
+}
+
+func TestFault072_AnEndedContextTakesNothing(t *testing.T) {
+	cause := errors.New("gone")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	budget := retry.NewBudget(0.1, 0)
+	require.True(t, budget.Withdraw())
+	again := retry.New(retry.WithBudget(budget))
+	for range 1000 {
+		op := fails()
+		_, err := resilience.Do(ctx, again, op.do)
+		require.Zero(t, op.entered)
+		require.ErrorIs(t, err, cause)
+		require.ErrorIs(t, err, context.Canceled)
+	}
+	require.Zero(t, budget.Snapshot().Tokens, "no call was made, none is counted")
+	require.Zero(t, again.Snapshot().Retries)
+}
+
+func TestFault087_ValuesAreVisibleInEachAttempt(t *testing.T) {
+	type key struct{}
+	ctx := context.WithValue(t.Context(), key{}, "request 7")
+	seen := 0
+	_, _ = resilience.Do(ctx, retry.New(retry.Constant(0)), func(ctx context.Context) (int, error) {
+		if ctx.Value(key{}) == "request 7" {
+			seen++
+		}
+		return 0, errBackend
+	})
+	require.Equal(t, 3, seen)
+}
+
+// foreign is a context of somebody else's type that can never end.
+type foreign struct{}
+
+func (foreign) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (foreign) Done() <-chan struct{}       { return nil }
+func (foreign) Err() error                  { return nil }
+func (foreign) Value(any) any               { return nil }
+
+func TestFault089_ForeignContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		value, err := resilience.Do(foreign{}, retry.New(), fails(errBackend).do)
+		require.NoError(t, err)
+		require.Equal(t, 2, value)
+	})
+}
+
+func TestFault091_NilArguments(t *testing.T) {
+	again := retry.New()
+	var none context.Context
+	require.PanicsWithValue(t, "resilience: Do with a nil context", func() { _, _ = retry.Policy[int]{Retrier: again}.Do(none, succeed) })
+	require.PanicsWithValue(t, "resilience: Do with a nil operation", func() { _, _ = retry.Policy[int]{Retrier: again}.Do(t.Context(), nil) })
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
@@ -185,6 +187,50 @@ func TestFault157_RetriesTimesHedges(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestOneBudgetForRetriesAndHedges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(0.1, 0) // holds 1 token
+		hedged := hedge.New(hedge.Idempotent(), hedge.After(10*time.Millisecond), hedge.WithBudget(budget))
+		pipeline := resilience.Compose(retry.New(retry.WithBudget(budget), retry.Constant(0)), hedged)
+		var mu sync.Mutex
+		entered := 0
+		err := pipeline.Run(t.Context(), func(context.Context) error {
+			mu.Lock()
+			entered++
+			mu.Unlock()
+			time.Sleep(time.Second)
+			return errBackend
+		})
+		require.ErrorIs(t, err, retry.ErrBudget)
+		require.Equal(t, 2, entered, "the hedge has taken the token that the retry needs")
+	})
+}
+
+func TestAnOpenBreakerEndsTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := breaker.New(breaker.ConsecutiveFailures(2), breaker.OpenFor(time.Minute))
+		pipeline := resilience.Compose(retry.New(retry.Attempts(9), retry.NoJitter()), db)
+		start := time.Now()
+		entered := 0
+		fail := func(context.Context) error { entered++; return errBackend }
+		err := pipeline.Run(t.Context(), fail)
+		require.ErrorIs(t, err, breaker.ErrOpen)
+		require.ErrorIs(t, err, errBackend)
+		require.Equal(t, 2, entered)
+		require.Equal(t, 100*time.Millisecond, time.Since(start), "one wait, between the two attempts")
+
+		// A call that sleeps while another one opens the breaker is woken.
+		db = breaker.New(breaker.ConsecutiveFailures(2), breaker.OpenFor(time.Minute))
+		pipeline = resilience.Compose(retry.New(retry.Constant(10*time.Second), retry.NoJitter()), db)
+		time.AfterFunc(time.Second, func() { _ = resilience.Compose(db).Run(context.Background(), fail) })
+		start = time.Now()
+		err = pipeline.Run(t.Context(), fail)
+		require.ErrorIs(t, err, breaker.ErrOpen)
+		require.ErrorIs(t, err, errBackend)
+		require.Equal(t, time.Second, time.Since(start))
+	})
 }
 
 func TestFault169_TotalAndPerAttemptTimeout(t *testing.T) {

@@ -37,6 +37,7 @@ func TestTriesExhausted(t *testing.T) {
 		passes := 0
 		for try := range tries.All() {
 			passes++
+			require.NoError(t, tries.Err(), "nothing is known before the end")
 			try.Failed(errFull)
 			try.Failed(errBackend)
 		}
