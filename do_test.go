@@ -306,7 +306,7 @@ func TestASleepEndsWhenAGateClosesForLonger(t *testing.T) {
 		calls  int
 	}{
 		"closed for longer":        {func(n *notifying) { n.set(until(time.Minute)) }, 2 * time.Second, 1},
-		"closed, unknown how long": {func(n *notifying) { n.set(&policy.Rejection{Reason: errRefused}) }, 2 * time.Second, 1},
+		"closed, unknown how long": {func(n *notifying) { n.set(&policy.Rejection{Reason: errRefused}) }, 10 * time.Second, 1},
 		"closed for less": {func(n *notifying) {
 			n.set(until(3 * time.Second))
 			time.AfterFunc(3*time.Second, func() { n.set(nil) })
@@ -692,3 +692,20 @@ type quietRepeater struct{}
 
 func (*quietRepeater) Stage() policy.Stage                                  { return policy.StageRetry }
 func (*quietRepeater) Next(context.Context, policy.Attempt) policy.Decision { return policy.Decision{} }
+
+// starting is a repeater that wants to know when a call begins.
+type starting struct{ again }
+
+func (*starting) Start(context.Context) any { return 41 }
+
+func TestAStarterIsToldOfTheBeginningOfEachCall(t *testing.T) {
+	for _, wrap := range []func(policy.Layer) policy.Layer{
+		func(l policy.Layer) policy.Layer { return l },
+		func(l policy.Layer) policy.Layer { return resilience.Compose(l) },
+	} {
+		s := &starting{again{max: 2}}
+		_, err := resilience.Do(t.Context(), wrap(s), answer(0, errBackend))
+		require.ErrorIs(t, err, errBackend)
+		require.Equal(t, []any{41, 42}, []any{s.heard[0].State, s.heard[1].State})
+	}
+}

@@ -51,12 +51,15 @@ type Breaker struct {
 	counted     int64 // successes of the era that the core was told of
 	undelivered []Change
 	delivering  bool
+	changed     chan struct{} // closed at the next change of generation; nil when nobody waits for it
 }
 
 var (
 	_ policy.Guard   = (*Breaker)(nil)
 	_ policy.Gate    = (*Breaker)(nil)
 	_ policy.Checker = (*Breaker)(nil)
+
+	_ policy.Notifier = (*Breaker)(nil)
 )
 
 // era is the face that the core shows, for one generation, to those who hold no lock. It is replaced with every
@@ -247,6 +250,17 @@ func (b *Breaker) Ready(context.Context) error {
 	return b.era.Load().rejection
 }
 
+// Changed returns a channel that is closed at the next change of state, other than by time alone: it is how a sleeping
+// retry learns that the breaker has opened.
+func (b *Breaker) Changed() <-chan struct{} {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.changed == nil {
+		b.changed = make(chan struct{})
+	}
+	return b.changed
+}
+
 // State returns the state now. It changes nothing: once the open time is over it says [HalfOpen], although only an
 // attempt makes it so.
 func (b *Breaker) State() State {
@@ -316,6 +330,10 @@ func (b *Breaker) unlock(now time.Duration) *era {
 		b.core.ledger.successes += late
 		b.note(e, now)
 		e = b.publish()
+		if b.changed != nil {
+			close(b.changed)
+			b.changed = nil
+		}
 	} else {
 		e.good.Add(b.core.good - b.counted)
 		e.show(b.core)

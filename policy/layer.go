@@ -62,7 +62,8 @@ type Gate interface {
 }
 
 // Notifier is what a [Gate] implements in addition when it can tell that its answer has changed. A retry that sleeps
-// then learns at once, and not at the end of its sleep, that an attempt would be refused for longer than that.
+// then learns at once, and not at the end of its sleep, that an attempt would be refused for longer than that, if the
+// rejection says for how long.
 type Notifier interface {
 	Gate
 
@@ -87,13 +88,23 @@ type Repeater interface {
 	Next(ctx context.Context, attempt Attempt) Decision
 }
 
+// Starter is what a [Repeater] implements in addition when it must know when a call begins, for example to bound the
+// time of the whole call.
+type Starter interface {
+	Repeater
+
+	// Start is called when a call begins, before its first attempt. What it returns is the State of the first
+	// Attempt; nil is fine.
+	Start(ctx context.Context) any
+}
+
 // Attempt tells a [Repeater] about an attempt that has ended.
 type Attempt struct {
 	Number  int           // 1 for the first attempt of a call
 	Outcome Outcome       // Returned, or NotCalled when a layer further in refused
 	Blocked error         // the rejection that the gates further in would answer now; nil when they are ready
 	Waited  time.Duration // the waits since the attempt ended: 0 when Next is first asked about it, above 0 after that
-	State   any           // what the previous Decision of this call said; nil at first
+	State   any           // what the previous Decision of this call said; at first what Start returned, or nil
 }
 
 // Decision is the answer of a [Repeater]. The zero Decision ends the call with the attempt's own result.

@@ -75,6 +75,9 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 	if ended.Outcome.Succeeded() {
 		return policy.Decision{}
 	}
+	if ended.Number == 1 && !entered && !asked && len(r.rejections) == 0 && r.patience == 0 {
+		return policy.Decision{} // refused at once, and to stay so: the bare rejection, without keeping anything
+	}
 	c := r.resume(ended)
 	if entered && !asked {
 		c.note(ended.Outcome.Err)

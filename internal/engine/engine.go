@@ -33,6 +33,7 @@ func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) 
 	switch layer := layer.(type) {
 	case policy.Repeater:
 		n.repeater = layer
+		n.starter, _ = layer.(policy.Starter)
 	case policy.Wrapper:
 		n.wrapper = layer
 	case policy.Guard:
@@ -120,6 +121,9 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 		inner = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry further out
 	}
 	var state any
+	if n.starter != nil {
+		state = n.starter.Start(ctx)
+	}
 	for number := 1; ; number++ {
 		if number > 1 {
 			inner = attempt.With(ctx, number)

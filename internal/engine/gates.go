@@ -52,7 +52,7 @@ func (g gates) sleep(ctx context.Context, d time.Duration) (slept time.Duration,
 	for g.wait(ctx, timer) {
 		left := d - time.Since(start)
 		if blocked := g.ready(ctx); blocked != nil {
-			if wait, known := policy.RetryAfter(blocked); !known || wait > left {
+			if wait, known := policy.RetryAfter(blocked); known && wait > left {
 				return d - left, blocked
 			}
 		}

@@ -21,6 +21,7 @@ type node struct {
 	guards   [guardsPerNode]policy.Guard // an array, not a slice, so that a node for a single guard needs no heap
 	count    int
 	repeater policy.Repeater
+	starter  policy.Starter // the repeater, if it is one
 	gates    gates // for the repeater: every gate further in
 	wrapper  policy.Wrapper
 	next     *node // nil: the operation
@@ -41,6 +42,7 @@ func link(layers []policy.Layer) *node {
 		switch layer := layer.(type) {
 		case policy.Repeater:
 			n.repeater, n.gates = layer, gatesOf(layers[i+1:])
+			n.starter, _ = layer.(policy.Starter)
 			n.next = link(layers[i+1:])
 			return n
 		case policy.Wrapper:
