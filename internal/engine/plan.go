@@ -22,7 +22,7 @@ type node struct {
 	count    int
 	repeater policy.Repeater
 	starter  policy.Starter // the repeater, if it is one
-	gates    gates // for the repeater: every gate further in
+	gates    gates          // for the repeater: every gate further in
 	wrapper  policy.Wrapper
 	next     *node // nil: the operation
 }
