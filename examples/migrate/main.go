@@ -1,0 +1,113 @@
+// Migrate shows a retry loop written by hand, and what replaces it: first by the same loop with its body unchanged, then by a
+// pipeline. It calls each with a dependency in several moods and prints how many attempts were made and how long the caller
+// waited.
+//
+//	go run ./examples/migrate
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// User is what the dependency returns.
+type User struct{ Name string }
+
+var (
+	errDown     = errors.New("connection refused")
+	errNotFound = errors.New("no such user")
+)
+
+// fetch is one attempt.
+type fetch func(context.Context) (User, error)
+
+// before is the loop. It sleeps after its last try, sleeps on when the caller has left, tries again what cannot
+// succeed, and all clients that failed together come back together.
+func before(ctx context.Context, fetchUser fetch) (user User, err error) {
+	delay := 50 * time.Millisecond
+	for range 3 {
+		if user, err = fetchUser(ctx); err == nil {
+			return user, nil
+		}
+		time.Sleep(delay)
+		delay *= 2
+	}
+	return User{}, err
+}
+
+var again = retry.New(
+	retry.Attempts(3),
+	retry.Exponential(50*time.Millisecond, time.Second),
+	retry.If(func(err error) bool { return !errors.Is(err, errNotFound) }),
+)
+
+var users = breaker.New(
+	breaker.ConsecutiveFailures(3),
+	breaker.Classify(func(err error) policy.Verdict {
+		if errors.Is(err, errNotFound) {
+			return policy.Success // it has answered
+		}
+		return policy.Failure
+	}),
+)
+
+// between is the same loop: the body stays where it is, and the retrier says when to go round again.
+func between(ctx context.Context, fetchUser fetch) (user User, err error) {
+	tries := again.Tries(ctx)
+	for try := range tries.All() {
+		if user, err = fetchUser(try.Context()); err != nil {
+			try.Failed(err)
+		}
+	}
+	return user, tries.Err()
+}
+
+var backend = resilience.Compose(again, users)
+
+// after is a pipeline: with a breaker, which the retries consult.
+func after(ctx context.Context, fetchUser fetch) (User, error) {
+	return resilience.Do(ctx, backend, policy.Func[User](fetchUser))
+}
+
+func main() {
+	moods := []struct {
+		name    string
+		patient time.Duration // how long the caller waits
+		failing int           // how many attempts fail
+		err     error
+	}{
+		{"fails once", time.Second, 1, errDown},
+		{"no such user", time.Second, 3, errNotFound},
+		{"down, and the caller leaves after 20 ms", 20 * time.Millisecond, 3, errDown},
+		{"down", time.Second, 3, errDown},
+		{"still down", time.Second, 3, errDown},
+	}
+	ways := []struct {
+		name string
+		get  func(context.Context, fetch) (User, error)
+	}{{"before", before}, {"between", between}, {"after", after}}
+
+	for _, mood := range moods {
+		fmt.Println(mood.name)
+		for _, way := range ways {
+			ctx, cancel := context.WithTimeout(context.Background(), mood.patient)
+			attempts := 0
+			start := time.Now()
+			_, err := way.get(ctx, func(context.Context) (User, error) {
+				if attempts++; attempts <= mood.failing {
+					return User{}, mood.err
+				}
+				return User{Name: "Ada"}, nil
+			})
+			fmt.Printf("  %-8s %d attempts, %3d ms: %v\n", way.name, attempts, time.Since(start).Milliseconds(), err)
+			cancel()
+		}
+	}
+}

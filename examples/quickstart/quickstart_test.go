@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// short is the whole experiment in little: real servers and real connections, so real time, but not much of it.
+var short = []phase{
+	{name: "healthy", lasts: 100 * time.Millisecond},
+	{name: "fails", lasts: 200 * time.Millisecond, failing: 0.3},
+	{name: "dead", lasts: 300 * time.Millisecond, dead: true},
+	{name: "slow", lasts: 100 * time.Millisecond, work: 100 * time.Millisecond},
+	{name: "healthy again", lasts: 100 * time.Millisecond},
+}
+
+// TestLedger checks that every call, attempt and request is accounted for. It asserts no timing.
+func TestLedger(t *testing.T) {
+	const interval = 5 * time.Millisecond
+	var out strings.Builder
+	e, err := newExperiment(&out, short)
+	require.NoError(t, err)
+	defer e.stop()
+	e.send(interval, 50*time.Millisecond)
+
+	planned := 0
+	for index, phase := range short {
+		calls := int(phase.lasts / interval)
+		planned += calls
+		for _, arm := range e.arms() {
+			require.Len(t, arm.callsOf(index), calls, "%s: calls in phase %q", arm.name, phase.name)
+		}
+	}
+	for _, arm := range e.arms() {
+		require.Len(t, arm.ended(), planned, arm.name)
+		succeeded := successes(arm.ended())
+		require.Positive(t, succeeded, arm.name)
+		require.GreaterOrEqual(t, int(arm.server.requestsOf(wholeRun)), succeeded, "%s: successes without a request", arm.name)
+	}
+
+	// The loop makes at least one attempt for each call, and at most as many as it may.
+	made := int(e.loop.client.attempts.Load())
+	require.GreaterOrEqual(t, made, planned)
+	require.LessOrEqual(t, made, planned*attempts)
+
+	// What the pipeline says of itself is what its client and its server have seen.
+	require.Equal(t, planned, e.heard.calls, "every call is heard of once")
+	require.Equal(t, int(e.pipeline.client.attempts.Load()), e.heard.attempts, "every attempt is heard of once")
+}
+
+// TestADeadServer: the loop keeps trying; the pipeline stops, and says so.
+func TestADeadServer(t *testing.T) {
+	var out strings.Builder
+	e, err := newExperiment(&out, []phase{{name: "dead", lasts: 400 * time.Millisecond, dead: true}})
+	require.NoError(t, err)
+	defer e.stop()
+	e.send(5*time.Millisecond, time.Second)
+
+	calls := len(e.loop.ended())
+	require.Equal(t, 80, calls)
+	require.Equal(t, calls*attempts, int(e.loop.client.attempts.Load()), "the loop makes every try")
+	require.Less(t, int(e.pipeline.client.attempts.Load()), calls*attempts, "an open breaker keeps attempts away")
+	require.Zero(t, successes(e.loop.ended())+successes(e.pipeline.ended()))
+	for _, want := range []string{"closed -> open", "rejected: ", "retries not made: "} {
+		require.Contains(t, out.String(), want)
+	}
+}
+
+func TestRunPrintsATable(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, run(&out, short[:1], 10*time.Millisecond, time.Second))
+	for _, want := range []string{"successes: loop", "requests that reached the server: loop", "median latency of a call: loop", "time asleep or queued, all calls: loop", "whole run"} {
+		require.Contains(t, out.String(), want)
+	}
+}
+
+func TestServer(t *testing.T) {
+	tests := []struct {
+		phase  phase
+		path   string
+		status int // 0: no answer
+	}{
+		{phase{name: "healthy"}, "/users/1", http.StatusOK},
+		{phase{name: "missing"}, "/missing/1", http.StatusNotFound},
+		{phase{name: "failing", failing: 1}, "/users/1", http.StatusServiceUnavailable},
+		{phase{name: "slow", work: 10 * time.Millisecond}, "/users/1", http.StatusOK},
+		{phase{name: "too slow", work: 200 * time.Millisecond}, "/users/1", 0},
+		{phase{name: "dead", dead: true}, "/users/1", 0},
+	}
+	for _, test := range tests {
+		t.Run(test.phase.name, func(t *testing.T) {
+			s, err := startServer([]phase{test.phase})
+			require.NoError(t, err)
+			defer s.stop()
+			c := newClient(s.url, 50*time.Millisecond)
+			if test.phase.name != "too slow" {
+				c.http.Timeout = 0
+			}
+			defer c.http.CloseIdleConnections()
+			r, err := c.send(context.Background(), test.path)
+			require.Equal(t, int64(1), s.requestsOf(wholeRun))
+			if test.status == 0 {
+				require.Error(t, err)
+				return
+			}
+			require.NoError(t, err)
+			require.Equal(t, test.status, r.status)
+			require.Equal(t, test.status >= 500, r.failure() != nil)
+		})
+	}
+}
+
+// TestDeathResetsConnections: a connection that was kept alive does not survive the death of the server.
+func TestDeathResetsConnections(t *testing.T) {
+	s, err := startServer([]phase{{name: "healthy"}, {name: "dead", dead: true}, {name: "healthy"}})
+	require.NoError(t, err)
+	defer s.stop()
+	c := newClient(s.url, 0)
+	defer c.http.CloseIdleConnections()
+	for index, fails := range []bool{false, true, false} {
+		s.enter(index)
+		_, err := c.send(context.Background(), "/users/1")
+		require.Equal(t, fails, err != nil, "phase %d: %v", index, err)
+	}
+}
+
+// TestAliveConnectionsAreReused: bodies are read and closed, so one connection is enough for one caller.
+func TestAliveConnectionsAreReused(t *testing.T) {
+	s, err := startServer([]phase{{name: "failing", failing: 0.5}})
+	require.NoError(t, err)
+	defer s.stop()
+	c := newClient(s.url, 0)
+	defer c.http.CloseIdleConnections()
+	for range 20 {
+		_, err := c.send(context.Background(), "/users/1")
+		require.NoError(t, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	require.Len(t, s.connections, 1)
+}

@@ -1,0 +1,139 @@
+package doctest
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// TestGoCodeInDocumentsCompiles: every block of Go code in README.md and docs is a whole program that compiles, or
+// occurs, up to indentation, in a Go file of this module, which the compiler has seen.
+func TestGoCodeInDocumentsCompiles(t *testing.T) {
+	compiled := goFiles(t)
+	blocks := documentedCode(t)
+	require.NotEmpty(t, blocks, "found no Go code in the documents: is the test looking in the wrong place?")
+	for _, block := range blocks {
+		t.Run(block.where, func(t *testing.T) {
+			if strings.HasPrefix(block.code, "package ") {
+				compile(t, block.code)
+				return
+			}
+			require.True(t, occurs(block.code, compiled),
+				"%s: this code is in no Go file of the module; copy it from an example:\n\n%s", block.where, block.code)
+		})
+	}
+}
+
+func TestOccurs(t *testing.T) {
+	compiled := []string{unindent("func f() {\n\ta()\n\n\tb()\n}\n")}
+	require.True(t, occurs("a()\n\nb()\n", compiled))
+	require.True(t, occurs("\t\ta()\n", compiled))
+	require.False(t, occurs("a()\nb()\n", compiled), "a line is missing")
+	require.False(t, occurs("c()\n", compiled))
+}
+
+func TestBlocks(t *testing.T) {
+	text := "# t\n\n```go\na()\n```\n\n```sh\nls\n```\n```go\nb()\n```\n"
+	require.Equal(t, []block{{"x.md:3", "a()\n"}, {"x.md:10", "b()\n"}}, blocksOf("x.md", text))
+}
+
+type block struct{ where, code string }
+
+// documentedCode returns the Go blocks of README.md and everything below docs.
+func documentedCode(t *testing.T) (blocks []block) {
+	documents := []string{filepath.Join(root, "README.md")}
+	walk(t, filepath.Join(root, "docs"), ".md", func(path string) { documents = append(documents, path) })
+	for _, path := range documents {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		name, err := filepath.Rel(root, path)
+		require.NoError(t, err)
+		blocks = append(blocks, blocksOf(filepath.ToSlash(name), string(text))...)
+	}
+	return blocks
+}
+
+// blocksOf returns the Go blocks of one document.
+func blocksOf(name, text string) (blocks []block) {
+	inside := false
+	for number, line := range strings.SplitAfter(text, "\n") {
+		switch fence := strings.TrimSpace(line); {
+		case !inside && fence == "```go":
+			inside = true
+			blocks = append(blocks, block{where: fmt.Sprintf("%s:%d", name, number+1)})
+		case inside && fence == "```":
+			inside = false
+		case inside:
+			blocks[len(blocks)-1].code += line
+		}
+	}
+	return blocks
+}
+
+// goFiles returns the text of every Go file of this module, without indentation.
+func goFiles(t *testing.T) (files []string) {
+	walk(t, root, ".go", func(path string) {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		files = append(files, unindent(string(text)))
+	})
+	require.NotEmpty(t, files)
+	return files
+}
+
+// walk calls found for every file below dir with an extension, but not those of nested modules.
+func walk(t *testing.T, dir, extension string, found func(path string)) {
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir():
+			_, err := os.Stat(filepath.Join(path, "go.mod"))
+			if nested := err == nil && filepath.Clean(path) != filepath.Clean(root); nested || entry.Name() == ".git" {
+				return filepath.SkipDir
+			}
+		case filepath.Ext(path) == extension:
+			found(path)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
+
+func occurs(code string, files []string) bool {
+	code = unindent(strings.Trim(code, "\n"))
+	for _, file := range files {
+		if strings.Contains("\n"+file, "\n"+code) {
+			return true
+		}
+	}
+	return false
+}
+
+// unindent removes the indentation of each line.
+func unindent(text string) string {
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return b.String()
+}
+
+// compile builds a program with the packages of this module.
+func compile(t *testing.T, program string) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "main.go")
+	require.NoError(t, os.WriteFile(file, []byte(program), 0o600))
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", filepath.Join(dir, "program"), file)
+	build.Dir = root
+	out, err := build.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+}
