@@ -369,7 +369,7 @@ func TestThrottle(t *testing.T) {
 		require.Equal(t, 200.0, budget.Snapshot().Tokens, "no update is lost")
 	})
 	t.Run("decimal places", func(t *testing.T) {
-		for ratio, want := range map[float64]float64{0.1: 0.1, 0.001: 0.001, 0.5466: 0.546, 0.29: 0.29} {
+		for ratio, want := range map[float64]float64{0.1: 0.1, 0.001: 0.001, 0.5466: 0.546, 0.57: 0.57} {
 			budget := retry.NewThrottle(1, ratio)
 			again := retry.New(retry.WithBudget(budget), retry.Attempts(1))
 			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)

@@ -21,7 +21,7 @@ type call struct {
 	previous time.Duration   // the last delay, for decorrelated jitter
 	paid     bool            // a token of the budget is held for an attempt that was not made yet
 	awaited  bool            // a gate was waited for
-	until    time.Duration   // for how long it is waited for, by clock
+	since    time.Duration   // since when, by clock
 	attempts int             // how many entered the operation
 	errs     [history]error  // of the operation, the latest; a ring
 }

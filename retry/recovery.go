@@ -2,7 +2,6 @@ package retry
 
 import (
 	"context"
-	"math"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
@@ -16,9 +15,9 @@ func (r *Retrier) await(ctx context.Context, c *call, blocked error) (wait time.
 	}
 	now := c.clock.Elapsed()
 	if !c.awaited {
-		c.awaited, c.until = true, now+min(r.patience, math.MaxInt64-now)
+		c.awaited, c.since = true, now
 	}
-	limit := c.until - now
+	limit := r.patience - (now - c.since)
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)-1)
 	}

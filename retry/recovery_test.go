@@ -329,6 +329,13 @@ func TestRetryRejections(t *testing.T) {
 		require.ErrorIs(t, err, errFull)
 		require.Equal(t, 1, guard.refusals)
 	})
+	t.Run("If is not asked about it", func(t *testing.T) {
+		guard := &full{}
+		again := retry.New(retry.RetryRejections(errFull), retry.Constant(0), retry.If(func(error) bool { return false }))
+		_, err := resilience.Do(t.Context(), resilience.Compose(again, guard), fails().do)
+		require.ErrorIs(t, err, errFull)
+		require.Equal(t, 3, guard.refusals)
+	})
 	t.Run("after a failure", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			guard := &limited{admissions: 1}
