@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -118,18 +119,29 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// TestDeathResetsConnections: a connection that was kept alive does not survive the death of the server.
-func TestDeathResetsConnections(t *testing.T) {
-	s, err := startServer([]phase{{name: "healthy"}, {name: "dead", dead: true}, {name: "healthy"}})
+// TestDeath: a dead server resets the requests that it is working on as well as new connections, and can come back.
+func TestDeath(t *testing.T) {
+	s, err := startServer([]phase{{name: "slow", work: 200 * time.Millisecond}, {name: "dead", dead: true}, {name: "healthy"}})
 	require.NoError(t, err)
 	defer s.stop()
 	c := newClient(s.url, 0)
 	defer c.http.CloseIdleConnections()
-	for index, fails := range []bool{false, true, false} {
-		s.enter(index)
+
+	inFlight := make(chan error)
+	go func() {
 		_, err := c.send(context.Background(), "/users/1")
-		require.Equal(t, fails, err != nil, "phase %d: %v", index, err)
+		inFlight <- err
+	}()
+	for s.requestsOf(0) == 0 {
+		time.Sleep(time.Millisecond)
 	}
+	s.enter(1)
+	require.ErrorIs(t, <-inFlight, syscall.ECONNRESET)
+	_, err = c.send(context.Background(), "/users/1")
+	require.ErrorIs(t, err, syscall.ECONNRESET)
+	s.enter(2)
+	_, err = c.send(context.Background(), "/users/1")
+	require.NoError(t, err)
 }
 
 // TestAliveConnectionsAreReused: bodies are read and closed, so one connection is enough for one caller.
