@@ -68,7 +68,10 @@ func failTimes(b *breaker.Breaker, n int) {
 }
 
 // identity asserts that every request is in exactly one of its fates.
-func identity(t testing.TB, s breaker.Snapshot) {
+func identity(t interface {
+	Helper()
+	Fatalf(string, ...any)
+}, s breaker.Snapshot) {
 	t.Helper()
 	if s.Requests != s.Successes+s.Failures+s.Neutral+s.Stale+s.InFlight {
 		t.Fatalf("requests do not add up: %+v", s)

@@ -19,7 +19,7 @@ type Snapshot struct {
 	Cause  error  // of the last failure that opened the breaker; nil when it had no error
 
 	// What the trip rules see: the calls in the window and the failures in a row. While the breaker is not closed, what
-	// they saw when it opened. Without a rate rule there is no window, and the counts are zero.
+	// they saw last. Without a rate rule there is no window, and the counts are zero.
 	Calls, CallsFailed, CallsSlow int64
 	FailureRate, SlowRate         float64 // shares of Calls, 0 when there are none
 	ConsecutiveFailures           int
