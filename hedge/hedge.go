@@ -31,7 +31,7 @@ type Hedge struct {
 }
 
 // counts is what Snapshot tells of the past.
-type counts struct{ calls, extra, won, starved, discarded uint64 }
+type counts struct{ calls, extra, won, starved uint64 }
 
 var (
 	_ policy.Wrapper     = (*Hedge)(nil)
@@ -50,7 +50,8 @@ func New(opts ...Option) *Hedge {
 	if err != nil {
 		panic(err)
 	}
-	h := &Hedge{config: c, clock: stopwatch.Start(), group: &detached.Group{Limit: c.limit, OnPanic: c.onPanic}}
+	h := &Hedge{config: c, clock: stopwatch.Start()}
+	h.group = &detached.Group{Limit: c.limit, OnPanic: c.onPanic, OnDiscard: c.onDiscard}
 	if c.quantile != 0 {
 		h.latencies = quantile.New(c.quantile)
 	}
@@ -135,14 +136,7 @@ func (h *Hedge) observe(took, delay time.Duration, succeeded bool) {
 }
 
 // Discard implements [policy.Discarder]: it hands a successful result that lost to the function given to [OnDiscard].
-func (h *Hedge) Discard(value any) {
-	h.mu.Lock()
-	h.counts.discarded++
-	h.mu.Unlock()
-	if h.onDiscard != nil {
-		h.group.Contain(func() { h.onDiscard(value) })
-	}
-}
+func (h *Hedge) Discard(value any) { h.group.Discard(value) }
 
 // Hold keeps the contexts of an operation alive after the operation has returned, for a result that still needs them,
 // such as the body of an HTTP response. The operation calls it with its context as soon as it has such a result, and
@@ -194,7 +188,7 @@ func (h *Hedge) Snapshot() Snapshot {
 	return Snapshot{
 		Name: h.name, Delay: h.currentDelay(),
 		Calls: h.counts.calls, Extra: h.counts.extra, Won: h.counts.won, Starved: h.counts.starved,
-		Discarded: h.counts.discarded, Running: attempts.Running, Left: attempts.Left, Panics: attempts.Panics,
+		Discarded: attempts.Discarded, Running: attempts.Running, Left: attempts.Left, Panics: attempts.Panics,
 	}
 }
 

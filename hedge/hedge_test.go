@@ -19,7 +19,6 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/hedge"
-	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
@@ -587,7 +586,7 @@ func TestFault155_TheCancelOfALoserIsNeutral(t *testing.T) {
 func TestFault156_OnlyIdempotentWorkIsHedged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		plain := t.Context()
-		yes, no := idempotence.Mark(plain, true), idempotence.Mark(plain, false)
+		yes, no := retry.Idempotent(plain), retry.NotIdempotent(plain)
 		for _, test := range []struct {
 			name  string
 			hedge *hedge.Hedge
@@ -599,6 +598,7 @@ func TestFault156_OnlyIdempotentWorkIsHedged(t *testing.T) {
 			{"marked not", hedge.New(hedge.After(10 * ms)), no, 1},
 			{"declared", after(10 * ms), plain, 2},
 			{"declared, marked not", after(10 * ms), no, 1},
+			{"taken back", after(10 * ms), retry.Idempotent(no), 2},
 		} {
 			op, calls := script(step{takes: time.Second})
 			_, err := resilience.Do(test.ctx, test.hedge, op)

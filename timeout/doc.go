@@ -10,6 +10,13 @@
 // caller gets an error that matches [ErrTimeout] and [context.DeadlineExceeded] and still unwraps to the operation's
 // error; a success stands. The caller's own cancellation or deadline passes through unchanged.
 //
-// The derived context ends when the operation returns. What still needs it then, such as the body of an HTTP
-// response, must be read inside the operation.
+// The derived context ends when the operation returns. What still needs it then, such as the body of an HTTP response,
+// is read inside the operation, or holds the context with hedge.Hold: then the timeout bounds the reading too.
+//
+// [FromLatency] is a timeout for each attempt that follows the latency of the dependency.
+//
+// # Operations that do not heed their context
+//
+// [Abandon] is for those that cannot be mended. It returns when the time is over, leaves the operation behind, and
+// counts it. It stands outside the bulkhead, so that what is left behind keeps its permit.
 package timeout

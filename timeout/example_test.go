@@ -33,3 +33,35 @@ func ExamplePerAttempt() {
 	// Output:
 	// total timeout 1s > attempt timeout 100ms
 }
+
+// The call returns in time, although the operation does not look at its context.
+func ExampleAbandon() {
+	limit := timeout.Abandon(time.Millisecond, timeout.OnDiscard(func(value any) { fmt.Println("discarded:", value) }))
+	release, released := make(chan struct{}), make(chan struct{})
+	deaf := func(context.Context) (string, error) {
+		defer close(released)
+		<-release
+		return "late", nil
+	}
+	_, err := resilience.Do(context.Background(), limit, deaf)
+	fmt.Println(err)
+	fmt.Println("abandoned:", limit.Snapshot().Abandoned)
+	close(release)
+	<-released
+	for limit.Snapshot().Running > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	// Output:
+	// abandoning timeout 1ms expired
+	// abandoned: 1
+	// discarded: late
+}
+
+func ExampleFromLatency() {
+	limit := timeout.FromLatency(0.99, 3, 50*time.Millisecond, 2*time.Second)
+	fmt.Println(limit)
+	fmt.Println("until enough is known:", limit.Snapshot().Limit)
+	// Output:
+	// attempt timeout 3×p99 from 50ms to 2s
+	// until enough is known: 2s
+}

@@ -2,7 +2,6 @@ package timeout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -12,15 +11,13 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ErrTimeout is matched by the error of a call or an attempt that a timeout of this package ended. Such an error
-// also matches [context.DeadlineExceeded]. The end of the caller's own context does not match ErrTimeout.
-var ErrTimeout = errors.New("timeout")
-
-// Timeout bounds a call or an attempt. It is made by [Total] or [PerAttempt] and safe for concurrent use.
+// Timeout bounds a call or an attempt. It is made by [Total], [PerAttempt] or [FromLatency] and safe for concurrent
+// use.
 type Timeout struct {
-	limit   time.Duration
+	limit   time.Duration // the most it grants
 	stage   policy.Stage
 	cause   *Error
+	latency *latency // nil for a fixed limit
 	expired atomic.Uint64
 }
 
@@ -56,47 +53,68 @@ func newTimeout(constructor string, limit time.Duration, stage policy.Stage) *Ti
 	if err := validate(constructor, limit); err != nil {
 		panic(err)
 	}
-	return &Timeout{limit: limit, stage: stage, cause: &Error{Limit: limit, scope: stage.String()}}
+	t := &Timeout{limit: limit, stage: stage}
+	t.cause = &Error{Limit: limit, scope: stage.String(), by: t}
+	return t
 }
 
-// Limit returns the time that the timeout grants.
+// Limit returns the time that the timeout grants; the most that it ever grants if that is made [FromLatency].
 func (t *Timeout) Limit() time.Duration { return t.limit }
 
 // Stage returns [policy.StageTotalTimeout] or [policy.StageAttemptTimeout].
 func (t *Timeout) Stage() policy.Stage { return t.stage }
 
-// String returns scope and limit: "total timeout 2s" or "attempt timeout 300ms".
-func (t *Timeout) String() string { return fmt.Sprintf("%s %v", t.stage, t.limit) }
+// String returns scope and limit: "total timeout 2s", "attempt timeout 300ms" or
+// "attempt timeout 3×p99 from 10ms to 1s".
+func (t *Timeout) String() string {
+	if t.latency != nil {
+		return fmt.Sprintf("%s %v", t.stage, t.latency)
+	}
+	return fmt.Sprintf("%s %v", t.stage, t.limit)
+}
 
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	cause, ticket := t.cause, policy.Ticket{}
+	if t.latency != nil {
+		cause = t.latency.grant()
+		ticket.Start = t.latency.clock.Elapsed()
+	}
 	if deadline, ok := ctx.Deadline(); ok {
 		switch left := time.Until(deadline); {
 		case left <= 0: // the timer of the deadline has not run yet
 			return ctx, policy.Ticket{}, context.DeadlineExceeded
-		case left <= t.limit:
-			return ctx, policy.Ticket{}, nil
+		case left <= cause.Limit:
+			return ctx, ticket, nil
 		}
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, t.limit, t.cause)
-	return hold.New(ctx, cancel), policy.Ticket{Cancel: cancel}, nil
+	derived, cancel := context.WithTimeoutCause(ctx, cause.Limit, cause)
+	ticket.Cancel = cancel
+	return hold.New(derived, cancel), ticket, nil
 }
 
 // Settle releases the derived context and its timer, unless the result of a success holds the context.
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if ticket.Cancel == nil { // ctx is not ours
-		return
+	derived := ticket.Cancel != nil
+	expired := derived && !outcome.Succeeded() && causedBy(ctx, t)
+	if t.latency != nil && (expired || outcome.Succeeded()) {
+		t.latency.observe(t.latency.clock.Elapsed()-ticket.Start, expired)
 	}
-	if !outcome.Succeeded() && context.Cause(ctx) == error(t.cause) {
+	if expired {
 		t.expired.Add(1)
 	}
-	ctx.(*hold.Context).Settle(outcome.Succeeded())
+	if derived {
+		ctx.(*hold.Context).Settle(outcome.Succeeded())
+	}
 }
 
 // Check reports a timeout further out that is not longer than this one, which therefore could never expire.
-func (t *Timeout) Check(outer, _ []policy.Layer) error {
+func (t *Timeout) Check(outer, _ []policy.Layer) error { return below(t.limit, outer) }
+
+// below returns an error if a timeout among outer is not longer than limit.
+func below(limit time.Duration, outer []policy.Layer) error {
 	for _, layer := range outer {
-		if around, ok := layer.(*Timeout); ok && around.limit <= t.limit {
+		if around, ok := layer.(interface{ Limit() time.Duration }); ok && around.Limit() <= limit {
 			return fmt.Errorf("must be below the %v around it", around)
 		}
 	}
@@ -105,32 +123,18 @@ func (t *Timeout) Check(outer, _ []policy.Layer) error {
 
 // Snapshot is what a timeout has done so far.
 type Snapshot struct {
-	Limit   time.Duration
-	Expired uint64 // calls or attempts that it ended; those that succeeded all the same are not counted
+	Limit   time.Duration // as of now
+	Expired uint64        // calls or attempts that it ended; those that succeeded all the same are not counted
 }
 
 // Snapshot returns what the timeout has done so far.
-func (t *Timeout) Snapshot() Snapshot { return Snapshot{Limit: t.limit, Expired: t.expired.Load()} }
-
-// Error is the error of a timeout that expired, and the cause of the context that it ended.
-type Error struct {
-	Limit time.Duration // the time that was granted
-	scope string
+func (t *Timeout) Snapshot() Snapshot {
+	s := Snapshot{Limit: t.limit, Expired: t.expired.Load()}
+	if t.latency != nil {
+		s.Limit = t.latency.grant().Limit
+	}
+	return s
 }
-
-// Error returns one line, such as "attempt timeout 300ms expired".
-func (e *Error) Error() string { return fmt.Sprintf("%s %v expired", e.scope, e.Limit) }
-
-// Is reports whether target is [ErrTimeout] or [context.DeadlineExceeded].
-func (e *Error) Is(target error) bool {
-	return target == ErrTimeout || target == context.DeadlineExceeded
-}
-
-// Timeout returns true: the error is a net.Error, as [context.DeadlineExceeded] is.
-func (e *Error) Timeout() bool { return true }
-
-// Temporary returns true, as that of [context.DeadlineExceeded].
-func (e *Error) Temporary() bool { return true }
 
 // Policy is a [Timeout] as a policy for results of type T.
 type Policy[T any] struct{ Timeout *Timeout }

@@ -14,10 +14,11 @@ import (
 // sooner: then its own result reaches the caller, and nothing is left behind.
 const Grace = 10 * time.Millisecond
 
-// Group is all detached calls of one policy. The limit and the handler must not be changed once it is used.
+// Group is all detached calls of one policy. Its exported fields must not be changed once it is used.
 type Group struct {
-	Limit   int                           // the most calls at a time, those left behind included
-	OnPanic func(value any, stack []byte) // hears of every panic, may be nil
+	Limit     int                           // the most calls at a time, those left behind included
+	OnPanic   func(value any, stack []byte) // hears of every panic, may be nil
+	OnDiscard func(value any)               // releases what is discarded, may be nil
 
 	mu     sync.Mutex
 	counts Counts
@@ -25,9 +26,10 @@ type Group struct {
 
 // Counts tells of the calls of a group, at one moment.
 type Counts struct {
-	Running int    // calls on goroutines of their own that have not ended
-	Left    int    // those of them whose caller has left
-	Panics  uint64 // panics that no caller heard of
+	Running   int    // calls on goroutines of their own that have not ended
+	Left      int    // those of them whose caller has left
+	Panics    uint64 // panics that no caller heard of
+	Discarded uint64 // results that no caller got
 }
 
 // Counts returns one consistent value.
@@ -132,18 +134,25 @@ func (g *Group) report(p *panicked) {
 	g.OnPanic(p.value, p.stack)
 }
 
-// Contain calls f, a function of the user that has no caller to panic to: a panic is counted and reported.
-func (g *Group) Contain(f func()) {
+// Discard hands a result that no caller gets to OnDiscard. A panic there has no caller to go to: it is counted and
+// reported.
+func (g *Group) Discard(value any) {
+	g.mu.Lock()
+	g.counts.Discarded++
+	g.mu.Unlock()
+	if g.OnDiscard == nil {
+		return
+	}
 	defer func() {
-		if value := recover(); value != nil {
+		if recovered := recover(); recovered != nil {
 			stack := debug.Stack()
 			g.mu.Lock()
 			g.counts.Panics++
 			g.mu.Unlock()
-			g.report(&panicked{value: value, stack: stack})
+			g.report(&panicked{value: recovered, stack: stack})
 		}
 	}()
-	f()
+	g.OnDiscard(value)
 }
 
 // Leave says that the caller will take no further ending. It must be called once, at the end.
