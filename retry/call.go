@@ -14,16 +14,15 @@ const history = 16
 // call is what is known about one call. It is made at the first failure: a call whose first attempt succeeds has
 // none, unless its elapsed time is limited. It belongs to the goroutine of the call.
 type call struct {
+	begin    stopwatch.Stopwatch // runs since the beginning of the call, if there is a MaxElapsed
 	clock    stopwatch.Stopwatch // runs since the end of the first attempt
-	begin    stopwatch.Stopwatch // runs since the beginning of the call, if begun, otherwise like clock
-	begun    bool
-	source   backoff.BackOff // nil until the first delay
-	previous time.Duration   // the last delay, for decorrelated jitter
-	paid     bool            // a token of the budget is held for an attempt that was not made yet
-	awaited  bool            // a gate was waited for
-	since    time.Duration   // since when, by clock
-	attempts int             // how many entered the operation
-	errs     [history]error  // of the operation, the latest; a ring
+	source   backoff.BackOff     // nil until the first delay
+	previous time.Duration       // the last delay, for decorrelated jitter
+	paid     bool                // a token of the budget is held for an attempt that was not made yet
+	awaited  bool                // a gate was waited for
+	since    time.Duration       // since when, by clock
+	attempts int                 // how many entered the operation
+	errs     [history]error      // of the operation, the latest; a ring
 }
 
 // note remembers the error of an attempt that entered the operation.

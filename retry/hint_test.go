@@ -74,55 +74,79 @@ func TestFault111_194_ServerHint(t *testing.T) {
 }
 
 func TestMaxElapsed(t *testing.T) {
-	// The engine's part is played here: Start at the beginning, Next after each attempt.
 	synctest.Test(t, func(t *testing.T) {
-		again := retry.New(retry.MaxElapsed(10*time.Second), retry.Constant(time.Second), retry.NoJitter(), retry.Attempts(100), retry.NoBudget())
-		failed := policy.Outcome{Kind: policy.Returned, Err: errBackend}
-		begin := time.Now()
-		state := again.Start(t.Context())
-		number := 1
-		for ; ; number++ {
-			time.Sleep(3 * time.Second) // the attempt
-			decision := again.Next(t.Context(), policy.Attempt{Number: number, Outcome: failed, State: state})
-			if !decision.Again {
-				require.ErrorIs(t, decision.Err, retry.ErrElapsed)
-				require.ErrorIs(t, decision.Err, errBackend)
-				break
-			}
-			require.Less(t, time.Since(begin)+decision.Wait, 10*time.Second)
-			time.Sleep(decision.Wait)
-			state = decision.State
+		again := retry.New(retry.MaxElapsed(10*time.Second), retry.Constant(time.Second), retry.NoJitter(), retry.Attempts(100))
+		entered := 0
+		op := func(context.Context) error {
+			entered++
+			time.Sleep(3 * time.Second)
+			return errBackend
 		}
-		require.Equal(t, 3, number, "begun at 0, 4 and 8 s")
-		require.Equal(t, 11*time.Second, time.Since(begin))
+		for name, run := range map[string]func() error{
+			"pipeline": func() error { return resilience.Compose(again).Run(t.Context(), op) },
+			"layer": func() error {
+				_, err := retry.Policy[int]{Retrier: again}.Do(t.Context(), func(ctx context.Context) (int, error) { return 0, op(ctx) })
+				return err
+			},
+			"loop": func() error {
+				tries := again.Tries(t.Context())
+				for try := range tries.All() {
+					try.Failed(op(try.Context()))
+				}
+				return tries.Err()
+			},
+		} {
+			entered = 0
+			start := time.Now()
+			err := run()
+			require.ErrorIs(t, err, retry.ErrElapsed, name)
+			require.ErrorIs(t, err, errBackend)
+			require.Equal(t, 3, entered, "begun at 0, 4 and 8 s")
+			require.Equal(t, 11*time.Second, time.Since(start), "nothing is slept in vain")
+			gave, ok := errors.AsType[*retry.Error](err)
+			require.True(t, ok)
+			require.Equal(t, 8*time.Second, gave.Elapsed, "counts from the end of the first attempt")
+		}
 	})
 	require.Nil(t, retry.New().Start(t.Context()), "costs nothing without a limit")
+}
+
+func TestMaxElapsedAtItsEdge(t *testing.T) {
+	for limit, entered := range map[time.Duration]int{3 * time.Second: 1, 3*time.Second + 1: 2} {
+		synctest.Test(t, func(t *testing.T) {
+			again := retry.New(retry.MaxElapsed(limit), retry.Constant(time.Second), retry.NoJitter(), retry.Attempts(2))
+			n := 0
+			err := resilience.Compose(again).Run(t.Context(), func(context.Context) error {
+				n++
+				time.Sleep(2 * time.Second)
+				return errBackend
+			})
+			require.ErrorIs(t, err, errBackend)
+			require.Equal(t, entered, n, "a limit of %v", limit)
+		})
+	}
+}
+
+func TestMaxElapsedBoundsAwaitRecovery(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := retry.New(retry.MaxElapsed(4*time.Second), retry.AwaitRecovery(time.Minute), retry.NoJitter())
+		start := time.Now()
+		_, err := resilience.Do(t.Context(), resilience.Compose(again, &fakeBreaker{threshold: 1, openFor: 5 * time.Second}), always(errBackend).do)
+		require.ErrorIs(t, err, errOpen)
+		require.ErrorIs(t, err, errBackend)
+		require.Zero(t, time.Since(start))
+	})
 }
 
 func TestFault109_HugeDelaysDoNotOverflowTheElapsedTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, delay := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2} {
 			again := retry.New(retry.MaxElapsed(time.Second), retry.Constant(delay), retry.NoJitter())
-			state := again.Start(t.Context())
-			time.Sleep(time.Millisecond)
-			decision := again.Next(t.Context(), policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned, Err: errBackend}, State: state})
-			require.False(t, decision.Again)
-			require.ErrorIs(t, decision.Err, retry.ErrElapsed)
+			start := time.Now()
+			err := resilience.Compose(again).Run(t.Context(), func(context.Context) error { time.Sleep(time.Millisecond); return errBackend })
+			require.ErrorIs(t, err, retry.ErrElapsed)
+			require.Equal(t, time.Millisecond, time.Since(start))
 		}
-	})
-}
-
-func TestMaxElapsedWithALongFirstAttempt(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		again := retry.New(retry.MaxElapsed(time.Second), retry.Constant(0))
-		state := again.Start(t.Context())
-		time.Sleep(time.Second)
-		decision := again.Next(t.Context(), policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned, Err: errBackend}, State: state})
-		require.False(t, decision.Again)
-		require.ErrorIs(t, decision.Err, retry.ErrElapsed)
-		gave, ok := errors.AsType[*retry.Error](decision.Err)
-		require.True(t, ok)
-		require.Zero(t, gave.Elapsed, "counts from the end of the first attempt")
 	})
 }
 

@@ -31,6 +31,7 @@ type counts struct{ retries, gaveUp uint64 }
 
 var (
 	_ policy.Repeater    = (*Retrier)(nil)
+	_ policy.Starter     = (*Retrier)(nil)
 	_ policy.Policy[any] = Policy[any]{}
 	_ fmt.Stringer       = (*Retrier)(nil)
 )
@@ -56,13 +57,12 @@ func Validate(opts ...Option) error {
 // Stage returns [policy.StageRetry].
 func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 
-// Start returns what Next must know from the beginning of a call, as the first Attempt.State: when the call began,
-// if there is a [MaxElapsed], otherwise nil. Without it, MaxElapsed counts from the end of the first attempt.
+// Start implements [policy.Starter]. It does something only if there is a [MaxElapsed].
 func (r *Retrier) Start(context.Context) any {
 	if r.maxElapsed == 0 {
 		return nil
 	}
-	return &call{begin: stopwatch.Start(), begun: true}
+	return &call{begin: stopwatch.Start()}
 }
 
 // Next implements [policy.Repeater].
@@ -102,9 +102,6 @@ func (r *Retrier) resume(ended policy.Attempt) *call {
 	}
 	if ended.Number == 1 && ended.Waited == 0 {
 		c.clock = stopwatch.Start()
-		if !c.begun {
-			c.begin = c.clock
-		}
 	}
 	return c
 }
