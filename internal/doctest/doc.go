@@ -1,2 +1,2 @@
-// Package doctest holds the test that the Go code in README.md and docs is compiled.
+// Package doctest holds the tests of the documents: their Go code is compiled, and their links lead somewhere.
 package doctest
