@@ -15,7 +15,6 @@ import (
 func TestAllocations(t *testing.T) {
 	ctx := context.Background()
 	free, full, queueFull := bulkhead.New(2), bulkhead.New(1), bulkhead.New(1, bulkhead.Queue(1, time.Hour))
-	heavy := bulkhead.New(2, bulkhead.WeightOf(func(context.Context) int { return 3 }))
 	defer acquire(t, full).Done(nil)
 	defer acquire(t, queueFull).Done(nil)
 	waiting, leave := context.WithCancel(ctx)
@@ -42,7 +41,6 @@ func TestAllocations(t *testing.T) {
 		{"view", func() error { _, err := bulkhead.Policy[struct{}]{Bulkhead: free}.Do(ctx, nothing); return err }, true},
 		{"refused: full", func() error { _, err := resilience.Do(ctx, full, nothing); return err }, false},
 		{"refused: queue full", func() error { _, err := resilience.Do(ctx, queueFull, nothing); return err }, false},
-		{"refused: too heavy", func() error { _, err := resilience.Do(ctx, heavy, nothing); return err }, false},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

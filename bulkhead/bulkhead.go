@@ -18,7 +18,8 @@ type Bulkhead struct {
 	wait     time.Duration
 	length   int // of the queue
 	weightOf func(context.Context) int
-	reasons  rejections
+	adaptive *adaptive        // nil when the limit is fixed
+	full     policy.Rejection // what an attempt gets that finds no free slot
 
 	word     atomic.Uint64 // a word; while its bit queued is set, only holders of mu change it
 	peak     atomic.Int64  // most in flight
@@ -38,16 +39,20 @@ var (
 //
 // New panics with a [*policy.ConfigError] when the configuration makes no sense; see [Validate].
 func New(limit int, options ...Option) *Bulkhead {
-	c := configure(limit, options)
+	c := configureFixed(limit, options)
 	if err := c.problems.Err(); err != nil {
 		panic(err)
 	}
+	return build(c, limit)
+}
+
+func build(c *config, limit int) *Bulkhead {
 	b := &Bulkhead{
 		name:     c.name,
 		wait:     c.wait,
 		length:   c.queue,
 		weightOf: c.weightOf,
-		reasons:  newRejections(c),
+		full:     policy.Rejection{Kind: "bulkhead", Name: c.name, Reason: ErrFull},
 	}
 	b.word.Store(uint64(newWord(0, limit)))
 	return b
@@ -68,15 +73,24 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 			return nil, policy.Ticket{}, err
 		}
 	}
-	return ctx, policy.Ticket{Slot: int64(weight)}, nil
+	ticket := policy.Ticket{Slot: int64(weight)}
+	if b.adaptive != nil {
+		ticket.Generation, ticket.Start = b.adaptive.begin()
+	}
+	return ctx, ticket, nil
 }
 
-// Settle gives back what Admit took, and hands it to those who wait. How the attempt ended does not matter.
+// Settle gives back what Admit took, and hands it to those who wait. How the attempt ended matters only when the
+// limit is [Adaptive].
 //
 // It must be called once for each admission, as the engine and [policy.Permit] do. More slots than are taken cannot
 // be given back: Settle panics then, so that a mistake never raises the limit unseen.
-func (b *Bulkhead) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
+func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	inFlight := word(b.word.Load()).inFlight()
 	b.release(int(ticket.Slot))
+	if b.adaptive != nil {
+		b.adaptive.end(b, ctx, ticket, outcome, inFlight)
+	}
 }
 
 // tryAcquire takes weight slots if they are free and nobody waits: one atomic step.
@@ -96,7 +110,7 @@ func (b *Bulkhead) tryAcquire(weight int) bool {
 // acquire is the rest of Admit, when tryAcquire could not.
 func (b *Bulkhead) acquire(ctx context.Context, weight int) error {
 	if w := word(b.word.Load()); b.length == 0 && !w.fits(weight) {
-		return b.refuse(b.reasons.full(weight, w.limit())) // without the mutex: nobody ever waits here
+		return b.refuse(noSlot(weight, w.limit())) // without the mutex: nobody ever waits here
 	}
 	w, err := b.join(weight)
 	if w == nil {
@@ -129,12 +143,22 @@ func (b *Bulkhead) release(weight int) {
 
 // Resize changes the limit while the bulkhead is in use. A higher limit admits those who wait; with a lower one nobody
 // is interrupted, but nobody is admitted until enough have ended. Those who wait with a weight above the new limit are
-// refused. When limit is not from 1 to [MaxLimit], the error is a [*policy.ConfigError] and nothing changes.
+// refused. When limit is not from 1 to [MaxLimit], or the bulkhead is [Adaptive] and sets its limit itself, the error is
+// a [*policy.ConfigError] and nothing changes.
 func (b *Bulkhead) Resize(limit int) error {
 	problems := policy.ConfigError{Policy: "bulkhead"}
-	if checkLimit(&problems, limit); problems.Err() != nil {
-		return problems.Err()
+	checkLimit(&problems, limit)
+	if b.adaptive != nil {
+		problems.Add("limit %d: an adaptive bulkhead sets its limit itself", limit)
 	}
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	b.resize(limit)
+	return nil
+}
+
+func (b *Bulkhead) resize(limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	w := b.freeze()
@@ -142,7 +166,6 @@ func (b *Bulkhead) Resize(limit int) error {
 	b.dismissTooHeavy(limit)
 	b.grant()
 	b.thaw()
-	return nil
 }
 
 // freeze keeps everybody else from changing the word until thaw. b.mu must be held.
@@ -162,11 +185,6 @@ func (b *Bulkhead) notePeak(inFlight int) {
 			return
 		}
 	}
-}
-
-func (b *Bulkhead) refuse(r *policy.Rejection) error {
-	b.rejected.Add(1)
-	return r
 }
 
 // Snapshot is the state of a bulkhead at one instant.
@@ -198,12 +216,17 @@ func (b *Bulkhead) Snapshot() Snapshot {
 //
 //	bulkhead 16
 //	bulkhead "users-db" 16+8
+//	bulkhead vegas 10 to 200
 func (b *Bulkhead) String() string {
 	text := "bulkhead "
 	if b.name != "" {
 		text += fmt.Sprintf("%q ", b.name)
 	}
-	text += fmt.Sprint(word(b.word.Load()).limit())
+	if b.adaptive != nil {
+		text += b.adaptive.String()
+	} else {
+		text += fmt.Sprint(word(b.word.Load()).limit())
+	}
 	if b.length > 0 {
 		text += fmt.Sprintf("+%d", b.length)
 	}

@@ -11,14 +11,16 @@ import (
 type Option func(*config)
 
 type config struct {
-	limit    int
-	name     string
-	queueing bool
-	queue    int
-	wait     time.Duration
-	weighing bool
-	weightOf func(context.Context) int
-	problems policy.ConfigError
+	limit      int
+	name       string
+	queueing   bool
+	queue      int
+	wait       time.Duration
+	weighing   bool
+	judging    bool
+	weightOf   func(context.Context) int
+	overloadIf func(error) bool
+	problems   policy.ConfigError
 }
 
 // Name names the bulkhead in its rejections and its String. The default is no name.
@@ -48,7 +50,15 @@ func WeightOf(weight func(ctx context.Context) int) Option {
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
 func Validate(limit int, options ...Option) error {
-	return configure(limit, options).problems.Err()
+	return configureFixed(limit, options).problems.Err()
+}
+
+func configureFixed(limit int, options []Option) *config {
+	c := configure(limit, options)
+	if c.judging {
+		c.problems.Add("OverloadIf: needs Adaptive; a limit of %d is fixed", limit)
+	}
+	return c
 }
 
 func configure(limit int, options []Option) *config {
@@ -71,6 +81,9 @@ func configure(limit int, options []Option) *config {
 	}
 	if c.weighing && c.weightOf == nil {
 		c.problems.Add("WeightOf: the function is nil")
+	}
+	if c.judging && c.overloadIf == nil {
+		c.problems.Add("OverloadIf: the function is nil")
 	}
 	return c
 }

@@ -23,15 +23,15 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// rounds is how many rounds a stress test makes: RESILIENCE_ROUNDS if that is set, otherwise what is given, less
-// with -short.
+// rounds is how many rounds a stress test makes: RESILIENCE_ROUNDS if that is set, otherwise what is given, and a tenth
+// of it with -short or under the race detector.
 func rounds(t *testing.T, normally int) int {
 	if text := os.Getenv("RESILIENCE_ROUNDS"); text != "" {
 		n, err := strconv.Atoi(text)
 		require.NoError(t, err)
 		return n
 	}
-	if testing.Short() {
+	if raced || testing.Short() {
 		return normally / 10
 	}
 	return normally

@@ -17,10 +17,10 @@ type queue struct {
 // waiter is an attempt in the queue.
 type waiter struct {
 	weight  int
-	element *list.Element     // nil when it has left the queue
-	done    chan struct{}     // closed when the bulkhead has decided: granted or refused
-	granted bool              // it holds its slots
-	refused *policy.Rejection // or why it will not get them
+	element *list.Element // nil when it has left the queue
+	done    chan struct{} // closed when the bulkhead has decided: granted or refused
+	granted bool          // it holds its slots
+	refused error         // why it will not get them
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
@@ -54,13 +54,13 @@ func (b *Bulkhead) join(weight int) (*waiter, error) {
 	defer b.thaw()
 	switch {
 	case weight < 1 || weight > w.limit():
-		return nil, b.refuse(b.reasons.full(weight, w.limit()))
+		return nil, b.refuse(noSlot(weight, w.limit()))
 	case b.queue.len() == 0 && w.fits(weight):
 		b.word.Add(uint64(weight))
 		b.notePeak(w.inFlight() + weight)
 		return nil, nil
 	case b.queue.len() >= b.length:
-		return nil, b.refuse(b.reasons.full(weight, w.limit()))
+		return nil, b.refuse(noSlot(weight, w.limit()))
 	}
 	return b.queue.push(weight), nil
 }
@@ -71,6 +71,11 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter) error {
 	defer timer.Stop()
 	select {
 	case <-w.done:
+		ended := policy.ContextError(ctx)
+		if w.granted && ended == nil { // no mutex: granted was set before done was closed
+			return nil
+		}
+		return b.leave(w, ended)
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -98,7 +103,7 @@ func (b *Bulkhead) leave(w *waiter, ended error) error {
 	case w.refused != nil:
 		return b.refuse(w.refused)
 	}
-	return b.refuse(b.reasons.tooLate)
+	return b.refuse(errTooLate)
 }
 
 // grant gives free slots to those who wait, in order, and stops at the first who does not fit. The word must be
@@ -124,7 +129,7 @@ func (b *Bulkhead) dismissTooHeavy(limit int) {
 		element = element.Next()
 		if w.weight > limit {
 			b.queue.remove(w)
-			w.refused = b.reasons.full(w.weight, limit)
+			w.refused = errTooHeavy
 			close(w.done)
 		}
 	}

@@ -1,0 +1,316 @@
+package bulkhead_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"runtime"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/policy"
+)
+
+func algorithms() []bulkhead.Algorithm {
+	return []bulkhead.Algorithm{bulkhead.AIMD(15 * time.Millisecond), bulkhead.Gradient2(), bulkhead.Vegas()}
+}
+
+// dependency is what an adaptive bulkhead protects: 20 workers and an endless queue before them. At 10 ms a piece it
+// bears 20 in flight, 2000 per second; whatever is sent in addition only makes it slower.
+type dependency struct {
+	workers *bulkhead.Bulkhead
+	work    atomic.Int64 // nanoseconds
+}
+
+func newDependency() *dependency {
+	d := &dependency{workers: bulkhead.New(20, bulkhead.Queue(bulkhead.MaxLimit, math.MaxInt64))}
+	d.work.Store(int64(10 * time.Millisecond))
+	return d
+}
+
+func (d *dependency) call(ctx context.Context) (int, error) {
+	return resilience.Do(ctx, d.workers, func(context.Context) (int, error) { time.Sleep(time.Duration(d.work.Load())); return 0, nil })
+}
+
+// offer sends perSecond calls at random moments for a time, and returns the limit of b after each 100 ms, and the share
+// of calls that were served and their mean latency.
+func offer(b *bulkhead.Bulkhead, d *dependency, random *rand.Rand, perSecond float64, during time.Duration) (limits []int, served float64, latency time.Duration) {
+	begin, calls, ok := time.Now(), 0, 0
+	var total time.Duration
+	type ended struct {
+		latency time.Duration
+		err     error
+	}
+	results := make(chan ended, int(2*perSecond*during.Seconds())+100)
+	for time.Since(begin) < during {
+		time.Sleep(time.Duration(random.ExpFloat64() / perSecond * 1e9))
+		calls++
+		go func() {
+			start := time.Now()
+			_, err := resilience.Do(context.Background(), b, d.call)
+			results <- ended{time.Since(start), err}
+		}()
+		for int(time.Since(begin)/(100*time.Millisecond)) > len(limits) {
+			limits = append(limits, b.Snapshot().Limit)
+		}
+	}
+	synctest.Wait()
+	for len(results) > 0 {
+		if result := <-results; result.err == nil {
+			ok++
+			total += result.latency
+		}
+	}
+	return limits, float64(ok) / float64(calls), total / time.Duration(max(1, ok))
+}
+
+func mean(limits []int) float64 {
+	sum := 0
+	for _, limit := range limits {
+		sum += limit
+	}
+	return float64(sum) / float64(len(limits))
+}
+
+func TestAdaptiveFindsTheCapacity(t *testing.T) {
+	for _, algorithm := range algorithms() {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()
+				random := rand.New(rand.NewPCG(1, 2))
+				offer(b, d, random, 3000, 10*time.Second)
+				limits, served, latency := offer(b, d, random, 3000, 10*time.Second)
+				t.Logf("limit %.1f, served %.3f, latency %v", mean(limits), served, latency)
+				require.InDelta(t, 2.0/3, served, 0.03, "the capacity is used")
+				require.Less(t, latency, 30*time.Millisecond, "and the dependency has no long queue")
+				require.Greater(t, mean(limits), 20.0)
+				require.Less(t, mean(limits), 60.0)
+				time.Sleep(time.Minute)
+				require.Zero(t, b.Snapshot().InFlight)
+			})
+		})
+	}
+}
+
+func TestFault159_RecoversAfterALatencySpike(t *testing.T) {
+	for _, algorithm := range algorithms() {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				const floor = 5
+				b, d := bulkhead.Adaptive(algorithm, floor, 500), newDependency()
+				random := rand.New(rand.NewPCG(3, 4))
+				offer(b, d, random, 3000, 10*time.Second)
+				before, _, _ := offer(b, d, random, 3000, 5*time.Second)
+				d.work.Store(int64(200 * time.Millisecond))
+				during, _, _ := offer(b, d, random, 3000, 10*time.Second)
+				d.work.Store(int64(10 * time.Millisecond))
+				offer(b, d, random, 3000, 5*time.Second)
+				after, served, latency := offer(b, d, random, 3000, 5*time.Second)
+				t.Logf("before %.1f, at the end of the spike %d, five seconds after %.1f, served %.3f, latency %v", mean(before), during[len(during)-1], mean(after), served, latency)
+				require.Less(t, float64(during[len(during)-1]), 0.6*mean(before))
+				require.Greater(t, mean(after), 0.8*mean(before))
+				require.InDelta(t, 2.0/3, served, 0.05)
+				for _, limits := range [][]int{before, during, after} {
+					for _, limit := range limits {
+						require.GreaterOrEqual(t, limit, floor)
+						require.LessOrEqual(t, limit, 500)
+					}
+				}
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+func TestAdaptiveIsDeterministicInVirtualTime(t *testing.T) {
+	for _, algorithm := range algorithms() {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			run := func(processors int) (limits []int) {
+				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
+				bubble(t, func(t *testing.T) {
+					b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()
+					limits, _, _ = offer(b, d, rand.New(rand.NewPCG(5, 6)), 2500, 10*time.Second)
+					time.Sleep(time.Minute)
+				})
+				return limits
+			}
+			first := run(1)
+			require.NotEqual(t, first[0], first[len(first)-1], "it moved")
+			require.Equal(t, first, run(1))
+			require.Equal(t, first, run(2))
+		})
+	}
+}
+
+func TestAdaptiveDoesNotGrowBelowHalfUse(t *testing.T) {
+	for _, algorithm := range algorithms() {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b, d := bulkhead.Adaptive(algorithm, 10, 500), newDependency()
+				for range 10_000 { // one at a time
+					_, err := resilience.Do(context.Background(), b, d.call)
+					require.NoError(t, err)
+				}
+				require.Equal(t, 10, b.Snapshot().Limit)
+			})
+		})
+	}
+}
+
+// returned is the outcome of an operation that returned err.
+func returned(err error) policy.Outcome { return policy.Outcome{Kind: policy.Returned, Err: err} }
+
+// attempts runs attempts, one after the other: each takes d, and then ends with outcome. left says that the caller has
+// cancelled meanwhile.
+func attempts(t *testing.T, b *bulkhead.Bulkhead, n int, d time.Duration, outcome policy.Outcome, left bool) {
+	t.Helper()
+	for range n {
+		ctx, cancel := context.WithCancel(context.Background())
+		permit, err := policy.Acquire(ctx, b)
+		require.NoError(t, err)
+		time.Sleep(d)
+		if left {
+			cancel()
+		}
+		require.True(t, permit.Settle(outcome))
+		cancel()
+	}
+}
+
+func TestFault160_WhatIsNoSample(t *testing.T) {
+	failed := errors.New("bad request")
+	tests := []struct {
+		name    string
+		left    bool
+		outcome policy.Outcome
+	}{
+		{"cancelled", true, returned(errors.New("canceling statement"))},
+		{"refused further in", false, policy.Outcome{Kind: policy.NotCalled, Err: policy.ErrRejected}},
+		{"itself a refused call", false, returned(&policy.Rejection{Kind: "breaker"})},
+		{"failed", false, returned(failed)},
+	}
+	for _, algorithm := range algorithms() {
+		for _, test := range tests {
+			t.Run(algorithm.String()+"/"+test.name, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.OverloadIf(func(err error) bool { return err != failed }))
+					attempts(t, b, 30, 10*time.Millisecond, returned(nil), false)
+					before := b.Snapshot().Limit
+					require.Greater(t, before, 1, "one at a time was enough use of a limit of 1")
+					attempts(t, b, 1000, time.Second, test.outcome, test.left)     // slow
+					attempts(t, b, 1000, time.Nanosecond, test.outcome, test.left) // fast
+					require.Equal(t, before, b.Snapshot().Limit)
+					attempts(t, b, 10, time.Nanosecond, returned(context.DeadlineExceeded), false)
+					require.Less(t, b.Snapshot().Limit, before, "a deadline counts")
+				})
+			})
+		}
+	}
+}
+
+func TestAdaptiveOverload(t *testing.T) {
+	busy := errors.New("503")
+	for _, algorithm := range algorithms() {
+		for _, err := range []error{busy, context.DeadlineExceeded, fmt.Errorf("query: %w", context.DeadlineExceeded)} {
+			t.Run(fmt.Sprint(algorithm, " ", err), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.OverloadIf(func(err error) bool { return err == busy }))
+					attempts(t, b, 30, 10*time.Millisecond, returned(nil), false)
+					require.Greater(t, b.Snapshot().Limit, 1)
+					attempts(t, b, 200, time.Millisecond, returned(err), false)
+					require.Equal(t, 1, b.Snapshot().Limit, "down to the floor, and no further")
+				})
+			})
+		}
+	}
+}
+
+func TestFault159_StaleSamplesAreIgnored(t *testing.T) {
+	for _, algorithm := range algorithms() {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()
+				offer(b, d, rand.New(rand.NewPCG(7, 8)), 3000, 10*time.Second)
+				time.Sleep(time.Minute)
+				limit := b.Snapshot().Limit
+				require.Greater(t, limit, 20)
+				var earlier []*policy.Permit
+				for range limit {
+					earlier = append(earlier, acquire(t, b))
+				}
+				time.Sleep(time.Second)
+				earlier[0].Settle(returned(context.DeadlineExceeded))
+				lower := b.Snapshot().Limit
+				require.Less(t, lower, limit)
+				for _, permit := range earlier[1:] { // one overload, many witnesses
+					permit.Settle(returned(context.DeadlineExceeded))
+				}
+				require.Equal(t, lower, b.Snapshot().Limit)
+				attempts(t, b, 1, time.Second, returned(context.DeadlineExceeded), false)
+				require.Less(t, b.Snapshot().Limit, lower, "one that was admitted later counts again")
+			})
+		})
+	}
+}
+
+func TestFault159_OneLuckySampleDoesNotPinTheBaseline(t *testing.T) {
+	for _, algorithm := range algorithms() {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()
+				random := rand.New(rand.NewPCG(9, 10))
+				offer(b, d, random, 3000, 10*time.Second)
+				before, _, _ := offer(b, d, random, 3000, 5*time.Second)
+				attempts(t, b, 1, time.Nanosecond, returned(nil), false)
+				after, served, _ := offer(b, d, random, 3000, 5*time.Second)
+				t.Logf("before %.1f, after %.1f", mean(before), mean(after))
+				require.Greater(t, mean(after), 0.9*mean(before))
+				require.InDelta(t, 2.0/3, served, 0.03)
+				time.Sleep(time.Minute)
+			})
+		})
+	}
+}
+
+func TestAdaptiveConfiguration(t *testing.T) {
+	vegas := bulkhead.Vegas()
+	tests := []struct {
+		name           string
+		algorithm      bulkhead.Algorithm
+		floor, ceiling int
+		options        []bulkhead.Option
+		want           string
+	}{
+		{"no algorithm", bulkhead.Algorithm{}, 1, 2, nil, "the algorithm is none"},
+		{"target 0", bulkhead.AIMD(0), 1, 2, nil, "AIMD target 0s"},
+		{"target negative", bulkhead.AIMD(-1), 1, 2, nil, "AIMD target -1ns"},
+		{"floor 0", vegas, 0, 2, nil, "limit 0"},
+		{"floor negative", vegas, -3, 2, nil, "limit -3"},
+		{"ceiling below", vegas, 10, 9, nil, "ceiling 9: must be from the floor, 10,"},
+		{"ceiling huge", vegas, 10, math.MaxInt64, nil, "ceiling 9223372036854775807"},
+		{"nil judge", vegas, 1, 2, []bulkhead.Option{bulkhead.OverloadIf(nil)}, "OverloadIf: the function is nil"},
+		{"queue", vegas, 1, 2, []bulkhead.Option{bulkhead.Queue(0, 1)}, "Queue length 0"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			err := bulkhead.ValidateAdaptive(test.algorithm, test.floor, test.ceiling, test.options...)
+			require.ErrorContains(t, err, test.want)
+			require.PanicsWithError(t, err.Error(), func() {
+				bulkhead.Adaptive(test.algorithm, test.floor, test.ceiling, test.options...)
+			})
+		})
+	}
+	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.OverloadIf(func(error) bool { return true })), "needs Adaptive")
+	b := bulkhead.Adaptive(vegas, 10, 200, bulkhead.Queue(8, time.Second))
+	require.Equal(t, "bulkhead vegas 10 to 200+8", b.String())
+	require.ErrorContains(t, b.Resize(20), "sets its limit itself")
+	require.Equal(t, 10, b.Snapshot().Limit)
+}

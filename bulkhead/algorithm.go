@@ -1,0 +1,141 @@
+package bulkhead
+
+import (
+	"fmt"
+	"math"
+	"time"
+)
+
+// Algorithm says how an [Adaptive] bulkhead turns latency into its limit: [AIMD], [Gradient2] or [Vegas]. It is a value
+// and holds no state: one can serve several bulkheads.
+type Algorithm struct {
+	name     string
+	start    func() controller
+	problems []string
+}
+
+// String returns the name of the algorithm.
+func (a Algorithm) String() string { return a.name }
+
+// controller is an algorithm at work for one bulkhead. The bulkhead keeps the limit between floor and ceiling.
+type controller interface {
+	next(limit float64, s sample) float64
+}
+
+// AIMD raises the limit by one while the mean latency of a window is at most target, and lowers it by a tenth when it
+// is above, or at an overload: additive increase, multiplicative decrease. It is for dependencies whose tolerable
+// latency is known. target must be positive.
+//
+// Source: D.-M. Chiu and R. Jain, "Analysis of the increase and decrease algorithms for congestion avoidance in
+// computer networks", Computer Networks and ISDN Systems 17 (1989). The factor is that of Netflix's
+// concurrency-limits, AIMDLimit.
+func AIMD(target time.Duration) Algorithm {
+	a := Algorithm{name: "aimd", start: func() controller { return &aimd{target: target.Seconds()} }}
+	if target <= 0 {
+		a.problems = append(a.problems, fmt.Sprintf("AIMD target %v: must be positive", target))
+	}
+	return a
+}
+
+type aimd struct{ target float64 }
+
+func (a *aimd) next(limit float64, s sample) float64 {
+	switch {
+	case s.overload || s.latency > a.target:
+		return limit * 0.9
+	case s.halfUsed(limit):
+		return limit + 1
+	}
+	return limit
+}
+
+// Gradient2 compares the mean latency of a window with its long-term average. As long as it is at most half as much
+// again, the limit grows by up to 4 per window, slowly; beyond that, it shrinks in proportion, by at most a tenth per
+// window. An overload lowers it by a tenth. It needs no knowledge about the dependency, and takes a latency that stays
+// higher for the new normal after about a minute.
+//
+// Source: Netflix, concurrency-limits, Gradient2Limit, with its parameters: tolerance 1.5, smoothing 0.2, a queue of 4,
+// a long-term average over 600 windows that moves faster after an overload has passed.
+func Gradient2() Algorithm {
+	return Algorithm{name: "gradient2", start: func() controller { return &gradient2{} }}
+}
+
+type gradient2 struct {
+	average float64 // of the latency
+	windows int     // that it is made of
+}
+
+func (g *gradient2) next(limit float64, s sample) float64 {
+	const (
+		tolerance = 1.5
+		smoothing = 0.2
+		queue     = 4
+		warmUp    = 10
+		long      = 600
+	)
+	if s.latency > 0 {
+		g.windows++
+		if g.windows <= warmUp {
+			g.average += (s.latency - g.average) / float64(g.windows)
+		} else {
+			g.average += (s.latency - g.average) * 2 / (long + 1)
+		}
+		if g.average > 2*s.latency {
+			g.average *= 0.95 // out of an overload: forget its latencies sooner
+		}
+	}
+	if s.overload {
+		return limit * 0.9
+	}
+	if s.latency <= 0 || !s.halfUsed(limit) {
+		return limit
+	}
+	gradient := min(max(tolerance*g.average/s.latency, 0.5), 1)
+	return limit + smoothing*(limit*gradient+queue-limit)
+}
+
+// Vegas estimates, from the latency and the least latency it knows, how many attempts are queueing inside the
+// dependency, and keeps that number small: between 3 and 6 times the logarithm of the limit. It reacts fastest, and
+// keeps latency lowest. The least latency is that of the last 600 to 1200 windows, one to two minutes, so that a
+// latency that stays higher becomes the new normal, and one window that was lucky does not count for ever.
+//
+// Source: L. Brakmo and L. Peterson, "TCP Vegas: end to end congestion avoidance on a global Internet", IEEE Journal on
+// Selected Areas in Communications 13 (1995), with the parameters of Netflix's concurrency-limits, VegasLimit: alpha
+// 3 log10, beta 6 log10. Instead of single fast samples and a random time to probe, the least latency is a minimum
+// over windows, as in BBR.
+func Vegas() Algorithm {
+	return Algorithm{name: "vegas", start: func() controller { return &vegas{least: math.Inf(1), earlier: math.Inf(1)} }}
+}
+
+type vegas struct {
+	least   float64 // latency of the present period
+	earlier float64 // of the period before
+	windows int     // of the present period
+}
+
+func (v *vegas) next(limit float64, s sample) float64 {
+	const period = 600
+	step := max(1, math.Log10(limit))
+	switch {
+	case s.overload:
+		return limit - step
+	case s.latency <= 0: // too fast for the clock
+		return limit
+	}
+	if v.windows++; v.windows > period {
+		v.windows, v.earlier, v.least = 1, v.least, math.Inf(1)
+	}
+	v.least = min(v.least, s.latency)
+	queue := limit * (1 - min(v.least, v.earlier)/s.latency)
+	switch {
+	case queue > 6*step:
+		return limit - step
+	case !s.halfUsed(limit):
+		return limit
+	case queue <= step:
+		return limit + 6*step
+	case queue < 3*step:
+		return limit + step
+	}
+	return limit
+}

@@ -1,0 +1,6 @@
+//go:build race
+
+package ratelimit_test
+
+// raced says that the race detector is on, under which simulations take ten times as long and find nothing more.
+const raced = true
