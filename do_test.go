@@ -332,6 +332,52 @@ func TestASleepEndsWhenAGateClosesForLonger(t *testing.T) {
 	}
 }
 
+// A gate may close after it was asked and before the sleep begins: it is the repeater that does it here.
+func TestAGateThatClosesJustBeforeTheSleepIsNotMissed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &notifying{}
+		r := &closing{again{max: 2, wait: 10 * time.Second}, func() { n.set(&policy.Rejection{Reason: errRefused, Until: time.Now().Add(time.Minute)}) }}
+		start := time.Now()
+		_, err := resilience.Do(t.Context(), resilience.Compose(r, n), answer(0, errBackend))
+		require.ErrorIs(t, err, errRefused)
+		require.Zero(t, time.Since(start))
+	})
+}
+
+// closing is a repeater that does something while it decides.
+type closing struct {
+	again
+	do func()
+}
+
+func (c *closing) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
+	if ended.Waited == 0 {
+		c.do()
+	}
+	return c.again.Next(ctx, ended)
+}
+
+// patient waits for a closed gate, for less time than that will stay closed.
+type patient struct{ again }
+
+func (p *patient) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
+	p.heard = append(p.heard, ended)
+	return policy.Decision{Again: ended.Waited < 5*time.Second, Wait: time.Second, Err: ended.Blocked}
+}
+
+func TestARepeaterThatWaitsForAClosedGateIsNotWokenByIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := &notifying{}
+		n.set(&policy.Rejection{Reason: errRefused, Until: time.Now().Add(time.Minute)})
+		p := &patient{}
+		start := time.Now()
+		_, err := resilience.Do(t.Context(), resilience.Compose(p, n), func(context.Context) (int, error) { return 0, errBackend })
+		require.ErrorIs(t, err, errRefused)
+		require.Equal(t, 5*time.Second, time.Since(start))
+		require.Len(t, p.heard, 6)
+	})
+}
+
 func TestFault079_NoAttemptAfterACancelDuringTheWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 2000 {

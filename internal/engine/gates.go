@@ -36,12 +36,12 @@ func (g gates) ready(ctx context.Context) error {
 	return nil
 }
 
-// sleep waits for d, or until ctx ends, or until a gate closes for longer than the rest of d. It returns the time that
-// was slept and, only in the last case, the rejection.
-func (g gates) sleep(ctx context.Context, d time.Duration) (slept time.Duration, blocked error) {
+// sleep waits for d, or until ctx ends. If watch is set, it also ends when a gate refuses for longer than the rest of d.
+// It returns the time that was slept and, only in the last case, the rejection.
+func (g gates) sleep(ctx context.Context, d time.Duration, watch bool) (slept time.Duration, blocked error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	if len(g.notifiers) == 0 {
+	if !watch || len(g.notifiers) == 0 {
 		select {
 		case <-timer.C:
 		case <-ctx.Done():
@@ -49,28 +49,35 @@ func (g gates) sleep(ctx context.Context, d time.Duration) (slept time.Duration,
 		return d, nil
 	}
 	start := time.Now()
-	for g.wait(ctx, timer) {
+	for {
+		changed := g.changed() // before the gates are asked, so that no change in between is missed
 		left := d - time.Since(start)
 		if blocked := g.ready(ctx); blocked != nil {
 			if wait, known := policy.RetryAfter(blocked); known && wait > left {
 				return d - left, blocked
 			}
 		}
+		if !wait(ctx, timer, changed) {
+			return d, nil
+		}
 	}
-	return d, nil
 }
 
-// wait waits for the timer, for ctx, or for a change of a gate, and reports whether it was the last.
-func (g gates) wait(ctx context.Context, timer *time.Timer) bool {
-	cases := make([]reflect.SelectCase, 0, 2+len(g.notifiers))
-	add := func(channel any) {
-		cases = append(cases, reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(channel)})
+// changed returns the channels that tell of changes, as cases of a select.
+func (g gates) changed() []reflect.SelectCase {
+	cases := make([]reflect.SelectCase, len(g.notifiers))
+	for i, notifier := range g.notifiers {
+		cases[i] = receive(notifier.Changed())
 	}
-	add(timer.C)
-	add(ctx.Done())
-	for _, notifier := range g.notifiers {
-		add(notifier.Changed())
-	}
-	chosen, _, _ := reflect.Select(cases)
-	return chosen >= 2
+	return cases
+}
+
+// wait waits for the timer, for ctx, or for a change, and reports whether it was a change.
+func wait(ctx context.Context, timer *time.Timer, changed []reflect.SelectCase) bool {
+	chosen, _, _ := reflect.Select(append(changed, receive(timer.C), receive(ctx.Done())))
+	return chosen < len(changed)
+}
+
+func receive(channel any) reflect.SelectCase {
+	return reflect.SelectCase{Dir: reflect.SelectRecv, Chan: reflect.ValueOf(channel)}
 }

@@ -23,10 +23,12 @@ func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (deci
 			return decision, refused
 		}
 		t.again(ctx, kind, n.repeater, ended, decision)
+		// A repeater that waits for a gate to recover knows that it is closed, and need not be told.
+		watch := ended.Blocked == nil
 		ended.Blocked = nil
 		var slept time.Duration
 		if decision.Wait > 0 {
-			slept, ended.Blocked = n.gates.sleep(ctx, decision.Wait)
+			slept, ended.Blocked = n.gates.sleep(ctx, decision.Wait, watch)
 		}
 		if ctx.Err() == nil && ended.Blocked == nil {
 			if decision.Wait > 0 {
