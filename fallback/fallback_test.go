@@ -139,7 +139,7 @@ func TestLastGood(t *testing.T) {
 		check(2, nil, 2)
 		time.Sleep(time.Minute)
 		check(0, errBackend, 2)
-		time.Sleep(1)
+		time.Sleep(1 * time.Nanosecond)
 		check(0, errBackend, 0, errBackend, fallback.ErrNoLastGood)
 		check(3, nil, 3)
 		check(9, errBackend, 3)

@@ -116,6 +116,7 @@ func TestTheFirstSuccessWinsAtOnce(t *testing.T) {
 		"all fail":                       {steps: []step{{takes: 30 * ms, err: errBackend}, {takes: ms, err: errOther}}, want: 1, err: errOther, takes: 30 * ms, calls: 2},
 		"after a failure, at once":       {opts: []hedge.Option{hedge.AfterFailure()}, steps: []step{{takes: 5 * ms, err: errBackend}, {takes: ms}}, want: 2, takes: 6 * ms, calls: 2},
 		"after a failure, the delay too": {opts: []hedge.Option{hedge.AfterFailure(), hedge.Extra(2)}, steps: []step{{takes: 5 * ms, err: errBackend}, {takes: time.Hour}, {takes: ms}}, want: 3, takes: 16 * ms, calls: 3},
+		"after failures, no more":        {opts: []hedge.Option{hedge.AfterFailure(), hedge.Extra(2)}, steps: []step{{takes: ms, err: errBackend}}, want: 3, err: errBackend, takes: 3 * ms, calls: 3},
 		"a rejection never triggers":     {opts: []hedge.Option{hedge.AfterFailure()}, steps: []step{{takes: ms, err: &policy.Rejection{Kind: "test"}}}, want: 1, err: policy.ErrRejected, takes: ms, calls: 1},
 	}
 	for name, test := range tests {

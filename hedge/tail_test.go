@@ -110,6 +110,26 @@ func TestWhatTheQuantileLearnsFrom(t *testing.T) {
 	})
 }
 
+// Extra attempts are cut short as soon as the first one answers, so what they took would be too little.
+func TestTheQuantileLearnsFromFirstAttemptsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hedge.New(hedge.Idempotent(), hedge.Quantile(0.5), hedge.Limit(1, 1000), hedge.AfterFailure())
+		for range 100 {
+			op, _ := script(step{takes: 20 * ms})
+			_, err := resilience.Do(t.Context(), h, op)
+			require.NoError(t, err)
+		}
+		before := h.Snapshot().Delay
+		for range 300 {
+			op, _ := script(step{takes: ms, err: errBackend}, step{takes: ms})
+			value, err := resilience.Do(t.Context(), h, op)
+			require.NoError(t, err)
+			require.Equal(t, 2, value)
+		}
+		require.Equal(t, before, h.Snapshot().Delay)
+	})
+}
+
 func TestAMeasuredDelayIsNeverTooShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := hedge.New(hedge.Idempotent(), hedge.After(time.Second))

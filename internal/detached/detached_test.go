@@ -22,7 +22,7 @@ var errCall = errors.New("call failed")
 
 func TestEachEndingIsResumedByTheCaller(t *testing.T) {
 	group := &detached.Group{Limit: 1}
-	resume := func(call func() error) (err error, recovered any, exited bool) {
+	resume := func(call func() error) (recovered any, exited bool, err error) {
 		exited = true
 		done := make(chan struct{})
 		go func() {
@@ -41,17 +41,17 @@ func TestEachEndingIsResumedByTheCaller(t *testing.T) {
 		<-done
 		return err, recovered, exited
 	}
-	err, recovered, exited := resume(func() error { return errCall })
+	recovered, exited, err := resume(func() error { return errCall })
 	require.Equal(t, errCall, err)
 	require.Nil(t, recovered)
 	require.False(t, exited)
-	_, recovered, exited = resume(func() error { panic(errCall) })
+	recovered, exited, _ = resume(func() error { panic(errCall) })
 	require.True(t, recovered == any(errCall))
 	require.False(t, exited)
-	_, recovered, exited = resume(func() error { runtime.Goexit(); return nil })
+	recovered, exited, _ = resume(func() error { runtime.Goexit(); return nil })
 	require.Nil(t, recovered)
 	require.True(t, exited)
-	_, recovered, _ = resume(func() error { panic(nil) }) //nolint:govet // what happens then is the question
+	recovered, _, _ = resume(func() error { panic(nil) }) //nolint:govet // what happens then is the question
 	_, isNil := recovered.(*runtime.PanicNilError)
 	require.True(t, isNil)
 	require.Equal(t, detached.Counts{}, group.Counts())

@@ -55,12 +55,14 @@ func TestWhenTheContextEnds(t *testing.T) {
 	}
 }
 
+type testKey struct{}
+
 func TestAllLevelsAreHeld(t *testing.T) {
 	outer := derive(t.Context())
-	between, cancel := context.WithTimeout(context.WithValue(outer, "key", "value"), time.Hour) //nolint:staticcheck // any key will do
+	between, cancel := context.WithTimeout(context.WithValue(outer, testKey{}, "value"), time.Hour)
 	defer cancel()
 	inner := derive(between)
-	require.Equal(t, "value", inner.Value("key"))
+	require.Equal(t, "value", inner.Value(testKey{}))
 	release := hold.Take(inner)
 	require.True(t, outer.Held())
 	require.True(t, inner.Held())
