@@ -39,7 +39,7 @@ func TestEachEndingIsResumedByTheCaller(t *testing.T) {
 			exited = false
 		}()
 		<-done
-		return err, recovered, exited
+		return recovered, exited, err
 	}
 	recovered, exited, err := resume(func() error { return errCall })
 	require.Equal(t, errCall, err)
