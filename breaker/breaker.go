@@ -51,7 +51,8 @@ type Breaker struct {
 	counted     int64 // successes of the era that the core was told of
 	undelivered []Change
 	delivering  bool
-	changed     chan struct{} // closed at the next change of generation; nil when nobody waits for it
+	before      int64         // what taken said when the lock was taken
+	changed     chan struct{} // closed when Ready may answer differently; nil when nobody waits for it
 }
 
 var (
@@ -78,6 +79,15 @@ type era struct {
 	_    [64]byte // good changes with every call, what is above hardly ever: keep them on different cache lines
 	good atomic.Int64
 	_    [56]byte
+}
+
+// current returns the era.
+func (b *Breaker) current() *era {
+	e := b.era.Load()
+	if e == nil {
+		panic("breaker: a Breaker must be made with New")
+	}
+	return e
 }
 
 // retired is what good is set to when an era is over. What is added later stays below zero.
@@ -123,7 +133,7 @@ func (b *Breaker) Stage() policy.Stage { return policy.StageBreaker }
 
 // Admit admits an attempt, or refuses it with a [*policy.Rejection] that matches [ErrOpen]. It never waits.
 func (b *Breaker) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	e := b.era.Load()
+	e := b.current()
 	if e.free.Load() {
 		ticket := policy.Ticket{Generation: e.generation}
 		if b.rules.slowAfter > 0 {
@@ -140,7 +150,7 @@ func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ti
 	if !e.refuses(b.watch) {
 		luck := 0.0
 		if b.rules.ramp > 0 {
-			luck = unit(b.openTime.random())
+			luck = b.openTime.random()
 		}
 		b.lock()
 		now := b.watch.Elapsed()
@@ -185,7 +195,7 @@ func (b *Breaker) Settle(ctx context.Context, ticket policy.Ticket, outcome poli
 
 // succeed counts a success without a lock. It reports false if it did not, because there is more to do.
 func (b *Breaker) succeed(ticket policy.Ticket) bool {
-	e := b.era.Load()
+	e := b.current()
 	if e.generation != ticket.Generation || ticket.Slot != slotFree {
 		return false
 	}
@@ -211,7 +221,7 @@ func (b *Breaker) settle(ctx context.Context, ticket policy.Ticket, outcome poli
 		b.core.settle(now, report)
 		b.unlock(now)
 	}()
-	e := b.era.Load()
+	e := b.current()
 	report.openFor = b.openTime.base
 	report.cause = cause(outcome)
 	report.verdict = outcome.Verdict(ctx, b.classify)
@@ -235,7 +245,7 @@ func cause(outcome policy.Outcome) error {
 // Ready returns nil if an attempt would be admitted now, otherwise the rejection that it would get. During a ramp, when
 // only some are refused, it returns nil.
 func (b *Breaker) Ready(context.Context) error {
-	e := b.era.Load()
+	e := b.current()
 	if e.free.Load() || e.shadow {
 		return nil
 	}
@@ -247,11 +257,11 @@ func (b *Breaker) Ready(context.Context) error {
 	if b.core.shadow || !b.core.refuses(b.watch.Elapsed()) {
 		return nil
 	}
-	return b.era.Load().rejection
+	return b.current().rejection
 }
 
-// Changed returns a channel that is closed at the next change of state, other than by time alone: it is how a sleeping
-// retry learns that the breaker has opened.
+// Changed returns a channel that is closed at the next change of state, or when the last slot for a probe is taken or
+// one comes back; not by time alone. It is how a sleeping retry learns that the breaker has opened.
 func (b *Breaker) Changed() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -264,7 +274,7 @@ func (b *Breaker) Changed() <-chan struct{} {
 // State returns the state now. It changes nothing: once the open time is over it says [HalfOpen], although only an
 // attempt makes it so.
 func (b *Breaker) State() State {
-	e := b.era.Load()
+	e := b.current()
 	switch {
 	case e.shadow:
 		return Disabled
@@ -277,7 +287,7 @@ func (b *Breaker) State() State {
 // Trip opens the breaker for one open time, as if a rule had tripped, whatever state it is in. If it is open already,
 // the open time begins anew.
 func (b *Breaker) Trip() {
-	openFor := b.openTime.of(b.era.Load().nextOpening(), nil)
+	openFor := b.openTime.of(b.current().nextOpening(), nil)
 	b.lock()
 	now := b.watch.Elapsed()
 	b.core.trip(now, openFor)
@@ -312,31 +322,32 @@ func (b *Breaker) force(to State, reason Reason) {
 func (b *Breaker) lock() {
 	b.mu.Lock()
 	b.catchUp()
+	b.before = b.core.taken()
 }
 
 // catchUp tells the core of the successes that were counted without it.
 func (b *Breaker) catchUp() {
-	b.counted = b.era.Load().good.Load()
+	b.counted = b.current().good.Load()
 	b.core.good = b.counted
 }
 
 // unlock shows the world what an event at now did to the core, gives the lock back, delivers changes, and returns the
 // era that the event left behind.
 func (b *Breaker) unlock(now time.Duration) *era {
-	e := b.era.Load()
+	e := b.current()
 	if e.generation != b.core.generation {
 		late := uint64(e.good.Swap(retired) - b.counted) // successes since catchUp
 		b.core.ledger.requests += late
 		b.core.ledger.successes += late
 		b.note(e, now)
 		e = b.publish()
-		if b.changed != nil {
-			close(b.changed)
-			b.changed = nil
-		}
+		b.wake()
 	} else {
 		e.good.Add(b.core.good - b.counted)
 		e.show(b.core)
+		if b.core.taken() != b.before {
+			b.wake()
+		}
 	}
 	waiting := len(b.undelivered) > 0 && !b.delivering
 	b.mu.Unlock()
@@ -344,6 +355,14 @@ func (b *Breaker) unlock(now time.Duration) *era {
 		b.deliver()
 	}
 	return e
+}
+
+// wake tells those who wait for a change.
+func (b *Breaker) wake() {
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
 }
 
 // publish shows a new generation of the core to the world.
@@ -402,6 +421,10 @@ func (b *Breaker) note(e *era, now time.Duration) {
 	}
 	if c.shadow && !e.shadow {
 		change.To = Disabled
+	}
+	if len(b.undelivered) == maxUndelivered { // a subscriber hangs: the latest are worth more than the oldest
+		b.undelivered = b.undelivered[1:]
+		b.lost.Add(uint64(len(b.subscribers)))
 	}
 	b.undelivered = append(b.undelivered, change)
 }

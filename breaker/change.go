@@ -15,6 +15,9 @@ type Change struct {
 	Snapshot Snapshot // right after the change; the counts are those that led to it, unless it closed
 }
 
+// maxUndelivered bounds the changes that wait for subscribers.
+const maxUndelivered = 100_000
+
 // deliver hands the changes that wait to the subscribers, unless somebody else is doing so, who then takes these too.
 func (b *Breaker) deliver() {
 	b.mu.Lock()

@@ -93,12 +93,12 @@ func TestFault040_FunctionsOfTheUserCallBack(t *testing.T) {
 	b = breaker.New(
 		breaker.ConsecutiveFailures(2), breaker.Ramp(time.Hour), breaker.RetryAfter(time.Hour),
 		breaker.Classify(func(error) policy.Verdict { read(); return policy.Failure }),
-		breaker.Rand(func() float64 {
+		breaker.Rand(luck(func() float64 {
 			if b != nil {
 				read()
 			}
 			return 0
-		}),
+		})),
 		breaker.GrowthFrom(func() breaker.Delays { return delays(func() time.Duration { return time.Second }) }),
 	)
 	_ = do(b, func(context.Context) error { return hint(func() time.Duration { read(); return 0 }) })
@@ -106,6 +106,33 @@ func TestFault040_FunctionsOfTheUserCallBack(t *testing.T) {
 	b.ForceOpen()
 	b.Trip()
 	require.Greater(t, calls, 3)
+}
+
+func TestTheSnapshotOfAChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var changes []breaker.Change
+		b := newBreaker(breaker.Name("users-db"), breaker.FailureRate(0.5, 6), breaker.OnChange(func(c breaker.Change) { changes = append(changes, c) }))
+		start := time.Now()
+		for range 3 {
+			require.NoError(t, do(b, ok))
+		}
+		failTimes(b, 3)
+		require.Equal(t, []breaker.Change{{
+			Number: 1, From: breaker.Closed, To: breaker.Open, Reason: breaker.ReasonFailureRate, At: start,
+			Snapshot: breaker.Snapshot{
+				Name: "users-db", State: breaker.Open, Shadow: breaker.Open, Since: start, Until: start.Add(D), Generation: 2, Changes: 1,
+				Reason: breaker.ReasonFailureRate, Cause: errDown,
+				Calls: 6, CallsFailed: 3, FailureRate: 0.5, ConsecutiveFailures: 3,
+				Requests: 6, Successes: 3, Failures: 3,
+			},
+		}}, changes)
+		require.Equal(t, changes[0].Snapshot, b.Snapshot())
+		time.Sleep(D + time.Second)
+		s := b.Snapshot()
+		require.Equal(t, breaker.HalfOpen, s.State)
+		require.Equal(t, start.Add(D), s.Since)
+		require.True(t, s.Until.IsZero())
+	})
 }
 
 // delays is a function that is a source of open times.
@@ -314,5 +341,81 @@ func TestFault036_ALateSuccessNeverReachesTheGenerationAfter(t *testing.T) {
 		s := b.Snapshot()
 		require.Zero(t, s.Calls)
 		identity(t, s)
+	}
+}
+
+func TestChanged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := tripAt(2, breaker.Probes(2), breaker.Successes(3), breaker.Classify(neutrally))
+		closed := func(c <-chan struct{}) bool {
+			select {
+			case <-c:
+				return true
+			default:
+				return false
+			}
+		}
+		changes := func(act func()) bool {
+			t.Helper()
+			before := b.Changed()
+			require.False(t, closed(before))
+			require.True(t, before == b.Changed(), "everybody waits for the same")
+			act()
+			return closed(before)
+		}
+		require.False(t, changes(func() { failTimes(b, 1); _ = do(b, ok); _ = b.Snapshot() }))
+		require.True(t, changes(func() { failTimes(b, 2) }), "opened")
+		require.False(t, changes(func() { time.Sleep(D); _ = b.Ready(t.Context()) }), "time alone")
+		var first, second *policy.Permit
+		require.True(t, changes(func() { first = admit(t, b) }), "half-open")
+		require.True(t, changes(func() { second = admit(t, b) }), "the last slot is taken")
+		require.False(t, changes(func() { refused(t, b) }))
+		require.True(t, changes(func() { first.Done(errNeutral) }), "a slot came back")
+		require.True(t, changes(func() { first = admit(t, b) }))
+		time.Sleep(D) // both leases are over
+		require.True(t, changes(func() { admit(t, b); admit(t, b) }), "taken again")
+		require.False(t, changes(func() { first.Done(nil); second.Done(nil) }), "too late")
+		require.True(t, changes(b.Reset))
+	})
+}
+
+func TestChangesThatWaitForAHangingSubscriberAreBounded(t *testing.T) {
+	if raceEnabled {
+		t.Skip("120,000 changes, one after the other: nothing for the race detector, and slow under it")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		var numbers []uint64
+		b := tripAt(1, breaker.OnChange(func(c breaker.Change) {
+			numbers = append(numbers, c.Number)
+			<-release
+		}))
+		var deliverer sync.WaitGroup
+		deliverer.Go(b.ForceOpen)
+		synctest.Wait()
+		for range 60_000 {
+			b.Reset()
+			b.ForceOpen()
+		}
+		close(release)
+		deliverer.Wait()
+		require.Len(t, numbers, 100_001)
+		require.EqualValues(t, 1, numbers[0])
+		require.EqualValues(t, 20_002, numbers[1])
+		require.EqualValues(t, 120_001, numbers[100_000])
+		require.EqualValues(t, 20_000, b.Snapshot().LostDeliveries)
+	})
+}
+
+func TestFault056_TheZeroValue(t *testing.T) {
+	for name, use := range map[string]func(*breaker.Breaker){
+		"Admit": func(b *breaker.Breaker) { _, _, _ = b.Admit(t.Context()) }, "State": func(b *breaker.Breaker) { b.State() },
+		"Snapshot": func(b *breaker.Breaker) { b.Snapshot() }, "Ready": func(b *breaker.Breaker) { _ = b.Ready(t.Context()) },
+		"Trip": (*breaker.Breaker).Trip, "Reset": (*breaker.Breaker).Reset,
+		"Settle": func(b *breaker.Breaker) {
+			b.Settle(t.Context(), policy.Ticket{}, policy.Outcome{Kind: policy.Returned})
+		},
+	} {
+		require.PanicsWithValue(t, "breaker: a Breaker must be made with New", func() { use(&breaker.Breaker{}) }, name)
 	}
 }

@@ -229,6 +229,16 @@ func TestANeutralCallIsNotSlow(t *testing.T) {
 	})
 }
 
+func TestARuleAboutFailuresDoesNotTripOnASlowSuccess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(breaker.FailureRate(0.5, 10), breaker.SlowCalls(time.Second, 1, 10))
+		failTimes(b, 9)
+		require.NoError(t, do(b, slowly(time.Second, nil)))
+		require.Equal(t, breaker.Closed, b.State())
+		require.Equal(t, 0.9, b.Snapshot().FailureRate)
+	})
+}
+
 func TestASlowSuccessEndsARowOfFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(breaker.ConsecutiveFailures(2), breaker.SlowCalls(time.Second, 1, 100))
@@ -293,8 +303,8 @@ func TestGrowthFrom(t *testing.T) {
 }
 
 func TestJitterIsUpwardAndBounded(t *testing.T) {
-	for chance, want := range map[float64]time.Duration{0: D, 0.5: D + D/10, 0.999: D + 999*D/5000, 1: D, -3: D} {
-		b := tripAt(1, breaker.Jitter(0.2), breaker.Rand(func() float64 { return chance }))
+	for chance, want := range map[float64]time.Duration{0: D, 0.5: D + D/10, 0.999: D + 999*D/5000} {
+		b := tripAt(1, breaker.Jitter(0.2), breaker.Rand(luck(func() float64 { return chance })))
 		failTimes(b, 1)
 		s := b.Snapshot()
 		require.InDelta(t, want, s.Until.Sub(s.Since), 2, chance)
@@ -347,8 +357,8 @@ func TestRetryAfter(t *testing.T) {
 func TestRamp(t *testing.T) {
 	const ramp = 10 * time.Second
 	synctest.Test(t, func(t *testing.T) {
-		luck := 0.999
-		b := tripAt(3, breaker.Ramp(ramp), breaker.Probes(2), breaker.Successes(1), breaker.Rand(func() float64 { return luck }))
+		share := 0.999
+		b := tripAt(3, breaker.Ramp(ramp), breaker.Probes(2), breaker.Successes(1), breaker.Rand(luck(func() float64 { return share })))
 		b.Trip()
 		time.Sleep(D)
 		require.NoError(t, do(b, ok))
@@ -365,15 +375,15 @@ func TestRamp(t *testing.T) {
 		require.NoError(t, b.Ready(t.Context()))
 
 		// The rest needs it: the share that is admitted is the share of the ramp that is over.
-		for _, share := range []float64{0.1, 0.25, 0.5, 0.9} {
-			time.Sleep(time.Until(s.Since.Add(time.Duration(share * float64(ramp)))))
-			luck = share + 0.001
+		for _, over := range []float64{0.1, 0.25, 0.5, 0.9} {
+			time.Sleep(time.Until(s.Since.Add(time.Duration(over * float64(ramp)))))
+			share = over + 0.001
 			refused(t, b)
-			luck = share - 0.001
+			share = over - 0.001
 			admit(t, b).Settle(policy.Outcome{}) // never called: it comes and goes
 		}
 		one.Done(nil)
-		luck = 0.999
+		share = 0.999
 		require.NoError(t, do(b, ok), "a slot came back")
 		two.Done(nil)
 
@@ -389,11 +399,11 @@ func TestRamp(t *testing.T) {
 func TestRampAdmitsAGrowingShare(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		numbers := 0.0
-		evenly := func() float64 { // 0, 0.1, … 0.9, 0, …
+		evenly := func() float64 { // 0.05, 0.15, … 0.95, 0.05, …
 			numbers++
-			return float64(int(numbers)%10) / 10
+			return (float64(int(numbers)%10) + 0.5) / 10
 		}
-		b := tripAt(3, breaker.Ramp(10*time.Second), breaker.Rand(evenly))
+		b := tripAt(3, breaker.Ramp(10*time.Second), breaker.Rand(luck(evenly)))
 		b.Trip()
 		time.Sleep(D)
 		require.NoError(t, do(b, ok))
@@ -428,11 +438,29 @@ func TestRampFallsBackOnFailures(t *testing.T) {
 		require.NoError(t, do(b, ok)) // the ramp is over
 		failTimes(b, 3)
 		require.Equal(t, D, openFor())
+		time.Sleep(D)
+		failTimes(b, 1)
+		require.Equal(t, 2*D, openFor(), "a new row")
+	})
+}
+
+func TestEveryRampBeginsWithFreeSlots(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := tripAt(1, breaker.Ramp(10*time.Second), breaker.Probes(2), breaker.Rand(luck(func() float64 { return 0.999 })))
+		for range 3 {
+			b.Trip()
+			time.Sleep(D)
+			require.NoError(t, do(b, ok))
+			require.Equal(t, breaker.Closed, b.State())
+			admit(t, b) // two that never end
+			admit(t, b)
+			refused(t, b)
+		}
 	})
 }
 
 func TestNoRampAfterReset(t *testing.T) {
-	b := tripAt(3, breaker.Ramp(time.Hour), breaker.Rand(func() float64 { return 0.999 }))
+	b := tripAt(3, breaker.Ramp(time.Hour), breaker.Rand(luck(func() float64 { return 0.999 })))
 	b.Trip()
 	b.Reset()
 	for range 10 {

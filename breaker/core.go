@@ -160,6 +160,14 @@ func (c *core) refuses(now time.Duration) bool {
 	return false
 }
 
+// taken returns the number of the probe that has taken the last slot, 0 while there is a free one.
+func (c *core) taken() int64 {
+	if len(c.probes) < c.rules.probes {
+		return 0
+	}
+	return c.lastProbe
+}
+
 // expire takes the slots of the probes whose lease is over. Their outcome will be ignored.
 func (c *core) expire(now time.Duration) {
 	c.probes = slices.DeleteFunc(c.probes, func(p probe) bool {
@@ -205,12 +213,10 @@ func (c *core) settle(now time.Duration, r report) {
 	c.settleFree(now, r)
 }
 
-// settleProbe settles an attempt that was admitted while half-open. A probe that is not there any more, because its
-// lease or its whole generation is over, or because it was settled before, changes nothing; it is in the ledger already.
+// settleProbe settles an attempt that was admitted while half-open. Numbers of probes are never used again, so one that is
+// not there any more, because its lease or its generation is over or because it was settled before, changes nothing;
+// it is in the ledger already.
 func (c *core) settleProbe(now time.Duration, r report) {
-	if r.generation != c.generation {
-		return
-	}
 	c.expire(now)
 	i := slices.IndexFunc(c.probes, func(p probe) bool { return p.id == r.slot })
 	if i < 0 {
@@ -283,7 +289,7 @@ func (s streak) after(failed bool, good int64) streak {
 // tripped returns the first rule that says to open after a bad outcome. An outcome that did not fail trips no rule
 // about failures, and one that was not slow no rule about slow calls.
 func (c *core) tripped(now time.Duration, failed, slow bool) Reason {
-	if failed && c.rules.consecutive > 0 && c.bad.length >= c.rules.consecutive {
+	if c.rules.consecutive > 0 && c.bad.length >= c.rules.consecutive {
 		return ReasonConsecutiveFailures
 	}
 	if c.window == nil {

@@ -77,3 +77,8 @@ func identity(t interface {
 		t.Fatalf("requests do not add up: %+v", s)
 	}
 }
+
+// luck is a source whose Float64 is what the function says.
+type luck func() float64
+
+func (l luck) Uint64() uint64 { return uint64(l() * (1 << 53)) }

@@ -21,15 +21,15 @@ type openTime struct {
 	limit  time.Duration
 	source func() Delays // instead of base and factor; nil for none
 	jitter float64
-	hint   time.Duration // the longest extension that an error may ask for; 0: errors are not asked
-	random func() float64
+	hint   time.Duration  // the longest extension that an error may ask for; 0: errors are not asked
+	random func() float64 // in [0, 1)
 }
 
 // of returns the time of the nth opening in a row, from 1, which cause brings about.
 func (o *openTime) of(nth int, cause error) time.Duration {
 	d := o.grown(nth)
 	if o.jitter > 0 {
-		d = after(d, scale(d, o.jitter*unit(o.random())))
+		d = after(d, scale(d, o.jitter*o.random()))
 	}
 	if o.hint > 0 && cause != nil {
 		if wait, ok := policy.RetryAfter(cause); ok {
@@ -62,12 +62,4 @@ func scale(d time.Duration, factor float64) time.Duration {
 		return time.Duration(scaled)
 	}
 	return math.MaxInt64
-}
-
-// unit forces a random number of a user into [0, 1).
-func unit(f float64) float64 {
-	if f >= 0 && f < 1 {
-		return f
-	}
-	return 0
 }

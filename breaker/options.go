@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
@@ -122,7 +123,8 @@ func Classify(f func(error) policy.Verdict) Option {
 // goroutine of its own that the caller who is delivering waits for. That is one of those who changed the state; others
 // leave their changes to it and go on, and whoever made a change while nobody was delivering delivers it before its
 // call goes on. So f should be fast, but nothing breaks if it is not, if it calls the breaker, panics or calls
-// [runtime.Goexit].
+// [runtime.Goexit]. Of the changes that wait for a subscriber that hangs, the last 100,000 are kept; a gap in
+// [Change].Number shows the rest.
 func OnChange(f func(Change)) Option {
 	return func(c *config) { c.subscribers = append(c.subscribers, f); c.refuse(f == nil, "OnChange(nil)") }
 }
@@ -132,10 +134,21 @@ func OnPanic(f func(recovered any)) Option {
 	return func(c *config) { c.onPanic = f; c.refuse(f == nil, "OnPanic(nil)") }
 }
 
-// Rand sets the source of chance for [Jitter] and [Ramp]: a function that returns numbers in [0, 1) and is safe for
-// concurrent use. The default is [rand.Float64]. Set it to make runs reproducible.
-func Rand(f func() float64) Option {
-	return func(c *config) { c.openTime.random = f; c.refuse(f == nil, "Rand(nil)") }
+// Rand sets the source of chance for [Jitter] and [Ramp], so that a run can be repeated. The default is the process's
+// own. The breaker guards it: it is never used by two goroutines at once, unless it is given to something else too.
+func Rand(source rand.Source) Option {
+	return func(c *config) { c.openTime.random = guarded(source); c.refuse(source == nil, "Rand(nil)") }
+}
+
+// guarded returns numbers in [0, 1) from source, to one goroutine at a time.
+func guarded(source rand.Source) func() float64 {
+	var mu sync.Mutex
+	random := rand.New(source)
+	return func() float64 {
+		mu.Lock()
+		defer mu.Unlock() // also if a source of the user panics
+		return random.Float64()
+	}
 }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.

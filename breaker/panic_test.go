@@ -110,7 +110,7 @@ func TestFault066_APanicLeavesNothingInFlight(t *testing.T) {
 func TestFault068_TheSourceOfChancePanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		chance := func() float64 { panic("chance") }
-		b := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(D), breaker.Ramp(D), breaker.Rand(func() float64 { return chance() }))
+		b := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(D), breaker.Ramp(D), breaker.Rand(luck(func() float64 { return chance() })))
 		require.Equal(t, "chance", caught(b, fail))
 		require.Equal(t, breaker.Open, b.State(), "not settled")
 		time.Sleep(D)

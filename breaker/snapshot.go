@@ -39,7 +39,9 @@ type Snapshot struct {
 	Shadow           State
 	ShadowRejections uint64 // attempts that were admitted only because the breaker was disabled
 
-	LostDeliveries uint64 // how often a subscriber did not return from a change because of a panic or Goexit
+	// LostDeliveries says how often a subscriber did not return from a change, because of a panic or runtime.Goexit, or
+	// did not get it at all, because too many were waiting.
+	LostDeliveries uint64
 }
 
 // Snapshot returns what the breaker knows now. It changes nothing: a breaker whose open time is over is reported as
