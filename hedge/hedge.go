@@ -31,7 +31,7 @@ type Hedge struct {
 }
 
 // counts is what Snapshot tells of the past.
-type counts struct{ calls, extra, won, starved uint64 }
+type counts struct{ calls, extra, won, starved, crowded uint64 }
 
 var (
 	_ policy.Wrapper     = (*Hedge)(nil)
@@ -82,6 +82,7 @@ func (h *Hedge) Run(ctx context.Context, call func(context.Context) error) error
 		if r.start() {
 			return r.run()
 		}
+		h.count(func(c *counts) { c.crowded++ })
 	}
 	start := h.clock.Elapsed()
 	err := call(ctx)
@@ -106,6 +107,12 @@ func (h *Hedge) begin() time.Duration {
 	defer h.mu.Unlock()
 	h.counts.calls++
 	return h.currentDelay()
+}
+
+func (h *Hedge) count(add func(*counts)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	add(&h.counts)
 }
 
 // currentDelay is called with h.mu held.
@@ -174,6 +181,7 @@ type Snapshot struct {
 	Extra     uint64        // extra attempts that were started
 	Won       uint64        // calls that an extra attempt won
 	Starved   uint64        // extra attempts that the budget refused
+	Crowded   uint64        // attempts that found MaxRunning reached: first ones were made without hedging, extra ones were not
 	Discarded uint64        // successful results that were not the result of their call
 	Running   int           // attempts on goroutines of their own that have not ended
 	Left      int           // those of them whose call has ended: losers that are still on their way out
@@ -187,7 +195,7 @@ func (h *Hedge) Snapshot() Snapshot {
 	attempts := h.group.Counts()
 	return Snapshot{
 		Name: h.name, Delay: h.currentDelay(),
-		Calls: h.counts.calls, Extra: h.counts.extra, Won: h.counts.won, Starved: h.counts.starved,
+		Calls: h.counts.calls, Extra: h.counts.extra, Won: h.counts.won, Starved: h.counts.starved, Crowded: h.counts.crowded,
 		Discarded: attempts.Discarded, Running: attempts.Running, Left: attempts.Left, Panics: attempts.Panics,
 	}
 }

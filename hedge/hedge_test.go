@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
@@ -530,6 +531,7 @@ func TestMaxRunning(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, value)
 		require.EqualValues(t, 1, calls.Load(), "no room: the call is made, but not hedged")
+		require.EqualValues(t, 2, h.Snapshot().Crowded)
 		time.Sleep(time.Minute)
 		require.Zero(t, h.Snapshot().Running)
 	})
@@ -581,6 +583,57 @@ func TestFault155_TheCancelOfALoserIsNeutral(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, map[policy.Verdict]int{policy.Success: 200, policy.Neutral: 200}, breaker.verdicts)
 		require.Zero(t, breaker.held)
+	})
+}
+
+// TestFault155_HedgingAHealthyServiceKeepsTheBreakerClosed: with the real breaker, and a service that is only slow.
+func TestFault155_HedgingAHealthyServiceKeepsTheBreakerClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(breaker.FailureRate(0.3, 10))
+		h := after(2*ms, hedge.Limit(1, 1000))
+		p := resilience.Compose(retry.New(), h, b)
+		for range 100 {
+			op, _ := script(step{takes: 10 * ms}, step{takes: ms})
+			value, err := resilience.Do(t.Context(), p, op)
+			require.NoError(t, err)
+			require.Equal(t, 2, value)
+		}
+		synctest.Wait()
+		require.Equal(t, breaker.Closed, b.State())
+		require.EqualValues(t, 100, h.Snapshot().Won)
+	})
+}
+
+// TestAnOpenBreakerInsideRefusesTheExtraAttemptOnly: the first attempt, admitted before, goes on.
+func TestAnOpenBreakerInsideRefusesTheExtraAttemptOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New()
+		op, calls := script(step{takes: 50 * ms})
+		time.AfterFunc(5*ms, b.Trip)
+		value, err := resilience.Do(t.Context(), resilience.Compose(after(10*ms), b), op)
+		require.NoError(t, err)
+		require.Equal(t, 1, value)
+		require.EqualValues(t, 1, calls.Load())
+		_, err = resilience.Do(t.Context(), resilience.Compose(after(10*ms), b), op)
+		require.ErrorIs(t, err, breaker.ErrOpen, "at once")
+	})
+}
+
+// TestFault234_OneBudgetForRetriesAndHedges: together they stay within it.
+func TestFault234_OneBudgetForRetriesAndHedges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := retry.NewBudget(0.1, 0)
+		p := resilience.Compose(
+			retry.New(retry.Attempts(3), retry.Constant(0), retry.WithBudget(budget)),
+			after(10*ms, hedge.Extra(2), hedge.WithBudget(budget)),
+		)
+		op, attempts := script(step{takes: 25 * ms, err: errBackend})
+		for range 1000 {
+			_, err := resilience.Do(t.Context(), p, op)
+			require.ErrorIs(t, err, errBackend)
+		}
+		require.LessOrEqual(t, attempts.Load(), int64(1000+100+1))
+		require.Greater(t, attempts.Load(), int64(1000+90))
 	})
 }
 

@@ -40,7 +40,9 @@ func (r *race) run() error {
 				return ending.Resume()
 			}
 			if ending.Err == nil {
-				r.won(ending)
+				if ending.Index > 0 {
+					r.hedge.count(func(c *counts) { c.won++ })
+				}
 				return nil
 			}
 			r.failures.add(ending.Err)
@@ -69,18 +71,14 @@ func (r *race) another() bool {
 		return false
 	}
 	r.chances++
-	taken := r.hedge.budget.Withdraw()
-	started := taken && r.start()
-	if taken && !started {
+	switch {
+	case !r.hedge.budget.Withdraw():
+		r.hedge.count(func(c *counts) { c.starved++ })
+	case !r.start():
 		r.hedge.budget.Return()
-	}
-	r.hedge.mu.Lock()
-	defer r.hedge.mu.Unlock()
-	if started {
-		r.hedge.counts.extra++
-	}
-	if !taken {
-		r.hedge.counts.starved++
+		r.hedge.count(func(c *counts) { c.crowded++ })
+	default:
+		r.hedge.count(func(c *counts) { c.extra++ })
 	}
 	return r.chances < r.hedge.extra
 }
@@ -95,15 +93,6 @@ func (r *race) start() bool {
 	r.attempts = append(r.attempts, a)
 	r.running++
 	return true
-}
-
-// won counts the calls that an extra attempt has won.
-func (r *race) won(ending detached.Ending) {
-	if ending.Index > 0 {
-		r.hedge.mu.Lock()
-		defer r.hedge.mu.Unlock()
-		r.hedge.counts.won++
-	}
 }
 
 // leave cancels the attempts that have lost. Those that have ended have seen to their contexts themselves, and one
