@@ -66,7 +66,7 @@ func BenchmarkSuccessParallel(b *testing.B) {
 	for _, mode := range modes {
 		b.Run(mode.name, func(b *testing.B) {
 			br := breaker.New(mode.opts...)
-			b.SetParallelism(64)
+			b.SetParallelism(32) // 64 goroutines on two cores
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				ctx := b.Context()
@@ -83,7 +83,7 @@ func BenchmarkMixedParallel(b *testing.B) {
 	for _, mode := range modes {
 		b.Run(mode.name, func(b *testing.B) {
 			br := breaker.New(mode.opts...)
-			b.SetParallelism(64)
+			b.SetParallelism(32) // 64 goroutines on two cores
 			b.ReportAllocs()
 			b.RunParallel(func(pb *testing.PB) {
 				ctx := b.Context()
@@ -147,7 +147,7 @@ func BenchmarkMutex(b *testing.B) {
 	b.Run("parallel", func(b *testing.B) {
 		var mu sync.Mutex
 		var state, streak int
-		b.SetParallelism(64)
+		b.SetParallelism(32) // 64 goroutines on two cores
 		b.RunParallel(func(pb *testing.PB) {
 			for pb.Next() {
 				admitAndSettle(&mu, &state, &streak)

@@ -217,7 +217,7 @@ func (b *Breaker) settle(ctx context.Context, ticket policy.Ticket, outcome poli
 	defer func() { // also when a function of the user panics: then the attempt is a failure
 		b.lock()
 		now := b.watch.Elapsed()
-		report.slow = b.rules.slowAfter > 0 && report.verdict != policy.Neutral && now-ticket.Start >= b.rules.slowAfter
+		report.slow = b.rules.slowAfter > 0 && now-ticket.Start >= b.rules.slowAfter
 		b.core.settle(now, report)
 		b.unlock(now)
 	}()
@@ -303,8 +303,8 @@ func (b *Breaker) ForceClosed() { b.force(ForcedClosed, ReasonForced) }
 
 // Disable lets the breaker admit every attempt, and only report what it would have done, until [Breaker.Reset] or
 // another manual change: [Change] with Shadow set, [Snapshot] with Shadow and ShadowRejections. It begins as a closed
-// breaker without history. What becomes of attempts that it would have refused is not counted by the rules, since they would not have been
-// made; so the report is what would have happened, and rules can be tried on real traffic.
+// breaker without history. The rules do not see how attempts end that it would have refused, since they would not have
+// been made; so the report is what would have happened, and rules can be tried on real traffic.
 func (b *Breaker) Disable() { b.force(Disabled, ReasonDisabled) }
 
 // Reset closes the breaker, whatever state it is in, with all counts of the trip rules at zero. Attempts in flight will

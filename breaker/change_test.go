@@ -327,7 +327,7 @@ func TestFault229_SnapshotsAddUpUnderLoad(t *testing.T) {
 func TestFault036_ALateSuccessNeverReachesTheGenerationAfter(t *testing.T) {
 	// While successes are settled all the time, Reset must leave nothing behind that was admitted before it.
 	b := breaker.New(breaker.FailureRate(0.5, 10), breaker.CountWindow(1000))
-	for range 300 {
+	for round := range 300 {
 		permits := make([]*policy.Permit, 20)
 		for i := range permits {
 			permits[i] = admit(t, b)
@@ -340,6 +340,7 @@ func TestFault036_ALateSuccessNeverReachesTheGenerationAfter(t *testing.T) {
 		callers.Wait()
 		s := b.Snapshot()
 		require.Zero(t, s.Calls)
+		require.EqualValues(t, 20*(round+1), s.Requests)
 		identity(t, s)
 	}
 }

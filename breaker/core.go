@@ -373,7 +373,6 @@ func (c *core) enter(to State, shadow bool, reason Reason, now time.Duration) {
 	if to != Closed {
 		return
 	}
-	c.evidence = evidence{}
 	if c.ramp {
 		c.until = after(now, c.rules.ramp)
 	} else {

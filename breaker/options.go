@@ -64,16 +64,19 @@ func Jitter(share float64) Option {
 	return func(c *config) { c.openTime.jitter = share }
 }
 
-// Growth multiplies the open time by factor with every opening in a row, up to limit (before jitter). A row ends when the breaker
-// closes, with [Ramp] when the ramp is over. factor must be at least 1 and limit at least the open time. The default is
-// no growth.
+// Growth multiplies the open time by factor with every opening in a row, up to limit (before jitter). A row ends when
+// the breaker closes, with [Ramp] when the ramp is over. factor must be at least 1 and limit at least the open time. The
+// default is no growth.
 func Growth(factor float64, limit time.Duration) Option {
-	return func(c *config) { c.growth = true; c.openTime.factor, c.openTime.limit = factor, limit }
+	return func(c *config) {
+		c.growth = true
+		c.openTime.factor, c.openTime.limit = factor, limit
+	}
 }
 
-// GrowthFrom takes the open times from a source, instead of [OpenFor] and [Growth]: the nth opening in a row lasts as long as the
-// nth delay of a fresh source says, before jitter. Delays of 0 or less, such as backoff.Stop, end the growth; so does
-// the hundredth.
+// GrowthFrom takes the open times from a source, instead of [OpenFor] and [Growth]: the nth opening in a row lasts as
+// long as the nth delay of a fresh source says, before jitter. Delays of 0 or less, such as backoff.Stop, end the growth;
+// so does the hundredth.
 //
 //	breaker.GrowthFrom(func() breaker.Delays { return backoff.NewExponentialBackOff() })
 //
@@ -129,7 +132,8 @@ func OnChange(f func(Change)) Option {
 	return func(c *config) { c.subscribers = append(c.subscribers, f); c.refuse(f == nil, "OnChange(nil)") }
 }
 
-// OnPanic is told of panics of subscribers, which go nowhere else but into [Snapshot].LostDeliveries. A panic in f is dropped.
+// OnPanic is told of panics of subscribers, which go nowhere else but into [Snapshot].LostDeliveries. A panic in f is
+// dropped.
 func OnPanic(f func(recovered any)) Option {
 	return func(c *config) { c.onPanic = f; c.refuse(f == nil, "OnPanic(nil)") }
 }

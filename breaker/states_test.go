@@ -625,6 +625,21 @@ func TestFault028_AWindowOfOneBucket(t *testing.T) {
 	})
 }
 
+func TestFault027_ASuccessAtTheEdgeOfABucketIsInTheNewOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(breaker.FailureRate(0.5, 10), breaker.TimeWindow(2*time.Second, 2))
+		failTimes(b, 1)
+		time.Sleep(time.Second)
+		require.NoError(t, do(b, ok))
+		require.EqualValues(t, 2, b.Snapshot().Calls)
+		time.Sleep(time.Second)
+		require.EqualValues(t, 1, b.Snapshot().Calls)
+		require.Zero(t, b.Snapshot().CallsFailed)
+		time.Sleep(time.Second)
+		require.Zero(t, b.Snapshot().Calls)
+	})
+}
+
 func TestFault028_AnOutcomeBelongsToTheTimeOfItsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(breaker.FailureRate(0.5, 3), breaker.TimeWindow(20*time.Millisecond, 2))

@@ -1,6 +1,7 @@
 package breaker
 
 import (
+	"math"
 	"math/big"
 	"slices"
 	"testing"
@@ -186,7 +187,7 @@ func TestFault023_RatesAreTheDecimalsThatPeopleWrite(t *testing.T) {
 		whole := rapid.Int64Range(part, 1<<62).Draw(t, "whole")
 		r := ratioOf(rate)
 		exact := new(big.Rat).SetFrac(new(big.Int).SetUint64(r.num), new(big.Int).SetUint64(r.den))
-		if float, _ := exact.Float64(); rate > 0.01 && float != rate {
+		if float, _ := exact.Float64(); math.Abs(float-rate) > 1e-18 || rate > 0.01 && float != rate {
 			t.Fatalf("%v became %v", rate, exact)
 		}
 		left := new(big.Int).Mul(big.NewInt(part), new(big.Int).SetUint64(r.den))
