@@ -50,12 +50,12 @@ func ExampleQuantile() {
 	// user <nil>
 }
 
-// A result that must be closed keeps its context with Hold, and is released by OnDiscard when it loses.
-func ExampleHold() {
+// A result that must be closed keeps its context with resilience.Hold, and is released by OnDiscard when it loses.
+func ExampleOnDiscard() {
 	h := hedge.New(hedge.After(time.Second), hedge.Idempotent(), hedge.OnDiscard(func(value any) { value.(*stream).Close() }))
 
 	s, err := resilience.Do(context.Background(), h, func(ctx context.Context) (*stream, error) {
-		return &stream{ctx: ctx, release: hedge.Hold(ctx)}, nil
+		return &stream{ctx: ctx, release: resilience.Hold(ctx)}, nil
 	})
 	if err != nil {
 		fmt.Println(err)

@@ -8,7 +8,6 @@ import (
 
 	"github.com/go-resilience/resilience/internal/detached"
 	"github.com/go-resilience/resilience/internal/engine"
-	"github.com/go-resilience/resilience/internal/hold"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/internal/quantile"
 	"github.com/go-resilience/resilience/internal/stopwatch"
@@ -144,21 +143,6 @@ func (h *Hedge) observe(took, delay time.Duration, succeeded bool) {
 
 // Discard implements [policy.Discarder]: it hands a successful result that lost to the function given to [OnDiscard].
 func (h *Hedge) Discard(value any) { h.group.Discard(value) }
-
-// Hold keeps the contexts of an operation alive after the operation has returned, for a result that still needs them,
-// such as the body of an HTTP response. The operation calls it with its context as soon as it has such a result, and
-// whoever is done with the result calls release, once or more:
-//
-//	response, err := client.Do(request.WithContext(ctx))
-//	if err != nil {
-//		return nil, err
-//	}
-//	response.Body = &body{ReadCloser: response.Body, release: hedge.Hold(ctx)} // Close calls release
-//
-// An attempt that holds its context is not cancelled when another one wins, so set [OnDiscard] and close what it is
-// given. The contexts of the caller, and deadlines, end as always. If the operation fails after all, its context ends
-// when it returns. Without a policy that derives contexts Hold does nothing.
-func Hold(ctx context.Context) (release func()) { return hold.Take(ctx) }
 
 // String returns the name, the number of extra attempts and the delay, such as `hedge 1 after p95` or
 // `hedge "users" 2 after 20ms`.

@@ -379,7 +379,7 @@ func TestFault088_152_TheWinnersContext(t *testing.T) {
 				if !holds {
 					return result{ctx: ctx}, nil
 				}
-				return result{ctx: ctx, release: hedge.Hold(ctx)}, nil
+				return result{ctx: ctx, release: resilience.Hold(ctx)}, nil
 			})
 			require.NoError(t, err)
 			return r
@@ -410,13 +410,13 @@ func TestHoldOfAFailedAttemptOrWithoutAPolicy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var failed context.Context
 		_, err := resilience.Do(t.Context(), after(10*ms), func(ctx context.Context) (int, error) {
-			hedge.Hold(ctx)
+			resilience.Hold(ctx)
 			failed = ctx
 			return 0, errBackend
 		})
 		require.ErrorIs(t, err, errBackend)
 		require.Error(t, failed.Err())
-		hedge.Hold(t.Context())()
+		resilience.Hold(t.Context())()
 		require.NoError(t, t.Context().Err())
 	})
 }

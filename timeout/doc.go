@@ -11,7 +11,7 @@
 // error; a success stands. The caller's own cancellation or deadline passes through unchanged.
 //
 // The derived context ends when the operation returns. What still needs it then, such as the body of an HTTP response,
-// is read inside the operation, or holds the context with hedge.Hold: then the timeout bounds the reading too.
+// is read inside the operation, or holds the context with resilience.Hold: then the timeout bounds the reading too.
 //
 // [FromLatency] is a timeout for each attempt that follows the latency of the dependency.
 //

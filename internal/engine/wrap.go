@@ -4,26 +4,42 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"github.com/go-resilience/resilience/policy"
 )
 
 // wrap lets the wrapper of n run what is inside.
 func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	r := &race[T]{next: n.next, op: op, trace: t}
+	r := &race[T]{next: n.next, trace: t}
+	r.op = func(ctx context.Context) (T, error) {
+		r.entered.Store(true) // at once: the wrapper may leave before the operation returns
+		return op(ctx)
+	}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
+	returned := false
+	defer func() {
+		if !returned { // a panic or runtime.Goexit passes through: nobody gets a result
+			if value, _, won := r.finish(); won {
+				r.discard(value)
+			}
+		}
+	}()
 	err = n.wrapper.Run(ctx, r.call)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.over = true
-	if err == nil && !r.won {
+	returned = true
+	value, failure, won := r.finish()
+	switch {
+	case won:
+		// Also when the wrapper has left before it heard of the success, which would have no owner.
+		return value, true, nil
+	case err == nil:
 		// A wrapper that swallows a failure would hand out a value that nobody made.
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
-		if r.err != nil {
-			err = fmt.Errorf("%w: %w", err, r.err)
+		if failure != nil {
+			err = fmt.Errorf("%w: %w", err, failure)
 		}
 	}
-	return r.value, r.entered, err
+	return value, r.entered.Load(), err
 }
 
 // race collects the results of the calls of a wrapper, which may be concurrent. The first success wins.
@@ -32,35 +48,45 @@ type race[T any] struct {
 	op    policy.Func[T]
 	trace *trace
 
+	entered   atomic.Bool      // a call has entered the operation
 	discarder policy.Discarder // nil when nobody asks for the results that lost
 
-	mu      sync.Mutex
-	value   T     // of the winner, or of the latest failure as long as there is none
-	err     error // of the latest failure
-	won     bool
-	entered bool
-	over    bool // the wrapper has returned: what comes later is dropped
+	mu    sync.Mutex
+	value T     // of the winner, or of the latest failure as long as there is none
+	err   error // of the latest failure
+	won   bool
+	over  bool // the wrapper has returned: what comes later is dropped
 }
 
 func (r *race[T]) call(ctx context.Context) error {
-	value, entered, err := run(ctx, r.next, r.op, r.trace)
-	if taken := r.take(value, entered, err); !taken && err == nil && r.discarder != nil {
-		r.discarder.Discard(value)
+	value, _, err := run(ctx, r.next, r.op, r.trace)
+	if taken := r.take(value, err); !taken && err == nil {
+		r.discard(value)
 	}
 	return err
 }
 
 // take keeps the result of a call, if it may still become the result of the whole.
-func (r *race[T]) take(value T, entered bool, err error) bool {
+func (r *race[T]) take(value T, err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over {
-		return false
-	}
-	r.entered = r.entered || entered
-	if r.won {
+	if r.over || r.won {
 		return false
 	}
 	r.value, r.err, r.won = value, err, err == nil
 	return true
+}
+
+// finish returns the result, and drops what comes later.
+func (r *race[T]) finish() (value T, err error, won bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	return r.value, r.err, r.won
+}
+
+func (r *race[T]) discard(value T) {
+	if r.discarder != nil {
+		r.discarder.Discard(value)
+	}
 }
