@@ -90,6 +90,17 @@ func (p *Pipeline) Run(ctx context.Context, op func(context.Context) error) erro
 // rejection. It is a pure question: it reserves nothing and moves no state.
 func (p *Pipeline) Ready(ctx context.Context) error { return p.plan.Ready(ctx) }
 
+// Idle reports whether every layer that knows, by a method Idle() bool, is idle: whether a new pipeline in this one's
+// place would let nothing through that this one refuses. A registry of pipelines per key may then forget it.
+func (p *Pipeline) Idle() bool {
+	for _, place := range p.placements {
+		if idler, ok := place.layer.(interface{ Idle() bool }); ok && !idler.Idle() {
+			return false
+		}
+	}
+	return true
+}
+
 // Layers returns the layers in order, outermost first. The slice is the caller's. It does not show which layers were
 // moved: to extend a pipeline, compose with the pipeline itself.
 func (p *Pipeline) Layers() []policy.Layer {

@@ -5,13 +5,16 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
+	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -188,4 +191,35 @@ func TestEmptyPipeline(t *testing.T) {
 	value, err := resilience.Do(t.Context(), p, answer(4, errBackend))
 	require.Equal(t, 4, value)
 	require.Equal(t, errBackend, err, "the bare error")
+}
+
+func TestIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db, quota, slots := opensAt(1, time.Minute), ratelimit.New(1, 2), bulkhead.New(1)
+		p := resilience.Compose(steady(1, 0), db, quota, slots)
+		require.True(t, p.Idle())
+
+		_, err := resilience.Do(t.Context(), p, func(context.Context) (int, error) {
+			require.False(t, slots.Idle())
+			require.False(t, p.Idle())
+			return 1, nil
+		})
+		require.NoError(t, err)
+		require.True(t, slots.Idle())
+		require.False(t, quota.Idle(), "a token is missing")
+		require.False(t, p.Idle())
+		time.Sleep(time.Second)
+		require.True(t, p.Idle())
+
+		db.Trip()
+		require.False(t, p.Idle())
+		time.Sleep(time.Minute)
+		require.False(t, p.Idle(), "half-open: a new one would admit more")
+		for _, set := range []func(){db.ForceOpen, db.ForceClosed, db.Disable} {
+			set()
+			require.False(t, p.Idle(), "what was set by hand must not be forgotten")
+		}
+		db.Reset()
+		require.True(t, p.Idle())
+	})
 }

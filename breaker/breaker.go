@@ -271,6 +271,13 @@ func (b *Breaker) Changed() <-chan struct{} {
 	return b.changed
 }
 
+// Idle reports whether a new breaker in its place would let nothing through that this one refuses: whether it is
+// closed, not recovering and not set by hand. A registry of breakers per key may then forget it.
+func (b *Breaker) Idle() bool {
+	e := b.era.Load()
+	return e.state == Closed && !e.shadow && e.free.Load()
+}
+
 // State returns the state now. It changes nothing: once the open time is over it says [HalfOpen], although only an
 // attempt makes it so.
 func (b *Breaker) State() State {

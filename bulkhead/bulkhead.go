@@ -187,6 +187,12 @@ func (b *Bulkhead) notePeak(inFlight int) {
 	}
 }
 
+// Idle reports whether nobody is in flight and nobody waits. A registry of bulkheads per key may then forget it.
+func (b *Bulkhead) Idle() bool {
+	w := word(b.word.Load())
+	return w.inFlight() == 0 && !w.queued()
+}
+
 // Snapshot is the state of a bulkhead at one instant.
 type Snapshot struct {
 	Limit        int    // slots

@@ -217,6 +217,18 @@ func (l *Limiter) change(to func(*bucket) (perSecond float64, burst int)) error 
 	return nil
 }
 
+// Idle reports whether the limiter is as a new one would be: all tokens are there and nobody waits. A registry of
+// limiters per key may then forget it.
+func (l *Limiter) Idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.queue.len() > 0 {
+		return false
+	}
+	l.bucket.advance(l.clock.Elapsed())
+	return l.bucket.level() >= float64(l.bucket.burst)
+}
+
 // Snapshot is the state of a limiter at one instant.
 type Snapshot struct {
 	PerSecond   float64 // the rate
