@@ -356,7 +356,7 @@ func (b *Breaker) unlock(now time.Duration) *era {
 			b.wake()
 		}
 	}
-	waiting := len(b.undelivered) > 0 && !b.delivering
+	waiting := len(b.undelivered) > 0
 	b.mu.Unlock()
 	if waiting {
 		b.deliver()

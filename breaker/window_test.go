@@ -39,78 +39,80 @@ func (l list) since(t time.Duration) list {
 	return l[i:]
 }
 
-func TestFault025_033_TheCountWindowIsAListOfCalls(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		size := rapid.IntRange(1, 30).Draw(t, "size")
-		w := &countWindow{size: int64(size), marks: make([]mark, size)}
-		var model list
-		var good int64
-		t.Repeat(map[string]func(*rapid.T){
-			"good": func(t *rapid.T) {
-				n := rapid.IntRange(1, 40).Draw(t, "n")
-				good += int64(n)
-				model = append(model, make(list, n)...)
-			},
-			"bad": func(t *rapid.T) {
-				kind := rapid.IntRange(1, 3).Draw(t, "kind")
-				failed, slow := kind&1 != 0, kind&2 != 0
-				w.bad(0, good, failed, slow)
-				model = append(model, call{0, failed, slow})
-			},
-			"clear": func(t *rapid.T) {
-				if rapid.IntRange(0, 9).Draw(t, "rarely") == 0 {
-					w.clear(0)
-					good, model = 0, nil
-				}
-			},
-			"": func(t *rapid.T) {
-				if got, want := w.counts(0, good), model.last(size).counts(); got != want {
-					t.Fatalf("counts %+v, want %+v", got, want)
-				}
-			},
-		})
+func TestFault025_033_TheCountWindowIsAListOfCalls(t *testing.T) { rapid.Check(t, countWindowIsAList) }
+func FuzzCountWindow(f *testing.F)                               { f.Fuzz(rapid.MakeFuzz(countWindowIsAList)) }
+
+func countWindowIsAList(t *rapid.T) {
+	size := rapid.IntRange(1, 30).Draw(t, "size")
+	w := &countWindow{size: int64(size), marks: make([]mark, size)}
+	var model list
+	var good int64
+	t.Repeat(map[string]func(*rapid.T){
+		"good": func(t *rapid.T) {
+			n := rapid.IntRange(1, 40).Draw(t, "n")
+			good += int64(n)
+			model = append(model, make(list, n)...)
+		},
+		"bad": func(t *rapid.T) {
+			kind := rapid.IntRange(1, 3).Draw(t, "kind")
+			failed, slow := kind&1 != 0, kind&2 != 0
+			w.bad(0, good, failed, slow)
+			model = append(model, call{0, failed, slow})
+		},
+		"clear": func(t *rapid.T) {
+			if rapid.IntRange(0, 9).Draw(t, "rarely") == 0 {
+				w.clear(0)
+				good, model = 0, nil
+			}
+		},
+		"": func(t *rapid.T) {
+			if got, want := w.counts(0, good), model.last(size).counts(); got != want {
+				t.Fatalf("counts %+v, want %+v", got, want)
+			}
+		},
 	})
 }
 
-func TestFault027_033_TheTimeWindowIsAListOfCalls(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		buckets := rapid.IntRange(1, 6).Draw(t, "buckets")
-		width := time.Duration(rapid.IntRange(1, 7).Draw(t, "width"))
-		window := width * time.Duration(buckets)
-		start := time.Duration(rapid.IntRange(-100, 100).Draw(t, "start"))
-		now := start
-		w := &timeWindow{width: width, starts: make([]counts, buckets), start: start}
-		var model list
-		var good int64
-		t.Repeat(map[string]func(*rapid.T){
-			"good": func(t *rapid.T) {
-				w.advance(now, good) // as a success that finds its bucket over does
-				good++
-				model = append(model, call{at: now})
-			},
-			"bad": func(t *rapid.T) {
-				kind := rapid.IntRange(1, 3).Draw(t, "kind")
-				failed, slow := kind&1 != 0, kind&2 != 0
-				w.bad(now, good, failed, slow)
-				model = append(model, call{now, failed, slow})
-			},
-			"wait":       func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, int(width)).Draw(t, "a little")) },
-			"wait long":  func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, 4*int(window)).Draw(t, "long")) },
-			"wait edges": func(t *rapid.T) { now += width * time.Duration(rapid.IntRange(1, 3*buckets).Draw(t, "buckets")) },
-			"": func(t *rapid.T) {
-				got := w.counts(now, good)
-				// The current bucket and the others before it: exact, once one knows where the buckets begin.
-				current := start + (now-start)/width*width
-				if want := model.since(current - window + width).counts(); got != want {
-					t.Fatalf("at %d: counts %+v, want %+v", now, got, want)
-				}
-				// And so, without knowing it, within one bucket of the window.
-				least, most := model.since(now-window+width).counts(), model.since(now-window+1).counts()
-				if got.calls < least.calls || got.calls > most.calls || got.failures < least.failures || got.failures > most.failures {
-					t.Fatalf("at %d: counts %+v, want between %+v and %+v", now, got, least, most)
-				}
-			},
-		})
+func TestFault027_033_TheTimeWindowIsAListOfCalls(t *testing.T) { rapid.Check(t, timeWindowIsAList) }
+func FuzzTimeWindow(f *testing.F)                               { f.Fuzz(rapid.MakeFuzz(timeWindowIsAList)) }
+
+func timeWindowIsAList(t *rapid.T) {
+	buckets := rapid.IntRange(1, 6).Draw(t, "buckets")
+	width := time.Duration(rapid.IntRange(1, 7).Draw(t, "width"))
+	window := width * time.Duration(buckets)
+	start := time.Duration(rapid.IntRange(-100, 100).Draw(t, "start"))
+	now := start
+	w := &timeWindow{width: width, starts: make([]counts, buckets), start: start}
+	var model list
+	var good int64
+	t.Repeat(map[string]func(*rapid.T){
+		"good": func(t *rapid.T) {
+			w.advance(now, good) // as a success that finds its bucket over does
+			good++
+			model = append(model, call{at: now})
+		},
+		"bad": func(t *rapid.T) {
+			kind := rapid.IntRange(1, 3).Draw(t, "kind")
+			failed, slow := kind&1 != 0, kind&2 != 0
+			w.bad(now, good, failed, slow)
+			model = append(model, call{now, failed, slow})
+		},
+		"wait":       func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, int(width)).Draw(t, "a little")) },
+		"wait long":  func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, 4*int(window)).Draw(t, "long")) },
+		"wait edges": func(t *rapid.T) { now += width * time.Duration(rapid.IntRange(1, 3*buckets).Draw(t, "buckets")) },
+		"": func(t *rapid.T) {
+			got := w.counts(now, good)
+			// The current bucket and the others before it: exact, once one knows where the buckets begin.
+			current := start + (now-start)/width*width
+			if want := model.since(current - window + width).counts(); got != want {
+				t.Fatalf("at %d: counts %+v, want %+v", now, got, want)
+			}
+			// And so, without knowing it, within one bucket of the window.
+			least, most := model.since(now-window+width).counts(), model.since(now-window+1).counts()
+			if got.calls < least.calls || got.calls > most.calls || got.failures < least.failures || got.failures > most.failures {
+				t.Fatalf("at %d: counts %+v, want between %+v and %+v", now, got, least, most)
+			}
+		},
 	})
 }
 
@@ -180,20 +182,21 @@ func TestFault023_RatesCompareExactly(t *testing.T) {
 	require.True(t, ratioOf(2*third).reachedBy(2, 3))
 }
 
-func TestFault023_RatesAreTheDecimalsThatPeopleWrite(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		rate := rapid.Float64Range(minimumRate, 1).Draw(t, "rate")
-		part := rapid.Int64Range(0, 1<<62).Draw(t, "part")
-		whole := rapid.Int64Range(part, 1<<62).Draw(t, "whole")
-		r := ratioOf(rate)
-		exact := new(big.Rat).SetFrac(new(big.Int).SetUint64(r.num), new(big.Int).SetUint64(r.den))
-		if float, _ := exact.Float64(); math.Abs(float-rate) > 1e-18 || rate > 0.01 && float != rate {
-			t.Fatalf("%v became %v", rate, exact)
-		}
-		left := new(big.Int).Mul(big.NewInt(part), new(big.Int).SetUint64(r.den))
-		right := new(big.Int).Mul(big.NewInt(whole), new(big.Int).SetUint64(r.num))
-		if got, want := r.reachedBy(part, whole), left.Cmp(right) >= 0; got != want {
-			t.Fatalf("%d of %d at %v: %v", part, whole, rate, got)
-		}
-	})
+func TestFault023_RatesAreTheDecimalsThatPeopleWrite(t *testing.T) { rapid.Check(t, ratesAreDecimals) }
+func FuzzRatio(f *testing.F)                                       { f.Fuzz(rapid.MakeFuzz(ratesAreDecimals)) }
+
+func ratesAreDecimals(t *rapid.T) {
+	rate := rapid.Float64Range(minimumRate, 1).Draw(t, "rate")
+	part := rapid.Int64Range(0, 1<<62).Draw(t, "part")
+	whole := rapid.Int64Range(part, 1<<62).Draw(t, "whole")
+	r := ratioOf(rate)
+	exact := new(big.Rat).SetFrac(new(big.Int).SetUint64(r.num), new(big.Int).SetUint64(r.den))
+	if float, _ := exact.Float64(); math.Abs(float-rate) > 1e-18 || rate > 0.01 && float != rate {
+		t.Fatalf("%v became %v", rate, exact)
+	}
+	left := new(big.Int).Mul(big.NewInt(part), new(big.Int).SetUint64(r.den))
+	right := new(big.Int).Mul(big.NewInt(whole), new(big.Int).SetUint64(r.num))
+	if got, want := r.reachedBy(part, whole), left.Cmp(right) >= 0; got != want {
+		t.Fatalf("%d of %d at %v: %v", part, whole, rate, got)
+	}
 }
