@@ -26,7 +26,7 @@ func TestDoNamesTheArgumentThatIsNil(t *testing.T) {
 		call func()
 		want string
 	}{
-		"context":         {func() { _, _ = resilience.Do(nil, p, answer(1, nil)) }, "nil context"}, //nolint:staticcheck // that is the case
+		"context":         {func() { _, _ = resilience.Do(nil, p, answer(1, nil)) }, "nil context"},
 		"operation":       {func() { _, _ = resilience.Do[int](t.Context(), p, nil) }, "nil operation"},
 		"layer":           {func() { _, _ = resilience.Do(t.Context(), nil, answer(1, nil)) }, "nil layer"},
 		"pipeline":        {func() { _, _ = resilience.Do(t.Context(), noPipeline, answer(1, nil)) }, "nil pipeline"},
@@ -37,7 +37,7 @@ func TestDoNamesTheArgumentThatIsNil(t *testing.T) {
 		"observer":        {func() { resilience.Observe(nil) }, "observer 1 is nil"},
 		"check operation": {func() { policy.Check(nil, func(int) error { return nil }) }, "nil operation"},
 		"check":           {func() { policy.Check(answer(1, nil), nil) }, "nil check"},
-		"acquire context": {func() { _, _ = policy.Acquire(nil, &probe{}) }, "nil context"}, //nolint:staticcheck // that is the case
+		"acquire context": {func() { _, _ = policy.Acquire(nil, &probe{}) }, "nil context"},
 		"acquire guard":   {func() { _, _ = policy.Acquire(t.Context(), nil) }, "nil guard"},
 		"timeout policy":  {func() { _, _ = timeout.Policy[int]{}.Do(t.Context(), answer(1, nil)) }, "without a Timeout"},
 	}

@@ -19,7 +19,8 @@ const (
 	EventRetry
 	// EventWait: Layer waits longer than it said in EventRetry, because a gate refuses. Set as for EventRetry.
 	EventWait
-	// EventStopped: Layer made no further attempt after a failed one. Outcome.Err is the error that the call gets.
+	// EventStopped: Layer made no further attempt after a failed one. Outcome.Err is the error that the call gets. A
+	// call that was refused at its first attempt has none.
 	EventStopped
 	// EventCall: a call has ended; there is exactly one for each call. Outcome and Elapsed are set.
 	EventCall

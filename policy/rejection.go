@@ -32,9 +32,20 @@ func (r *Rejection) Error() string {
 		text += ": " + r.Reason.Error()
 	}
 	if wait, ok := r.RetryAfter(); ok {
-		text += fmt.Sprintf(" (retry after %v)", wait)
+		text += fmt.Sprintf(" (retry after %v)", rounded(wait))
 	}
 	return text
+}
+
+// rounded returns d with about four digits, which is what a reader can use.
+func rounded(d time.Duration) time.Duration {
+	switch {
+	case d >= time.Second:
+		return d.Round(time.Millisecond)
+	case d >= time.Millisecond:
+		return d.Round(time.Microsecond)
+	}
+	return d
 }
 
 // Is reports whether target is [ErrRejected].

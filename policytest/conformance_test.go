@@ -29,16 +29,14 @@ func broken[L policy.Layer](t *testing.T, rules []rule[L], newLayer func() L) (t
 type semaphore struct {
 	slots chan struct{}
 
-	stage          func() policy.Stage
-	loseContext    bool // admits with a context of its own
-	nilContext     bool // admits with no context
-	loseSlot       policy.Kind
-	losesSlot      bool // does not free the slot for outcomes of kind loseSlot
-	bareRefusal    bool // refuses with an error that is no rejection
-	takesOnRefusal bool // a refusal costs a slot
-	ignoresEnd     bool // waits on after ctx has ended
-	slowSettle     bool // waits in Settle
-	keepsContext   bool // derives a context and does not end it
+	stage        func() policy.Stage
+	loseContext  bool // admits with a context of its own
+	nilContext   bool // admits with no context
+	loseSlot     policy.Kind
+	losesSlot    bool // does not free the slot for outcomes of kind loseSlot
+	ignoresEnd   bool // waits on after ctx has ended
+	slowSettle   bool // waits in Settle
+	keepsContext bool // derives a context and does not end it
 }
 
 var errFull = &policy.Rejection{Kind: "semaphore", Reason: errors.New("full")}
@@ -70,10 +68,6 @@ func (s *semaphore) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 	case <-done:
 		return ctx, policy.Ticket{}, policy.ContextError(ctx)
 	case <-timer.C:
-		if s.takesOnRefusal {
-			<-s.slots
-			s.slots <- struct{}{}
-		}
 		return ctx, policy.Ticket{}, errFull
 	}
 	switch {

@@ -96,7 +96,7 @@ var guardRules = []rule[policy.Guard]{
 				start := time.Now()
 				guard.Settle(inner, ticket, outcome)
 				if waited := time.Since(start); waited > 0 {
-					return fmt.Errorf("Settle with %v waited %v", outcome.Kind, waited)
+					return fmt.Errorf("in Settle with %v it waited %v", outcome.Kind, waited)
 				}
 				if inner.Done() != ctx.Done() && inner.Err() == nil {
 					return fmt.Errorf("after Settle with %v the derived context has not ended", outcome.Kind)
@@ -162,7 +162,7 @@ var guardRules = []rule[policy.Guard]{
 				}
 				return nil
 			default:
-				return errors.New("Admit goes on waiting after its context has ended")
+				return errors.New("it goes on waiting in Admit after its context has ended")
 			}
 		},
 	},
@@ -201,7 +201,7 @@ var guardRules = []rule[policy.Guard]{
 				ready := gate.Ready(ctx)
 				for range 1000 {
 					if again := gate.Ready(ctx); (again == nil) != (ready == nil) {
-						return fmt.Errorf("Ready answered %v, and then %v", ready, again)
+						return fmt.Errorf("the answer of Ready was %v, and then %v", ready, again)
 					}
 				}
 				inner, ticket, err := guard.Admit(ctx)
@@ -209,7 +209,7 @@ var guardRules = []rule[policy.Guard]{
 					defer guard.Settle(inner, ticket, policy.Outcome{})
 				}
 				if (err == nil) != (ready == nil) {
-					return fmt.Errorf("Ready answered %v, but Admit %v", ready, err)
+					return fmt.Errorf("the answer of Ready was %v, but that of Admit %v", ready, err)
 				}
 				if ready != nil {
 					if !errors.Is(ready, policy.ErrRejected) {

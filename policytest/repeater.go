@@ -85,7 +85,7 @@ var repeaterRules = []rule[policy.Repeater]{
 			for call.next(ctx, repeater, failed) {
 			}
 			if waited := time.Since(start); waited > 0 {
-				return fmt.Errorf("Next waited %v", waited)
+				return fmt.Errorf("it waited %v in Next", waited)
 			}
 			return nil
 		},

@@ -59,11 +59,11 @@ func stageRule[L policy.Layer]() rule[L] {
 			layer := newLayer()
 			stage := layer.Stage()
 			if stage <= 0 {
-				return fmt.Errorf("Stage returned %d", int(stage))
+				return fmt.Errorf("the stage is %d", int(stage))
 			}
 			for range 100 {
 				if again := layer.Stage(); again != stage {
-					return fmt.Errorf("Stage returned %v, and later %v", stage, again)
+					return fmt.Errorf("the stage was %v, and later %v", stage, again)
 				}
 			}
 			return nil

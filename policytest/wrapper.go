@@ -54,7 +54,7 @@ var wrapperRules = []rule[policy.Wrapper]{
 					return err
 				})
 				if err == nil && !succeeded.Load() {
-					return errors.New("Run returned nil although every call failed")
+					return errors.New("the answer of Run was nil although every call failed")
 				}
 				if d == 0 && !errors.Is(err, errOperation) {
 					return fmt.Errorf("the error of the call is lost: %w", err)
@@ -103,7 +103,7 @@ var wrapperRules = []rule[policy.Wrapper]{
 			case <-ended:
 				return nil
 			case <-time.After(24 * time.Hour):
-				return errors.New("Run has not returned after a day")
+				return errors.New("a day later Run has not returned")
 			}
 		},
 	},
@@ -133,7 +133,7 @@ var wrapperRules = []rule[policy.Wrapper]{
 			start := time.Now()
 			err := newWrapper().Run(ctx, cooperative(time.Minute, errOperation))
 			if err == nil {
-				return errors.New("Run returned nil although no call did")
+				return errors.New("the answer of Run was nil although that of no call was")
 			}
 			if took := time.Since(start); took > time.Second {
 				return fmt.Errorf("ctx ended after 1s, Run returned after %v", took)

@@ -67,6 +67,8 @@ func (e *Error) Unwrap() []error { return []error{e.Reason, e.Last} }
 // Permanent marks err as one that another attempt cannot mend. The mark is found anywhere in the tree of an error, so
 // it may be wrapped and joined; the text of an error does not change by it, and the caller gets the error as the
 // operation returned it. backoff.Permanent marks as well. Permanent(nil) is nil.
+//
+// The mark is for retries only: a breaker counts the failure unless its breaker.Classify says otherwise.
 func Permanent(err error) error {
 	if err == nil {
 		return nil

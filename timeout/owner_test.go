@@ -44,7 +44,6 @@ func TestFault150_ASuccessThatTheWrapperMissedHasAnOwner(t *testing.T) {
 
 // missing is a wrapper that leaves without having heard of the success of its call.
 type missing struct {
-	mu        sync.Mutex
 	discarded []any
 }
 

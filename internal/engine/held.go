@@ -62,7 +62,7 @@ func (h *held) settleRest(n *node, kind policy.Kind) {
 		return
 	}
 	defer h.settleRest(n, kind)
-	h.settleLast(n, kind, nil)
+	_ = h.settleLast(n, kind, nil)
 }
 
 // nameCause returns err so that it says why it happened. When a guard derived a context (inner, from outer) and that

@@ -42,7 +42,8 @@ func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.L
 }
 
 func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended policy.Attempt, decision policy.Decision) {
-	if t != nil {
+	refused := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Waited == 0
+	if t != nil && !refused { // a call that was refused at once is no retry that was not made
 		outcome := ended.Outcome
 		if decision.Err != nil {
 			outcome.Err = decision.Err
