@@ -214,6 +214,11 @@ func TestIdle(t *testing.T) {
 		db.Trip()
 		require.False(t, p.Idle())
 		time.Sleep(time.Minute)
+		require.True(t, p.Idle(), "nobody has asked since the open time has passed")
+		permit, err := policy.Acquire(t.Context(), db)
+		require.NoError(t, err)
+		require.False(t, p.Idle(), "half-open, with a probe")
+		require.True(t, permit.Settle(policy.Outcome{}))
 		require.False(t, p.Idle(), "half-open: a new one would admit more")
 		for _, set := range []func(){db.ForceOpen, db.ForceClosed, db.Disable} {
 			set()

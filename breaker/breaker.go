@@ -271,11 +271,18 @@ func (b *Breaker) Changed() <-chan struct{} {
 	return b.changed
 }
 
-// Idle reports whether a new breaker in its place would let nothing through that this one refuses: whether it is
-// closed, not recovering and not set by hand. A registry of breakers per key may then forget it.
+// Idle reports whether a registry of breakers per key may forget this one: it is closed, not recovering and not set by
+// hand, so that a new one would let nothing through that this one refuses; or its open time has passed without anybody
+// asking for an attempt, as that of a host which is no longer called.
 func (b *Breaker) Idle() bool {
 	e := b.era.Load()
-	return e.state == Closed && !e.shadow && e.free.Load()
+	switch {
+	case e.shadow:
+		return false
+	case e.state == Open:
+		return !within(b.watch.Elapsed(), e.since, e.until)
+	}
+	return e.state == Closed && e.free.Load()
 }
 
 // State returns the state now. It changes nothing: once the open time is over it says [HalfOpen], although only an
