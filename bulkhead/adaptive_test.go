@@ -17,6 +17,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
 )
 
 func algorithms() []bulkhead.Algorithm {
@@ -81,6 +82,9 @@ func mean(limits []int) float64 {
 }
 
 func TestAdaptiveFindsTheCapacity(t *testing.T) {
+	if raced {
+		t.Skip("a simulation")
+	}
 	for _, algorithm := range algorithms() {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -131,6 +135,9 @@ func TestFault159_RecoversAfterALatencySpike(t *testing.T) {
 }
 
 func TestAdaptiveIsDeterministicInVirtualTime(t *testing.T) {
+	if raced {
+		t.Skip("a simulation")
+	}
 	for _, algorithm := range algorithms() {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			run := func(processors int) (limits []int) {
@@ -216,6 +223,20 @@ func TestFault160_WhatIsNoSample(t *testing.T) {
 	}
 }
 
+func TestAdaptiveWaitsForAWindow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500)
+		attempts(t, b, 9, time.Second, returned(nil), false)
+		require.Equal(t, 1, b.Snapshot().Limit, "nine attempts are too few, whatever their time")
+		attempts(t, b, 1, time.Second, returned(nil), false)
+		require.Equal(t, 2, b.Snapshot().Limit)
+		attempts(t, b, 98, time.Millisecond, returned(nil), false)
+		require.Equal(t, 2, b.Snapshot().Limit, "98 ms are too short, whatever their number")
+		attempts(t, b, 2, time.Millisecond, returned(nil), false)
+		require.Equal(t, 3, b.Snapshot().Limit)
+	})
+}
+
 func TestAdaptiveOverload(t *testing.T) {
 	busy := errors.New("503")
 	for _, algorithm := range algorithms() {
@@ -262,6 +283,9 @@ func TestFault159_StaleSamplesAreIgnored(t *testing.T) {
 }
 
 func TestFault159_OneLuckySampleDoesNotPinTheBaseline(t *testing.T) {
+	if raced {
+		t.Skip("a simulation")
+	}
 	for _, algorithm := range algorithms() {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -313,4 +337,15 @@ func TestAdaptiveConfiguration(t *testing.T) {
 	require.Equal(t, "bulkhead vegas 10 to 200+8", b.String())
 	require.ErrorContains(t, b.Resize(20), "sets its limit itself")
 	require.Equal(t, 10, b.Snapshot().Limit)
+}
+
+func TestConformance(t *testing.T) {
+	for name, newGuard := range map[string]func() policy.Guard{
+		"fixed":    func() policy.Guard { return bulkhead.New(3) },
+		"queue":    func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },
+		"weights":  func() policy.Guard { return bulkhead.New(3, bulkhead.WeightOf(weightMark)) },
+		"adaptive": func() policy.Guard { return bulkhead.Adaptive(bulkhead.Vegas(), 3, 5, bulkhead.Queue(2, 24*time.Hour)) },
+	} {
+		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
+	}
 }

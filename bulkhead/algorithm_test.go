@@ -54,8 +54,29 @@ func TestVegasForgets(t *testing.T) {
 	if limit > 10 {
 		t.Fatalf("limit %v with ten times the latency", limit)
 	}
-	feed(1200, 0.1)
+	feed(650, 0.1)
+	if limit > 10 {
+		t.Fatalf("limit %v: the latency before the last period is forgotten already", limit)
+	}
+	feed(550, 0.1)
 	if limit < high {
 		t.Fatalf("limit %v after two periods at the new latency", limit)
+	}
+}
+
+// After an overload its latencies are forgotten within some ten seconds, so that the next one is noticed.
+func TestGradient2ForgetsAnOverload(t *testing.T) {
+	c, limit := Gradient2().start(), 100.0
+	feed := func(windows int, latency float64) {
+		for range windows {
+			limit = max(2, c.next(limit, sample{latency: latency, inFlight: int(limit)}))
+		}
+	}
+	feed(2000, 1)
+	feed(100, 0.01)
+	high := limit
+	feed(20, 0.1)
+	if limit > 0.5*high {
+		t.Fatalf("limit %v, before %v: ten times the latency is not noticed", limit, high)
 	}
 }

@@ -68,9 +68,17 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 	if b.weightOf != nil {
 		weight = b.weightOf(ctx)
 	}
-	if !b.tryAcquire(weight) {
-		if err := b.acquire(ctx, weight); err != nil {
-			return nil, policy.Ticket{}, err
+	for {
+		w := word(b.word.Load())
+		if w.queued() || !w.fits(weight) {
+			if err := b.acquire(ctx, weight); err != nil {
+				return nil, policy.Ticket{}, err
+			}
+			break
+		}
+		if b.word.CompareAndSwap(uint64(w), uint64(w)+uint64(weight)) {
+			b.notePeak(w.inFlight() + weight)
+			break
 		}
 	}
 	ticket := policy.Ticket{Slot: int64(weight)}
@@ -86,28 +94,24 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 // It must be called once for each admission, as the engine and [policy.Permit] do. More slots than are taken cannot
 // be given back: Settle panics then, so that a mistake never raises the limit unseen.
 func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	inFlight := word(b.word.Load()).inFlight()
-	b.release(int(ticket.Slot))
-	if b.adaptive != nil {
-		b.adaptive.end(b, ctx, ticket, outcome, inFlight)
-	}
-}
-
-// tryAcquire takes weight slots if they are free and nobody waits: one atomic step.
-func (b *Bulkhead) tryAcquire(weight int) bool {
+	weight := int(ticket.Slot)
+	var w word
 	for {
-		w := word(b.word.Load())
-		if w.queued() || weight < 1 || !w.fits(weight) {
-			return false
+		w = word(b.word.Load())
+		if w.queued() || !w.holds(weight) {
+			b.release(weight)
+			break
 		}
-		if b.word.CompareAndSwap(uint64(w), uint64(w)+uint64(weight)) {
-			b.notePeak(w.inFlight() + weight)
-			return true
+		if b.word.CompareAndSwap(uint64(w), uint64(w)-uint64(weight)) {
+			break
 		}
+	}
+	if b.adaptive != nil {
+		b.adaptive.end(b, ctx, ticket, outcome, w.inFlight())
 	}
 }
 
-// acquire is the rest of Admit, when tryAcquire could not.
+// acquire is the rest of Admit, when one atomic step is not enough.
 func (b *Bulkhead) acquire(ctx context.Context, weight int) error {
 	if w := word(b.word.Load()); b.length == 0 && !w.fits(weight) {
 		return b.refuse(noSlot(weight, w.limit())) // without the mutex: nobody ever waits here
@@ -119,26 +123,17 @@ func (b *Bulkhead) acquire(ctx context.Context, weight int) error {
 	return b.await(ctx, w)
 }
 
-// release gives weight slots back.
+// release is the rest of Settle, when one atomic step is not enough.
 func (b *Bulkhead) release(weight int) {
-	for {
-		w := word(b.word.Load())
-		if weight < 1 || weight > w.inFlight() {
-			panic(fmt.Sprintf("bulkhead: settling a weight of %d with %d in flight: settled twice, or never admitted", weight, w.inFlight()))
-		}
-		if w.queued() {
-			break
-		}
-		if b.word.CompareAndSwap(uint64(w), uint64(w)-uint64(weight)) {
-			return
-		}
-	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.freeze()
+	w := b.freeze()
+	defer b.thaw()
+	if !w.holds(weight) {
+		panic(fmt.Sprintf("bulkhead: settling a weight of %d with %d in flight: settled twice, or never admitted", weight, w.inFlight()))
+	}
 	b.word.Add(-uint64(weight))
 	b.grant()
-	b.thaw()
 }
 
 // Resize changes the limit while the bulkhead is in use. A higher limit admits those who wait; with a lower one nobody

@@ -87,7 +87,10 @@ func TestFault074_GrantedAndCancelled(t *testing.T) {
 			results := make(chan error, 2)
 			for _, ctx := range []context.Context{ctx, context.Background()} {
 				go func() {
-					_, err := resilience.Do(ctx, b, nothing)
+					permit, err := policy.Acquire(ctx, b)
+					if err == nil {
+						permit.Done(nil)
+					}
 					results <- err
 				}()
 				synctest.Wait()
@@ -106,6 +109,32 @@ func TestFault074_GrantedAndCancelled(t *testing.T) {
 			require.Equal(t, 1, free(t, b))
 		})
 	}
+}
+
+// A slot that is granted in the moment in which the wait is over is taken, not refused.
+func TestGrantedAtTheEndOfTheWait(t *testing.T) {
+	granted := 0
+	for range 200 {
+		bubble(t, func(t *testing.T) {
+			b := bulkhead.New(1, bulkhead.Queue(1, time.Second))
+			holder := acquire(t, b)
+			result := make(chan error, 1)
+			go func() {
+				_, err := policy.Acquire(context.Background(), b)
+				result <- err
+			}()
+			synctest.Wait()
+			time.Sleep(time.Second)
+			holder.Done(nil)
+			if b.Snapshot().InFlight == 1 {
+				granted++
+				require.NoError(t, <-result)
+			} else {
+				require.ErrorIs(t, <-result, bulkhead.ErrFull)
+			}
+		})
+	}
+	require.Positive(t, granted)
 }
 
 // Everything at once, in real time: no limit is ever passed and nothing is lost.
@@ -210,11 +239,15 @@ func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		limit, length := rapid.IntRange(1, 4).Draw(r, "limit"), rapid.IntRange(0, 4).Draw(r, "queue")
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40).Draw(r, "steps")
-		synctest.Test(t, func(t *testing.T) {
+		var difference string
+		synctest.Test(t, func(*testing.T) {
 			for at, problem := range runModel(limit, length, steps) {
-				r.Fatalf("limit %d+%d, step %d: %s\n%v", limit, length, at, problem, steps)
+				difference = fmt.Sprintf("limit %d+%d, step %d: %s\n%v", limit, length, at, problem, steps)
 			}
 		})
+		if difference != "" {
+			r.Fatal(difference)
+		}
 	})
 }
 

@@ -158,7 +158,7 @@ func TestErlangB(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := bulkhead.New(test.c)
 					o := simulate(b, test.load, service, n)
-					t.Logf("%d arrivals: refused %.4f (%.4f)", n, o.refused, refused)
+					t.Logf("%s, %d arrivals: refused %.4f (%.4f)", name, n, o.refused, refused)
 					require.InEpsilon(t, refused, o.refused, 0.02*wider)
 					require.Equal(t, test.c, b.Snapshot().PeakInFlight)
 				})

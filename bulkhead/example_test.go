@@ -78,3 +78,32 @@ func ExamplePolicy() {
 	fmt.Println(names.Do(context.Background(), func(context.Context) (string, error) { return "Ada", nil }))
 	// Output: Ada <nil>
 }
+
+// A limit that follows latency, for a dependency whose capacity nobody knows, or that changes.
+func ExampleAdaptive() {
+	search := bulkhead.Adaptive(bulkhead.Vegas(), 10, 200,
+		bulkhead.Queue(20, 50*time.Millisecond),
+		bulkhead.OverloadIf(func(err error) bool { return errors.Is(err, errUnavailable) }),
+	)
+	fmt.Println(search, "now", search.Snapshot().Limit)
+	// Output: bulkhead vegas 10 to 200+20 now 10
+}
+
+var errUnavailable = errors.New("503 service unavailable")
+
+// Where a function does not fit, as for a stream, the slot is held by a permit.
+func Example_permit() {
+	streams := bulkhead.New(100)
+	permit, err := policy.Acquire(context.Background(), streams)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer permit.Settle(policy.Outcome{Kind: policy.Exited}) // does nothing after Done
+	fmt.Println(streams.Snapshot().InFlight)
+	permit.Done(nil)
+	fmt.Println(streams.Snapshot().InFlight)
+	// Output:
+	// 1
+	// 0
+}

@@ -59,6 +59,7 @@ func TestFault139_ResizeUpWakesWaiters(t *testing.T) {
 			permit := <-permits
 			permit.Done(nil)
 		}
+		require.Equal(t, 4, b.Snapshot().PeakInFlight)
 		require.Equal(t, 4, free(t, b))
 	})
 }
@@ -248,7 +249,7 @@ func TestFault050_GoroutinesReturnToBase(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bulkhead.New(3, bulkhead.Queue(10_000, time.Minute))
 		var calls sync.WaitGroup
-		for i := range 10_000 {
+		for i := range many(10_000) {
 			calls.Go(func() {
 				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(i)*time.Millisecond)
 				defer cancel()
@@ -267,7 +268,7 @@ func TestFault050_GoroutinesReturnToBase(t *testing.T) {
 func TestFault051_NoGoroutinePerInstance(t *testing.T) {
 	before, base := runtime.NumGoroutine(), heap()
 	var all []*bulkhead.Bulkhead
-	for range 100_000 {
+	for range many(100_000) {
 		b := bulkhead.New(1, bulkhead.Queue(1, time.Hour))
 		_, err := resilience.Do(context.Background(), b, nothing)
 		require.NoError(t, err)
@@ -284,7 +285,7 @@ func TestFault052_TimersAreReleased(t *testing.T) {
 	b := bulkhead.New(1, bulkhead.Queue(1, time.Hour))
 	defer acquire(t, b).Done(nil)
 	base := heap()
-	for range 100_000 {
+	for range many(100_000) {
 		_, err := policy.Acquire(&impatient{Context: context.Background()}, b)
 		require.ErrorIs(t, err, context.Canceled)
 	}
@@ -298,4 +299,12 @@ func heap() uint64 {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
+}
+
+// many is n, or a tenth of it under the race detector.
+func many(n int) int {
+	if raced {
+		return n / 10
+	}
+	return n
 }

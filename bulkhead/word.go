@@ -22,4 +22,7 @@ func (w word) limit() int    { return int(w >> limitBits & MaxLimit) }
 func (w word) queued() bool  { return w&queued != 0 }
 
 // fits reports whether weight more can be in flight.
-func (w word) fits(weight int) bool { return weight <= w.limit()-w.inFlight() }
+func (w word) fits(weight int) bool { return weight >= 1 && weight <= w.limit()-w.inFlight() }
+
+// holds reports whether weight can be given back.
+func (w word) holds(weight int) bool { return weight >= 1 && weight <= w.inFlight() }

@@ -134,3 +134,50 @@ func TestBucketAgreesWithItsLimiter(t *testing.T) {
 		}
 	})
 }
+
+// AllowN lends a nanosecond of refill. What take knows to be there must never be used to borrow it.
+func TestTakeBorrowsNothing(t *testing.T) {
+	const early = 100*time.Millisecond - 1
+	for _, test := range []struct {
+		name    string
+		burst   int
+		prepare func(b *bucket)
+	}{
+		{"one by one", 2, func(b *bucket) { require.True(t, b.take(1) && b.take(1)) }},
+		{"at once", 2, func(b *bucket) { require.True(t, b.take(2)) }},
+		{"given back", 2, func(b *bucket) {
+			require.True(t, b.take(2))
+			b.giveBack(1)
+			require.True(t, b.take(1))
+		}},
+		{"after a change", 10, func(b *bucket) {
+			require.True(t, b.take(1))
+			b.set(10, 1)
+			require.True(t, b.take(1))
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBucket(stopwatch.Start(), 10, test.burst)
+			test.prepare(&b)
+			b.advance(early)
+			require.False(t, b.take(1))
+			b.advance(early + 1)
+			require.True(t, b.take(1))
+			require.False(t, b.take(1))
+		})
+	}
+}
+
+// A waiter whose goroutine is late, so that its time has passed although its tokens are there, is not refused by a
+// change that has nothing to do with it.
+func TestChangeGrantsFirst(t *testing.T) {
+	l := New(1000, 1, MaxWait(time.Nanosecond))
+	require.True(t, l.decideFor(l.clock.Elapsed()))
+	l.mu.Lock()
+	w := l.queue.push(1, l.bucket.now)
+	l.mu.Unlock()
+	time.Sleep(2 * time.Millisecond)
+	require.NoError(t, l.SetRate(500))
+	require.True(t, w.granted)
+	require.Nil(t, w.refused)
+}

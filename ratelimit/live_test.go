@@ -17,6 +17,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
@@ -93,6 +94,25 @@ func TestFault128_Costs(t *testing.T) {
 			require.Zero(t, l.Snapshot().Tokens)
 			require.Zero(t, time.Since(start))
 		}
+	})
+}
+
+func TestFault127_BeyondTheHorizonBehindAQueue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := ratelimit.New(ratelimit.MinRate, 1e6, ratelimit.CostOf(costMark), ratelimit.MaxWait(math.MaxInt64))
+		acquire(t, l, 1e6)
+		ctx, leave := context.WithCancel(context.Background())
+		left := make(chan error)
+		go func() { _, err := policy.Acquire(ctx, l); left <- err }()
+		synctest.Wait()
+		require.Equal(t, 1, l.Snapshot().Waiting)
+		_, err := policy.Acquire(costing(context.Background(), 1e6), l)
+		require.ErrorIs(t, err, ratelimit.ErrLimited)
+		_, again := policy.RetryAfter(err)
+		require.False(t, again)
+		acquire(t, l, 0).Done(nil) // what costs nothing does not queue either
+		leave()
+		require.ErrorIs(t, <-left, context.Canceled)
 	})
 }
 
@@ -362,7 +382,7 @@ func TestFault050_GoroutinesReturnToBase(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := ratelimit.New(10, 1, ratelimit.MaxWait(time.Hour))
 		var calls sync.WaitGroup
-		for i := range 10_000 {
+		for i := range many(10_000) {
 			calls.Go(func() {
 				ctx, cancel := context.WithCancel(context.Background())
 				defer cancel()
@@ -382,7 +402,7 @@ func TestFault050_GoroutinesReturnToBase(t *testing.T) {
 func TestFault051_NoGoroutinePerInstance(t *testing.T) {
 	before, base := runtime.NumGoroutine(), heap()
 	var all []*ratelimit.Limiter
-	for range 100_000 {
+	for range many(100_000) {
 		l := ratelimit.New(10, 1, ratelimit.MaxWait(time.Hour))
 		_, err := resilience.Do(context.Background(), l, nothing)
 		require.NoError(t, err)
@@ -399,7 +419,7 @@ func TestFault052_TimersAreReleased(t *testing.T) {
 	l := ratelimit.Every(time.Hour, 1, ratelimit.MaxWait(100*time.Hour))
 	require.True(t, admitted(t, l))
 	base := heap()
-	for range 100_000 {
+	for range many(100_000) {
 		_, err := policy.Acquire(&impatient{Context: context.Background()}, l)
 		require.ErrorIs(t, err, context.Canceled)
 	}
@@ -468,5 +488,24 @@ func TestWaitingIsMD1(t *testing.T) {
 				require.InEpsilon(t, want, total.Seconds()/n, 0.03)
 			})
 		})
+	}
+}
+
+// many is n, or a tenth of it under the race detector.
+func many(n int) int {
+	if raced {
+		return n / 10
+	}
+	return n
+}
+
+func TestConformance(t *testing.T) {
+	for name, newGuard := range map[string]func() policy.Guard{
+		"refusing": func() policy.Guard { return ratelimit.New(10, 5) },
+		"waiting":  func() policy.Guard { return ratelimit.Every(2*time.Hour, 5, ratelimit.MaxWait(24*time.Hour)) },
+		"costs":    func() policy.Guard { return ratelimit.New(10, 5, ratelimit.CostOf(costMark)) },
+		"no limit": func() policy.Guard { return ratelimit.New(math.Inf(1), 0) },
+	} {
+		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
 	}
 }
