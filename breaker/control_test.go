@@ -302,6 +302,22 @@ func TestGrowthFrom(t *testing.T) {
 	})
 }
 
+func TestGrowthFromSetsTheDefaultLease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const first = 20 * time.Second
+		b := breaker.New(breaker.ConsecutiveFailures(1), breaker.Jitter(0), breaker.GrowthFrom(func() breaker.Delays {
+			return backoff.NewConstantBackOff(first)
+		}))
+		failTimes(b, 1)
+		time.Sleep(first)
+		admit(t, b)
+		time.Sleep(first - 1)
+		refused(t, b)
+		time.Sleep(1)
+		require.NoError(t, do(b, ok))
+	})
+}
+
 func TestJitterIsUpwardAndBounded(t *testing.T) {
 	for chance, want := range map[float64]time.Duration{0: D, 0.5: D + D/10, 0.999: D + 999*D/5000} {
 		b := tripAt(1, breaker.Jitter(0.2), breaker.Rand(luck(func() float64 { return chance })))

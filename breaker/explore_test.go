@@ -76,7 +76,7 @@ var settings = []setting{
 	{"2 probes, 2 successes, 2 failures in a row, operator", rules{consecutive: 2, probes: 2, successes: 2, lease: 2 * tick}, true},
 	{"2 probes, 3 successes, lease of one tick", rules{consecutive: 1, probes: 2, successes: 3, lease: tick}, false},
 	{"1 probe, window of 3 calls, half of at least 2", rules{failureRate: rateRule{ratio{1, 2}, 2}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}, false},
-	{"2 probes, 2 successes, ramp of 2 ticks, operator", rules{consecutive: 2, probes: 2, successes: 2, lease: 3 * tick, ramp: 2 * tick}, true},
+	{"2 probes, 2 successes, ramp of 2 ticks", rules{consecutive: 2, probes: 2, successes: 2, lease: 3 * tick, ramp: 2 * tick}, false},
 }
 
 func TestExploreTheCore(t *testing.T) {
