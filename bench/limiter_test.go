@@ -1,0 +1,91 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/failsafe-go/failsafe-go"
+	"github.com/failsafe-go/failsafe-go/ratelimiter"
+	uber "go.uber.org/ratelimit"
+	"golang.org/x/time/rate"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/ratelimit"
+)
+
+var errNoToken = errors.New("no token")
+
+func limiters() []subject {
+	return []subject{
+		{"limiter-allow", ours, shared(func() call {
+			pipeline := resilience.Compose(ratelimit.New(unlimitedRate, unlimitedBurst))
+			return func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, fetch)) }
+		})},
+		{"limiter-allow", "x-time-rate", shared(func() call {
+			return allowed(rate.NewLimiter(unlimitedRate, unlimitedBurst), fetched)
+		})},
+		{"limiter-allow", "failsafe-go", failsafeExecutor(func() []failsafe.Policy[int] {
+			return []failsafe.Policy[int]{failsafeLimiter()}
+		})},
+		{"limiter-allow", "failsafe-go-bare", shared(func() call {
+			limiter := failsafeLimiter()
+			return func(ctx context.Context) bool {
+				if !limiter.TryAcquirePermit() {
+					return false
+				}
+				return fetched(fetch(ctx))
+			}
+		})},
+		{"limiter-allow", "uber-ratelimit", shared(func() call {
+			limiter := uber.New(unlimitedRate) // one per nanosecond: it never sleeps
+			return func(ctx context.Context) bool {
+				limiter.Take()
+				return fetched(fetch(ctx))
+			}
+		})},
+
+		{"limiter-reject", ours, shared(func() call {
+			pipeline := resilience.Compose(ratelimit.Every(1000*time.Hour, 1))
+			_, err := resilience.Do(context.Background(), pipeline, fetch)
+			mustBe(err, nil)
+			_, err = resilience.Do(context.Background(), pipeline, fetch)
+			mustBe(err, ratelimit.ErrLimited)
+			return func(ctx context.Context) bool { return refused(resilience.Do(ctx, pipeline, fetch)) }
+		})},
+		{"limiter-reject", "x-time-rate", shared(func() call {
+			limiter := rate.NewLimiter(rate.Every(1000*time.Hour), 1)
+			must(limiter.Allow(), "the first token")
+			return allowed(limiter, refused)
+		})},
+		{"limiter-reject", "failsafe-go", shared(func() call {
+			limiter := ratelimiter.NewBursty[int](1, 1000*time.Hour)
+			must(limiter.TryAcquirePermit(), "the first token")
+			executor := failsafe.With[int](limiter)
+			_, err := executor.Get(func() (int, error) { return answer, nil })
+			mustBe(err, ratelimiter.ErrExceeded)
+			return func(ctx context.Context) bool {
+				return refused(executor.WithContext(ctx).Get(func() (int, error) { return fetch(ctx) }))
+			}
+		})},
+		{"limiter-reject", "failsafe-go-bare", shared(func() call {
+			limiter := ratelimiter.NewBursty[int](1, 1000*time.Hour)
+			must(limiter.TryAcquirePermit(), "the first token")
+			return func(ctx context.Context) bool { return !limiter.TryAcquirePermit() }
+		})},
+	}
+}
+
+func failsafeLimiter() ratelimiter.RateLimiter[int] {
+	return ratelimiter.NewBursty[int](unlimitedBurst, time.Second)
+}
+
+// allowed is a call behind rate.Limiter, as one writes it by hand.
+func allowed(limiter *rate.Limiter, as func(int, error) bool) call {
+	return func(ctx context.Context) bool {
+		if !limiter.Allow() {
+			return as(0, errNoToken)
+		}
+		return as(fetch(ctx))
+	}
+}

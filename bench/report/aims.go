@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+// aim is something that the library wants to reach.
+type aim struct {
+	work string // what is done, as the reader sees it
+	text string // what is wanted
+	// check measures it: what was found, and whether that is enough.
+	check func(*results) (found string, met bool)
+}
+
+const ours = "resilience"
+
+func work(name, subject, mode string) string { return "Work/" + name + "/" + subject + "/" + mode }
+
+func aims() []aim {
+	four, six := "four policies", "six policies"
+	consecutive, window := "breaker, consecutive failures, closed", "breaker, time window, closed"
+	open, keyed := "breaker, open", "limiter per key, 100,000 keys"
+	return []aim{
+		atMost(four, "four", "failsafe-go-fixed-context", "serial", "1/8", 1.0/8),
+		atMost(four, "four", "failsafe-go-fixed-context", "contended", "1/5", 1.0/5),
+		atMost(four, "four", "by-hand", "serial", "1/3", 1.0/3),
+		atMost(four, "four", "by-hand", "contended", "1/3", 1.0/3),
+		allocations(four, "four", 0),
+		atMost(six, "six", "failsafe-go-fixed-context", "serial", "1/3", 1.0/3),
+		atMost(six, "six", "failsafe-go-fixed-context", "contended", "1/3", 1.0/3),
+		{six, "no more allocations than two contexts by hand", func(r *results) (string, bool) {
+			of := func(name, subject string) float64 {
+				n, _ := r.median(work(name, subject, "serial"), "allocs/op")
+				return n
+			}
+			contexts := of("six", "by-hand") - of("four", "by-hand")
+			return fmt.Sprintf("%.0f (by hand %.0f)", of("six", ours), contexts), of("six", ours) <= contexts
+		}},
+		atMost(consecutive, "breaker-consecutive", "gobreaker", "serial", "1/5", 1.0/5),
+		atMost(consecutive, "breaker-consecutive", "gobreaker", "contended", "1/10", 1.0/10),
+		atMost(window, "breaker-time-window", "gobreaker", "serial", "1/2", 1.0/2),
+		atMost(window, "breaker-time-window", "gobreaker", "contended", "1/4", 1.0/4),
+		atMost(open, "breaker-open", "gobreaker", "serial", "1", 1),
+		atMost(open, "breaker-open", "gobreaker", "contended", "1", 1),
+		allocations(open, "breaker-open", 0),
+		above("retry, first attempt succeeds", work("retry-first-attempt", ours, "serial"), "Floor/operation/serial", "the operation", 12),
+		atMost("bulkhead, through the pipeline", "bulkhead", "x-sync-semaphore", "serial", "1/2", 1.0/2),
+		ratioAim("bulkhead, `Admit` and `Settle` alone", work("bulkhead", "resilience-guard", "serial"), work("bulkhead", "x-sync-semaphore", "serial"), "at most 1/2 of x/sync/semaphore, serial", 1.0/2),
+		above("limiter, admitted", work("limiter-allow", ours, "serial"), work("limiter-allow", "x-time-rate", "serial"), "x/time/rate", 30),
+		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "serial", "1/2", 1.0/2),
+		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "parallel", "1/2", 1.0/2),
+		{"retry, two failures, no delay", "at most 1/5 of the fastest peer, serial", func(r *results) (string, bool) {
+			peer := fastestPeer(r, "retry-two-failures", "serial")
+			ratio, low, high := r.ratio(work("retry-two-failures", ours, "serial"), work("retry-two-failures", peer, "serial"))
+			return fmt.Sprintf("%.2f [%.2f to %.2f] of %s", ratio, low, high, title(peer)), ratio <= 1.0/5
+		}},
+		{"engine", "at most 6 ns for each guard, serial", func(r *results) (string, bool) {
+			x, y := series(r, "Guards/resilience-idle/", "")
+			each := slope(x, y)
+			return fmt.Sprintf("%.1f ns", each), each <= 6
+		}},
+	}
+}
+
+// atMost wants the pipeline to take at most a share of the time of a peer.
+func atMost(what, name, peer, mode, share string, limit float64) aim {
+	text := fmt.Sprintf("at most %s of %s, %s", share, title(peer), modes[mode])
+	return ratioAim(what, work(name, ours, mode), work(name, peer, mode), text, limit)
+}
+
+func ratioAim(what, name, over, text string, limit float64) aim {
+	return aim{what, text, func(r *results) (string, bool) {
+		ratio, low, high := r.ratio(name, over)
+		return fmt.Sprintf("%.2f [%.2f to %.2f]", ratio, low, high), ratio <= limit
+	}}
+}
+
+func above(what, name, floor, floorTitle string, limit float64) aim {
+	return aim{what, fmt.Sprintf("at most %.0f ns above %s, serial", limit, floorTitle), func(r *results) (string, bool) {
+		more := r.nanoseconds(name) - r.nanoseconds(floor)
+		return fmt.Sprintf("%.1f ns", more), more <= limit
+	}}
+}
+
+func allocations(what, name string, limit float64) aim {
+	return aim{what, fmt.Sprintf("%.0f allocations", limit), func(r *results) (string, bool) {
+		most := 0.0
+		for mode := range modes {
+			n, _ := r.median(work(name, ours, mode), "allocs/op")
+			most = max(most, n)
+		}
+		return fmt.Sprintf("%.0f", most), most <= limit
+	}}
+}
+
+// fastestPeer returns who is fastest of those who are not this library.
+func fastestPeer(r *results, name, mode string) (fastest string) {
+	for _, subject := range parts(r.under("Work/"+name+"/"), 0) {
+		if strings.HasPrefix(subject, ours) {
+			continue
+		}
+		if fastest == "" || r.nanoseconds(work(name, subject, mode)) < r.nanoseconds(work(name, fastest, mode)) {
+			fastest = subject
+		}
+	}
+	return fastest
+}
