@@ -274,10 +274,9 @@ func TestFault051_NoGoroutinePerInstance(t *testing.T) {
 		require.NoError(t, err)
 		all = append(all, b)
 	}
-	require.Equal(t, before, runtime.NumGoroutine())
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
 	t.Logf("%d bytes each", (heap()-base)/uint64(len(all)))
 	runtime.KeepAlive(all)
-	all = nil
 	require.Less(t, heap(), base+1<<20, "dropped bulkheads are collected")
 }
 

@@ -143,7 +143,10 @@ func TestTakeBorrowsNothing(t *testing.T) {
 		burst   int
 		prepare func(b *bucket)
 	}{
-		{"one by one", 2, func(b *bucket) { require.True(t, b.take(1) && b.take(1)) }},
+		{"one by one", 2, func(b *bucket) {
+			require.True(t, b.take(1))
+			require.True(t, b.take(1))
+		}},
 		{"at once", 2, func(b *bucket) { require.True(t, b.take(2)) }},
 		{"given back", 2, func(b *bucket) {
 			require.True(t, b.take(2))

@@ -138,7 +138,7 @@ func TestFault129_SetRateTimesWaitersAnew(t *testing.T) {
 		require.Equal(t, 10800*time.Millisecond, <-at)
 		require.NoError(t, l.SetRate(math.Inf(1)))
 		require.Equal(t, 10800*time.Millisecond, <-at)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.NoError(t, l.SetRate(1))
 		require.InDelta(t, 1, l.Snapshot().Tokens, 1e-9)
 		require.Zero(t, l.Snapshot().Waiting)
@@ -248,7 +248,7 @@ func TestFault129_SetBurst(t *testing.T) {
 // stay within the bucket.
 func TestFault129_ChangesUnderLoad(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
-		steps := rapid.SliceOfN(rapid.IntRange(0, 1<<30), 1, 60).Draw(r, "steps")
+		steps := slice(r, rapid.IntRange(0, 1<<30), 100)
 		check(r, t, func(fail func(string, ...any)) {
 			l := ratelimit.New(10, 5, ratelimit.MaxWait(3*time.Second), ratelimit.MaxWaiters(20), ratelimit.CostOf(costMark))
 			var calls sync.WaitGroup
@@ -408,10 +408,9 @@ func TestFault051_NoGoroutinePerInstance(t *testing.T) {
 		require.NoError(t, err)
 		all = append(all, l)
 	}
-	require.Equal(t, before, runtime.NumGoroutine())
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
 	t.Logf("%d bytes each", (heap()-base)/uint64(len(all)))
 	runtime.KeepAlive(all)
-	all = nil
 	require.Less(t, heap(), base+1<<20, "dropped limiters are collected")
 }
 

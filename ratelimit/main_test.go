@@ -38,6 +38,12 @@ func check(r *rapid.T, t *testing.T, f func(fail func(format string, args ...any
 	}
 }
 
+// slice draws up to longest elements; left to itself, rapid prefers slices that are too short to get anywhere.
+func slice[T any](r *rapid.T, element *rapid.Generator[T], longest int) []T {
+	n := rapid.IntRange(1, longest).Draw(r, "length")
+	return rapid.SliceOfN(element, n, n).Draw(r, "elements")
+}
+
 // admitted reports whether l admits an attempt, which is then spent.
 func admitted(t *testing.T, l *ratelimit.Limiter) bool {
 	t.Helper()
