@@ -68,7 +68,7 @@ type Notifier interface {
 	Gate
 
 	// Changed returns a channel that is closed when the answer of Ready changes the next time, other than by time
-	// alone. It must not start a goroutine.
+	// alone; it may also be closed when the answer is still the same. It must not start a goroutine.
 	Changed() <-chan struct{}
 }
 

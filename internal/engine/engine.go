@@ -60,17 +60,22 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 	if ctx.Err() != nil {
 		return value, false, policy.ContextError(ctx)
 	}
-	switch {
-	case n == nil:
-		if t != nil {
-			return observedAttempt(ctx, op, t)
-		}
-		value, err = op(ctx)
-		return value, true, err
-	case n.count > 0:
+	if n == nil {
+		return enter(ctx, op, t)
+	}
+	if n.count > 0 {
 		return guard(ctx, n, op, t)
 	}
 	return inside(ctx, n, op, t)
+}
+
+// enter calls the operation.
+func enter[T any](ctx context.Context, op policy.Func[T], t *trace) (value T, entered bool, err error) {
+	if t != nil {
+		return observedAttempt(ctx, op, t)
+	}
+	value, err = op(ctx)
+	return value, true, err
 }
 
 // inside runs op through what stands inside the guards of n.
@@ -86,27 +91,33 @@ func inside[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 
 // guard admits the guards of n, runs op inside them, and settles them.
 func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	h := held{outer: ctx}
+	var h held
+	h.outer = ctx
 	defer func() {
 		if h.count > 0 { // not settled below: a panic or runtime.Goexit passes through
 			h.unwind(n, recover())
 		}
 	}()
-	for _, guard := range n.guards[:n.count] {
-		admitted, ticket, err := guard.Admit(ctx)
+	for i := 0; i < n.count && i < guardsPerNode; i++ { // the second condition spares the checks of bounds
+		admitted, ticket, err := n.guards[i].Admit(ctx)
 		if err != nil {
-			t.rejected(ctx, guard, err)
+			t.rejected(ctx, n.guards[i], err)
 			return value, false, h.settle(n, policy.NotCalled, err)
 		}
-		h.contexts[h.count], h.tickets[h.count] = admitted, ticket
-		h.count++
+		a := &h.admissions[i]
+		a.ctx, a.ticket = admitted, ticket // field by field: as a whole it would go through memory twice
+		h.count = i + 1
 		if admitted == nil {
-			panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
+			panic(fmt.Sprintf("resilience: %T admitted with a nil context", n.guards[i]))
 		}
 		ctx = admitted
 	}
 	h.inside = true
 	value, entered, err = inside(ctx, n, op, t)
+	if entered && err == nil {
+		h.succeed(n)
+		return value, true, nil
+	}
 	kind := policy.NotCalled
 	if entered {
 		kind = policy.Returned

@@ -11,11 +11,24 @@ import (
 // held is the guards of one node that have admitted and are not settled yet. It lives on the stack of guard, which passes
 // the node along: a pointer to it in here would force it onto the heap.
 type held struct {
-	outer    context.Context // the context that the first guard was given
-	contexts [guardsPerNode]context.Context
-	tickets  [guardsPerNode]policy.Ticket
-	count    int
-	inside   bool // what is inside the guards was begun
+	outer      context.Context // the context that the first guard was given
+	admissions [guardsPerNode]admission
+	count      int
+	inside     bool // what is inside the guards was begun
+}
+
+// admission is what a guard returned, and gets back.
+type admission struct {
+	ctx    context.Context
+	ticket policy.Ticket
+}
+
+// succeed is settle for a success, of which nothing has to be said but that.
+func (h *held) succeed(n *node) {
+	for i := min(h.count, guardsPerNode) - 1; i >= 0; i-- {
+		h.count = i // before Settle, which may panic: no guard is settled twice
+		n.guards[i].Settle(h.admissions[i].ctx, h.admissions[i].ticket, policy.Outcome{Kind: policy.Returned})
+	}
 }
 
 // settle settles all guards, innermost first, and returns err as the caller should see it.
@@ -27,16 +40,16 @@ func (h *held) settle(n *node, kind policy.Kind, err error) error {
 }
 
 func (h *held) settleLast(n *node, kind policy.Kind, err error) error {
-	h.count-- // before Settle, which may panic: no guard is settled twice
-	ctx := h.contexts[h.count]
+	h.count-- // before Settle, as in succeed
+	ctx := h.admissions[h.count].ctx
 	if err != nil {
 		outer := h.outer
 		if h.count > 0 {
-			outer = h.contexts[h.count-1]
+			outer = h.admissions[h.count-1].ctx
 		}
 		err = nameCause(outer, ctx, err)
 	}
-	n.guards[h.count].Settle(ctx, h.tickets[h.count], policy.Outcome{Kind: kind, Err: err})
+	n.guards[h.count].Settle(ctx, h.admissions[h.count].ticket, policy.Outcome{Kind: kind, Err: err})
 	return err
 }
 
