@@ -6,53 +6,54 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/retry"
-	"github.com/go-resilience/resilience/throttle"
-	"github.com/go-resilience/resilience/timeout"
 )
 
 // A pipeline per host.
 func ExampleNew() {
+	ctx := context.Background()
+	host := "a.example.com"
+	fetchUser := func(context.Context) (string, error) { return "Ada", nil }
+
 	hosts := keyed.New(func(host string) *resilience.Pipeline {
-		return resilience.Compose(retry.New(), throttle.New(throttle.Name(host)), timeout.PerAttempt(time.Second))
+		return resilience.Compose(retry.New(), breaker.New(), bulkhead.New(16))
 	}, keyed.Max(1000), keyed.Idle(time.Hour))
 
-	for _, host := range []string{"a.example.com", "b.example.com", "a.example.com"} {
-		answer, err := resilience.Do(context.Background(), hosts.Get(host), func(context.Context) (string, error) {
-			return "hello from " + host, nil
-		})
-		fmt.Println(answer, err)
-	}
-	fmt.Println(hosts, "-", hosts.Get("a.example.com"))
+	user, err := resilience.Do(ctx, hosts.Get(host), fetchUser)
+
+	fmt.Println(user, err)
+	fmt.Println(hosts, "-", hosts.Get(host))
 	// Output:
-	// hello from a.example.com <nil>
-	// hello from b.example.com <nil>
-	// hello from a.example.com <nil>
-	// keyed 2/1000 - retry 3 > throttle "a.example.com" > attempt timeout 1s
+	// Ada <nil>
+	// keyed 1/1000 - retry 3 > breaker > bulkhead 16
 }
 
 type tenantKey struct{}
 
-// One pipeline for all tenants, with a throttle for each of them inside it.
+// One pipeline for all tenants, with a bulkhead for each of them inside it.
 func ExampleBy() {
 	tenantOf := func(ctx context.Context) string {
 		tenant, _ := ctx.Value(tenantKey{}).(string)
 		return tenant
 	}
-	tenants := keyed.New(func(string) *throttle.Throttle { return throttle.New(throttle.Name("tenant")) })
+
+	tenants := keyed.New(func(string) *bulkhead.Bulkhead { return bulkhead.New(4) })
 	backend := resilience.Compose(
-		timeout.Total(2*time.Second),
-		keyed.By(tenantOf, tenants),
+		retry.New(),
+		breaker.New(),               // one for all: it is one dependency
+		keyed.By(tenantOf, tenants), // four calls in flight for each tenant
 	)
-	fmt.Println(backend)
 
 	ctx := context.WithValue(context.Background(), tenantKey{}, "acme")
 	err := backend.Run(ctx, func(context.Context) error { return nil })
-	fmt.Println(err, tenants.Len(), tenants.Get("acme").Snapshot().Accepts)
+	fmt.Println(backend)
+	fmt.Println(err, tenants.Len())
 	// Output:
-	// total timeout 2s > per key throttle "tenant"
-	// <nil> 1 1
+	// retry 3 > breaker > per key bulkhead 4
+	// <nil> 1
 }
 
 // connection is a value that should not be forgotten while it is in use.

@@ -6,15 +6,17 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
 const root = "../.."
 
-// TestGoCodeInDocumentsCompiles: every block of Go code in README.md and docs is a whole program that compiles, or
+// TestGoCodeInDocumentsCompiles: every block of Go code in a document is a whole program that compiles, or
 // occurs, up to indentation, in a Go file of this module, which the compiler has seen.
 func TestGoCodeInDocumentsCompiles(t *testing.T) {
 	compiled := goFiles(t)
@@ -32,6 +34,28 @@ func TestGoCodeInDocumentsCompiles(t *testing.T) {
 	}
 }
 
+var (
+	link = regexp.MustCompile(`\]\(([^)#\s]+)`)          // the target of a link, without its fragment
+	code = regexp.MustCompile("(?s)```.*?```|`[^`\n]*`") // in which nothing is a link
+)
+
+// TestLinksInDocumentsLead: every link that stays in the repository leads to something.
+func TestLinksInDocumentsLead(t *testing.T) {
+	found := 0
+	for _, path := range documents(t) {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, match := range link.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			if target := match[1]; !strings.Contains(target, "://") {
+				found++
+				_, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(target)))
+				assert.NoError(t, err, "%s links to %s", filepath.Base(path), target)
+			}
+		}
+	}
+	require.Positive(t, found)
+}
+
 func TestOccurs(t *testing.T) {
 	compiled := []string{unindent("func f() {\n\ta()\n\n\tb()\n}\n")}
 	require.True(t, occurs("a()\n\nb()\n", compiled))
@@ -47,11 +71,18 @@ func TestBlocks(t *testing.T) {
 
 type block struct{ where, code string }
 
-// documentedCode returns the Go blocks of README.md and everything below docs.
-func documentedCode(t *testing.T) (blocks []block) {
-	documents := []string{filepath.Join(root, "README.md")}
+// documents returns the paths of README.md, CONTRIBUTING.md and the like, and of everything below docs.
+func documents(t *testing.T) []string {
+	documents, err := filepath.Glob(filepath.Join(root, "*.md"))
+	require.NoError(t, err)
+	require.NotEmpty(t, documents)
 	walk(t, filepath.Join(root, "docs"), ".md", func(path string) { documents = append(documents, path) })
-	for _, path := range documents {
+	return documents
+}
+
+// documentedCode returns the Go blocks of all documents.
+func documentedCode(t *testing.T) (blocks []block) {
+	for _, path := range documents(t) {
 		text, err := os.ReadFile(path)
 		require.NoError(t, err)
 		name, err := filepath.Rel(root, path)
