@@ -36,8 +36,18 @@ func bulkheads() []subject {
 				return fetched(value, err)
 			}
 		})},
-		{"bulkhead", "x-sync-semaphore", shared(func() call {
+		{"bulkhead", "x-sync-semaphore", shared(func() call { // TryAcquire
 			return inSlot(semaphore.NewWeighted(unlimitedSlots), fetched)
+		})},
+		{"bulkhead", "x-sync-semaphore-acquire", shared(func() call { // waits if need be, as long as the context lasts
+			slots := semaphore.NewWeighted(unlimitedSlots)
+			return func(ctx context.Context) bool {
+				if slots.Acquire(ctx, 1) != nil {
+					return false
+				}
+				defer slots.Release(1)
+				return fetched(fetch(ctx))
+			}
 		})},
 		{"bulkhead", "failsafe-go", failsafeExecutor(func() []failsafe.Policy[int] {
 			return []failsafe.Policy[int]{failsafebulkhead.New[int](unlimitedSlots)}

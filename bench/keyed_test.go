@@ -16,7 +16,7 @@ import (
 // keyedLimiters is a limiter per key, with that many keys that are all there, asked for in random order.
 func keyedLimiters(count int) []subject {
 	return []subject{
-		{"keyed-limiter", ours, perKey(count, func(keys []string) func(context.Context, string) bool {
+		{"keyed-limiter", ours, perKey(count, func() func(context.Context, string) bool {
 			limiters := keyed.New(func(string) *ratelimit.Limiter {
 				return ratelimit.New(unlimitedRate, unlimitedBurst)
 			}, keyed.Max(2*count))
@@ -24,7 +24,7 @@ func keyedLimiters(count int) []subject {
 				return fetched(resilience.Do(ctx, limiters.Get(key), fetch))
 			}
 		})},
-		{"keyed-limiter", "x-time-rate-mutex-map", perKey(count, func(keys []string) func(context.Context, string) bool {
+		{"keyed-limiter", "x-time-rate-mutex-map", perKey(count, func() func(context.Context, string) bool {
 			var mu sync.Mutex
 			limiters := make(map[string]*rate.Limiter)
 			return func(ctx context.Context, key string) bool {
@@ -38,7 +38,7 @@ func keyedLimiters(count int) []subject {
 				return limiter.Allow() && fetched(fetch(ctx))
 			}
 		})},
-		{"keyed-limiter", "x-time-rate-sync-map", perKey(count, func(keys []string) func(context.Context, string) bool {
+		{"keyed-limiter", "x-time-rate-sync-map", perKey(count, func() func(context.Context, string) bool {
 			var limiters sync.Map
 			return func(ctx context.Context, key string) bool {
 				limiter, ok := limiters.Load(key)
@@ -52,13 +52,13 @@ func keyedLimiters(count int) []subject {
 }
 
 // perKey makes the calls of a subject for one key after the other, each goroutine in an order of its own.
-func perKey(count int, make func(keys []string) func(context.Context, string) bool) func() func() call {
+func perKey(count int, make func() func(context.Context, string) bool) func() func() call {
 	return func() func() call {
-		keys := keysOf(count)
-		use := make(keys)
-		for _, key := range keys {
+		use := make()
+		for _, key := range keysOf(count) {
 			must(use(context.Background(), key), "the first call of a key")
 		}
+		keys := keysOf(count) // a key that comes with a request is equal to the one that is kept, but not the same string
 		return func() call {
 			next := rand.Uint32()
 			return func(ctx context.Context) bool {

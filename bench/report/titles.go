@@ -21,7 +21,8 @@ var titles = map[string]string{
 	"x-time-rate-mutex-map":     "x/time/rate in a map with a mutex",
 	"x-time-rate-sync-map":      "x/time/rate in a sync.Map",
 	"uber-ratelimit":            "uber-go/ratelimit",
-	"x-sync-semaphore":          "x/sync/semaphore",
+	"x-sync-semaphore":          "x/sync/semaphore, TryAcquire",
+	"x-sync-semaphore-acquire":  "x/sync/semaphore, Acquire",
 	"context-by-hand":           "context.WithTimeout by hand",
 	"by-hand":                   "glued by hand",
 
@@ -84,6 +85,7 @@ var reasons = map[string]string{
 	"limiter-reject/x-time-rate":            "answers a bool; ours makes an error that says which limiter refused and exactly when to come back",
 	"limiter-reject/failsafe-go-bare":       "answers a bool; ours makes an error that says which limiter refused and exactly when to come back",
 	"bulkhead/x-sync-semaphore":             "only the semaphore; ours is behind the engine, keeps the peak, and can be resized while in use",
+	"bulkhead/x-sync-semaphore-acquire":     "only the semaphore; ours is behind the engine, keeps the peak, and can be resized while in use",
 	"bulkhead-full/x-sync-semaphore":        "answers a bool; ours returns an error through the engine and counts the refusal",
 	"timeout/context-by-hand":               "only the context: ours names the timeout as the cause, settles after a panic, counts expiries, and lets a result keep the context",
 	"six/by-hand":                           "its contexts cannot be held by a result, and do not name the timeout; two allocations less",
