@@ -1,0 +1,24 @@
+// Package scenario holds the lessons of the lab, one file each. Every file reads as an explanation: what the lesson
+// teaches, the set-up, the policies that are compared, what theory or a published experiment expects, and the verdict.
+//
+// # A further scenario
+//
+// Write a file with a variable of type [Scenario] and add it to [All]. Its Run composes the library's policies as any
+// user would, in as many worlds as it needs ([Runs]), says what it expects ([Lab.Expect]), and draws what it has seen
+// ([Lab.Draw]):
+//
+//	Run: func(lab *Lab) {
+//		runs := Runs(lab, len(policies), lab.Seeds(3, 20), func(w *sim.World, variant int) func() float64 {
+//			server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond)}
+//			pipeline := compose(policies[variant](w)...)
+//			calls := w.Open(sim.Poisson(100), time.Minute, func(call *sim.Actor) error {
+//				return pipeline.Run(call, server.Call)
+//			})
+//			return func() float64 { return calls.Success() }
+//		})
+//		lab.Expect("success", runs[0], 1, Relative(0.01), "theory")
+//	}
+//
+// What a scenario does not study is switched off, because defaults change the numbers: retry.NoBudget, breaker.Jitter(0),
+// an explicit jitter mode. Its Setup says what is on.
+package scenario

@@ -1,0 +1,37 @@
+package scenario
+
+import (
+	"runtime"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Parts that use timers, parallel attempts, queues and every kind of policy.
+var parts = map[string]func(*Lab){
+	"jitter":     func(lab *Lab) { runJitter(lab) },
+	"hedge":      func(lab *Lab) { tailAtScale(lab) },
+	"bulkhead":   func(lab *Lab) { slowness(lab) },
+	"rate limit": func(lab *Lab) { bursts(lab) },
+	"breaker":    func(lab *Lab) { flagship(lab) },
+	"storm":      func(lab *Lab) { slowTime(lab) },
+}
+
+func TestSameSeedSameHash(t *testing.T) {
+	before := runtime.GOMAXPROCS(0)
+	defer runtime.GOMAXPROCS(before)
+	for name, part := range parts {
+		t.Run(name, func(t *testing.T) {
+			if raceEnabled && name != "bulkhead" && name != "rate limit" {
+				t.Skip("takes seconds of work")
+			}
+			runtime.GOMAXPROCS(1)
+			one := play(t, part, 3)
+			runtime.GOMAXPROCS(2)
+			two := play(t, part, 3)
+			require.Equal(t, one.Hash, two.Hash)
+			require.Equal(t, one.Checks, two.Checks)
+			require.NotEqual(t, one.Hash, play(t, part, 4).Hash)
+		})
+	}
+}

@@ -1,0 +1,197 @@
+package scenario
+
+import (
+	"context"
+	"math"
+	"time"
+
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/sim"
+	"github.com/go-resilience/resilience/lab/internal/theory"
+)
+
+var tripping = Scenario{
+	Name:     "L6",
+	Page:     "trip-rules",
+	Question: "When should a breaker trip?",
+	Answer:   "A trip rule is a statistical test: short rules detect fast and cry wolf. Three failures in a row at 5 % errors trip every 8,420 calls, which at 1,000 calls/s is every 8.4 s. A rate of 50 % over 100 calls at the same 5 % practically never trips, and needs 50 calls to see an outage instead of 3.",
+	Setup: []string{
+		"Every attempt fails with probability p, independently, while the dependency is healthy. Calls are made one after the other; after a false trip the breaker is reset.",
+		"Detection: 1,000 calls/s, Poisson, 200 ms each, all of which fail from the start.",
+		"On: breaker.ConsecutiveFailures(k), or breaker.FailureRate(th, n) over breaker.CountWindow(n), which slides. Off: retry, jitter.",
+		"Tumbling windows are the same rule on a breaker that is reset every n calls. The library evaluates a rule only after a bad outcome, so such a window trips if the n-th call fails too: p · P(at least th·n − 1 of the other n − 1).",
+	},
+	Advice: []string{
+		"Prefer a rate over a window with a minimum of calls: FailureRate(0.5, 20) over 100 calls. Keep ConsecutiveFailures for traffic that is rare.",
+		"Put the threshold well above the error rate of a normal day: at th = 0.2 and p = 0.1 a window of 100 trips every 9,000 calls, at th = 0.5 not within the age of the universe.",
+		"Do not lengthen a window to see an outage sooner or later by a few calls. What reaches the dead dependency is rate × latency, 200 calls here, plus the few that the rule needs.",
+	},
+	Limits: []string{
+		"Errors of a healthy dependency come in bursts. Real false trips are more frequent than these.",
+		"A count window knows no time: with few calls it looks far into the past. Use TimeWindow there.",
+	},
+	Sources: []string{
+		"Closed forms: (1 − p^k) / ((1 − p) p^k) calls until k failures in a row; binomial tails for windows.",
+		"Monte Carlo of sliding windows, 60 runs, ± 15 %.",
+		"Bazel moved its breaker from a failure count to a rate with a minimum of 100 calls (PR 18539).",
+	},
+	Run: runTripping,
+}
+
+// rule is a trip rule, and when its breaker is reset if it has not tripped: after that many calls, 0 for never.
+type rule struct {
+	name    string
+	options func() []breaker.Option
+	reset   int
+}
+
+func consecutive(k int) rule {
+	return rule{short(float64(k)) + " in a row", func() []breaker.Option { return []breaker.Option{breaker.ConsecutiveFailures(k)} }, 0}
+}
+
+func sliding(n int, share float64) rule {
+	return rule{short(share*100) + " % of " + short(float64(n)), func() []breaker.Option {
+		return []breaker.Option{breaker.FailureRate(share, n), breaker.CountWindow(n)}
+	}, 0}
+}
+
+func tumbling(n int, share float64) rule {
+	r := sliding(n, share)
+	r.name, r.reset = r.name+", tumbling", n
+	return r
+}
+
+func runTripping(lab *Lab) {
+	// A point is a rule, an error rate, and how many calls there are between false trips.
+	points := []struct {
+		rule     rule
+		p        float64
+		expected float64
+		within   Tolerance
+		source   string
+	}{
+		{consecutive(3), .05, theory.CallsToRun(.05, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{consecutive(3), .1, theory.CallsToRun(.1, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{consecutive(3), .2, theory.CallsToRun(.2, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{consecutive(3), .3, theory.CallsToRun(.3, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{consecutive(3), .5, theory.CallsToRun(.5, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{consecutive(5), .2, theory.CallsToRun(.2, 5), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{consecutive(5), .3, theory.CallsToRun(.3, 5), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{consecutive(5), .5, theory.CallsToRun(.5, 5), Relative(.05), "(1−p^k)/((1−p)p^k)"},
+		{tumbling(10, .5), .2, 10 / (.2 * theory.Tail(9, 4, .2)), Relative(.05), "n / (p · tail of n−1)"},
+		{tumbling(10, .5), .3, 10 / (.3 * theory.Tail(9, 4, .3)), Relative(.05), "n / (p · tail of n−1)"},
+		{tumbling(20, .5), .3, 20 / (.3 * theory.Tail(19, 9, .3)), Relative(.05), "n / (p · tail of n−1)"},
+		{tumbling(20, .5), .4, 20 / (.4 * theory.Tail(19, 9, .4)), Relative(.05), "n / (p · tail of n−1)"},
+		{sliding(20, .5), .2, 1490, Relative(.15), "Monte Carlo, 60 runs"},
+		{sliding(20, .5), .3, 134, Relative(.15), "Monte Carlo, 60 runs"},
+		{sliding(100, .5), .4, 1015, Relative(.15), "Monte Carlo, 60 runs"},
+		{sliding(100, .2), .1, 9000, Relative(.15), "Monte Carlo, 60 runs"},
+	}
+	trips := 250.0
+	if lab.Full {
+		trips = 500
+	}
+	runs := Runs(lab, len(points), 4, func(w *sim.World, variant int) func() float64 {
+		point := points[variant]
+		circuit := breaker.New(point.rule.options()...)
+		pipeline := compose(circuit)
+		calls, tripped := 0.0, 0.0
+		w.Go(func(a *sim.Actor) {
+			luck := a.Rand("luck")
+			attempt := func(context.Context) error {
+				if luck.Float64() < point.p {
+					return sim.ErrFailed
+				}
+				return nil
+			}
+			for since := 1; tripped < trips; since++ {
+				calls++
+				_ = pipeline.Run(a, attempt)
+				switch {
+				case circuit.State() == breaker.Open:
+					tripped++
+					circuit.Reset()
+					since = 0
+				case since == point.rule.reset:
+					circuit.Reset()
+					since = 0
+				}
+			}
+		})
+		return func() float64 { return calls / trips }
+	})
+	for i, point := range points {
+		// The time to a trip varies as much as its mean, so the mean of n trips has a standard error of 1/√n.
+		within := Relative(max(point.within.relative, 4/math.Sqrt(4*trips)))
+		lab.Expect("calls between false trips, "+point.rule.name+", p = "+short(point.p), runs[i], point.expected, within, point.source)
+	}
+
+	// How likely a false trip within 10,000 calls is.
+	chances := []float64{.1, .2}
+	repeats := 500.0
+	within := Runs(lab, len(chances), 2, func(w *sim.World, variant int) func() float64 {
+		circuit := breaker.New(breaker.ConsecutiveFailures(5))
+		pipeline := compose(circuit)
+		tripped := 0.0
+		w.Go(func(a *sim.Actor) {
+			luck := a.Rand("luck")
+			attempt := func(context.Context) error {
+				if luck.Float64() < chances[variant] {
+					return sim.ErrFailed
+				}
+				return nil
+			}
+			for range int(repeats) {
+				circuit.Reset()
+				for range 10_000 {
+					_ = pipeline.Run(a, attempt)
+					if circuit.State() == breaker.Open {
+						tripped++
+						break
+					}
+				}
+			}
+		})
+		return func() float64 { return tripped / repeats }
+	})
+	for i, p := range chances {
+		expected := theory.RunWithin(p, 5, 10_000)
+		lab.Expect("P(false trip within 10,000 calls), 5 in a row, p = "+short(p), within[i], expected, Absolute(4*math.Sqrt(expected*(1-expected)/(2*repeats))), "recurrence over runs, ± 4 standard errors")
+	}
+
+	detection := Runs(lab, 3, lab.Seeds(10, 20), func(w *sim.World, variant int) func() float64 {
+		r := []rule{consecutive(5), sliding(20, .5), sliding(100, .5)}[variant]
+		dead := &sim.Server{Service: sim.Fixed(200 * time.Millisecond), Fails: func(time.Duration) float64 { return 1 }}
+		pipeline := compose(breaker.New(append(r.options(), breaker.OpenFor(time.Minute), breaker.Jitter(0))...))
+		w.Open(sim.Poisson(1000), time.Second, func(a *sim.Actor) error { return pipeline.Run(a, dead.Call) })
+		return func() float64 { return float64(dead.Requests) }
+	})
+	lab.Expect("attempts at a dead service before the trip, 5 in a row", detection[0], 205, Relative(.05), "k + rate · latency")
+	lab.Expect("attempts at a dead service before the trip, 50 % of 20", detection[1], 220, Relative(.05), "the minimum of 20 + rate · latency")
+	lab.Expect("attempts at a dead service before the trip, 50 % of 100", detection[2], 300, Relative(.05), "the minimum of 100 + rate · latency")
+
+	panel := func(p float64) plot.Panel {
+		rows, windows, introductory := plot.Series{Name: "k in a row"}, plot.Series{Name: "tumbling window of n, 50 %"}, plot.Series{Name: "3 in a row, as in articles", Style: plot.Points}
+		for k := 2.0; k <= 12; k++ {
+			rows.X, rows.Y = append(rows.X, k), append(rows.Y, theory.CallsToRun(p, int(k)))
+		}
+		for n := 4.0; n <= 100; n += 4 {
+			windows.X, windows.Y = append(windows.X, n/2), append(windows.Y, n/theory.Tail(int(n), int(n/2), p))
+		}
+		introductory.X, introductory.Y = []float64{3}, []float64{theory.CallsToRun(p, 3)}
+		measured := plot.Series{Name: "measured", Style: plot.Points, Colour: plot.Black}
+		for i, point := range points {
+			if point.p == p && point.rule.reset == 0 {
+				detect := map[string]float64{"3 in a row": 3, "5 in a row": 5, "50 % of 20": 10, "20 % of 100": 20, "50 % of 100": 50}[point.rule.name]
+				measured.X, measured.Y = append(measured.X, detect), append(measured.Y, mean(runs[i]))
+			}
+		}
+		rows.Style, windows.Style = plot.Theory, plot.Theory
+		rows.Colour, windows.Colour = plot.Blue, plot.Green
+		introductory.Colour = plot.Vermilion
+		return plot.Panel{Title: "Base error " + short(100*p) + " %", X: plot.Axis{Label: "failures needed to see an outage", Log: true}, Y: plot.Axis{Label: "calls between false trips", Log: true, Max: plot.At(1e12)},
+			Series: []plot.Series{rows, windows, introductory, measured}}
+	}
+	lab.Draw(&plot.Figure{Title: "Short rules detect fast and cry wolf", Columns: 2, Panels: []plot.Panel{panel(.05), panel(.1), panel(.2), panel(.3)}})
+}

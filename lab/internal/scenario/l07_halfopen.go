@@ -1,0 +1,221 @@
+package scenario
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/sim"
+	"github.com/go-resilience/resilience/lab/internal/theory"
+)
+
+var halfOpen = Scenario{
+	Name:     "L7",
+	Page:     "half-open",
+	Question: "How should a half-open breaker probe?",
+	Answer:   "With one probe at a time. A half-open state without a cap lets rate × latency calls through, 201 at 1,000/s and 200 ms, each time it probes. The open time sets how late a recovery is noticed: half of it on average.",
+	Setup: []string{
+		"Storm: 1,000 calls/s, 200 ms each, outage for the first 21 s. Trip on 5 failures in a row, open for 5 s, one success closes. Probes: 1, 10, or practically without a cap (10,000).",
+		"Lag: 50 calls/s, 50 ms each, outage of 60 s plus a phase that sweeps over one open time. One probe.",
+		"On: the breaker. Off: retry, jitter of the open time, growth, ramp.",
+	},
+	Advice: []string{
+		"Keep Probes(1), the default. More probes find nothing out that one does not, and each is a call that fails.",
+		"Choose the open time by the lag that you accept: 5 s means 2.5 s on average and 5 s at worst, and 19 calls into an outage of a minute. 1 s means 0.5 s and 64 calls. Below that little is gained.",
+		"Need more certainty? Raise Successes, not Probes; but each success that is required makes a false reopening likelier: at 5 % errors 5 % with one, 23 % with five, 40 % with ten.",
+		"Growth of the open time wastes fewer probes in a long outage and costs lag: up to as long as the outage itself has lasted. Cap it.",
+	},
+	Limits: []string{
+		"Many instances that opened together probe together. The default jitter of up to 10 % on the open time (off here) takes them apart.",
+		"One success of a dependency that has just come back is weak evidence. Add Ramp where a stampede on recovery hurts.",
+	},
+	Sources: []string{
+		"Closed forms: storm 1 + rate × latency; lag uniform on (0, D + 1/λ + l], mean half of it; false reopening 1 − (1 − p)^m.",
+		"Prototype measurements of the same set-up without the library.",
+	},
+	Run: runHalfOpen,
+}
+
+func runHalfOpen(lab *Lab) {
+	stampede(lab)
+	lag(lab)
+	falseReopening(lab)
+}
+
+// stampede measures how many attempts one half-open episode admits.
+func stampede(lab *Lab) {
+	type outcome struct {
+		episodes []float64 // attempts admitted in each
+		dead     float64   // attempts during the outage
+		history  []float64 // attempts in each 100 ms
+	}
+	const outage = 21 * time.Second
+	caps := []int{10_000, 1, 10}
+	names := []string{"no cap", "1 probe", "10 probes"}
+	model := func(w *sim.World, variant int) func() outcome {
+		var o outcome
+		o.history = make([]float64, 300)
+		server := &sim.Server{Service: sim.Fixed(200 * time.Millisecond), Fails: func(at time.Duration) float64 {
+			if at < outage {
+				return 1
+			}
+			return 0
+		}}
+		probing := false
+		circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(5*time.Second), breaker.Jitter(0), breaker.Probes(caps[variant]),
+			breaker.OnChange(func(c breaker.Change) {
+				if probing = c.To == breaker.HalfOpen; probing {
+					o.episodes = append(o.episodes, 0)
+				}
+			}))
+		server.Attempted = func(at time.Duration) {
+			if probing {
+				o.episodes[len(o.episodes)-1]++
+			}
+			if at < outage {
+				o.dead++
+			}
+			if i := int(at / (100 * time.Millisecond)); i < len(o.history) {
+				o.history[i]++
+			}
+		}
+		pipeline := compose(circuit)
+		w.Open(sim.Poisson(1000), 24*time.Second, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
+		return func() outcome { return o }
+	}
+	runs := Runs(lab, len(caps), lab.Seeds(8, 20), model)
+	largest := func(o outcome) float64 { return slices.Max(o.episodes) }
+	// The last episode is cut short by the end of the outage, so the first three tell the mean.
+	lab.Expect("attempts in a half-open episode, no cap", column(runs[0], func(o outcome) float64 { return mean(o.episodes[:3]) }), 201, Relative(.03), "1 + rate · latency")
+	lab.ExpectWithin("largest half-open episode, no cap", column(runs[0], largest), 186, 245, "prototype: 186 to 227 in 20 runs")
+	lab.ExpectWithin("largest half-open episode, 1 probe", column(runs[1], largest), 1, 1, "the cap")
+	lab.ExpectWithin("largest half-open episode, 10 probes", column(runs[2], largest), 10, 10, "the cap")
+	for i, expected := range []float64{987, 208, 244} {
+		lab.Expect("attempts into the dead service, "+names[i], column(runs[i], func(o outcome) float64 { return o.dead }), expected, Relative(.05), "205 + 4 episodes; prototype")
+	}
+	p := plot.Panel{Title: "Attempts at a service that is dead until 21 s", X: plot.Axis{Label: "seconds", Max: plot.At(24)}, Y: plot.Axis{Label: "attempts per 100 ms"}}
+	for i, name := range names {
+		s := plot.Series{Name: name, Style: plot.Step}
+		for j, n := range runs[i][0].history[:240] {
+			s.X, s.Y = append(s.X, float64(j)/10), append(s.Y, n)
+		}
+		p.Series = append(p.Series, s)
+	}
+	lab.Draw(&plot.Figure{Title: "A half-open state without a cap is a stampede, every time", Panels: []plot.Panel{p}})
+}
+
+// lag measures how late a recovery is noticed.
+func lag(lab *Lab) {
+	type outcome struct{ lag, dead float64 }
+	const rate, latency = 50.0, 50 * time.Millisecond
+	opens := []float64{1, 2, 5, 10, 30}
+	phases := lab.Seeds(60, 200)
+	runs := Runs(lab, len(opens), 1, func(w *sim.World, variant int) func() []outcome {
+		open := time.Duration(opens[variant] * float64(time.Second))
+		outcomes := make([]outcome, phases)
+		for i := range outcomes {
+			// One client each, all in one world; the phase of the end of the outage sweeps over one period of probing.
+			end := time.Minute + time.Duration((float64(i)+.5)/float64(phases)*float64(open+70*time.Millisecond))
+			o := &outcomes[i]
+			server := &sim.Server{Service: sim.Fixed(latency), Fails: func(at time.Duration) float64 {
+				if at < end {
+					o.dead++
+					return 1
+				}
+				return 0
+			}}
+			closed := false
+			circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(open), breaker.Jitter(0), breaker.OnChange(func(c breaker.Change) {
+				if c.To == breaker.Closed && !closed {
+					closed = true
+					o.lag = (w.Now() - end).Seconds()
+				}
+			}))
+			pipeline := compose(circuit)
+			w.Go(func(a *sim.Actor) {
+				poissonCalls(w, a, rate, &closed, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
+			})
+		}
+		return func() []outcome { return outcomes }
+	})
+	of := func(number func(outcome) float64) func(i int) []float64 {
+		return func(i int) []float64 { return column(runs[i][0], number) }
+	}
+	lags, dead := of(func(o outcome) float64 { return o.lag }), of(func(o outcome) float64 { return o.dead })
+	lagSeries, deadSeries := plot.Series{Name: "measured", Style: plot.Points}, plot.Series{Name: "measured", Style: plot.Points}
+	for i, d := range opens {
+		period := d + 1/rate + latency.Seconds()
+		lab.Expect("mean lag in s, open time "+short(d)+" s", lags(i), period/2, Relative(.05), "(D + 1/λ + l)/2")
+		lab.Expect("attempts into the dead service, open time "+short(d)+" s", dead(i), []float64{63.6, 36.5, 19.4, 13.5, 9.6}[i], Relative(.05), "prototype")
+		lagSeries.X, lagSeries.Y = append(lagSeries.X, mean(dead(i))), append(lagSeries.Y, mean(lags(i)))
+		deadSeries.X, deadSeries.Y = append(deadSeries.X, d), append(deadSeries.Y, mean(lags(i)))
+	}
+	curve := plot.Series{Name: "open time from 1 s to 30 s, fluid", Style: plot.Theory, Colour: plot.Black}
+	for _, d := range geometric(1, 30, 40) {
+		period := d + 1/rate + latency.Seconds()
+		curve.X, curve.Y = append(curve.X, 7.5+60/period+.5), append(curve.Y, period/2)
+	}
+	lab.Draw(&plot.Figure{Name: "lag", Title: "The open time trades wasted probes for lag", Columns: 2, Panels: []plot.Panel{
+		{Title: "An outage of a minute", X: plot.Axis{Label: "attempts into the dead service", Log: true}, Y: plot.Axis{Label: "mean lag, s", Log: true}, Series: []plot.Series{lagSeries, curve}},
+		{Title: "Lag", X: plot.Axis{Label: "open time, s", Log: true}, Y: plot.Axis{Label: "mean lag, s", Log: true},
+			Series: []plot.Series{deadSeries, theoryLine("(D + 1/λ + l)/2", geometric(1, 30, 40), func(d float64) float64 { return (d + .07) / 2 })}},
+	}})
+}
+
+// poissonCalls makes calls at a rate, one at a time being enough where they end sooner than the next one comes or are
+// refused, until over.
+func poissonCalls(w *sim.World, a *sim.Actor, rate float64, over *bool, call func(*sim.Actor) error) {
+	pause := a.Rand("arrivals")
+	for !*over {
+		_ = a.Sleep(gap(pause.ExpFloat64(), rate))
+		w.Go(func(a *sim.Actor) { _ = call(a) })
+	}
+}
+
+// falseReopening: a healthy dependency with an error rate, and several successes required.
+func falseReopening(lab *Lab) {
+	needed := []int{1, 3, 5, 10}
+	const p, episodes = .05, 4000
+	runs := Runs(lab, len(needed), 2, func(w *sim.World, variant int) func() float64 {
+		reopened, ended := 0.0, 0.0
+		circuit := breaker.New(breaker.OpenFor(time.Second), breaker.Jitter(0), breaker.Successes(needed[variant]), breaker.OnChange(func(c breaker.Change) {
+			if c.From == breaker.HalfOpen {
+				ended++
+				if c.To == breaker.Open {
+					reopened++
+				}
+			}
+		}))
+		pipeline := compose(circuit)
+		w.Go(func(a *sim.Actor) {
+			luck := a.Rand("luck")
+			for ended < episodes {
+				if circuit.State() == breaker.Closed {
+					circuit.Trip()
+				}
+				_ = a.Sleep(300 * time.Millisecond)
+				_ = pipeline.Run(a, func(context.Context) error {
+					if luck.Float64() < p {
+						return sim.ErrFailed
+					}
+					return nil
+				})
+			}
+		})
+		return func() float64 { return reopened / ended }
+	})
+	xs := []float64{1, 3, 5, 10}
+	var measured plot.Series
+	measured.Name, measured.Style, measured.X = "measured", plot.Points, xs
+	for i, m := range needed {
+		lab.Expect("share of false reopenings, "+strconv.Itoa(m)+" successes needed, p = 0.05", runs[i], theory.FalseReopen(p, m), Relative(.1), "1 − (1−p)^m")
+		measured.Y = append(measured.Y, mean(runs[i]))
+	}
+	lab.Draw(&plot.Figure{Name: "false-reopening", Title: "Each success that is required is a chance to reopen for nothing", Panels: []plot.Panel{{
+		Title: "A healthy dependency with 5 % errors", X: plot.Axis{Label: "successes needed to close", Min: plot.At(0)}, Y: plot.Axis{Label: "share of episodes that reopen", Min: plot.At(0)},
+		Series: []plot.Series{measured, theoryLine("1 − 0.95^m", over(0, 10, 40), func(m float64) float64 { return theory.FalseReopen(p, int(m+.5)) })},
+	}}})
+}

@@ -1,0 +1,109 @@
+package scenario
+
+import (
+	"strconv"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/sim"
+)
+
+var blastRadius = Scenario{
+	Name:     "L8",
+	Page:     "blast-radius",
+	Question: "One breaker for a sharded dependency?",
+	Answer:   "No. With 1 of 10 shards dead, one breaker that is sharp enough to notice leaves 0.46 % of the calls; one breaker per shard leaves 90 %, all that can be had.",
+	Setup: []string{
+		"10 shards, chosen evenly by chance for each call; one is dead. 1,000 calls/s, which take no time, for 600 s.",
+		"On: breaker.FailureRate(th, 20) over a count window of 100, open for 5 s, one probe, one success closes. Off: retry, jitter of the open time.",
+		"Per shard: one pipeline for each, in a keyed.Registry.",
+	},
+	Advice: []string{
+		"Let the scope of a breaker be the unit that fails: a shard, a host, a tenant. keyed.New makes one pipeline for each and forgets those that are idle.",
+		"A breaker for the whole with a high threshold is not a compromise. At 50 % it never trips, and the dead shard is called 100 times a second for ever; per shard it gets 20 calls and then one in 5 s.",
+	},
+	Limits: []string{
+		"If the client cannot know which shard a call goes to, it cannot have a breaker for it. Then let the server say so in its error.",
+		"A thousand shards with one call a minute each: no breaker learns enough. Group them by what fails together.",
+	},
+	Sources: []string{
+		"M. Brooker, Will circuit breakers solve my problems?, 2022, for the argument. The numbers are this set-up's own: a prototype without the library.",
+	},
+	Run: runBlastRadius,
+}
+
+type blast struct {
+	available, trips, dead float64
+	perSecond              []float64 // calls of the dead shard
+}
+
+func runBlastRadius(lab *Lab) {
+	const shards, seconds = 10, 600
+	newBreaker := func(threshold float64, o *blast) *breaker.Breaker {
+		return breaker.New(breaker.FailureRate(threshold, 20), breaker.CountWindow(100), breaker.OpenFor(5*time.Second), breaker.Jitter(0),
+			breaker.OnChange(func(c breaker.Change) {
+				if c.From == breaker.Closed {
+					o.trips++
+				}
+			}))
+	}
+	global := func(threshold float64) func(o *blast) func(shard int) *resilience.Pipeline {
+		return func(o *blast) func(int) *resilience.Pipeline {
+			one := compose(newBreaker(threshold, o))
+			return func(int) *resilience.Pipeline { return one }
+		}
+	}
+	variants := []struct {
+		name string
+		make func(o *blast) func(shard int) *resilience.Pipeline
+	}{
+		{"one breaker, 5 %", global(.05)},
+		{"one breaker, 50 %", global(.5)},
+		{"one per shard, 50 %", func(o *blast) func(int) *resilience.Pipeline {
+			each := keyed.New(func(string) *resilience.Pipeline { return compose(newBreaker(.5, o)) })
+			return func(shard int) *resilience.Pipeline { return each.Get(strconv.Itoa(shard)) }
+		}},
+	}
+	runs := Runs(lab, len(variants), lab.Seeds(2, 20), func(w *sim.World, variant int) func() blast {
+		o := blast{perSecond: make([]float64, seconds)}
+		pipeline := variants[variant].make(&o)
+		healthy, dead := &sim.Server{}, &sim.Server{Fails: func(time.Duration) float64 { return 1 }}
+		dead.Attempted = func(at time.Duration) { o.perSecond[int(at/time.Second)]++ }
+		choice := w.Rand("shard")
+		tally := w.Open(sim.Poisson(1000), seconds*time.Second, func(a *sim.Actor) error {
+			shard := choice.IntN(shards)
+			if shard == 0 {
+				return pipeline(shard).Run(a, dead.Call)
+			}
+			return pipeline(shard).Run(a, healthy.Call)
+		})
+		return func() blast {
+			o.available, o.dead = 100*tally.Success(), float64(dead.Requests)
+			return o
+		}
+	})
+	available := func(o blast) float64 { return o.available }
+	trips := func(o blast) float64 { return o.trips }
+	const source = "prototype of the same set-up"
+	for i, expected := range []float64{.46, 89.97, 89.97} {
+		lab.Expect("availability %, "+variants[i].name, column(runs[i], available), expected, Absolute(.3), source)
+	}
+	lab.Expect("trips, one breaker, 5 %", column(runs[0], trips), 110, Relative(.05), source)
+	lab.ExpectWithin("trips, one breaker, 50 %", column(runs[1], trips), 0, 0, source)
+	lab.ExpectWithin("trips, one per shard, 50 %", column(runs[2], trips), 1, 1, source)
+	lab.ExpectWithin("calls of the dead shard, one per shard, 50 %", column(runs[2], func(o blast) float64 { return o.dead }), 135, 141, "20 + 600/5")
+	lab.Expect("calls of the dead shard per second, one breaker, 50 %", column(runs[1], func(o blast) float64 { return o.dead / seconds }), 100, Relative(.02), "1000/10")
+
+	bars := plot.Panel{Title: "Availability", X: plot.Axis{Label: "one breaker at 5 %  ·  one at 50 %  ·  one per shard at 50 %", Min: plot.At(0), Max: plot.At(4)}, Y: plot.Axis{Label: "calls that succeed, %", Min: plot.At(0), Max: plot.At(100)}}
+	dead := plot.Panel{Title: "Calls of the dead shard", X: plot.Axis{Label: "seconds", Max: plot.At(60)}, Y: plot.Axis{Label: "calls per second", Log: true, Min: plot.At(.5), Max: plot.At(300)}}
+	for i, v := range variants {
+		at := float64(i + 1)
+		bars.Series = append(bars.Series, plot.Series{Name: v.name, X: []float64{at - .3, at - .3, at + .3, at + .3}, Y: []float64{0, mean(column(runs[i], available)), mean(column(runs[i], available)), 0},
+			Low: []float64{0, 0, 0, 0}, High: []float64{0, mean(column(runs[i], available)), mean(column(runs[i], available)), 0}})
+		dead.Series = append(dead.Series, plot.Series{Name: v.name, Style: plot.Step, X: over(0, 59, 59), Y: runs[i][0].perSecond[:60]})
+	}
+	lab.Draw(&plot.Figure{Title: "1 of 10 shards is dead", Columns: 2, Panels: []plot.Panel{bars, dead}})
+}

@@ -1,0 +1,237 @@
+package scenario
+
+import (
+	"fmt"
+	"hash/fnv"
+	"math"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/sim"
+)
+
+// Scenario is one lesson.
+type Scenario struct {
+	Name     string // "L9"
+	Page     string // the name of its page and its pictures, such as "composition-order"
+	Question string
+	Answer   string   // in a sentence, with the number to remember
+	Setup    []string // what is on; everything else is off
+	Advice   []string // with numbers
+	Limits   []string // where the advice ends
+	Sources  []string
+	Run      func(*Lab)
+}
+
+// All returns every scenario, in order.
+func All() []*Scenario {
+	return []*Scenario{
+		&amplification, &budgets, &jitter, &loops, &storm, &tripping, &halfOpen, &blastRadius, &order, &sizing, &hedging, &limiting,
+	}
+}
+
+// Result is what running a scenario has shown.
+type Result struct {
+	*Scenario
+	Seed    uint64
+	Full    bool
+	Checks  []Check
+	Figures []*plot.Figure
+	Hash    uint64 // of everything that happened in all its worlds, and what was measured
+	Worlds  int
+	Events  int64
+	Err     error // the simulation itself went wrong
+}
+
+// Passed reports whether everything was as expected.
+func (r *Result) Passed() bool {
+	return r.Err == nil && len(r.Checks) > 0 && !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.Passed })
+}
+
+// Options says how to run a scenario.
+type Options struct {
+	Seed     uint64
+	Full     bool                  // seeds and horizons of the reference, instead of fewer and shorter ones
+	Progress func(done, total int) // worlds; nil for none
+}
+
+// Lab is where a scenario runs.
+type Lab struct {
+	Full bool
+
+	options Options
+	result  *Result
+	total   int
+	done    int
+	mu      sync.Mutex
+}
+
+// Play runs a scenario. The same options give the same result, on any machine and any number of cores.
+func Play(s *Scenario, options Options) *Result {
+	lab := &Lab{Full: options.Full, options: options, result: &Result{Scenario: s, Seed: options.Seed, Full: options.Full}}
+	func() {
+		defer func() {
+			if recovered := recover(); recovered != nil {
+				failure, ok := recovered.(*failed)
+				if !ok {
+					panic(recovered)
+				}
+				lab.result.Err = failure.err
+			}
+		}()
+		s.Run(lab)
+	}()
+	for _, figure := range lab.result.Figures {
+		figure.Footer = fmt.Sprintf("%s · seed %d · %d worlds, %d events in virtual time · the library's own policies", s.Name, options.Seed, lab.result.Worlds, lab.result.Events)
+	}
+	return lab.result
+}
+
+// failed carries an error of the simulation out of a scenario, which has nothing to do about it.
+type failed struct{ err error }
+
+// Seeds returns how many seeds to use, usually and with -full.
+func (l *Lab) Seeds(usual, full int) int {
+	if l.Full {
+		return full
+	}
+	return usual
+}
+
+// Runs makes a world for each variant and each seed and returns what they show, by variant and seed. Worlds of the
+// same seed have the same arrivals and the same luck, whatever the variant. model sets a world up; what it returns is
+// called after the end.
+func Runs[T any](l *Lab, variants, seeds int, model func(w *sim.World, variant int) func() T) [][]T {
+	type job struct{ variant, seed int }
+	results := make([][]T, variants)
+	records := make([][]sim.Record, variants)
+	jobs := make(chan job)
+	errs := make(chan error, variants*seeds)
+	var workers sync.WaitGroup
+	for i := range variants {
+		results[i], records[i] = make([]T, seeds), make([]sim.Record, seeds)
+	}
+	l.progress(0, variants*seeds)
+	for range min(runtime.GOMAXPROCS(0), variants*seeds) {
+		workers.Go(func() {
+			for j := range jobs {
+				var show func() T
+				record, err := sim.Run(l.options.Seed<<20+uint64(j.seed), func(w *sim.World) { show = model(w, j.variant) })
+				if err != nil {
+					errs <- fmt.Errorf("%s: variant %d, seed %d: %w", l.result.Name, j.variant, j.seed, err)
+					continue
+				}
+				result := show()
+				numbers := fnv.New64a()
+				fmt.Fprintf(numbers, "%v", result)
+				record.Hash ^= numbers.Sum64()
+				results[j.variant][j.seed], records[j.variant][j.seed] = result, record
+				l.progress(1, 0)
+			}
+		})
+	}
+	for seed := range seeds {
+		for variant := range variants {
+			jobs <- job{variant, seed}
+		}
+	}
+	close(jobs)
+	workers.Wait()
+	close(errs)
+	for err := range errs {
+		panic(&failed{err})
+	}
+	for _, variant := range records {
+		for _, record := range variant {
+			l.result.Hash = l.result.Hash*1099511628211 ^ record.Hash
+			l.result.Worlds++
+			l.result.Events += record.Events
+		}
+	}
+	return results
+}
+
+func (l *Lab) progress(done, more int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.done += done
+	l.total += more
+	if l.options.Progress != nil {
+		l.options.Progress(l.done, l.total)
+	}
+}
+
+// Draw adds a figure to the result. Its name is that of the scenario's page, followed by the name it was given.
+func (l *Lab) Draw(figure *plot.Figure) {
+	figure.Name = strings.TrimSuffix(l.result.Page+"-"+figure.Name, "-")
+	l.result.Figures = append(l.result.Figures, figure)
+}
+
+// column returns one number of each run.
+func column[T any](runs []T, number func(T) float64) []float64 {
+	numbers := make([]float64, len(runs))
+	for i, run := range runs {
+		numbers[i] = number(run)
+	}
+	return numbers
+}
+
+// series returns a line over xs, with one point for each variant from first on: the mean of the runs, and a band from
+// the smallest to the largest.
+func series[T any](name string, xs []float64, runs [][]T, number func(T) float64) plot.Series {
+	s := plot.Series{Name: name, X: xs}
+	for _, run := range runs {
+		numbers := column(run, number)
+		s.Y = append(s.Y, mean(numbers))
+		s.Low = append(s.Low, slices.Min(numbers))
+		s.High = append(s.High, slices.Max(numbers))
+	}
+	return s
+}
+
+// theoryLine returns a dashed line of f over xs.
+func theoryLine(name string, xs []float64, f func(x float64) float64) plot.Series {
+	s := plot.Series{Name: name, Style: plot.Theory, Colour: plot.Black, X: xs}
+	for _, x := range xs {
+		s.Y = append(s.Y, f(x))
+	}
+	return s
+}
+
+// over returns n+1 numbers from low to high.
+func over(low, high float64, n int) []float64 {
+	xs := make([]float64, n+1)
+	for i := range xs {
+		xs[i] = low + (high-low)*float64(i)/float64(n)
+	}
+	return xs
+}
+
+func mean(xs []float64) float64 {
+	sum := 0.0
+	for _, x := range xs {
+		sum += x
+	}
+	return sum / float64(len(xs))
+}
+
+// standardError returns that of the mean; 0 for less than two numbers.
+func standardError(xs []float64) float64 {
+	if len(xs) < 2 {
+		return 0
+	}
+	m, sum := mean(xs), 0.0
+	for _, x := range xs {
+		sum += (x - m) * (x - m)
+	}
+	return math.Sqrt(sum / float64(len(xs)-1) / float64(len(xs)))
+}
+
+// quantile returns the smallest number that a share q of all is not above. It sorts xs.
+func quantile(xs []float64, q float64) float64 {
+	slices.Sort(xs)
+	return xs[min(len(xs)-1, int(q*float64(len(xs))))]
+}

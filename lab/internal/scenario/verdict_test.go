@@ -1,0 +1,130 @@
+package scenario
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/ratelimit"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/throttle"
+)
+
+// play runs a part of a scenario.
+func play(t *testing.T, part func(*Lab), seed uint64) *Result {
+	t.Helper()
+	result := Play(&Scenario{Name: "part", Page: "part", Run: part}, Options{Seed: seed})
+	require.NoError(t, result.Err)
+	require.NotEmpty(t, result.Checks)
+	return result
+}
+
+// The verdicts must bite: each part passes with the library's policies and fails with a broken one.
+func TestVerdictsBite(t *testing.T) {
+	cases := map[string]struct {
+		part   func(*Lab)
+		broken func(policy.Layer) policy.Layer
+		heavy  bool
+	}{
+		"breaker with uncapped probes":       {stampede, uncapProbes, true},
+		"breaker that never trips":           {runBlastRadius, replace[*breaker.Breaker](open{policy.StageBreaker}), true},
+		"retry that ignores its gate":        {flagship, ignoreGate, true},
+		"retry that ignores its budget":      {runAmplification, replace[*retry.Retrier](stubborn{}), true},
+		"limiter that admits everything":     {bursts, replace[*ratelimit.Limiter](open{policy.StageRateLimit}), false},
+		"limiter that makes nobody wait":     {waiting, replace[*ratelimit.Limiter](open{policy.StageRateLimit}), true},
+		"bulkhead that admits everything":    {slowness, replace[*bulkhead.Bulkhead](open{policy.StageBulkhead}), false},
+		"throttle that admits everything":    {throttling, replace[*throttle.Throttle](open{policy.StageBreaker}), true},
+		"hedge that makes no second attempt": {tailAtScale, replace[*hedge.Hedge](open{policy.StageHedge}), true},
+	}
+	for name, c := range cases {
+		t.Run(name, func(t *testing.T) {
+			if c.heavy && (raceEnabled || testing.Short()) {
+				t.Skip("takes seconds of work")
+			}
+			require.True(t, play(t, c.part, 1).Passed(), "with the library's policies")
+			compose = func(layers ...policy.Layer) *resilience.Pipeline {
+				for i := range layers {
+					layers[i] = c.broken(layers[i])
+				}
+				return resilience.Compose(layers...)
+			}
+			defer func() { compose = resilience.Compose }()
+			require.False(t, play(t, c.part, 1).Passed(), "with the broken one")
+		})
+	}
+}
+
+// replace returns a function that replaces each layer of type L by another layer, also one that was moved.
+func replace[L policy.Layer](by policy.Layer) func(policy.Layer) policy.Layer {
+	return func(layer policy.Layer) policy.Layer {
+		if placed, ok := layer.(policy.Placed); ok {
+			layer = placed.Layer
+		}
+		if _, ok := layer.(L); ok {
+			return by
+		}
+		return layer
+	}
+}
+
+// open is a guard that admits everything.
+type open struct{ stage policy.Stage }
+
+func (o open) Stage() policy.Stage { return o.stage }
+func (open) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	return ctx, policy.Ticket{}, nil
+}
+func (open) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+// stubborn makes four attempts, whatever its budget says.
+type stubborn struct{}
+
+func (stubborn) Stage() policy.Stage { return policy.StageRetry }
+func (stubborn) Next(_ context.Context, a policy.Attempt) policy.Decision {
+	return policy.Decision{Again: !a.Outcome.Succeeded() && a.Number < 4}
+}
+
+// ignoreGate makes a retry blind: it does not hear that the gates further in refuse, and takes a refusal for a failure.
+func ignoreGate(layer policy.Layer) policy.Layer {
+	if r, ok := layer.(*retry.Retrier); ok {
+		return ungated{r}
+	}
+	return layer
+}
+
+type ungated struct{ *retry.Retrier }
+
+func (u ungated) Next(ctx context.Context, a policy.Attempt) policy.Decision {
+	if a.Waited > 0 {
+		return policy.Decision{Again: true, State: a.State}
+	}
+	a.Blocked = nil
+	if a.Outcome.Kind == policy.NotCalled {
+		a.Outcome = policy.Outcome{Kind: policy.Returned, Err: errNoRetry}
+	}
+	return u.Retrier.Next(ctx, a)
+}
+
+// uncapProbes admits whatever comes while the breaker is half-open, after the first probe.
+func uncapProbes(layer policy.Layer) policy.Layer {
+	if b, ok := layer.(*breaker.Breaker); ok {
+		return &uncapped{b}
+	}
+	return layer
+}
+
+type uncapped struct{ *breaker.Breaker }
+
+func (u *uncapped) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	admitted, ticket, err := u.Breaker.Admit(ctx)
+	if err != nil && u.State() == breaker.HalfOpen {
+		return ctx, policy.Ticket{Generation: 1 << 62}, nil
+	}
+	return admitted, ticket, err
+}
