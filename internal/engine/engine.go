@@ -37,7 +37,7 @@ func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) 
 	case policy.Wrapper:
 		n.wrapper = layer
 	case policy.Guard:
-		n.guards[0], n.count = layer, 1
+		n.guards[0], n.count, n.innermost = layer, 1, true
 	default:
 		panic(fmt.Sprintf("resilience: %T is no Guard, Repeater or Wrapper", layer))
 	}
@@ -113,7 +113,12 @@ func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (va
 		ctx = admitted
 	}
 	h.inside = true
-	value, entered, err = inside(ctx, n, op, t)
+	if n.innermost && t == nil && ctx.Err() == nil { // what inside does here, without three calls
+		entered = true
+		value, err = op(ctx)
+	} else {
+		value, entered, err = inside(ctx, n, op, t)
+	}
 	if entered && err == nil {
 		h.succeed(n)
 		return value, true, nil
@@ -141,15 +146,20 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 		}
 		t = t.at(number)
 		var in bool
-		value, in, err = run(inner, n.next, op, t)
+		if n.next == nil && t == nil && inner.Err() == nil { // what run does here
+			in = true
+			value, err = op(inner)
+		} else {
+			value, in, err = run(inner, n.next, op, t)
+		}
+		if in && err == nil {
+			n.repeater.Next(ctx, policy.Attempt{Number: number, Outcome: policy.Outcome{Kind: policy.Returned}, State: state})
+			return value, true, nil
+		}
 		entered = entered || in
 		ended := policy.Attempt{Number: number, Outcome: policy.Outcome{Err: err}, State: state}
 		if in {
 			ended.Outcome.Kind = policy.Returned
-		}
-		if in && err == nil {
-			n.repeater.Next(ctx, ended)
-			return value, true, nil
 		}
 		decision, refused := n.decide(ctx, ended, t)
 		if !decision.Again {

@@ -25,6 +25,8 @@ type node struct {
 	gates    gates          // for the repeater: every gate further in
 	wrapper  policy.Wrapper
 	next     *node // nil: the operation
+
+	innermost bool // inside the guards there is nothing but the operation
 }
 
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
@@ -58,6 +60,7 @@ func link(layers []policy.Layer) *node {
 			n.count++
 		}
 	}
+	n.innermost = true
 	return n
 }
 
