@@ -1,0 +1,225 @@
+package proof
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+var (
+	errDown    = errors.New("down")
+	errIgnored = errors.New("a mistake of the caller")
+	errUnclear = errors.New("the classifier panics at this")
+)
+
+const (
+	panicValue      = "the operation panics"
+	panicOfFunction = "a function of the user panics"
+)
+
+// outcome is a way in which an attempt can end.
+type outcome struct {
+	name  string
+	inner policy.Layer // what stands between the guard and the operation
+	end   func(ctx context.Context) error
+	loud  bool // every hook panics
+	fails bool // a function that the user gave to the guard panics
+	check func(t *testing.T, err error, recovered any, exited bool)
+}
+
+var errFurtherIn = errors.New("refused further in")
+
+// refuser is a guard that waits, and then refuses.
+type refuser struct{ release <-chan struct{} }
+
+func (*refuser) Stage() policy.Stage { return policy.StageChaos }
+func (r *refuser) Admit(context.Context) (context.Context, policy.Ticket, error) {
+	<-r.release
+	return nil, policy.Ticket{}, &policy.Rejection{Kind: "refuser", Reason: errFurtherIn}
+}
+func (*refuser) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+func returns(want error) func(*testing.T, error, any, bool) {
+	return func(t *testing.T, err error, recovered any, exited bool) {
+		require.ErrorIs(t, err, want)
+		require.Nil(t, recovered)
+		require.False(t, exited)
+	}
+}
+
+// outcomes are the columns of every matrix, in order. "hang" never ends while the matrix is looked at.
+func outcomes() []outcome {
+	fail := func(err error) func(context.Context) error { return func(context.Context) error { return err } }
+	waits := func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }
+	return []outcome{
+		{name: "ok", end: fail(nil), check: returns(nil)},
+		{name: "error", end: fail(errDown), check: returns(errDown)},
+		{name: "ignored", end: fail(errIgnored), check: returns(errIgnored)},
+		{name: "panic", end: func(context.Context) error { panic(panicValue) }, check: func(t *testing.T, err error, recovered any, exited bool) {
+			require.Equal(t, panicValue, recovered)
+		}},
+		{name: "Goexit", end: func(context.Context) error { runtime.Goexit(); return nil }, check: func(t *testing.T, err error, recovered any, exited bool) {
+			require.True(t, exited)
+		}},
+		{name: "hang", end: fail(nil), check: returns(nil)},
+		{name: "cancel", end: waits, check: returns(context.Canceled)},
+		{name: "timeout", inner: timeout.PerAttempt(time.Second), end: waits, check: returns(timeout.ErrTimeout)},
+		{name: "refused", inner: &refuser{}, end: fail(nil), check: returns(errFurtherIn)},
+		{name: "function", end: fail(errUnclear), fails: true, check: func(t *testing.T, err error, recovered any, exited bool) {
+			require.Equal(t, panicOfFunction, recovered)
+		}},
+		{name: "hooks", end: fail(errDown), loud: true, check: returns(errDown)},
+	}
+}
+
+// subject is a guard in one of its states.
+type subject struct {
+	guard     policy.Guard
+	meanwhile func()        // happens while the operation runs
+	read      func() string // what the outcome has changed
+	rest      func() error  // once everything has ended: is everything in its place?
+}
+
+// matrix is every outcome in every state of a guard. A cell of the table is what read says; one that begins with "R"
+// means that the guard refuses, and "-" that the outcome does not exist there.
+type matrix struct {
+	table  string
+	states map[string]func(o outcome) subject
+}
+
+func (m matrix) run(t *testing.T) {
+	rows := strings.Split(strings.TrimSpace(m.table), "\n")
+	columns := outcomes()
+	for i, cell := range cells(rows[0])[1:] {
+		require.Equal(t, columns[i].name, cell, "the head of the table")
+	}
+	ran := 0
+	for _, row := range rows[1:] {
+		want := cells(row)
+		require.Len(t, want, len(columns)+1, row)
+		state := m.states[want[0]]
+		require.NotNil(t, state, "there is no state %q", want[0])
+		for i := range columns {
+			if want[i+1] == "-" {
+				continue
+			}
+			ran++
+			t.Run(want[0]+"/"+columns[i].name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					o := outcomes()[i]
+					require.Equal(t, want[i+1], m.cell(t, o, state(o), strings.HasPrefix(want[i+1], "R")))
+				})
+			})
+		}
+	}
+	require.Len(t, rows, len(m.states)+1, "a state is not in the table")
+	t.Logf("%d cells", ran)
+}
+
+func cells(row string) []string {
+	all := strings.Split(row, "|")
+	for i := range all {
+		all[i] = strings.TrimSpace(all[i])
+	}
+	return all
+}
+
+// cell makes one attempt, and returns what has become of the guard.
+func (m matrix) cell(t *testing.T, o outcome, s subject, refused bool) string {
+	layers := []policy.Layer{s.guard}
+	if o.inner != nil {
+		layers = append(layers, o.inner)
+	}
+	if o.loud {
+		layers = append(layers, resilience.Observe(policy.ObserverFunc(func(context.Context, policy.Event) { panic("an observer panics") })))
+	}
+	pipeline := resilience.Compose(layers...)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	release, ended := make(chan struct{}), make(chan struct{})
+	if r, ok := o.inner.(*refuser); ok {
+		r.release = release
+	}
+	var err error
+	var recovered any
+	exited := true
+	entered := false
+	go func() {
+		defer close(ended)
+		defer func() {
+			if recovered = recover(); recovered != nil {
+				exited = false
+			}
+		}()
+		err = pipeline.Run(ctx, func(ctx context.Context) error {
+			entered = true
+			<-release
+			return o.end(ctx)
+		})
+		exited = false
+	}()
+	synctest.Wait()
+	if s.meanwhile != nil {
+		s.meanwhile()
+	}
+	switch o.name {
+	case "hang":
+		time.Sleep(10 * time.Second)
+		got := s.read()
+		close(release)
+		<-ended
+		require.NoError(t, s.rest())
+		return got
+	case "cancel":
+		cancel()
+	}
+	close(release)
+	time.Sleep(2 * time.Second) // longer than the timeout further in
+	<-ended
+	if refused {
+		require.ErrorIs(t, err, policy.ErrRejected)
+		require.False(t, entered, "refused, but the operation was entered")
+	} else {
+		o.check(t, err, recovered, exited)
+	}
+	require.NoError(t, s.rest())
+	return s.read()
+}
+
+func TestMatrixCatchesAWrongCell(t *testing.T) {
+	require.Equal(t, []string{"a", "b c", ""}, cells("a| b c |"))
+	synctest.Test(t, func(t *testing.T) {
+		o := outcomes()[1]
+		got := breakerMatrix.cell(t, o, breakerMatrix.states["closed, edge"](o), false)
+		require.NotEqual(t, "closed F", got, "one failure at the edge must open")
+		require.Equal(t, "open F", got)
+	})
+}
+
+// gained names the count that has grown by one.
+func gained(counts map[string][2]uint64) string {
+	text := ""
+	for name, count := range counts {
+		if count[1] != count[0] {
+			text += name
+			if count[1] != count[0]+1 {
+				text += fmt.Sprintf("+%d", count[1]-count[0])
+			}
+		}
+	}
+	if text == "" {
+		return "."
+	}
+	return text
+}

@@ -1,0 +1,263 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/ratelimit"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+var errDown = errors.New("down")
+
+const (
+	perSecond  = 20_000
+	burst      = 200
+	mostSlots  = 48
+	leastSlots = 4
+	queue      = 16
+	probes     = 3
+)
+
+// dependency is what is soaked: the policies, the pipeline, and what is known about the operations themselves.
+type dependency struct {
+	ledger   ledger
+	breaker  *breaker.Breaker
+	limiter  *ratelimit.Limiter
+	slots    *bulkhead.Bulkhead
+	retrier  *retry.Retrier
+	pipeline *resilience.Pipeline
+
+	began   time.Time
+	running atomic.Int64 // operations
+	last    atomic.Uint64
+	broken  atomic.Uint64 // changes of the breaker that are no chain
+	state   atomic.Uint32
+}
+
+func newDependency() *dependency {
+	d := &dependency{began: time.Now()}
+	d.breaker = breaker.New(breaker.FailureRate(0.6, 50), breaker.TimeWindow(500*time.Millisecond, 10), breaker.OpenFor(5*time.Millisecond),
+		breaker.Probes(probes), breaker.Successes(2), breaker.OnChange(d.changed))
+	d.limiter = ratelimit.New(perSecond, burst, ratelimit.MaxWait(2*time.Millisecond))
+	d.slots = bulkhead.New(mostSlots, bulkhead.Queue(queue, 2*time.Millisecond))
+	d.retrier = retry.New(retry.Attempts(3), retry.Constant(100*time.Microsecond), retry.RetryRejections(bulkhead.ErrFull))
+	d.pipeline = resilience.Compose(d.retrier, d.breaker, d.limiter, d.slots, timeout.Total(50*time.Millisecond),
+		timeout.PerAttempt(3*time.Millisecond), resilience.Observe(&d.ledger))
+	return d
+}
+
+// changed checks that changes form a chain, and then panics or exits now and then, as subscribers do.
+func (d *dependency) changed(change breaker.Change) {
+	if change.Number != d.last.Load()+1 || uint32(change.From) != d.state.Load() {
+		d.broken.Add(1)
+	}
+	d.last.Store(change.Number)
+	d.state.Store(uint32(change.To))
+	switch change.Number % 16 {
+	case 3:
+		panic("a subscriber panics")
+	case 7:
+		runtime.Goexit()
+	}
+}
+
+// soak runs for a while and returns the ledger and every problem.
+func soak(length time.Duration, workers int) (*ledger, []error) {
+	before := runtime.NumGoroutine()
+	d := newDependency()
+	ctx, stop := context.WithTimeout(context.Background(), length)
+	defer stop()
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				d.call()
+			}
+		})
+	}
+	running.Go(func() { d.interfere(ctx) })
+	var problems problems
+	running.Go(func() {
+		for ctx.Err() == nil {
+			d.check(&problems)
+			time.Sleep(200 * time.Microsecond)
+		}
+	})
+	running.Wait()
+	d.breaker.Reset()
+	d.check(&problems)
+	d.atRest(&problems)
+	for _, err := range d.ledger.balance() {
+		problems.add(err)
+	}
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond)
+	}
+	if after := runtime.NumGoroutine(); after > before {
+		problems.add(fmt.Errorf("%d goroutines before and %d after", before, after))
+	}
+	return &d.ledger, problems.all
+}
+
+// problems is what went wrong, at most the first of each kind, up to a few.
+type problems struct {
+	mu  sync.Mutex
+	all []error
+}
+
+func (p *problems) add(err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.all) < 20 {
+		p.all = append(p.all, err)
+	}
+}
+
+// call makes one call, on a goroutine of its own, which it may end.
+func (d *dependency) call() {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ctx := context.Background()
+		if rand.IntN(8) == 0 {
+			limited, cancel := context.WithCancel(ctx)
+			timer := time.AfterFunc(time.Duration(rand.Int64N(int64(2*time.Millisecond))), cancel)
+			defer cancel()
+			defer timer.Stop()
+			ctx = limited
+		}
+		d.ledger.calls.begun.Add(1)
+		end := exited
+		defer func() {
+			if recover() != nil {
+				end = panicked
+			}
+			d.ledger.calls.end(end)
+		}()
+		if end = fateOfError(d.pipeline.Run(ctx, d.operate)); end == refused {
+			time.Sleep(100 * time.Microsecond) // or there would be little else
+		}
+	}()
+	<-done
+}
+
+// operate is the operation.
+func (d *dependency) operate(ctx context.Context) (err error) {
+	d.running.Add(1)
+	defer d.running.Add(-1)
+	d.ledger.attempts.begun.Add(1)
+	end := exited
+	defer func() { d.ledger.attempts.end(end) }()
+	defer func() {
+		if recovered := recover(); recovered != nil {
+			end = panicked
+			panic(recovered)
+		}
+	}()
+	err = act(ctx)
+	end = fateOfError(err)
+	return err
+}
+
+// act ends in one of the ways in which operations end.
+func act(ctx context.Context) error {
+	switch draw := rand.IntN(1000); {
+	case draw < 5:
+		panic("the operation panics")
+	case draw < 10:
+		runtime.Goexit()
+	case draw < 250:
+		return errDown
+	case draw < 260: // hangs until somebody has had enough
+		<-ctx.Done()
+		return ctx.Err()
+	case draw < 300: // does not look at its context
+		time.Sleep(time.Duration(rand.Int64N(int64(4 * time.Millisecond))))
+	case draw < 600:
+		runtime.Gosched()
+	}
+	return nil
+}
+
+// interfere does what operators do, until ctx ends.
+func (d *dependency) interfere(ctx context.Context) {
+	for ctx.Err() == nil {
+		switch rand.IntN(12) {
+		case 0:
+			d.breaker.Trip()
+		case 1:
+			d.breaker.Reset()
+		case 2:
+			d.breaker.ForceOpen()
+			time.Sleep(time.Millisecond)
+			d.breaker.Reset()
+		case 3:
+			d.breaker.ForceClosed()
+		case 4:
+			d.breaker.Disable()
+		default:
+			if err := d.slots.Resize(leastSlots + rand.IntN(mostSlots-leastSlots+1)); err != nil {
+				panic(err)
+			}
+			if err := d.limiter.SetBurst(1 + rand.IntN(burst)); err != nil {
+				panic(err)
+			}
+		}
+		time.Sleep(time.Duration(rand.Int64N(int64(3 * time.Millisecond))))
+	}
+}
+
+// check is the invariants that hold at every moment.
+func (d *dependency) check(p *problems) {
+	if s := d.breaker.Snapshot(); s.Requests != s.Successes+s.Failures+s.Neutral+s.Stale+s.InFlight {
+		p.add(fmt.Errorf("I8: the breaker's requests do not add up: %+v", s))
+	} else if s.Probes > probes {
+		p.add(fmt.Errorf("I1: %d probes in flight", s.Probes))
+	}
+	if n := d.broken.Load(); n > 0 {
+		p.add(fmt.Errorf("I7: %d changes of the breaker break the chain", n))
+	}
+	if s := d.slots.Snapshot(); s.PeakInFlight > mostSlots || s.Waiting > queue {
+		p.add(fmt.Errorf("the bulkhead holds too much: %+v", s))
+	}
+	if n := d.running.Load(); n > mostSlots {
+		p.add(fmt.Errorf("%d operations run at a time, the bulkhead allows %d", n, mostSlots))
+	}
+	s := d.limiter.Snapshot()
+	if s.Tokens < 0 || s.Tokens > float64(s.Burst) {
+		p.add(fmt.Errorf("the limiter holds %v tokens of %d", s.Tokens, s.Burst))
+	}
+	if most := burst + perSecond*time.Since(d.began).Seconds(); float64(s.Admitted-s.Returned) > most {
+		p.add(fmt.Errorf("the limiter admitted %d, more than %.0f", s.Admitted-s.Returned, most))
+	}
+}
+
+// atRest is what holds when nobody calls any more.
+func (d *dependency) atRest(p *problems) {
+	if s := d.slots.Snapshot(); s.InFlight != 0 || s.Waiting != 0 {
+		p.add(fmt.Errorf("at rest the bulkhead holds %+v", s))
+	}
+	if s := d.limiter.Snapshot(); s.Waiting != 0 {
+		p.add(fmt.Errorf("at rest %d wait for tokens", s.Waiting))
+	}
+	if s := d.breaker.Snapshot(); s.InFlight != 0 {
+		p.add(fmt.Errorf("at rest the breaker has %d probes", s.InFlight))
+	}
+	if n := d.running.Load(); n != 0 {
+		p.add(fmt.Errorf("at rest %d operations run", n))
+	}
+	if entered, admitted := d.ledger.attempts.begun.Load(), d.limiter.Snapshot(); entered != admitted.Admitted-admitted.Returned {
+		p.add(fmt.Errorf("%d operations were entered, and %d tokens spent", entered, admitted.Admitted-admitted.Returned))
+	}
+}

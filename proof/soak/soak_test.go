@@ -1,0 +1,59 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestSoak(t *testing.T) {
+	l, problems := soak(2*time.Second, 64)
+	require.Empty(t, problems)
+	for f := range fates {
+		require.NotZero(t, l.calls.ended[f].Load(), "no %s: the soak does not mix", fateNames[f])
+	}
+	t.Logf("\n%v", l)
+}
+
+func TestALedgerThatDoesNotBalance(t *testing.T) {
+	balanced := func() *ledger {
+		l := &ledger{}
+		for _, a := range []*account{&l.calls, &l.attempts, &l.toldCalls, &l.toldAttempts} {
+			a.begun.Store(2)
+			a.end(succeeded)
+			a.end(panicked)
+		}
+		return l
+	}
+	require.Empty(t, balanced().balance())
+	for name, spoil := range map[string]func(*ledger){
+		"a call is lost":               func(l *ledger) { l.calls.begun.Add(1) },
+		"an attempt ends twice":        func(l *ledger) { l.attempts.end(failed) },
+		"an event too many":            func(l *ledger) { l.toldCalls.end(refused) },
+		"nothing happened":             func(l *ledger) { *l = ledger{} },
+		"an event of the wrong kind":   func(l *ledger) { l.toldAttempts.end(exited) },
+		"another fate of the attempts": func(l *ledger) { l.attempts.ended[failed].Add(1); l.attempts.ended[succeeded].Store(0) },
+	} {
+		l := balanced()
+		spoil(l)
+		require.NotEmpty(t, l.balance(), name)
+	}
+}
+
+func TestChecksNoticeWhatIsBroken(t *testing.T) {
+	d := newDependency()
+	var fine problems
+	d.check(&fine)
+	require.Empty(t, fine.all)
+	d.broken.Store(1)
+	d.running.Store(mostSlots + 1)
+	d.ledger.attempts.begun.Store(1)
+	var broken problems
+	d.check(&broken)
+	d.atRest(&broken)
+	require.Len(t, broken.all, 4)
+}
