@@ -1,0 +1,236 @@
+package resilience_test
+
+// What only a changed engine showed to be untested; see proof/mutate.
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+func TestAttemptsAreNumberedFrom1WithoutARepeater(t *testing.T) {
+	var recorder policytest.Recorder
+	_, err := resilience.Do(t.Context(), resilience.Compose(&probe{}, resilience.Observe(&recorder)), answer(1, nil))
+	require.NoError(t, err)
+	attempt := recorder.Events()[0]
+	require.Equal(t, policy.EventAttempt, attempt.Kind)
+	require.Equal(t, 1, attempt.Attempt)
+	require.Equal(t, policy.Outcome{Kind: policy.Returned}, attempt.Outcome)
+}
+
+func TestAContextThatAGuardHasEndedIsNotEntered(t *testing.T) {
+	outer := &probe{}
+	ending := &probe{stage: policy.StageBulkhead, derive: func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		cancel(errCause)
+		return ctx, func() {}
+	}}
+	_, err := resilience.Do(t.Context(), resilience.Compose(outer, ending), func(context.Context) (int, error) {
+		t.Error("entered")
+		return 0, nil
+	})
+	require.ErrorIs(t, err, errCause)
+	require.Equal(t, policy.NotCalled, outer.last.Load().Kind)
+	require.Equal(t, policy.NotCalled, ending.last.Load().Kind)
+}
+
+func TestASleepEndsOnlyWhenTheGateStaysClosedForLongerThanItsRest(t *testing.T) {
+	for name, c := range map[string]struct {
+		closedFor time.Duration
+		slept     time.Duration
+		calls     int
+	}{
+		"a little longer than the rest": {8*time.Second + time.Millisecond, 2 * time.Second, 1},
+		"exactly the rest":              {8 * time.Second, 10 * time.Second, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db, retry := opensAt(100, c.closedFor), &again{max: 2, wait: 10 * time.Second}
+				time.AfterFunc(2*time.Second, db.Trip)
+				start := time.Now()
+				call, calls := policytest.Script(0, errBackend, errBackend)
+				_, err := resilience.Do(t.Context(), resilience.Compose(retry, db), call)
+				require.ErrorIs(t, err, errBackend)
+				require.Equal(t, c.slept, time.Since(start))
+				require.Equal(t, c.calls, calls())
+				require.Len(t, retry.heard, 2)
+				if c.calls == 1 {
+					require.Equal(t, 2*time.Second, retry.heard[1].Waited)
+				}
+			})
+		})
+	}
+}
+
+func TestEachGuardHearsTheErrorAsItIsInsideOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer, middle, inner := &probe{stage: 1}, &probe{stage: policy.StageBreaker}, &probe{stage: policy.StageBulkhead}
+		p := resilience.Compose(outer, timeout.Total(time.Second), middle, inner)
+		_, err := resilience.Do(t.Context(), p, func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, errBackend
+		})
+		require.ErrorIs(t, err, timeout.ErrTimeout)
+		require.Equal(t, errBackend, inner.last.Load().Err, "the timeout is further out")
+		require.Equal(t, errBackend, middle.last.Load().Err, "the timeout is further out")
+		require.ErrorIs(t, outer.last.Load().Err, timeout.ErrTimeout)
+		require.ErrorIs(t, outer.last.Load().Err, errBackend)
+	})
+}
+
+func TestAnErrorThatNamesItsCauseIsLeftAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, err := resilience.Do(t.Context(), resilience.Compose(timeout.Total(time.Second)), func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, context.Cause(ctx)
+		})
+		_, isTimeout := err.(*timeout.Error)
+		require.True(t, isTimeout, "%T: %v", err, err)
+
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err = resilience.Do(ctx, resilience.Compose(timeout.Total(time.Second)), func(context.Context) (int, error) {
+			cancel()
+			return 0, errBackend
+		})
+		require.Equal(t, errBackend, err, "the caller's cancellation is not the guard's")
+	})
+}
+
+// stubborn is a repeater that always wants another attempt, after wait.
+type stubborn struct {
+	again
+	act func(ended policy.Attempt)
+}
+
+func (s *stubborn) Next(_ context.Context, ended policy.Attempt) policy.Decision {
+	s.heard = append(s.heard, ended)
+	if s.act != nil {
+		s.act(ended)
+	}
+	return policy.Decision{Again: len(s.heard) < 10 && !ended.Outcome.Succeeded(), Wait: s.wait}
+}
+
+func TestARepeaterCannotGoOnAfterTheContextHasEnded(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	s := &stubborn{}
+	_, err := resilience.Do(ctx, s, func(context.Context) (int, error) {
+		cancel()
+		return 0, errBackend
+	})
+	require.Equal(t, errBackend, err)
+	require.Len(t, s.heard, 1)
+}
+
+func TestAGateThatWasClosedIsForgottenWhenThereIsNoWait(t *testing.T) {
+	g := &gate{}
+	g.closed.Store(&policy.Rejection{Reason: errRefused})
+	s := &stubborn{act: func(policy.Attempt) { g.closed.Store(nil) }}
+	call, calls := policytest.Script(1, errBackend)
+	_, err := resilience.Do(t.Context(), resilience.Compose(s, g), call)
+	require.NoError(t, err)
+	require.Equal(t, 2, calls())
+	require.Len(t, s.heard, 2)
+	require.Equal(t, 2, s.heard[1].Number, "the second attempt is made at once")
+}
+
+func TestGatesAreAskedAgainOnlyAfterAWait(t *testing.T) {
+	for wait, asked := range map[time.Duration]int64{-1: 1, 0: 1, 1: 3, time.Second: 3} {
+		synctest.Test(t, func(t *testing.T) {
+			n, s, start := &notifying{}, &stubborn{again: again{wait: wait}}, time.Now()
+			call, _ := policytest.Script(1, errBackend)
+			_, err := resilience.Do(t.Context(), resilience.Compose(s, n), call)
+			require.NoError(t, err)
+			require.Equal(t, asked, n.asked.Load(), "before it, when the sleep begins and after it; wait %v", wait)
+			require.Equal(t, max(0, wait), time.Since(start))
+		})
+	}
+}
+
+func TestEventsOfARepeaterThatWaitsForAGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var recorder policytest.Recorder
+		n := &notifying{}
+		n.set(&policy.Rejection{Reason: errRefused, Until: time.Now().Add(time.Minute)})
+		p := resilience.Compose(&patient{}, n, resilience.Observe(&recorder))
+		_, err := resilience.Do(t.Context(), p, answer(0, errBackend))
+		require.ErrorIs(t, err, errRefused)
+		require.Equal(t, []policy.EventKind{
+			policy.EventAttempt, policy.EventRetry, policy.EventWait, policy.EventWait, policy.EventWait, policy.EventWait, policy.EventStopped, policy.EventCall,
+		}, recorder.Kinds())
+		stopped := recorder.Events()[6]
+		require.Equal(t, err, stopped.Outcome.Err, "the error that the call gets")
+		require.Equal(t, policy.Returned, stopped.Outcome.Kind)
+	})
+	var recorder policytest.Recorder
+	s := &stubborn{again: again{wait: -time.Second}}
+	call, _ := policytest.Script(1, errBackend)
+	_, err := resilience.Do(t.Context(), resilience.Compose(s, resilience.Observe(&recorder)), call)
+	require.NoError(t, err)
+	require.Equal(t, policy.EventRetry, recorder.Events()[1].Kind)
+	require.Zero(t, recorder.Events()[1].Wait)
+
+	recorder.Reset()
+	_, err = resilience.Do(t.Context(), resilience.Compose(&again{max: 1}, resilience.Observe(&recorder)), answer(0, errBackend))
+	require.Equal(t, errBackend, err)
+	require.Equal(t, errBackend, recorder.Events()[1].Outcome.Err, "without an error of its own, the attempt's")
+}
+
+func TestObserversOfNestedPipelinesAreKept(t *testing.T) {
+	var recorder policytest.Recorder
+	nested := resilience.Compose(&probe{}, resilience.Observe(&recorder))
+	_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 1}, nested), answer(1, nil))
+	require.NoError(t, err)
+	require.Equal(t, 1, recorder.Count(policy.EventCall))
+}
+
+// checking is a guard that has something to say about its neighbours.
+type checking struct {
+	probe
+	asked bool
+}
+
+func (c *checking) Check(_, _ []policy.Layer) error {
+	c.asked = true
+	return errors.New("something else")
+}
+
+// atStage is a layer at any stage, the impossible ones too.
+type atStage struct{ stage int8 }
+
+func (a *atStage) Stage() policy.Stage { return policy.Stage(a.stage) }
+func (a *atStage) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	return ctx, policy.Ticket{}, nil
+}
+func (a *atStage) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+func TestWhatComposeReportsExactly(t *testing.T) {
+	checker, zero, small := &checking{}, &atStage{0}, &atStage{1}
+	for name, c := range map[string]struct {
+		layers []policy.Layer
+		want   string
+	}{
+		"a checker can rely on the layers around it": {[]policy.Layer{checker, nil}, "a layer is nil (<nil>)"},
+		"a pipeline that was moved":                  {[]policy.Layer{policy.At(50, resilience.Compose(small))}, `a pipeline was moved to stage "stage 50": move its layers instead`},
+		"an observer that was moved": {
+			[]policy.Layer{policy.At(50, resilience.Observe(&policytest.Recorder{}))}, `an observer was moved to stage "stage 50": it has no place in the order`},
+		"stage 0":                   {[]policy.Layer{zero}, "*resilience_test.atStage: stage 0: must be positive"},
+		"a layer of one byte twice": {[]policy.Layer{small, small}, "*resilience_test.atStage: the same instance occurs twice"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.EqualError(t, resilience.Validate(c.layers...), "resilience.Compose: "+c.want)
+		})
+	}
+	require.False(t, checker.asked)
+	require.NoError(t, resilience.Validate(small))
+	require.Error(t, resilience.Validate(checker))
+	require.True(t, checker.asked)
+}
