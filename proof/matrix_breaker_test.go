@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -70,6 +71,21 @@ reset during the probe   | closed X      | closed X      | closed X      | close
 }
 
 func TestMatrixOfTheBreaker(t *testing.T) { breakerMatrix.run(t) }
+
+// A breaker behind a key is a breaker.
+func TestMatrixOfABreakerPerKey(t *testing.T) {
+	behindKeys := matrix{table: breakerMatrix.table, states: map[string]func(outcome) subject{}}
+	for name, state := range breakerMatrix.states {
+		behindKeys.states[name] = func(o outcome) subject {
+			s := state(o)
+			b := s.guard.(*breaker.Breaker)
+			one := keyed.New(func(string) *breaker.Breaker { return b }, keyed.Max(1))
+			s.guard = keyed.By(func(context.Context) string { return "key" }, one)
+			return s
+		}
+	}
+	behindKeys.run(t)
+}
 
 func settle(b *breaker.Breaker, err error) {
 	permit, refused := policy.Acquire(context.Background(), b)

@@ -82,7 +82,11 @@ var operators = map[token.Token][]token.Token{
 
 // mutantsOf returns every change of a function that this tool knows. Some will not compile.
 func (s *source) mutantsOf(decl *ast.FuncDecl) (found []*mutant) {
+	times := make(map[string]int)
 	add := func(at ast.Node, start, end token.Pos, with, change string) {
+		if times[change]++; times[change] > 1 {
+			change += fmt.Sprintf(" (%d)", times[change]) // of several in one function
+		}
 		found = append(found, &mutant{
 			file: s.path, line: s.set.Position(at.Pos()).Line, function: name(decl), change: change,
 			edit: edit{s.offset(start), s.offset(end), with},

@@ -61,7 +61,7 @@ func equivalents(text string) (map[string]string, error) {
 	return reasons, nil
 }
 
-// identity is how a mutant is named in equivalent.txt. Two changes of the same text in one function share it.
+// identity is how a mutant is named in equivalent.txt.
 func (m *mutant) identity() string {
 	return strings.Join([]string{m.file, m.function, m.change}, " | ")
 }
