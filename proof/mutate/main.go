@@ -94,7 +94,7 @@ func (c *campaign) run() (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	defer os.RemoveAll(temporary)
+	defer func() { _ = os.RemoveAll(temporary) }()
 	tree := filepath.Join(temporary, "tree")
 	if err := copyTree(c.root, tree); err != nil {
 		return r, err
@@ -118,7 +118,7 @@ func (c *campaign) run() (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	defer remembered.file.Close()
+	defer func() { _ = remembered.file.Close() }()
 	for i, m := range mutants {
 		r.mutants++
 		killed := remembered.killed[keys[m.number]]
