@@ -234,3 +234,23 @@ func TestWhatComposeReportsExactly(t *testing.T) {
 	require.Error(t, resilience.Validate(checker))
 	require.True(t, checker.asked)
 }
+
+// hangingUp is a repeater whose caller leaves while the call begins.
+type hangingUp struct {
+	stubborn
+	cancel context.CancelFunc
+}
+
+func (h *hangingUp) Start(context.Context) any { h.cancel(); return nil }
+
+func TestAContextThatEndsWhileTheCallBeginsIsNotEntered(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	h := &hangingUp{cancel: cancel}
+	_, err := resilience.Do(ctx, h, func(context.Context) (int, error) {
+		t.Error("entered")
+		return 0, nil
+	})
+	require.ErrorIs(t, err, context.Canceled)
+	require.Len(t, h.heard, 1)
+	require.Equal(t, policy.NotCalled, h.heard[0].Outcome.Kind)
+}
