@@ -23,6 +23,7 @@ type Panel struct {
 type Axis struct {
 	Label    string
 	Log      bool
+	Bare     bool // without numbers: the label says it all
 	Min, Max *float64
 }
 

@@ -76,9 +76,12 @@ func (d *drawing) panel(p *Panel, left, top, width float64, index int) float64 {
 	py := func(y float64) float64 { return y0 - ys.at(y)*(y0-y1) }
 	fmt.Fprintf(&d.b, `<g class="panel" data-panel="%d" data-box="%s,%s,%s,%s" data-x="%s,%s,%t" data-y="%s,%s,%t">`+"\n", index,
 		number(x0), number(y1), number(x1), number(y0), exact(xs.min), exact(xs.max), xs.log, exact(ys.min), exact(ys.max), ys.log)
-	fmt.Fprintf(&d.b, `<clipPath id="clip%d"><rect x="%s" y="%s" width="%s" height="%s"/></clipPath>`+"\n", index, number(x0), number(y1-2), number(x1-x0), number(y0-y1+4))
+	fmt.Fprintf(&d.b, `<clipPath id="clip%d"><rect x="%s" y="%s" width="%s" height="%s"/></clipPath>`+"\n", index, number(x0-4), number(y1-4), number(x1-x0+8), number(y0-y1+8))
 	d.text(x0, y1-10, "start", ` font-weight="bold" fill="#333"`, p.Title)
 	for _, tick := range xs.ticks(int(max(4, (x1-x0)/70))) {
+		if p.X.Bare {
+			break
+		}
 		d.line(px(tick), y0, px(tick), y1, `stroke="#e4e4e4"`)
 		d.text(px(tick), y0+16, "middle", ` fill="#444"`, label(tick))
 	}

@@ -60,6 +60,9 @@ func (p *Panel) text(b *strings.Builder) {
 		fmt.Fprintf(b, "%9s |%s\n", tick, strings.TrimRight(string(grid[row]), " "))
 	}
 	low, high := label(rounded(xs.min)), label(rounded(xs.max))
+	if p.X.Bare {
+		low, high = "", ""
+	}
 	middle := textWidth - len(low) - len(high)
 	fmt.Fprintf(b, "%9s +%s\n%11s%s%s%s\n", "", strings.Repeat("-", textWidth), "", low, centred(p.X.Label, middle), high)
 	for i, s := range p.Series {

@@ -150,17 +150,17 @@ func runStorm(lab *Lab) {
 
 	panel := func(title, label string, values func(stormy) []float64, until int, chosen ...int) plot.Panel {
 		p := plot.Panel{Title: title, X: plot.Axis{Label: "seconds"}, Y: plot.Axis{Label: label, Min: plot.At(0)}}
-		for _, v := range chosen {
+		for i, v := range chosen {
 			ys := values(runs[v][0])
 			ys = ys[:min(until, len(ys))]
-			p.Series = append(p.Series, plot.Series{Name: variants[v].name, X: over(0, float64(len(ys)-1), len(ys)-1), Y: ys, Colour: v%8 + 1})
+			p.Series = append(p.Series, plot.Series{Name: variants[v].name, X: over(0, float64(len(ys)-1), len(ys)-1), Y: ys, Colour: v%8 + 1, Width: 4 - float64(i)/2})
 		}
 		return p
 	}
 	queue := func(s stormy) []float64 { return s.queue }
 	lab.Draw(&plot.Figure{Title: "The server freezes from 30 s to 40 s. The freeze ends; the storm stays", Columns: 2, Panels: []plot.Panel{
-		panel("Goodput: what does not recover", "successful calls per second", goodput, 240, none, one, slow, ten),
-		panel("Goodput: what does", "successful calls per second", goodput, 110, bounded, gated, lifo, skipping),
+		panel("Goodput: late or never", "successful calls per second", goodput, 240, one, ten, none, slow),
+		panel("Goodput: what ends the storm", "successful calls per second", goodput, 110, bounded, gated, lifo, skipping),
 		panel("Sent", "attempts per second", sent, 240, none, one, slow, ten, bounded, gated),
 		panel("Requests that wait", "requests", queue, 240, none, slow, ten, bounded, gated),
 	}})

@@ -180,7 +180,7 @@ func runTripping(lab *Lab) {
 			windows.X, windows.Y = append(windows.X, n/2), append(windows.Y, n/theory.Tail(int(n), int(n/2), p))
 		}
 		introductory.X, introductory.Y = []float64{3}, []float64{theory.CallsToRun(p, 3)}
-		measured := plot.Series{Name: "measured", Style: plot.Points, Colour: plot.Black}
+		measured := plot.Series{Name: "measured; windows slide", Style: plot.Points, Colour: plot.Black}
 		for i, point := range points {
 			if point.p == p && point.rule.reset == 0 {
 				detect := map[string]float64{"3 in a row": 3, "5 in a row": 5, "50 % of 20": 10, "20 % of 100": 20, "50 % of 100": 50}[point.rule.name]
@@ -191,7 +191,7 @@ func runTripping(lab *Lab) {
 		rows.Colour, windows.Colour = plot.Blue, plot.Green
 		introductory.Colour = plot.Vermilion
 		return plot.Panel{Title: "Base error " + short(100*p) + " %", X: plot.Axis{Label: "failures needed to see an outage", Log: true}, Y: plot.Axis{Label: "calls between false trips", Log: true, Max: plot.At(1e12)},
-			Series: []plot.Series{rows, windows, introductory, measured}}
+			Series: []plot.Series{rows, windows, measured, introductory}}
 	}
 	lab.Draw(&plot.Figure{Title: "Short rules detect fast and cry wolf", Columns: 2, Panels: []plot.Panel{panel(.05), panel(.1), panel(.2), panel(.3)}})
 }

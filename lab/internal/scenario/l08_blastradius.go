@@ -97,13 +97,19 @@ func runBlastRadius(lab *Lab) {
 	lab.ExpectWithin("calls of the dead shard, one per shard, 50 %", column(runs[2], func(o blast) float64 { return o.dead }), 135, 141, "20 + 600/5")
 	lab.Expect("calls of the dead shard per second, one breaker, 50 %", column(runs[1], func(o blast) float64 { return o.dead / seconds }), 100, Relative(.02), "1000/10")
 
-	bars := plot.Panel{Title: "Availability", X: plot.Axis{Label: "one breaker at 5 %  ·  one at 50 %  ·  one per shard at 50 %", Min: plot.At(0), Max: plot.At(4)}, Y: plot.Axis{Label: "calls that succeed, %", Min: plot.At(0), Max: plot.At(100)}}
-	dead := plot.Panel{Title: "Calls of the dead shard", X: plot.Axis{Label: "seconds", Max: plot.At(60)}, Y: plot.Axis{Label: "calls per second", Log: true, Min: plot.At(.5), Max: plot.At(300)}}
+	bars := plot.Panel{Title: "Availability", X: plot.Axis{Label: "one at 5 %  ·  one at 50 %  ·  one per shard at 50 %", Bare: true, Min: plot.At(.5), Max: plot.At(3.5)}, Y: plot.Axis{Label: "calls that succeed, %", Min: plot.At(0), Max: plot.At(100)}}
+	dead := plot.Panel{Title: "Calls of the dead shard so far", X: plot.Axis{Label: "seconds"}, Y: plot.Axis{Label: "calls", Log: true}}
 	for i, v := range variants {
 		at := float64(i + 1)
 		bars.Series = append(bars.Series, plot.Series{Name: v.name, X: []float64{at - .3, at - .3, at + .3, at + .3}, Y: []float64{0, mean(column(runs[i], available)), mean(column(runs[i], available)), 0},
 			Low: []float64{0, 0, 0, 0}, High: []float64{0, mean(column(runs[i], available)), mean(column(runs[i], available)), 0}})
-		dead.Series = append(dead.Series, plot.Series{Name: v.name, Style: plot.Step, X: over(0, 59, 59), Y: runs[i][0].perSecond[:60]})
+		so := plot.Series{Name: v.name, Style: plot.Step}
+		sum := 0.0
+		for second, n := range runs[i][0].perSecond {
+			sum += n
+			so.X, so.Y = append(so.X, float64(second+1)), append(so.Y, sum)
+		}
+		dead.Series = append(dead.Series, so)
 	}
 	lab.Draw(&plot.Figure{Title: "1 of 10 shards is dead", Columns: 2, Panels: []plot.Panel{bars, dead}})
 }

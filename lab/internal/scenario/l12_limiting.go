@@ -113,7 +113,7 @@ func bursts(lab *Lab) {
 		var at []float64
 		pipeline := compose(variants[variant]())
 		server := &sim.Server{Attempted: func(now time.Duration) { at = append(at, now.Seconds()) }}
-		// Quiet for half of every second, then more than the limit: bursts come at the end and at the start of a second.
+		// A burst of 0.7 s in every 2 s, across the boundary between two seconds of the clock.
 		load := sim.Varying(600, func(now time.Duration) float64 {
 			if part := now % (2 * time.Second); part > 700*time.Millisecond && part < 1400*time.Millisecond {
 				return 600

@@ -145,6 +145,9 @@ func queue(t *testing.T, server *sim.Server, perSecond float64, service sim.Dist
 }
 
 func TestQueueingTheory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("is about numbers, and takes minutes under the race detector")
+	}
 	mean := func(f func(seed uint64) (float64, float64, float64)) (a, b, c float64) {
 		const seeds = 4
 		for seed := range uint64(seeds) {
