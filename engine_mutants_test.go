@@ -84,6 +84,14 @@ func TestEachGuardHearsTheErrorAsItIsInsideOfIt(t *testing.T) {
 		require.Equal(t, errBackend, middle.last.Load().Err, "the timeout is further out")
 		require.ErrorIs(t, outer.last.Load().Err, timeout.ErrTimeout)
 		require.ErrorIs(t, outer.last.Load().Err, errBackend)
+
+		second := &probe{}
+		_, err = resilience.Do(t.Context(), resilience.Compose(timeout.Total(time.Second), second), func(ctx context.Context) (int, error) {
+			<-ctx.Done()
+			return 0, errBackend
+		})
+		require.ErrorIs(t, err, timeout.ErrTimeout)
+		require.Equal(t, errBackend, second.last.Load().Err, "directly inside of the timeout too")
 	})
 }
 
