@@ -262,3 +262,43 @@ func TestAContextThatEndsWhileTheCallBeginsIsNotEntered(t *testing.T) {
 	require.Len(t, h.heard, 1)
 	require.Equal(t, policy.NotCalled, h.heard[0].Outcome.Kind)
 }
+
+func TestACallThatIsRefusedAtOnceWasNotStopped(t *testing.T) {
+	var recorder policytest.Recorder
+	refuser := &probe{refuse: errRefused}
+	for max, want := range map[int][]policy.EventKind{
+		1: {policy.EventRejected, policy.EventCall},
+		2: {policy.EventRejected, policy.EventRetry, policy.EventRejected, policy.EventStopped, policy.EventCall},
+	} {
+		recorder.Reset()
+		_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: max}, refuser, resilience.Observe(&recorder)), answer(0, nil))
+		require.ErrorIs(t, err, errRefused)
+		require.Equal(t, want, recorder.Kinds())
+	}
+	synctest.Test(t, func(t *testing.T) {
+		recorder.Reset()
+		n := &notifying{}
+		n.refuse = errRefused
+		n.set(&policy.Rejection{Reason: errRefused, Until: time.Now().Add(time.Minute)})
+		_, err := resilience.Do(t.Context(), resilience.Compose(&patient{}, n, resilience.Observe(&recorder)), answer(0, nil))
+		require.ErrorIs(t, err, errRefused)
+		require.Equal(t, 1, recorder.Count(policy.EventStopped), "it has waited before it gave up")
+	})
+}
+
+// sour is a repeater that gives up with an error of its own.
+type sour struct {
+	again
+	err error
+}
+
+func (s *sour) Next(context.Context, policy.Attempt) policy.Decision {
+	return policy.Decision{Err: s.err}
+}
+
+func TestTheValueOfAnAttemptStaysWhenNoGateHasRefused(t *testing.T) {
+	s := &sour{err: &policy.Rejection{Reason: errRefused}}
+	value, err := resilience.Do(t.Context(), resilience.Compose(s, &gate{}), answer(7, errBackend))
+	require.Equal(t, s.err, err)
+	require.Equal(t, 7, value)
+}
