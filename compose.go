@@ -3,6 +3,7 @@ package resilience
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -90,6 +91,17 @@ func (p *Pipeline) Run(ctx context.Context, op func(context.Context) error) erro
 // rejection. It is a pure question: it reserves nothing and moves no state.
 func (p *Pipeline) Ready(ctx context.Context) error { return p.plan.Ready(ctx) }
 
+// Gates returns the gates of the pipeline, outermost first. The slice is the caller's.
+func (p *Pipeline) Gates() []policy.Gate {
+	var gates []policy.Gate
+	for _, place := range p.placements {
+		if gate, ok := place.layer.(policy.Gate); ok {
+			gates = append(gates, gate)
+		}
+	}
+	return gates
+}
+
 // Idle reports whether every layer that knows, by a method Idle() bool, is idle: whether a new pipeline in this one's
 // place would let nothing through that this one refuses. A registry of pipelines per key may then forget it.
 func (p *Pipeline) Idle() bool {
@@ -144,7 +156,7 @@ func describe(layer policy.Layer) string {
 // in the order and costs a call nothing when absent. Nil observers are refused with a panic.
 func Observe(observers ...policy.Observer) policy.Layer {
 	for i, observer := range observers {
-		if observer == nil {
+		if v := reflect.ValueOf(observer); observer == nil || v.Kind() == reflect.Func && v.IsNil() {
 			panic(&policy.ConfigError{Policy: "resilience.Observe", Problems: []string{fmt.Sprintf("observer %d is nil", i+1)}})
 		}
 	}

@@ -34,7 +34,7 @@ func Do[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, e
 // For returns layer, a pipeline or a single policy, as a [policy.Policy] for results of type T: for injection, and
 // for typed policies such as a fallback. All views of a layer share its state. For panics when layer is nil.
 func For[T any](layer policy.Layer) policy.Policy[T] {
-	if layer == nil {
+	if isNil(layer) {
 		panic("resilience: For with a nil layer")
 	}
 	return view[T]{layer}

@@ -277,7 +277,7 @@ type notifying struct {
 	changed chan struct{}
 }
 
-func (n *notifying) Changed() <-chan struct{} {
+func (n *notifying) Changed(context.Context) <-chan struct{} {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.changed == nil {
@@ -755,3 +755,113 @@ func TestAStarterIsToldOfTheBeginningOfEachCall(t *testing.T) {
 		require.Equal(t, []any{41, 42}, []any{s.heard[0].State, s.heard[1].State})
 	}
 }
+
+// detail is an error that cannot be compared with itself.
+type detail struct {
+	code int
+	more any
+}
+
+func (d detail) Error() string   { return fmt.Sprint("detail ", d.code) }
+func (d detail) Is(e error) bool { return e == policy.ErrRejected }
+
+func TestErrorsThatCannotBeComparedHarmNobody(t *testing.T) {
+	mapped := detail{1, map[string]int{}}
+	t.Run("as the cause of the caller, returned by the operation", func(t *testing.T) {
+		guard := &probe{name: "guard"}
+		ctx, cancel := context.WithCancelCause(t.Context())
+		_, err := resilience.Do(ctx, resilience.Compose(guard, timeout.PerAttempt(time.Second)), func(ctx context.Context) (int, error) {
+			cancel(mapped)
+			return 0, context.Cause(ctx)
+		})
+		require.ErrorAs(t, err, new(detail))
+		require.EqualValues(t, 1, guard.settled.Load())
+	})
+	t.Run("as the rejection of a gate", func(t *testing.T) {
+		value, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 3}, &obstinate{mapped}), func(context.Context) (int, error) {
+			return 42, errBackend
+		})
+		require.ErrorIs(t, err, policy.ErrRejected)
+		require.Zero(t, value)
+	})
+}
+
+// obstinate is a gate that refuses with any error, and admits all the same.
+type obstinate struct{ err error }
+
+func (*obstinate) Stage() policy.Stage           { return policy.StageBreaker }
+func (s *obstinate) Ready(context.Context) error { return s.err }
+func (*obstinate) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	return ctx, policy.Ticket{}, nil
+}
+func (*obstinate) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+func TestASettlementSurvivesAnErrorWhoseMethodsPanic(t *testing.T) {
+	guard := &probe{name: "guard"}
+	_, _ = caught(func() {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		_, _ = resilience.Do(ctx, resilience.Compose(guard, timeout.PerAttempt(time.Second)), func(context.Context) (int, error) {
+			cancel(errCause)
+			return 0, panicky{}
+		})
+	})
+	require.EqualValues(t, 1, guard.settled.Load())
+}
+
+type panicky struct{}
+
+func (panicky) Error() string { return "panicky" }
+func (panicky) Is(error) bool { panic("Is") }
+
+func TestAWrapperThatHasLeftLetsNobodyIn(t *testing.T) {
+	outer, inner := &probe{stage: policy.StageShed}, &probe{stage: policy.StageBreaker}
+	release, finished := make(chan struct{}), make(chan error, 1)
+	leave := wrapper(func(ctx context.Context, call func(context.Context) error) error {
+		go func() { <-release; finished <- call(ctx) }()
+		return errRefused
+	})
+	_, err := resilience.Do(t.Context(), resilience.Compose(outer, leave, inner), func(context.Context) (int, error) {
+		t.Error("entered, although it was reported as never called")
+		return 0, nil
+	})
+	require.ErrorIs(t, err, errRefused)
+	require.Equal(t, policy.NotCalled, outer.last.Load().Kind)
+	close(release)
+	require.ErrorIs(t, <-finished, policy.ErrRejected)
+	require.EqualValues(t, 1, inner.settled.Load())
+}
+
+// ringing is a gate whose channel of changes is always closed.
+type ringing struct {
+	gate
+	channel chan struct{}
+}
+
+func (r *ringing) Changed(context.Context) <-chan struct{} { return r.channel }
+
+func TestANotifierThatAlwaysRingsIsIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := &ringing{channel: make(chan struct{})}
+		close(r.channel)
+		start := time.Now()
+		_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 2, wait: time.Second}, r), answer(0, errBackend))
+		require.ErrorIs(t, err, errBackend)
+		require.Equal(t, time.Second, time.Since(start))
+		require.Less(t, r.asked.Load(), int64(10))
+	})
+}
+
+func TestValuesThatCannotBeComparedAreNoDuplicates(t *testing.T) {
+	require.NoError(t, resilience.Validate(odd{more: []int{1}}, odd{more: []int{1}}))
+}
+
+type odd struct {
+	quietGuard
+	more any
+}
+
+func (odd) Stage() policy.Stage { return policy.StageBreaker }
+func (odd) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	return ctx, policy.Ticket{}, nil
+}
+func (odd) Settle(context.Context, policy.Ticket, policy.Outcome) {}

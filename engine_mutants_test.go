@@ -113,13 +113,13 @@ func TestAnErrorThatNamesItsCauseIsLeftAsItIs(t *testing.T) {
 	})
 }
 
-// stubborn is a repeater that always wants another attempt, after wait.
-type stubborn struct {
+// insistent is a repeater that always wants another attempt, after wait.
+type insistent struct {
 	again
 	act func(ended policy.Attempt)
 }
 
-func (s *stubborn) Next(_ context.Context, ended policy.Attempt) policy.Decision {
+func (s *insistent) Next(_ context.Context, ended policy.Attempt) policy.Decision {
 	s.heard = append(s.heard, ended)
 	if s.act != nil {
 		s.act(ended)
@@ -129,7 +129,7 @@ func (s *stubborn) Next(_ context.Context, ended policy.Attempt) policy.Decision
 
 func TestARepeaterCannotGoOnAfterTheContextHasEnded(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
-	s := &stubborn{}
+	s := &insistent{}
 	_, err := resilience.Do(ctx, s, func(context.Context) (int, error) {
 		cancel()
 		return 0, errBackend
@@ -141,7 +141,7 @@ func TestARepeaterCannotGoOnAfterTheContextHasEnded(t *testing.T) {
 func TestAGateThatWasClosedIsForgottenWhenThereIsNoWait(t *testing.T) {
 	g := &gate{}
 	g.closed.Store(&policy.Rejection{Reason: errRefused})
-	s := &stubborn{act: func(policy.Attempt) { g.closed.Store(nil) }}
+	s := &insistent{act: func(policy.Attempt) { g.closed.Store(nil) }}
 	call, calls := policytest.Script(1, errBackend)
 	_, err := resilience.Do(t.Context(), resilience.Compose(s, g), call)
 	require.NoError(t, err)
@@ -153,7 +153,7 @@ func TestAGateThatWasClosedIsForgottenWhenThereIsNoWait(t *testing.T) {
 func TestGatesAreAskedAgainOnlyAfterAWait(t *testing.T) {
 	for wait, asked := range map[time.Duration]int64{-1: 1, 0: 1, 1: 3, time.Second: 3} {
 		synctest.Test(t, func(t *testing.T) {
-			n, s, start := &notifying{}, &stubborn{again: again{wait: wait}}, time.Now()
+			n, s, start := &notifying{}, &insistent{again: again{wait: wait}}, time.Now()
 			call, _ := policytest.Script(1, errBackend)
 			_, err := resilience.Do(t.Context(), resilience.Compose(s, n), call)
 			require.NoError(t, err)
@@ -179,7 +179,7 @@ func TestEventsOfARepeaterThatWaitsForAGate(t *testing.T) {
 		require.Equal(t, policy.Returned, stopped.Outcome.Kind)
 	})
 	var recorder policytest.Recorder
-	s := &stubborn{again: again{wait: -time.Second}}
+	s := &insistent{again: again{wait: -time.Second}}
 	call, _ := policytest.Script(1, errBackend)
 	_, err := resilience.Do(t.Context(), resilience.Compose(s, resilience.Observe(&recorder)), call)
 	require.NoError(t, err)
@@ -245,7 +245,7 @@ func TestWhatComposeReportsExactly(t *testing.T) {
 
 // hangingUp is a repeater whose caller leaves while the call begins.
 type hangingUp struct {
-	stubborn
+	insistent
 	cancel context.CancelFunc
 }
 

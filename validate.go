@@ -110,9 +110,9 @@ func isNil(layer policy.Layer) bool {
 	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
-// hasIdentity reports whether == tells instances of layer's type apart: all pointers to a type without fields may be
-// equal.
+// hasIdentity reports whether == tells layer from others of its type: some values cannot be compared, and all pointers
+// to a type without fields may be equal.
 func hasIdentity(layer policy.Layer) bool {
 	t := reflect.TypeOf(layer)
-	return t.Comparable() && (t.Kind() != reflect.Pointer || t.Elem().Size() > 0)
+	return reflect.ValueOf(layer).Comparable() && (t.Kind() != reflect.Pointer || t.Elem().Size() > 0)
 }

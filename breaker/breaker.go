@@ -262,7 +262,7 @@ func (b *Breaker) Ready(context.Context) error {
 
 // Changed returns a channel that is closed at the next change of state, or when the last slot for a probe is taken or
 // one comes back; not by time alone. It is how a sleeping retry learns that the breaker has opened.
-func (b *Breaker) Changed() <-chan struct{} {
+func (b *Breaker) Changed(context.Context) <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.changed == nil {

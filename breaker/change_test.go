@@ -358,9 +358,9 @@ func TestChanged(t *testing.T) {
 		}
 		changes := func(act func()) bool {
 			t.Helper()
-			before := b.Changed()
+			before := b.Changed(context.Background())
 			require.False(t, closed(before))
-			require.True(t, before == b.Changed(), "everybody waits for the same")
+			require.True(t, before == b.Changed(context.Background()), "everybody waits for the same")
 			act()
 			return closed(before)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -20,7 +21,8 @@ func (e *Error) Error() string {
 	for i, err := range e.Errs {
 		texts[i] = err.Error()
 	}
-	return fmt.Sprintf("hedged attempts failed: %s", strings.Join(texts, "; "))
+	text := fmt.Sprintf("hedged attempts failed: %s", strings.Join(texts, "; "))
+	return strings.ReplaceAll(text, "\n", "; ") // joined errors print a line each
 }
 
 // Unwrap returns the errors of the attempts.
@@ -42,7 +44,7 @@ func (f *failures) add(err error) {
 		return
 	}
 	for _, earlier := range f.errs {
-		if errors.Is(earlier, err) {
+		if match.Is(earlier, err) {
 			return
 		}
 	}

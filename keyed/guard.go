@@ -93,6 +93,16 @@ func (g *Guard[K, V]) Ready(ctx context.Context) error {
 	return nil
 }
 
+// Changed returns the channel of the guard of the key of ctx, if it is there and a [policy.Notifier].
+func (g *Guard[K, V]) Changed(ctx context.Context) <-chan struct{} {
+	if value, ok := g.registry.peek(g.key(ctx)); ok {
+		if notifier, ok := any(value).(policy.Notifier); ok {
+			return notifier.Changed(ctx)
+		}
+	}
+	return nil // never closed
+}
+
 // Check asks the overflow value, as an example of all, whether it fits the layers around it.
 func (g *Guard[K, V]) Check(outer, inner []policy.Layer) error {
 	if checker, ok := any(g.registry.Overflow()).(policy.Checker); ok {

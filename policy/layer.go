@@ -69,7 +69,8 @@ type Notifier interface {
 
 	// Changed returns a channel that is closed when the answer of Ready changes the next time, other than by time
 	// alone; it may also be closed when the answer is still the same. It must not start a goroutine.
-	Changed() <-chan struct{}
+	// ctx is as for Ready, for gates that are different things to different callers.
+	Changed(ctx context.Context) <-chan struct{}
 }
 
 // Repeater decides, after each attempt, whether there is another one, and when: retry.

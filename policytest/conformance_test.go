@@ -197,6 +197,8 @@ type tries struct {
 	losesEnd bool // drops it when the context has ended
 	losesGap bool // drops it when a gate refuses
 
+	losesRefusal bool // drops the rejection of the gate
+
 	mu    sync.Mutex
 	count int
 }
@@ -224,8 +226,12 @@ func (r *tries) Next(ctx context.Context, ended policy.Attempt) policy.Decision 
 		}
 		return policy.Decision{Err: err}
 	case ended.Blocked != nil:
+		err = errors.Join(ended.Blocked, err)
 		if r.losesGap {
 			err = ended.Blocked
+		}
+		if r.losesRefusal {
+			err = ended.Outcome.Err
 		}
 		return policy.Decision{Err: err}
 	case number >= 3:
@@ -256,6 +262,7 @@ func TestRepeaterCatchesWrongRepeaters(t *testing.T) {
 		"loses the error":                {with(func(r *tries) { r.loses = true }), "The error of a Decision"},
 		"loses it when the context ends": {with(func(r *tries) { r.losesEnd = true }), "The error of a Decision"},
 		"loses it when a gate refuses":   {with(func(r *tries) { r.losesGap = true }), "A repeater that heeds Blocked"},
+		"loses the refusal of the gate":  {with(func(r *tries) { r.losesRefusal = true }), "A repeater that heeds Blocked"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { requireBroken(t, c.rule, broken(t, repeaterRules, c.newRepeater)) })

@@ -122,6 +122,9 @@ var repeaterRules = []rule[policy.Repeater]{
 			if !errors.Is(decision.Err, errOperation) {
 				return fmt.Errorf("the error of the attempt is lost: %w", decision.Err)
 			}
+			if open := repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: failed}); open.Again && !errors.Is(decision.Err, rejection) {
+				return fmt.Errorf("the rejection that ended the call is lost: %w", decision.Err)
+			}
 			return nil
 		},
 	},

@@ -3,6 +3,7 @@ package retry
 import (
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"time"
 
@@ -148,8 +149,15 @@ func checkSource(source, other backoff.BackOff, problems *policy.ConfigError) {
 		problems.Add("BackOff: the function returns nil")
 		return
 	}
+	switch source.(type) {
+	case *backoff.ConstantBackOff, *backoff.ZeroBackOff, *backoff.StopBackOff: // without state
+		return
+	}
 	e, ok := source.(*backoff.ExponentialBackOff)
 	if !ok {
+		if v := reflect.ValueOf(source); v.Kind() == reflect.Pointer && v.Type().Elem().Size() > 0 && source == other {
+			problems.Add("BackOff: the function returns the same *%s again: each call needs its own", v.Type().Elem().Name())
+		}
 		return
 	}
 	if e == nil {

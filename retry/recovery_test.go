@@ -380,7 +380,7 @@ type bell struct {
 	rung chan struct{}
 }
 
-func (b bell) Changed() <-chan struct{} { return b.rung }
+func (b bell) Changed(context.Context) <-chan struct{} { return b.rung }
 
 func TestTriesHearOfAGateThatCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

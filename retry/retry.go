@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-resilience/resilience/internal/attempt"
 	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -221,7 +222,7 @@ func (r *Retrier) stop(c *call, ended policy.Attempt, reason error) policy.Decis
 		return policy.Decision{}
 	case c.attempts == 0:
 		return policy.Decision{Err: reason}
-	case ended.Number == 1 && errors.Is(ended.Outcome.Err, reason):
+	case ended.Number == 1 && match.Is(ended.Outcome.Err, reason):
 		return policy.Decision{}
 	}
 	r.mu.Lock()

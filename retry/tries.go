@@ -45,6 +45,12 @@ func (r *Retrier) Tries(ctx context.Context, gates ...policy.Gate) *Tries {
 		if gate == nil {
 			panic("retry: Tries with a nil gate")
 		}
+		if several, ok := gate.(interface{ Gates() []policy.Gate }); ok { // a pipeline
+			for _, gate := range several.Gates() {
+				layers = append(layers, door{gate})
+			}
+			continue
+		}
 		layers = append(layers, door{gate})
 	}
 	return &Tries{ctx: ctx, plan: engine.NewPlan(layers, nil)}
@@ -93,9 +99,9 @@ func (d door) Admit(ctx context.Context) (context.Context, policy.Ticket, error)
 func (door) Settle(context.Context, policy.Ticket, policy.Outcome) {}
 
 // Changed passes on that the gate can tell of a change. A gate that cannot has a channel that is never closed.
-func (d door) Changed() <-chan struct{} {
+func (d door) Changed(ctx context.Context) <-chan struct{} {
 	if notifier, ok := d.Gate.(policy.Notifier); ok {
-		return notifier.Changed()
+		return notifier.Changed(ctx)
 	}
 	return nil
 }

@@ -59,9 +59,16 @@ func (m *missing) Discard(value any) { m.discarded = append(m.discarded, value) 
 // TestFault153_ASuccessBesideAPanicIsDiscarded: the panic is what the caller gets, so the results need an owner, the
 // one that was there and the one that comes later.
 func TestFault153_ASuccessBesideAPanicIsDiscarded(t *testing.T) {
-	p := &panicking{later: make(chan struct{}), done: make(chan struct{})}
+	p := &panicking{later: make(chan struct{}), done: make(chan struct{}), began: make(chan struct{})}
+	var calls atomic.Int64
 	require.PanicsWithValue(t, "boom", func() {
-		_, _ = resilience.Do(t.Context(), p, func(context.Context) (int, error) { return 7, nil })
+		_, _ = resilience.Do(t.Context(), p, func(context.Context) (int, error) {
+			if calls.Add(1) == 1 {
+				close(p.began)
+				<-p.later
+			}
+			return 7, nil
+		})
 	})
 	close(p.later)
 	<-p.done
@@ -71,11 +78,12 @@ func TestFault153_ASuccessBesideAPanicIsDiscarded(t *testing.T) {
 // panicking is a wrapper that panics after a success, and lets another call end later.
 type panicking struct {
 	missing
-	later, done chan struct{}
+	later, done, began chan struct{}
 }
 
 func (p *panicking) Run(ctx context.Context, call func(context.Context) error) error {
-	go func() { defer close(p.done); <-p.later; _ = call(ctx) }()
+	go func() { defer close(p.done); _ = call(ctx) }()
+	<-p.began
 	_ = call(ctx)
 	panic("boom")
 }

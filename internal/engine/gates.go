@@ -49,33 +49,42 @@ func (g gates) sleep(ctx context.Context, d time.Duration, watch bool) (slept ti
 		return d, nil
 	}
 	start := time.Now()
+	chosen, closed := -1, reflect.Value{} // the notifier that was heard last, and its channel
 	for {
-		changed := g.changed() // before the gates are asked, so that no change in between is missed
+		changed := g.changed(ctx, closed, chosen) // before the gates are asked, so that no change in between is missed
 		left := d - time.Since(start)
 		if blocked := g.ready(ctx); blocked != nil {
 			if wait, known := policy.RetryAfter(blocked); known && wait > left {
 				return d - left, blocked
 			}
 		}
-		if !wait(ctx, timer, changed) {
+		if chosen = wait(ctx, timer, changed); chosen < 0 {
 			return d, nil
 		}
+		closed = changed[chosen].Chan
 	}
 }
 
-// changed returns the channels that tell of changes, as cases of a select.
-func (g gates) changed() []reflect.SelectCase {
+// changed returns the channels that tell of changes, as cases of a select. A notifier that returns the closed channel
+// again that it has just been heard by, is not listened to any more: it would keep the sleep from being one.
+func (g gates) changed(ctx context.Context, closed reflect.Value, chosen int) []reflect.SelectCase {
 	cases := make([]reflect.SelectCase, len(g.notifiers))
 	for i, notifier := range g.notifiers {
-		cases[i] = receive(notifier.Changed())
+		cases[i] = receive(notifier.Changed(ctx))
+		if i == chosen && cases[i].Chan.Pointer() == closed.Pointer() {
+			cases[i].Chan = reflect.Value{}
+		}
 	}
 	return cases
 }
 
-// wait waits for the timer, for ctx, or for a change, and reports whether it was a change.
-func wait(ctx context.Context, timer *time.Timer, changed []reflect.SelectCase) bool {
+// wait waits for the timer, for ctx, or for a change, and returns which change it was, or -1.
+func wait(ctx context.Context, timer *time.Timer, changed []reflect.SelectCase) int {
 	chosen, _, _ := reflect.Select(append(changed, receive(timer.C), receive(ctx.Done())))
-	return chosen < len(changed)
+	if chosen >= len(changed) {
+		return -1
+	}
+	return chosen
 }
 
 func receive(channel any) reflect.SelectCase {

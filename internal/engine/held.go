@@ -2,9 +2,9 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -40,15 +40,16 @@ func (h *held) settle(n *node, kind policy.Kind, err error) error {
 }
 
 func (h *held) settleLast(n *node, kind policy.Kind, err error) error {
-	h.count-- // before Settle, as in succeed
-	ctx := h.admissions[h.count].ctx
+	last := h.count - 1
+	ctx := h.admissions[last].ctx
 	if err != nil {
 		outer := h.outer
-		if h.count > 0 {
-			outer = h.admissions[h.count-1].ctx
+		if last > 0 {
+			outer = h.admissions[last-1].ctx
 		}
 		err = nameCause(outer, ctx, err)
 	}
+	h.count = last // before Settle, as in succeed
 	n.guards[h.count].Settle(ctx, h.admissions[h.count].ticket, policy.Outcome{Kind: kind, Err: err})
 	return err
 }
@@ -86,7 +87,7 @@ func nameCause(outer, inner context.Context, err error) error {
 		return err
 	}
 	cause := context.Cause(inner)
-	if errors.Is(err, cause) || errors.Is(context.Cause(outer), cause) {
+	if match.Is(err, cause) || match.Is(context.Cause(outer), cause) {
 		return err
 	}
 	return &causedError{cause: cause, err: err}

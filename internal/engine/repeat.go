@@ -2,9 +2,9 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -19,7 +19,7 @@ func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (deci
 		if over || !decision.Again {
 			decision.Again = false
 			t.stopped(ctx, n.repeater, ended, decision)
-			refused = ended.Blocked != nil && decision.Err != nil && errors.Is(decision.Err, ended.Blocked)
+			refused = ended.Blocked != nil && decision.Err != nil && match.Is(decision.Err, policy.ErrRejected)
 			return decision, refused
 		}
 		t.again(ctx, kind, n.repeater, ended, decision)

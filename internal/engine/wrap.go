@@ -2,9 +2,9 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 
 	"github.com/go-resilience/resilience/policy"
 )
@@ -13,21 +13,23 @@ import (
 func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
 	r := &race[T]{next: n.next, trace: t}
 	r.op = func(ctx context.Context) (T, error) {
-		r.entered.Store(true) // at once: the wrapper may leave before the operation returns
+		if !r.enter() {
+			return *new(T), errLeft
+		}
 		return op(ctx)
 	}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit passes through: nobody gets a result
-			if value, _, won := r.finish(); won {
+			if value, _, won, _ := r.finish(); won {
 				r.discard(value)
 			}
 		}
 	}()
 	err = n.wrapper.Run(ctx, r.call)
 	returned = true
-	value, failure, won := r.finish()
+	value, failure, won, entered := r.finish()
 	switch {
 	case won:
 		// Also when the wrapper has left before it heard of the success, which would have no owner.
@@ -39,8 +41,12 @@ func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (val
 			err = fmt.Errorf("%w: %w", err, failure)
 		}
 	}
-	return value, r.entered.Load(), err
+	return value, entered, err
 }
+
+// errLeft is what a call gets that comes to the operation when the wrapper has returned: the operation was reported as
+// never entered, or the result is known. It is a rejection, so that guards inside do not count it.
+var errLeft = &policy.Rejection{Kind: "wrapper", Reason: errors.New("the call has ended")}
 
 // race collects the results of the calls of a wrapper, which may be concurrent. The first success wins.
 type race[T any] struct {
@@ -48,14 +54,22 @@ type race[T any] struct {
 	op    policy.Func[T]
 	trace *trace
 
-	entered   atomic.Bool      // a call has entered the operation
 	discarder policy.Discarder // nil when nobody asks for the results that lost
 
-	mu    sync.Mutex
-	value T     // of the winner, or of the latest failure as long as there is none
-	err   error // of the latest failure
-	won   bool
-	over  bool // the wrapper has returned: what comes later is dropped
+	mu      sync.Mutex
+	value   T     // of the winner, or of the latest failure as long as there is none
+	err     error // of the latest failure
+	won     bool
+	entered bool // a call has entered the operation
+	over    bool // the wrapper has returned: no call enters the operation any more, what ends later is dropped
+}
+
+// enter says that a call is about to enter the operation, at once: the wrapper may leave before the operation returns.
+func (r *race[T]) enter() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entered = r.entered || !r.over
+	return !r.over
 }
 
 func (r *race[T]) call(ctx context.Context) error {
@@ -78,11 +92,11 @@ func (r *race[T]) take(value T, err error) bool {
 }
 
 // finish returns the result, and drops what comes later.
-func (r *race[T]) finish() (value T, err error, won bool) {
+func (r *race[T]) finish() (value T, err error, won, entered bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
-	return r.value, r.err, r.won
+	return r.value, r.err, r.won, r.entered
 }
 
 func (r *race[T]) discard(value T) {
