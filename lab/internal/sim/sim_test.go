@@ -253,11 +253,9 @@ func race(ctx context.Context, call func(context.Context) error) error {
 	start()
 	timer := time.NewTimer(5 * time.Millisecond)
 	defer timer.Stop()
-	running := 1
 	select {
 	case <-timer.C:
 		start()
-		running++
 	case err := <-results:
 		return err
 	}
