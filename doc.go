@@ -15,6 +15,7 @@
 // breaker and consult it before they sleep and again after, so an open breaker ends a call at once. [Do] infers the
 // type of the result from the operation, so one pipeline, made once, serves every call to a dependency.
 //
-// The policies are in packages of their own: breaker, retry, ratelimit, bulkhead, timeout. The contract that they
-// implement, and that a policy of yours can implement, is package policy.
+// The policies are in packages of their own: breaker, retry, ratelimit, bulkhead, timeout, hedge, throttle and fallback;
+// keyed keeps one for each key. The contract that they implement, and that a policy of yours can implement, is package
+// policy.
 package resilience

@@ -2,7 +2,6 @@ package retry
 
 import (
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 
@@ -43,7 +42,7 @@ type rule interface {
 // A call counts when its first attempt has ended, whether it failed or not; a call that was refused locally does not
 // count. A retry counts when it is scheduled, before its delay; it is returned when it is not made after all.
 //
-// ratio and perSecond must be finite and not negative, and not both 0; NewBudget panics otherwise, see
+// ratio and perSecond are from 0 to 1e9, and not both 0; NewBudget panics otherwise, see
 // [ValidateBudget]. A Retrier's own budget is NewBudget(0.2, 10). After Finagle's RetryBudget.
 func NewBudget(ratio, perSecond float64) *Budget {
 	if err := ValidateBudget(ratio, perSecond); err != nil {
@@ -53,14 +52,17 @@ func NewBudget(ratio, perSecond float64) *Budget {
 	return &Budget{&share{ratio: ratio, perSecond: perSecond, most: most, tokens: most, clock: stopwatch.Start()}}
 }
 
+// mostBudget bounds what a budget is made of, so that its arithmetic stays exact enough.
+const mostBudget = 1e9
+
 // ValidateBudget returns the [*policy.ConfigError] that [NewBudget] would panic with, or nil.
 func ValidateBudget(ratio, perSecond float64) error {
 	problems := policy.ConfigError{Policy: "retry.NewBudget"}
-	if !(ratio >= 0) || math.IsInf(ratio, 0) {
-		problems.Add("ratio %v: must be finite and not negative", ratio)
+	if !(ratio >= 0 && ratio <= mostBudget) {
+		problems.Add("ratio %v: must be from 0 to %g", ratio, float64(mostBudget))
 	}
-	if !(perSecond >= 0) || math.IsInf(perSecond, 0) {
-		problems.Add("perSecond %v: must be finite and not negative", perSecond)
+	if !(perSecond >= 0 && perSecond <= mostBudget) {
+		problems.Add("perSecond %v: must be from 0 to %g", perSecond, float64(mostBudget))
 	}
 	if ratio == 0 && perSecond == 0 {
 		problems.Add("ratio 0 and perSecond 0: would never allow a retry: use Attempts(1)")

@@ -386,7 +386,7 @@ func TestFault178_BadBudgets(t *testing.T) {
 		require.IsType(t, &policy.ConfigError{}, err, "%v", b)
 		require.PanicsWithError(t, err.Error(), func() { retry.NewBudget(b.ratio, b.perSecond) })
 	}
-	require.EqualError(t, retry.ValidateBudget(-1, nan), "retry.NewBudget: ratio -1: must be finite and not negative; perSecond NaN: must be finite and not negative")
+	require.EqualError(t, retry.ValidateBudget(-1, nan), "retry.NewBudget: ratio -1: must be from 0 to 1e+09; perSecond NaN: must be from 0 to 1e+09")
 	for _, b := range []struct {
 		most  int
 		ratio float64
