@@ -6,6 +6,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,6 +45,21 @@ func TestALedgerThatDoesNotBalance(t *testing.T) {
 		spoil(l)
 		require.NotEmpty(t, l.balance(), name)
 	}
+}
+
+// A disabled breaker reports what it would have done, which is no break of the chain.
+func TestShadowChangesAreAChainOfTheirOwn(t *testing.T) {
+	d := newDependency()
+	d.breaker.Disable()
+	for range 50 {
+		permit, err := policy.Acquire(t.Context(), d.breaker)
+		require.NoError(t, err)
+		permit.Done(errDown)
+	}
+	require.Equal(t, breaker.Open, d.breaker.Snapshot().Shadow)
+	d.breaker.Reset()
+	require.Equal(t, uint64(3), d.last.Load(), "disabled, shadow, reset")
+	require.Zero(t, d.broken.Load())
 }
 
 func TestChecksNoticeWhatIsBroken(t *testing.T) {
