@@ -302,3 +302,13 @@ func TestTheValueOfAnAttemptStaysWhenNoGateHasRefused(t *testing.T) {
 	require.Equal(t, s.err, err)
 	require.Equal(t, 7, value)
 }
+
+func TestGatesOfAPipelineAreItsGates(t *testing.T) {
+	g := &gate{}
+	require.Equal(t, []policy.Gate{g}, resilience.Compose(&again{max: 1}, g, &probe{stage: policy.StageBulkhead}).Gates())
+}
+
+func TestObserveRefusesANilFunction(t *testing.T) {
+	require.Panics(t, func() { resilience.Observe(policy.ObserverFunc(nil)) })
+	require.NotPanics(t, func() { resilience.Observe(policy.ObserverFunc(func(context.Context, policy.Event) {})) })
+}

@@ -97,6 +97,7 @@ func soak(length time.Duration, workers int) (*ledger, []error) {
 		}
 	})
 	running.Wait()
+	problems.closing = true
 	d.breaker.Reset()
 	d.check(&problems)
 	d.atRest(&problems)
@@ -112,16 +113,17 @@ func soak(length time.Duration, workers int) (*ledger, []error) {
 	return &d.ledger, problems.all
 }
 
-// problems is what went wrong, at most the first of each kind, up to a few.
+// problems is what went wrong: the first few during the run, and everything at its end.
 type problems struct {
-	mu  sync.Mutex
-	all []error
+	mu      sync.Mutex
+	all     []error
+	closing bool
 }
 
 func (p *problems) add(err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.all) < 20 {
+	if p.closing || len(p.all) < 20 {
 		p.all = append(p.all, err)
 	}
 }
