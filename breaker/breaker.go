@@ -177,9 +177,14 @@ func (e *era) refuses(watch stopwatch.Stopwatch) bool {
 	return e.state == ForcedOpen || e.state == Open && within(watch.Elapsed(), e.since, e.until)
 }
 
+// recovered reports whether a closed breaker has no ramp, or its ramp is over, also when no attempt has come since.
+func (e *era) recovered(watch stopwatch.Stopwatch) bool {
+	return e.free.Load() || e.state == Closed && !within(watch.Elapsed(), e.since, e.until)
+}
+
 // nextOpening returns which opening in a row the next one would be, from 1.
-func (e *era) nextOpening() int {
-	if e.free.Load() {
+func (e *era) nextOpening(watch stopwatch.Stopwatch) int {
+	if e.recovered(watch) {
 		return 1
 	}
 	return e.openings + 1
@@ -227,7 +232,7 @@ func (b *Breaker) settle(ctx context.Context, ticket policy.Ticket, outcome poli
 	report.verdict = outcome.Verdict(ctx, b.classify)
 	bad := report.verdict != policy.Neutral && (report.verdict != policy.Success || b.rules.slowAfter > 0)
 	if bad && e.generation == ticket.Generation {
-		report.openFor = b.openTime.of(e.nextOpening(), outcome.Err)
+		report.openFor = b.openTime.of(e.nextOpening(b.watch), outcome.Err)
 	}
 }
 
@@ -275,14 +280,21 @@ func (b *Breaker) Changed(context.Context) <-chan struct{} {
 // hand, so that a new one would let nothing through that this one refuses; or its open time has passed without anybody
 // asking for an attempt, as that of a host which is no longer called.
 func (b *Breaker) Idle() bool {
-	e := b.era.Load()
+	e := b.current()
 	switch {
 	case e.shadow:
 		return false
 	case e.state == Open:
 		return !within(b.watch.Elapsed(), e.since, e.until)
+	case e.state == Closed:
+		return e.recovered(b.watch)
+	case e.state == HalfOpen:
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		last := b.core.lastGrant
+		return b.core.state == HalfOpen && !within(b.watch.Elapsed(), last, after(last, max(b.rules.lease, b.openTime.base)))
 	}
-	return e.state == Closed && e.free.Load()
+	return false
 }
 
 // State returns the state now. It changes nothing: once the open time is over it says [HalfOpen], although only an
@@ -301,7 +313,7 @@ func (b *Breaker) State() State {
 // Trip opens the breaker for one open time, as if a rule had tripped, whatever state it is in. If it is open already,
 // the open time begins anew.
 func (b *Breaker) Trip() {
-	openFor := b.openTime.of(b.current().nextOpening(), nil)
+	openFor := b.openTime.of(b.current().nextOpening(b.watch), nil)
 	b.lock()
 	now := b.watch.Elapsed()
 	b.core.trip(now, openFor)

@@ -16,7 +16,7 @@ type Change struct {
 }
 
 // maxUndelivered bounds the changes that wait for subscribers.
-const maxUndelivered = 100_000
+const maxUndelivered = 10_000
 
 // deliver hands the changes that wait to the subscribers, unless somebody else is doing so, who then takes these too.
 func (b *Breaker) deliver() {

@@ -37,7 +37,8 @@ type core struct {
 
 	probes    []probe // in flight, oldest first
 	lastProbe int64
-	passed    int // successful probes of this episode
+	lastGrant time.Duration // when it was admitted
+	passed    int           // successful probes of this episode
 
 	ledger ledger // without good
 }
@@ -126,6 +127,7 @@ func (c *core) admitProbe(now time.Duration) (slot int64, admitted bool) {
 		return 0, false
 	}
 	c.lastProbe++
+	c.lastGrant = now
 	c.probes = append(c.probes, probe{id: c.lastProbe, granted: now})
 	c.ledger.requests++
 	return c.lastProbe, true
@@ -322,15 +324,15 @@ func (c *core) seen(now time.Duration) evidence {
 
 // open opens the breaker, for openFor from now.
 func (c *core) open(shadow bool, reason Reason, cause error, now, openFor time.Duration) {
-	c.openings = c.nextOpening()
+	c.openings = c.nextOpening(now)
 	c.cause = cause
 	c.enter(Open, shadow, reason, now)
 	c.until = after(now, openFor)
 }
 
 // nextOpening returns which opening in a row the next one would be, from 1.
-func (c *core) nextOpening() int {
-	if c.free() {
+func (c *core) nextOpening(now time.Duration) int {
+	if c.free() || c.state == Closed && !within(now, c.since, c.until) {
 		return 1
 	}
 	return c.openings + 1

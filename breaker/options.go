@@ -125,9 +125,9 @@ func Classify(f func(error) policy.Verdict) Option {
 // OnChange adds a subscriber to the changes of state. Every subscriber hears every change, in order, one at a time, on a
 // goroutine of its own that the caller who is delivering waits for. That is one of those who changed the state; others
 // leave their changes to it and go on, and whoever made a change while nobody was delivering delivers it before its
-// call goes on. So f should be fast, but nothing breaks if it is not, if it calls the breaker, panics or calls
-// [runtime.Goexit]. Of the changes that wait for a subscriber that hangs, the last 100,000 are kept; a gap in
-// [Change].Number shows the rest.
+// call goes on. So f must be fast: a slow one holds up the call that delivers, and what that call holds, though no other.
+// Nothing breaks if it calls the breaker, panics or calls [runtime.Goexit]. Of the changes that wait for a subscriber
+// that hangs, the last 10,000 are kept (3 MB); a gap in [Change].Number shows the rest.
 func OnChange(f func(Change)) Option {
 	return func(c *config) { c.subscribers = append(c.subscribers, f); c.refuse(f == nil, "OnChange(nil)") }
 }
@@ -390,7 +390,11 @@ func (c *config) configureProbes(problems *policy.ConfigError) {
 	if c.rules.successes < 1 {
 		problems.Add("Successes(%d): must be at least 1", c.rules.successes)
 	}
-	c.rules.lease = atLeast(problems, "ProbeLease", c.lease, max(c.openTime.base, time.Second))
+	slow := c.rules.slowAfter // a probe that is found slow must not have lost its lease by then
+	c.rules.lease = atLeast(problems, "ProbeLease", c.lease, max(c.openTime.base, time.Second, after(slow, slow)))
+	if c.lease != nil && slow > 0 && slow >= c.rules.lease {
+		problems.Add("SlowCalls(%v) and ProbeLease(%v): a slow probe would lose its lease unseen", slow, c.rules.lease)
+	}
 	if c.ramp != nil {
 		c.rules.ramp = atLeast(problems, "Ramp", c.ramp, 0)
 	}

@@ -132,7 +132,7 @@ func (a *adaptive) end(b *Bulkhead, ctx context.Context, ticket policy.Ticket, o
 	if !overload {
 		w.samples++
 		w.total += max(0, now-ticket.Start)
-		if w.samples < windowSamples || now-w.begin < windowLength {
+		if w.samples < windowSamples || now >= w.begin && now-w.begin < windowLength {
 			return
 		}
 	}

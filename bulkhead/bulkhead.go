@@ -24,6 +24,7 @@ type Bulkhead struct {
 	word     atomic.Uint64 // a word; while its bit queued is set, only holders of mu change it
 	peak     atomic.Int64  // most in flight
 	rejected atomic.Uint64
+	set      atomic.Bool // by Resize: a new bulkhead would be another one
 
 	mu    sync.Mutex
 	queue queue
@@ -149,6 +150,7 @@ func (b *Bulkhead) Resize(limit int) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
+	b.set.Store(true)
 	b.resize(limit)
 	return nil
 }
@@ -185,7 +187,7 @@ func (b *Bulkhead) notePeak(inFlight int) {
 // Idle reports whether nobody is in flight and nobody waits. A registry of bulkheads per key may then forget it.
 func (b *Bulkhead) Idle() bool {
 	w := word(b.word.Load())
-	return w.inFlight() == 0 && !w.queued()
+	return w.inFlight() == 0 && !w.queued() && !b.set.Load()
 }
 
 // Snapshot is the state of a bulkhead at one instant.

@@ -12,6 +12,7 @@ type Idler interface {
 	//
 	//   - It is a pure question: it reserves nothing, moves no state, and does not wait.
 	//   - An admission that makes the value not idle does so before it returns.
+	//   - What was set by hand since it was made is never idle: it would be forgotten.
 	//   - A value that is not used becomes idle by the mere passing of time, when its calls have ended. One that never does
 	//     holds its place for ever: an attacker could fill a registry with such values.
 	Idle() bool

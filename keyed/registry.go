@@ -180,8 +180,12 @@ func (r *Registry[K, V]) ensure(ctx context.Context, s *shard[K, V], hash uint64
 			s.mu.Unlock()
 			if placed = r.place(); !placed {
 				s.mu.Lock()
-				defer s.mu.Unlock()
+				if s.find(hash, key) != nil { // somebody else has found a place for it
+					s.mu.Unlock()
+					continue
+				}
 				s.refused++
+				s.mu.Unlock()
 				return r.overflow, nil
 			}
 		case e.state.Load() == making:
@@ -243,13 +247,19 @@ func (r *Registry[K, V]) construct(s *shard[K, V], e *entry[K, V], done chan str
 	made = true
 }
 
-// isNil reports whether value is nil, or a nil pointer.
+// isNil reports whether value is nil, in whatever way its type can be.
 func isNil[V any](value V) bool {
 	v := reflect.ValueOf(&value).Elem()
 	if v.Kind() == reflect.Interface {
 		v = v.Elem()
 	}
-	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+	switch v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Chan, reflect.Slice:
+		return v.IsNil()
+	}
+	return false
 }
 
 // Delete takes key out of the registry, whatever state its value is in, and reports whether it was there. Calls in

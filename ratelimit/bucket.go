@@ -17,7 +17,8 @@ const horizon = time.Duration(math.MaxInt64 / 2) // 146 years
 type bucket struct {
 	tokens    *rate.Limiter
 	clock     stopwatch.Stopwatch
-	now       time.Duration // the latest reading of the clock
+	now       time.Duration // the latest reading of the clock, plus shift
+	shift     time.Duration // not 0 when the clock was replaced
 	perSecond float64
 	burst     int
 	rounding  float64 // nanoseconds of refill that may be missing by rounding alone; below 1
@@ -40,7 +41,19 @@ func limit(perSecond float64) rate.Limit {
 
 // advance sets the time for everything that follows. A reading that is earlier than one before counts as that one:
 // rate.Limiter would mint tokens from time that goes back.
-func (b *bucket) advance(reading time.Duration) { b.now = max(b.now, reading) }
+func (b *bucket) advance(reading time.Duration) {
+	if b.now-(reading+b.shift) > replaced {
+		b.shift = b.now - reading // go on from here, by the new clock
+	}
+	b.now = max(b.now, reading+b.shift)
+}
+
+// replaced is how far back a reading must lie to show that the clock is another one, as in a testing/synctest bubble
+// around a limiter that was made outside of it. Then it is better to go on from the new time than to freeze.
+const replaced = 24 * time.Hour
+
+// instant returns what the clock shows, or will show, at at.
+func (b *bucket) instant(at time.Duration) time.Time { return b.clock.Time(at - b.shift) }
 
 // take takes n tokens if they are there.
 //

@@ -23,6 +23,7 @@ type Limiter struct {
 	clock      stopwatch.Stopwatch
 
 	mu     sync.Mutex
+	set    bool // by SetRate or SetBurst: a new limiter would be another one
 	bucket bucket
 	queue  queue
 	counts counts
@@ -94,14 +95,14 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if l.costOf != nil {
 		cost = l.costOf(ctx)
 	}
-	w, err := l.request(ctx, cost)
+	w, taken, err := l.request(ctx, cost)
 	if w != nil {
 		err = l.await(ctx, w)
 	}
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
-	return ctx, policy.Ticket{Slot: int64(cost)}, nil
+	return ctx, policy.Ticket{Slot: int64(taken)}, nil
 }
 
 // Settle gives the tokens back when the operation was never entered; otherwise they are spent, however it ended.
@@ -119,14 +120,18 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 }
 
 // request takes cost tokens, or a place in the queue, or neither: without a waiter and an error it has its tokens.
-func (l *Limiter) request(ctx context.Context, cost int) (*waiter, error) {
+func (l *Limiter) request(ctx context.Context, cost int) (w *waiter, taken int, err error) {
 	var deadline time.Time
 	if l.maxWait > 0 {
 		deadline, _ = ctx.Deadline() // somebody else's code: not under the lock
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.decide(l.clock.Elapsed(), cost, deadline)
+	if !math.IsInf(l.bucket.perSecond, 1) {
+		taken = cost // without a limit nothing is taken, and nothing must come back
+	}
+	w, err = l.decide(l.clock.Elapsed(), cost, deadline)
+	return w, taken, err
 }
 
 // decide is request at a time that the clock has read, the only one for this decision. A zero deadline is none.
@@ -148,7 +153,7 @@ func (l *Limiter) decide(reading time.Duration, cost int, deadline time.Time) (*
 	latest, reason := saturated(now, l.maxWait), errMaxWait
 	entry := turn - l.maxWait // when the wait will have become short enough
 	if !deadline.IsZero() {
-		if end := saturated(now, deadline.Sub(l.clock.Time(now))) - 1; end < latest {
+		if end := saturated(now, deadline.Sub(l.bucket.instant(now))) - 1; end < latest {
 			latest, reason, entry = end, errDeadline, turn
 		}
 	}
@@ -211,6 +216,7 @@ func (l *Limiter) change(to func(*bucket) (perSecond float64, burst int)) error 
 	}
 	l.bucket.advance(l.clock.Elapsed())
 	l.bucket.set(perSecond, burst)
+	l.set = true
 	l.grant()
 	l.dismiss()
 	l.retime()
@@ -222,7 +228,7 @@ func (l *Limiter) change(to func(*bucket) (perSecond float64, burst int)) error 
 func (l *Limiter) Idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.queue.len() > 0 {
+	if l.queue.len() > 0 || l.set {
 		return false
 	}
 	l.bucket.advance(l.clock.Elapsed())

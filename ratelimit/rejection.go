@@ -31,7 +31,7 @@ func (l *Limiter) refuse(reason error, until time.Duration) *policy.Rejection {
 	l.counts.rejected++
 	r := &policy.Rejection{Kind: "rate limiter", Name: l.name, Reason: reason}
 	if until > 0 {
-		r.Until = l.clock.Time(until)
+		r.Until = l.bucket.instant(until)
 	}
 	return r
 }

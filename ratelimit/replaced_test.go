@@ -1,0 +1,63 @@
+package ratelimit_test
+
+import (
+	"context"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/ratelimit"
+)
+
+// A limiter that was made outside of a bubble, as one in a package variable is, goes on by the bubble's clock.
+func TestFault118_ALimiterMadeOutsideOfABubble(t *testing.T) {
+	for _, limit := range []*ratelimit.Limiter{ratelimit.New(10, 1), ratelimit.New(10, 1, ratelimit.MaxWait(time.Second))} {
+		synctest.Test(t, func(t *testing.T) {
+			for range 5 {
+				_, err := resilience.Do(t.Context(), limit, func(context.Context) (int, error) { return 0, nil })
+				require.NoError(t, err)
+				time.Sleep(100 * time.Millisecond)
+			}
+			admitted := 0
+			for range 5 {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				if _, err := resilience.Do(ctx, limit, func(context.Context) (int, error) { return 0, nil }); err == nil {
+					admitted++
+				}
+				cancel()
+			}
+			require.Equal(t, 1, admitted, "and mints nothing")
+		})
+	}
+}
+
+func TestTokensThatWereNotTakenDoNotComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := ratelimit.New(math.Inf(1), 100)
+		var permits []*policy.Permit
+		for range 100 {
+			permit, err := policy.Acquire(t.Context(), limit)
+			require.NoError(t, err)
+			permits = append(permits, permit)
+		}
+		require.NoError(t, limit.SetRate(1e-9))
+		admitted := func() (n int) {
+			for {
+				if _, _, err := limit.Admit(t.Context()); err != nil {
+					return n
+				}
+				n++
+			}
+		}
+		require.Equal(t, 100, admitted())
+		for _, permit := range permits {
+			require.True(t, permit.Settle(policy.Outcome{Kind: policy.NotCalled}))
+		}
+		require.Zero(t, admitted())
+	})
+}
