@@ -174,7 +174,7 @@ func newModel(t *rapid.T) (*breaker.Breaker, *model) {
 	m := &model{
 		openFor: 5 * time.Second, since: time.Now(), ledger: map[string]int{},
 		probes: rapid.IntRange(1, 3).Draw(t, "probes"), successes: rapid.IntRange(1, 4).Draw(t, "successes"),
-		lease: time.Duration(rapid.IntRange(1, 8).Draw(t, "lease")) * time.Second,
+		lease: time.Duration(rapid.IntRange(2, 8).Draw(t, "lease")) * time.Second, // above the threshold of slow calls
 	}
 	opts := []breaker.Option{breaker.OpenFor(m.openFor), breaker.Jitter(0), breaker.Probes(m.probes), breaker.Successes(m.successes),
 		breaker.ProbeLease(m.lease), breaker.Classify(neutrally)}
