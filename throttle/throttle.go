@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/stopwatch"
@@ -29,6 +30,7 @@ type Throttle struct {
 	rejection *policy.Rejection
 
 	clock   stopwatch.Stopwatch
+	shift   atomic.Int64 // between the clock and the time of the window
 	window  *window
 	refused atomic.Uint64
 }
@@ -71,7 +73,7 @@ func (t *Throttle) Stage() policy.Stage { return policy.StageBreaker }
 // Admit refuses by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits otherwise. A refusal
 // counts as a request that was not accepted.
 func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	newest, tally := t.window.advance(t.clock.Elapsed())
+	newest, tally := t.window.advance(t.now())
 	if p := t.probability(tally); p > 0 && t.random() < p {
 		t.window.bucket(newest).refused.Add(1)
 		t.refused.Add(1)
@@ -100,7 +102,7 @@ func (t *Throttle) Settle(ctx context.Context, ticket policy.Ticket, outcome pol
 // A retry that asks therefore does not sleep for an attempt that would probably be refused, and gives the dependency,
 // which has more than it can take, no repetitions beside the first attempts that find out how it is.
 func (t *Throttle) Ready(context.Context) error {
-	if t.probability(t.window.at(t.clock.Elapsed())) > 0.5 {
+	if t.probability(t.window.at(t.now())) > 0.5 {
 		return t.rejection
 	}
 	return nil
@@ -112,10 +114,26 @@ func (t *Throttle) probability(counts tally) float64 {
 	return max(0, (requests-t.k*accepts)/(requests+t.padding))
 }
 
+// replaced is how far back the clock must go to be another one, as when a throttle that was made outside of a
+// testing/synctest bubble is used inside. It then goes on by the new clock: a window that waits for the old time to come
+// again would never move.
+const replaced = 24 * time.Hour
+
+// now returns the time of the window.
+func (t *Throttle) now() time.Duration {
+	reading, newest := t.clock.Elapsed(), t.window.begin()
+	now := reading + time.Duration(t.shift.Load())
+	if newest-now > replaced {
+		t.shift.Store(int64(newest - reading))
+		return newest
+	}
+	return now
+}
+
 // Idle reports whether every attempt would be admitted now, so that forgetting the Throttle and making a new one would
 // let nothing through that it refuses. It is at the latest true when it was not used for the length of its window.
 func (t *Throttle) Idle() bool {
-	return t.probability(t.window.at(t.clock.Elapsed())) == 0
+	return t.probability(t.window.at(t.now())) == 0
 }
 
 // Snapshot is the state of a [Throttle] at one moment.
@@ -129,7 +147,7 @@ type Snapshot struct {
 
 // Snapshot returns one consistent value. It changes nothing.
 func (t *Throttle) Snapshot() Snapshot {
-	counts := t.window.at(t.clock.Elapsed())
+	counts := t.window.at(t.now())
 	return Snapshot{
 		Name:        t.name,
 		Requests:    counts.requests,

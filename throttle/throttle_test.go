@@ -500,3 +500,18 @@ func TestAllocations(t *testing.T) {
 	}
 	require.NotZero(t, refusing.Snapshot().Refused)
 }
+
+// A throttle that was made outside of a bubble, as one in a package variable is, goes on by the bubble's clock.
+func TestAThrottleMadeOutsideOfABubble(t *testing.T) {
+	guard := throttle.New()
+	for range 2 {
+		synctest.Test(t, func(t *testing.T) {
+			for range 100 {
+				_, _ = resilience.Do(t.Context(), guard, func(context.Context) (int, error) { return 0, errors.New("down") })
+			}
+			require.Positive(t, guard.Snapshot().Probability)
+			time.Sleep(time.Hour)
+			require.Zero(t, guard.Snapshot().Probability)
+		})
+	}
+}

@@ -42,6 +42,9 @@ func newWindow(length time.Duration, buckets int) *window {
 	return w
 }
 
+// begin returns when the newest bucket has begun.
+func (w *window) begin() time.Duration { return time.Duration(w.sum.Load().newest) * w.width }
+
 // bucket returns bucket number i, which must be in the ring. Number -1 is the time before the start.
 func (w *window) bucket(i int64) *bucket {
 	n := int64(len(w.ring))

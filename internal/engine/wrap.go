@@ -22,14 +22,14 @@ func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (val
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit passes through: nobody gets a result
-			if value, _, won, _ := r.finish(); won {
+			if value, won, _, _ := r.finish(); won {
 				r.discard(value)
 			}
 		}
 	}()
 	err = n.wrapper.Run(ctx, r.call)
 	returned = true
-	value, failure, won, entered := r.finish()
+	value, won, entered, failure := r.finish()
 	switch {
 	case won:
 		// Also when the wrapper has left before it heard of the success, which would have no owner.
@@ -92,11 +92,11 @@ func (r *race[T]) take(value T, err error) bool {
 }
 
 // finish returns the result, and drops what comes later.
-func (r *race[T]) finish() (value T, err error, won, entered bool) {
+func (r *race[T]) finish() (value T, won, entered bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
-	return r.value, r.err, r.won, r.entered
+	return r.value, r.won, r.entered, r.err
 }
 
 func (r *race[T]) discard(value T) {
