@@ -855,10 +855,7 @@ func TestValuesThatCannotBeComparedAreNoDuplicates(t *testing.T) {
 	require.NoError(t, resilience.Validate(odd{more: []int{1}}, odd{more: []int{1}}))
 }
 
-type odd struct {
-	quietGuard
-	more any
-}
+type odd struct{ more any }
 
 func (odd) Stage() policy.Stage { return policy.StageBreaker }
 func (odd) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
