@@ -19,7 +19,7 @@ func Example() {
 	fmt.Println(search, answer, err)
 
 	for range 1000 { // the dependency is overloaded and accepts nothing
-		_, err = resilience.Do(context.Background(), search, func(context.Context) (string, error) {
+		_, _ = resilience.Do(context.Background(), search, func(context.Context) (string, error) {
 			return "", errors.New("503")
 		})
 	}
