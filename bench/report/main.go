@@ -123,10 +123,10 @@ func (o *options) build(ctx context.Context) (binary string, remove func(), err 
 	}
 	binary = filepath.Join(dir, "bench.test")
 	if _, err := output(ctx, o.bench, "go", "test", "-c", "-o", binary, "."); err != nil {
-		os.RemoveAll(dir)
+		_ = os.RemoveAll(dir)
 		return "", nil, err
 	}
-	return binary, func() { os.RemoveAll(dir) }, nil
+	return binary, func() { _ = os.RemoveAll(dir) }, nil
 }
 
 // header returns the circumstances, as benchstat's configuration lines.
