@@ -23,14 +23,14 @@ func isIdle(value any) bool {
 	return !ok || idler.Idle()
 }
 
-// place takes a place for a new entry: a free one, or that of an entry that it evicts.
-func (r *Registry[K, V]) place() bool {
+// free takes a free place for a new entry, if there is one.
+func (r *Registry[K, V]) free() bool {
 	for taken := r.places.Load(); taken < r.max; taken = r.places.Load() {
 		if r.places.CompareAndSwap(taken, taken+1) {
 			return true
 		}
 	}
-	return r.evict()
+	return false
 }
 
 // looks bounds the buckets that one new key looks into in search of a place; there is about one entry in each. So a

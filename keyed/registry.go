@@ -167,7 +167,7 @@ func (r *Registry[K, V]) ensure(ctx context.Context, s *shard[K, V], hash uint64
 		s.mu.Lock()
 		e := s.find(hash, key)
 		switch {
-		case e == nil && placed:
+		case e == nil && (placed || r.free()): // under the lock: who looks for the same key meanwhile finds the entry
 			e = &entry[K, V]{hash: hash, key: r.keys.clone(key)}
 			done := make(chan struct{})
 			r.buckets.Add(int64(s.insert(e)))
@@ -178,7 +178,7 @@ func (r *Registry[K, V]) ensure(ctx context.Context, s *shard[K, V], hash uint64
 			return e, nil
 		case e == nil:
 			s.mu.Unlock()
-			if placed = r.place(); !placed {
+			if placed = r.evict(); !placed {
 				s.mu.Lock()
 				if s.find(hash, key) != nil { // somebody else has found a place for it
 					s.mu.Unlock()
