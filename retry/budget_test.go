@@ -395,9 +395,24 @@ func TestFault178_BadBudgets(t *testing.T) {
 		require.IsType(t, &policy.ConfigError{}, err, "%v", b)
 		require.PanicsWithError(t, err.Error(), func() { retry.NewThrottle(b.most, b.ratio) })
 	}
+	for _, b := range []struct{ ratio, perSecond float64 }{{math.Nextafter(1e9, inf), 1}, {1, math.Nextafter(1e9, inf)}} {
+		require.ErrorContains(t, retry.ValidateBudget(b.ratio, b.perSecond), "must be from 0 to 1e+09")
+	}
+	require.NoError(t, retry.ValidateBudget(1e9, 1e9))
 	require.NoError(t, retry.ValidateBudget(0.2, 10))
 	require.NoError(t, retry.ValidateThrottle(1000, 0.001))
 	require.Equal(t, "budget 100.0 of 100.0", retry.NewBudget(0.2, 10).String())
+}
+
+func TestABudgetMayBeShortOfAMillionthOfAToken(t *testing.T) {
+	// The sum of many small earnings is seldom exactly 1.
+	for ratio, allowed := range map[float64]bool{0.999999: true, 0.999998: false} {
+		budget := retry.NewBudget(ratio, 0)
+		require.True(t, budget.Withdraw(), "it begins full")
+		_, err := resilience.Do(t.Context(), retry.New(retry.WithBudget(budget)), succeed)
+		require.NoError(t, err)
+		require.Equal(t, allowed, budget.Withdraw(), "a call has earned %v", ratio)
+	}
 }
 
 func TestABudgetMadeOutsideABubbleWorksInside(t *testing.T) {

@@ -103,6 +103,31 @@ func TestFault105_JitterStaysBelowTheDelay(t *testing.T) {
 	}
 }
 
+func TestDecorrelatedJitterDrawsUpToThreeTimesThePreviousDelay(t *testing.T) {
+	for name, test := range map[string]struct{ previous, most time.Duration }{
+		"first":              {0, 300 * time.Second},
+		"three times":        {200 * time.Second, 600 * time.Second},
+		"just below the cap": {299 * time.Second, 897 * time.Second},
+		"just below a third": {300*time.Second - 1, 900*time.Second - 3},
+		"the cap":            {300 * time.Second, 900 * time.Second},
+		"above it":           {301 * time.Second, 900 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := New(Exponential(100*time.Second, 900*time.Second), DecorrelatedJitter(), Rand(rand.NewPCG(1, 2)))
+			least, most := time.Duration(math.MaxInt64), time.Duration(0)
+			for range 20_000 {
+				delay, ok := r.delay(&call{previous: test.previous})
+				require.True(t, ok)
+				least, most = min(least, delay), max(most, delay)
+			}
+			require.GreaterOrEqual(t, least, 100*time.Second)
+			require.Less(t, least, 101*time.Second)
+			require.LessOrEqual(t, most, test.most)
+			require.Greater(t, most, test.most-time.Second)
+		})
+	}
+}
+
 func TestFault106_TheSourcesJitterIsClamped(t *testing.T) {
 	// Our own construction refuses the factor; a foreign source can still answer with anything.
 	answers := []time.Duration{-1e9, -2, math.MinInt64, 0, 5}

@@ -21,8 +21,35 @@ func exponentialWith(change func(*backoff.ExponentialBackOff)) retry.Option {
 	})
 }
 
+// inTurn returns a factory that answers with sources, one after the other, over and over.
+func inTurn(sources ...backoff.BackOff) func() backoff.BackOff {
+	calls := 0
+	return func() backoff.BackOff {
+		calls++
+		return sources[(calls-1)%len(sources)]
+	}
+}
+
+// alternating is a source of somebody else's with as little state as there can be.
+type alternating struct{ long bool }
+
+func (a *alternating) Reset() { a.long = false }
+func (a *alternating) NextBackOff() time.Duration {
+	if a.long = !a.long; a.long {
+		return 2
+	}
+	return 1
+}
+
+// listedDelays is a source that is no pointer, and that cannot be compared.
+type listedDelays []time.Duration
+
+func (listedDelays) Reset()                       {}
+func (l listedDelays) NextBackOff() time.Duration { return l[0] }
+
 func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 	one := backoff.NewExponentialBackOff()
+	oneBit := &alternating{}
 	for name, test := range map[string]struct {
 		opts []retry.Option
 		want string
@@ -30,6 +57,7 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 		"nil option":           {[]retry.Option{retry.Attempts(2), nil}, "option 2 is nil"},
 		"no attempts":          {[]retry.Option{retry.Attempts(0)}, "Attempts(0)"},
 		"negative attempts":    {[]retry.Option{retry.Attempts(math.MinInt)}, "Attempts(-9223372036854775808)"},
+		"one attempt too few":  {[]retry.Option{retry.AwaitRecovery(1), retry.Attempts(1)}, "AwaitRecovery(1ns) with Attempts(1)"},
 		"zero initial":         {[]retry.Option{retry.Exponential(0, time.Second)}, "Exponential(0s, 1s)"},
 		"negative initial":     {[]retry.Option{retry.Exponential(-1, time.Second)}, "Exponential(-1ns, 1s)"},
 		"zero cap":             {[]retry.Option{retry.Exponential(time.Second, 0)}, "Exponential(1s, 0s)"},
@@ -43,13 +71,20 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 		"negative constant":    {[]retry.Option{retry.Constant(-1)}, "Constant(-1ns)"},
 		"nil factory":          {[]retry.Option{retry.BackOff(nil)}, "BackOff: the function is nil"},
 		"factory of nil":       {[]retry.Option{retry.BackOff(func() backoff.BackOff { return nil })}, "returns nil"},
+		"nil the first time":   {[]retry.Option{retry.BackOff(inTurn(nil, &backoff.ZeroBackOff{}))}, "returns nil"},
+		"nil the second time":  {[]retry.Option{retry.BackOff(inTurn(&backoff.ZeroBackOff{}, nil))}, "returns nil"},
+		"shared foreign":       {[]retry.Option{retry.BackOff(inTurn(oneBit))}, "same *alternating again"},
 		"factory of typed nil": {[]retry.Option{retry.BackOff(func() backoff.BackOff { return (*backoff.ExponentialBackOff)(nil) })}, "returns nil"},
 		"shared source":        {[]retry.Option{retry.BackOff(func() backoff.BackOff { return one })}, "same *ExponentialBackOff"},
 		"literal source":       {[]retry.Option{retry.BackOff(func() backoff.BackOff { return &backoff.ExponentialBackOff{} })}, "Clock is nil"},
 		"source multiplier":    {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.Multiplier = math.NaN() })}, "Multiplier NaN"},
 		"source factor":        {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.RandomizationFactor = 3 })}, "RandomizationFactor 3"},
+		"source factor 1.1":    {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.RandomizationFactor = 1.1 })}, "RandomizationFactor 1.1"},
 		"source interval":      {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.InitialInterval = -1 })}, "intervals -1ns"},
+		"source interval 0":    {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.InitialInterval = 0 })}, "intervals 0s"},
+		"source longest 0":     {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.MaxInterval = 0 })}, "intervals 500ms, 0s"},
 		"source never stops":   {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.Stop = 0 })}, "would never stop"},
+		"source never stops 2": {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.MaxElapsedTime, e.Stop = 1, 0 })}, "would never stop"},
 		"nil predicate":        {[]retry.Option{retry.If(nil)}, "If: the function is nil"},
 		"nil random source":    {[]retry.Option{retry.Rand(nil)}, "Rand: the source is nil"},
 		"two sources":          {[]retry.Option{retry.Constant(1), retry.Exponential(1, 2)}, "Constant and Exponential contradict"},
@@ -57,6 +92,7 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 		"decorrelated":         {[]retry.Option{retry.DecorrelatedJitter(), retry.Constant(1)}, "DecorrelatedJitter with Constant"},
 		"max retry after":      {[]retry.Option{retry.MaxRetryAfter(0)}, "MaxRetryAfter(0s)"},
 		"max elapsed":          {[]retry.Option{retry.MaxElapsed(-1)}, "MaxElapsed(-1ns)"},
+		"max elapsed 0":        {[]retry.Option{retry.MaxElapsed(0)}, "MaxElapsed(0s)"},
 		"no patience":          {[]retry.Option{retry.AwaitRecovery(0)}, "AwaitRecovery(0s)"},
 		"vain patience":        {[]retry.Option{retry.AwaitRecovery(time.Second), retry.Attempts(1)}, "AwaitRecovery(1s) with Attempts(1)"},
 		"no rejections":        {[]retry.Option{retry.RetryRejections()}, "RetryRejections: no reason"},
@@ -92,10 +128,18 @@ func TestValidExtremes(t *testing.T) {
 		{retry.Constant(math.MaxInt64)},
 		{retry.Constant(0)},
 		{retry.MaxRetryAfter(math.MaxInt64), retry.MaxElapsed(math.MaxInt64), retry.AwaitRecovery(math.MaxInt64)},
+		{retry.MaxRetryAfter(1), retry.MaxElapsed(1), retry.AwaitRecovery(1)},
 		{retry.Attempts(2), retry.Attempts(5)},
 		{retry.NoJitter(), retry.NoJitter()},
 		{retry.BackOff(func() backoff.BackOff { return backoff.NewExponentialBackOff() })},
 		{retry.BackOff(func() backoff.BackOff { return &backoff.StopBackOff{} })},
+		{retry.BackOff(inTurn(backoff.NewConstantBackOff(time.Second)))}, // has no state, so that all calls may share it
+		{retry.BackOff(inTurn(listedDelays{1}))},
+		{retry.BackOff(func() backoff.BackOff { return &alternating{} })},
+		{exponentialWith(func(e *backoff.ExponentialBackOff) { e.InitialInterval, e.MaxInterval = 1, 1 })},
+		{exponentialWith(func(e *backoff.ExponentialBackOff) { e.Multiplier, e.RandomizationFactor = 1, 1 })},
+		{exponentialWith(func(e *backoff.ExponentialBackOff) { e.RandomizationFactor = 0 })},
+		{exponentialWith(func(e *backoff.ExponentialBackOff) { e.MaxElapsedTime, e.Stop = 0, 0 })}, // never says stop
 	} {
 		require.NoError(t, retry.Validate(opts...))
 		require.NotNil(t, retry.New(opts...))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -195,6 +196,129 @@ func TestAwaitRecovery(t *testing.T) {
 			require.Equal(t, 1, passes)
 			require.Equal(t, 5*time.Second, time.Since(start))
 		})
+	})
+}
+
+func TestAwaitRecoveryAtItsEdges(t *testing.T) {
+	const openFor = 5 * time.Second
+	for name, test := range map[string]struct {
+		opts     []retry.Option
+		deadline time.Duration // 0: none
+		takes    time.Duration // the first attempt
+		waits    bool
+	}{
+		"patience just enough":                   {opts: []retry.Option{retry.AwaitRecovery(openFor)}, waits: true},
+		"patience too short":                     {opts: []retry.Option{retry.AwaitRecovery(openFor - 1)}},
+		"time for the attempt":                   {deadline: openFor + 1, waits: true},
+		"no time for the attempt":                {deadline: openFor},
+		"a limit that leaves time":               {opts: []retry.Option{retry.MaxElapsed(openFor + 1)}, waits: true},
+		"a limit that leaves none":               {opts: []retry.Option{retry.MaxElapsed(openFor)}},
+		"the first attempt is within the limit":  {opts: []retry.Option{retry.MaxElapsed(openFor + time.Second + 1)}, takes: time.Second, waits: true},
+		"the first attempt has used up the time": {opts: []retry.Option{retry.MaxElapsed(openFor + time.Second)}, takes: time.Second},
+		"the smallest limit":                     {opts: []retry.Option{retry.MaxElapsed(1)}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx := t.Context()
+				if test.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					defer cancel()
+				}
+				again := retry.New(append([]retry.Option{retry.AwaitRecovery(time.Hour), retry.NoJitter()}, test.opts...)...)
+				start := time.Now()
+				entered := 0
+				_, err := resilience.Do(ctx, resilience.Compose(again, &fakeBreaker{threshold: 1, openFor: openFor}), func(context.Context) (int, error) {
+					if entered++; entered == 1 {
+						time.Sleep(test.takes)
+						return 0, errBackend
+					}
+					return 1, nil
+				})
+				if test.waits {
+					require.NoError(t, err)
+					require.Equal(t, test.takes+openFor, time.Since(start))
+					return
+				}
+				require.ErrorIs(t, err, errOpen)
+				require.ErrorIs(t, err, errBackend)
+				require.Equal(t, test.takes, time.Since(start), "what cannot succeed is not begun")
+			})
+		})
+	}
+}
+
+func TestPatienceBeginsWhenTheGateRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// Two failures with 6 s between them, then a breaker that is open for 9 of the 10 s that there is patience for.
+		again := retry.New(retry.Attempts(9), retry.Constant(6*time.Second), retry.NoJitter(), retry.AwaitRecovery(10*time.Second))
+		start := time.Now()
+		value, err := resilience.Do(t.Context(), resilience.Compose(again, &fakeBreaker{threshold: 2, openFor: 9 * time.Second}), fails(errBackend, errBackend).do)
+		require.NoError(t, err)
+		require.Equal(t, 3, value)
+		require.Equal(t, 15*time.Second, time.Since(start))
+	})
+}
+
+func TestPatienceCountsEveryWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// A gate that is always ready in another 4 s, and never then.
+		gate := &maintenance{ahead: 4 * time.Second, now: &policy.Rejection{Kind: "maintenance", Reason: errOpen}}
+		start := time.Now()
+		_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(retry.NoJitter(), retry.AwaitRecovery(10*time.Second)), gate), succeed)
+		require.ErrorIs(t, err, errOpen)
+		require.Equal(t, 8*time.Second, time.Since(start), "a third wait would last longer than 10 s in all")
+	})
+}
+
+func TestAwaitRecoveryIsRandomWithinItsBounds(t *testing.T) {
+	// The breaker is open for 9 s. The attempt comes up to an eighth of the patience later, but never too late.
+	for name, test := range map[string]struct {
+		patience, deadline, limit time.Duration
+		latest                    time.Duration
+	}{
+		"an eighth of the patience": {patience: 16 * time.Second, latest: 11 * time.Second},
+		"the patience ends":         {patience: 10 * time.Second, latest: 10 * time.Second},
+		"the deadline comes":        {patience: 16 * time.Second, deadline: 10 * time.Second, latest: 10*time.Second - 1},
+		"the limit comes":           {patience: 16 * time.Second, limit: 10 * time.Second, latest: 10*time.Second - 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				opts := []retry.Option{retry.AwaitRecovery(test.patience), retry.Rand(rand.NewPCG(1, 2)), retry.NoBudget()}
+				if test.limit > 0 {
+					opts = append(opts, retry.MaxElapsed(test.limit))
+				}
+				again := retry.New(opts...)
+				first, last := time.Duration(math.MaxInt64), time.Duration(0)
+				for range 1000 {
+					ctx, cancel := t.Context(), context.CancelFunc(func() {})
+					if test.deadline > 0 {
+						ctx, cancel = context.WithTimeout(ctx, test.deadline)
+					}
+					start := time.Now()
+					_, err := resilience.Do(ctx, resilience.Compose(again, &fakeBreaker{threshold: 1, openFor: 9 * time.Second}), fails(errBackend).do)
+					cancel()
+					require.NoError(t, err)
+					first, last = min(first, time.Since(start)), max(last, time.Since(start))
+				}
+				require.GreaterOrEqual(t, first, 9*time.Second)
+				require.Less(t, first, 9100*time.Millisecond)
+				require.LessOrEqual(t, last, test.latest)
+				require.Greater(t, last, test.latest-100*time.Millisecond)
+			})
+		})
+	}
+}
+
+func TestAGateThatCannotSayWhenIsAskedSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// It opens between two questions, which are a sixteenth of the patience apart: the next one finds it open.
+		gate := &maintenance{now: &policy.Rejection{Kind: "maintenance", Reason: errOpen}}
+		time.AfterFunc(1900*time.Millisecond, func() { gate.set(nil) })
+		start := time.Now()
+		_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(retry.NoJitter(), retry.AwaitRecovery(16*time.Second)), gate), succeed)
+		require.NoError(t, err)
+		require.Equal(t, 2*time.Second, time.Since(start))
 	})
 }
 

@@ -510,6 +510,38 @@ func TestFault116_ThePredicateIsNotAskedAgainAfterTheWait(t *testing.T) {
 	})
 }
 
+func TestAnAttemptIsNotedOnceAlthoughNextIsAskedTwice(t *testing.T) {
+	// The context ends when the retry has been scheduled, before a wait of 0 or 1 ns: the call ends with one attempt.
+	for _, delay := range []time.Duration{0, 1, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			leave := policy.ObserverFunc(func(_ context.Context, event policy.Event) {
+				if event.Kind == policy.EventRetry {
+					cancel()
+				}
+			})
+			budget := retry.NewBudget(0.5, 0)
+			require.True(t, budget.Withdraw(), "there is one token")
+			for range 2 {
+				_, err := resilience.Do(t.Context(), retry.New(retry.WithBudget(budget)), succeed)
+				require.NoError(t, err)
+			}
+			again := retry.New(retry.Constant(delay), retry.NoJitter(), retry.WithBudget(budget))
+			op := always(errBackend)
+			_, err := resilience.Do(ctx, resilience.Compose(again, resilience.Observe(leave)), op.do)
+			require.ErrorIs(t, err, context.Canceled)
+			require.Equal(t, 1, op.entered)
+			gave, ok := errors.AsType[*retry.Error](err)
+			require.True(t, ok)
+			require.Equal(t, 1, gave.Attempts)
+			require.Equal(t, []error{errBackend}, gave.Errs)
+			require.EqualValues(t, 1, again.Snapshot().Retries, "scheduled once")
+			require.Equal(t, 1.0, budget.Snapshot().Tokens, "the retry was not made")
+		})
+	}
+}
+
 func TestIf(t *testing.T) {
 	other := errors.New("other")
 	again := retry.New(retry.Constant(0), retry.If(func(err error) bool { return errors.Is(err, errBackend) }))
