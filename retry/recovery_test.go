@@ -322,6 +322,44 @@ func TestAGateThatCannotSayWhenIsAskedSoon(t *testing.T) {
 	})
 }
 
+// crowded is a bulkhead that is full for the second attempt, when somebody else opens the breaker.
+type crowded struct {
+	limited
+	breaker *fakeBreaker
+}
+
+func (c *crowded) Stage() policy.Stage { return policy.StageBulkhead }
+func (c *crowded) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	ctx, ticket, err := c.limited.Admit(ctx)
+	if err != nil {
+		c.breaker.open()
+	}
+	return ctx, ticket, err
+}
+
+func TestTheReasonIsTheRefusalThatStandsInTheWay(t *testing.T) {
+	for name, test := range map[string]struct {
+		opts   []retry.Option
+		reason error
+	}{
+		"what the attempt got":                    {nil, errFull},
+		"the gate that there is not patience for": {[]retry.Option{retry.AwaitRecovery(1)}, errOpen},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				breaker := &fakeBreaker{threshold: 9, openFor: time.Minute}
+				again := retry.New(append(test.opts, retry.Constant(0))...)
+				pipeline := resilience.Compose(again, breaker, &crowded{limited{admissions: 1}, breaker})
+				_, err := resilience.Do(t.Context(), pipeline, always(errBackend).do)
+				gave, ok := errors.AsType[*retry.Error](err)
+				require.True(t, ok)
+				require.ErrorIs(t, gave.Reason, test.reason)
+				require.Equal(t, errBackend, gave.Last)
+			})
+		})
+	}
+}
+
 // closedUntil is a gate that opens at a moment, for everybody.
 type closedUntil struct{ until time.Time }
 
