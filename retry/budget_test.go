@@ -390,7 +390,7 @@ func TestFault178_BadBudgets(t *testing.T) {
 	for _, b := range []struct {
 		most  int
 		ratio float64
-	}{{0, 1}, {-1, 1}, {1001, 1}, {10, 0}, {10, -1}, {10, nan}, {10, inf}, {10, 0.0004}, {10, 1001}} {
+	}{{0, 1}, {-1, 1}, {1001, 1}, {10, 0}, {10, -1}, {10, nan}, {10, inf}, {10, 0.0004}, {10, 1001}, {10, math.Nextafter(1000, inf)}} {
 		err := retry.ValidateThrottle(b.most, b.ratio)
 		require.IsType(t, &policy.ConfigError{}, err, "%v", b)
 		require.PanicsWithError(t, err.Error(), func() { retry.NewThrottle(b.most, b.ratio) })
@@ -401,6 +401,7 @@ func TestFault178_BadBudgets(t *testing.T) {
 	require.NoError(t, retry.ValidateBudget(1e9, 1e9))
 	require.NoError(t, retry.ValidateBudget(0.2, 10))
 	require.NoError(t, retry.ValidateThrottle(1000, 0.001))
+	require.NoError(t, retry.ValidateThrottle(1, 1000))
 	require.Equal(t, "budget 100.0 of 100.0", retry.NewBudget(0.2, 10).String())
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -170,6 +171,22 @@ func TestTriesConsultGates(t *testing.T) {
 		require.ErrorIs(t, tries.Err(), errBackend)
 		require.Empty(t, breaker.settled, "a gate is only asked")
 	})
+}
+
+func TestTriesAskEachGateOfAPipelineOnce(t *testing.T) {
+	first, second := &maintenance{}, &maintenance{}
+	again := retry.New(retry.Constant(0))
+	passes := 0
+	tries := again.Tries(t.Context(), resilience.Compose(first, policy.At(policy.StageShed, second)))
+	for try := range tries.All() {
+		if passes++; passes == 1 {
+			try.Failed(errBackend)
+		}
+	}
+	require.NoError(t, tries.Err())
+	require.Equal(t, 2, passes)
+	require.Equal(t, 3, first.asked, "before each attempt, and before the wait")
+	require.Equal(t, 3, second.asked)
 }
 
 func TestTriesPanicGoesOn(t *testing.T) {
