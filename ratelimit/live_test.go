@@ -68,6 +68,19 @@ func TestFault127_BeyondTheHorizon(t *testing.T) {
 	}
 }
 
+// A token takes 32 years to come, and 146 years are the horizon: what is there already does not have to come.
+func TestFault127_WhatIsThereIsNotWaitedFor(t *testing.T) {
+	for _, options := range [][]ratelimit.Option{nil, {ratelimit.MaxWait(time.Hour)}} {
+		l := ratelimit.New(ratelimit.MinRate, 10, append(options, ratelimit.CostOf(costMark))...)
+		acquire(t, l, 7)
+		_, err := policy.Acquire(costing(context.Background(), 4), l)
+		require.ErrorIs(t, err, ratelimit.ErrLimited)
+		wait, again := policy.RetryAfter(err)
+		require.True(t, again)
+		require.InEpsilon(t, 1e9, wait.Seconds(), 1e-3)
+	}
+}
+
 func TestFault128_Costs(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		for _, options := range [][]ratelimit.Option{{ratelimit.CostOf(costMark)}, {ratelimit.CostOf(costMark), ratelimit.MaxWait(time.Hour)}} {

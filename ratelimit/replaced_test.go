@@ -36,6 +36,31 @@ func TestFault118_ALimiterMadeOutsideOfABubble(t *testing.T) {
 	}
 }
 
+// What a limiter tells of time, and what it makes of a deadline, is by the clock of those who ask.
+func TestFault118_MomentsByTheReplacedClock(t *testing.T) {
+	plain, waiting := ratelimit.New(10, 1), ratelimit.New(10, 1, ratelimit.MaxWait(time.Second))
+	synctest.Test(t, func(t *testing.T) {
+		require.True(t, admitted(t, plain))
+		_, err := policy.Acquire(t.Context(), plain)
+		require.True(t, rejection(t, err).Until.Equal(time.Now().Add(100*time.Millisecond)))
+		wait, _ := policy.RetryAfter(err)
+		require.Equal(t, 100*time.Millisecond, wait)
+
+		require.True(t, admitted(t, waiting))
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		_, err = policy.Acquire(ctx, waiting)
+		require.ErrorContains(t, err, "outlast the deadline")
+		ctx, cancel = context.WithTimeout(t.Context(), 100*time.Millisecond+1)
+		defer cancel()
+		start := time.Now()
+		permit, err := policy.Acquire(ctx, waiting)
+		require.NoError(t, err)
+		permit.Done(nil)
+		require.Equal(t, 100*time.Millisecond, time.Since(start))
+	})
+}
+
 func TestTokensThatWereNotTakenDoNotComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		limit := ratelimit.New(math.Inf(1), 100)
