@@ -3,6 +3,10 @@ package policytest
 import (
 	"context"
 	"errors"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -100,8 +104,7 @@ type refuser struct {
 	impure      bool // Ready costs a slot
 	lies        bool // Ready says yes always
 	wedges      bool // a panic costs a slot
-	racy        bool
-	count       int
+	racy        bool // looks first and takes afterwards
 }
 
 func (*refuser) Stage() policy.Stage { return policy.StageBulkhead }
@@ -118,7 +121,13 @@ func (r *refuser) Ready(context.Context) error {
 
 func (r *refuser) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	if r.racy {
-		r.count++
+		taken := r.inFlight.Load()
+		if taken >= r.limit {
+			return ctx, policy.Ticket{}, errFull
+		}
+		runtime.Gosched()
+		r.inFlight.Store(taken + 1)
+		return ctx, policy.Ticket{}, nil
 	}
 	if r.inFlight.Add(1) > r.limit {
 		if !r.costly {
@@ -147,6 +156,7 @@ func TestGuardCatchesWrongGuards(t *testing.T) {
 		}
 	}
 	var flips atomic.Int64
+	var named []string
 	cases := map[string]struct {
 		newGuard func() policy.Guard
 		rule     string // the beginning of a rule that must be broken; "" for none at all
@@ -166,11 +176,23 @@ func TestGuardCatchesWrongGuards(t *testing.T) {
 		"loses on panic":          {newSemaphore(func(s *semaphore) { s.losesSlot, s.loseSlot = true, policy.Panicked }), "Whatever the outcomes"},
 		"loses on exit":           {newSemaphore(func(s *semaphore) { s.losesSlot, s.loseSlot = true, policy.Exited }), "Whatever the outcomes"},
 		"wedged by a panic":       {refusing(func(r *refuser) { r.wedges = true }), "Whatever the outcomes"},
+		"races":                   {refusing(func(r *refuser) { r.racy = true }), "Layers must be safe"},
 		"asking costs":            {refusing(func(r *refuser) { r.impure = true }), "Ready is a pure question"},
 		"Ready lies":              {refusing(func(r *refuser) { r.lies = true }), "Ready is a pure question"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { requireBroken(t, c.rule, broken(t, guardRules, c.newGuard)) })
+		named = append(named, c.rule)
+	}
+	requireAllBroken(t, guardRules, named)
+}
+
+// requireAllBroken fails when no wrong layer breaks one of the rules; named are the beginnings of those that are broken.
+func requireAllBroken[L policy.Layer](t *testing.T, rules []rule[L], named []string) {
+	t.Helper()
+	for _, r := range rules {
+		require.True(t, slices.ContainsFunc(named, func(name string) bool { return name != "" && strings.HasPrefix(r.text, name) }),
+			"nothing shows that this rule can be broken: %s", r.text)
 	}
 }
 
@@ -198,9 +220,12 @@ type tries struct {
 	losesGap bool // drops it when a gate refuses
 
 	losesRefusal bool // drops the rejection of the gate
+	failuresOnly bool // panics at a success
+	remembers    bool // answers with the latest error of any call
 
 	mu    sync.Mutex
 	count int
+	last  atomic.Pointer[error]
 }
 
 var errGaveUp = errors.New("gave up")
@@ -219,6 +244,14 @@ func (r *tries) Next(ctx context.Context, ended policy.Attempt) policy.Decision 
 		number = r.count
 	}
 	err := errors.Join(errGaveUp, ended.Outcome.Err)
+	if r.failuresOnly {
+		_ = ended.Outcome.Err.Error()
+	}
+	if r.remembers {
+		r.last.Store(&err)
+		runtime.Gosched()
+		err = *r.last.Load()
+	}
 	switch {
 	case ctx.Err() != nil:
 		if r.losesEnd {
@@ -243,6 +276,33 @@ func (r *tries) Next(ctx context.Context, ended policy.Attempt) policy.Decision 
 	return policy.Decision{Again: true}
 }
 
+// earning is a repeater whose retries cost a quarter of what is earned by a success, and which may forget to earn.
+type earning struct {
+	tries
+	forgets bool
+	earned  int
+}
+
+func (r *earning) Succeeded() {
+	if !r.forgets {
+		r.earned++
+	}
+}
+
+func (r *earning) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ended.Outcome.Succeeded() {
+		r.earned++
+		return policy.Decision{}
+	}
+	if r.earned < 4 {
+		return policy.Decision{}
+	}
+	r.earned -= 4
+	return r.tries.Next(ctx, ended)
+}
+
 func TestRepeaterCatchesWrongRepeaters(t *testing.T) {
 	with := func(set func(*tries)) func() policy.Repeater {
 		return func() policy.Repeater {
@@ -251,13 +311,18 @@ func TestRepeaterCatchesWrongRepeaters(t *testing.T) {
 			return r
 		}
 	}
+	var named []string
 	cases := map[string]struct {
 		newRepeater func() policy.Repeater
 		rule        string
 	}{
 		"right":                          {with(func(*tries) {}), ""},
+		"right, and counts successes":    {func() policy.Repeater { return &earning{tries: tries{stage: policy.StageRetry}} }, ""},
+		"forgets successes":              {func() policy.Repeater { return &earning{tries: tries{stage: policy.StageRetry}, forgets: true} }, "A SuccessCounter learns"},
 		"no stage":                       {with(func(r *tries) { r.stage = 0 }), "Stage says"},
 		"state in the repeater":          {with(func(r *tries) { r.shared = true }), "What belongs to one call"},
+		"knows failures only":            {with(func(r *tries) { r.failuresOnly = true }), "Next is called once"},
+		"remembers the last error":       {with(func(r *tries) { r.remembers = true }), "Layers must be safe"},
 		"waits":                          {with(func(r *tries) { r.sleeps = true }), "It must not wait"},
 		"loses the error":                {with(func(r *tries) { r.loses = true }), "The error of a Decision"},
 		"loses it when the context ends": {with(func(r *tries) { r.losesEnd = true }), "The error of a Decision"},
@@ -266,7 +331,9 @@ func TestRepeaterCatchesWrongRepeaters(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { requireBroken(t, c.rule, broken(t, repeaterRules, c.newRepeater)) })
+		named = append(named, c.rule)
 	}
+	requireAllBroken(t, repeaterRules, named)
 }
 
 // wrap is a wrapper made of a function.
@@ -278,6 +345,8 @@ func (w wrap) Run(ctx context.Context, call func(context.Context) error) error {
 }
 
 func TestWrapperCatchesWrongWrappers(t *testing.T) {
+	var named []string
+	var last atomic.Pointer[error]
 	cases := map[string]struct {
 		wrapper wrap
 		rule    string
@@ -330,6 +399,12 @@ func TestWrapperCatchesWrongWrappers(t *testing.T) {
 			defer cancel()
 			return call(short)
 		}, "Every call must have ended"},
+		"remembers the last error": {func(ctx context.Context, call func(context.Context) error) error {
+			err := call(ctx)
+			last.Store(&err)
+			runtime.Gosched()
+			return *last.Load()
+		}, "Layers must be safe"},
 		"does not pass on the end": {func(ctx context.Context, call func(context.Context) error) error {
 			return call(context.WithoutCancel(ctx))
 		}, "The end of ctx"},
@@ -338,7 +413,36 @@ func TestWrapperCatchesWrongWrappers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			requireBroken(t, c.rule, broken(t, wrapperRules, func() policy.Wrapper { return c.wrapper }))
 		})
+		named = append(named, c.rule)
 	}
+	requireBroken(t, "Stage says", broken(t, wrapperRules, func() policy.Wrapper { return nowhere{} }))
+	requireAllBroken(t, wrapperRules, append(named, "Stage says"))
+}
+
+// nowhere is a wrapper without a stage.
+type nowhere struct{}
+
+func (nowhere) Stage() policy.Stage { return 0 }
+func (nowhere) Run(ctx context.Context, call func(context.Context) error) error {
+	return call(ctx)
+}
+
+// The conformance of a wrong guard fails, and says which rule it breaks. It runs in a process of its own.
+func TestAFailureQuotesTheRule(t *testing.T) {
+	const wrong = "POLICYTEST_WRONG"
+	if os.Getenv(wrong) != "" {
+		Guard(t, func() policy.Guard { return &refuser{limit: 3, costly: true} })
+		return
+	}
+	self, err := os.Executable()
+	require.NoError(t, err)
+	command := exec.CommandContext(t.Context(), self, "-test.run", "^"+t.Name()+"$")
+	command.Env = append(os.Environ(), wrong+"=1")
+	out, err := command.CombinedOutput()
+	require.Error(t, err, "a wrong guard passed")
+	require.Contains(t, string(out), "3 attempts were admitted and given back as never called; then only 0 were admitted")
+	require.Contains(t, string(out), "The rule: To refuse, Admit returns an error that matches policy.ErrRejected; whatever it had taken must be given back before it returns.")
+	require.NotContains(t, string(out), "The rule: Stage says")
 }
 
 func TestConformanceOfRightLayers(t *testing.T) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
 
@@ -48,6 +47,32 @@ var repeaterRules = []rule[policy.Repeater]{
 				call.next(ctx, repeater, policy.Outcome{Kind: policy.Returned})
 			}
 			return nil // it did not panic
+		},
+	},
+	{
+		"A SuccessCounter learns from Succeeded what it would have learned from Next.",
+		func(ctx context.Context, newRepeater func() policy.Repeater) error {
+			told, counted := newRepeater(), newRepeater()
+			counter, ok := counted.(policy.SuccessCounter)
+			if !ok {
+				return nil
+			}
+			// As many failing calls as use up what the successes between them earn.
+			for i := range many {
+				for range i % 7 {
+					told.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}})
+					counter.Succeeded()
+				}
+				var one, other course
+				for one.next(ctx, told, failed) {
+				}
+				for other.next(ctx, counted, failed) {
+				}
+				if one.attempts != other.attempts {
+					return fmt.Errorf("a call makes %d attempts after what Next was told, and %d after Succeeded", one.attempts, other.attempts)
+				}
+			}
+			return nil
 		},
 	},
 	{
@@ -132,19 +157,19 @@ var repeaterRules = []rule[policy.Repeater]{
 		"Layers must be safe for concurrent use.",
 		func(ctx context.Context, newRepeater func() policy.Repeater) error {
 			repeater := newRepeater()
-			var callers sync.WaitGroup
-			for range 8 {
-				callers.Go(func() {
-					for range 50 {
-						var call course
-						for call.next(ctx, repeater, failed) && call.attempts < 5 {
-						}
-						call.next(ctx, repeater, policy.Outcome{Kind: policy.Returned})
+			return together(8, func(int) error {
+				own := errors.New("the error of this caller")
+				for range 50 {
+					var call course
+					for call.next(ctx, repeater, policy.Outcome{Kind: policy.Returned, Err: own}) && call.attempts < 5 {
 					}
-				})
-			}
-			callers.Wait()
-			return nil
+					if err := call.last.Err; !call.last.Again && err != nil && !errors.Is(err, own) {
+						return fmt.Errorf("a call ended with the error of another one: %w", err)
+					}
+					call.next(ctx, repeater, policy.Outcome{Kind: policy.Returned})
+				}
+				return nil
+			})
 		},
 	},
 }

@@ -2,7 +2,9 @@ package policytest
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 
@@ -47,6 +49,24 @@ func (r rule[L]) verify(t *testing.T, newLayer func() L) (err error) {
 		err = r.check(ctx, newLayer)
 	})
 	return err
+}
+
+// together runs check on several goroutines at once and returns what they found. A panic of one is found, too.
+func together(callers int, check func(caller int) error) error {
+	found := make([]error, callers)
+	var running sync.WaitGroup
+	for caller := range found {
+		running.Go(func() {
+			defer func() {
+				if recovered := recover(); recovered != nil {
+					found[caller] = fmt.Errorf("panic: %v", recovered)
+				}
+			}()
+			found[caller] = check(caller)
+		})
+	}
+	running.Wait()
+	return errors.Join(found...)
 }
 
 // marker is a key whose value must be visible in every context that is derived.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -145,16 +144,18 @@ var wrapperRules = []rule[policy.Wrapper]{
 		"Layers must be safe for concurrent use.",
 		func(ctx context.Context, newWrapper func() policy.Wrapper) error {
 			wrapper := newWrapper()
-			var callers sync.WaitGroup
-			for caller := range 8 {
-				callers.Go(func() {
-					for range 25 {
-						_ = wrapper.Run(ctx, cooperative(time.Duration(caller)*time.Millisecond, nil))
+			return together(8, func(caller int) error {
+				var own error // of every other caller
+				if caller%2 == 1 {
+					own = errors.New("the error of this caller")
+				}
+				for range 25 {
+					if err := wrapper.Run(ctx, cooperative(time.Duration(caller/2)*time.Millisecond, own)); !errors.Is(err, own) {
+						return fmt.Errorf("Run returned %v, its call %v", err, own)
 					}
-				})
-			}
-			callers.Wait()
-			return nil
+				}
+				return nil
+			})
 		},
 	},
 }
