@@ -19,13 +19,13 @@ import (
 //
 // Do is safe for concurrent use. It panics when ctx, layer or op is nil.
 func Do[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, error) {
-	switch layer := layer.(type) {
-	case *Pipeline:
-		if layer == nil {
-			panic("resilience: Do with a nil pipeline")
-		}
-		return engine.Do(ctx, layer.plan, op)
-	case nil:
+	pipeline, ok := layer.(*Pipeline)
+	switch {
+	case ok && pipeline != nil:
+		return engine.Do(ctx, pipeline.plan, op)
+	case ok:
+		panic("resilience: Do with a nil pipeline")
+	case layer == nil:
 		panic("resilience: Do with a nil layer")
 	}
 	return engine.DoLayer(ctx, layer, op)

@@ -742,7 +742,9 @@ func (*quietRepeater) Next(context.Context, policy.Attempt) policy.Decision { re
 // starting is a repeater that wants to know when a call begins.
 type starting struct{ again }
 
-func (*starting) Start(context.Context) any { return 41 }
+func (*starting) Start() func(context.Context) any {
+	return func(context.Context) any { return 41 }
+}
 
 func TestAStarterIsToldOfTheBeginningOfEachCall(t *testing.T) {
 	for _, wrap := range []func(policy.Layer) policy.Layer{
@@ -753,6 +755,43 @@ func TestAStarterIsToldOfTheBeginningOfEachCall(t *testing.T) {
 		_, err := resilience.Do(t.Context(), wrap(s), answer(0, errBackend))
 		require.ErrorIs(t, err, errBackend)
 		require.Equal(t, []any{41, 42}, []any{s.heard[0].State, s.heard[1].State})
+	}
+}
+
+// counting is a repeater that counts first attempts that succeed.
+type counting struct {
+	again
+	succeeded int
+}
+
+func (c *counting) Succeeded() { c.succeeded++ }
+
+func TestASuccessCounterIsToldOfFirstAttemptsThatSucceed(t *testing.T) {
+	for name, wrap := range map[string]func(*counting) policy.Layer{
+		"alone":          func(c *counting) policy.Layer { return c },
+		"in a pipeline":  func(c *counting) policy.Layer { return resilience.Compose(c) },
+		"around a guard": func(c *counting) policy.Layer { return resilience.Compose(c, &probe{name: "guard"}) },
+		"with an observer": func(c *counting) policy.Layer {
+			return resilience.Compose(c, resilience.Observe(&policytest.Recorder{}))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := &counting{again: again{max: 3}}
+			layer := wrap(c)
+			for range 2 {
+				_, err := resilience.Do(t.Context(), layer, answer(1, nil))
+				require.NoError(t, err)
+			}
+			require.Equal(t, 2, c.succeeded)
+			require.Empty(t, c.heard, "in place of Next")
+
+			call, _ := policytest.Script(1, errBackend)
+			_, err := resilience.Do(t.Context(), layer, call)
+			require.NoError(t, err)
+			require.Equal(t, 2, c.succeeded, "the second attempt is no first one")
+			require.Len(t, c.heard, 2, "of all attempts of a call that fails at first, Next is told")
+			require.True(t, c.heard[1].Outcome.Succeeded())
+		})
 	}
 }
 

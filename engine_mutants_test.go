@@ -249,7 +249,9 @@ type hangingUp struct {
 	cancel context.CancelFunc
 }
 
-func (h *hangingUp) Start(context.Context) any { h.cancel(); return nil }
+func (h *hangingUp) Start() func(context.Context) any {
+	return func(context.Context) any { h.cancel(); return nil }
+}
 
 func TestAContextThatEndsWhileTheCallBeginsIsNotEntered(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())

@@ -94,9 +94,20 @@ type Repeater interface {
 type Starter interface {
 	Repeater
 
-	// Start is called when a call begins, before its first attempt. What it returns is the State of the first
-	// Attempt; nil is fine.
-	Start(ctx context.Context) any
+	// Start returns what is to be called when a call begins, before its first attempt: its result is the State of the
+	// first Attempt. Start itself is asked when a pipeline is made. It may return nil, when this repeater need not
+	// know.
+	Start() func(ctx context.Context) any
+}
+
+// SuccessCounter is what a [Repeater] implements in addition when it learns nothing from a call whose first attempt succeeds
+// but that.
+type SuccessCounter interface {
+	Repeater
+
+	// Succeeded is told of a first attempt that succeeded, in place of Next. That spares nearly every call the copies
+	// of an Attempt and a Decision.
+	Succeeded()
 }
 
 // Attempt tells a [Repeater] about an attempt that has ended.

@@ -15,20 +15,22 @@ const horizon = time.Duration(math.MaxInt64 / 2) // 146 years
 // bucket is the tokens and the time. The arithmetic is that of [rate.Limiter], which is never in debt here: nothing
 // is taken before it is there. The limiter's mutex guards it.
 type bucket struct {
-	tokens    *rate.Limiter
-	clock     stopwatch.Stopwatch
-	now       time.Duration // the latest reading of the clock, plus shift
-	shift     time.Duration // not 0 when the clock was replaced
+	clock     stopwatch.Stopwatch // may be read without the mutex
+	now       time.Duration       // the latest reading of the clock, plus shift
+	shift     time.Duration       // not 0 when the clock was replaced
+	certain   int                 // so many tokens are there without looking
+	tokens    rate.Limiter        // a value, so that a limiter is one piece of memory
 	perSecond float64
 	burst     int
 	rounding  float64 // nanoseconds of refill that may be missing by rounding alone; below 1
-	certain   int     // so many tokens are there without looking
 }
 
-func newBucket(clock stopwatch.Stopwatch, perSecond float64, burst int) bucket {
-	b := bucket{tokens: rate.NewLimiter(limit(perSecond), burst), clock: clock}
+// fill makes b, which must be new, a full bucket.
+func (b *bucket) fill(perSecond float64, burst int) {
+	b.clock = stopwatch.Start()
+	b.tokens.SetBurstAt(b.clock.Time(0), burst)
+	b.giveBack(burst) // while the rate is still 0: at an infinite one there is nothing to give
 	b.set(perSecond, burst)
-	return b
 }
 
 // limit is perSecond as [rate.Limiter] wants it: its infinity is another number than the language's.
@@ -52,8 +54,8 @@ func (b *bucket) advance(reading time.Duration) {
 // around a limiter that was made outside of it. Then it is better to go on from the new time than to freeze.
 const replaced = 24 * time.Hour
 
-// instant returns what the clock shows, or will show, at at.
-func (b *bucket) instant(at time.Duration) time.Time { return b.clock.Time(at - b.shift) }
+// instant returns what the clock shows, or will show, at a moment.
+func (b *bucket) instant(moment time.Duration) time.Time { return b.clock.Time(moment - b.shift) }
 
 // take takes n tokens if they are there.
 //
@@ -104,8 +106,8 @@ func (b *bucket) turn(n int) (time.Duration, bool) {
 	if n > b.burst {
 		return 0, false
 	}
-	there := func(at time.Duration) bool {
-		return b.enough(float64(n) - b.tokens.TokensAt(b.clock.Time(at)))
+	there := func(moment time.Duration) bool {
+		return b.enough(float64(n) - b.tokens.TokensAt(b.clock.Time(moment)))
 	}
 	if there(b.now) {
 		return b.now, true
@@ -151,9 +153,8 @@ func (b *bucket) turnBehind(owed, n int) (time.Duration, bool) {
 
 // set changes the rate and the burst, as of now.
 func (b *bucket) set(perSecond float64, burst int) {
-	at := b.clock.Time(b.now)
-	b.tokens.SetLimitAt(at, limit(perSecond))
-	b.tokens.SetBurstAt(at, burst)
+	b.tokens.SetLimitAt(b.clock.Time(b.now), limit(perSecond))
+	b.tokens.SetBurstAt(b.clock.Time(b.now), burst)
 	b.perSecond, b.burst, b.certain = perSecond, burst, 0
 	// A thousandth of a nanosecond, or a few of the last bits of the level if the refill is so slow that they take longer.
 	bits := b.wait(float64(burst) * 0x1p-50)

@@ -8,8 +8,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/time/rate"
 	"pgregory.net/rapid"
-
-	"github.com/go-resilience/resilience/internal/stopwatch"
 )
 
 // What giveBack relies on. It is not documented by golang.org/x/time/rate: when an upgrade breaks this test, giveBack
@@ -99,7 +97,8 @@ func TestBucketAgreesWithItsLimiter(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		perSecond := rapid.OneOf(rapid.Float64Range(MinRate, 1), rapid.Float64Range(1, MaxRate), rapid.SampledFrom([]float64{0, 1, 3, 10, 1.0 / 86400, MinRate, MaxRate})).Draw(r, "rate")
 		burst := rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, MaxBurst)).Draw(r, "burst")
-		b := newBucket(stopwatch.Start(), perSecond, burst)
+		var b bucket
+		b.fill(perSecond, burst)
 		if !(b.rounding > 0 && b.rounding < 1) {
 			r.Fatalf("rounding %v", b.rounding)
 		}
@@ -160,7 +159,8 @@ func TestTakeBorrowsNothing(t *testing.T) {
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBucket(stopwatch.Start(), 10, test.burst)
+			var b bucket
+			b.fill(10, test.burst)
 			test.prepare(&b)
 			b.advance(early)
 			require.False(t, b.take(1))
@@ -175,7 +175,7 @@ func TestTakeBorrowsNothing(t *testing.T) {
 // change that has nothing to do with it.
 func TestChangeGrantsFirst(t *testing.T) {
 	l := New(1000, 1, MaxWait(time.Nanosecond))
-	require.True(t, l.decideFor(l.clock.Elapsed()))
+	require.True(t, l.decideFor(l.bucket.clock.Elapsed()))
 	l.mu.Lock()
 	w := l.queue.push(1, l.bucket.now)
 	l.mu.Unlock()

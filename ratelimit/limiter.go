@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/engine"
-	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -20,13 +19,12 @@ type Limiter struct {
 	maxWait    time.Duration
 	maxWaiters int
 	costOf     func(context.Context) int
-	clock      stopwatch.Stopwatch
 
 	mu     sync.Mutex
-	set    bool // by SetRate or SetBurst: a new limiter would be another one
 	bucket bucket
-	queue  queue
 	counts counts
+	queue  queue
+	set    bool // by SetRate or SetBurst: a new limiter would be another one
 }
 
 // counts is what has happened so far.
@@ -53,14 +51,8 @@ func New(perSecond float64, burst int, options ...Option) *Limiter {
 	if err := c.problems.Err(); err != nil {
 		panic(err)
 	}
-	l := &Limiter{
-		name:       c.name,
-		maxWait:    c.maxWait,
-		maxWaiters: c.maxWaiters,
-		costOf:     c.costOf,
-		clock:      stopwatch.Start(),
-	}
-	l.bucket = newBucket(l.clock, perSecond, burst)
+	l := &Limiter{name: c.name, maxWait: c.maxWait, maxWaiters: c.maxWaiters, costOf: c.costOf}
+	l.bucket.fill(perSecond, burst)
 	return l
 }
 
@@ -113,9 +105,9 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	if outcome.Kind != policy.NotCalled || ticket.Slot <= 0 {
 		return
 	}
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.bucket.advance(l.clock.Elapsed())
+	l.bucket.advance(l.bucket.clock.Elapsed())
 	l.giveBack(int(ticket.Slot))
 }
 
@@ -125,13 +117,25 @@ func (l *Limiter) request(ctx context.Context, cost int) (w *waiter, taken int, 
 	if l.maxWait > 0 {
 		deadline, _ = ctx.Deadline() // somebody else's code: not under the lock
 	}
-	l.mu.Lock()
+	reading := l.bucket.clock.Elapsed() // before the lock, which need not be held meanwhile
+	l.lock()
 	defer l.mu.Unlock()
 	if !math.IsInf(l.bucket.perSecond, 1) {
 		taken = cost // without a limit nothing is taken, and nothing must come back
 	}
-	w, err = l.decide(l.clock.Elapsed(), cost, deadline)
+	w, err = l.decide(reading, cost, deadline)
 	return w, taken, err
+}
+
+// lock locks the mutex, which is held for some ten nanoseconds at a time. Where many goroutines wait to run, a
+// sync.Mutex that is busy puts the caller to sleep at once, and waking it costs a hundred times as much as trying again.
+func (l *Limiter) lock() {
+	for range 100 {
+		if l.mu.TryLock() {
+			return
+		}
+	}
+	l.mu.Lock()
 }
 
 // decide is request at a time that the clock has read, the only one for this decision. A zero deadline is none.
@@ -214,7 +218,7 @@ func (l *Limiter) change(to func(*bucket) (perSecond float64, burst int)) error 
 	if checkQuota(&problems, perSecond, burst); problems.Err() != nil {
 		return problems.Err()
 	}
-	l.bucket.advance(l.clock.Elapsed())
+	l.bucket.advance(l.bucket.clock.Elapsed())
 	l.bucket.set(perSecond, burst)
 	l.set = true
 	l.grant()
@@ -231,7 +235,7 @@ func (l *Limiter) Idle() bool {
 	if l.queue.len() > 0 || l.set {
 		return false
 	}
-	l.bucket.advance(l.clock.Elapsed())
+	l.bucket.advance(l.bucket.clock.Elapsed())
 	return l.bucket.level() >= float64(l.bucket.burst)
 }
 
@@ -251,7 +255,7 @@ type Snapshot struct {
 func (l *Limiter) Snapshot() Snapshot {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bucket.advance(l.clock.Elapsed())
+	l.bucket.advance(l.bucket.clock.Elapsed())
 	return Snapshot{
 		PerSecond:   l.bucket.perSecond,
 		Burst:       l.bucket.burst,

@@ -91,7 +91,7 @@ func (l *Limiter) await(ctx context.Context, w *waiter) error {
 func (l *Limiter) look(w *waiter, ended error) (wait time.Duration, over bool, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bucket.advance(l.clock.Elapsed())
+	l.bucket.advance(l.bucket.clock.Elapsed())
 	l.grant()
 	switch {
 	case ended != nil && w.granted:

@@ -32,9 +32,11 @@ type counts struct{ retries, gaveUp uint64 }
 
 var (
 	_ policy.Repeater    = (*Retrier)(nil)
-	_ policy.Starter     = (*Retrier)(nil)
 	_ policy.Policy[any] = Policy[any]{}
 	_ fmt.Stringer       = (*Retrier)(nil)
+
+	_ policy.Starter        = (*Retrier)(nil)
+	_ policy.SuccessCounter = (*Retrier)(nil)
 )
 
 // New returns a Retrier. Without options it makes 3 attempts, with delays of up to 100 ms and 200 ms between them, as
@@ -58,12 +60,19 @@ func Validate(opts ...Option) error {
 // Stage returns [policy.StageRetry].
 func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 
-// Start implements [policy.Starter]. It does something only if there is a [MaxElapsed].
-func (r *Retrier) Start(context.Context) any {
+// Start implements [policy.Starter]. A Retrier needs to know when a call begins only if there is a [MaxElapsed].
+func (r *Retrier) Start() func(context.Context) any {
 	if r.maxElapsed == 0 {
 		return nil
 	}
-	return &call{begin: stopwatch.Start()}
+	return func(context.Context) any { return &call{begin: stopwatch.Start()} }
+}
+
+// Succeeded implements [policy.SuccessCounter].
+func (r *Retrier) Succeeded() {
+	if r.budget != nil {
+		r.budget.rule.heard(true, true)
+	}
 }
 
 // Next implements [policy.Repeater].

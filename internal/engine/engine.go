@@ -16,7 +16,10 @@ func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 	if plan.observer != nil {
 		return observedCall(ctx, plan.first, op, &trace{observer: plan.observer, attempt: 1})
 	}
-	value, _, err := run(ctx, plan.first, op, nil)
+	if ctx.Err() != nil { // what run does; a call less for every call
+		return *new(T), policy.ContextError(ctx)
+	}
+	value, _, err := through(ctx, plan.first, op, nil)
 	return value, err
 }
 
@@ -32,8 +35,7 @@ func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) 
 	var n node
 	switch layer := layer.(type) {
 	case policy.Repeater:
-		n.repeater = layer
-		n.starter, _ = layer.(policy.Starter)
+		n.setRepeater(layer)
 	case policy.Wrapper:
 		n.wrapper = layer
 	case policy.Guard:
@@ -60,22 +62,23 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 	if ctx.Err() != nil {
 		return value, false, policy.ContextError(ctx)
 	}
-	if n == nil {
-		return enter(ctx, op, t)
-	}
-	if n.count > 0 {
-		return guard(ctx, n, op, t)
-	}
-	return inside(ctx, n, op, t)
+	return through(ctx, n, op, t)
 }
 
-// enter calls the operation.
-func enter[T any](ctx context.Context, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	if t != nil {
+// through is run for a context that has just been seen not to have ended.
+func through[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
+	switch {
+	case n == nil && t == nil:
+		value, err = op(ctx)
+		return value, true, err
+	case n == nil:
 		return observedAttempt(ctx, op, t)
+	case n.count > 0:
+		return guard(ctx, n, op, t)
+	case n.repeater != nil:
+		return repeat(ctx, n, op, t)
 	}
-	value, err = op(ctx)
-	return value, true, err
+	return wrap(ctx, n, op, t)
 }
 
 // inside runs op through what stands inside the guards of n.
@@ -137,31 +140,44 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 		inner = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry further out
 	}
 	var state any
-	if n.starter != nil {
-		state = n.starter.Start(ctx)
+	switch {
+	case n.start != nil:
+		state = n.start(ctx) // somebody else's code, after which ctx may have ended
+		value, entered, err = run(inner, n.next, op, t.at(1))
+	case n.next == nil && t == nil: // what through does here
+		value, err = op(inner)
+		entered = true
+	default:
+		value, entered, err = through(inner, n.next, op, t.at(1))
 	}
-	for number := 1; ; number++ {
-		if number > 1 {
-			inner = attempt.With(ctx, number)
-		}
-		t = t.at(number)
-		var in bool
-		if n.next == nil && t == nil && inner.Err() == nil { // what run does here
-			in = true
-			value, err = op(inner)
+	if entered && err == nil {
+		if n.counter != nil {
+			n.counter.Succeeded()
 		} else {
-			value, in, err = run(inner, n.next, op, t)
+			n.repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}, State: state})
 		}
-		if in && err == nil {
-			n.repeater.Next(ctx, policy.Attempt{Number: number, Outcome: policy.Outcome{Kind: policy.Returned}, State: state})
-			return value, true, nil
-		}
-		entered = entered || in
+		return value, true, nil
+	}
+	return again(ctx, n, op, t, result[T]{value, entered, err}, state)
+}
+
+// result is what an attempt, or all of them so far, came to.
+type result[T any] struct {
+	value   T
+	entered bool
+	err     error
+}
+
+// again is the rest of repeat when the first attempt, with result r, has failed.
+func again[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, r result[T], state any) (value T, entered bool, err error) {
+	value, entered, err = r.value, r.entered, r.err
+	in := entered // of the last attempt
+	for number := 1; ; {
 		ended := policy.Attempt{Number: number, Outcome: policy.Outcome{Err: err}, State: state}
 		if in {
 			ended.Outcome.Kind = policy.Returned
 		}
-		decision, refused := n.decide(ctx, ended, t)
+		decision, refused := n.decide(ctx, ended, t.at(number))
 		if !decision.Again {
 			if refused {
 				value = *new(T)
@@ -172,5 +188,12 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 			return value, entered, err
 		}
 		state = decision.State
+		number++
+		value, in, err = run(attempt.With(ctx, number), n.next, op, t.at(number))
+		if in && err == nil {
+			n.repeater.Next(ctx, policy.Attempt{Number: number, Outcome: policy.Outcome{Kind: policy.Returned}, State: state})
+			return value, true, nil
+		}
+		entered = entered || in
 	}
 }

@@ -21,8 +21,9 @@ type node struct {
 	guards   [guardsPerNode]policy.Guard // an array, not a slice, so that a node for a single guard needs no heap
 	count    int
 	repeater policy.Repeater
-	starter  policy.Starter // the repeater, if it is one
-	gates    gates          // for the repeater: every gate further in
+	start    func(context.Context) any // of the repeater, if it wants to know when a call begins
+	counter  policy.SuccessCounter
+	gates    gates // for the repeater: every gate further in
 	wrapper  policy.Wrapper
 	next     *node // nil: the operation
 
@@ -43,8 +44,8 @@ func link(layers []policy.Layer) *node {
 	for i, layer := range layers {
 		switch layer := layer.(type) {
 		case policy.Repeater:
-			n.repeater, n.gates = layer, gatesOf(layers[i+1:])
-			n.starter, _ = layer.(policy.Starter)
+			n.setRepeater(layer)
+			n.gates = gatesOf(layers[i+1:])
 			n.next = link(layers[i+1:])
 			return n
 		case policy.Wrapper:
@@ -62,6 +63,14 @@ func link(layers []policy.Layer) *node {
 	}
 	n.innermost = true
 	return n
+}
+
+func (n *node) setRepeater(repeater policy.Repeater) {
+	n.repeater = repeater
+	n.counter, _ = repeater.(policy.SuccessCounter)
+	if starter, ok := repeater.(policy.Starter); ok {
+		n.start = starter.Start()
+	}
 }
 
 // Ready asks every gate of the plan.
