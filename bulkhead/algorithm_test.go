@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
 
@@ -37,6 +38,97 @@ func TestAlgorithmsStayNumbers(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// knows is a Vegas that knows a least latency.
+func knows(least float64) controller { return &vegas{least: least, earlier: math.Inf(1), windows: 1} }
+
+// usual is a Gradient2 whose long-term average is 1 s.
+func usual() controller { return &gradient2{average: 1, windows: 1000} }
+
+// What one window does to the limit: the numbers are those that the algorithms are documented, and published, with.
+func TestAlgorithmsWindowByWindow(t *testing.T) {
+	for _, test := range []struct {
+		name       string
+		controller controller
+		limit      float64
+		sample     sample
+		want       float64
+	}{
+		{"aimd at the target", AIMD(time.Second).start(), 10, sample{latency: 1, inFlight: 5}, 11},
+		{"aimd above the target", AIMD(time.Second).start(), 10, sample{latency: math.Nextafter(1, 2), inFlight: 5}, 9},
+		{"aimd above the target, hardly used", AIMD(time.Second).start(), 10, sample{latency: 2, inFlight: 1}, 9},
+		{"aimd, less than half used", AIMD(time.Second).start(), 10, sample{latency: 0.5, inFlight: 4}, 10},
+		{"aimd at an overload", AIMD(time.Second).start(), 10, sample{latency: 0.5, inFlight: 5, overload: true}, 9},
+		{"aimd at an overload without latency", AIMD(time.Second).start(), 10, sample{inFlight: 1, overload: true}, 9},
+
+		{"gradient2 at the average", usual(), 100, sample{latency: 1, inFlight: 50}, 100.8},
+		{"gradient2, faster", usual(), 100, sample{latency: 0.6, inFlight: 50}, 100.8},
+		{"gradient2 within the tolerance", usual(), 100, sample{latency: 1.5, inFlight: 50}, 100.8},
+		{"gradient2 beyond the tolerance", usual(), 100, sample{latency: 2, inFlight: 50}, 100 + 0.2*(100*1.5*(1+2.0/601)/2+4-100)},
+		{"gradient2, far beyond", usual(), 100, sample{latency: 100, inFlight: 50}, 100 + 0.2*(100*0.5+4-100)},
+		{"gradient2, less than half used", usual(), 100, sample{latency: 1, inFlight: 49}, 100},
+		{"gradient2, less than half used and slow", usual(), 100, sample{latency: 100, inFlight: 49}, 100},
+		{"gradient2 without latency", usual(), 100, sample{inFlight: 50}, 100},
+		{"gradient2 at an overload", usual(), 100, sample{latency: 1, inFlight: 50, overload: true}, 90},
+		{"gradient2 at an overload without latency", usual(), 100, sample{inFlight: 50, overload: true}, 90},
+		{"gradient2 is new", Gradient2().start(), 100, sample{latency: 7, inFlight: 50}, 100.8},
+
+		{"vegas, nothing queues", knows(1), 8, sample{latency: 1, inFlight: 4}, 14},
+		{"vegas, one queues", knows(0.875), 8, sample{latency: 1, inFlight: 4}, 14},
+		{"vegas, two queue", knows(0.75), 8, sample{latency: 1, inFlight: 4}, 9},
+		{"vegas, three queue", knows(0.625), 8, sample{latency: 1, inFlight: 4}, 8},
+		{"vegas, six queue", knows(0.25), 8, sample{latency: 1, inFlight: 4}, 8},
+		{"vegas, seven queue", knows(0.125), 8, sample{latency: 1, inFlight: 4}, 7},
+		{"vegas, seven queue, hardly used", knows(0.125), 8, sample{latency: 1, inFlight: 1}, 7},
+		{"vegas, less than half used", knows(1), 8, sample{latency: 1, inFlight: 3}, 8},
+		{"vegas without latency", knows(1), 8, sample{inFlight: 4}, 8},
+		{"vegas at an overload", knows(1), 8, sample{latency: 1, inFlight: 4, overload: true}, 7},
+		{"vegas, steps are logarithms", knows(1), 1000, sample{latency: 1, inFlight: 500}, 1018},
+		{"vegas, few of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.008), inFlight: 500}, 1003},
+		{"vegas, more of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.010), inFlight: 500}, 1000},
+		{"vegas, many of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.017), inFlight: 500}, 1000},
+		{"vegas, too many of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.019), inFlight: 500}, 997},
+		{"vegas of a thousand at an overload", knows(1), 1000, sample{inFlight: 500, overload: true}, 997},
+		{"vegas is new", Vegas().start(), 8, sample{latency: 7, inFlight: 4}, 14},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			require.InDelta(t, test.want, test.controller.next(test.limit, test.sample), 1e-9)
+		})
+	}
+}
+
+// The long-term average is the mean of the first ten windows, then moves by 2/601 of the difference, and faster when it
+// is more than twice of what is measured: an overload is over.
+func TestGradient2Average(t *testing.T) {
+	g := &gradient2{}
+	for i := range 10 {
+		g.next(100, sample{latency: float64(i + 1), inFlight: 50})
+		g.next(100, sample{inFlight: 50, overload: true}) // a window without latency says nothing about it
+	}
+	require.InDelta(t, 5.5, g.average, 1e-9)
+	g.next(100, sample{latency: 11.5, inFlight: 50})
+	require.InDelta(t, 5.5+6*2.0/601, g.average, 1e-9)
+
+	g = &gradient2{average: 2, windows: 1000}
+	g.next(100, sample{latency: 1, inFlight: 50})
+	require.InDelta(t, 2-2.0/601, g.average, 1e-9, "not more than twice")
+	g = &gradient2{average: 2.1, windows: 1000}
+	g.next(100, sample{latency: 1, inFlight: 50})
+	require.InDelta(t, 0.95*(2.1-1.1*2.0/601), g.average, 1e-9)
+}
+
+// The least latency is that of the last 600 to 1200 windows.
+func TestVegasRemembersTwoPeriods(t *testing.T) {
+	c := Vegas().start()
+	next := func(latency float64) float64 { return c.next(8, sample{latency: latency, inFlight: 4}) }
+	require.Equal(t, 14.0, next(1))
+	for window := 2; window <= 1200; window++ {
+		require.Equal(t, 7.0, next(10), "window %d: the first is remembered", window)
+	}
+	for window := 1201; window <= 3000; window++ {
+		require.Equal(t, 14.0, next(10), "window %d: the first is forgotten", window)
 	}
 }
 
