@@ -332,6 +332,14 @@ func TestAdaptiveConfiguration(t *testing.T) {
 			})
 		})
 	}
+	for _, extreme := range []error{
+		bulkhead.ValidateAdaptive(vegas, 1, 1),
+		bulkhead.ValidateAdaptive(vegas, bulkhead.MaxLimit, bulkhead.MaxLimit),
+		bulkhead.ValidateAdaptive(bulkhead.AIMD(1), 1, bulkhead.MaxLimit),
+	} {
+		require.NoError(t, extreme)
+	}
+	require.ErrorContains(t, bulkhead.ValidateAdaptive(vegas, 1, bulkhead.MaxLimit+1), "ceiling 2147483648")
 	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.OverloadIf(func(error) bool { return true })), "needs Adaptive")
 	b := bulkhead.Adaptive(vegas, 10, 200, bulkhead.Queue(8, time.Second))
 	require.Equal(t, "bulkhead vegas 10 to 200+8", b.String())

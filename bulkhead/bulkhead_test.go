@@ -375,6 +375,7 @@ func TestFault178_Configuration(t *testing.T) {
 		{"queue length 0", []bulkhead.Option{bulkhead.Queue(0, time.Second)}, "Queue length 0"},
 		{"queue length negative", []bulkhead.Option{bulkhead.Queue(-1, time.Second)}, "Queue length -1"},
 		{"queue length huge", []bulkhead.Option{bulkhead.Queue(math.MaxInt64, time.Second)}, "Queue length 9223372036854775807"},
+		{"queue length above the largest", []bulkhead.Option{bulkhead.Queue(bulkhead.MaxLimit+1, time.Second)}, "Queue length 2147483648"},
 		{"queue wait 0", []bulkhead.Option{bulkhead.Queue(1, 0)}, "Queue wait 0s"},
 		{"queue wait negative", []bulkhead.Option{bulkhead.Queue(1, -time.Second)}, "Queue wait -1s"},
 		{"nil weight", []bulkhead.Option{bulkhead.WeightOf(nil)}, "WeightOf: the function is nil"},
@@ -388,6 +389,7 @@ func TestFault178_Configuration(t *testing.T) {
 			require.PanicsWithError(t, err.Error(), func() { bulkhead.New(1, test.options...) })
 		})
 	}
+	require.NoError(t, bulkhead.Validate(1, bulkhead.Queue(1, 1)))
 	t.Run("all problems at once", func(t *testing.T) {
 		err := bulkhead.Validate(0, nil, bulkhead.Queue(0, 0))
 		problems, ok := errors.AsType[*policy.ConfigError](err)
