@@ -18,7 +18,8 @@ const (
 )
 
 // The cells: the state afterwards, and how the attempt was counted. S success, F failure, N neutral, X stale, R refused,
-// "." not at all yet; where an attempt hangs while another one is a probe, it is that one whose lease ends. The rule is two failures in a row; one probe; two successes where that is said, else one.
+// "." not at all yet; where an attempt hangs while another one is a probe, it is that one whose lease ends. The rule is two
+// failures in a row; one probe; two successes where that is said, else one.
 var breakerMatrix = matrix{
 	table: `
 state                    | ok            | error         | ignored       | panic         | Goexit        | hang          | cancel        | timeout       | refused       | function      | hooks
@@ -78,9 +79,9 @@ func TestMatrixOfABreakerPerKey(t *testing.T) {
 	for name, state := range breakerMatrix.states {
 		behindKeys.states[name] = func(o outcome) subject {
 			s := state(o)
-			b := s.guard.(*breaker.Breaker)
+			b := s.layer.(*breaker.Breaker)
 			one := keyed.New(func(string) *breaker.Breaker { return b }, keyed.Max(1))
-			s.guard = keyed.By(func(context.Context) string { return "key" }, one)
+			s.layer = keyed.By(func(context.Context) string { return "key" }, one)
 			return s
 		}
 	}
@@ -127,7 +128,7 @@ func breakerIn(successes int, before, meanwhile func(*breaker.Breaker)) func(out
 			before(b)
 		}
 		was := b.Snapshot()
-		s := subject{guard: b}
+		s := subject{layer: b}
 		if meanwhile != nil {
 			s.meanwhile = func() {
 				probe := b.Snapshot().InFlight > 0 // is in the ledger already

@@ -19,7 +19,11 @@ import (
 // The cells: slots taken afterwards, of the limit. The function of the user is WeightOf, which panics before anything is
 // taken.
 func TestMatrixOfTheBulkhead(t *testing.T) {
-	in := func(others int, before, meanwhile func(*bulkhead.Bulkhead), options ...bulkhead.Option) func(outcome) subject {
+	fixed := func(options ...bulkhead.Option) *bulkhead.Bulkhead { return bulkhead.New(2, options...) }
+	adaptive := func(options ...bulkhead.Option) *bulkhead.Bulkhead {
+		return bulkhead.Adaptive(bulkhead.Vegas(), 2, 2, options...)
+	}
+	in := func(make func(...bulkhead.Option) *bulkhead.Bulkhead, others int, before, meanwhile func(*bulkhead.Bulkhead), options ...bulkhead.Option) func(outcome) subject {
 		return func(o outcome) subject {
 			started := false
 			options := append(options, bulkhead.WeightOf(func(context.Context) int {
@@ -28,7 +32,7 @@ func TestMatrixOfTheBulkhead(t *testing.T) {
 				}
 				return 1
 			}))
-			b := bulkhead.New(2, options...)
+			b := make(options...)
 			var held []*policy.Permit
 			for range others {
 				permit, err := policy.Acquire(context.Background(), b)
@@ -42,7 +46,7 @@ func TestMatrixOfTheBulkhead(t *testing.T) {
 			}
 			started = true
 			was := b.Snapshot()
-			s := subject{guard: b}
+			s := subject{layer: b}
 			s.meanwhile = func() {
 				if meanwhile != nil {
 					meanwhile(b)
@@ -60,11 +64,7 @@ func TestMatrixOfTheBulkhead(t *testing.T) {
 				}
 				return text
 			}
-			rested := false
 			s.rest = func() error {
-				if rested {
-					return nil
-				}
 				is := b.Snapshot()
 				if is.InFlight != len(held) || is.Waiting != 0 {
 					return fmt.Errorf("%d in flight and %d waiting, want %d and none", is.InFlight, is.Waiting, len(held))
@@ -93,16 +93,22 @@ above the limit  | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of
 shrunk meanwhile | 1 of 1 | 1 of 1 | 1 of 1  | 1 of 1 | 1 of 1 | 2 of 1 | 1 of 1 | 1 of 1  | 1 of 1  | 1 of 1   | 1 of 1
 grown meanwhile  | 1 of 9 | 1 of 9 | 1 of 9  | 1 of 9 | 1 of 9 | 2 of 9 | 1 of 9 | 1 of 9  | 1 of 9  | 1 of 9   | 1 of 9
 waits, grown     | 2 of 9 | 2 of 9 | 2 of 9  | 2 of 9 | 2 of 9 | 3 of 9 | 2 of 9 | 2 of 9  | 2 of 9  | 2 of 9   | 2 of 9
+adaptive, free   | 0 of 2 | 0 of 2 | 0 of 2  | 0 of 2 | 0 of 2 | 1 of 2 | 0 of 2 | 0 of 2  | 0 of 2  | 0 of 2   | 0 of 2
+adaptive, full   | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | - | R 2 of 2
+adaptive, waits  | 1 of 2 | 1 of 2 | 1 of 2  | 1 of 2 | 1 of 2 | 2 of 2 | 1 of 2 | 1 of 2  | 1 of 2  | 2 of 2   | 1 of 2
 `,
 		states: map[string]func(outcome) subject{
-			"free":             in(0, nil, nil),
-			"last slot":        in(1, nil, nil),
-			"full":             in(2, nil, nil),
-			"waits":            in(2, nil, nil, queue),
-			"above the limit":  in(2, resize(1), nil),
-			"shrunk meanwhile": in(1, nil, resize(1)),
-			"grown meanwhile":  in(1, nil, resize(9)),
-			"waits, grown":     in(2, nil, resize(9), queue),
+			"free":             in(fixed, 0, nil, nil),
+			"last slot":        in(fixed, 1, nil, nil),
+			"full":             in(fixed, 2, nil, nil),
+			"waits":            in(fixed, 2, nil, nil, queue),
+			"above the limit":  in(fixed, 2, resize(1), nil),
+			"shrunk meanwhile": in(fixed, 1, nil, resize(1)),
+			"grown meanwhile":  in(fixed, 1, nil, resize(9)),
+			"waits, grown":     in(fixed, 2, nil, resize(9), queue),
+			"adaptive, free":   in(adaptive, 0, nil, nil),
+			"adaptive, full":   in(adaptive, 2, nil, nil),
+			"adaptive, waits":  in(adaptive, 2, nil, nil, queue),
 		},
 	}.run(t)
 }
@@ -129,7 +135,7 @@ func TestMatrixOfTheRateLimit(t *testing.T) {
 			started = true
 			was := l.Snapshot()
 			return subject{
-				guard: l,
+				layer: l,
 				meanwhile: func() {
 					if meanwhile != nil {
 						meanwhile(l)
@@ -191,27 +197,40 @@ shrunk meanwhile | 2   | 2     | 2       | 2     | 2      | 2    | 2      | 2   
 }
 
 // The cells: whether the timeout says that it has expired. The limit is 1.5 s, above that of the attempt timeout further in.
-func TestMatrixOfTheTotalTimeout(t *testing.T) {
-	in := func(meanwhile func()) func(outcome) subject {
+func TestMatrixOfTheTimeouts(t *testing.T) {
+	const limit = 1500 * time.Millisecond
+	in := func(make func() *timeout.Timeout, meanwhile func()) func(outcome) subject {
 		return func(outcome) subject {
-			guard := timeout.Total(1500 * time.Millisecond)
+			guard := make()
 			return subject{
-				guard:     guard,
+				layer:     guard,
 				meanwhile: meanwhile,
 				read:      func() string { return fmt.Sprint(guard.Snapshot().Expired) },
 				rest:      func() error { return nil },
 			}
 		}
 	}
+	total := func() *timeout.Timeout { return timeout.Total(limit) }
+	attempt := func() *timeout.Timeout { return timeout.PerAttempt(limit) }
+	latency := func() *timeout.Timeout { return timeout.FromLatency(0.9, 2, time.Millisecond, limit) } // knows none yet
+	over := func() { time.Sleep(1600 * time.Millisecond) }
 	matrix{
 		table: `
-state | ok | error | ignored | panic | Goexit | hang | cancel | timeout | refused | function | hooks
-runs  | 0  | 0     | 0       | 0     | 0      | 0    | 0      | 0       | 0       | -        | 0
-over  | 0  | 1     | 1       | 1     | 1      | 0    | -      | -       | 1       | -        | 1
+state         | ok | error | ignored | panic | Goexit | hang | cancel | timeout | refused | function | hooks
+total, runs   | 0  | 0     | 0       | 0     | 0      | 0    | 0      | 0       | 0       | -        | 0
+total, over   | 0  | 1     | 1       | 1     | 1      | 0    | -      | -       | 1       | -        | 1
+attempt, runs | 0  | 0     | 0       | 0     | 0      | 0    | 0      | 0       | 0       | -        | 0
+attempt, over | 0  | 1     | 1       | 1     | 1      | 0    | -      | -       | 1       | -        | 1
+latency, runs | 0  | 0     | 0       | 0     | 0      | 0    | 0      | 0       | 0       | -        | 0
+latency, over | 0  | 1     | 1       | 1     | 1      | 0    | -      | -       | 1       | -        | 1
 `,
 		states: map[string]func(outcome) subject{
-			"runs": in(nil),
-			"over": in(func() { time.Sleep(1600 * time.Millisecond) }),
+			"total, runs":   in(total, nil),
+			"total, over":   in(total, over),
+			"attempt, runs": in(attempt, nil),
+			"attempt, over": in(attempt, over),
+			"latency, runs": in(latency, nil),
+			"latency, over": in(latency, over),
 		},
 	}.run(t)
 }
@@ -241,7 +260,7 @@ func TestMatrixOfTheThrottle(t *testing.T) {
 			luck = then
 			was := guard.Snapshot()
 			return subject{
-				guard: guard,
+				layer: guard,
 				read: func() string {
 					is := guard.Snapshot()
 					text := fmt.Sprintf("%d/%d", is.Requests-was.Requests, is.Accepts-was.Accepts)
