@@ -19,6 +19,25 @@ func TestFault118_HowFarBackTellsTheClocksApart(t *testing.T) {
 	}
 }
 
+// What comes beyond the horizon comes never, also when the limiter has been there for long: no moment overflows.
+func TestFault127_TheHorizonDoesNotMove(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for left, ever := range map[time.Duration]bool{30 * year: false, 33 * year: true} { // a token takes 31.7 years
+		l := New(MinRate, 1)
+		l.bucket.advance(horizon - left)
+		require.True(t, l.bucket.take(1))
+		_, ok := l.bucket.turn(1)
+		require.Equal(t, ever, ok, "%d years are left", left/year)
+		_, ok = l.bucket.turnBehind(1, 1)
+		require.False(t, ok, "two tokens")
+	}
+	l := New(MinRate, 1)
+	l.bucket.advance(horizon - 65*year)
+	require.True(t, l.bucket.take(1))
+	_, ok := l.bucket.turnBehind(1, 1)
+	require.True(t, ok)
+}
+
 // The cost of an attempt may be so much above the burst that it cannot be told from it in float64. It is refused, and
 // nothing is borrowed afterwards.
 func TestFault128_ACostJustAboveTheLargestBurst(t *testing.T) {

@@ -158,6 +158,20 @@ func TestFault129_SetRateTimesWaitersAnew(t *testing.T) {
 	})
 }
 
+func TestFault129_AChangeLendsNothing(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := ratelimit.New(10, 2)
+		require.Equal(t, 2, drain(t, l))
+		time.Sleep(100*time.Millisecond - 1)
+		require.NoError(t, l.SetRate(10))
+		require.False(t, admitted(t, l), "a nanosecond is missing")
+		require.NoError(t, l.SetBurst(1))
+		require.False(t, admitted(t, l), "a nanosecond is missing")
+		time.Sleep(1)
+		require.True(t, admitted(t, l))
+	})
+}
+
 func TestFault129_SetRateRefusesWhoCannotWaitThatLong(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := ratelimit.New(1, 1, ratelimit.MaxWait(10*time.Second))
