@@ -184,17 +184,22 @@ func TestFault083_OwnTimeoutAgainstTheCallers(t *testing.T) {
 	}
 }
 
-// The caller gives up after the timeout has expired, and before the operation returns: the timeout was first.
+// The caller gives up after the timeout has expired, and before the operation returns: the timeout was first. Or the
+// caller gives up, and then the timeout would have expired.
 func TestFault083_TheFirstToEndIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancelCause(t.Context())
-		time.AfterFunc(1500*time.Millisecond, func() { cancel(errCause) })
-		_, err := resilience.Do(ctx, timeout.PerAttempt(time.Second), func(ctx context.Context) (int, error) {
-			time.Sleep(2 * time.Second)
-			return 0, errBackend
-		})
-		require.ErrorIs(t, err, timeout.ErrTimeout)
-		require.ErrorIs(t, err, errBackend)
+		for _, layer := range []policy.Layer{timeout.PerAttempt(time.Second), resilience.Compose(timeout.Total(1600*time.Millisecond), timeout.PerAttempt(time.Second))} {
+			for _, leaves := range []time.Duration{500 * time.Millisecond, 1500 * time.Millisecond} {
+				ctx, cancel := context.WithCancelCause(t.Context())
+				time.AfterFunc(leaves, func() { cancel(errCause) })
+				_, err := resilience.Do(ctx, layer, func(ctx context.Context) (int, error) {
+					time.Sleep(2 * time.Second) // and does not look at ctx
+					return 0, errBackend
+				})
+				require.ErrorIs(t, err, errBackend)
+				require.Equal(t, leaves > time.Second, errors.Is(err, timeout.ErrTimeout), err)
+			}
+		}
 	})
 }
 

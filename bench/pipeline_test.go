@@ -67,6 +67,18 @@ func pipelines() []subject {
 			return func(ctx context.Context) bool { return fetched(h.six(ctx, fetch)) }
 		})},
 
+		{"six-waiting", ours, shared(func() call {
+			pipeline := resilience.Compose(six()...)
+			return leaving(func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, await)) })
+		})},
+		{"six-waiting", "failsafe-go", shared(func() call {
+			return leaving(failsafeDerivedCall(failsafe.With(failsafeSix()...), await))
+		})},
+		{"six-waiting", "by-hand", shared(func() call {
+			h := newByHand()
+			return leaving(func(ctx context.Context) bool { return fetched(h.six(ctx, await)) })
+		})},
+
 		{"six-fallback", ours, shared(func() call {
 			guarded := fallback.Value(resilience.For[int](resilience.Compose(six()...)), substitute)
 			return func(ctx context.Context) bool { return fetched(guarded.Do(ctx, fetch)) }

@@ -73,6 +73,9 @@ func (t *Timeout) String() string {
 	return fmt.Sprintf("%s %v", t.stage, t.limit)
 }
 
+// derived is the slot of a ticket whose context was derived.
+const derived = 1
+
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	cause, ticket := t.cause, policy.Ticket{}
@@ -80,30 +83,30 @@ func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 		cause = t.latency.grant()
 		ticket.Start = t.latency.clock.Elapsed()
 	}
+	now := time.Now()
 	if deadline, ok := ctx.Deadline(); ok {
-		switch left := time.Until(deadline); {
+		switch left := deadline.Sub(now); {
 		case left <= 0: // the timer of the deadline has not run yet
 			return ctx, policy.Ticket{}, context.DeadlineExceeded
 		case left <= cause.Limit:
 			return ctx, ticket, nil
 		}
 	}
-	derived, cancel := context.WithTimeoutCause(ctx, cause.Limit, cause)
-	ticket.Cancel = cancel
-	return hold.New(derived, cancel), ticket, nil
+	ticket.Slot = derived
+	return hold.WithDeadline(ctx, now.Add(cause.Limit), cause), ticket, nil
 }
 
 // Settle releases the derived context and its timer, unless the result of a success holds the context.
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	derived := ticket.Cancel != nil
-	expired := derived && !outcome.Succeeded() && causedBy(ctx, t)
+	derives := ticket.Slot == derived
+	expired := derives && !outcome.Succeeded() && causedBy(ctx, t)
 	if t.latency != nil && (expired || outcome.Succeeded()) {
 		t.latency.observe(t.latency.clock.Elapsed()-ticket.Start, expired)
 	}
 	if expired {
 		t.expired.Add(1)
 	}
-	if derived {
+	if derives {
 		ctx.(*hold.Context).Settle(outcome.Succeeded())
 	}
 }
