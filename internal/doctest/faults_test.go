@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,8 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFaultsHaveTests: every row of docs/faults.md names tests that exist, and every test that names a fault is about a
-// row that exists.
+// TestFaultsHaveTests: every row of docs/faults.md names tests that exist and check something, every row of severity S1 one
+// that is named for it, and every test that is named for a fault is about a row that exists.
 func TestFaultsHaveTests(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join(root, "docs", "faults.md"))
 	require.NoError(t, err)
@@ -35,19 +36,23 @@ func TestFaultProblems(t *testing.T) {
 		return "| Id | Severity | What goes wrong | What the library does | Shown by | Peers |\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
 	}
 	good := "| 1 | S1 | w | d | `breaker.TestFault001_A`<br>`resilience.TestB` | p |"
+	tests["breaker.TestSkipped"] = false
 	for name, c := range map[string]struct {
 		rows []string
 		want []string
 	}{
 		"good":                     {[]string{good}, nil},
-		"a test that is gone":      {[]string{"| 1 | S1 | w | d | `breaker.TestGone` | p |"}, []string{"row 1: there is no breaker.TestGone"}},
-		"in another package":       {[]string{"| 1 | S1 | w | d | `retry.TestFault001_A` | p |"}, []string{"row 1: there is no retry.TestFault001_A"}},
-		"an S1 without a test":     {[]string{good, "| 2 | S1 | w | d |  | p |"}, []string{"row 2: no test shows it"}},
+		"a test that is gone":      {[]string{"| 1 | S1 | w | d | `breaker.TestGone` | p |"}, []string{"row 1: there is no breaker.TestGone", "row 1: no test is named for it"}},
+		"in another package":       {[]string{"| 1 | S1 | w | d | `retry.TestFault001_A` | p |"}, []string{"row 1: there is no retry.TestFault001_A", "row 1: no test is named for it"}},
+		"an S1 without a test":     {[]string{good, "| 2 | S1 | w | d |  | p |"}, []string{"row 2: no test shows it", "row 2: no test is named for it"}},
+		"an S1 named by no test":   {[]string{good, "| 2 | S1 | w | d | `resilience.TestB` | p |"}, []string{"row 2: no test is named for it"}},
+		"an S2 named by no test":   {[]string{good, "| 2 | S2 | w | d | `resilience.TestB` | p |"}, nil},
+		"a test that is skipped":   {[]string{good, "| 2 | S2 | w | d | `breaker.TestSkipped` | p |"}, []string{"row 2: breaker.TestSkipped checks nothing"}},
 		"an S3 without a test":     {[]string{good, "| 2 | S3 | w | d |  | p |"}, []string{"row 2: no test shows it"}},
 		"a number twice":           {[]string{good, good}, []string{"row 1: comes after row 1"}},
 		"an unknown severity":      {[]string{strings.Replace(good, "S1", "S4", 1)}, []string{`row 1: severity "S4"`}},
 		"nothing said":             {[]string{strings.Replace(good, " w ", " ", 1)}, []string{"row 1: an empty cell"}},
-		"a test without its row":   {[]string{strings.Replace(good, "| 1 |", "| 2 |", 1)}, []string{"breaker.TestFault001_A: there is no row 1"}},
+		"a test without its row":   {[]string{strings.Replace(good, "| 1 | S1", "| 2 | S2", 1)}, []string{"breaker.TestFault001_A: there is no row 1"}},
 		"text instead of the test": {[]string{"| 1 | S2 | w | d | by looking | p |"}, []string{"row 1: no test shows it"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -60,6 +65,35 @@ func TestFaultProblems(t *testing.T) {
 	require.ErrorContains(t, err, "6 cells")
 }
 
+func TestChecks(t *testing.T) {
+	file, err := parser.ParseFile(token.NewFileSet(), "x_test.go", `package x
+func TestEmpty(t *testing.T) {}
+func TestSkipped(t *testing.T) { t.Skip("later"); t.Fatal() }
+func TestLong(t *testing.T) { if testing.Short() { t.Skip() }; t.Fatal() }`, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	for i, want := range []bool{false, false, true} {
+		require.Equal(t, want, checks(file.Decls[i].(*ast.FuncDecl)))
+	}
+}
+
+// checks reports whether a test does anything, and is not always skipped.
+func checks(test *ast.FuncDecl) bool {
+	for _, statement := range test.Body.List {
+		expression, ok := statement.(*ast.ExprStmt)
+		if !ok {
+			continue
+		}
+		call, ok := expression.X.(*ast.CallExpr)
+		if !ok {
+			continue
+		}
+		if method, ok := call.Fun.(*ast.SelectorExpr); ok && strings.HasPrefix(method.Sel.Name, "Skip") {
+			return false
+		}
+	}
+	return len(test.Body.List) > 0
+}
+
 // fault is a row of the table.
 type fault struct {
 	number   int
@@ -67,6 +101,8 @@ type fault struct {
 	says     []string // what goes wrong, what the library does
 	tests    []string
 }
+
+var testName = regexp.MustCompile(`^(Test|Fuzz)`)
 
 var quoted = regexp.MustCompile("`([^`]+)`")
 
@@ -92,10 +128,22 @@ func parseFaults(text string) (faults []fault, err error) {
 
 var (
 	severities = map[string]bool{"S1": true, "S2": true, "S3": true}
-	numbered   = regexp.MustCompile(`\.TestFault((?:\d{3}_)+)`)
+	numbered   = regexp.MustCompile(`\.(?:Test|Fuzz)Fault((?:\d{3}_)+)`)
 )
 
-// faultProblems returns what is wrong with the table; tests is every test function, as "package.Name".
+// numbersOf returns the faults that a test is named for.
+func numbersOf(test string) (numbers []int) {
+	if match := numbered.FindStringSubmatch(test); match != nil {
+		for id := range strings.SplitSeq(strings.Trim(match[1], "_"), "_") {
+			number, _ := strconv.Atoi(id)
+			numbers = append(numbers, number)
+		}
+	}
+	return numbers
+}
+
+// faultProblems returns what is wrong with the table; tests is every test function, as "package.Name", and whether it
+// checks anything.
 func faultProblems(faults []fault, tests map[string]bool) (problems []string) {
 	report := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	rows, last := make(map[int]bool), 0
@@ -113,19 +161,24 @@ func faultProblems(faults []fault, tests map[string]bool) (problems []string) {
 		if len(f.tests) == 0 {
 			report("row %d: no test shows it", f.number)
 		}
+		named := false
 		for _, test := range f.tests {
-			if !tests[test] {
+			switch checks, exists := tests[test]; {
+			case !exists:
 				report("row %d: there is no %s", f.number, test)
+			case !checks:
+				report("row %d: %s checks nothing", f.number, test)
+			default:
+				named = named || slices.Contains(numbersOf(test), f.number)
 			}
+		}
+		if f.severity == "S1" && !named {
+			report("row %d: no test is named for it", f.number)
 		}
 	}
 	for test := range tests {
-		match := numbered.FindStringSubmatch(test)
-		if match == nil {
-			continue
-		}
-		for id := range strings.SplitSeq(strings.Trim(match[1], "_"), "_") {
-			if number, _ := strconv.Atoi(id); !rows[number] {
+		for _, number := range numbersOf(test) {
+			if !rows[number] {
 				report("%s: there is no row %d", test, number)
 			}
 		}
@@ -133,8 +186,8 @@ func faultProblems(faults []fault, tests map[string]bool) (problems []string) {
 	return problems
 }
 
-// testFunctions returns every test of this repository, nested modules included, as "folder.TestName"; the folder of
-// the root is "resilience".
+// testFunctions returns every test and fuzz target of this repository, nested modules included, as "folder.TestName", and
+// whether it checks anything; the folder of the root is "resilience".
 func testFunctions(t *testing.T) map[string]bool {
 	found := make(map[string]bool)
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -159,8 +212,9 @@ func testFunctions(t *testing.T) map[string]bool {
 			folder = "resilience"
 		}
 		for _, decl := range file.Decls {
-			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil && strings.HasPrefix(f.Name.Name, "Test") && len(f.Type.Params.List) == 1 {
-				found[folder+"."+f.Name.Name] = true
+			f, ok := decl.(*ast.FuncDecl)
+			if ok && f.Recv == nil && testName.MatchString(f.Name.Name) && len(f.Type.Params.List) == 1 {
+				found[folder+"."+f.Name.Name] = checks(f)
 			}
 		}
 		return nil
