@@ -24,6 +24,37 @@ func bulkheads() []subject {
 			pipeline := resilience.Compose(bulkhead.New(unlimitedSlots))
 			return func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, fetch)) }
 		})},
+		{"bulkhead-alone", ours, shared(func() call { // without the engine, and nothing in between
+			b := bulkhead.New(unlimitedSlots)
+			return func(ctx context.Context) bool {
+				ctx, ticket, err := b.Admit(ctx)
+				if err != nil {
+					return false
+				}
+				b.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned})
+				return true
+			}
+		})},
+		{"bulkhead-alone", "x-sync-semaphore", shared(func() call {
+			slots := semaphore.NewWeighted(unlimitedSlots)
+			return func(context.Context) bool {
+				if !slots.TryAcquire(1) {
+					return false
+				}
+				slots.Release(1)
+				return true
+			}
+		})},
+		{"bulkhead-alone", "x-sync-semaphore-acquire", shared(func() call {
+			slots := semaphore.NewWeighted(unlimitedSlots)
+			return func(ctx context.Context) bool {
+				if slots.Acquire(ctx, 1) != nil {
+					return false
+				}
+				slots.Release(1)
+				return true
+			}
+		})},
 		{"bulkhead", "resilience-guard", shared(func() call { // the guard without the engine
 			b := bulkhead.New(unlimitedSlots)
 			return func(ctx context.Context) bool {

@@ -39,6 +39,7 @@ func Adaptive(algorithm Algorithm, floor, ceiling int, options ...Option) *Bulkh
 		panic(err)
 	}
 	b := build(c, floor)
+	b.plain = false
 	b.adaptive = &adaptive{
 		name:       algorithm.name,
 		floor:      floor,

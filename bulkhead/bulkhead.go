@@ -19,6 +19,7 @@ type Bulkhead struct {
 	length   int // of the queue
 	weightOf func(context.Context) int
 	adaptive *adaptive        // nil when the limit is fixed
+	plain    bool             // the limit is fixed, and every attempt takes one slot
 	full     policy.Rejection // what an attempt gets that finds no free slot
 
 	word     atomic.Uint64 // a word; while its bit queued is set, only holders of mu change it
@@ -55,6 +56,7 @@ func build(c *config, limit int) *Bulkhead {
 		weightOf: c.weightOf,
 		full:     policy.Rejection{Kind: "bulkhead", Name: c.name, Reason: ErrFull},
 	}
+	b.plain = b.weightOf == nil
 	b.word.Store(uint64(newWord(0, limit)))
 	return b
 }
@@ -65,6 +67,18 @@ func (b *Bulkhead) Stage() policy.Stage { return policy.StageBulkhead }
 // Admit takes a slot, or waits for one if there is a [Queue], or refuses with a [*policy.Rejection] that matches
 // [ErrFull]. When ctx ends while it waits, the error is [policy.ContextError] and nothing was taken.
 func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	// The common case without a call in between, for which everything would be put on the stack: 2 of 16 ns.
+	if w := word(b.word.Load()); b.plain && !w.queued() && w.fits(1) && b.word.CompareAndSwap(uint64(w), uint64(w)+1) {
+		if w.inFlight() >= int(b.peak.Load()) {
+			b.notePeak(w.inFlight() + 1)
+		}
+		return ctx, policy.Ticket{Slot: 1}, nil
+	}
+	return b.admit(ctx)
+}
+
+// admit is Admit in every case.
+func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	weight := 1
 	if b.weightOf != nil {
 		weight = b.weightOf(ctx)
@@ -95,6 +109,14 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 // It must be called once for each admission, as the engine and [policy.Permit] do. More slots than are taken cannot
 // be given back: Settle panics then, so that a mistake never raises the limit unseen.
 func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	if w := word(b.word.Load()); b.plain && !w.queued() && w.holds(1) && ticket.Slot == 1 && b.word.CompareAndSwap(uint64(w), uint64(w)-1) {
+		return // as in Admit
+	}
+	b.settle(ctx, ticket, outcome)
+}
+
+// settle is Settle in every case.
+func (b *Bulkhead) settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	weight := int(ticket.Slot)
 	var w word
 	for {
