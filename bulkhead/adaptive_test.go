@@ -237,6 +237,37 @@ func TestAdaptiveWaitsForAWindow(t *testing.T) {
 	})
 }
 
+func TestAdaptiveWaitsForAWindowHoweverManyComeAtOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500)
+		attempts(t, b, 100, 0, returned(nil), false)
+		require.Equal(t, 1, b.Snapshot().Limit)
+		time.Sleep(100 * time.Millisecond)
+		attempts(t, b, 100, 0, returned(nil), false)
+		require.Equal(t, 2, b.Snapshot().Limit, "once: the next window begins in the same moment")
+	})
+}
+
+// A latency that the clock cannot tell from 0 cannot be compared either.
+func TestAdaptiveTooFastForTheClock(t *testing.T) {
+	for _, algorithm := range []bulkhead.Algorithm{bulkhead.Gradient2(), bulkhead.Vegas()} {
+		t.Run(algorithm.String(), func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bulkhead.Adaptive(algorithm, 1, 500)
+				for range 10 {
+					time.Sleep(100 * time.Millisecond)
+					attempts(t, b, 10, 0, returned(nil), false)
+				}
+				require.Equal(t, 1, b.Snapshot().Limit)
+				time.Sleep(100 * time.Millisecond)
+				attempts(t, b, 10, time.Microsecond, returned(nil), false)
+				attempts(t, b, 100, time.Millisecond, returned(nil), false)
+				require.Greater(t, b.Snapshot().Limit, 1)
+			})
+		})
+	}
+}
+
 func TestAdaptiveOverload(t *testing.T) {
 	busy := errors.New("503")
 	for _, algorithm := range algorithms() {

@@ -1,12 +1,16 @@
 package bulkhead
 
 import (
+	"context"
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
+
+	"github.com/go-resilience/resilience/policy"
 )
 
 // Whatever an algorithm is told, its limit is a number, and it moves no further than it promises.
@@ -117,6 +121,20 @@ func TestGradient2Average(t *testing.T) {
 	g = &gradient2{average: 2.1, windows: 1000}
 	g.next(100, sample{latency: 1, inFlight: 50})
 	require.InDelta(t, 0.95*(2.1-1.1*2.0/601), g.average, 1e-9)
+}
+
+// An overload ends a window early; what was measured until then still moves the average.
+func TestAWindowThatEndsEarlyCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := Adaptive(Gradient2(), 1, 10)
+		for _, err := range []error{nil, context.DeadlineExceeded} {
+			ctx, ticket, refused := b.Admit(t.Context())
+			require.NoError(t, refused)
+			time.Sleep(time.Second)
+			b.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned, Err: err})
+		}
+		require.Equal(t, 1.0, b.adaptive.controller.(*gradient2).average, "seconds, of the one that succeeded")
+	})
 }
 
 // The least latency is that of the last 600 to 1200 windows.
