@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strings"
 	"time"
-
-	"github.com/cenkalti/backoff/v4"
 )
 
 // Why there was no further attempt. They are the Reason of an [*Error], which matches them with [errors.Is]. Besides
@@ -80,11 +78,3 @@ type permanent struct{ err error }
 
 func (p *permanent) Error() string { return p.err.Error() }
 func (p *permanent) Unwrap() error { return p.err }
-
-func isPermanent(err error) bool {
-	if _, ok := errors.AsType[*permanent](err); ok {
-		return true
-	}
-	_, ok := errors.AsType[*backoff.PermanentError](err)
-	return ok
-}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/attempt"
@@ -22,13 +22,11 @@ import (
 // atomic addition for the [Budget].
 type Retrier struct {
 	config
+	clock stopwatch.Stopwatch
 
-	mu     sync.Mutex
-	counts counts
+	scheduled atomic.Uint64 // retries
+	gaveUp    atomic.Uint64 // calls
 }
-
-// counts is what Snapshot tells of the past.
-type counts struct{ retries, gaveUp uint64 }
 
 var (
 	_ policy.Repeater    = (*Retrier)(nil)
@@ -48,7 +46,7 @@ func New(opts ...Option) *Retrier {
 	if err != nil {
 		panic(err)
 	}
-	return &Retrier{config: c}
+	return &Retrier{config: c, clock: stopwatch.Start()}
 }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
@@ -65,7 +63,7 @@ func (r *Retrier) Start() func(context.Context) any {
 	if r.maxElapsed == 0 {
 		return nil
 	}
-	return func(context.Context) any { return &call{begin: stopwatch.Start()} }
+	return func(context.Context) any { return &call{begin: r.clock.Elapsed()} }
 }
 
 // Succeeded implements [policy.SuccessCounter].
@@ -88,30 +86,28 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 	if ended.Number == 1 && !entered && !asked && len(r.rejections) == 0 && r.patience == 0 {
 		return policy.Decision{} // refused at once, and to stay so: the bare rejection, without keeping anything
 	}
-	c := r.resume(ended)
+	c := r.resume(&ended)
 	if entered && !asked {
 		c.note(ended.Outcome.Err)
 	}
-	wait, reason := r.decide(ctx, c, ended)
+	wait, reason := r.decide(ctx, c, &ended)
 	if reason != nil {
-		return r.stop(c, ended, reason)
+		return r.stop(c, &ended, reason)
 	}
 	if !asked {
-		r.mu.Lock()
-		r.counts.retries++
-		r.mu.Unlock()
+		r.scheduled.Add(1)
 	}
 	return policy.Decision{Again: true, Wait: wait, State: c}
 }
 
 // resume returns what is known about the call.
-func (r *Retrier) resume(ended policy.Attempt) *call {
+func (r *Retrier) resume(ended *policy.Attempt) *call {
 	c, ok := ended.State.(*call)
 	if !ok {
 		c = &call{}
 	}
 	if ended.Number == 1 && ended.Waited == 0 {
-		c.clock = stopwatch.Start()
+		c.failed = r.clock.Elapsed()
 	}
 	return c
 }
@@ -120,34 +116,34 @@ func (r *Retrier) resume(ended policy.Attempt) *call {
 var errFinal = errors.New("final")
 
 // decide returns the wait before the next attempt, or the reason why there is none.
-func (r *Retrier) decide(ctx context.Context, c *call, ended policy.Attempt) (wait time.Duration, reason error) {
+func (r *Retrier) decide(ctx context.Context, c *call, ended *policy.Attempt) (wait time.Duration, reason error) {
 	if ctx.Err() != nil {
 		return 0, policy.ContextError(ctx)
 	}
+	f := failureOf(ended.Outcome.Err)
 	if ended.Waited == 0 {
-		if reason := r.judge(ctx, c, ended); reason != nil {
+		if reason := r.judge(ctx, c, ended, f); reason != nil {
 			return 0, reason
 		}
 	}
 	if ended.Blocked != nil {
 		return r.await(ctx, c, ended.Blocked)
 	}
-	return r.backOff(ctx, c, ended.Outcome.Err)
+	return r.backOff(ctx, c, f)
 }
 
 // judge returns why the attempt must not be followed by another one, whatever the wait, or nil.
-func (r *Retrier) judge(ctx context.Context, c *call, ended policy.Attempt) (reason error) {
-	err := ended.Outcome.Err
+func (r *Retrier) judge(ctx context.Context, c *call, ended *policy.Attempt, f failure) (reason error) {
 	entered := ended.Outcome.Kind == policy.Returned
-	refused := !entered || errors.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
+	refused := !entered || f.refused() // the operation may itself be a call that is refused
 	switch {
 	case !entered && ended.Blocked != nil && r.patience > 0:
 		return nil // the gate can be waited for, and nothing was done yet
-	case refused && !r.retriesRejection(err):
-		return refusal(err)
-	case entered && !repeatable(ctx, err):
+	case refused && !r.retriesRejection(f.err):
+		return refusal(f.err)
+	case entered && !repeatable(ctx, f.err):
 		return errFinal
-	case !refused && !r.retries(err):
+	case !refused && !r.retries(f):
 		return errFinal
 	case r.attempts == 1:
 		return errFinal
@@ -159,9 +155,9 @@ func (r *Retrier) judge(ctx context.Context, c *call, ended policy.Attempt) (rea
 	return nil
 }
 
-// retries reports whether err of the operation may be retried at all. If so, the budget hears of the failure.
-func (r *Retrier) retries(err error) bool {
-	if isPermanent(err) || r.retryable != nil && !r.retryable(err) {
+// retries reports whether a failure of the operation may be retried at all. If so, the budget hears of it.
+func (r *Retrier) retries(f failure) bool {
+	if f.permanent() || r.retryable != nil && !r.retryable(f.err) {
 		return false
 	}
 	if r.budget != nil {
@@ -179,13 +175,13 @@ func (r *Retrier) retriesRejection(err error) bool {
 	return false
 }
 
-// backOff returns the delay before the next attempt after err, or the reason why there is none.
-func (r *Retrier) backOff(ctx context.Context, c *call, err error) (wait time.Duration, reason error) {
+// backOff returns the delay before the next attempt after a failure, or the reason why there is none.
+func (r *Retrier) backOff(ctx context.Context, c *call, f failure) (wait time.Duration, reason error) {
 	wait, ok := r.delay(c)
 	if !ok {
 		return 0, ErrExhausted
 	}
-	if hint, ok := policy.RetryAfter(err); ok {
+	if hint, ok := f.retryAfter(); ok {
 		if hint > r.maxRetryAfter {
 			return 0, ErrRetryAfter
 		}
@@ -194,7 +190,7 @@ func (r *Retrier) backOff(ctx context.Context, c *call, err error) (wait time.Du
 	switch {
 	case !fits(ctx, wait):
 		return 0, ErrDeadline
-	case r.maxElapsed > 0 && wait >= r.maxElapsed-c.begin.Elapsed():
+	case r.maxElapsed > 0 && wait >= r.maxElapsed-(r.clock.Elapsed()-c.begin):
 		return 0, ErrElapsed
 	case !r.pay(c):
 		return 0, ErrBudget
@@ -220,7 +216,7 @@ func (r *Retrier) pay(c *call) bool {
 }
 
 // stop ends the call: with the attempt's own error when that says it all, otherwise with an [*Error].
-func (r *Retrier) stop(c *call, ended policy.Attempt, reason error) policy.Decision {
+func (r *Retrier) stop(c *call, ended *policy.Attempt, reason error) policy.Decision {
 	if c.paid { // for an attempt that is not made after all
 		r.budget.Return()
 	}
@@ -234,18 +230,8 @@ func (r *Retrier) stop(c *call, ended policy.Attempt, reason error) policy.Decis
 	case ended.Number == 1 && match.Is(ended.Outcome.Err, reason):
 		return policy.Decision{}
 	}
-	r.mu.Lock()
-	r.counts.gaveUp++
-	r.mu.Unlock()
-	return policy.Decision{Err: c.giveUp(r.name, reason)}
-}
-
-// refusal returns the rejection in err's tree, or err when it is one in a way of its own.
-func refusal(err error) error {
-	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
-		return rejection
-	}
-	return err
+	r.gaveUp.Add(1)
+	return policy.Decision{Err: c.giveUp(r.name, reason, r.clock.Elapsed())}
 }
 
 // String returns the name and the number of attempts, such as `retry 4` or `retry "users" 4`.
@@ -265,15 +251,15 @@ type Snapshot struct {
 	Budget   BudgetSnapshot // zero without a budget
 }
 
-// Snapshot returns one consistent value; the budget, which may be shared, is read a moment earlier. It changes nothing.
+// Snapshot returns what the Retrier is and has done: the retries of every call that is among those that gave up are
+// counted. The budget, which may be shared, is read a moment earlier. It changes nothing.
 func (r *Retrier) Snapshot() Snapshot {
 	s := Snapshot{Name: r.name, Attempts: r.attempts}
 	if r.budget != nil {
 		s.Budget = r.budget.Snapshot()
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	s.Retries, s.GaveUp = r.counts.retries, r.counts.gaveUp
+	s.GaveUp = r.gaveUp.Load() // before the retries: see above
+	s.Retries = r.scheduled.Load()
 	return s
 }
 

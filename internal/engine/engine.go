@@ -172,12 +172,13 @@ type result[T any] struct {
 func again[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, r result[T], state any) (value T, entered bool, err error) {
 	value, entered, err = r.value, r.entered, r.err
 	in := entered // of the last attempt
+	var marks attempt.Marks
 	for number := 1; ; {
 		ended := policy.Attempt{Number: number, Outcome: policy.Outcome{Err: err}, State: state}
 		if in {
 			ended.Outcome.Kind = policy.Returned
 		}
-		decision, refused := n.decide(ctx, ended, t.at(number))
+		decision, refused := n.decide(ctx, &ended, t.at(number))
 		if !decision.Again {
 			if refused {
 				value = *new(T)
@@ -189,7 +190,7 @@ func again[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, r r
 		}
 		state = decision.State
 		number++
-		value, in, err = run(attempt.With(ctx, number), n.next, op, t.at(number))
+		value, in, err = run(marks.With(ctx, number), n.next, op, t.at(number))
 		if in && err == nil {
 			n.repeater.Next(ctx, policy.Attempt{Number: number, Outcome: policy.Outcome{Kind: policy.Returned}, State: state})
 			return value, true, nil

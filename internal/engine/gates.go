@@ -27,7 +27,7 @@ func gatesOf(layers []policy.Layer) (g gates) {
 }
 
 // ready returns the first rejection, nil if there is none.
-func (g gates) ready(ctx context.Context) error {
+func (g *gates) ready(ctx context.Context) error {
 	for _, gate := range g.all {
 		if err := gate.Ready(ctx); err != nil {
 			return err
@@ -38,7 +38,7 @@ func (g gates) ready(ctx context.Context) error {
 
 // sleep waits for d, or until ctx ends. If watch is set, it also ends when a gate refuses for longer than the rest of d.
 // It returns the time that was slept and, only in the last case, the rejection.
-func (g gates) sleep(ctx context.Context, d time.Duration, watch bool) (slept time.Duration, blocked error) {
+func (g *gates) sleep(ctx context.Context, d time.Duration, watch bool) (slept time.Duration, blocked error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	if !watch || len(g.notifiers) == 0 {
@@ -67,7 +67,7 @@ func (g gates) sleep(ctx context.Context, d time.Duration, watch bool) (slept ti
 
 // changed returns the channels that tell of changes, as cases of a select. A notifier that returns the closed channel
 // again that it has just been heard by, is not listened to any more: it would keep the sleep from being one.
-func (g gates) changed(ctx context.Context, closed reflect.Value, chosen int) []reflect.SelectCase {
+func (g *gates) changed(ctx context.Context, closed reflect.Value, chosen int) []reflect.SelectCase {
 	cases := make([]reflect.SelectCase, len(g.notifiers))
 	for i, notifier := range g.notifiers {
 		cases[i] = receive(notifier.Changed(ctx))

@@ -10,12 +10,12 @@ import (
 
 // decide asks the repeater of n what follows a failed attempt, and waits if it says so. It returns the last decision;
 // Again means that the next attempt is due now. refused says that the call ends because a gate refuses.
-func (n *node) decide(ctx context.Context, ended policy.Attempt, t *trace) (decision policy.Decision, refused bool) {
+func (n *node) decide(ctx context.Context, ended *policy.Attempt, t *trace) (decision policy.Decision, refused bool) {
 	ended.Blocked = n.gates.ready(ctx)
 	kind := policy.EventRetry
 	for {
 		over := ctx.Err() != nil
-		decision = n.repeater.Next(ctx, ended)
+		decision = n.repeater.Next(ctx, *ended)
 		if over || !decision.Again {
 			decision.Again = false
 			t.stopped(ctx, n.repeater, ended, decision)

@@ -35,13 +35,13 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, err error) {
 	}
 }
 
-func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.Layer, ended policy.Attempt, decision policy.Decision) {
+func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision policy.Decision) {
 	if t != nil {
 		t.emit(ctx, policy.Event{Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait)})
 	}
 }
 
-func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended policy.Attempt, decision policy.Decision) {
+func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision policy.Decision) {
 	refused := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Waited == 0
 	if t != nil && !refused { // a call that was refused at once is no retry that was not made
 		outcome := ended.Outcome
