@@ -313,6 +313,20 @@ func TestFault159_StaleSamplesAreIgnored(t *testing.T) {
 	}
 }
 
+// Only a limit that was lowered makes those witnesses of the past who were admitted before.
+func TestFault159_AnAttemptThatTookLongCounts(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500)
+		attempts(t, b, 100, 10*time.Millisecond, returned(nil), false)
+		long := acquire(t, b)
+		attempts(t, b, 1000, 10*time.Millisecond, returned(nil), false)
+		limit := b.Snapshot().Limit
+		require.Equal(t, 5, limit, "two in flight are less than half of 5")
+		long.Settle(returned(context.DeadlineExceeded))
+		require.Less(t, b.Snapshot().Limit, limit)
+	})
+}
+
 func TestFault159_OneLuckySampleDoesNotPinTheBaseline(t *testing.T) {
 	if raced {
 		t.Skip("a simulation")

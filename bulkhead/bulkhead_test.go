@@ -199,6 +199,14 @@ func TestFault135_SettlingTooOften(t *testing.T) {
 		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Slot: slots}, policy.Outcome{}) }, "%d", slots)
 	}
 	require.Equal(t, 2, free(t, b))
+
+	permit = acquire(t, b)
+	for _, slots := range []int64{2, 3, 0, -1, math.MaxInt64, math.MinInt64} {
+		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Slot: slots}, policy.Outcome{}) }, "%d of one", slots)
+		require.Equal(t, 1, b.Snapshot().InFlight)
+	}
+	permit.Done(nil)
+	require.Equal(t, 2, free(t, b))
 }
 
 func TestFault136_FirstComeFirstServed(t *testing.T) {
