@@ -29,24 +29,31 @@ const (
 	probes     = 3
 )
 
-// dependency is what is soaked: the policies, the pipeline, and what is known about the operations themselves.
-type dependency struct {
+// path is a pipeline that is soaked, and what is known about its calls and operations.
+type path struct {
+	name     string
 	ledger   ledger
-	breaker  *breaker.Breaker
-	limiter  *ratelimit.Limiter
-	slots    *bulkhead.Bulkhead
-	retrier  *retry.Retrier
 	pipeline *resilience.Pipeline
+	running  atomic.Int64 // operations
+}
 
-	began   time.Time
-	running atomic.Int64 // operations
-	last    atomic.Uint64
-	broken  atomic.Uint64 // changes of the breaker that are no chain
-	state   atomic.Uint32
+// dependency is what is soaked: the policies that stay on the goroutine of their caller, and those that do not.
+type dependency struct {
+	path
+	breaker *breaker.Breaker
+	limiter *ratelimit.Limiter
+	slots   *bulkhead.Bulkhead
+	retrier *retry.Retrier
+	apart   *apart
+
+	began  time.Time
+	last   atomic.Uint64
+	broken atomic.Uint64 // changes of the breaker that are no chain
+	state  atomic.Uint32
 }
 
 func newDependency() *dependency {
-	d := &dependency{began: time.Now()}
+	d := &dependency{path: path{name: "together"}, apart: newApart(), began: time.Now()}
 	d.breaker = breaker.New(breaker.FailureRate(0.6, 50), breaker.TimeWindow(500*time.Millisecond, 10), breaker.OpenFor(5*time.Millisecond),
 		breaker.Probes(probes), breaker.Successes(2), breaker.OnChange(d.changed))
 	d.limiter = ratelimit.New(perSecond, burst, ratelimit.MaxWait(2*time.Millisecond))
@@ -74,8 +81,8 @@ func (d *dependency) changed(change breaker.Change) {
 	}
 }
 
-// soak runs for a while and returns the ledger and every problem.
-func soak(length time.Duration, workers int) (*ledger, []error) {
+// soak runs for a while and returns what was soaked and every problem.
+func soak(length time.Duration, workers int) (*dependency, []error) {
 	before := runtime.NumGoroutine()
 	d := newDependency()
 	ctx, stop := context.WithTimeout(context.Background(), length)
@@ -85,6 +92,7 @@ func soak(length time.Duration, workers int) (*ledger, []error) {
 		running.Go(func() {
 			for ctx.Err() == nil {
 				d.call()
+				d.apart.call()
 			}
 		})
 	}
@@ -97,20 +105,34 @@ func soak(length time.Duration, workers int) (*ledger, []error) {
 		}
 	})
 	running.Wait()
+	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+		time.Sleep(time.Millisecond) // some operations have outlived their calls
+	}
 	problems.closing = true
 	d.breaker.Reset()
 	d.check(&problems)
 	d.atRest(&problems)
-	for _, err := range d.ledger.balance() {
-		problems.add(err)
-	}
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
-		time.Sleep(time.Millisecond)
+	d.apart.atRest(&problems)
+	for _, p := range d.paths() {
+		for _, err := range p.ledger.balance() {
+			problems.add(fmt.Errorf("%s: %w", p.name, err))
+		}
 	}
 	if after := runtime.NumGoroutine(); after > before {
 		problems.add(fmt.Errorf("%d goroutines before and %d after", before, after))
 	}
-	return &d.ledger, problems.all
+	return d, problems.all
+}
+
+func (d *dependency) paths() []*path { return []*path{&d.path, &d.apart.path} }
+
+// String returns the ledgers.
+func (d *dependency) String() string {
+	text := ""
+	for _, p := range d.paths() {
+		text += fmt.Sprintf("%s:\n%v", p.name, &p.ledger)
+	}
+	return text
 }
 
 // problems is what went wrong: the first few during the run, and everything at its end.
@@ -129,7 +151,7 @@ func (p *problems) add(err error) {
 }
 
 // call makes one call, on a goroutine of its own, which it may end.
-func (d *dependency) call() {
+func (p *path) call() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -141,15 +163,15 @@ func (d *dependency) call() {
 			defer timer.Stop()
 			ctx = limited
 		}
-		d.ledger.calls.begun.Add(1)
+		p.ledger.calls.begun.Add(1)
 		end := exited
 		defer func() {
 			if recover() != nil {
 				end = panicked
 			}
-			d.ledger.calls.end(end)
+			p.ledger.calls.end(end)
 		}()
-		if end = fateOfError(d.pipeline.Run(ctx, d.operate)); end == refused {
+		if end = fateOfError(p.pipeline.Run(ctx, p.operate)); end == refused {
 			time.Sleep(100 * time.Microsecond) // or there would be little else
 		}
 	}()
@@ -157,12 +179,12 @@ func (d *dependency) call() {
 }
 
 // operate is the operation.
-func (d *dependency) operate(ctx context.Context) (err error) {
-	d.running.Add(1)
-	defer d.running.Add(-1)
-	d.ledger.attempts.begun.Add(1)
+func (p *path) operate(ctx context.Context) (err error) {
+	p.running.Add(1)
+	defer p.running.Add(-1)
+	p.ledger.attempts.begun.Add(1)
 	end := exited
-	defer func() { d.ledger.attempts.end(end) }()
+	defer func() { p.ledger.attempts.end(end) }()
 	defer func() {
 		if recovered := recover(); recovered != nil {
 			end = panicked
@@ -177,9 +199,9 @@ func (d *dependency) operate(ctx context.Context) (err error) {
 // act ends in one of the ways in which operations end.
 func act(ctx context.Context) error {
 	switch draw := rand.IntN(1000); {
-	case draw < 5:
-		panic("the operation panics")
 	case draw < 10:
+		panic("the operation panics")
+	case draw < 20:
 		runtime.Goexit()
 	case draw < 250:
 		return errDown
@@ -197,6 +219,7 @@ func act(ctx context.Context) error {
 // interfere does what operators do, until ctx ends.
 func (d *dependency) interfere(ctx context.Context) {
 	for ctx.Err() == nil {
+		d.apart.interfere()
 		switch rand.IntN(12) {
 		case 0:
 			d.breaker.Trip()
@@ -224,6 +247,7 @@ func (d *dependency) interfere(ctx context.Context) {
 
 // check is the invariants that hold at every moment.
 func (d *dependency) check(p *problems) {
+	d.apart.check(p)
 	if s := d.breaker.Snapshot(); s.Requests != s.Successes+s.Failures+s.Neutral+s.Stale+s.InFlight {
 		p.add(fmt.Errorf("I8: the breaker's requests do not add up: %+v", s))
 	} else if s.Probes > probes {

@@ -14,12 +14,15 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestSoak(t *testing.T) {
-	l, problems := soak(2*time.Second, 64)
+	d, problems := soak(2*time.Second, 64)
 	require.Empty(t, problems)
 	for f := range fates {
-		require.NotZero(t, l.calls.ended[f].Load(), "no %s: the soak does not mix", fateNames[f])
+		seen := d.ledger.calls.ended[f].Load() + d.apart.ledger.calls.ended[f].Load()
+		require.NotZero(t, seen, "no %s: the soak does not mix", fateNames[f])
 	}
-	t.Logf("\n%v", l)
+	require.NotZero(t, d.apart.discarded.Load(), "no hedge lost and nothing was abandoned")
+	require.NotZero(t, d.apart.throttle.Snapshot().Refused)
+	t.Logf("\n%v", d)
 }
 
 func TestALedgerThatDoesNotBalance(t *testing.T) {
@@ -70,8 +73,11 @@ func TestChecksNoticeWhatIsBroken(t *testing.T) {
 	d.broken.Store(1)
 	d.running.Store(mostSlots + 1)
 	d.ledger.attempts.begun.Store(1)
+	d.apart.running.Store(mostSlots + 1)
+	d.apart.discarded.Store(1)
 	var broken problems
 	d.check(&broken)
 	d.atRest(&broken)
-	require.Len(t, broken.all, 4)
+	d.apart.atRest(&broken)
+	require.Len(t, broken.all, 7)
 }
