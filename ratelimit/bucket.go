@@ -19,8 +19,8 @@ type bucket struct {
 	now       time.Duration       // the latest reading of the clock, plus shift
 	shift     time.Duration       // not 0 when the clock was replaced
 	certain   int                 // so many tokens are there without looking
-	tokens    rate.Limiter        // a value, so that a limiter is one piece of memory
 	perSecond float64
+	tokens    rate.Limiter // a value, so that a limiter is one piece of memory
 	burst     int
 	rounding  float64 // nanoseconds of refill that may be missing by rounding alone; below 1
 }

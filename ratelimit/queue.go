@@ -9,7 +9,7 @@ import (
 )
 
 // queue is those who wait for tokens, in the order in which they came. Only the first has a timer. The limiter's
-// mutex guards it.
+// mutex guards it. It is nil where nobody may wait.
 type queue struct {
 	waiters list.List // of *waiter
 	owed    int       // what all of them cost
@@ -27,13 +27,18 @@ type waiter struct {
 	refused *policy.Rejection
 }
 
-func (q *queue) len() int { return q.waiters.Len() }
+func (q *queue) len() int {
+	if q == nil {
+		return 0
+	}
+	return q.waiters.Len()
+}
 
 func (q *queue) first() *waiter {
-	if front := q.waiters.Front(); front != nil {
-		return front.Value.(*waiter)
+	if q.len() == 0 {
+		return nil
 	}
-	return nil
+	return q.waiters.Front().Value.(*waiter)
 }
 
 func (q *queue) push(cost int, latest time.Duration) *waiter {
@@ -137,12 +142,17 @@ func (l *Limiter) giveBack(n int) {
 
 // retime grants what is there after the plan has changed, and lets the first set its timer anew.
 func (l *Limiter) retime() {
-	l.queue.timed = nil
-	l.grant()
+	if l.queue != nil {
+		l.queue.timed = nil
+		l.grant()
+	}
 }
 
 // dismiss refuses those who wait and whose turn, after a change of rate or burst, comes too late or never.
 func (l *Limiter) dismiss() {
+	if l.queue == nil {
+		return
+	}
 	owed := 0
 	for element := l.queue.waiters.Front(); element != nil; {
 		w := element.Value.(*waiter)
