@@ -115,6 +115,10 @@ func TestGradient2Average(t *testing.T) {
 	g.next(100, sample{latency: 11.5, inFlight: 50})
 	require.InDelta(t, 5.5+6*2.0/601, g.average, 1e-9)
 
+	g = &gradient2{}
+	g.next(100, sample{latency: 3, inFlight: 50})
+	g.next(100, sample{latency: 1, inFlight: 50})
+	require.Equal(t, 2.0, g.average, "exactly twice")
 	g = &gradient2{average: 2, windows: 1000}
 	g.next(100, sample{latency: 1, inFlight: 50})
 	require.InDelta(t, 2-2.0/601, g.average, 1e-9, "not more than twice")
