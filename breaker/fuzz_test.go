@@ -87,6 +87,8 @@ func FuzzConfiguration(f *testing.F) {
 	f.Add(1, 1e-9, 1, int64(time.Microsecond), 1.0, 1, 100_000, int64(math.MaxInt64), 10_000, 10_000, math.MaxInt, int64(math.MaxInt64), int64(math.MaxInt64), uint8(3), []byte{1, 1, 1, 1, 1, 1})
 	f.Add(0, math.NaN(), -1, int64(-1), math.Inf(1), math.MinInt, -1, int64(0), 0, 0, 0, int64(0), int64(-1), uint8(127), []byte{0})
 	f.Add(math.MaxInt, 1.0, math.MaxInt, int64(1), 0.0, 0, 1, int64(time.Millisecond), 1, 1, 1, int64(time.Millisecond), int64(time.Millisecond), uint8(20), []byte{1, 2, 3})
+	f.Add(1, 0.5, 1, int64(time.Second), 0.5, 1, 1, int64(time.Second), 1, 0, 0, int64(time.Millisecond), int64(0), uint8(1<<5), []byte{})
+	f.Add(1, 0.5, 1, int64(time.Second), 0.5, 1, 0, int64(time.Second), 0, 1, 0, int64(0), int64(0), uint8(1<<6), []byte{})
 	f.Fuzz(func(t *testing.T, row int, rate float64, calls int, slow int64, share float64, slowCalls, window int, length int64, buckets, probes, successes int, lease, ramp int64, which uint8, outcomes []byte) {
 		var options []Option
 		for i, option := range []Option{
@@ -147,7 +149,8 @@ func play(t *testing.T, b *Breaker, outcomes []byte) {
 		}
 		_ = b.String()
 	}
-	// However it was left, it closes again when all is well.
+	// Whatever has happened, it closes again when all is well.
+	b.Trip()
 	for range 3 {
 		time.Sleep(b.rules.lease%(1<<60) + 6*time.Second)
 		for range min(b.rules.successes, 100) {
