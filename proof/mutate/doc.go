@@ -8,9 +8,10 @@
 // is chosen with an environment variable; so the compiler runs once per package and not once per mutant. All this
 // happens in a temporary copy of the tree.
 //
-// A mutant is killed when a test of its package, or of a package that relies on it, fails, crashes or does not end. What
-// was killed is remembered beside the code that it was a mutant of (-state), so that a run that was interrupted goes
-// on where it was, and a run after new tests looks at the survivors only.
+// A mutant is killed when a test of its package, or of a package that relies on it, fails, crashes or does not end. Tests
+// that take long run last, since few mutants live until then. What was killed is remembered beside the code that it was
+// a mutant of (-state), so that a run that was interrupted goes on where it was, and a run after new tests looks at the
+// survivors only.
 //
 // Survivors that cannot be told from the original are listed in equivalent.txt, each with the reason.
 //

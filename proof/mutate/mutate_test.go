@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -87,6 +88,26 @@ func TestARun(t *testing.T) {
 	out.Reset()
 	require.Error(t, run([]string{"-root", dir, "-state", memory, "-fresh", "."}, &out))
 	require.Contains(t, out.String(), ".: 6 mutants, 0 killed, 0 equivalent, 6 survived")
+}
+
+func TestTestsThatTakeLongCanKillToo(t *testing.T) {
+	const pause = "import (\n\t\"context\"\n\t\"time\"\n"
+	test := strings.Replace(sampleTest, "import (\n\t\"context\"\n", pause, 1)
+	test = strings.Replace(test, "var c", "time.Sleep(100 * time.Millisecond)\n\tvar c", 1)
+	dir := sample(t, sampleCode, test+"\nfunc TestQuick(*testing.T) {}\n")
+	var out bytes.Buffer
+	require.ErrorContains(t, run([]string{"-root", dir, "-state", t.TempDir(), "."}, &out), "only")
+	require.Contains(t, out.String(), ".: 6 mutants, 4 killed, 0 equivalent, 2 survived", out.String())
+
+	s := suite{skip: []string{"TestSkipped"}}
+	s.dir, s.binary = dir, "/bin/true"
+	require.NoError(t, s.divide("--- PASS: TestA (0.05s)\n    --- PASS: TestB/slow (9.00s)\n--- PASS: TestB (0.04s)\n--- SKIP: TestC (1.00s)\n", time.Minute))
+	require.Len(t, s.phases, 2)
+	require.Equal(t, []string{"TestSkipped", "TestA"}, s.phases[0].skip)
+	require.Nil(t, s.phases[0].only)
+	require.Equal(t, []string{"TestA"}, s.phases[1].only)
+	require.NoError(t, s.divide("--- PASS: TestA (0.00s)\n", time.Minute))
+	require.Len(t, s.phases, 1)
 }
 
 func TestARunOfNothingIsAnError(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -17,8 +18,18 @@ type suite struct {
 	dir    string
 	binary string
 	skip   []string // tests that fail although no mutant is active
-	took   time.Duration
+	phases []phase
 }
+
+// phase is a part of the tests of a suite: those that take long come last, since few mutants live until then.
+type phase struct {
+	only  []string // tests to run; nil for all
+	skip  []string // tests to leave out
+	limit time.Duration
+}
+
+// slow is how long a test takes that comes last.
+const slow = 50 * time.Millisecond
 
 // build compiles the tests of a package; nil if it has none.
 func build(tree, pkg, to string) (*suite, error) {
@@ -35,29 +46,56 @@ func build(tree, pkg, to string) (*suite, error) {
 	return &suite{dir: filepath.Join(tree, pkg), binary: binary}, nil
 }
 
-var failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+var (
+	failedTest = regexp.MustCompile(`(?m)^\s*--- FAIL: (\S+)`)
+	passedTest = regexp.MustCompile(`(?m)^--- PASS: (\S+) \((\S+)\)`)
+)
 
 // settle runs the tests without a mutant, leaves out those that fail (a copy of a function is not inlined, so budgets
-// of allocations may not hold), and notes how long the rest takes.
+// of allocations may not hold), and divides the rest into phases.
 func (s *suite) settle(limit time.Duration) error {
 	for range 5 {
-		start := time.Now()
-		out, err := s.run(0, limit, false)
+		out, err := s.run(0, phase{skip: s.skip, limit: limit}, "-test.v")
 		if err == nil {
-			s.took = time.Since(start)
-			return s.notEmpty()
+			if err := s.notEmpty(); err != nil {
+				return err
+			}
+			return s.divide(out, limit)
 		}
 		failed := failedTest.FindAllStringSubmatch(out, -1)
 		if len(failed) == 0 {
 			return fmt.Errorf("the tests fail without a mutation: %w\n%s", err, out)
 		}
 		for _, match := range failed {
-			if top, _, _ := strings.Cut(match[1], "/"); !contains(s.skip, top) {
+			if top, _, _ := strings.Cut(match[1], "/"); !slices.Contains(s.skip, top) {
 				s.skip = append(s.skip, top)
 			}
 		}
 	}
 	return errors.New("the tests fail without a mutation, each time others")
+}
+
+// divide divides the tests into phases, by what a run without a mutant has printed, and finds out how long each takes.
+func (s *suite) divide(out string, limit time.Duration) error {
+	quick := phase{skip: slices.Clone(s.skip), limit: limit}
+	last := phase{limit: limit}
+	for _, match := range passedTest.FindAllStringSubmatch(out, -1) {
+		if took, err := time.ParseDuration(match[2]); err == nil && took >= slow {
+			quick.skip, last.only = append(quick.skip, match[1]), append(last.only, match[1])
+		}
+	}
+	s.phases = []phase{quick}
+	if last.only != nil {
+		s.phases = append(s.phases, last)
+	}
+	for i := range s.phases {
+		start := time.Now()
+		if out, err := s.run(0, s.phases[i]); err != nil {
+			return fmt.Errorf("the tests fail without a mutation, when they are divided: %w\n%s", err, out)
+		}
+		s.phases[i].limit = 5*time.Since(start) + 10*time.Second
+	}
+	return nil
 }
 
 // notEmpty returns an error if no test is left.
@@ -76,26 +114,17 @@ func (s *suite) notEmpty() error {
 	return nil
 }
 
-func contains(list []string, s string) bool {
-	for _, one := range list {
-		if one == s {
-			return true
-		}
-	}
-	return false
-}
-
-// run runs the tests with a mutant, 0 for none. The error is not nil if they fail or do not end within limit.
-func (s *suite) run(number int, limit time.Duration, failFast bool) (out string, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
+// run runs a phase of the tests with a mutant, 0 for none. The error is not nil if they fail or do not end in time.
+func (s *suite) run(number int, p phase, options ...string) (out string, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), p.limit)
 	defer cancel()
 	// A mutant may ask for all the memory there is.
-	command := []string{"-c", "ulimit -v 16000000; exec \"$@\"", "sh", s.binary, "-test.short"}
-	if failFast {
-		command = append(command, "-test.failfast")
+	command := append([]string{"-c", "ulimit -v 16000000; exec \"$@\"", "sh", s.binary, "-test.short"}, options...)
+	if p.only != nil {
+		command = append(command, "-test.run="+named(p.only))
 	}
-	if len(s.skip) > 0 {
-		command = append(command, "-test.skip=^("+strings.Join(s.skip, "|")+")$")
+	if len(p.skip) > 0 {
+		command = append(command, "-test.skip="+named(p.skip))
 	}
 	tests := exec.CommandContext(ctx, "sh", command...)
 	tests.Dir = s.dir
@@ -105,8 +134,15 @@ func (s *suite) run(number int, limit time.Duration, failFast bool) (out string,
 	return string(text), err
 }
 
+// named matches tests with these names.
+func named(tests []string) string { return "^(" + strings.Join(tests, "|") + ")$" }
+
 // kills reports whether the tests notice a mutant.
 func (s *suite) kills(number int) bool {
-	_, err := s.run(number, 5*s.took+10*time.Second, true)
-	return err != nil
+	for _, p := range s.phases {
+		if _, err := s.run(number, p, "-test.failfast"); err != nil {
+			return true
+		}
+	}
+	return false
 }
