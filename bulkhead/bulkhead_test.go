@@ -349,6 +349,27 @@ func TestRejectionIsARejectionOfTheBulkhead(t *testing.T) {
 	require.False(t, ok, "when a slot becomes free cannot be known")
 }
 
+func TestThePeakIsRememberedAfterwards(t *testing.T) {
+	for name, b := range map[string]*bulkhead.Bulkhead{
+		"plain":   bulkhead.New(5),
+		"queue":   bulkhead.New(5, bulkhead.Queue(1, time.Hour)),
+		"weights": bulkhead.New(5, bulkhead.WeightOf(weightMark)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, step := range []struct{ at, peak int }{{1, 1}, {1, 1}, {2, 2}, {3, 3}, {1, 3}, {5, 5}, {4, 5}} {
+				var permits []*policy.Permit
+				for range step.at {
+					permits = append(permits, acquire(t, b))
+				}
+				for _, permit := range permits {
+					permit.Done(nil)
+				}
+				require.Equal(t, step.peak, b.Snapshot().PeakInFlight, "%d at once", step.at)
+			}
+		})
+	}
+}
+
 func TestString(t *testing.T) {
 	require.Equal(t, "bulkhead 16", bulkhead.New(16).String())
 	require.Equal(t, "bulkhead 16+8", bulkhead.New(16, bulkhead.Queue(8, time.Second)).String())
