@@ -55,18 +55,6 @@ func bulkheads() []subject {
 				return true
 			}
 		})},
-		{"bulkhead", "resilience-guard", shared(func() call { // the guard without the engine
-			b := bulkhead.New(unlimitedSlots)
-			return func(ctx context.Context) bool {
-				ctx, ticket, err := b.Admit(ctx)
-				if err != nil {
-					return false
-				}
-				value, err := fetch(ctx)
-				b.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned, Err: err})
-				return fetched(value, err)
-			}
-		})},
 		{"bulkhead", "x-sync-semaphore", shared(func() call { // TryAcquire
 			return inSlot(semaphore.NewWeighted(unlimitedSlots), fetched)
 		})},

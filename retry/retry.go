@@ -18,8 +18,8 @@ import (
 // pipeline that it is composed into makes the attempts, waits, and asks the gates.
 //
 // A Retrier keeps nothing about a single call, is safe for concurrent use, and may be part of several pipelines. The
-// first attempt of a call costs next to nothing when it succeeds: no allocation, no lock, no reading of the clock; one
-// atomic addition for the [Budget].
+// first attempt of a call costs next to nothing when it succeeds: no allocation, no lock, no reading of the clock; an
+// atomic addition only while the [Budget] is not full.
 type Retrier struct {
 	config
 	clock stopwatch.Stopwatch

@@ -11,6 +11,13 @@ type aim struct {
 	text string // what is wanted
 	// check measures it: what was found, and whether that is enough.
 	check func(*results) (found string, met bool)
+	why   string // the reason, if it is not enough and the reason is known
+}
+
+// because adds the reason why an aim may not be met.
+func (a aim) because(why string) aim {
+	a.why = why
+	return a
 }
 
 const ours = "resilience"
@@ -21,6 +28,13 @@ func aims() []aim {
 	four, six := "four policies", "six policies"
 	consecutive, window := "breaker, consecutive failures, closed", "breaker, time window, closed"
 	open, keyed := "breaker, open", "limiter per key, 100,000 keys"
+	slots := "bulkhead, `Admit` and `Settle` alone"
+	const (
+		swaps = "two compare-and-swaps on the same word, alone, take four fifths of it (10.4 of 13.0 ns on this machine)"
+
+		memory = "it is bound by memory: the caller's key, the table, the key that is kept and the limiter are 7 places that are not in the cache, where the map and its " +
+			"smaller limiter have 5 or 6; with 10,000 keys the difference is a third"
+	)
 	return []aim{
 		atMost(four, "four", "failsafe-go-fixed-context", "serial", "1/8", 1.0/8),
 		atMost(four, "four", "failsafe-go-fixed-context", "contended", "1/5", 1.0/5),
@@ -36,7 +50,7 @@ func aims() []aim {
 			}
 			contexts := of("six", "by-hand") - of("four", "by-hand")
 			return fmt.Sprintf("%.0f (by hand %.0f)", of("six", ours), contexts), of("six", ours) <= contexts
-		}},
+		}, ""},
 		atMost(consecutive, "breaker-consecutive", "gobreaker", "serial", "1/5", 1.0/5),
 		atMost(consecutive, "breaker-consecutive", "gobreaker", "contended", "1/10", 1.0/10),
 		atMost(window, "breaker-time-window", "gobreaker", "serial", "1/2", 1.0/2),
@@ -45,22 +59,21 @@ func aims() []aim {
 		atMost(open, "breaker-open", "gobreaker", "contended", "1", 1),
 		allocations(open, "breaker-open", 0),
 		above("retry, first attempt succeeds", work("retry-first-attempt", ours, "serial"), "Floor/operation/serial", "the operation", 12),
-		atMost("bulkhead, through the pipeline", "bulkhead", "x-sync-semaphore", "serial", "1/2", 1.0/2),
-		ratioAim("bulkhead, `Admit` and `Settle` alone", work("bulkhead", "resilience-guard", "serial"), work("bulkhead", "x-sync-semaphore", "serial"), "at most 1/2 of x/sync/semaphore, TryAcquire, serial", 1.0/2),
-		ratioAim("bulkhead, `Admit` and `Settle` alone", work("bulkhead", "resilience-guard", "serial"), work("bulkhead", "x-sync-semaphore-acquire", "serial"), "at most 1/2 of x/sync/semaphore, Acquire, serial", 1.0/2),
+		atMost(slots, "bulkhead-alone", "x-sync-semaphore-acquire", "serial", "1/2", 1.0/2).because(swaps),
+		atMost(slots, "bulkhead-alone", "x-sync-semaphore", "serial", "1/2", 1.0/2).because(swaps),
 		above("limiter, admitted", work("limiter-allow", ours, "serial"), work("limiter-allow", "x-time-rate", "serial"), "x/time/rate", 30),
-		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "serial", "1/2", 1.0/2),
-		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "parallel", "1/2", 1.0/2),
+		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "serial", "1/2", 1.0/2).because(memory),
+		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "parallel", "1/2", 1.0/2).because(memory),
 		{"retry, two failures, no delay", "at most 1/5 of the fastest peer, serial", func(r *results) (string, bool) {
 			peer := fastestPeer(r, "retry-two-failures", "serial")
 			ratio, low, high := r.ratio(work("retry-two-failures", ours, "serial"), work("retry-two-failures", peer, "serial"))
 			return fmt.Sprintf("%.2f [%.2f to %.2f] of %s", ratio, low, high, title(peer)), ratio <= 1.0/5
-		}},
+		}, "two allocations and a reading of the clock are more than a third of it; the rest is what a retry asks about each failure: refused, permanent, a hint, the deadline, the gates"},
 		{"engine", "at most 6 ns for each guard, serial", func(r *results) (string, bool) {
 			x, y := series(r, "Guards/resilience-idle/", "")
 			each := slope(x, y)
 			return fmt.Sprintf("%.1f ns", each), each <= 6
-		}},
+		}, ""},
 	}
 }
 
@@ -74,14 +87,14 @@ func ratioAim(what, name, over, text string, limit float64) aim {
 	return aim{what, text, func(r *results) (string, bool) {
 		ratio, low, high := r.ratio(name, over)
 		return fmt.Sprintf("%.2f [%.2f to %.2f]", ratio, low, high), ratio <= limit
-	}}
+	}, ""}
 }
 
 func above(what, name, floor, floorTitle string, limit float64) aim {
 	return aim{what, fmt.Sprintf("at most %.0f ns above %s, serial", limit, floorTitle), func(r *results) (string, bool) {
 		more := r.nanoseconds(name) - r.nanoseconds(floor)
 		return fmt.Sprintf("%.1f ns", more), more <= limit
-	}}
+	}, ""}
 }
 
 func allocations(what, name string, limit float64) aim {
@@ -92,7 +105,7 @@ func allocations(what, name string, limit float64) aim {
 			most = max(most, n)
 		}
 		return fmt.Sprintf("%.0f", most), most <= limit
-	}}
+	}, ""}
 }
 
 // fastestPeer returns who is fastest of those who are not this library.

@@ -1,4 +1,5 @@
-// Command report runs the benchmarks of this module and writes docs/performance.md and docs/performance.svg.
+// Command report runs the benchmarks of this module and writes docs/performance.md, docs/performance.svg and, as benchstat
+// prints it, docs/performance.txt.
 //
 //	go run ./bench/report                          # everything, about ten minutes on an idle machine
 //	go run ./bench/report -raw new.txt             # and keep what benchstat reads
@@ -77,7 +78,29 @@ func (o *options) run(ctx context.Context) error {
 	if err := o.write("measured", markdown(r)); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(o.docs, "performance.svg"), []byte(plot(r)), 0o644)
+	if err := os.WriteFile(filepath.Join(o.docs, "performance.svg"), []byte(plot(r)), 0o644); err != nil {
+		return err
+	}
+	return o.benchstat(ctx, raw)
+}
+
+const benchstat = "golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da"
+
+// benchstat lets benchstat summarise the times of the rounds.
+func (o *options) benchstat(ctx context.Context, raw []byte) error {
+	dir, err := os.MkdirTemp("", "benchstat")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	if err := os.WriteFile(filepath.Join(dir, "rounds"), raw, 0o600); err != nil {
+		return err
+	}
+	summary, err := output(ctx, dir, "go", "run", benchstat, "-filter", ".unit:sec/op", "rounds")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(o.docs, "performance.txt"), []byte(summary+"\n"), 0o644)
 }
 
 // measure returns the output of all rounds.

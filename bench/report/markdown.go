@@ -30,13 +30,22 @@ func writeCircumstances(b *strings.Builder, r *results) {
 func writeAims(b *strings.Builder, r *results) {
 	b.WriteString("\n### Aims\n\nA ratio is that of the medians, with the lowest and the highest ratio within a round in brackets.\n\n")
 	b.WriteString("| work, through `resilience.Do` | aim | measured | |\n|---|---|--:|---|\n")
+	var missed strings.Builder
 	for _, aim := range aims() {
 		found, met := aim.check(r)
-		verdict := "**not met**"
-		if met {
-			verdict = "met"
+		verdict := "met"
+		if !met {
+			verdict = "**not met**"
+			why := aim.why
+			if why == "" {
+				why = "not explained yet"
+			}
+			fmt.Fprintf(&missed, "- %s, %s: %s.\n", aim.work, aim.text, why)
 		}
 		fmt.Fprintf(b, "| %s | %s | %s | %s |\n", aim.work, aim.text, found, verdict)
+	}
+	if missed.Len() > 0 {
+		fmt.Fprintf(b, "\nNot met, and why:\n\n%s", missed.String())
 	}
 }
 

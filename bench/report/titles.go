@@ -6,7 +6,6 @@ var modes = map[string]string{"serial": "serial", "parallel": "a goroutine per c
 var titles = map[string]string{
 	"resilience":                "resilience",
 	"resilience-single":         "resilience, without `Compose`",
-	"resilience-guard":          "resilience, guard without engine",
 	"resilience-idle":           "resilience, idle guards",
 	"gobreaker":                 "gobreaker",
 	"failsafe-go":               "failsafe-go",
@@ -35,6 +34,7 @@ var titles = map[string]string{
 	"limiter-allow":         "Limiter, admitted",
 	"limiter-reject":        "Limiter, refused",
 	"bulkhead":              "Bulkhead, slot taken and given back",
+	"bulkhead-alone":        "Bulkhead, `Admit` and `Settle` alone",
 	"bulkhead-full":         "Bulkhead, full: refused",
 	"timeout":               "Timeout",
 	"timeout-caller-sooner": "Timeout, where the caller's own deadline is sooner",
@@ -90,8 +90,8 @@ var reasons = map[string]string{
 	"bulkhead/x-sync-semaphore-acquire":     "only the semaphore; ours is behind the engine, keeps the peak, and can be resized while in use",
 	"bulkhead-full/x-sync-semaphore":        "answers a bool; ours returns an error through the engine and counts the refusal",
 	"timeout/context-by-hand":               "only the context: ours names the timeout as the cause, settles after a panic, counts expiries, and lets a result keep the context",
-	"six/by-hand":                           "its contexts cannot be held by a result, and do not name the timeout; two allocations less",
-	"six-fallback/by-hand":                  "its contexts cannot be held by a result, and do not name the timeout; two allocations less",
+	"timeout-waiting/context-by-hand":       "only the context: ours names the timeout as the cause, settles after a panic, counts expiries, and lets a result keep the context",
+	"six-waiting/by-hand":                   "its contexts cannot be held by a result, and do not name the timeout",
 	"keyed-limiter/x-time-rate-sync-map":    "has no bound and never forgets a key; ours notes the use of a key and goes through the engine",
 	"keyed-limiter/x-time-rate-mutex-map":   "has no bound and never forgets a key; ours goes through the engine, and its limiters take more memory, so that fewer of them are in the cache",
 }
