@@ -34,6 +34,53 @@ func TestFault137_DoomedRequestsFailAtOnce(t *testing.T) {
 	})
 }
 
+// A registry may forget a bulkhead only when a new one would be the same.
+func TestIdle(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.New(1, bulkhead.Queue(1, time.Hour))
+		require.True(t, b.Idle())
+		holder := acquire(t, b)
+		require.False(t, b.Idle())
+		holder.Done(nil)
+		require.True(t, b.Idle())
+
+		holder = acquire(t, b)
+		next := make(chan *policy.Permit)
+		go func() {
+			permit, err := policy.Acquire(context.Background(), b)
+			if err != nil {
+				t.Error(err)
+			}
+			next <- permit
+		}()
+		synctest.Wait()
+		require.False(t, b.Idle())
+		holder.Done(nil)
+		holder = <-next
+		require.False(t, b.Idle())
+		holder.Done(nil)
+		require.True(t, b.Idle(), "also when somebody has waited")
+
+		holder = acquire(t, b)
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() { _, err := policy.Acquire(ctx, b); left <- err }()
+		synctest.Wait()
+		cancel()
+		require.ErrorIs(t, <-left, context.Canceled)
+		holder.Done(nil)
+		require.True(t, b.Idle(), "also when somebody has given up")
+
+		_, err := policy.Acquire(context.Background(), b)
+		require.NoError(t, err)
+		require.NoError(t, b.Resize(1))
+		require.False(t, b.Idle())
+	})
+	b := bulkhead.New(2)
+	require.NoError(t, b.Resize(1))
+	require.False(t, b.Idle(), "a new one would have two slots")
+}
+
 func TestFault139_ResizeUpWakesWaiters(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bulkhead.New(1, bulkhead.Queue(10, time.Hour))
