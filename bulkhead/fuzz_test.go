@@ -1,6 +1,7 @@
 package bulkhead_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"sync"
@@ -73,6 +74,9 @@ func FuzzAdaptive(f *testing.F) {
 	f.Add(uint8(1), int64(0), 1, 1, []byte{0, 0, 255, 255, 7, 3})
 	f.Add(uint8(2), int64(1)<<62, 1, bulkhead.MaxLimit, []byte{200, 1, 200, 2, 200, 4, 1, 1})
 	f.Add(uint8(3), int64(-1), bulkhead.MaxLimit, bulkhead.MaxLimit, []byte{1})
+	for which := range uint8(3) { // long enough to grow
+		f.Add(which, int64(time.Second), 1, 2, bytes.Repeat([]byte{100, 130}, 60))
+	}
 	f.Fuzz(func(t *testing.T, which uint8, target int64, floor, ceiling int, data []byte) {
 		algorithm := []bulkhead.Algorithm{bulkhead.AIMD(time.Duration(target)), bulkhead.Gradient2(), bulkhead.Vegas(), {}}[which%4]
 		if bulkhead.ValidateAdaptive(algorithm, floor, ceiling) != nil {
