@@ -18,6 +18,7 @@ func FuzzConfiguration(f *testing.F) {
 	f.Add(1.0, int64(2), 2, 1, []byte{1, 1, 1, 1, 1, 1, 1, 255, 1, 1, 6, 0})
 	f.Add(math.MaxFloat64, int64(math.MaxInt64), 1000, math.MaxInt, []byte{1, 1, 255, 255, 1})
 	f.Add(math.NaN(), int64(-1), 0, 0, []byte{})
+	f.Add(2.0, int64(time.Second), 10, 8, []byte{3, 3, 3, 150, 160, 150, 0, 0}) // what was never called, and its bucket is old
 	f.Fuzz(func(t *testing.T, k float64, length int64, buckets, padding int, steps []byte) {
 		options := []throttle.Option{
 			throttle.K(k), throttle.Window(time.Duration(length), buckets), throttle.Padding(padding), throttle.Rand(lowest{}),
@@ -46,24 +47,33 @@ func play(t *testing.T, guard *throttle.Throttle, k, padding float64, length tim
 	}
 	var running []attempt
 	bad, refused := false, uint64(0)
+	counts := int64(0) // attempts that may count
 	for _, step := range steps {
+		s := guard.Snapshot()
+		requests, accepts := float64(s.Requests), float64(s.Accepts)
+		if want := max(0, (requests-k*accepts)/(requests+padding)); s.Probability != want || want >= 1 || s.Refused != refused {
+			t.Fatalf("%+v, want probability %v and %d refused", s, want, refused)
+		}
+		if s.Requests < 0 || s.Accepts < 0 || s.Requests > counts {
+			t.Fatalf("%+v of %d attempts", s, counts)
+		}
 		if step >= 128 {
 			time.Sleep(min(length, 1<<50) / 100 * time.Duration(step-128))
 			bad = bad || len(running) > 0 // what hangs counts as not accepted
 			continue
 		}
-		before := guard.Snapshot()
 		ctx, ticket, err := guard.Admit(context.Background())
+		counts++
 		switch {
 		case err == nil: // the lowest draw refuses whenever the probability is above zero
 			running = append(running, attempt{ctx, ticket})
-		case !bad || before.Probability == 0:
+		case !bad || s.Probability == 0:
 			t.Fatalf("refused although nothing was bad: %v", err)
 		default:
 			refused++
 		}
-		if (err != nil) != (before.Probability > 0) {
-			t.Fatalf("refused: %v, with %+v", err, before)
+		if (err != nil) != (s.Probability > 0) {
+			t.Fatalf("refused: %v, with %+v", err, s)
 		}
 		if step%8 >= 6 || len(running) == 0 {
 			continue // it hangs
@@ -73,11 +83,8 @@ func play(t *testing.T, guard *throttle.Throttle, k, padding float64, length tim
 		bad = bad || !outcome.Succeeded()
 		guard.Settle(running[at].ctx, running[at].ticket, outcome)
 		running = append(running[:at], running[at+1:]...)
-
-		s := guard.Snapshot()
-		requests, accepts := float64(s.Requests), float64(s.Accepts)
-		if want := max(0, (requests-k*accepts)/(requests+padding)); s.Probability != want || want >= 1 || s.Requests < 0 || s.Accepts < 0 || s.Refused != refused {
-			t.Fatalf("%+v, want probability %v and %d refused", s, want, refused)
+		if outcome.Kind == policy.NotCalled {
+			counts--
 		}
 	}
 	for _, a := range running {
