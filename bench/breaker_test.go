@@ -8,6 +8,7 @@ import (
 	eapache "github.com/eapache/go-resiliency/breaker"
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	rubyist "github.com/rubyist/circuitbreaker"
 	"github.com/sony/gobreaker/v2"
 
 	"github.com/go-resilience/resilience"
@@ -43,6 +44,7 @@ func breakers() []subject {
 				return fetched(value, err)
 			}
 		})},
+		{"breaker-consecutive", "rubyist", rubyistClosed(rubyist.ConsecutiveTripFunc(5))},
 
 		{"breaker-count-window", ours, breakerInPipeline(lastCalls)},
 		{"breaker-count-window", "failsafe-go", failsafeBreaker(failsafeLastCalls)},
@@ -52,6 +54,7 @@ func breakers() []subject {
 		{"breaker-time-window", "gobreaker", gobreakerClosed(rollingSettings)},
 		{"breaker-time-window", "failsafe-go", failsafeBreaker(failsafeRateBreaker)},
 		{"breaker-time-window", "failsafe-go-bare", failsafeBareBreaker(failsafeRateBreaker)},
+		{"breaker-time-window", "rubyist", rubyistClosed(rubyist.RateTripFunc(0.5, 20))}, // 10 s in 10 buckets by default
 
 		{"breaker-open", ours, shared(func() call {
 			b := breaker.New(breaker.Name("db"), breaker.ConsecutiveFailures(1), breaker.OpenFor(time.Hour))
@@ -98,7 +101,41 @@ func breakers() []subject {
 				return refused(value, err)
 			}
 		})},
+		{"breaker-open", "rubyist", shared(func() call {
+			b := newRubyist(rubyist.ConsecutiveTripFunc(1), time.Hour)
+			ctx := context.Background()
+			mustBe(b.CallContext(ctx, func() error { return errBackend }, 0), errBackend)
+			mustBe(b.CallContext(ctx, func() error { return nil }, 0), rubyist.ErrBreakerOpen)
+			return func(ctx context.Context) bool { return refused(throughRubyist(ctx, b)) }
+		})},
 	}
+}
+
+func newRubyist(trip rubyist.TripFunc, open time.Duration) *rubyist.Breaker {
+	return rubyist.NewBreakerWithOptions(&rubyist.Options{ShouldTrip: trip, BackOff: openFor(open)})
+}
+
+// openFor keeps a breaker of rubyist open for the same time after each trip, as the others do. By default it computes a random
+// one at each success.
+type openFor time.Duration
+
+func (o openFor) NextBackOff() time.Duration { return time.Duration(o) }
+func (openFor) Reset()                       {}
+
+func rubyistClosed(trip rubyist.TripFunc) func() func() call {
+	return shared(func() call {
+		b := newRubyist(trip, 5*time.Second)
+		return func(ctx context.Context) bool { return fetched(throughRubyist(ctx, b)) }
+	})
+}
+
+// throughRubyist is a call without the timeout of the breaker, which would take a goroutine and a timer.
+func throughRubyist(ctx context.Context, b *rubyist.Breaker) (value int, err error) {
+	err = b.CallContext(ctx, func() (err error) {
+		value, err = fetch(ctx)
+		return err
+	}, 0)
+	return value, err
 }
 
 // rateBreaker opens at half of at least 20 calls of the last 10 seconds; the peers' below too.

@@ -7,6 +7,9 @@ import (
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/ratelimiter"
+	juju "github.com/juju/ratelimit"
+	"github.com/throttled/throttled/v2"
+	ulule "github.com/ulule/limiter/v3"
 	uber "go.uber.org/ratelimit"
 	"golang.org/x/time/rate"
 
@@ -44,6 +47,18 @@ func limiters() []subject {
 				return fetched(fetch(ctx))
 			}
 		})},
+		{"limiter-allow", "juju-ratelimit", shared(func() call {
+			return jujuAllows(juju.NewBucketWithRate(unlimitedRate, unlimitedBurst), fetched)
+		})},
+		{"limiter-allow", "sethvargo-limiter", oneKey(func() func(context.Context, string) bool {
+			return sethvargoAllows(newSethvargoStore(unlimitedBurst, time.Hour), fetched)
+		})},
+		{"limiter-allow", "throttled", oneKey(func() func(context.Context, string) bool {
+			return throttledAllows(newThrottled(0, throttledUnlimited), fetched)
+		})},
+		{"limiter-allow", "ulule-limiter", oneKey(func() func(context.Context, string) bool {
+			return ululeAllows(newUlule(ulule.Rate{Period: time.Second, Limit: unlimitedBurst}), fetched)
+		})},
 
 		{"limiter-reject", ours, shared(func() call {
 			pipeline := resilience.Compose(ratelimit.Every(1000*time.Hour, 1))
@@ -73,6 +88,45 @@ func limiters() []subject {
 			must(limiter.TryAcquirePermit(), "the first token")
 			return func(ctx context.Context) bool { return !limiter.TryAcquirePermit() }
 		})},
+		{"limiter-reject", "juju-ratelimit", shared(func() call {
+			bucket := juju.NewBucket(1000*time.Hour, 1)
+			must(bucket.TakeAvailable(1) == 1, "the first token")
+			return jujuAllows(bucket, refused)
+		})},
+		{"limiter-reject", "sethvargo-limiter", oneKey(func() func(context.Context, string) bool {
+			store := newSethvargoStore(1, 1000*time.Hour)
+			must(sethvargoAllows(store, fetched)(context.Background(), theKey), "the first token")
+			return sethvargoAllows(store, refused)
+		})},
+		{"limiter-reject", "throttled", oneKey(func() func(context.Context, string) bool {
+			limiter := newThrottled(0, throttled.RateQuota{MaxRate: throttled.PerDuration(1, 1000*time.Hour)})
+			must(throttledAllows(limiter, fetched)(context.Background(), theKey), "the first token")
+			return throttledAllows(limiter, refused)
+		})},
+		{"limiter-reject", "ulule-limiter", oneKey(func() func(context.Context, string) bool {
+			limiter := newUlule(ulule.Rate{Period: 1000 * time.Hour, Limit: 1})
+			must(ululeAllows(limiter, fetched)(context.Background(), theKey), "the first token")
+			return ululeAllows(limiter, refused)
+		})},
+	}
+}
+
+// theKey is that of those who only know limiters per key.
+const theKey = "tenant-0000000"
+
+func oneKey(make func() func(context.Context, string) bool) func() func() call {
+	return shared(func() call {
+		use := make()
+		return func(ctx context.Context) bool { return use(ctx, theKey) }
+	})
+}
+
+func jujuAllows(bucket *juju.Bucket, as func(int, error) bool) call {
+	return func(ctx context.Context) bool {
+		if bucket.TakeAvailable(1) == 0 {
+			return as(0, errNoToken)
+		}
+		return as(fetch(ctx))
 	}
 }
 
