@@ -268,6 +268,18 @@ func TestAdaptiveTooFastForTheClock(t *testing.T) {
 	}
 }
 
+func TestAdaptiveIsIdleAgainWhenItsLimitHasMoved(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500)
+		for limit := 1; limit < 3; limit++ {
+			require.Equal(t, limit, b.Snapshot().Limit)
+			require.True(t, b.Idle())
+			attempts(t, b, 10, 10*time.Millisecond, returned(nil), false)
+		}
+		require.True(t, b.Idle())
+	})
+}
+
 func TestAdaptiveOverload(t *testing.T) {
 	busy := errors.New("503")
 	for _, algorithm := range algorithms() {
