@@ -11,7 +11,6 @@ require (
 	github.com/eapache/go-resiliency v1.7.0
 	github.com/failsafe-go/failsafe-go v0.9.8
 	github.com/go-resilience/resilience v0.0.0
-	github.com/juju/ratelimit v1.0.2
 	github.com/rubyist/circuitbreaker v2.2.1+incompatible
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/sethvargo/go-retry v0.5.0
@@ -30,7 +29,6 @@ require (
 	github.com/cenk/backoff v2.2.1+incompatible // indirect
 	github.com/facebookgo/clock v0.0.0-20150410010913-600d898af40a // indirect
 	github.com/hashicorp/golang-lru v0.5.4 // indirect
-	github.com/kr/text v0.2.0 // indirect
 	github.com/peterbourgon/g2s v0.0.0-20170223122336-d4e7ad98afea // indirect
 	github.com/pkg/errors v0.9.1 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect

@@ -9,7 +9,6 @@ import (
 	"github.com/failsafe-go/failsafe-go/circuitbreaker"
 	"github.com/failsafe-go/failsafe-go/ratelimiter"
 	"github.com/failsafe-go/failsafe-go/retrypolicy"
-	juju "github.com/juju/ratelimit"
 	rubyist "github.com/rubyist/circuitbreaker"
 	"github.com/sony/gobreaker/v2"
 	"github.com/throttled/throttled/v2"
@@ -56,7 +55,6 @@ func instances() []instance {
 		{"limiter/resilience", n, many(func() *ratelimit.Limiter { return ratelimit.New(100, 10) })},
 		{"limiter/x-time-rate", n, many(func() *rate.Limiter { return rate.NewLimiter(100, 10) })},
 		{"limiter/failsafe-go", n, many(func() ratelimiter.RateLimiter[int] { return ratelimiter.NewBursty[int](100, time.Second) })},
-		{"limiter/juju-ratelimit", n, many(func() *juju.Bucket { return juju.NewBucketWithRate(100, 10) })},
 		{"bulkhead/resilience", n, many(func() *bulkhead.Bulkhead { return bulkhead.New(16) })},
 		{"bulkhead/x-sync-semaphore", n, many(func() *semaphore.Weighted { return semaphore.NewWeighted(16) })},
 		{"bulkhead/failsafe-go", n, many(func() failsafebulkhead.Bulkhead[int] { return failsafebulkhead.New[int](16) })},

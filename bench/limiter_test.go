@@ -7,7 +7,6 @@ import (
 
 	"github.com/failsafe-go/failsafe-go"
 	"github.com/failsafe-go/failsafe-go/ratelimiter"
-	juju "github.com/juju/ratelimit"
 	"github.com/throttled/throttled/v2"
 	ulule "github.com/ulule/limiter/v3"
 	uber "go.uber.org/ratelimit"
@@ -47,9 +46,6 @@ func limiters() []subject {
 				return fetched(fetch(ctx))
 			}
 		})},
-		{"limiter-allow", "juju-ratelimit", shared(func() call {
-			return jujuAllows(juju.NewBucketWithRate(unlimitedRate, unlimitedBurst), fetched)
-		})},
 		{"limiter-allow", "sethvargo-limiter", oneKey(func() func(context.Context, string) bool {
 			return sethvargoAllows(newSethvargoStore(unlimitedBurst, time.Hour), fetched)
 		})},
@@ -88,11 +84,6 @@ func limiters() []subject {
 			must(limiter.TryAcquirePermit(), "the first token")
 			return func(ctx context.Context) bool { return !limiter.TryAcquirePermit() }
 		})},
-		{"limiter-reject", "juju-ratelimit", shared(func() call {
-			bucket := juju.NewBucket(1000*time.Hour, 1)
-			must(bucket.TakeAvailable(1) == 1, "the first token")
-			return jujuAllows(bucket, refused)
-		})},
 		{"limiter-reject", "sethvargo-limiter", oneKey(func() func(context.Context, string) bool {
 			store := newSethvargoStore(1, 1000*time.Hour)
 			must(sethvargoAllows(store, fetched)(context.Background(), theKey), "the first token")
@@ -119,15 +110,6 @@ func oneKey(make func() func(context.Context, string) bool) func() func() call {
 		use := make()
 		return func(ctx context.Context) bool { return use(ctx, theKey) }
 	})
-}
-
-func jujuAllows(bucket *juju.Bucket, as func(int, error) bool) call {
-	return func(ctx context.Context) bool {
-		if bucket.TakeAvailable(1) == 0 {
-			return as(0, errNoToken)
-		}
-		return as(fetch(ctx))
-	}
 }
 
 func failsafeLimiter() ratelimiter.RateLimiter[int] {
