@@ -284,6 +284,8 @@ type earning struct {
 }
 
 func (r *earning) Succeeded() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if !r.forgets {
 		r.earned++
 	}
