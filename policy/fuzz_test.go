@@ -29,7 +29,7 @@ func (hollow) Error() string { return "hollow" }
 func (hollow) Unwrap() error { return nil }
 
 // treeOf makes a tree of errors out of bytes, and the hints in it, in the order in which a reader meets them.
-func treeOf(data []byte) (tree error, hints []time.Duration) {
+func treeOf(data []byte) (hints []time.Duration, tree error) {
 	type branch struct {
 		err   error
 		hints []time.Duration
@@ -76,7 +76,7 @@ func treeOf(data []byte) (tree error, hints []time.Duration) {
 		stack = append(stack, b)
 	}
 	top := pop()
-	return top.err, top.hints
+	return top.hints, top.err
 }
 
 // Whatever somebody else's errors say: the first hint counts, and it is never negative. A rejection may carry any
@@ -89,7 +89,7 @@ func FuzzRetryAfter(f *testing.F) {
 	f.Add([]byte{1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 4}, int64(-62135596800), int64(0))
 	f.Add(append([]byte{0, 2, 9, 9, 9, 9, 9, 9, 9, 9, 6, 4}, append(hour, 4, 5, 0, 0, 0, 0, 0, 0, 0, 0x80)...), int64(1<<33), int64(1))
 	f.Fuzz(func(t *testing.T, data []byte, seconds, nanoseconds int64) {
-		tree, hints := treeOf(data)
+		hints, tree := treeOf(data)
 		wait, known := policy.RetryAfter(tree)
 		if known != (len(hints) > 0) {
 			t.Fatalf("known: %v, of %v", known, hints)

@@ -151,7 +151,7 @@ var wrapperRules = []rule[policy.Wrapper]{
 				}
 				for range 25 {
 					if err := wrapper.Run(ctx, cooperative(time.Duration(caller/2)*time.Millisecond, own)); !errors.Is(err, own) {
-						return fmt.Errorf("Run returned %v, its call %v", err, own)
+						return fmt.Errorf("the answer of Run was %v, that of its call %v", err, own)
 					}
 				}
 				return nil
