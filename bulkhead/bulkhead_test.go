@@ -373,6 +373,7 @@ func TestThePeakIsRememberedAfterwards(t *testing.T) {
 func TestString(t *testing.T) {
 	require.Equal(t, "bulkhead 16", bulkhead.New(16).String())
 	require.Equal(t, "bulkhead 16+8", bulkhead.New(16, bulkhead.Queue(8, time.Second)).String())
+	require.Equal(t, "bulkhead 16+1", bulkhead.New(16, bulkhead.Queue(1, time.Second)).String())
 	require.Equal(t, `bulkhead "a b" 1`, bulkhead.New(1, bulkhead.Name("a b")).String())
 	require.Equal(t, policy.StageBulkhead, bulkhead.New(1).Stage())
 	_, gate := any(bulkhead.New(1)).(policy.Gate)
