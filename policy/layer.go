@@ -79,8 +79,8 @@ type Repeater interface {
 
 	// Next is told how an attempt ended, and answers what to do.
 	//
-	//   - It is called once after each attempt that returned, the successful one too. After a success the answer is
-	//     ignored. After a panic or [runtime.Goexit] the call is over, and Next is not called.
+	//   - It is called once after each attempt that returned, the successful one too, but for what a [SuccessCounter] is
+	//     told. After a success the answer is ignored. After a panic or [runtime.Goexit] the call is over, and Next is not called.
 	//   - If it answers Again, but the attempt cannot be made when its time has come, because ctx has ended or a
 	//     gate now refuses, it is called again for the same attempt, with the State that it gave. It may then wait
 	//     again. If ctx has ended there is no further attempt, whatever it answers; only its error is used.
@@ -95,13 +95,13 @@ type Starter interface {
 	Repeater
 
 	// Start returns what is to be called when a call begins, before its first attempt: its result is the State of the
-	// first Attempt. Start itself is asked when a pipeline is made. It may return nil, when this repeater need not
-	// know.
+	// first Attempt. Start itself is asked when a pipeline is made, or for each call that is run through the repeater
+	// alone. It may return nil, when this repeater need not know.
 	Start() func(ctx context.Context) any
 }
 
 // SuccessCounter is what a [Repeater] implements in addition when it learns nothing from a call whose first attempt succeeds
-// but that.
+// but that. A type that embeds one, and has a Next of its own, needs a Succeeded of its own too.
 type SuccessCounter interface {
 	Repeater
 
@@ -116,7 +116,7 @@ type Attempt struct {
 	Outcome Outcome       // Returned, or NotCalled when a layer further in refused
 	Blocked error         // the rejection that the gates further in would answer now; nil when they are ready
 	Waited  time.Duration // the waits since the attempt ended: 0 when Next is first asked about it, above 0 after that
-	State   any           // what the previous Decision of this call said; at first what Start returned, or nil
+	State   any           // what the previous Decision of this call said; at first what the function of a Starter returned, or nil
 }
 
 // Decision is the answer of a [Repeater]. The zero Decision ends the call with the attempt's own result.

@@ -248,7 +248,8 @@ func (r *tries) Next(ctx context.Context, ended policy.Attempt) policy.Decision 
 		_ = ended.Outcome.Err.Error()
 	}
 	if r.remembers {
-		r.last.Store(&err)
+		latest := err
+		r.last.Store(&latest)
 		runtime.Gosched()
 		err = *r.last.Load()
 	}

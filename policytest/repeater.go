@@ -27,6 +27,11 @@ type course struct {
 
 // next tells the repeater of one more attempt and reports whether it wants another one.
 func (c *course) next(ctx context.Context, repeater policy.Repeater, outcome policy.Outcome) bool {
+	if starter, ok := repeater.(policy.Starter); ok && c.attempts == 0 {
+		if start := starter.Start(); start != nil {
+			c.state = start(ctx)
+		}
+	}
 	c.attempts++
 	c.last = repeater.Next(ctx, policy.Attempt{Number: c.attempts, Outcome: outcome, State: c.state})
 	c.state = c.last.State
@@ -38,7 +43,7 @@ var failed = policy.Outcome{Kind: policy.Returned, Err: errOperation}
 var repeaterRules = []rule[policy.Repeater]{
 	stageRule[policy.Repeater](),
 	{
-		"Next is called once after each attempt that returned, the successful one too.",
+		"Next is called once after each attempt that returned, the successful one too, but for what a SuccessCounter is told.",
 		func(ctx context.Context, newRepeater func() policy.Repeater) error {
 			repeater := newRepeater()
 			for range 3 {

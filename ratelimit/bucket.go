@@ -45,6 +45,9 @@ func limit(perSecond float64) rate.Limit {
 // rate.Limiter would mint tokens from time that goes back.
 func (b *bucket) advance(reading time.Duration) {
 	if b.now-(reading+b.shift) > replaced {
+		reading = b.clock.Elapsed() // it may just be very old: a process can be stopped between the reading and the lock
+	}
+	if b.now-(reading+b.shift) > replaced {
 		b.shift = b.now - reading // go on from here, by the new clock
 	}
 	b.now = max(b.now, reading+b.shift)

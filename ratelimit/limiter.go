@@ -15,7 +15,7 @@ import (
 // Limiter hands out tokens: burst at once, then rate per second. Make one per quota with [New] and share it. It is
 // safe for concurrent use and must not be copied. The zero value is not usable.
 //
-// What an admission needs stands first, in 3 cache lines: limiters per key are mostly not in the cache.
+// What an admission needs stands together: limiters per key are mostly not in the cache.
 type Limiter struct {
 	costOf  func(context.Context) int
 	maxWait time.Duration

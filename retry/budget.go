@@ -109,7 +109,7 @@ type share struct {
 	mu       sync.Mutex
 	clock    stopwatch.Stopwatch
 	credited time.Duration // up to when time was credited
-	promised int64         // owed as it was when calls were credited
+	missing  int64         // owed as it was last set: the calls that would have filled the budget then
 	tokens   float64
 	refused  uint64
 }
@@ -137,8 +137,8 @@ func (s *share) withdraw() bool {
 		s.refused++
 	}
 	s.credited = now
-	s.promised = s.toFill()
-	s.owed.Add(s.promised - owed) // and not Store: calls that end meanwhile count
+	s.missing = s.toFill()
+	s.owed.Add(s.missing - owed) // and not Store: calls that end meanwhile count
 	return enough
 }
 
@@ -150,7 +150,7 @@ func (s *share) giveBack() {
 
 // credit returns the tokens that are there at now, when owed calls would still fill the budget. The mutex is held.
 func (s *share) credit(owed int64, now time.Duration) float64 {
-	calls := float64(s.promised - max(0, owed))
+	calls := float64(s.missing - max(0, owed))
 	seconds := max(0, now-s.credited).Seconds()
 	return min(s.most, s.tokens+s.ratio*calls+s.perSecond*seconds)
 }

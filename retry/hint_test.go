@@ -111,6 +111,27 @@ func TestMaxElapsed(t *testing.T) {
 	require.Nil(t, retry.New().Start(), "costs nothing without a limit")
 }
 
+// somebody is a repeater that asks a Retrier, and does not tell it when calls begin.
+type somebody struct{ inner *retry.Retrier }
+
+func (s somebody) Stage() policy.Stage { return s.inner.Stage() }
+func (s somebody) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
+	return s.inner.Next(ctx, ended)
+}
+
+func TestMaxElapsedCountsFromTheFirstFailureIfNobodySaysWhenTheCallBegan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := somebody{retry.New(retry.MaxElapsed(time.Minute), retry.Constant(time.Second), retry.NoJitter(), retry.NoBudget())}
+		for range 2 {
+			time.Sleep(time.Hour) // the Retrier is older than any call may take
+			entered := 0
+			_, err := resilience.Do(t.Context(), again, func(context.Context) (int, error) { entered++; return 0, errBackend })
+			require.ErrorIs(t, err, retry.ErrExhausted)
+			require.Equal(t, 3, entered)
+		}
+	})
+}
+
 func TestMaxElapsedAtItsEdge(t *testing.T) {
 	for limit, entered := range map[time.Duration]int{1: 1, 3 * time.Second: 1, 3*time.Second + 1: 2} {
 		synctest.Test(t, func(t *testing.T) {

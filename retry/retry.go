@@ -108,6 +108,9 @@ func (r *Retrier) resume(ended *policy.Attempt) *call {
 	}
 	if ended.Number == 1 && ended.Waited == 0 {
 		c.failed = r.clock.Elapsed()
+		if !ok { // nobody has said when the call began: it did so by now
+			c.begin = c.failed
+		}
 	}
 	return c
 }
@@ -190,12 +193,17 @@ func (r *Retrier) backOff(ctx context.Context, c *call, f failure) (wait time.Du
 	switch {
 	case !fits(ctx, wait):
 		return 0, ErrDeadline
-	case r.maxElapsed > 0 && wait >= r.maxElapsed-(r.clock.Elapsed()-c.begin):
+	case r.maxElapsed > 0 && wait >= r.left(c, r.clock.Elapsed()):
 		return 0, ErrElapsed
 	case !r.pay(c):
 		return 0, ErrBudget
 	}
 	return wait, nil
+}
+
+// left returns how much is left of the MaxElapsed of a call at now.
+func (r *Retrier) left(c *call, now time.Duration) time.Duration {
+	return r.maxElapsed - (now - c.begin)
 }
 
 // fits reports whether there will be time left for an attempt after wait. It reads the clock, because Done of a context

@@ -73,8 +73,8 @@ func (t *Timeout) String() string {
 	return fmt.Sprintf("%s %v", t.stage, t.limit)
 }
 
-// derived is the slot of a ticket whose context was derived.
-const derived = 1
+// bounded is the slot of a ticket whose attempt got a context of its own.
+const bounded = 1
 
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
@@ -92,21 +92,21 @@ func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 			return ctx, ticket, nil
 		}
 	}
-	ticket.Slot = derived
+	ticket.Slot = bounded
 	return hold.WithDeadline(ctx, now.Add(cause.Limit), cause), ticket, nil
 }
 
 // Settle releases the derived context and its timer, unless the result of a success holds the context.
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	derives := ticket.Slot == derived
-	expired := derives && !outcome.Succeeded() && causedBy(ctx, t)
+	own := ticket.Slot == bounded
+	expired := own && !outcome.Succeeded() && causedBy(ctx, t)
 	if t.latency != nil && (expired || outcome.Succeeded()) {
 		t.latency.observe(t.latency.clock.Elapsed()-ticket.Start, expired)
 	}
 	if expired {
 		t.expired.Add(1)
 	}
-	if derives {
+	if own {
 		ctx.(*hold.Context).Settle(outcome.Succeeded())
 	}
 }

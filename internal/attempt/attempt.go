@@ -1,7 +1,10 @@
 // Package attempt marks contexts with the number of the attempt that they belong to.
 package attempt
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 type key struct{}
 
@@ -29,6 +32,8 @@ type marked struct {
 	context.Context
 	number int
 }
+
+func (m *marked) String() string { return fmt.Sprintf("%v.Attempt(%d)", m.Context, m.number) }
 
 func (m *marked) Value(k any) any {
 	if k == (key{}) {

@@ -84,6 +84,8 @@ func through[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 // inside runs op through what stands inside the guards of n.
 func inside[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
 	switch {
+	case n.repeater != nil && ctx.Err() != nil: // a guard has waited, or derived a context that has ended
+		return again(ctx, n, op, t, result[T]{err: policy.ContextError(ctx)}, nil)
 	case n.repeater != nil:
 		return repeat(ctx, n, op, t)
 	case n.wrapper != nil:
@@ -133,7 +135,7 @@ func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (va
 	return value, entered, h.settle(n, kind, err)
 }
 
-// repeat runs what is inside n until the repeater, or ctx, ends the call.
+// repeat runs what is inside n until the repeater, or ctx, ends the call. ctx has just been seen not to have ended.
 func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
 	inner := ctx
 	if attempt.Number(ctx) != 0 {

@@ -83,7 +83,7 @@ func (h *held) settleRest(n *node, kind policy.Kind) {
 // has ended by itself, the error matches its cause and still unwraps to err: this is how a timeout names itself. The
 // end of outer, which the guard had nothing to do with, is left as it is.
 func nameCause(outer, inner context.Context, err error) error {
-	if inner.Err() == nil || inner.Done() == outer.Done() {
+	if inner.Err() == nil || same(outer, inner) {
 		return err
 	}
 	cause := context.Cause(inner)
@@ -91,6 +91,14 @@ func nameCause(outer, inner context.Context, err error) error {
 		return err
 	}
 	return &causedError{cause: cause, err: err}
+}
+
+// same reports whether inner is outer, or ends just as it. Done alone does not tell: all contexts that ended before
+// anybody asked them for it may have one in common.
+func same(outer, inner context.Context) bool {
+	a, bounded := outer.Deadline()
+	b, ok := inner.Deadline()
+	return bounded == ok && a.Equal(b) && outer.Done() == inner.Done()
 }
 
 // causedError is an error of an operation whose context a guard had ended.

@@ -3,6 +3,7 @@ package hold_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"sync"
 	"testing"
@@ -192,6 +193,49 @@ func TestAForeignContextBetweenTwoDeadlines(t *testing.T) {
 		require.Equal(t, context.Canceled, inner.Err())
 		inner.Settle(false)
 	})
+}
+
+// The cause comes from wherever it is asked first.
+func TestTheCauseIsAskedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := within(context.Background(), time.Second, errInner)
+		require.NoError(t, context.Cause(c))
+		time.Sleep(time.Second)
+		require.Equal(t, errInner, context.Cause(c))
+	})
+}
+
+// An operation that outlives the one around it has been left, whatever its own deadline says.
+func TestASettledContextEndsThoseInside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, asksDone := range []bool{false, true} {
+			for _, later := range []time.Duration{0, time.Hour} {
+				outer := within(context.Background(), 3*time.Minute, errOuter)
+				middle := within(outer, 2*time.Minute, errOuter)
+				inner := within(middle, time.Minute, errInner)
+				if asksDone {
+					middle.Done()
+				}
+				middle.Settle(true)
+				time.Sleep(later)
+				requireEnded(t, inner, context.Canceled, context.Canceled)
+				if later == 0 {
+					require.NoError(t, outer.Err())
+				}
+			}
+		}
+	})
+}
+
+// A context that is printed, as mocks do with their arguments, must not be read while others ask for it.
+func TestPrintingIsNoRace(t *testing.T) {
+	c := within(context.Background(), time.Hour, errInner)
+	var others sync.WaitGroup
+	others.Go(func() { c.Done() })
+	others.Go(func() { c.Settle(false) })
+	require.Contains(t, fmt.Sprint(c), "context.Background.WithDeadline(")
+	others.Wait()
+	require.Equal(t, fmt.Sprint(t.Context())+".Held", fmt.Sprint(hold.New(t.Context(), func() {})))
 }
 
 func TestManyAskAtOnce(t *testing.T) {
