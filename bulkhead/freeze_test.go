@@ -37,6 +37,7 @@ func TestFrozenIsLeftAlone(t *testing.T) {
 			b.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned})
 			require.False(t, word(b.word.Load()).queued(), "it went past the mutex")
 			require.Zero(t, b.Snapshot().InFlight)
+			require.Equal(t, 1, b.Snapshot().PeakInFlight)
 		})
 	}
 }

@@ -71,6 +71,15 @@ func TestIdle(t *testing.T) {
 		holder.Done(nil)
 		require.True(t, b.Idle(), "also when somebody has given up")
 
+		holder = acquire(t, b)
+		ctx, cancel = context.WithCancel(t.Context())
+		go func() { _, err := policy.Acquire(ctx, b); left <- err }()
+		synctest.Wait()
+		holder.Done(nil) // grants the slot to somebody who cannot run before
+		cancel()         // its context has ended
+		require.ErrorIs(t, <-left, context.Canceled)
+		require.True(t, b.Idle(), "also when somebody has given up what was granted")
+
 		_, err := policy.Acquire(context.Background(), b)
 		require.NoError(t, err)
 		require.NoError(t, b.Resize(1))
