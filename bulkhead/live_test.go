@@ -168,6 +168,29 @@ func TestFault139_ResizeDownDrains(t *testing.T) {
 	})
 }
 
+func TestFault139_ResizeRefusesWhoIsTooHeavyAndAdmitsWhoIsBehind(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.New(4, bulkhead.Queue(10, time.Hour), bulkhead.WeightOf(weightMark))
+		holder := acquire(t, b)
+		heavy, light := make(chan error), make(chan error)
+		go func() {
+			_, err := policy.Acquire(context.WithValue(context.Background(), weightKey{}, 4), b)
+			heavy <- err
+		}()
+		synctest.Wait()
+		go func() { _, err := policy.Acquire(context.Background(), b); light <- err }()
+		synctest.Wait()
+		require.Equal(t, 2, b.Snapshot().Waiting)
+		require.NoError(t, b.Resize(3))
+		s := b.Snapshot() // at once, and not when the heavy one has found out
+		require.Zero(t, s.Waiting)
+		require.Equal(t, 2, s.InFlight)
+		require.ErrorContains(t, <-heavy, "above the limit")
+		require.NoError(t, <-light)
+		holder.Done(nil)
+	})
+}
+
 // Admissions past the mutex must never lose or mint a slot while the word is frozen, without a queue either.
 func TestFault139_ResizeUnderLoad(t *testing.T) {
 	for _, options := range [][]bulkhead.Option{nil, {bulkhead.Queue(3, time.Millisecond)}} {
