@@ -39,6 +39,20 @@ func TestChanceIsAskedOnlyWhenItDecides(t *testing.T) {
 		require.NoError(t, do(b, ok))
 		require.NoError(t, do(b, ok))
 		require.Zero(t, asked, "neither the probe nor what follows depends on chance")
+
+		b = breaker.New(breaker.OpenFor(D), breaker.Ramp(time.Second), source)
+		b.Trip()
+		time.Sleep(D)
+		require.NoError(t, do(b, ok))
+		asked = 0
+		require.NoError(t, do(b, ok))
+		require.Equal(t, 1, asked, "recovering")
+		time.Sleep(time.Second)
+		require.NoError(t, do(b, ok))
+		asked = 0
+		require.NoError(t, do(b, ok))
+		require.Equal(t, errDown, do(b, fail))
+		require.LessOrEqual(t, asked, 1, "it has recovered: chance is for the open time that the failure may bring about")
 	})
 }
 

@@ -233,13 +233,15 @@ func TestFault043_ASubscriberPanics(t *testing.T) {
 
 func TestFault044_ASubscriberExits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		heard := 0
-		b := tripAt(1, breaker.OnChange(func(breaker.Change) { runtime.Goexit() }), breaker.OnChange(func(breaker.Change) { heard++ }))
+		heard, panics := 0, 0
+		b := tripAt(1, breaker.OnChange(func(breaker.Change) { runtime.Goexit() }), breaker.OnChange(func(breaker.Change) { heard++ }),
+			breaker.OnPanic(func(any) { panics++ }))
 		failTimes(b, 1)
 		time.Sleep(D)
 		require.NoError(t, do(b, ok))
 		require.Equal(t, breaker.Closed, b.State())
 		require.Equal(t, 3, heard)
+		require.Zero(t, panics, "it was none")
 		require.EqualValues(t, 3, b.Snapshot().LostDeliveries)
 	})
 }
@@ -377,6 +379,12 @@ func TestChanged(t *testing.T) {
 		require.True(t, changes(func() { admit(t, b); admit(t, b) }), "taken again")
 		require.False(t, changes(func() { first.Done(nil); second.Done(nil) }), "too late")
 		require.True(t, changes(b.Reset))
+
+		b = tripAt(1, breaker.Classify(neutrally)) // the first probe of all
+		half(b)
+		first = admit(t, b)
+		require.True(t, changes(func() { first.Done(errNeutral) }), "a slot came back")
+		require.True(t, changes(func() { admit(t, b) }), "and is taken again")
 
 		b = tripAt(1) // one slot: whoever takes it over changes the answer, although the number taken stays the same
 		half(b)

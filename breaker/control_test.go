@@ -197,6 +197,8 @@ func TestSlowCalls(t *testing.T) {
 		require.NoError(t, do(b, slowly(limit, nil)))
 		require.Equal(t, breaker.Open, b.State(), "a slow probe is no sign of health")
 		require.Equal(t, breaker.ReasonProbeSlow, b.Snapshot().Reason)
+		require.EqualValues(t, 12, b.Snapshot().Successes, "though it succeeded")
+		identity(t, b.Snapshot())
 		time.Sleep(D)
 		require.NoError(t, do(b, slowly(limit-1, nil)))
 		require.Equal(t, breaker.Closed, b.State())

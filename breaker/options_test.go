@@ -207,6 +207,11 @@ func TestCheck(t *testing.T) {
 	total.stage = policy.StageTotalTimeout
 	require.NoError(t, resilience.Validate(rate, total))
 
+	fault := timeout(time.Hour)
+	fault.stage = policy.StageChaos
+	require.NoError(t, resilience.Validate(rate, fault), "another layer that has a limit")
+	require.NoError(t, resilience.Validate(rate, policy.At(policy.StageAttemptTimeout, &full{true})), "a layer at its place that has none")
+
 	for _, free := range []*breaker.Breaker{
 		breaker.New(breaker.ProbeLease(time.Minute)),
 		breaker.New(breaker.FailureRate(0.5, 20), breaker.CountWindow(20), breaker.ProbeLease(time.Minute)),
