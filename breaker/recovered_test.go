@@ -25,6 +25,10 @@ func TestARowOfOpeningsEndsWithTheRamp(t *testing.T) {
 		b.Trip()
 		s := b.Snapshot()
 		require.Equal(t, time.Second, s.Until.Sub(s.Since))
+		time.Sleep(time.Second)
+		_, _ = resilience.Do(t.Context(), b, func(context.Context) (int, error) { return 0, errors.New("still down") })
+		s = b.Snapshot()
+		require.Equal(t, 10*time.Second, s.Until.Sub(s.Since), "the second of the new row")
 	})
 }
 
