@@ -130,6 +130,30 @@ func TestResetClearsEverything(t *testing.T) {
 	})
 }
 
+func TestAManualChangeEndsARowOfOpenings(t *testing.T) {
+	for name, change := range map[string]func(*breaker.Breaker){
+		"forced open": (*breaker.Breaker).ForceOpen, "forced closed": (*breaker.Breaker).ForceClosed,
+		"disabled": (*breaker.Breaker).Disable, "reset": (*breaker.Breaker).Reset,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := tripAt(1, breaker.Growth(2, time.Hour), breaker.Ramp(time.Hour))
+				change(b)
+				require.True(t, b.Snapshot().Until.IsZero(), "no end is known")
+				b.Reset()
+				require.Equal(t, []time.Duration{D, 2 * D, 4 * D}, openTimes(b, 3))
+				change(b)
+				require.True(t, b.Snapshot().Until.IsZero(), "no end is known")
+				b.Trip()
+				s := b.Snapshot()
+				require.Equal(t, D, s.Until.Sub(s.Since))
+				time.Sleep(D)
+				require.Equal(t, []time.Duration{2 * D, 4 * D}, openTimes(b, 2))
+			})
+		})
+	}
+}
+
 func TestDisabledBehavesAsTheEnabledBreakerWouldHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var real, shadow []string
