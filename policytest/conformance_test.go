@@ -5,7 +5,6 @@ import (
 	"errors"
 	"os"
 	"os/exec"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -104,7 +103,8 @@ type refuser struct {
 	impure      bool // Ready costs a slot
 	lies        bool // Ready says yes always
 	wedges      bool // a panic costs a slot
-	racy        bool // looks first and takes afterwards
+	forgets     bool // knows the latest attempt only
+	latest      atomic.Uint64
 }
 
 func (*refuser) Stage() policy.Stage { return policy.StageBulkhead }
@@ -120,15 +120,6 @@ func (r *refuser) Ready(context.Context) error {
 }
 
 func (r *refuser) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	if r.racy {
-		taken := r.inFlight.Load()
-		if taken >= r.limit {
-			return ctx, policy.Ticket{}, errFull
-		}
-		runtime.Gosched()
-		r.inFlight.Store(taken + 1)
-		return ctx, policy.Ticket{}, nil
-	}
 	if r.inFlight.Add(1) > r.limit {
 		if !r.costly {
 			r.inFlight.Add(-1)
@@ -138,10 +129,13 @@ func (r *refuser) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 		}
 		return ctx, policy.Ticket{}, errFull
 	}
-	return ctx, policy.Ticket{}, nil
+	return ctx, policy.Ticket{Generation: r.latest.Add(1)}, nil
 }
 
-func (r *refuser) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+func (r *refuser) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	if r.forgets && ticket.Generation != r.latest.Load() {
+		return
+	}
 	if !r.wedges || outcome.Kind != policy.Panicked {
 		r.inFlight.Add(-1)
 	}
@@ -176,7 +170,7 @@ func TestGuardCatchesWrongGuards(t *testing.T) {
 		"loses on panic":          {newSemaphore(func(s *semaphore) { s.losesSlot, s.loseSlot = true, policy.Panicked }), "Whatever the outcomes"},
 		"loses on exit":           {newSemaphore(func(s *semaphore) { s.losesSlot, s.loseSlot = true, policy.Exited }), "Whatever the outcomes"},
 		"wedged by a panic":       {refusing(func(r *refuser) { r.wedges = true }), "Whatever the outcomes"},
-		"races":                   {refusing(func(r *refuser) { r.racy = true }), "Layers must be safe"},
+		"one attempt at a time":   {refusing(func(r *refuser) { r.forgets = true }), "Layers must be safe"},
 		"asking costs":            {refusing(func(r *refuser) { r.impure = true }), "Ready is a pure question"},
 		"Ready lies":              {refusing(func(r *refuser) { r.lies = true }), "Ready is a pure question"},
 	}
@@ -250,7 +244,7 @@ func (r *tries) Next(ctx context.Context, ended policy.Attempt) policy.Decision 
 	if r.remembers {
 		latest := err
 		r.last.Store(&latest)
-		runtime.Gosched()
+		time.Sleep(time.Nanosecond) // others come meanwhile
 		err = *r.last.Load()
 	}
 	switch {
@@ -405,7 +399,7 @@ func TestWrapperCatchesWrongWrappers(t *testing.T) {
 		"remembers the last error": {func(ctx context.Context, call func(context.Context) error) error {
 			err := call(ctx)
 			last.Store(&err)
-			runtime.Gosched()
+			time.Sleep(time.Nanosecond)
 			return *last.Load()
 		}, "Layers must be safe"},
 		"does not pass on the end": {func(ctx context.Context, call func(context.Context) error) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -64,7 +63,7 @@ func concurrently(ctx context.Context, guard policy.Guard, outcomes []policy.Out
 		for i := range 50 {
 			limited, cancel := context.WithTimeout(ctx, time.Duration(i)*time.Millisecond)
 			if inner, ticket, err := guard.Admit(limited); err == nil {
-				runtime.Gosched() // others come in between, on a single processor too
+				time.Sleep(time.Nanosecond) // others come meanwhile
 				guard.Settle(inner, ticket, outcomes[(caller+i)%len(outcomes)])
 			}
 			if gate, ok := guard.(policy.Gate); ok {
