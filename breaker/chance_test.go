@@ -40,6 +40,10 @@ func TestChanceIsAskedOnlyWhenItDecides(t *testing.T) {
 		require.NoError(t, do(b, ok))
 		require.Zero(t, asked, "neither the probe nor what follows depends on chance")
 
+		b = breaker.New(breaker.OpenFor(D), breaker.Jitter(0), source)
+		b.Trip()
+		require.Zero(t, asked, "nor does an open time without jitter")
+
 		b = breaker.New(breaker.OpenFor(D), breaker.Ramp(time.Second), source)
 		b.Trip()
 		time.Sleep(D)

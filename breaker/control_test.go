@@ -328,6 +328,26 @@ func TestGrowthFrom(t *testing.T) {
 	})
 }
 
+func TestGrowthFromEndsWithADelayOfNothing(t *testing.T) {
+	for end, times := range map[time.Duration][]time.Duration{
+		0:  {time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second},
+		-1: {time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second},
+		1:  {time.Second, 2 * time.Second, 1, time.Hour}, // short, but a delay
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := breaker.New(breaker.ConsecutiveFailures(1), breaker.Jitter(0), breaker.GrowthFrom(func() breaker.Delays {
+				list := []time.Duration{time.Second, 2 * time.Second, end, time.Hour}
+				return delays(func() time.Duration {
+					next := list[0]
+					list = list[1:]
+					return next
+				})
+			}))
+			require.Equal(t, times, openTimes(b, 4), "then %d", end)
+		})
+	}
+}
+
 func TestGrowthFromSetsTheDefaultLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const first = 20 * time.Second
@@ -390,7 +410,9 @@ func TestRetryAfter(t *testing.T) {
 				time.Sleep(test.want)
 			}
 			deaf := tripAt(1)
-			_ = do(deaf, busy)
+			_ = do(deaf, func(context.Context) error {
+				return hint(func() time.Duration { t.Error("asked"); return test.hint })
+			})
 			require.Equal(t, D, deaf.Snapshot().Until.Sub(deaf.Snapshot().Since))
 		})
 	}

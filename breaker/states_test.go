@@ -609,6 +609,14 @@ func TestFault025_TheCountWindowIsExact(t *testing.T) {
 	}
 }
 
+func TestFault025_AWindowOfOneCall(t *testing.T) {
+	b := newBreaker(breaker.FailureRate(1, 1), breaker.CountWindow(1))
+	require.NoError(t, do(b, ok))
+	require.EqualValues(t, 1, b.Snapshot().Calls)
+	failTimes(b, 1)
+	require.Equal(t, breaker.ReasonFailureRate, b.Snapshot().Reason)
+}
+
 func TestFault028_AWindowOfOneBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(breaker.FailureRate(0.5, 10), breaker.TimeWindow(time.Second, 1))
