@@ -3,6 +3,7 @@ package breaker_test
 import (
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -184,6 +185,18 @@ func TestFault185_Defaults(t *testing.T) {
 	rate := breaker.New(breaker.FailureRate(0.5, 20)) // the default rule does not come on top of a chosen one
 	failTimes(rate, 19)
 	require.Equal(t, breaker.Closed, rate.State())
+}
+
+func TestFault185_TheDefaultWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(breaker.FailureRate(0.5, 20))
+		time.Sleep(950 * time.Millisecond)
+		failTimes(b, 1) // in the first of ten buckets of 1 s each
+		time.Sleep(9050*time.Millisecond - 1)
+		require.EqualValues(t, 1, b.Snapshot().Calls)
+		time.Sleep(1)
+		require.Zero(t, b.Snapshot().Calls)
+	})
 }
 
 // limited is a timeout as Check sees one.
