@@ -182,6 +182,22 @@ func TestFault023_RatesCompareExactly(t *testing.T) {
 	require.True(t, ratioOf(2*third).reachedBy(2, 3))
 }
 
+// 18 decimal places are exact; what has more is rounded, so that no product overflows.
+func TestFault023_DecimalPlacesOfARate(t *testing.T) {
+	for rate, want := range map[float64]ratio{
+		1:                     {1, 1},
+		0.57:                  {57, 100},
+		1e-9:                  {1, 1e9},
+		0.012345678901234568:  {12345678901234568, 1e18},
+		0.001234567890123456:  {1234567890123456, 1e18},
+		0.0012345678901234567: {1234567890123457, 1e18},
+		0.0012345678901234563: {1234567890123456, 1e18},
+		1.2345678901234567e-9: {1234567890, 1e18},
+	} {
+		require.Equal(t, want, ratioOf(rate), "%v", rate)
+	}
+}
+
 func TestFault023_RatesAreTheDecimalsThatPeopleWrite(t *testing.T) { rapid.Check(t, ratesAreDecimals) }
 func FuzzRatio(f *testing.F)                                       { f.Fuzz(rapid.MakeFuzz(ratesAreDecimals)) }
 
