@@ -617,6 +617,23 @@ func TestFault025_AWindowOfOneCall(t *testing.T) {
 	require.Equal(t, breaker.ReasonFailureRate, b.Snapshot().Reason)
 }
 
+func TestTheRatesOfASnapshot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(breaker.FailureRate(1, 20), breaker.SlowCalls(time.Second, 1, 20))
+		require.Zero(t, b.Snapshot().FailureRate)
+		_ = do(b, slowly(time.Second, errDown))
+		s := b.Snapshot()
+		require.Equal(t, 1.0, s.FailureRate, "of one call")
+		require.Equal(t, 1.0, s.SlowRate)
+		_ = do(b, ok)
+		_ = do(b, slowly(time.Second, nil))
+		_ = do(b, ok)
+		s = b.Snapshot()
+		require.Equal(t, 0.25, s.FailureRate)
+		require.Equal(t, 0.5, s.SlowRate)
+	})
+}
+
 func TestFault028_AWindowOfOneBucket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(breaker.FailureRate(0.5, 10), breaker.TimeWindow(time.Second, 1))
