@@ -732,6 +732,19 @@ func TestFault029_ABreakerMadeOutsideOfABubble(t *testing.T) {
 	require.EqualValues(t, 1, closed.Snapshot().Calls)
 }
 
+func TestFault029_WhatHasNoEndHasNoneByAnotherClockEither(t *testing.T) {
+	b := tripAt(1)
+	synctest.Test(t, func(t *testing.T) {
+		for _, change := range []func(){b.ForceOpen, b.ForceClosed, b.Disable, b.Reset} {
+			change()
+			require.True(t, b.Snapshot().Until.IsZero())
+			require.True(t, b.Snapshot().Since.Equal(time.Now()))
+		}
+		b.Trip()
+		require.True(t, b.Snapshot().Until.Equal(time.Now().Add(D)))
+	})
+}
+
 func TestFault034_SettledTwice(t *testing.T) {
 	t.Run("a permit", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
