@@ -314,3 +314,44 @@ func TestObserveRefusesANilFunction(t *testing.T) {
 	require.Panics(t, func() { resilience.Observe(policy.ObserverFunc(nil)) })
 	require.NotPanics(t, func() { resilience.Observe(policy.ObserverFunc(func(context.Context, policy.Event) {})) })
 }
+
+func TestARepeaterHearsOfTheFirstSuccess(t *testing.T) {
+	for _, wrap := range []func(policy.Layer) policy.Layer{
+		func(l policy.Layer) policy.Layer { return l },
+		func(l policy.Layer) policy.Layer { return resilience.Compose(l) },
+		func(l policy.Layer) policy.Layer { return resilience.Compose(l, &probe{name: "guard"}) },
+	} {
+		r := &again{max: 2}
+		_, err := resilience.Do(t.Context(), wrap(r), answer(1, nil))
+		require.NoError(t, err)
+		require.Equal(t, []policy.Attempt{{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}}}, r.heard)
+	}
+}
+
+// hesitant is a guard that refuses the first attempt.
+type hesitant struct {
+	probe
+	asked int
+}
+
+func (h *hesitant) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if h.asked++; h.asked == 1 {
+		return ctx, policy.Ticket{}, errRefused
+	}
+	return h.probe.Admit(ctx)
+}
+
+func TestACallHasEnteredWhenOneOfItsAttemptsHas(t *testing.T) {
+	outer := &probe{name: "outer", stage: policy.StageShed}
+	_, err := resilience.Do(t.Context(), resilience.Compose(outer, &again{max: 2}, &hesitant{}), answer(0, errBackend))
+	require.ErrorIs(t, err, errBackend)
+	require.Equal(t, policy.Outcome{Kind: policy.Returned, Err: errBackend}, *outer.last.Load())
+}
+
+func TestTheFirstAttemptOfAStarterIsNumber1(t *testing.T) {
+	var recorder policytest.Recorder
+	_, err := resilience.Do(t.Context(), resilience.Compose(&starting{again{max: 2}}, resilience.Observe(&recorder)), answer(1, nil))
+	require.NoError(t, err)
+	require.Equal(t, policy.EventAttempt, recorder.Events()[0].Kind)
+	require.Equal(t, 1, recorder.Events()[0].Attempt)
+}

@@ -19,9 +19,6 @@ func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (val
 		return op(ctx)
 	}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
-	// A wrapper may leave before its calls have ended, and they must hear of the end of ctx then: from here on nobody reads
-	// off the clock whether it has ended; see internal/hold.
-	_ = ctx.Done()
 	returned := false
 	defer func() {
 		if !returned { // a panic or runtime.Goexit passes through: nobody gets a result
