@@ -742,6 +742,11 @@ func TestFault029_WhatHasNoEndHasNoneByAnotherClockEither(t *testing.T) {
 		}
 		b.Trip()
 		require.True(t, b.Snapshot().Until.Equal(time.Now().Add(D)))
+		time.Sleep(D)
+		probe := admit(t, b)
+		require.True(t, b.Snapshot().Until.IsZero(), "half-open")
+		probe.Done(nil)
+		require.True(t, b.Snapshot().Until.IsZero(), "closed")
 	})
 }
 
