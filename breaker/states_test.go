@@ -527,6 +527,24 @@ func TestFault020_ClosingClearsHistory(t *testing.T) {
 	}
 }
 
+func TestFault020_ClosingClearsEveryBucket(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBreaker(breaker.FailureRate(0.5, 4), breaker.TimeWindow(10*time.Second, 10))
+		for range 3 {
+			for i := range int64(4) {
+				require.Equal(t, breaker.Closed, b.State())
+				require.Equal(t, i, b.Snapshot().Calls)
+				require.Equal(t, i, b.Snapshot().CallsFailed)
+				failTimes(b, 1)
+				time.Sleep(time.Second)
+			}
+			require.Equal(t, breaker.Open, b.State())
+			time.Sleep(D)
+			require.NoError(t, do(b, ok)) // the probe, which no rule sees
+		}
+	})
+}
+
 func TestFault021_MinimumOfCallsAboveTheProbes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBreaker(breaker.FailureRate(0.5, 10), breaker.Probes(5), breaker.Successes(5))
