@@ -5,6 +5,7 @@ package resilience_test
 import (
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -95,6 +96,26 @@ func TestEachGuardHearsTheErrorAsItIsInsideOfIt(t *testing.T) {
 	})
 }
 
+// Also when the guard's context has no deadline, so that only its channel tells it from the one around it.
+func TestAnErrorNamesTheCauseOfAnyGuardThatEndedTheContext(t *testing.T) {
+	for name, layers := range map[string][]policy.Layer{"alone": nil, "inside of another guard": {&probe{stage: 1}}} {
+		t.Run(name, func(t *testing.T) {
+			var end context.CancelCauseFunc
+			ending := &probe{stage: policy.StageBulkhead, derive: func(ctx context.Context) (context.Context, context.CancelFunc) {
+				ctx, end = context.WithCancelCause(ctx)
+				return ctx, func() { end(nil) }
+			}}
+			value, err := resilience.Do(t.Context(), resilience.Compose(append(layers, ending)...), func(context.Context) (int, error) {
+				end(errCause)
+				return 3, errBackend
+			})
+			require.Equal(t, 3, value)
+			require.ErrorIs(t, err, errCause)
+			require.ErrorIs(t, err, errBackend)
+		})
+	}
+}
+
 func TestAnErrorThatNamesItsCauseIsLeftAsItIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, err := resilience.Do(t.Context(), resilience.Compose(timeout.Total(time.Second)), func(ctx context.Context) (int, error) {
@@ -111,6 +132,57 @@ func TestAnErrorThatNamesItsCauseIsLeftAsItIs(t *testing.T) {
 		})
 		require.Equal(t, errBackend, err, "the caller's cancellation is not the guard's")
 	})
+}
+
+// bursting is a wrapper that makes one call and then ends the goroutine by a panic or by runtime.Goexit.
+type bursting struct {
+	burst     func()
+	discarded []any
+}
+
+func (*bursting) Stage() policy.Stage { return policy.StageHedge }
+func (b *bursting) Run(ctx context.Context, call func(context.Context) error) error {
+	_ = call(ctx)
+	b.burst()
+	return nil
+}
+func (b *bursting) Discard(value any) { b.discarded = append(b.discarded, value) }
+
+// What a wrapper has won and does not live to hand on has an owner all the same.
+func TestTheResultOfAWrapperThatPanicsIsDiscarded(t *testing.T) {
+	for name, c := range map[string]struct {
+		err  error
+		want []any
+	}{"success": {nil, []any{7}}, "failure": {errBackend, nil}} {
+		for ending, burst := range map[string]func(){"panic": func() { panic("boom") }, "goexit": runtime.Goexit} {
+			t.Run(name+", "+ending, func(t *testing.T) {
+				w := &bursting{burst: burst}
+				done := make(chan any)
+				go func() {
+					defer func() { done <- recover() }()
+					_, _ = resilience.Do(context.Background(), resilience.Compose(w), answer(7, c.err))
+				}()
+				if recovered := <-done; ending == "panic" {
+					require.Equal(t, "boom", recovered)
+				}
+				require.Equal(t, c.want, w.discarded)
+			})
+		}
+	}
+}
+
+// loose is an error that cannot be compared.
+type loose struct{ details any }
+
+func (loose) Error() string { return "loose" }
+
+func TestTheEndOfTheCallersContextIsLeftAsItIsWhateverItsCause(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	_, err := resilience.Do(ctx, resilience.Compose(&probe{}, &probe{stage: policy.StageBulkhead}), func(context.Context) (int, error) {
+		cancel(loose{map[string]int{}})
+		return 0, errBackend
+	})
+	require.Equal(t, errBackend, err)
 }
 
 // insistent is a repeater that always wants another attempt, after wait.
