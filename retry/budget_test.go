@@ -416,6 +416,31 @@ func TestABudgetMayBeShortOfAMillionthOfAToken(t *testing.T) {
 	}
 }
 
+func TestABudgetAtItsExtremes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fast := retry.NewBudget(0, 1e8)
+		require.True(t, fast.Withdraw())
+		require.Equal(t, 1e9-1, fast.Snapshot().Tokens, "no time has passed")
+		require.True(t, fast.Withdraw())
+		require.Equal(t, 1e9-2, fast.Snapshot().Tokens)
+
+		hardly := retry.NewBudget(1e-19, 1) // more calls than can be counted would fill it
+		for range 10 {
+			require.True(t, hardly.Withdraw())
+			require.InDelta(t, hardly.Snapshot().Tokens, math.Round(hardly.Snapshot().Tokens), 1e-9)
+		}
+		require.InDelta(t, 0, hardly.Snapshot().Tokens, 1e-9)
+		require.False(t, hardly.Withdraw())
+		for range 3 {
+			_, err := resilience.Do(t.Context(), retry.New(retry.WithBudget(hardly)), succeed)
+			require.NoError(t, err)
+		}
+		require.InDelta(t, 0, hardly.Snapshot().Tokens, 1e-9)
+		time.Sleep(time.Second)
+		require.True(t, hardly.Withdraw(), "time fills it all the same")
+	})
+}
+
 func TestABudgetMadeOutsideABubbleWorksInside(t *testing.T) {
 	budget := retry.NewBudget(0, 0.1) // the clock inside begins in the year 2000
 	synctest.Test(t, func(t *testing.T) {
