@@ -173,7 +173,7 @@ func FuzzFault103_DelaysStayWithinBounds(f *testing.F) {
 			if delay <= 0 || delay > time.Duration(longest) {
 				t.Fatalf("delay %d is %d", i+1, delay)
 			}
-			if delay < previous {
+			if delay < previous-previous>>52 { // the source calculates in float64, which rounds a century to 256 ns
 				t.Fatalf("delay %d is %d, after %d", i+1, delay, previous)
 			}
 			previous = delay
