@@ -154,6 +154,13 @@ func TestVegasRemembersTwoPeriods(t *testing.T) {
 	}
 }
 
+// A latency that no clock could measure is not the least that there can be.
+func TestVegasDoesNotBelieveInNoLatency(t *testing.T) {
+	c := knows(1)
+	require.Equal(t, 8.0, c.next(8, sample{latency: 0, inFlight: 4}))
+	require.Equal(t, 14.0, c.next(8, sample{latency: 1, inFlight: 4}), "nothing queues")
+}
+
 // A latency that stays higher is the new normal after two periods, not a reason to stay at the floor for ever.
 func TestVegasForgets(t *testing.T) {
 	c, limit := Vegas().start(), 10.0
