@@ -548,6 +548,81 @@ func TestFault053_QueueIsBounded(t *testing.T) {
 	})
 }
 
+// Nor may those who wait be owed more tokens than can be counted exactly.
+func TestFault053_WhatTheQueueIsOwedIsBounded(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := ratelimit.New(ratelimit.MaxRate, ratelimit.MaxBurst, ratelimit.MaxWait(math.MaxInt64), ratelimit.CostOf(costMark))
+		acquire(t, l, ratelimit.MaxBurst)
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		for waiting, cost := range []int{ratelimit.MaxBurst, 1} {
+			go func() { _, err := policy.Acquire(costing(ctx, cost), l); left <- err }()
+			synctest.Wait()
+			require.Equal(t, waiting+1, l.Snapshot().Waiting)
+		}
+		_, err := policy.Acquire(ctx, l)
+		require.ErrorContains(t, err, "too many wait already")
+		cancel()
+		for range 2 {
+			require.ErrorIs(t, <-left, context.Canceled)
+		}
+	})
+}
+
+// The shorter of two limits decides, and names itself; of two that are the same it is MaxWait, since who comes back when
+// that fits is admitted.
+func TestMaxWaitAndTheDeadline(t *testing.T) {
+	for _, test := range []struct {
+		deadline time.Duration
+		reason   string
+		again    time.Duration
+	}{
+		{time.Second, "outlast the deadline", 2 * time.Second},
+		{time.Second + 1, "longer than allowed", time.Second},
+		{time.Second + 2, "longer than allowed", time.Second},
+	} {
+		bubble(t, func(t *testing.T) {
+			l := ratelimit.Every(2*time.Second, 1, ratelimit.MaxWait(time.Second))
+			require.True(t, admitted(t, l))
+			ctx, cancel := in(test.deadline)
+			defer cancel()
+			_, err := policy.Acquire(ctx, l)
+			require.ErrorContains(t, err, test.reason, "deadline %v", test.deadline)
+			again, _ := policy.RetryAfter(err)
+			require.Equal(t, test.again, again)
+		})
+	}
+	bubble(t, func(t *testing.T) { // the shortest there is
+		l := ratelimit.New(ratelimit.MaxRate, 1, ratelimit.MaxWait(1))
+		require.True(t, admitted(t, l))
+		ctx, cancel := in(1)
+		defer cancel()
+		_, err := policy.Acquire(ctx, l)
+		require.ErrorContains(t, err, "outlast the deadline")
+	})
+}
+
+// A registry may forget a limiter only when a new one would be the same.
+func TestIdle(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		for name, change := range map[string]func(*ratelimit.Limiter) error{
+			"rate":  func(l *ratelimit.Limiter) error { return l.SetRate(1) },
+			"burst": func(l *ratelimit.Limiter) error { return l.SetBurst(2) },
+		} {
+			l := ratelimit.New(1, 2)
+			require.True(t, l.Idle())
+			require.True(t, admitted(t, l))
+			time.Sleep(time.Second - 1)
+			require.False(t, l.Idle())
+			time.Sleep(1)
+			require.True(t, l.Idle())
+			require.NoError(t, change(l))
+			require.Equal(t, 2.0, l.Snapshot().Tokens)
+			require.False(t, l.Idle(), "the %s was set, and a new one would not know", name)
+		}
+	})
+}
+
 // First come, first served, whatever they cost.
 func TestFirstComeFirstServed(t *testing.T) {
 	bubble(t, func(t *testing.T) {

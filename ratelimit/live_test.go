@@ -105,6 +105,7 @@ func TestFault128_Costs(t *testing.T) {
 				acquire(t, l, 0).Settle(neverCalled) // costs nothing, and gives nothing back
 			}
 			require.Zero(t, l.Snapshot().Tokens)
+			require.Zero(t, l.Snapshot().Returned)
 			require.Zero(t, time.Since(start))
 		}
 	})
