@@ -43,7 +43,8 @@ func newApart() *apart {
 		}
 	}
 	budget := retry.NewBudget(0.2, 2000)
-	a.throttle = throttle.New(throttle.Window(200*time.Millisecond, 20))
+	// A quarter of the operations fail: with a K of 1.1 that is enough for refusals, on a slow machine too.
+	a.throttle = throttle.New(throttle.K(1.1), throttle.Window(200*time.Millisecond, 20))
 	a.breakers = keyed.New(func(int) *breaker.Breaker {
 		return breaker.New(breaker.FailureRate(0.7, 20), breaker.CountWindow(50), breaker.OpenFor(2*time.Millisecond))
 	}, keyed.Max(places), keyed.Idle(20*time.Millisecond))
