@@ -11,7 +11,8 @@
 // A mutant is killed when a test of its package, or of a package that relies on it, fails, crashes or does not end. Tests
 // that take long run last, since few mutants live until then. What was killed is remembered beside the code that it was
 // a mutant of (-state), so that a run that was interrupted goes on where it was, and a run after new tests looks at the
-// survivors only.
+// survivors only; but not before the tests have passed once more without a mutation, for tests that have begun to fail
+// by themselves kill nothing.
 //
 // Survivors that cannot be told from the original are listed in equivalent.txt, each with the reason.
 //

@@ -119,6 +119,7 @@ func (c *campaign) run() (r result, err error) {
 		return r, err
 	}
 	defer func() { _ = remembered.file.Close() }()
+	var fresh []string // keys of the killed that are not remembered yet
 	for i, m := range mutants {
 		r.mutants++
 		killed := remembered.killed[keys[m.number]]
@@ -127,9 +128,7 @@ func (c *campaign) run() (r result, err error) {
 				break
 			}
 			if killed = s.kills(m.number); killed {
-				if err := remembered.add(keys[m.number]); err != nil {
-					return r, err
-				}
+				fresh = append(fresh, keys[m.number])
 			}
 		}
 		reason, equivalent := c.reasons[m.identity()]
@@ -142,6 +141,18 @@ func (c *campaign) run() (r result, err error) {
 		default:
 			r.survive++
 			fmt.Fprintf(c.out, "%s:%d: %s: SURVIVED: %s\n", m.file, m.line, m.function, m.change)
+		}
+		if i%50 == 49 || i == len(mutants)-1 {
+			// When the tests have begun to fail by themselves, nothing was killed.
+			for _, s := range tests {
+				if err := s.sound(); err != nil {
+					return r, fmt.Errorf("after %d mutants: %w", i+1, err)
+				}
+			}
+			if err := remembered.add(fresh...); err != nil {
+				return r, err
+			}
+			fresh = nil
 		}
 		if i%50 == 49 {
 			fmt.Fprintf(c.out, "# %s %s: %d of %d mutants, %d survived\n", time.Now().Format(time.TimeOnly), c.pkg, i+1, len(mutants), r.survive)

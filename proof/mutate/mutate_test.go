@@ -90,6 +90,26 @@ func TestARun(t *testing.T) {
 	require.Contains(t, out.String(), ".: 6 mutants, 0 killed, 0 equivalent, 6 survived")
 }
 
+// Tests that break down on the way, here because of a file that every run of them finds, have killed nothing.
+func TestTestsThatBeginToFail(t *testing.T) {
+	const remember = `
+func TestMain(m *testing.M) {
+	runs, _ := os.ReadFile("runs")
+	if len(runs) > 5 {
+		os.Exit(1)
+	}
+	_ = os.WriteFile("runs", append(runs, '.'), 0o600)
+	os.Exit(m.Run())
+}
+`
+	test := strings.Replace(sampleTest, "import (\n", "import (\n\t\"os\"\n", 1) + remember
+	memory := t.TempDir()
+	require.ErrorContains(t, run([]string{"-root", sample(t, sampleCode, test), "-state", memory, "."}, &bytes.Buffer{}), "fail without a mutation")
+	remembered, err := os.ReadFile(filepath.Join(memory, "..killed"))
+	require.NoError(t, err)
+	require.Empty(t, remembered)
+}
+
 func TestTestsThatTakeLongCanKillToo(t *testing.T) {
 	const pause = "import (\n\t\"context\"\n\t\"time\"\n"
 	test := strings.Replace(sampleTest, "import (\n\t\"context\"\n", pause, 1)

@@ -146,3 +146,17 @@ func (s *suite) kills(number int) bool {
 	}
 	return false
 }
+
+// sound returns an error if the tests fail without a mutant, and not just once.
+func (s *suite) sound() error {
+	for _, p := range s.phases {
+		out, err := s.run(0, p)
+		for i := 0; i < 2 && err != nil; i++ {
+			out, err = s.run(0, p)
+		}
+		if err != nil {
+			return fmt.Errorf("the tests of %s fail without a mutation: %w\n%s", s.dir, err, out)
+		}
+	}
+	return nil
+}

@@ -36,10 +36,14 @@ func openState(dir, pkg string, fresh bool) (*state, error) {
 	return s, lines.Err()
 }
 
-func (s *state) add(key string) error {
-	s.killed[key] = true
-	_, err := fmt.Fprintln(s.file, key)
-	return err
+func (s *state) add(keys ...string) error {
+	for _, key := range keys {
+		s.killed[key] = true
+		if _, err := fmt.Fprintln(s.file, key); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 //go:embed equivalent.txt
