@@ -173,6 +173,27 @@ func TestFault129_AChangeLendsNothing(t *testing.T) {
 	})
 }
 
+func TestFault129_WhoCanStillWaitStays(t *testing.T) {
+	for rate, stays := range map[float64]bool{0.1: true, 0.0999: false} {
+		bubble(t, func(t *testing.T) {
+			l := ratelimit.New(1, 1, ratelimit.MaxWait(10*time.Second))
+			require.True(t, admitted(t, l))
+			start := time.Now()
+			result := make(chan error)
+			go func() { _, err := policy.Acquire(context.Background(), l); result <- err }()
+			synctest.Wait()
+			require.NoError(t, l.SetRate(rate))
+			if err := <-result; stays {
+				require.NoError(t, err)
+				require.Equal(t, 10*time.Second, time.Since(start), "exactly as long as it may")
+			} else {
+				require.ErrorIs(t, err, ratelimit.ErrLimited)
+				require.Zero(t, time.Since(start))
+			}
+		})
+	}
+}
+
 func TestFault129_SetRateRefusesWhoCannotWaitThatLong(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := ratelimit.New(1, 1, ratelimit.MaxWait(10*time.Second))
