@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,7 +159,7 @@ func (m matrix) cell(t *testing.T, o outcome, s subject, refused bool) string {
 	var err error
 	var recovered any
 	exited := true
-	entered := false
+	var entered atomic.Bool
 	go func() {
 		defer close(ended)
 		defer func() {
@@ -167,7 +168,7 @@ func (m matrix) cell(t *testing.T, o outcome, s subject, refused bool) string {
 			}
 		}()
 		err = pipeline.Run(ctx, func(ctx context.Context) error {
-			entered = true
+			entered.Store(true)
 			<-release
 			return o.end(ctx)
 		})
@@ -195,7 +196,7 @@ func (m matrix) cell(t *testing.T, o outcome, s subject, refused bool) string {
 	switch {
 	case refused:
 		require.ErrorIs(t, err, policy.ErrRejected)
-		require.False(t, entered, "refused, but the operation was entered")
+		require.False(t, entered.Load(), "refused, but the operation was entered")
 	case s.check != nil:
 		s.check(t, err, recovered, exited)
 	default:

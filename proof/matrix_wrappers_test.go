@@ -71,9 +71,9 @@ full  | R     | R     | R       | R     | R      | R    | R      | R       | R  
 	}.run(t)
 }
 
-// The cells: how many attempts run, and what was counted: H an extra attempt was started, W it won, S it was not started
-// for want of budget, D a result was discarded, P a panic had no caller any more. Both attempts end in the same way and in
-// the same moment. The function of the user is the budget.
+// The cells: how many attempts run, and what was counted: H an extra attempt was started, S it was not started for want of
+// budget, D a result was discarded, P a panic had no caller any more. Both attempts end in the same way and in the same
+// moment, so that chance says which of them wins. The function of the user is the budget.
 func TestMatrixOfTheHedge(t *testing.T) {
 	in := func(mark hedge.Option, budget budget, meanwhile func()) func(outcome) subject {
 		return func(o outcome) subject {
@@ -85,7 +85,7 @@ func TestMatrixOfTheHedge(t *testing.T) {
 				read: func() string {
 					s := layer.Snapshot()
 					return fmt.Sprintf("%d %s", s.Running, gained(map[string][2]uint64{
-						"H": {0, s.Extra}, "W": {0, s.Won}, "S": {0, s.Starved}, "D": {0, s.Discarded}, "P": {0, s.Panics},
+						"H": {0, s.Extra}, "S": {0, s.Starved}, "D": {0, s.Discarded}, "P": {0, s.Panics},
 					}))
 				},
 				rest: func() error {
