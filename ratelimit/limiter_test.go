@@ -770,6 +770,7 @@ func TestFault178_Configuration(t *testing.T) {
 		}()
 	}
 	require.Panics(t, func() { ratelimit.Every(0, 1) })
+	require.Equal(t, "rate limit 0/s burst 3", ratelimit.Per(0, time.Hour, 3).String())
 	extremes := []*ratelimit.Limiter{
 		ratelimit.New(ratelimit.MaxRate, ratelimit.MaxBurst, ratelimit.MaxWait(math.MaxInt64), ratelimit.MaxWaiters(math.MaxInt)),
 		ratelimit.New(ratelimit.MinRate, ratelimit.MaxBurst, ratelimit.MaxWait(math.MaxInt64)),

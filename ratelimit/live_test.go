@@ -284,6 +284,8 @@ func TestFault129_SetBurst(t *testing.T) {
 		require.NoError(t, l.SetBurst(10))
 		err := <-big
 		require.ErrorContains(t, err, "the cost is above the burst")
+		_, again := policy.RetryAfter(err)
+		require.False(t, again, "coming back is of no use")
 		require.Equal(t, 5*time.Second, <-small, "those behind move up")
 		require.ErrorContains(t, l.SetBurst(0), "nothing would ever be admitted")
 		require.NoError(t, l.SetRate(math.Inf(1)))

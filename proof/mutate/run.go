@@ -100,7 +100,9 @@ func (s *suite) divide(out string, limit time.Duration) error {
 
 // notEmpty returns an error if no test is left.
 func (s *suite) notEmpty() error {
-	out, err := exec.Command(s.binary, "-test.list=.").Output()
+	list := exec.Command(s.binary, "-test.list=.")
+	list.Dir = s.dir
+	out, err := list.Output()
 	if err != nil {
 		return err
 	}
