@@ -674,7 +674,7 @@ func TestString(t *testing.T) {
 		"rate limit 100/s burst 10":           ratelimit.New(100, 10),
 		"rate limit 1.389/s burst 100":        ratelimit.Per(5000, time.Hour, 100),
 		"rate limit 1 per 1m30s burst 2":      ratelimit.Every(90*time.Second, 2),
-		"rate limit 1/s burst 2":             ratelimit.New(1, 2),
+		"rate limit 1/s burst 2":              ratelimit.New(1, 2),
 		"rate limit 0/s burst 3":              ratelimit.New(0, 3),
 		"rate limit none":                     ratelimit.New(math.Inf(1), 0),
 		`rate limit "a b" 1000000/s burst 10`: ratelimit.New(1e6, 10, ratelimit.Name("a b")),

@@ -194,6 +194,35 @@ func TestFault129_WhoCanStillWaitStays(t *testing.T) {
 	}
 }
 
+// Somebody who is refused by a change, and whose context ends before it hears of that, leaves the queue once.
+func TestFault129_RefusedAndCancelledLeavesOnce(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := ratelimit.New(1, 1, ratelimit.MaxWait(10*time.Second))
+		require.True(t, admitted(t, l))
+		ctx, cancel := context.WithCancel(t.Context())
+		left := make(chan error)
+		go func() { _, err := policy.Acquire(ctx, l); left <- err }()
+		synctest.Wait()
+		require.NoError(t, l.SetRate(0.05))
+		cancel()
+		require.Error(t, <-left)
+		_, err := policy.Acquire(t.Context(), l)
+		require.ErrorIs(t, err, ratelimit.ErrLimited, "the next token comes in 20 s")
+		wait, _ := policy.RetryAfter(err)
+		require.Equal(t, 10*time.Second, wait)
+	})
+}
+
+func TestTheShortestWait(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := ratelimit.New(ratelimit.MaxRate, 1, ratelimit.MaxWait(time.Second))
+		require.True(t, admitted(t, l))
+		start := time.Now()
+		require.True(t, admitted(t, l))
+		require.Equal(t, time.Nanosecond, time.Since(start))
+	})
+}
+
 func TestFault129_SetRateRefusesWhoCannotWaitThatLong(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := ratelimit.New(1, 1, ratelimit.MaxWait(10*time.Second))
