@@ -147,8 +147,15 @@ func (b *bucket) turnBehind(owed, n int) (time.Duration, bool) {
 	if owed == 0 {
 		return b.turn(n)
 	}
-	wait := b.wait(float64(owed) + float64(n) - b.level())
-	if n > b.burst || !(wait < float64(horizon-b.now)) {
+	if n > b.burst {
+		return 0, false
+	}
+	missing := float64(owed) + float64(n) - b.level()
+	if b.enough(missing) { // at a rate of 0 too, where nothing divided by nothing is no number
+		return b.now, true
+	}
+	wait := b.wait(missing)
+	if !(wait < float64(horizon-b.now)) {
 		return 0, false
 	}
 	return b.now + time.Duration(math.Ceil(wait-b.rounding)), true

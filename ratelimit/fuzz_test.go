@@ -239,7 +239,7 @@ func (s *shop) run(t *testing.T, steps []byte) {
 			s.pass(d)
 			time.Sleep(d)
 		case 6:
-			s.change(1+value%255, s.burst)
+			s.change(value%256, s.burst)
 			if err := s.limiter.SetRate(float64(s.rate)); err != nil {
 				t.Fatal(err)
 			}

@@ -70,7 +70,7 @@ func through[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	switch {
 	case n == nil && t == nil:
 		value, err = op(ctx)
-		return value, true, err
+		return value, err != errLeft, err
 	case n == nil:
 		return observedAttempt(ctx, op, t)
 	case n.count > 0:
@@ -128,6 +128,7 @@ func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (va
 		h.succeed(n)
 		return value, true, nil
 	}
+	entered = entered && err != errLeft
 	kind := policy.NotCalled
 	if entered {
 		kind = policy.Returned
@@ -160,7 +161,7 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 		}
 		return value, true, nil
 	}
-	return again(ctx, n, op, t, result[T]{value, entered, err}, state)
+	return again(ctx, n, op, t, result[T]{value, entered && err != errLeft, err}, state)
 }
 
 // result is what an attempt, or all of them so far, came to.

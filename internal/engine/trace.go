@@ -67,6 +67,10 @@ func observedAttempt[T any](ctx context.Context, op policy.Func[T], t *trace) (v
 	end := t.begin(ctx, policy.EventAttempt, t.attempt)
 	defer func() { end.done(recover()) }()
 	value, err = op(ctx)
+	if err == errLeft {
+		end.trace = nil // there was no attempt
+		return value, false, err
+	}
 	end.returned(true, err)
 	return value, true, err
 }
@@ -97,8 +101,10 @@ func (s *span) done(recovered any) {
 	if recovered != nil {
 		s.event.Outcome = policy.Outcome{Kind: policy.Panicked}
 	}
-	s.event.Elapsed = time.Since(s.start)
-	s.trace.emit(s.ctx, s.event)
+	if s.trace != nil {
+		s.event.Elapsed = time.Since(s.start)
+		s.trace.emit(s.ctx, s.event)
+	}
 	if recovered != nil {
 		panic(recovered)
 	}

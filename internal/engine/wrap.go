@@ -45,8 +45,8 @@ func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (val
 }
 
 // errLeft is what a call gets that comes to the operation when the wrapper has returned: the operation was reported as
-// never entered, or the result is known. It is a rejection, so that guards inside do not count it.
-var errLeft = &policy.Rejection{Kind: "wrapper", Reason: errors.New("the call has ended")}
+// never entered, or the result is known. For the guards inside the operation was not called.
+var errLeft error = &policy.Rejection{Kind: "wrapper", Reason: errors.New("the call has ended")}
 
 // race collects the results of the calls of a wrapper, which may be concurrent. The first success wins.
 type race[T any] struct {

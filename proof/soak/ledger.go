@@ -70,9 +70,6 @@ func (l *ledger) balance() (problems []error) {
 	}
 	for name, pair := range map[string][2]*account{"calls": {&l.calls, &l.toldCalls}, "attempts": {&l.attempts, &l.toldAttempts}} {
 		for f := range fates {
-			if name == "attempts" && f == refused {
-				continue // no operation is refused, but a call that comes to it when its wrapper has left is told as refused
-			}
 			if seen, told := pair[0].ended[f].Load(), pair[1].ended[f].Load(); seen != told {
 				problems = append(problems, fmt.Errorf("%s: %d %s were seen, and the observer was told of %d", name, seen, fateNames[f], told))
 			}

@@ -1,0 +1,62 @@
+package resilience_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
+)
+
+// hasty is a wrapper that does not wait for its call.
+type hasty struct{ ended chan struct{} }
+
+func (*hasty) Stage() policy.Stage { return policy.StageHedge }
+func (l *hasty) Run(ctx context.Context, call func(context.Context) error) error {
+	go func() {
+		defer close(l.ended)
+		_ = call(ctx)
+	}()
+	return errors.New("left")
+}
+
+// queueing is a guard that admits when it is told to, and remembers the outcome.
+type queueing struct {
+	admit   chan struct{}
+	outcome policy.Outcome
+}
+
+func (*queueing) Stage() policy.Stage { return policy.StageBulkhead }
+func (q *queueing) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	<-q.admit
+	return ctx, policy.Ticket{}, nil
+}
+func (q *queueing) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	q.outcome = outcome
+}
+
+// A call that comes to the operation when its wrapper has left does not enter it: for the guards inside it was not
+// called, so that a limiter takes its token back, and observers hear of no attempt.
+func TestFault123_ACallThatComesTooLateWasNotCalled(t *testing.T) {
+	for _, observed := range []bool{false, true} {
+		wrapper, guard := &hasty{make(chan struct{})}, &queueing{admit: make(chan struct{})}
+		layers := []policy.Layer{wrapper, guard}
+		var recorder policytest.Recorder
+		if observed {
+			layers = append(layers, resilience.Observe(&recorder))
+		}
+		_, err := resilience.Do(t.Context(), resilience.Compose(layers...), func(context.Context) (int, error) {
+			t.Error("entered")
+			return 0, nil
+		})
+		require.EqualError(t, err, "left")
+		close(guard.admit)
+		<-wrapper.ended
+		require.Equal(t, policy.NotCalled, guard.outcome.Kind)
+		require.Zero(t, recorder.Count(policy.EventAttempt))
+	}
+}
