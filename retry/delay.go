@@ -62,7 +62,7 @@ func (d *delays) spread(delay time.Duration) time.Duration {
 // the result: otherwise clients would gather at the cap.
 func (d *delays) decorrelate(previous time.Duration) time.Duration {
 	bound := d.longest
-	if previous < d.longest/3 {
+	if previous <= d.longest/3 {
 		bound = 3 * previous
 	}
 	return d.uniform(d.initial, bound)

@@ -187,3 +187,12 @@ func FuzzFault103_DelaysStayWithinBounds(f *testing.F) {
 		}
 	})
 }
+
+func TestDecorrelatedJitterIsExactWhereTheCapIsNoMultipleOfThree(t *testing.T) {
+	r := New(Exponential(1, 5), DecorrelatedJitter(), Rand(rand.NewPCG(1, 2)))
+	for range 200 {
+		delay, ok := r.delay(&call{})
+		require.True(t, ok)
+		require.LessOrEqual(t, delay, time.Duration(3), "three times the initial one")
+	}
+}
