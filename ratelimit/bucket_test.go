@@ -43,7 +43,7 @@ func TestFault118_ClockThatFlaps(t *testing.T) {
 		for range 100 {
 			for _, reading := range []time.Duration{5 * time.Second, 6 * time.Second} {
 				for range 20 {
-					if l.decideFor(reading) {
+					if l.bucket.takeAt(reading) {
 						admitted++
 					}
 				}
@@ -63,7 +63,7 @@ func TestFault118_ClockThatJumps(t *testing.T) {
 		for range 300 {
 			reading := time.Duration(rapid.Int64Range(int64(-time.Minute), int64(10*time.Second)).Draw(r, "reading"))
 			latest = max(latest, reading)
-			if l.decideFor(reading) {
+			if l.bucket.takeAt(reading) {
 				admissions = append(admissions, latest)
 			}
 			if rapid.Bool().Draw(r, "look") {
@@ -81,15 +81,10 @@ func TestFault118_ClockThatJumps(t *testing.T) {
 	})
 }
 
-// decideFor asks for one token when the clock reads reading, and waits for none.
-func (l *Limiter) decideFor(reading time.Duration) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	w, err := l.decide(reading, 1, time.Time{})
-	if w != nil {
-		l.queue.remove(w)
-	}
-	return w == nil && err == nil
+// takeAt takes one token when the clock reads reading.
+func (b *bucket) takeAt(reading time.Duration) bool {
+	b.advance(reading)
+	return b.take(1)
 }
 
 // What take admits without asking, and what turn foretells, is what AllowN would say.
@@ -175,7 +170,7 @@ func TestTakeBorrowsNothing(t *testing.T) {
 // change that has nothing to do with it.
 func TestChangeGrantsFirst(t *testing.T) {
 	l := New(1000, 1, MaxWait(time.Nanosecond))
-	require.True(t, l.decideFor(l.bucket.clock.Elapsed()))
+	require.True(t, l.bucket.takeAt(l.bucket.clock.Elapsed()))
 	l.mu.Lock()
 	w := l.queue.push(1, l.bucket.now)
 	l.mu.Unlock()
@@ -183,4 +178,73 @@ func TestChangeGrantsFirst(t *testing.T) {
 	require.NoError(t, l.SetRate(500))
 	require.True(t, w.granted)
 	require.Nil(t, w.refused)
+}
+
+// A full bucket has no history: what is only noted makes no difference to one whose tokens hear of everything at once.
+func TestNotedIsAsGoodAsTold(t *testing.T) {
+	rates := rapid.OneOf(rapid.Float64Range(MinRate, 1), rapid.Float64Range(1, MaxRate),
+		rapid.SampledFrom([]float64{0, 1, 3, 10, 1.0 / 86400, MinRate, MaxRate, math.Inf(1)}))
+	bursts := rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, MaxBurst), rapid.Just(MaxBurst))
+	noted := 0
+	rapid.Check(t, func(r *rapid.T) {
+		var noting, telling bucket
+		perSecond, burst := rates.Draw(r, "rate"), bursts.Draw(r, "burst")
+		noting.fill(perSecond, burst)
+		telling.fill(perSecond, burst)
+		telling.clock = noting.clock
+		for range 60 {
+			telling.full = math.MaxInt64 // it does not know when it is full
+			interval := max(1, min(int64(noting.interval), int64(horizon/10_000)))
+			idle := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 2*interval), rapid.Int64Range(interval, 100*interval)).Draw(r, "idle")
+			noting.advance(noting.now + time.Duration(idle))
+			telling.advance(noting.now)
+			lost := float64(burst) * 0x1p-44 // what telling may have lost of its refill by rounding
+			n := rapid.OneOf(rapid.IntRange(1, min(burst, 5)), rapid.IntRange(1, burst), rapid.Just(burst)).Draw(r, "n")
+			switch rapid.IntRange(0, 9).Draw(r, "what") {
+			case 0:
+				noting.giveBack(n)
+				telling.giveBack(n)
+			case 1:
+				perSecond, burst = rates.Draw(r, "rate"), bursts.Draw(r, "burst")
+				noting.set(perSecond, burst)
+				telling.set(perSecond, burst)
+			default:
+				missing := float64(n) - telling.level()
+				got, want := noting.take(n), telling.take(n)
+				if noting.noted > 0 {
+					noted++
+				}
+				if got != want && (want || missing > lost) {
+					r.Fatalf("take %v: %v, but %v with %v missing", n, got, want, missing)
+				}
+				if got != want {
+					return // right both: at the edge of what can be told apart
+				}
+			}
+			if rapid.Bool().Draw(r, "look") {
+				if got, want := noting.level(), telling.level(); math.Abs(got-want) > lost {
+					r.Fatalf("%v tokens, but %v", got, want)
+				}
+			}
+		}
+	})
+	require.Positive(t, noted)
+}
+
+// The tokens of a bucket that is so large that rounding swallows its refill are not all there when the bucket is full.
+// What was taken from it is taken all the same.
+func TestNotedIsNotLostToRounding(t *testing.T) {
+	var b bucket
+	b.fill(0.3e9, MaxBurst)
+	require.True(t, b.take(1))
+	for range 300 {
+		b.advance(b.now + 1)
+		require.True(t, b.take(1))
+	}
+	b.advance(b.full)
+	require.Less(t, b.level(), float64(MaxBurst), "the refill was swallowed")
+	require.True(t, b.take(MaxBurst))
+	require.Equal(t, MaxBurst, b.noted)
+	require.False(t, b.take(1))
+	require.Zero(t, b.level())
 }

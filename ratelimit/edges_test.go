@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 )
@@ -13,9 +14,9 @@ func TestFault118_HowFarBackTellsTheClocksApart(t *testing.T) {
 	for back, another := range map[time.Duration]bool{24 * time.Hour: false, 24*time.Hour + 1: true} {
 		l := Every(time.Hour, 1)
 		at := 48 * time.Hour
-		require.True(t, l.decideFor(at))
-		require.False(t, l.decideFor(at-back))
-		require.Equal(t, another, l.decideFor(at-back+time.Hour), "%v back, and an hour later by that clock", back)
+		require.True(t, l.bucket.takeAt(at))
+		require.False(t, l.bucket.takeAt(at-back))
+		require.Equal(t, another, l.bucket.takeAt(at-back+time.Hour), "%v back, and an hour later by that clock", back)
 	}
 }
 
@@ -48,4 +49,14 @@ func TestFault128_ACostJustAboveTheLargestBurst(t *testing.T) {
 	require.False(t, l.bucket.take(1))
 	l.bucket.advance(100 * time.Millisecond)
 	require.True(t, l.bucket.take(1))
+}
+
+// What an admission needs is in the first two of the four lines of memory that a limiter fills.
+func TestLimiterFillsItsLines(t *testing.T) {
+	if unsafe.Sizeof(uintptr(0)) != 8 {
+		t.Skip("words of another size")
+	}
+	var l Limiter
+	require.Equal(t, uintptr(256), unsafe.Sizeof(l))
+	require.Equal(t, uintptr(128), unsafe.Offsetof(l.bucket)+unsafe.Offsetof(l.bucket.certain))
 }

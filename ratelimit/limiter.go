@@ -15,23 +15,22 @@ import (
 // Limiter hands out tokens: burst at once, then rate per second. Make one per quota with [New] and share it. It is
 // safe for concurrent use and must not be copied. The zero value is not usable.
 //
-// What an admission needs stands together: limiters per key are mostly not in the cache.
+// It fills four lines of memory, and what an admission needs stands in the first two: limiters per key are mostly not in
+// the cache.
 type Limiter struct {
-	costOf  func(context.Context) int
-	maxWait time.Duration
+	costOf func(context.Context) int
 
 	mu     sync.Mutex
 	queue  *queue // nil where nobody may wait
-	bucket bucket
 	counts counts
+	bucket bucket
 	set    bool // by SetRate or SetBurst: a new limiter would be another one
 
-	maxWaiters int
-	name       string
+	name string
 }
 
 // counts is what has happened so far.
-type counts struct{ admitted, rejected, returned uint64 }
+type counts struct{ rejected, returned, admitted uint64 }
 
 var (
 	_ policy.Guard       = (*Limiter)(nil)
@@ -54,9 +53,9 @@ func New(perSecond float64, burst int, options ...Option) *Limiter {
 	if err := c.problems.Err(); err != nil {
 		panic(err)
 	}
-	l := &Limiter{name: c.name, maxWait: c.maxWait, maxWaiters: c.maxWaiters, costOf: c.costOf}
-	if l.maxWait > 0 {
-		l.queue = &queue{}
+	l := &Limiter{name: c.name, costOf: c.costOf}
+	if c.maxWait > 0 {
+		l.queue = &queue{maxWait: c.maxWait, maxWaiters: c.maxWaiters}
 	}
 	l.bucket.fill(perSecond, burst)
 	return l
@@ -93,14 +92,36 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if l.costOf != nil {
 		cost = l.costOf(ctx)
 	}
-	w, taken, err := l.request(ctx, cost)
+	var deadline time.Time
+	if l.queue != nil {
+		deadline, _ = ctx.Deadline() // somebody else's code: not under the lock
+	}
+	reading := l.bucket.clock.Elapsed() // before the lock, which need not be held meanwhile
+	l.lock()
+	l.bucket.advance(reading)
+	ticket := l.ticket(cost)
+	if l.queue == nil && (cost == 0 || l.bucket.take(cost)) { // here, and not in decide: 4 of 84 ns
+		l.counts.admitted++
+		l.mu.Unlock()
+		return ctx, ticket, nil
+	}
+	w, err := l.decide(cost, deadline)
 	if w != nil {
 		err = l.await(ctx, w)
 	}
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
-	return ctx, policy.Ticket{Slot: int64(taken)}, nil
+	return ctx, ticket, nil
+}
+
+// ticket is that of an attempt that has taken cost. Without a limit nothing is taken, and nothing must come back. The
+// mutex is held.
+func (l *Limiter) ticket(cost int) policy.Ticket {
+	if l.bucket.interval == 0 {
+		return policy.Ticket{}
+	}
+	return policy.Ticket{Slot: int64(cost)}
 }
 
 // Settle gives the tokens back when the operation was never entered; otherwise they are spent, however it ended.
@@ -117,22 +138,6 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	l.giveBack(int(ticket.Slot))
 }
 
-// request takes cost tokens, or a place in the queue, or neither: without a waiter and an error it has its tokens.
-func (l *Limiter) request(ctx context.Context, cost int) (w *waiter, taken int, err error) {
-	var deadline time.Time
-	if l.maxWait > 0 {
-		deadline, _ = ctx.Deadline() // somebody else's code: not under the lock
-	}
-	reading := l.bucket.clock.Elapsed() // before the lock, which need not be held meanwhile
-	l.lock()
-	defer l.mu.Unlock()
-	if !math.IsInf(l.bucket.perSecond, 1) {
-		taken = cost // without a limit nothing is taken, and nothing must come back
-	}
-	w, err = l.decide(reading, cost, deadline)
-	return w, taken, err
-}
-
 // lock locks the mutex, which is held for some ten nanoseconds at a time. Where many goroutines wait to run, a
 // sync.Mutex that is busy puts the caller to sleep at once. Trying again first is 7 to 9 % faster under contention.
 func (l *Limiter) lock() {
@@ -144,16 +149,17 @@ func (l *Limiter) lock() {
 	l.mu.Lock()
 }
 
-// decide is request at a time that the clock has read, the only one for this decision. A zero deadline is none.
-func (l *Limiter) decide(reading time.Duration, cost int, deadline time.Time) (*waiter, error) {
-	l.bucket.advance(reading)
-	l.grant()
-	if cost == 0 || l.queue.len() == 0 && l.bucket.take(cost) {
-		l.counts.admitted++
-		return nil, nil
-	}
+// decide is the rest of Admit, for which it holds the mutex; decide gives it back. It takes cost tokens, or a place in
+// the queue, or neither: without a waiter and an error the attempt has its tokens. A zero deadline is none.
+func (l *Limiter) decide(cost int, deadline time.Time) (*waiter, error) {
+	defer l.mu.Unlock()
 	owed := 0
 	if l.queue != nil {
+		l.grant()
+		if cost == 0 || l.queue.len() == 0 && l.bucket.take(cost) {
+			l.counts.admitted++
+			return nil, nil
+		}
 		owed = l.queue.owed
 	}
 	turn, reason := l.turn(owed, cost)
@@ -164,14 +170,14 @@ func (l *Limiter) decide(reading time.Duration, cost int, deadline time.Time) (*
 		return nil, l.refuse(ErrLimited, turn)
 	}
 	now := l.bucket.now
-	latest, reason := saturated(now, l.maxWait), errMaxWait
-	entry := turn - l.maxWait // when the wait will have become short enough
+	latest, reason := saturated(now, l.queue.maxWait), errMaxWait
+	entry := turn - l.queue.maxWait // when the wait will have become short enough
 	if !deadline.IsZero() {
 		if end := saturated(now, deadline.Sub(l.bucket.instant(now))) - 1; end < latest {
 			latest, reason, entry = end, errDeadline, turn
 		}
 	}
-	if l.queue.len() >= l.maxWaiters || owed > MaxBurst {
+	if l.queue.len() >= l.queue.maxWaiters || owed > MaxBurst {
 		leaves, _ := l.bucket.turn(l.queue.first().cost)
 		return nil, l.refuse(errQueueFull, max(entry, leaves))
 	}

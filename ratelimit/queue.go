@@ -11,6 +11,9 @@ import (
 // queue is those who wait for tokens, in the order in which they came. Only the first has a timer. The limiter's
 // mutex guards it. It is nil where nobody may wait.
 type queue struct {
+	maxWait    time.Duration
+	maxWaiters int
+
 	waiters list.List // of *waiter
 	owed    int       // what all of them cost
 	timed   *waiter   // the first, once it has set its timer for the present plan
