@@ -18,6 +18,9 @@ import (
 
 var errNoToken = errors.New("no token")
 
+// busyLimiter is never full again once it was used, and never empty.
+func busyLimiter() *ratelimit.Limiter { return ratelimit.New(1, ratelimit.MaxBurst) }
+
 func limiters() []subject {
 	return []subject{
 		{"limiter-allow", ours, shared(func() call {
@@ -54,6 +57,14 @@ func limiters() []subject {
 		})},
 		{"limiter-allow", "ulule-limiter", oneKey(func() func(context.Context, string) bool {
 			return ululeAllows(newUlule(ulule.Rate{Period: time.Second, Limit: unlimitedBurst}), fetched)
+		})},
+
+		{"limiter-busy", ours, shared(func() call {
+			pipeline := resilience.Compose(busyLimiter())
+			return func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, fetch)) }
+		})},
+		{"limiter-busy", "x-time-rate", shared(func() call {
+			return allowed(rate.NewLimiter(1, ratelimit.MaxBurst), fetched)
 		})},
 
 		{"limiter-reject", ours, shared(func() call {

@@ -37,6 +37,10 @@ func pipelines() []subject {
 			pipeline := resilience.Compose(four()...)
 			return func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, fetch)) }
 		})},
+		{"four", "resilience-busy", shared(func() call {
+			pipeline := resilience.Compose(retry.New(), rateBreaker(), busyLimiter(), bulkhead.New(unlimitedSlots))
+			return func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, fetch)) }
+		})},
 		{"four", "failsafe-go", failsafeExecutor(failsafeFour)},
 		{"four", "failsafe-go-fixed-context", shared(func() call {
 			executor := failsafe.With(failsafeFour()...)

@@ -63,6 +63,7 @@ func aims() []aim {
 		atMost(slots, "bulkhead-alone", "x-sync-semaphore-acquire", "serial", "1/2", 1.0/2).because(swaps),
 		atMost(slots, "bulkhead-alone", "x-sync-semaphore", "serial", "1/2", 1.0/2).because(swaps),
 		above("limiter, admitted", work("limiter-allow", ours, "serial"), work("limiter-allow", "x-time-rate", "serial"), "x/time/rate", 30),
+		above("limiter, admitted out of the burst", work("limiter-busy", ours, "serial"), work("limiter-busy", "x-time-rate", "serial"), "x/time/rate", 30),
 		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "serial", "1/2", 1.0/2).because(memory),
 		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "parallel", "1/2", 1.0/2).because(memory),
 		{"retry, two failures, no delay", "at most 1/5 of the fastest peer, serial", func(r *results) (string, bool) {
