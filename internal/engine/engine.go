@@ -177,21 +177,18 @@ func again[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, r r
 	in := entered // of the last attempt
 	var marks attempt.Marks
 	for number := 1; ; {
-		ended := policy.Attempt{Number: number, Outcome: policy.Outcome{Err: err}, State: state}
+		kind := policy.NotCalled
 		if in {
-			ended.Outcome.Kind = policy.Returned
+			kind = policy.Returned
 		}
-		decision, refused := n.decide(ctx, &ended, t.at(number))
-		if !decision.Again {
-			if refused {
-				value = *new(T)
-			}
-			if decision.Err != nil {
-				err = decision.Err
-			}
+		var due, refused bool
+		due, state, refused, err = n.decide(ctx, number, policy.Outcome{Kind: kind, Err: err}, state, t.at(number))
+		if refused {
+			value = *new(T)
+		}
+		if !due {
 			return value, entered, err
 		}
-		state = decision.State
 		number++
 		value, in, err = run(marks.With(ctx, number), n.next, op, t.at(number))
 		if in && err == nil {

@@ -8,21 +8,28 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// decide asks the repeater of n what follows a failed attempt, and waits if it says so. It returns the last decision;
-// Again means that the next attempt is due now. refused says that the call ends because a gate refuses.
-func (n *node) decide(ctx context.Context, ended *policy.Attempt, t *trace) (decision policy.Decision, refused bool) {
+// decide asks the repeater of n what follows a failed attempt, and waits if it says so. If due, the next attempt is due now,
+// with that state of the repeater. Otherwise the call ends with err; refused says that this is because a gate refuses.
+//
+// An Attempt and a Decision are large to copy, so they do not leave this function: 30 of 200 ns for two failures.
+func (n *node) decide(ctx context.Context, number int, outcome policy.Outcome, state any, t *trace) (due bool, next any, refused bool, err error) {
+	var ended policy.Attempt
+	ended.Number, ended.Outcome, ended.State = number, outcome, state
 	ended.Blocked = n.gates.ready(ctx)
 	kind := policy.EventRetry
 	for {
 		over := ctx.Err() != nil
-		decision = n.repeater.Next(ctx, *ended)
+		decision := n.repeater.Next(ctx, ended)
 		if over || !decision.Again {
 			decision.Again = false
-			t.stopped(ctx, n.repeater, ended, decision)
-			refused = ended.Blocked != nil && decision.Err != nil && match.Is(decision.Err, policy.ErrRejected)
-			return decision, refused
+			t.stopped(ctx, n.repeater, &ended, decision)
+			if decision.Err == nil {
+				return false, nil, false, outcome.Err
+			}
+			refused = ended.Blocked != nil && match.Is(decision.Err, policy.ErrRejected)
+			return false, nil, refused, decision.Err
 		}
-		t.again(ctx, kind, n.repeater, ended, decision)
+		t.again(ctx, kind, n.repeater, &ended, decision)
 		// A repeater that waits for a gate to recover knows that it is closed, and need not be told.
 		watch := ended.Blocked == nil
 		ended.Blocked = nil
@@ -35,7 +42,7 @@ func (n *node) decide(ctx context.Context, ended *policy.Attempt, t *trace) (dec
 				ended.Blocked = n.gates.ready(ctx)
 			}
 			if ended.Blocked == nil {
-				return decision, false
+				return true, decision.State, false, nil
 			}
 		}
 		kind = policy.EventWait
