@@ -19,14 +19,14 @@ const horizon = time.Duration(math.MaxInt64 / 2) // 146 years
 // when that matters: when more is wanted before the bucket is full again. While a limit is not reached, an admission
 // thus costs 50 and not 80 ns, and touches two lines of memory less.
 type bucket struct {
-	clock    stopwatch.Stopwatch // may be read without the mutex
-	now      time.Duration       // the latest reading of the clock, plus shift
-	full     time.Duration       // by then the bucket is full again, unless more is taken
-	since    time.Duration       // when it was full, and noted was taken from it
-	noted    int                 // tokens that are yet to be taken from tokens
-	interval float64             // nanoseconds until one more token has come in for sure; 0 without a limit
+	now      time.Duration // the latest reading of the clock, plus shift
+	full     time.Duration // by then the bucket is full again, unless more is taken
+	since    time.Duration // when it was full, and noted was taken from it
+	noted    int           // tokens that are yet to be taken from tokens
+	interval float64       // nanoseconds until one more token has come in for sure; 0 without a limit
 	burst    int
-	shift    time.Duration // not 0 when the clock was replaced
+	clock    stopwatch.Stopwatch // may be read without the mutex; in the second line of memory, which that reading loads
+	shift    time.Duration       // not 0 when the clock was replaced
 
 	certain   int // so many tokens are in tokens without looking
 	perSecond float64
