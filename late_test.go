@@ -3,6 +3,7 @@ package resilience_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -59,4 +60,30 @@ func TestFault123_ACallThatComesTooLateWasNotCalled(t *testing.T) {
 		require.Equal(t, policy.NotCalled, guard.outcome.Kind)
 		require.Zero(t, recorder.Count(policy.EventAttempt))
 	}
+}
+
+// passing is a wrapper around the attempt itself.
+type passing struct{}
+
+func (passing) Stage() policy.Stage { return policy.StageAttemptTimeout }
+func (passing) Run(ctx context.Context, call func(context.Context) error) error {
+	if err := call(ctx); err != nil {
+		return fmt.Errorf("passed on: %w", err)
+	}
+	return nil
+}
+
+// So it is for the guards between two wrappers, when the outer one has left.
+func TestFault123_ACallThatComesTooLateThroughAnotherWrapperWasNotCalled(t *testing.T) {
+	wrapper, guard := &hasty{make(chan struct{})}, &queueing{admit: make(chan struct{})}
+	pipeline := resilience.Compose(wrapper, guard, passing{})
+	_, err := resilience.Do(t.Context(), pipeline, func(context.Context) (int, error) {
+		t.Error("entered")
+		return 0, nil
+	})
+	require.EqualError(t, err, "left")
+	close(guard.admit)
+	<-wrapper.ended
+	require.Equal(t, policy.NotCalled, guard.outcome.Kind)
+	require.ErrorContains(t, guard.outcome.Err, "passed on")
 }

@@ -16,7 +16,11 @@ func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (val
 		if !r.enter() {
 			return *new(T), errLeft
 		}
-		return op(ctx)
+		value, err := op(ctx)
+		if err == errLeft { // a wrapper further out has returned
+			r.exit()
+		}
+		return value, err
 	}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
 	returned := false
@@ -60,7 +64,7 @@ type race[T any] struct {
 	value   T     // of the winner, or of the latest failure as long as there is none
 	err     error // of the latest failure
 	won     bool
-	entered bool // a call has entered the operation
+	entered int  // calls that have entered the operation
 	over    bool // the wrapper has returned: no call enters the operation any more, what ends later is dropped
 }
 
@@ -68,8 +72,17 @@ type race[T any] struct {
 func (r *race[T]) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entered = r.entered || !r.over
+	if !r.over {
+		r.entered++
+	}
 	return !r.over
+}
+
+// exit says that a call has not entered the operation after all.
+func (r *race[T]) exit() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.entered--
 }
 
 func (r *race[T]) call(ctx context.Context) error {
@@ -96,7 +109,7 @@ func (r *race[T]) finish() (value T, won, entered bool, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
-	return r.value, r.won, r.entered, r.err
+	return r.value, r.won, r.entered > 0, r.err
 }
 
 func (r *race[T]) discard(value T) {
