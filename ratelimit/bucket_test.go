@@ -208,6 +208,11 @@ func TestNotedIsAsGoodAsTold(t *testing.T) {
 				perSecond, burst = rates.Draw(r, "rate"), bursts.Draw(r, "burst")
 				noting.set(perSecond, burst)
 				telling.set(perSecond, burst)
+				missing := math.Ceil(float64(burst) - noting.level())
+				soon := (float64(noting.now)+missing*noting.interval)*(1+1e-12) + 2
+				if missing == 0 && noting.full != noting.now || soon < float64(horizon) && float64(noting.full) > soon {
+					r.Fatalf("with %v missing it is full only at %v", missing, noting.full)
+				}
 			default:
 				missing := float64(n) - telling.level()
 				got, want := noting.take(n), telling.take(n)

@@ -37,18 +37,31 @@ func TestFault127_TheHorizonDoesNotMove(t *testing.T) {
 	require.True(t, l.bucket.take(1))
 	_, ok := l.bucket.turnBehind(1, 1)
 	require.True(t, ok)
+
+	l = New(MinRate, 10)
+	l.bucket.advance(horizon - year)
+	for range 10 {
+		require.True(t, l.bucket.take(1))
+	}
+	require.False(t, l.bucket.take(1))
 }
 
 // The cost of an attempt may be so much above the burst that it cannot be told from it in float64. It is refused, and
 // nothing is borrowed afterwards.
 func TestFault128_ACostJustAboveTheLargestBurst(t *testing.T) {
-	l := New(10, MaxBurst)
-	require.False(t, l.bucket.take(MaxBurst+1))
-	require.True(t, l.bucket.take(MaxBurst))
-	l.bucket.advance(100*time.Millisecond - 1)
-	require.False(t, l.bucket.take(1))
-	l.bucket.advance(100 * time.Millisecond)
-	require.True(t, l.bucket.take(1))
+	for _, known := range []bool{true, false} { // whether it is known that the bucket is full
+		l := New(10, MaxBurst)
+		if !known {
+			require.True(t, l.bucket.take(1))
+			l.bucket.giveBack(1)
+		}
+		require.False(t, l.bucket.take(MaxBurst+1))
+		require.True(t, l.bucket.take(MaxBurst))
+		l.bucket.advance(100*time.Millisecond - 1)
+		require.False(t, l.bucket.take(1))
+		l.bucket.advance(100 * time.Millisecond)
+		require.True(t, l.bucket.take(1))
+	}
 }
 
 // What an admission needs is in the first two of the four lines of memory that a limiter fills.
