@@ -183,10 +183,10 @@ func again[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, r r
 		}
 		var due, refused bool
 		due, state, refused, err = n.decide(ctx, number, policy.Outcome{Kind: kind, Err: err}, state, t.at(number))
-		if refused {
-			value = *new(T)
-		}
 		if !due {
+			if refused {
+				value = *new(T)
+			}
 			return value, entered, err
 		}
 		number++

@@ -21,7 +21,6 @@ func (n *node) decide(ctx context.Context, number int, outcome policy.Outcome, s
 		over := ctx.Err() != nil
 		decision := n.repeater.Next(ctx, ended)
 		if over || !decision.Again {
-			decision.Again = false
 			t.stopped(ctx, n.repeater, &ended, decision)
 			if decision.Err == nil {
 				return false, nil, false, outcome.Err
