@@ -87,3 +87,53 @@ func TestFault123_ACallThatComesTooLateThroughAnotherWrapperWasNotCalled(t *test
 	require.Equal(t, policy.NotCalled, guard.outcome.Kind)
 	require.ErrorContains(t, guard.outcome.Err, "passed on")
 }
+
+// leaving is a wrapper that returns when it is told to.
+type leaving struct{ leave, ended chan struct{} }
+
+func (*leaving) Stage() policy.Stage { return policy.StageHedge }
+func (l *leaving) Run(ctx context.Context, call func(context.Context) error) error {
+	go func() {
+		defer close(l.ended)
+		_ = call(ctx)
+	}()
+	<-l.leave
+	return errors.New("left")
+}
+
+// twice is a repeater inside a wrapper, which has left when the second attempt comes.
+type twice struct {
+	wrapper *leaving
+	left    chan struct{} // the call has returned
+	ended   []policy.Kind
+}
+
+func (*twice) Stage() policy.Stage { return policy.StageAttemptTimeout }
+func (r *twice) Next(_ context.Context, ended policy.Attempt) policy.Decision {
+	r.ended = append(r.ended, ended.Outcome.Kind)
+	if ended.Number == 2 {
+		return policy.Decision{}
+	}
+	close(r.wrapper.leave)
+	<-r.left
+	return policy.Decision{Again: true}
+}
+
+// A repeater hears of such an attempt that it was not called.
+func TestFault123_ASecondAttemptThatComesTooLateWasNotCalled(t *testing.T) {
+	for _, observed := range []bool{false, true} {
+		wrapper := &leaving{leave: make(chan struct{}), ended: make(chan struct{})}
+		repeater := &twice{wrapper: wrapper, left: make(chan struct{})}
+		layers := []policy.Layer{wrapper, repeater}
+		if observed {
+			layers = append(layers, resilience.Observe(&policytest.Recorder{}))
+		}
+		_, err := resilience.Do(t.Context(), resilience.Compose(layers...), func(context.Context) (int, error) {
+			return 0, errors.New("sick")
+		})
+		require.EqualError(t, err, "left")
+		close(repeater.left)
+		<-wrapper.ended
+		require.Equal(t, []policy.Kind{policy.Returned, policy.NotCalled}, repeater.ended)
+	}
+}
