@@ -19,7 +19,6 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
-	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
@@ -620,27 +619,17 @@ func TestAnOpenBreakerInsideRefusesTheExtraAttemptOnly(t *testing.T) {
 	})
 }
 
-// TestAnExtraAttemptThatIsRefusedCostsNothing: it was not made, so its token goes back. One that was made keeps it, even if
-// it ended with a rejection of something that it called.
-func TestAnExtraAttemptThatIsRefusedCostsNothing(t *testing.T) {
+// TestFault154_ARejectionDoesNotSayThatNothingWasMade: what an operation returns after it has sent its request may be the
+// refusal of another client that it uses.
+func TestFault154_ARejectionDoesNotSayThatNothingWasMade(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := &allOrNothing{open: true}
-		slots := bulkhead.New(1)
-		p := resilience.Compose(after(10*ms, hedge.WithBudget(budget)), slots)
-		op, calls := script(step{takes: 50 * ms})
-		_, err := resilience.Do(t.Context(), p, op)
-		require.NoError(t, err)
-		require.EqualValues(t, 1, calls.Load())
-		require.EqualValues(t, 1, slots.Snapshot().Rejected)
-		require.Equal(t, 1, budget.taken)
-		require.Equal(t, 1, budget.returned)
-
-		op, calls = script(step{takes: 50 * ms}, step{err: fmt.Errorf("further in: %w", policy.ErrRejected)})
-		_, err = resilience.Do(t.Context(), after(10*ms, hedge.WithBudget(budget)), op)
+		op, calls := script(step{takes: 50 * ms}, step{err: &policy.Rejection{Reason: breaker.ErrOpen}})
+		_, err := resilience.Do(t.Context(), after(10*ms, hedge.WithBudget(budget)), op)
 		require.NoError(t, err)
 		require.EqualValues(t, 2, calls.Load())
-		require.Equal(t, 2, budget.taken)
-		require.Equal(t, 1, budget.returned)
+		require.Equal(t, 1, budget.taken)
+		require.Zero(t, budget.returned)
 	})
 }
 

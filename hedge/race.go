@@ -45,9 +45,6 @@ func (r *race) run() error {
 				}
 				return nil
 			}
-			if _, refused := ending.Err.(*policy.Rejection); refused && ending.Index > 0 {
-				r.hedge.budget.Return() // a bare rejection: nothing was made
-			}
 			r.failures.add(ending.Err)
 			if r.hedge.afterFailure && !errors.Is(ending.Err, policy.ErrRejected) && r.another() {
 				timer.Reset(r.delay)
