@@ -137,3 +137,28 @@ func TestFault123_ASecondAttemptThatComesTooLateWasNotCalled(t *testing.T) {
 		require.Equal(t, []policy.Kind{policy.Returned, policy.NotCalled}, repeater.ended)
 	}
 }
+
+// insisting is a wrapper that makes two calls, the second one when the wrapper around it has left.
+type insisting struct{ left chan struct{} }
+
+func (insisting) Stage() policy.Stage { return policy.StageAttemptTimeout }
+func (a insisting) Run(ctx context.Context, call func(context.Context) error) error {
+	_ = call(ctx)
+	<-a.left
+	return call(ctx)
+}
+
+// Where one call has entered the operation, it does not matter that a later one came too late.
+func TestFault123_ACallThatComesTooLateTakesNothingBack(t *testing.T) {
+	wrapper := &leaving{leave: make(chan struct{}), ended: make(chan struct{})}
+	guard, inner := &queueing{admit: make(chan struct{}, 1)}, insisting{make(chan struct{})}
+	guard.admit <- struct{}{}
+	_, err := resilience.Do(t.Context(), resilience.Compose(wrapper, guard, inner), func(context.Context) (int, error) {
+		close(wrapper.leave)
+		return 0, errors.New("sick")
+	})
+	require.EqualError(t, err, "left")
+	close(inner.left)
+	<-wrapper.ended
+	require.Equal(t, policy.Returned, guard.outcome.Kind)
+}

@@ -119,8 +119,8 @@ func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (va
 	}
 	h.inside = true
 	if n.innermost && t == nil && ctx.Err() == nil { // what inside does here, without three calls
-		entered = true
 		value, err = op(ctx)
+		entered = err != errLeft
 	} else {
 		value, entered, err = inside(ctx, n, op, t)
 	}
@@ -128,7 +128,6 @@ func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (va
 		h.succeed(n)
 		return value, true, nil
 	}
-	entered = entered && err != errLeft
 	kind := policy.NotCalled
 	if entered {
 		kind = policy.Returned
@@ -149,7 +148,7 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 		value, entered, err = run(inner, n.next, op, t.at(1))
 	case n.next == nil && t == nil: // what through does here
 		value, err = op(inner)
-		entered = true
+		entered = err != errLeft
 	default:
 		value, entered, err = through(inner, n.next, op, t.at(1))
 	}
@@ -161,7 +160,7 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 		}
 		return value, true, nil
 	}
-	return again(ctx, n, op, t, result[T]{value, entered && err != errLeft, err}, state)
+	return again(ctx, n, op, t, result[T]{value, entered, err}, state)
 }
 
 // result is what an attempt, or all of them so far, came to.

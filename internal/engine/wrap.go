@@ -78,7 +78,8 @@ func (r *race[T]) enter() bool {
 	return !r.over
 }
 
-// exit says that a call has not entered the operation after all.
+// exit says that a call has not entered the operation after all. A wrapper that returns between enter and exit reports it as
+// entered: a token is spent that could have gone back, which is the safer mistake.
 func (r *race[T]) exit() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
