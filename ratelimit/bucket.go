@@ -28,7 +28,7 @@ type bucket struct {
 	clock    stopwatch.Stopwatch // may be read without the mutex; in the second line of memory, which that reading loads
 	shift    time.Duration       // not 0 when the clock was replaced
 
-	certain   int // so many tokens are in tokens without looking
+	certain   int // so many tokens are in tokens without looking, but for rounding
 	perSecond float64
 	rounding  float64      // nanoseconds of refill that may be missing by rounding alone; below 1
 	tokens    rate.Limiter // a value, so that a limiter is one piece of memory
@@ -72,7 +72,7 @@ func (b *bucket) instant(moment time.Duration) time.Time { return b.clock.Time(m
 // take takes n tokens if they are there.
 //
 // It does not leave the decision to AllowN, which lends a nanosecond of refill, so that with a round rate a token
-// comes a nanosecond early. What take admits, AllowN admits too.
+// comes a nanosecond early. What take admits, AllowN admits too, but for what rounding has taken from tokens.
 func (b *bucket) take(n int) bool {
 	if n < 0 {
 		return false
@@ -90,13 +90,22 @@ func (b *bucket) take(n int) bool {
 		}
 		b.certain = max(n, int(min(level, MaxBurst)))
 	}
-	if !tokens.AllowN(b.clock.Time(b.now), n) { // n is above the burst
+	if !tokens.AllowN(b.clock.Time(b.now), n) { // n is above the burst, or rounding has taken from tokens
 		b.certain = 0
 		return false
 	}
 	b.certain -= n
 	b.refill(n)
 	return true
+}
+
+// taken returns how many tokens an attempt has taken that has just been admitted at a cost of n. Without a limit it is none, and
+// none must come back.
+func (b *bucket) taken(n int) int {
+	if b.interval == 0 {
+		return 0
+	}
+	return n
 }
 
 // refill sets when the bucket, from which n tokens are taken now, is full again.
@@ -150,7 +159,7 @@ func (b *bucket) turn(n int) (time.Duration, bool) {
 	}
 	tokens := b.told()
 	there := func(moment time.Duration) bool {
-		return b.enough(float64(n) - tokens.TokensAt(b.clock.Time(moment)))
+		return moment >= b.full || b.enough(float64(n)-tokens.TokensAt(b.clock.Time(moment)))
 	}
 	if there(b.now) {
 		return b.now, true

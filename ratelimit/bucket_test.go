@@ -253,3 +253,19 @@ func TestNotedIsNotLostToRounding(t *testing.T) {
 	require.False(t, b.take(1))
 	require.Zero(t, b.level())
 }
+
+// A rejection names the moment at which take admits, also where rounding swallows the refill.
+func TestFault120_TheTurnOfAHugeCost(t *testing.T) {
+	var b bucket
+	b.fill(10, MaxBurst)
+	for range 3 {
+		b.advance(b.now + 40*time.Millisecond)
+		require.True(t, b.take(1))
+	}
+	turn, ok := b.turn(MaxBurst)
+	require.True(t, ok)
+	b.advance(turn - 1)
+	require.False(t, b.take(MaxBurst))
+	b.advance(turn)
+	require.True(t, b.take(MaxBurst))
+}

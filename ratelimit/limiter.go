@@ -99,29 +99,20 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	reading := l.bucket.clock.Elapsed() // before the lock, which need not be held meanwhile
 	l.lock()
 	l.bucket.advance(reading)
-	ticket := l.ticket(cost)
 	if l.queue == nil && (cost == 0 || l.bucket.take(cost)) { // here, and not in decide: 4 of 84 ns
+		taken := l.bucket.taken(cost)
 		l.counts.admitted++
 		l.mu.Unlock()
-		return ctx, ticket, nil
+		return ctx, policy.Ticket{Slot: int64(taken)}, nil
 	}
-	w, err := l.decide(cost, deadline)
+	taken, w, err := l.decide(cost, deadline)
 	if w != nil {
-		err = l.await(ctx, w)
+		taken, err = l.await(ctx, w)
 	}
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
-	return ctx, ticket, nil
-}
-
-// ticket is that of an attempt that has taken cost. Without a limit nothing is taken, and nothing must come back. The
-// mutex is held.
-func (l *Limiter) ticket(cost int) policy.Ticket {
-	if l.bucket.interval == 0 {
-		return policy.Ticket{}
-	}
-	return policy.Ticket{Slot: int64(cost)}
+	return ctx, policy.Ticket{Slot: int64(taken)}, nil
 }
 
 // Settle gives the tokens back when the operation was never entered; otherwise they are spent, however it ended.
@@ -151,23 +142,23 @@ func (l *Limiter) lock() {
 
 // decide is the rest of Admit, for which it holds the mutex; decide gives it back. It takes cost tokens, or a place in
 // the queue, or neither: without a waiter and an error the attempt has its tokens. A zero deadline is none.
-func (l *Limiter) decide(cost int, deadline time.Time) (*waiter, error) {
+func (l *Limiter) decide(cost int, deadline time.Time) (taken int, w *waiter, err error) {
 	defer l.mu.Unlock()
 	owed := 0
 	if l.queue != nil {
 		l.grant()
 		if cost == 0 || l.queue.len() == 0 && l.bucket.take(cost) {
 			l.counts.admitted++
-			return nil, nil
+			return l.bucket.taken(cost), nil, nil
 		}
 		owed = l.queue.owed
 	}
 	turn, reason := l.turn(owed, cost)
 	if reason != nil {
-		return nil, l.refuse(reason, 0)
+		return 0, nil, l.refuse(reason, 0)
 	}
 	if l.queue == nil {
-		return nil, l.refuse(ErrLimited, turn)
+		return 0, nil, l.refuse(ErrLimited, turn)
 	}
 	now := l.bucket.now
 	latest, reason := saturated(now, l.queue.maxWait), errMaxWait
@@ -179,12 +170,12 @@ func (l *Limiter) decide(cost int, deadline time.Time) (*waiter, error) {
 	}
 	if l.queue.len() >= l.queue.maxWaiters || owed > MaxBurst {
 		leaves, _ := l.bucket.turn(l.queue.first().cost)
-		return nil, l.refuse(errQueueFull, max(entry, leaves))
+		return 0, nil, l.refuse(errQueueFull, max(entry, leaves))
 	}
 	if turn > latest {
-		return nil, l.refuse(reason, entry)
+		return 0, nil, l.refuse(reason, entry)
 	}
-	return l.queue.push(cost, latest), nil
+	return 0, l.queue.push(cost, latest), nil
 }
 
 // turn returns when it is the turn of an attempt that stands behind others who wait for owed tokens, or why that is
@@ -235,6 +226,7 @@ func (l *Limiter) change(to func(*bucket) (perSecond float64, burst int)) error 
 		return problems.Err()
 	}
 	l.bucket.advance(l.bucket.clock.Elapsed())
+	l.grant() // whose turn it is by now, by the old rate
 	l.bucket.set(perSecond, burst)
 	l.set = true
 	l.grant()

@@ -588,3 +588,49 @@ func TestConformance(t *testing.T) {
 		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
 	}
 }
+
+// Whose turn it is in the very moment of a change has its tokens by the old rate, by whose rounding they are there.
+func TestFault129_AChangeInTheMomentOfATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ratelimit.New(3, 20, ratelimit.MaxWait(time.Hour), ratelimit.CostOf(costMark))
+		acquire(t, l, 20)
+		time.Sleep(700 * time.Millisecond)
+		acquire(t, l, 1)
+		time.Sleep(300 * time.Millisecond)
+		time.AfterFunc(2*time.Second, func() { _ = l.SetRate(0) })
+		acquire(t, l, 8) // 7.999999999999999 tokens are there
+		time.Sleep(1)
+		require.Zero(t, l.Snapshot().PerSecond)
+	})
+}
+
+// Who was admitted because there was no limit for a while has taken nothing, and gives nothing back.
+func TestFault123_WithoutALimitNothingComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ratelimit.New(1, 10, ratelimit.MaxWait(time.Hour), ratelimit.CostOf(costMark))
+		_, _, err := l.Admit(costing(t.Context(), 10))
+		require.NoError(t, err)
+		var waited policy.Ticket
+		go func() { _, waited, err = l.Admit(costing(t.Context(), 8)) }()
+		synctest.Wait()
+		require.NoError(t, l.SetRate(math.Inf(1)))
+		synctest.Wait()
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		require.NoError(t, l.SetRate(0))
+		_, _, err = l.Admit(costing(t.Context(), 10))
+		require.NoError(t, err)
+		l.Settle(t.Context(), waited, policy.Outcome{Kind: policy.NotCalled})
+		require.Zero(t, l.Snapshot().Tokens)
+
+		require.NoError(t, l.SetRate(1))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() { _, _, _ = l.Admit(costing(ctx, 8)) }()
+		synctest.Wait()
+		require.NoError(t, l.SetRate(math.Inf(1)))
+		require.NoError(t, l.SetRate(0))
+		cancel() // at once: whether the waiter has seen that it was granted or not
+		synctest.Wait()
+		require.Zero(t, l.Snapshot().Tokens)
+	})
+}

@@ -27,6 +27,7 @@ type waiter struct {
 	element *list.Element
 	news    chan struct{} // holds one token: look again, something has changed
 	granted bool          // it has its tokens
+	taken   int           // these
 	refused *policy.Rejection
 }
 
@@ -67,14 +68,14 @@ func (w *waiter) wake() {
 	}
 }
 
-// await waits until w is granted or refused, or ctx ends.
-func (l *Limiter) await(ctx context.Context, w *waiter) error {
+// await waits until w is granted or refused, or ctx ends. It returns the tokens that were taken.
+func (l *Limiter) await(ctx context.Context, w *waiter) (taken int, err error) {
 	var timer *time.Timer
 	var turn <-chan time.Time // nil as long as w is not the first
 	for {
 		wait, over, err := l.look(w, policy.ContextError(ctx))
 		if over {
-			return err
+			return w.taken, err
 		}
 		switch {
 		case wait <= 0:
@@ -103,7 +104,7 @@ func (l *Limiter) look(w *waiter, ended error) (wait time.Duration, over bool, e
 	l.grant()
 	switch {
 	case ended != nil && w.granted:
-		l.giveBack(w.cost)
+		l.giveBack(w.taken)
 		return 0, true, ended
 	case ended != nil:
 		l.queue.remove(w)
@@ -128,7 +129,7 @@ func (l *Limiter) grant() {
 	for ; first != nil && l.bucket.take(first.cost); first = l.queue.first() {
 		l.queue.remove(first)
 		l.counts.admitted++
-		first.granted = true
+		first.granted, first.taken = true, l.bucket.taken(first.cost)
 		first.wake()
 	}
 	if first != nil && first != l.queue.timed {
