@@ -5,6 +5,7 @@ package resilience_test
 import (
 	"context"
 	"fmt"
+	"math"
 	"reflect"
 	"sync"
 	"testing"
@@ -149,7 +150,7 @@ func TestFault177_OrdersThatCannotWork(t *testing.T) {
 
 func TestFault179_TheNumberOfBucketsIsBounded(t *testing.T) {
 	require.NoError(t, breaker.Validate(breaker.FailureRate(0.5, 10), breaker.TimeWindow(time.Hour, 10_000)))
-	for _, buckets := range []int{10_001, 1 << 40, -1, 0} {
+	for _, buckets := range []int{10_001, math.MaxInt, -1, 0} {
 		err := breaker.Validate(breaker.FailureRate(0.5, 10), breaker.TimeWindow(time.Hour, buckets))
 		require.ErrorContains(t, err, fmt.Sprint(buckets))
 	}

@@ -363,22 +363,26 @@ func TestFault159_OneLuckySampleDoesNotPinTheBaseline(t *testing.T) {
 
 func TestAdaptiveConfiguration(t *testing.T) {
 	vegas := bulkhead.Vegas()
-	tests := []struct {
+	type configuration struct {
 		name           string
 		algorithm      bulkhead.Algorithm
 		floor, ceiling int
 		options        []bulkhead.Option
 		want           string
-	}{
+	}
+	tests := []configuration{
 		{"no algorithm", bulkhead.Algorithm{}, 1, 2, nil, "the algorithm is none"},
 		{"target 0", bulkhead.AIMD(0), 1, 2, nil, "AIMD target 0s"},
 		{"target negative", bulkhead.AIMD(-1), 1, 2, nil, "AIMD target -1ns"},
 		{"floor 0", vegas, 0, 2, nil, "limit 0"},
 		{"floor negative", vegas, -3, 2, nil, "limit -3"},
 		{"ceiling below", vegas, 10, 9, nil, "ceiling 9: must be from the floor, 10,"},
-		{"ceiling huge", vegas, 10, math.MaxInt64, nil, "ceiling 9223372036854775807"},
 		{"nil judge", vegas, 1, 2, []bulkhead.Option{bulkhead.OverloadIf(nil)}, "OverloadIf: the function is nil"},
 		{"queue", vegas, 1, 2, []bulkhead.Option{bulkhead.Queue(0, 1)}, "Queue length 0"},
+	}
+	for _, ceiling := range aboveMaxLimit() {
+		want := fmt.Sprint("ceiling ", ceiling)
+		tests = append(tests, configuration{want, vegas, 10, ceiling, nil, want})
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -396,7 +400,6 @@ func TestAdaptiveConfiguration(t *testing.T) {
 	} {
 		require.NoError(t, extreme)
 	}
-	require.ErrorContains(t, bulkhead.ValidateAdaptive(vegas, 1, bulkhead.MaxLimit+1), "ceiling 2147483648")
 	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.OverloadIf(func(error) bool { return true })), "needs Adaptive")
 	b := bulkhead.Adaptive(vegas, 10, 200, bulkhead.Queue(8, time.Second))
 	require.Equal(t, "bulkhead vegas 10 to 200+8", b.String())

@@ -117,7 +117,7 @@ func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome pol
 
 // settle is Settle in every case.
 func (b *Bulkhead) settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	weight := int(ticket.Slot)
+	weight := int(min(ticket.Slot, MaxLimit)) // nobody holds more, and an int may not either
 	var w word
 	for {
 		w = word(b.word.Load())

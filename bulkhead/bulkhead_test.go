@@ -267,8 +267,17 @@ func TestFault136_137_NewcomersDoNotBarge(t *testing.T) {
 	})
 }
 
+// aboveMaxLimit returns numbers above MaxLimit. Where an int has 32 bits there are none.
+func aboveMaxLimit() []int {
+	limit := bulkhead.MaxLimit
+	if limit == math.MaxInt {
+		return nil
+	}
+	return []int{limit + 1, math.MaxInt}
+}
+
 func TestFault141_Limits(t *testing.T) {
-	for _, limit := range []int{0, -1, math.MinInt64, bulkhead.MaxLimit + 1, math.MaxInt64} {
+	for _, limit := range append(aboveMaxLimit(), 0, -1, math.MinInt) {
 		err := bulkhead.Validate(limit)
 		require.ErrorContains(t, err, fmt.Sprintf("limit %d", limit))
 		require.PanicsWithError(t, err.Error(), func() { bulkhead.New(limit) })
@@ -396,19 +405,22 @@ func TestPolicyView(t *testing.T) {
 }
 
 func TestFault178_Configuration(t *testing.T) {
-	tests := []struct {
+	type configuration struct {
 		name    string
 		options []bulkhead.Option
 		want    string
-	}{
+	}
+	tests := []configuration{
 		{"nil option", []bulkhead.Option{nil}, "option 1 is nil"},
 		{"queue length 0", []bulkhead.Option{bulkhead.Queue(0, time.Second)}, "Queue length 0"},
 		{"queue length negative", []bulkhead.Option{bulkhead.Queue(-1, time.Second)}, "Queue length -1"},
-		{"queue length huge", []bulkhead.Option{bulkhead.Queue(math.MaxInt64, time.Second)}, "Queue length 9223372036854775807"},
-		{"queue length above the largest", []bulkhead.Option{bulkhead.Queue(bulkhead.MaxLimit+1, time.Second)}, "Queue length 2147483648"},
 		{"queue wait 0", []bulkhead.Option{bulkhead.Queue(1, 0)}, "Queue wait 0s"},
 		{"queue wait negative", []bulkhead.Option{bulkhead.Queue(1, -time.Second)}, "Queue wait -1s"},
 		{"nil weight", []bulkhead.Option{bulkhead.WeightOf(nil)}, "WeightOf: the function is nil"},
+	}
+	for _, length := range aboveMaxLimit() {
+		want := fmt.Sprint("Queue length ", length)
+		tests = append(tests, configuration{want, []bulkhead.Option{bulkhead.Queue(length, time.Second)}, want})
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -453,4 +465,16 @@ func TestFault170_ShedOutsideHoldsTheSlotForTheWholeCall(t *testing.T) {
 		require.Zero(t, inner.Snapshot().Rejected)
 		return nil
 	}))
+}
+
+// A ticket that Admit never issued frees no slot, whatever the size of an int.
+func TestFault131_ATicketThatWasNeverIssued(t *testing.T) {
+	b := bulkhead.New(1)
+	_, ticket, err := b.Admit(context.Background())
+	require.NoError(t, err)
+	for _, slot := range []int64{1<<32 + 1, 1 << 32, math.MaxInt64, math.MinInt64, 2, 0, -1} {
+		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Slot: slot}, policy.Outcome{}) })
+	}
+	b.Settle(context.Background(), ticket, policy.Outcome{})
+	require.Zero(t, b.Snapshot().InFlight)
 }

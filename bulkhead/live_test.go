@@ -3,6 +3,8 @@ package bulkhead_test
 import (
 	"context"
 	"errors"
+	"math"
+	"math/bits"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -22,7 +24,7 @@ func TestFault137_DoomedRequestsFailAtOnce(t *testing.T) {
 		for _, options := range [][]bulkhead.Option{nil, {bulkhead.Queue(5, time.Hour)}} {
 			b := bulkhead.New(4, append(options, bulkhead.WeightOf(weightMark))...)
 			start := time.Now()
-			for weight, want := range map[int]string{5: "the weight is above the limit", 1 << 40: "above the limit", 0: "below 1", -1: "below 1", -1 << 63: "below 1"} {
+			for weight, want := range map[int]string{5: "the weight is above the limit", 1 << (bits.UintSize/2 + 8): "above the limit", 0: "below 1", -1: "below 1", math.MinInt: "below 1"} {
 				_, err := policy.Acquire(context.WithValue(context.Background(), weightKey{}, weight), b)
 				require.ErrorIs(t, err, bulkhead.ErrFull)
 				require.ErrorContains(t, err, want)

@@ -16,7 +16,7 @@ import (
 func FuzzConfiguration(f *testing.F) {
 	f.Add(int64(0), 0.95, 1, 0.1, 10.0, 1000)
 	f.Add(int64(-1), 0.0, 0, -1.0, 1e300, -1)
-	f.Add(int64(1<<63-1), 0.999, 10, 10.0, 1e9, 1<<62)
+	f.Add(int64(1<<63-1), 0.999, 10, 10.0, 1e9, math.MaxInt)
 	f.Fuzz(func(t *testing.T, delay int64, q float64, extra int, ratio, perSecond float64, running int) {
 		opts := []hedge.Option{
 			hedge.Idempotent(), hedge.After(time.Duration(delay)), hedge.Quantile(q), hedge.Extra(extra),

@@ -770,7 +770,7 @@ func TestFault178_181_182_Configuration(t *testing.T) {
 		{[]hedge.Option{hedge.Extra(0)}, "Extra(0): must be from 1 to 10"},
 		{[]hedge.Option{hedge.Extra(-1)}, "Extra(-1)"},
 		{[]hedge.Option{hedge.Extra(11)}, "Extra(11)"},
-		{[]hedge.Option{hedge.Extra(math.MaxInt)}, "Extra(9223372036854775807): must be from 1 to 10"},
+		{[]hedge.Option{hedge.Extra(math.MaxInt)}, fmt.Sprintf("Extra(%d): must be from 1 to 10", math.MaxInt)},
 		{[]hedge.Option{hedge.Limit(-1, 1)}, "Limit(-1, 1): the ratio"},
 		{[]hedge.Option{hedge.Limit(nan, 1)}, "Limit(NaN, 1): the ratio"},
 		{[]hedge.Option{hedge.Limit(inf, 1)}, "Limit(+Inf, 1): the ratio"},
@@ -782,7 +782,7 @@ func TestFault178_181_182_Configuration(t *testing.T) {
 		{[]hedge.Option{hedge.WithBudget((*retry.Budget)(nil))}, "WithBudget: the budget is nil"},
 		{[]hedge.Option{hedge.Limit(1, 1), hedge.WithBudget(&allOrNothing{})}, "Limit and WithBudget contradict each other"},
 		{[]hedge.Option{hedge.MaxRunning(1)}, "MaxRunning(1): no call could have the 2 attempts that it may make"},
-		{[]hedge.Option{hedge.MaxRunning(math.MinInt)}, "MaxRunning(-9223372036854775808)"},
+		{[]hedge.Option{hedge.MaxRunning(math.MinInt)}, fmt.Sprintf("MaxRunning(%d)", math.MinInt)},
 		{[]hedge.Option{hedge.OnDiscard(nil)}, "OnDiscard: the function is nil"},
 		{[]hedge.Option{hedge.OnPanic(nil)}, "OnPanic: the function is nil"},
 	} {

@@ -15,9 +15,9 @@ import (
 func BenchmarkAdmit(b *testing.B) {
 	ctx := context.Background()
 	now := time.Now()
-	bare := rate.NewLimiter(1e9, 1e9)
-	plain := ratelimit.New(1e9, 1e9)
-	waiting := ratelimit.New(1e9, 1e9, ratelimit.MaxWait(time.Second))
+	bare := rate.NewLimiter(1e9, 1<<29)
+	plain := ratelimit.New(1e9, 1<<29)
+	waiting := ratelimit.New(1e9, 1<<29, ratelimit.MaxWait(time.Second))
 	for _, test := range []struct {
 		name string
 		run  func()

@@ -240,7 +240,7 @@ func TestNotedIsAsGoodAsTold(t *testing.T) {
 // What was taken from it is taken all the same.
 func TestNotedIsNotLostToRounding(t *testing.T) {
 	var b bucket
-	b.fill(0.3e9, MaxBurst)
+	b.fill(0.3e9*MaxBurst*0x1p-53, MaxBurst) // 0.3 of the last bit of the level in a nanosecond
 	require.True(t, b.take(1))
 	for range 300 {
 		b.advance(b.now + 1)

@@ -14,8 +14,8 @@ const (
 	MaxRate = 1e9
 	// MinRate is the smallest rate above 0, one token in 32 years. 0 means that no token is ever added.
 	MinRate = 1e-9
-	// MaxBurst is the largest burst and the largest cost.
-	MaxBurst = 1 << 53
+	// MaxBurst is the largest burst and the largest cost: 2⁵³, or 2²⁹ where an int has 32 bits.
+	MaxBurst = 1 << (29 + 24*(^uint(0)>>63))
 
 	defaultMaxWaiters = 10_000
 )

@@ -18,7 +18,7 @@ import (
 func FuzzValidate(f *testing.F) {
 	f.Add(100.0, 10, int64(time.Second), 1, 3)
 	f.Add(0.0, 1, int64(0), 0, 1)
-	f.Add(1e9, 1<<53, int64(1)<<62, 1<<53, 2)
+	f.Add(1e9, ratelimit.MaxBurst, int64(1)<<62, ratelimit.MaxBurst, 2)
 	f.Add(1e-9, 5, int64(1), -1, 2)
 	f.Fuzz(func(t *testing.T, perSecond float64, burst int, wait int64, cost, calls int) {
 		options := []ratelimit.Option{ratelimit.CostOf(func(context.Context) int { return cost })}

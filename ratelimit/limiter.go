@@ -126,7 +126,7 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	l.lock()
 	defer l.mu.Unlock()
 	l.bucket.advance(l.bucket.clock.Elapsed())
-	l.giveBack(int(ticket.Slot))
+	l.giveBack(int(min(ticket.Slot, MaxBurst)))
 }
 
 // lock locks the mutex, which is held for some ten nanoseconds at a time. Where many goroutines wait to run, a

@@ -493,14 +493,15 @@ func TestFault126_Rounding(t *testing.T) {
 			}
 		})
 	}
-	bubble(t, func(t *testing.T) { // 1e12 tokens, to the last one
-		l := ratelimit.New(1000, 1e12, ratelimit.CostOf(costMark))
-		acquire(t, l, 1e12-3)
+	bubble(t, func(t *testing.T) { // 1e12 tokens, or as many as there can be, to the last one
+		const burst = min(1e12, ratelimit.MaxBurst)
+		l := ratelimit.New(1000, burst, ratelimit.CostOf(costMark))
+		acquire(t, l, burst-3)
 		require.Equal(t, 3, drain(t, l))
 		time.Sleep(time.Millisecond)
 		require.Equal(t, 1, drain(t, l))
-		time.Sleep(1e9 * time.Second / 4)
-		acquire(t, l, 250e9)
+		time.Sleep(burst / 4 * time.Millisecond)
+		acquire(t, l, burst/4)
 		require.Equal(t, 0, drain(t, l))
 	})
 }
@@ -723,8 +724,8 @@ func TestFault178_Configuration(t *testing.T) {
 		{"burst 0, rate 0", 0, 0, nil, "burst 0"},
 		{"burst negative", 1, -1, nil, "burst -1"},
 		{"burst negative, no limit", inf, -1, nil, "burst -1"},
-		{"burst MinInt64", 1, math.MinInt64, nil, "burst -9223372036854775808"},
-		{"burst MaxInt64", 1, math.MaxInt64, nil, "burst 9223372036854775807"},
+		{"burst MinInt", 1, math.MinInt, nil, fmt.Sprint("burst ", math.MinInt)},
+		{"burst MaxInt", 1, math.MaxInt, nil, fmt.Sprint("burst ", math.MaxInt)},
 		{"nil option", 1, 1, []ratelimit.Option{nil}, "option 1 is nil"},
 		{"wait 0", 1, 1, []ratelimit.Option{ratelimit.MaxWait(0)}, "MaxWait 0s"},
 		{"wait negative", 1, 1, []ratelimit.Option{ratelimit.MaxWait(-1)}, "MaxWait -1ns"},
@@ -760,7 +761,7 @@ func TestFault178_Configuration(t *testing.T) {
 		{1, -1, "interval -1ns"},
 		{-1, 1, "-1 per 1ns"},
 		{2, 1, "rate 2e+09"},
-		{math.MaxInt64, time.Hour, "rate 2.56"},
+		{math.MaxInt, time.Second, fmt.Sprint("rate ", float64(math.MaxInt))},
 	} {
 		func() {
 			defer func() {
@@ -780,5 +781,14 @@ func TestFault178_Configuration(t *testing.T) {
 	}
 	for _, l := range extremes {
 		require.True(t, admitted(t, l))
+	}
+}
+
+// A ticket that Admit never issued takes no token, whatever the size of an int.
+func TestFault123_ATicketThatWasNeverIssued(t *testing.T) {
+	l := ratelimit.New(0, 10)
+	for _, slot := range []int64{math.MaxInt64, 1 << 32, math.MinInt64, 0, -1} {
+		l.Settle(context.Background(), policy.Ticket{Slot: slot}, neverCalled)
+		require.EqualValues(t, 10, l.Snapshot().Tokens)
 	}
 }

@@ -90,8 +90,8 @@ func TestFault128_Costs(t *testing.T) {
 				cost int
 				want string
 			}{
-				{11, "the cost is above the burst"}, {math.MaxInt64, "the cost is above the burst"},
-				{-1, "the cost is negative"}, {-5, "the cost is negative"}, {math.MinInt64, "the cost is negative"},
+				{11, "the cost is above the burst"}, {math.MaxInt, "the cost is above the burst"},
+				{-1, "the cost is negative"}, {-5, "the cost is negative"}, {math.MinInt, "the cost is negative"},
 			} {
 				_, err := policy.Acquire(costing(context.Background(), test.cost), l)
 				require.ErrorIs(t, err, ratelimit.ErrLimited)
