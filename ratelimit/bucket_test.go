@@ -269,3 +269,15 @@ func TestFault120_TheTurnOfAHugeCost(t *testing.T) {
 	b.advance(turn)
 	require.True(t, b.take(MaxBurst))
 }
+
+// A bucket that is filled so slowly that a token takes more nanoseconds than float64 can tell apart is not full early.
+func TestFault120_NotFullBeforeTheLastTokenIsThere(t *testing.T) {
+	for _, perSecond := range []float64{MinRate, 1.7e-9, 3e-9, 0.9e-8} {
+		var b bucket
+		b.fill(perSecond, 1)
+		require.True(t, b.take(1))
+		require.GreaterOrEqual(t, float64(b.full), float64(time.Second)/perSecond)
+		b.advance(b.full)
+		require.Equal(t, 1.0, b.level())
+	}
+}

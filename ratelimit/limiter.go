@@ -226,10 +226,9 @@ func (l *Limiter) change(to func(*bucket) (perSecond float64, burst int)) error 
 		return problems.Err()
 	}
 	l.bucket.advance(l.bucket.clock.Elapsed())
-	l.grant() // whose turn it is by now, by the old rate
+	l.grant() // whose turn it is by now has its tokens by the old rate and burst
 	l.bucket.set(perSecond, burst)
 	l.set = true
-	l.grant()
 	l.dismiss()
 	l.retime()
 	return nil
