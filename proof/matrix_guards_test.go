@@ -7,6 +7,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-resilience/resilience/bulkhead"
@@ -159,11 +160,13 @@ func TestMatrixOfTheRateLimit(t *testing.T) {
 			}
 		}
 	}
-	// The wait for a token must be over when the attempt is looked at: the rate is set to infinity meanwhile.
+	// The wait for a token must be over when the attempt is looked at: one comes in at the largest rate meanwhile.
 	opened := func(l *ratelimit.Limiter) {
-		if err := l.SetRate(math.Inf(1)); err != nil {
+		if err := l.SetRate(ratelimit.MaxRate); err != nil {
 			panic(err)
 		}
+		time.Sleep(1)
+		synctest.Wait() // the attempt has its token, and is inside
 		if err := l.SetRate(1e-6); err != nil {
 			panic(err)
 		}
@@ -181,7 +184,7 @@ last token       | 0   | 0     | 0       | 0     | 0      | 0    | 0      | 0   
 empty            | R 0 | R 0   | R 0     | R 0   | R 0    | R 0  | R 0    | R 0     | R 0     | -        | R 0
 empty, no rate   | R 0 | R 0   | R 0     | R 0   | R 0    | R 0  | R 0    | R 0     | R 0     | -        | R 0
 no rate          | 4   | 4     | 4       | 4     | 4      | 4    | 4      | 4       | 5       | 5        | 4
-waits            | 0   | 0     | 0       | 0     | 0      | 0    | 1      | 0       | 1       | -        | 0
+waits            | 0   | 0     | 0       | 0     | 0      | 0    | 0      | 0       | 1       | -        | 0
 shrunk meanwhile | 2   | 2     | 2       | 2     | 2      | 2    | 2      | 2       | 2       | 2        | 2
 `,
 		states: map[string]func(outcome) subject{
