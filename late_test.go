@@ -88,6 +88,28 @@ func TestFault123_ACallThatComesTooLateThroughAnotherWrapperWasNotCalled(t *test
 	require.ErrorContains(t, guard.outcome.Err, "passed on")
 }
 
+// noting is a repeater that notes what it hears.
+type noting struct{ ended []policy.Kind }
+
+func (*noting) Stage() policy.Stage { return policy.StageAttemptTimeout }
+func (n *noting) Next(_ context.Context, ended policy.Attempt) policy.Decision {
+	n.ended = append(n.ended, ended.Outcome.Kind)
+	return policy.Decision{}
+}
+
+func TestFault123_AFirstAttemptThatComesTooLateWasNotCalled(t *testing.T) {
+	wrapper, guard, repeater := &hasty{make(chan struct{})}, &queueing{admit: make(chan struct{})}, &noting{}
+	_, err := resilience.Do(t.Context(), resilience.Compose(wrapper, guard, repeater), func(context.Context) (int, error) {
+		t.Error("entered")
+		return 0, nil
+	})
+	require.EqualError(t, err, "left")
+	close(guard.admit)
+	<-wrapper.ended
+	require.Equal(t, []policy.Kind{policy.NotCalled}, repeater.ended)
+	require.Equal(t, policy.NotCalled, guard.outcome.Kind)
+}
+
 // leaving is a wrapper that returns when it is told to.
 type leaving struct{ leave, ended chan struct{} }
 

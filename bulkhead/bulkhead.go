@@ -117,7 +117,7 @@ func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome pol
 
 // settle is Settle in every case.
 func (b *Bulkhead) settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	weight := int(min(ticket.Slot, MaxLimit)) // nobody holds more, and an int may not either
+	weight := int(max(-1, min(ticket.Slot, MaxLimit))) // nobody holds more or less, and an int may be too small
 	var w word
 	for {
 		w = word(b.word.Load())

@@ -472,7 +472,7 @@ func TestFault131_ATicketThatWasNeverIssued(t *testing.T) {
 	b := bulkhead.New(1)
 	_, ticket, err := b.Admit(context.Background())
 	require.NoError(t, err)
-	for _, slot := range []int64{1<<32 + 1, 1 << 32, math.MaxInt64, math.MinInt64, 2, 0, -1} {
+	for _, slot := range []int64{1<<32 + 1, 1 << 32, -1<<32 + 1, math.MaxInt64, math.MinInt64, 2, 0, -1} {
 		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Slot: slot}, policy.Outcome{}) })
 	}
 	b.Settle(context.Background(), ticket, policy.Outcome{})

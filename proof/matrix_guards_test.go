@@ -116,7 +116,7 @@ adaptive, waits  | 1 of 2 | 1 of 2 | 1 of 2  | 1 of 2 | 1 of 2 | 2 of 2 | 1 of 2
 
 // The cells: tokens afterwards. A token is spent however the operation ends, and comes back when it was never entered.
 // The rate is so low that nothing comes in by itself. The function of the user is CostOf, which panics before anything is
-// taken. Who is cancelled in the moment of the grant takes nothing.
+// taken.
 func TestMatrixOfTheRateLimit(t *testing.T) {
 	in := func(perSecond float64, burst, spent int, meanwhile func(*ratelimit.Limiter), options ...ratelimit.Option) func(outcome) subject {
 		return func(o outcome) subject {

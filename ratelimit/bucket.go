@@ -16,8 +16,8 @@ const horizon = time.Duration(math.MaxInt64 / 2) // 146 years
 // is taken before it is there. The limiter's mutex guards it.
 //
 // A bucket that is full again has no history. So what is taken from a full bucket is only noted, and tokens hears of it
-// when that matters: when more is wanted before the bucket is full again. While a limit is not reached, an admission
-// thus costs 50 and not 80 ns, and touches two lines of memory less.
+// when that matters: when more is wanted before the bucket is full again. Unless calls come faster than tokens, an
+// admission thus costs 50 and not 80 ns, and touches two lines of memory less.
 type bucket struct {
 	now      time.Duration // the latest reading of the clock, plus shift
 	full     time.Duration // by then the bucket is full again, unless more is taken
@@ -191,7 +191,7 @@ func (b *bucket) turn(n int) (time.Duration, bool) {
 }
 
 // turnBehind returns when n tokens can be taken by somebody who stands behind others who wait for owed tokens. It is
-// accurate to a nanosecond for each of them.
+// accurate to a nanosecond for each of them, and to what rounding has taken from the level.
 func (b *bucket) turnBehind(owed, n int) (time.Duration, bool) {
 	if owed == 0 {
 		return b.turn(n)

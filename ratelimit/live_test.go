@@ -632,5 +632,6 @@ func TestFault123_WithoutALimitNothingComesBack(t *testing.T) {
 		cancel() // at once: whether the waiter has seen that it was granted or not
 		synctest.Wait()
 		require.Zero(t, l.Snapshot().Tokens)
+		require.Zero(t, l.Snapshot().Returned)
 	})
 }

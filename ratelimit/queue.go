@@ -104,7 +104,9 @@ func (l *Limiter) look(w *waiter, ended error) (wait time.Duration, over bool, e
 	l.grant()
 	switch {
 	case ended != nil && w.granted:
-		l.giveBack(w.taken)
+		if w.taken > 0 {
+			l.giveBack(w.taken)
+		}
 		return 0, true, ended
 	case ended != nil:
 		l.queue.remove(w)
