@@ -40,26 +40,28 @@ func (q *queueing) Settle(_ context.Context, _ policy.Ticket, outcome policy.Out
 	q.outcome = outcome
 }
 
+// comeTooLate makes a call that passes a guard only when the wrapper around it has left, and returns what the guard hears.
+func comeTooLate(t *testing.T, further ...policy.Layer) policy.Outcome {
+	t.Helper()
+	wrapper, guard := &hasty{make(chan struct{})}, &queueing{admit: make(chan struct{})}
+	pipeline := resilience.Compose(append([]policy.Layer{wrapper, guard}, further...)...)
+	_, err := resilience.Do(t.Context(), pipeline, func(context.Context) (int, error) {
+		t.Error("entered")
+		return 0, nil
+	})
+	require.EqualError(t, err, "left")
+	close(guard.admit)
+	<-wrapper.ended
+	return guard.outcome
+}
+
 // A call that comes to the operation when its wrapper has left does not enter it: for the guards inside it was not
 // called, so that a limiter takes its token back, and observers hear of no attempt.
 func TestFault123_ACallThatComesTooLateWasNotCalled(t *testing.T) {
-	for _, observed := range []bool{false, true} {
-		wrapper, guard := &hasty{make(chan struct{})}, &queueing{admit: make(chan struct{})}
-		layers := []policy.Layer{wrapper, guard}
-		var recorder policytest.Recorder
-		if observed {
-			layers = append(layers, resilience.Observe(&recorder))
-		}
-		_, err := resilience.Do(t.Context(), resilience.Compose(layers...), func(context.Context) (int, error) {
-			t.Error("entered")
-			return 0, nil
-		})
-		require.EqualError(t, err, "left")
-		close(guard.admit)
-		<-wrapper.ended
-		require.Equal(t, policy.NotCalled, guard.outcome.Kind)
-		require.Zero(t, recorder.Count(policy.EventAttempt))
-	}
+	require.Equal(t, policy.NotCalled, comeTooLate(t).Kind)
+	var recorder policytest.Recorder
+	require.Equal(t, policy.NotCalled, comeTooLate(t, resilience.Observe(&recorder)).Kind)
+	require.Zero(t, recorder.Count(policy.EventAttempt))
 }
 
 // passing is a wrapper around the attempt itself.
@@ -75,17 +77,9 @@ func (passing) Run(ctx context.Context, call func(context.Context) error) error 
 
 // So it is for the guards between two wrappers, when the outer one has left.
 func TestFault123_ACallThatComesTooLateThroughAnotherWrapperWasNotCalled(t *testing.T) {
-	wrapper, guard := &hasty{make(chan struct{})}, &queueing{admit: make(chan struct{})}
-	pipeline := resilience.Compose(wrapper, guard, passing{})
-	_, err := resilience.Do(t.Context(), pipeline, func(context.Context) (int, error) {
-		t.Error("entered")
-		return 0, nil
-	})
-	require.EqualError(t, err, "left")
-	close(guard.admit)
-	<-wrapper.ended
-	require.Equal(t, policy.NotCalled, guard.outcome.Kind)
-	require.ErrorContains(t, guard.outcome.Err, "passed on")
+	outcome := comeTooLate(t, passing{})
+	require.Equal(t, policy.NotCalled, outcome.Kind)
+	require.ErrorContains(t, outcome.Err, "passed on")
 }
 
 // noting is a repeater that notes what it hears.
@@ -98,16 +92,9 @@ func (n *noting) Next(_ context.Context, ended policy.Attempt) policy.Decision {
 }
 
 func TestFault123_AFirstAttemptThatComesTooLateWasNotCalled(t *testing.T) {
-	wrapper, guard, repeater := &hasty{make(chan struct{})}, &queueing{admit: make(chan struct{})}, &noting{}
-	_, err := resilience.Do(t.Context(), resilience.Compose(wrapper, guard, repeater), func(context.Context) (int, error) {
-		t.Error("entered")
-		return 0, nil
-	})
-	require.EqualError(t, err, "left")
-	close(guard.admit)
-	<-wrapper.ended
+	var repeater noting
+	require.Equal(t, policy.NotCalled, comeTooLate(t, &repeater).Kind)
 	require.Equal(t, []policy.Kind{policy.NotCalled}, repeater.ended)
-	require.Equal(t, policy.NotCalled, guard.outcome.Kind)
 }
 
 // leaving is a wrapper that returns when it is told to.

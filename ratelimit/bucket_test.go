@@ -3,6 +3,7 @@ package ratelimit
 import (
 	"math"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -169,15 +170,15 @@ func TestTakeBorrowsNothing(t *testing.T) {
 // A waiter whose goroutine is late, so that its time has passed although its tokens are there, is not refused by a
 // change that has nothing to do with it.
 func TestChangeGrantsFirst(t *testing.T) {
-	l := New(1000, 1, MaxWait(time.Nanosecond))
-	require.True(t, l.bucket.takeAt(l.bucket.clock.Elapsed()))
-	l.mu.Lock()
-	w := l.queue.push(1, l.bucket.now)
-	l.mu.Unlock()
-	time.Sleep(2 * time.Millisecond)
-	require.NoError(t, l.SetRate(500))
-	require.True(t, w.granted)
-	require.Nil(t, w.refused)
+	synctest.Test(t, func(t *testing.T) {
+		l := New(1000, 1, MaxWait(time.Nanosecond))
+		require.True(t, l.bucket.takeAt(l.bucket.clock.Elapsed()))
+		w := l.queue.push(1, l.bucket.now)
+		time.Sleep(2 * time.Millisecond)
+		require.NoError(t, l.SetRate(500))
+		require.True(t, w.granted)
+		require.Nil(t, w.refused)
+	})
 }
 
 // A full bucket has no history: what is only noted makes no difference to one whose tokens hear of everything at once.
