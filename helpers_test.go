@@ -69,7 +69,7 @@ func (p *probe) Admit(ctx context.Context) (context.Context, policy.Ticket, erro
 	}
 	p.note("enter %s", p.name)
 	number := p.admitted.Add(1)
-	ticket := policy.Ticket{Generation: uint64(number)}
+	ticket := policy.Ticket{Period: uint64(number)}
 	if p.derive != nil {
 		ctx, ticket.Cancel = p.derive(ctx)
 	}

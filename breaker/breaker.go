@@ -33,7 +33,7 @@ var (
 // to one dependency, in as many pipelines as need it.
 type Breaker struct {
 	name        string
-	classify    func(error) policy.Verdict
+	classify    func(error) policy.Class
 	openTime    openTime
 	rules       rules
 	subscribers []func(Change)
@@ -135,7 +135,7 @@ func (b *Breaker) Stage() policy.Stage { return policy.StageBreaker }
 func (b *Breaker) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	e := b.current()
 	if e.free.Load() {
-		ticket := policy.Ticket{Generation: e.generation}
+		ticket := policy.Ticket{Period: e.generation}
 		if b.rules.slowAfter > 0 {
 			ticket.Start = b.watch.Elapsed()
 		}
@@ -165,7 +165,7 @@ func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ti
 		b.shadowRejections.Add(1)
 		slot = slotShadow
 	}
-	ticket := policy.Ticket{Generation: e.generation, Slot: slot}
+	ticket := policy.Ticket{Period: e.generation, Number: slot}
 	if b.rules.slowAfter > 0 {
 		ticket.Start = b.watch.Elapsed()
 	}
@@ -201,7 +201,7 @@ func (b *Breaker) Settle(ctx context.Context, ticket policy.Ticket, outcome poli
 // succeed counts a success without a lock. It reports false if it did not, because there is more to do.
 func (b *Breaker) succeed(ticket policy.Ticket) bool {
 	e := b.current()
-	if e.generation != ticket.Generation || ticket.Slot != slotFree {
+	if e.generation != ticket.Period || ticket.Number != slotFree {
 		return false
 	}
 	if b.rules.slowAfter > 0 || b.rules.bucket > 0 {
@@ -218,7 +218,7 @@ func (b *Breaker) succeed(ticket policy.Ticket) bool {
 
 // settle is Settle when the core must be told.
 func (b *Breaker) settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	report := report{generation: ticket.Generation, slot: ticket.Slot, verdict: policy.Failure}
+	report := report{generation: ticket.Period, slot: ticket.Number, verdict: policy.Failure}
 	defer func() { // also when a function of the user panics: then the attempt is a failure
 		b.lock()
 		now := b.watch.Elapsed()
@@ -229,9 +229,9 @@ func (b *Breaker) settle(ctx context.Context, ticket policy.Ticket, outcome poli
 	e := b.current()
 	report.openFor = b.openTime.base
 	report.cause = cause(outcome)
-	report.verdict = outcome.Verdict(ctx, b.classify)
+	report.verdict = outcome.Verdict(b.classify)
 	bad := report.verdict != policy.Neutral && (report.verdict != policy.Success || b.rules.slowAfter > 0)
-	if bad && e.generation == ticket.Generation {
+	if bad && e.generation == ticket.Period {
 		report.openFor = b.openTime.of(e.nextOpening(b.watch), outcome.Err)
 	}
 }

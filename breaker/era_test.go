@@ -12,7 +12,7 @@ import (
 // as stale.
 func TestASuccessThatIsTooLateIsNotLost(t *testing.T) {
 	b := New()
-	ticket := policy.Ticket{Generation: b.current().generation}
+	ticket := policy.Ticket{Period: b.current().generation}
 	require.True(t, b.succeed(ticket))
 	e := b.current()
 	b.Reset()
@@ -26,7 +26,7 @@ func TestASuccessThatIsTooLateIsNotLost(t *testing.T) {
 // One that adds to its era while somebody else is about to end it counts as the success that it is.
 func TestASuccessThatIsJustInTimeIsCounted(t *testing.T) {
 	b := New()
-	ticket := policy.Ticket{Generation: b.current().generation}
+	ticket := policy.Ticket{Period: b.current().generation}
 	b.lock()
 	require.True(t, b.succeed(ticket))
 	now := b.watch.Elapsed()

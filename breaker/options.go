@@ -118,7 +118,7 @@ func Ramp(d time.Duration) Option {
 // Classify refines what errors mean: f is asked about every error that is not neutral anyway (see
 // [policy.Outcome.Verdict]). The default is that each is a failure. f must be safe for concurrent use. If it panics, the
 // attempt counts as a failure and the panic goes on to the caller.
-func Classify(f func(error) policy.Verdict) Option {
+func Classify(f func(error) policy.Class) Option {
 	return func(c *config) { c.classify = f; c.refuse(f == nil, "Classify(nil)") }
 }
 
@@ -176,7 +176,7 @@ type config struct {
 	openTime openTime
 
 	name        string
-	classify    func(error) policy.Verdict
+	classify    func(error) policy.Class
 	subscribers []func(Change)
 	onPanic     func(any)
 

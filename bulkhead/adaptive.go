@@ -116,7 +116,7 @@ func (a *adaptive) begin() (epoch uint64, start time.Duration) {
 // end takes in an attempt that has ended, with inFlight slots taken until then, and sets the limit of b.
 func (a *adaptive) end(b *Bulkhead, ctx context.Context, ticket policy.Ticket, outcome policy.Outcome, inFlight int) {
 	overload := false
-	switch outcome.Verdict(ctx, a.judge) {
+	switch outcome.Verdict(a.judge) {
 	case policy.Neutral:
 		return
 	case policy.Failure:
@@ -124,7 +124,7 @@ func (a *adaptive) end(b *Bulkhead, ctx context.Context, ticket policy.Ticket, o
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if ticket.Generation != a.epoch.Load() {
+	if ticket.Period != a.epoch.Load() {
 		return
 	}
 	now := a.clock.Elapsed()
@@ -154,11 +154,11 @@ func (a *adaptive) end(b *Bulkhead, ctx context.Context, ticket policy.Ticket, o
 }
 
 // judge says what an error of the operation means for the limit: Failure for overload, Neutral for nothing.
-func (a *adaptive) judge(err error) policy.Verdict {
+func (a *adaptive) judge(err error) policy.Class {
 	if errors.Is(err, context.DeadlineExceeded) || a.overloadIf != nil && a.overloadIf(err) {
-		return policy.Failure
+		return policy.Transient
 	}
-	return policy.Neutral
+	return policy.Ignored
 }
 
 func (a *adaptive) String() string { return fmt.Sprintf("%s %d to %d", a.name, a.floor, a.ceiling) }

@@ -72,7 +72,7 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 		if w.inFlight() >= int(b.peak.Load()) {
 			b.notePeak(w.inFlight() + 1)
 		}
-		return ctx, policy.Ticket{Slot: 1}, nil
+		return ctx, policy.Ticket{Number: 1}, nil
 	}
 	return b.admit(ctx)
 }
@@ -96,9 +96,9 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 			break
 		}
 	}
-	ticket := policy.Ticket{Slot: int64(weight)}
+	ticket := policy.Ticket{Number: int64(weight)}
 	if b.adaptive != nil {
-		ticket.Generation, ticket.Start = b.adaptive.begin()
+		ticket.Period, ticket.Start = b.adaptive.begin()
 	}
 	return ctx, ticket, nil
 }
@@ -109,7 +109,7 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 // It must be called once for each admission, as the engine and [policy.Permit] do. More slots than are taken cannot
 // be given back: Settle panics then, so that a mistake never raises the limit unseen.
 func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if w := word(b.word.Load()); b.plain && !w.queued() && w.holds(1) && ticket.Slot == 1 && b.word.CompareAndSwap(uint64(w), uint64(w)-1) {
+	if w := word(b.word.Load()); b.plain && !w.queued() && w.holds(1) && ticket.Number == 1 && b.word.CompareAndSwap(uint64(w), uint64(w)-1) {
 		return // as in Admit
 	}
 	b.settle(ctx, ticket, outcome)
@@ -117,7 +117,7 @@ func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome pol
 
 // settle is Settle in every case.
 func (b *Bulkhead) settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	weight := int(max(-1, min(ticket.Slot, MaxLimit))) // nobody holds more or less, and an int may be too small
+	weight := int(max(-1, min(ticket.Number, MaxLimit))) // nobody holds more or less, and an int may be too small
 	var w word
 	for {
 		w = word(b.word.Load())

@@ -196,13 +196,13 @@ func TestFault135_SettlingTooOften(t *testing.T) {
 	require.False(t, permit.Done(nil), "a permit counts once")
 	require.Equal(t, 2, free(t, b))
 	for _, slots := range []int64{1, 2, 0, -1, math.MaxInt64, math.MinInt64} {
-		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Slot: slots}, policy.Outcome{}) }, "%d", slots)
+		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Number: slots}, policy.Outcome{}) }, "%d", slots)
 	}
 	require.Equal(t, 2, free(t, b))
 
 	permit = acquire(t, b)
 	for _, slots := range []int64{2, 3, 0, -1, math.MaxInt64, math.MinInt64} {
-		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Slot: slots}, policy.Outcome{}) }, "%d of one", slots)
+		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Number: slots}, policy.Outcome{}) }, "%d of one", slots)
 		require.Equal(t, 1, b.Snapshot().InFlight)
 	}
 	permit.Done(nil)
@@ -473,7 +473,7 @@ func TestFault131_ATicketThatWasNeverIssued(t *testing.T) {
 	_, ticket, err := b.Admit(context.Background())
 	require.NoError(t, err)
 	for _, slot := range []int64{1<<32 + 1, 1 << 32, -1<<32 + 1, math.MaxInt64, math.MinInt64, 2, 0, -1} {
-		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Slot: slot}, policy.Outcome{}) })
+		require.Panics(t, func() { b.Settle(context.Background(), policy.Ticket{Number: slot}, policy.Outcome{}) })
 	}
 	b.Settle(context.Background(), ticket, policy.Outcome{})
 	require.Zero(t, b.Snapshot().InFlight)

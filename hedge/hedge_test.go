@@ -559,7 +559,7 @@ func (j *judge) Settle(ctx context.Context, _ policy.Ticket, outcome policy.Outc
 	if j.verdicts == nil {
 		j.verdicts = map[policy.Verdict]int{}
 	}
-	j.verdicts[outcome.Verdict(ctx, nil)]++
+	j.verdicts[outcome.Verdict(nil)]++
 }
 
 func TestFault155_TheCancelOfALoserIsNeutral(t *testing.T) {

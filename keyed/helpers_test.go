@@ -49,11 +49,11 @@ func (s *slots) Admit(ctx context.Context) (context.Context, policy.Ticket, erro
 		s.inFlight.Add(-1)
 		return nil, policy.Ticket{}, &policy.Rejection{Kind: "slots", Reason: errFull}
 	}
-	return ctx, policy.Ticket{Slot: 1}, nil
+	return ctx, policy.Ticket{Number: 1}, nil
 }
 
 func (s *slots) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
-	s.inFlight.Add(-ticket.Slot)
+	s.inFlight.Add(-ticket.Number)
 	s.settled.Add(1)
 }
 

@@ -27,3 +27,18 @@ type contextError struct{ err, cause error }
 
 func (e *contextError) Error() string   { return fmt.Sprintf("%v: %v", e.err, e.cause) }
 func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
+
+// Canceled reports whether ctx was cancelled by whoever made the call: not by its deadline, and not by a timeout that
+// cancels with a cause, which matches [context.DeadlineExceeded].
+func Canceled(ctx context.Context) bool {
+	return ctx.Err() == context.Canceled && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) //nolint:errorlint // Err returns the very value
+}
+
+type noWaitKey struct{}
+
+// NoWait returns a context under which nobody queues: a guard that would wait for a slot or a token refuses instead. It
+// is for one call, such as a probe of health, beside others that may wait.
+func NoWait(ctx context.Context) context.Context { return context.WithValue(ctx, noWaitKey{}, true) }
+
+// MayWait reports whether a guard may let an attempt with this context queue: true unless [NoWait] was called.
+func MayWait(ctx context.Context) bool { return ctx.Value(noWaitKey{}) == nil }

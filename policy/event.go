@@ -2,7 +2,10 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -22,37 +25,102 @@ const (
 	// EventStopped: Layer made no further attempt after a failed one. Outcome.Err is the error that the call gets. A
 	// call that was refused at its first attempt has none.
 	EventStopped
-	// EventCall: a call has ended; there is exactly one for each call. Outcome and Elapsed are set.
+	// EventCall: a call has ended; there is exactly one for each call. Outcome, Elapsed, Queued and Wait are set. Where a
+	// result stays open it comes when the operation has returned.
 	EventCall
+	// EventSettled: the permit of a result that stayed open was settled. Outcome and Elapsed, since the operation
+	// returned, are set.
+	EventSettled
 )
+
+var eventNames = [...]string{"event 0", "attempt", "rejected", "retry", "wait", "stopped", "call", "settled"}
 
 // String returns the name of the kind in lower case.
 func (k EventKind) String() string {
-	switch k {
-	case EventAttempt:
-		return "attempt"
-	case EventRejected:
-		return "rejected"
-	case EventRetry:
-		return "retry"
-	case EventWait:
-		return "wait"
-	case EventStopped:
-		return "stopped"
-	case EventCall:
-		return "call"
+	if int(k) < len(eventNames) {
+		return eventNames[k]
 	}
 	return fmt.Sprintf("event %d", uint8(k))
 }
 
+// MarshalText returns what String does.
+func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Event is something that happened in a pipeline.
 type Event struct {
-	Kind    EventKind
-	Layer   Layer         // the layer that refused, repeated or stopped; nil for EventAttempt and EventCall
-	Attempt int           // the number of the attempt, from 1; 0 for EventCall
-	Outcome Outcome       // how the attempt or the call ended
-	Wait    time.Duration // EventRetry, EventWait: the wait before the next attempt
-	Elapsed time.Duration // EventAttempt, EventCall: how long it took
+	Kind     EventKind
+	Pipeline string  // the name of the pipeline, "" if it has none
+	Layer    Layer   // the layer that refused, repeated or stopped; nil for other events
+	Attempt  int     // the number of the attempt, from 1; 0 for EventCall and EventSettled
+	Outcome  Outcome // how the attempt or the call ended, with its class
+	Reason   error   // EventStopped: why there was no further attempt
+
+	// Elapsed is how long it took: the operation for EventAttempt, everything for EventCall.
+	Elapsed time.Duration
+	// Queued is the time between the decision to make an attempt and the operation, or the refusal: EventAttempt and
+	// EventRejected. For EventCall it is the sum over all attempts.
+	//
+	// Without a hedge, the Queued and Wait of a call and the Elapsed of its attempts add up to the call's Elapsed.
+	Queued time.Duration
+	// Wait is the wait before the next attempt for EventRetry and EventWait, and the sum of all waits as they really
+	// were for EventCall.
+	Wait time.Duration
+}
+
+// Code returns the code of the error that the attempt or the call ended with; see the function [Code].
+func (e Event) Code() string { return Code(e.Outcome.Err) }
+
+// LogValue returns what is set as a group.
+func (e Event) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("event", e.Kind.String())}
+	add := func(ok bool, attr slog.Attr) {
+		if ok {
+			attrs = append(attrs, attr)
+		}
+	}
+	add(e.Pipeline != "", slog.String("pipeline", e.Pipeline))
+	add(e.Layer != nil, slog.String("layer", layerText(e.Layer)))
+	add(e.Attempt > 0, slog.Int("attempt", e.Attempt))
+	attrs = append(attrs, slog.String("outcome", e.Outcome.Kind.String()))
+	add(e.Outcome.Class != Unclassified, slog.String("class", e.Outcome.Class.String()))
+	add(e.Outcome.Err != nil, slog.String("error", errorText(e.Outcome.Err)))
+	code := e.Code()
+	add(code != "", slog.String("code", code))
+	add(e.Reason != nil, slog.String("reason", errorText(e.Reason)))
+	add(e.Elapsed > 0, slog.Duration("elapsed", e.Elapsed))
+	add(e.Queued > 0, slog.Duration("queued", e.Queued))
+	add(e.Wait > 0, slog.Duration("wait", e.Wait))
+	return slog.GroupValue(attrs...)
+}
+
+// MarshalJSON writes the layer and the errors as text, and durations as numbers of seconds.
+func (e Event) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind     EventKind `json:"kind"`
+		Pipeline string    `json:"pipeline,omitempty"`
+		Layer    string    `json:"layer,omitempty"`
+		Attempt  int       `json:"attempt,omitempty"`
+		Outcome  Outcome   `json:"outcome"`
+		Code     string    `json:"code,omitempty"`
+		Reason   string    `json:"reason,omitempty"`
+		Elapsed  float64   `json:"elapsed,omitempty"`
+		Queued   float64   `json:"queued,omitempty"`
+		Wait     float64   `json:"wait,omitempty"`
+	}{
+		e.Kind, e.Pipeline, layerText(e.Layer), e.Attempt, e.Outcome, e.Code(), errorText(e.Reason),
+		e.Elapsed.Seconds(), e.Queued.Seconds(), e.Wait.Seconds(),
+	})
+}
+
+// layerText returns what a layer says of itself.
+func layerText(layer Layer) string {
+	if layer == nil {
+		return ""
+	}
+	if s, ok := layer.(fmt.Stringer); ok {
+		return s.String()
+	}
+	return fmt.Sprintf("%T", layer)
 }
 
 // Observer hears what happens in a pipeline.
@@ -63,6 +131,28 @@ type Event struct {
 type Observer interface {
 	Observe(ctx context.Context, event Event)
 }
+
+// KindObserver is what an [Observer] implements in addition when it needs only some kinds of events. A call that causes
+// none of them then costs next to nothing. Without EventAttempt and EventCall among the kinds no clock is read, and
+// Queued is 0 in the events of other kinds.
+type KindObserver interface {
+	Observer
+
+	// Kinds returns the kinds that the observer needs. It is asked once, when a pipeline is composed.
+	Kinds() []EventKind
+}
+
+// ObserveOnly returns observer as a [KindObserver] that hears of the kinds given and of nothing else.
+func ObserveOnly(observer Observer, kinds ...EventKind) Observer {
+	return &kindObserver{observer, slices.Clone(kinds)}
+}
+
+type kindObserver struct {
+	Observer
+	kinds []EventKind
+}
+
+func (o *kindObserver) Kinds() []EventKind { return slices.Clone(o.kinds) }
 
 // ObserverFunc is a function that is an [Observer].
 type ObserverFunc func(ctx context.Context, event Event)

@@ -41,13 +41,15 @@ type Guard interface {
 	Settle(ctx context.Context, ticket Ticket, outcome Outcome)
 }
 
-// Ticket is what a guard needs back in order to settle an attempt. The engine keeps it and hands it back unchanged;
-// each field means what the guard wants it to mean. It is a value, so that admission allocates nothing.
+// Ticket is what a guard needs back in order to settle an attempt. The engine keeps it and hands it back; each guard
+// uses the fields it needs. It is a value, so that admission allocates nothing.
 type Ticket struct {
-	Generation uint64             // the state of the guard that the attempt was admitted in
-	Start      time.Duration      // when the attempt was admitted, by the guard's own stopwatch
-	Slot       int64              // which slot, or how many
-	Cancel     context.CancelFunc // releases the derived context; only the guard calls it
+	Period uint64        // the generation, or the bucket, of the guard's state in which the attempt was admitted
+	Start  time.Duration // when the attempt was admitted, by the guard's own stopwatch
+	Number int64         // how much was taken (tokens, slots), or which probe the attempt is
+	// Cancel ends the context that Admit derived, nil if it derived none. Settle must call it unless it is nil: the
+	// engine takes it out of the ticket where a result outlives the attempt, and calls it later.
+	Cancel context.CancelFunc
 }
 
 // Gate is what a guard implements in addition when it judges the dependency to be down: a breaker, an adaptive
@@ -79,8 +81,8 @@ type Repeater interface {
 
 	// Next is told how an attempt ended, and answers what to do.
 	//
-	//   - It is called once after each attempt that returned, the successful one too, but for what a [SuccessCounter] is
-	//     told. After a success the answer is ignored. After a panic or [runtime.Goexit] the call is over, and Next is not called.
+	//   - It is called once after each attempt that returned, the successful one too. After a success the answer is
+	//     ignored. After a panic or [runtime.Goexit] the call is over, and Next is not called.
 	//   - If it answers Again, but the attempt cannot be made when its time has come, because ctx has ended or a
 	//     gate now refuses, it is called again for the same attempt, with the State that it gave. It may then wait
 	//     again. If ctx has ended there is no further attempt, whatever it answers; only its error is used.
@@ -89,34 +91,13 @@ type Repeater interface {
 	Next(ctx context.Context, attempt Attempt) Decision
 }
 
-// Starter is what a [Repeater] implements in addition when it must know when a call begins, for example to bound the
-// time of the whole call.
-type Starter interface {
-	Repeater
-
-	// Start returns what is to be called when a call begins, before its first attempt: its result is the State of the
-	// first Attempt. Start itself is asked when a pipeline is made, or for each call that is run through the repeater
-	// alone. It may return nil, when this repeater need not know.
-	Start() func(ctx context.Context) any
-}
-
-// SuccessCounter is what a [Repeater] implements in addition when it learns nothing from a call whose first attempt succeeds
-// but that. A type that embeds one, and has a Next of its own, needs a Succeeded of its own too.
-type SuccessCounter interface {
-	Repeater
-
-	// Succeeded is told of a first attempt that succeeded, in place of Next. That spares nearly every call the copies
-	// of an Attempt and a Decision.
-	Succeeded()
-}
-
 // Attempt tells a [Repeater] about an attempt that has ended.
 type Attempt struct {
-	Number  int           // 1 for the first attempt of a call
-	Outcome Outcome       // Returned, or NotCalled when a layer further in refused
-	Blocked error         // the rejection that the gates further in would answer now; nil when they are ready
-	Waited  time.Duration // the waits since the attempt ended: 0 when Next is first asked about it, above 0 after that
-	State   any           // what the previous Decision of this call said; at first what the function of a Starter returned, or nil
+	Number  int     // 1 for the first attempt of a call
+	Outcome Outcome // Returned, or NotCalled when a layer inside refused
+	Blocked error   // the rejection that the gates inside would give the next attempt now; nil when they are ready
+	Asked   int     // how often Next was asked about this attempt before: 0 the first time
+	State   any     // what the previous Decision of this call said; nil at first
 }
 
 // Decision is the answer of a [Repeater]. The zero Decision ends the call with the attempt's own result.
@@ -158,4 +139,90 @@ type Checker interface {
 	// Check returns an error that names every problem, or nil. outer and inner are the layers outside and inside
 	// this one, outermost first. It must not keep or change the slices.
 	Check(outer, inner []Layer) error
+}
+
+// Opener is what a [Wrapper] implements in addition when it ends the contexts of its calls as it returns: hedge. A result
+// that stays open (resilience.Open) still needs the winner's.
+type Opener interface {
+	Wrapper
+
+	// Open is Run for a result that stays open. call takes a second argument, the function that ends the context it is
+	// given: the wrapper must not end that context in any other way unless the call has lost. call itself calls end when
+	// the attempt fails or comes too late; otherwise the permit does, when it is settled.
+	Open(ctx context.Context, call func(ctx context.Context, end context.CancelFunc) error) error
+}
+
+// Returner is what a [Guard] implements in addition when it counts or measures: breaker, throttle, adaptive limit. For a
+// result that stays open (resilience.Open) it hears that the operation has succeeded when that happens, which can be
+// long before the permit is settled.
+type Returner interface {
+	Guard
+
+	// Returned is told that the operation has returned without an error. It counts the success and returns the ticket
+	// that Settle will get. Settle must then count no second success; an error is one more failure.
+	Returned(ctx context.Context, ticket Ticket) Ticket
+}
+
+// Lifter is what a [Guard] implements in addition when the bound it puts on an attempt ends with the operation, while a
+// result that stays open (resilience.Open) lives on: the attempt timeout.
+type Lifter interface {
+	Guard
+
+	// AdmitOpen is Admit for a result that stays open. The engine calls lift when the operation has returned: the bound
+	// is off from then on, and the context lives until ticket.Cancel is called. The context must be a cancellable one
+	// that ends with a cause, not one with a deadline: drivers send a deadline on, and servers would end the stream
+	// then. lift is nil when there is nothing to lift.
+	AdmitOpen(ctx context.Context) (admitted context.Context, ticket Ticket, lift func(), err error)
+}
+
+// Idler is what a layer implements in addition when it matters that it is forgotten, as a registry of policies per key
+// does. The policies of this module implement it, and a pipeline is idle when all its layers are.
+type Idler interface {
+	// Idle reports whether the layer may be forgotten: a new one in its place would let nothing through that this one
+	// refuses, and lose nothing that this one holds. An open breaker is not idle, nor is a limiter that lacks tokens,
+	// nor a bulkhead with calls in flight, nor a retry whose budget is spent.
+	//
+	//   - It is a pure question: it reserves nothing, moves no state, and does not wait.
+	//   - An admission that makes the layer not idle does so before it returns.
+	//   - What was set by hand since the layer was made is never idle: it would be forgotten.
+	//   - A layer that is not used becomes idle as time passes, once its calls have ended.
+	Idle() bool
+}
+
+// TimeLimiter is what a layer implements in addition when it bounds time: the timeouts. Other layers compare their own
+// delays with it while a pipeline is composed; they look at its stage to see what it bounds.
+type TimeLimiter interface {
+	Layer
+
+	// TimeLimit returns the longest time that the layer ever grants.
+	TimeLimit() time.Duration
+}
+
+// Composite is a layer that is made of layers: a pipeline.
+type Composite interface {
+	Layer
+
+	// Layers returns the layers in order, outermost first; those that were moved as a [Placed]. The slice is the
+	// caller's.
+	Layers() []Layer
+}
+
+// Budget bounds the extra attempts of everything that shares it: retries, hedges. Its methods must be safe for
+// concurrent use and must not wait.
+type Budget interface {
+	// Deposit says that a call has been made, which is what earns extra attempts. The engine calls it once for each call
+	// that entered the operation, on behalf of the outermost layer that uses the budget.
+	Deposit()
+	// Withdraw asks for one extra attempt. It takes it from the budget and returns true, or returns false.
+	Withdraw() bool
+	// Return gives back what Withdraw has taken, when the attempt is not made after all.
+	Return()
+}
+
+// BudgetUser is what a [Repeater] or [Wrapper] implements in addition when it pays extra attempts from a [Budget].
+type BudgetUser interface {
+	Layer
+
+	// Budget returns the budget, nil if there is none.
+	Budget() Budget
 }

@@ -1,8 +1,7 @@
 package policy
 
 import (
-	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 )
 
@@ -38,7 +37,13 @@ func (k Kind) String() string {
 // Outcome is what an admitted attempt ended with.
 type Outcome struct {
 	Kind Kind
-	Err  error // the error, for Returned and NotCalled; nil means success when Returned
+	// Class is what Err means; Unclassified when Err is nil. The same attempt has the same class for every guard.
+	Class Class
+	// Canceled says that the caller had cancelled the guard's context when the attempt ended. The end of a timeout
+	// is no cancellation.
+	Canceled bool
+	// Err is the error, for Returned and NotCalled; nil means success when Returned.
+	Err error
 }
 
 // Succeeded reports whether the operation returned without an error.
@@ -69,17 +74,17 @@ func (v Verdict) String() string {
 	return fmt.Sprintf("verdict %d", uint8(v))
 }
 
-// Verdict judges an outcome, in this order:
+// Verdict judges an outcome for a guard that counts failures, such as a breaker, in this order:
 //
 //   - never called is neutral: a local refusal says nothing about the dependency;
 //   - a panic and [runtime.Goexit] are failures, and no error is a success;
-//   - an error after ctx was cancelled is neutral, whatever the error is: the caller left. This is decided by ctx,
-//     which must be the context that the guard admitted, since drivers turn a cancellation into errors of their own.
-//     A deadline is no cancellation: an error after ctx's deadline is judged as any other;
+//   - an error after the caller's cancellation is neutral, whatever the error is, since drivers turn a cancellation
+//     into errors of their own. A deadline is no cancellation: an error after it is judged as any other;
 //   - an error that is nothing but a [*Rejection], possibly wrapped, is neutral: the operation was itself a call
 //     that some policy refused;
-//   - any other error is what classify says; a nil classify says [Failure].
-func (o Outcome) Verdict(ctx context.Context, classify func(error) Verdict) Verdict {
+//   - any other error is judged by its class, see [Class.Verdict]: the one that classify returns, or Class if classify
+//     is nil or says [Unclassified].
+func (o Outcome) Verdict(classify func(error) Class) Verdict {
 	switch {
 	case o.Kind == NotCalled:
 		return Neutral
@@ -87,23 +92,39 @@ func (o Outcome) Verdict(ctx context.Context, classify func(error) Verdict) Verd
 		return Failure
 	case o.Err == nil:
 		return Success
-	case errors.Is(ctx.Err(), context.Canceled):
+	case o.Canceled || refused(o.Err):
 		return Neutral
-	case refused(o.Err):
-		return Neutral
-	case classify == nil:
-		return Failure
 	}
-	return classify(o.Err)
+	return o.ClassBy(classify).Verdict()
 }
 
-// refused reports whether err is a rejection and nothing else. It follows plain wrapping only: an error that joins a
-// rejection with another error (a retry that was stopped by an open breaker after failed attempts) is not one.
-func refused(err error) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if _, ok := err.(*Rejection); ok {
-			return true
+// MarshalJSON writes the error as text.
+func (o Outcome) MarshalJSON() ([]byte, error) {
+	class := ""
+	if o.Class != Unclassified {
+		class = o.Class.String()
+	}
+	return json.Marshal(struct {
+		Kind     Kind   `json:"kind"`
+		Class    string `json:"class,omitempty"`
+		Canceled bool   `json:"canceled,omitempty"`
+		Error    string `json:"error,omitempty"`
+	}{o.Kind, class, o.Canceled, errorText(o.Err)})
+}
+
+// ClassBy returns the class that classify, an option of a policy, gives the error, or o.Class if classify is nil or
+// says [Unclassified].
+func (o Outcome) ClassBy(classify func(error) Class) Class {
+	if classify != nil {
+		if class := classify(o.Err); class != Unclassified {
+			return class
 		}
 	}
-	return false
+	return o.Class
 }
+
+// MarshalText returns what String does.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
+// MarshalText returns what String does.
+func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }

@@ -12,7 +12,7 @@ import (
 //	if err != nil {
 //		return err
 //	}
-//	defer permit.Settle(policy.Outcome{Kind: policy.Exited}) // reports false, and does nothing, after Done
+//	defer permit.Settle(policy.Outcome{Kind: policy.Exited}) // does nothing, and reports false, after Done
 //	…
 //	permit.Done(err)
 //
@@ -44,21 +44,42 @@ func Acquire(ctx context.Context, guard Guard) (*Permit, error) {
 }
 
 // Context returns the context that the work must run under: the one that Acquire was given, or one that the guard
-// derived from it. A derived context ends when the permit is settled.
-func (p *Permit) Context() context.Context { return p.ctx }
+// derived from it. A derived context ends when the permit is settled. The context of a nil Permit is the background
+// context.
+func (p *Permit) Context() context.Context {
+	if p == nil {
+		return context.Background()
+	}
+	return p.ctx
+}
 
 // Done settles the permit with the error of the work, nil for success. It reports whether this was the settlement:
-// a second one changes nothing and reports false.
+// a second one changes nothing and reports false, and so does that of a nil Permit.
 func (p *Permit) Done(err error) bool {
 	return p.Settle(Outcome{Kind: Returned, Err: err})
 }
 
 // Settle settles the permit with any outcome: [NotCalled] when the work was never begun and what was taken should go
-// back. Like Done, it counts only once.
+// back. Like Done, it counts only once. The class of the error, and whether the caller has cancelled, need not be given.
 func (p *Permit) Settle(outcome Outcome) bool {
-	if p.settled.Swap(true) {
+	if p == nil || p.settled.Swap(true) {
 		return false
 	}
+	if outcome.Err != nil && outcome.Class == Unclassified {
+		outcome.Class = p.classify(outcome.Err)
+	}
+	outcome.Canceled = outcome.Canceled || outcome.Err != nil && Canceled(p.ctx)
 	p.guard.Settle(p.ctx, p.ticket, outcome)
 	return true
+}
+
+// classify asks the guard, if it stands for a pipeline that has a classifier, and then the error.
+func (p *Permit) classify(err error) Class {
+	if pipeline, ok := p.guard.(interface{ Classify(error) Class }); ok {
+		return pipeline.Classify(err)
+	}
+	if class := ClassOf(err); class != Unclassified {
+		return class
+	}
+	return Transient
 }

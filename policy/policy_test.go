@@ -106,7 +106,7 @@ func TestVerdict(t *testing.T) {
 	cases := map[string]struct {
 		ctx      context.Context
 		outcome  policy.Outcome
-		classify func(error) policy.Verdict
+		classify func(error) policy.Class
 		want     policy.Verdict
 	}{
 		"not called":                         {t.Context(), policy.Outcome{}, nil, policy.Neutral},

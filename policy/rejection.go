@@ -1,8 +1,10 @@
 package policy
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 )
 
@@ -46,6 +48,41 @@ func rounded(d time.Duration) time.Duration {
 		return d.Round(time.Microsecond)
 	}
 	return d
+}
+
+// Code returns the code of the Reason, or "rejected" if that has none. See the function [Code].
+func (r *Rejection) Code() string {
+	if code := codeOf(r.Reason); code != "" {
+		return code
+	}
+	return "rejected"
+}
+
+// Class returns [Ignored]: a refusal says nothing about the dependency.
+func (r *Rejection) Class() Class { return Ignored }
+
+// LogValue returns kind, name, reason, code, and the wait that is left, as a group.
+func (r *Rejection) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("kind", r.Kind)}
+	if r.Name != "" {
+		attrs = append(attrs, slog.String("name", r.Name))
+	}
+	attrs = append(attrs, slog.String("reason", errorText(r.Reason)), slog.String("code", r.Code()))
+	if wait, ok := r.RetryAfter(); ok {
+		attrs = append(attrs, slog.Duration("retry_after", wait))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// MarshalJSON writes the reason as text and the moment of Until.
+func (r *Rejection) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Kind   string    `json:"kind"`
+		Name   string    `json:"name,omitempty"`
+		Reason string    `json:"reason"`
+		Code   string    `json:"code"`
+		Until  time.Time `json:"until,omitzero"`
+	}{r.Kind, r.Name, errorText(r.Reason), r.Code(), r.Until})
 }
 
 // Is reports whether target is [ErrRejected].

@@ -47,6 +47,9 @@ func (s Stage) String() string {
 	return fmt.Sprintf("stage %d", int(s))
 }
 
+// MarshalText returns what String does.
+func (s Stage) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
 // Placed is a layer that was moved to another stage. It is what [At] returns; composing takes it apart again.
 type Placed struct {
 	Layer Layer // the layer that was moved; never itself a Placed

@@ -129,11 +129,11 @@ func (r *refuser) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 		}
 		return ctx, policy.Ticket{}, errFull
 	}
-	return ctx, policy.Ticket{Generation: r.latest.Add(1)}, nil
+	return ctx, policy.Ticket{Period: r.latest.Add(1)}, nil
 }
 
 func (r *refuser) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if r.forgets && ticket.Generation != r.latest.Load() {
+	if r.forgets && ticket.Period != r.latest.Load() {
 		return
 	}
 	if !r.wedges || outcome.Kind != policy.Panicked {

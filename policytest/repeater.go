@@ -27,11 +27,6 @@ type course struct {
 
 // next tells the repeater of one more attempt and reports whether it wants another one.
 func (c *course) next(ctx context.Context, repeater policy.Repeater, outcome policy.Outcome) bool {
-	if starter, ok := repeater.(policy.Starter); ok && c.attempts == 0 {
-		if start := starter.Start(); start != nil {
-			c.state = start(ctx)
-		}
-	}
 	c.attempts++
 	c.last = repeater.Next(ctx, policy.Attempt{Number: c.attempts, Outcome: outcome, State: c.state})
 	c.state = c.last.State
@@ -43,7 +38,7 @@ var failed = policy.Outcome{Kind: policy.Returned, Err: errOperation}
 var repeaterRules = []rule[policy.Repeater]{
 	stageRule[policy.Repeater](),
 	{
-		"Next is called once after each attempt that returned, the successful one too, but for what a SuccessCounter is told.",
+		"Next is called once after each attempt that returned, the successful one too.",
 		func(ctx context.Context, newRepeater func() policy.Repeater) error {
 			repeater := newRepeater()
 			for range 3 {
@@ -52,32 +47,6 @@ var repeaterRules = []rule[policy.Repeater]{
 				call.next(ctx, repeater, policy.Outcome{Kind: policy.Returned})
 			}
 			return nil // it did not panic
-		},
-	},
-	{
-		"A SuccessCounter learns from Succeeded what it would have learned from Next.",
-		func(ctx context.Context, newRepeater func() policy.Repeater) error {
-			told, counted := newRepeater(), newRepeater()
-			counter, ok := counted.(policy.SuccessCounter)
-			if !ok {
-				return nil
-			}
-			// As many failing calls as use up what the successes between them earn.
-			for i := range many {
-				for range i % 7 {
-					told.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}})
-					counter.Succeeded()
-				}
-				var one, other course
-				for one.next(ctx, told, failed) {
-				}
-				for other.next(ctx, counted, failed) {
-				}
-				if one.attempts != other.attempts {
-					return fmt.Errorf("a call makes %d attempts after what Next was told, and %d after Succeeded", one.attempts, other.attempts)
-				}
-			}
-			return nil
 		},
 	},
 	{

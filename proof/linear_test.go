@@ -221,10 +221,10 @@ func (c *checkThenAct) Admit(ctx context.Context) (context.Context, policy.Ticke
 	}
 	runtime.Gosched()
 	c.inFlight.Add(weight)
-	return ctx, policy.Ticket{Slot: weight}, nil
+	return ctx, policy.Ticket{Number: weight}, nil
 }
 func (c *checkThenAct) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
-	c.inFlight.Add(-ticket.Slot)
+	c.inFlight.Add(-ticket.Number)
 }
 func (c *checkThenAct) Resize(limit int) error { c.limit.Store(int64(limit)); return nil }
 func (c *checkThenAct) Snapshot() bulkhead.Snapshot {
@@ -536,7 +536,7 @@ func circuitExperiment(b *breaker.Breaker, guard policy.Guard) experiment {
 					if err != nil {
 						return admission{}
 					}
-					a := admission{admitted{true, ticket.Slot > 0, ticket.Generation}, ticket.Slot}
+					a := admission{admitted{true, ticket.Number > 0, ticket.Period}, ticket.Number}
 					held[client] = append(held[client], attempt{a, ctx, ticket})
 					return a
 				})
@@ -564,8 +564,8 @@ func TestLinearizableBreaker(t *testing.T) {
 type sticky struct{ *breaker.Breaker }
 
 func (s sticky) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if ticket.Slot == 0 {
-		ticket.Generation = s.Snapshot().Generation
+	if ticket.Number == 0 {
+		ticket.Period = s.Snapshot().Generation
 	}
 	s.Breaker.Settle(ctx, ticket, outcome)
 }
@@ -579,7 +579,7 @@ type lenient struct {
 func (l *lenient) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	inner, ticket, err := l.Breaker.Admit(ctx)
 	if err != nil && l.refused.Add(1)%4 == 0 {
-		return ctx, policy.Ticket{Generation: l.Snapshot().Generation}, nil
+		return ctx, policy.Ticket{Period: l.Snapshot().Generation}, nil
 	}
 	return inner, ticket, err
 }

@@ -103,7 +103,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 		taken := l.bucket.taken(cost)
 		l.counts.admitted++
 		l.mu.Unlock()
-		return ctx, policy.Ticket{Slot: int64(taken)}, nil
+		return ctx, policy.Ticket{Number: int64(taken)}, nil
 	}
 	taken, w, err := l.decide(cost, deadline)
 	if w != nil {
@@ -112,7 +112,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
-	return ctx, policy.Ticket{Slot: int64(taken)}, nil
+	return ctx, policy.Ticket{Number: int64(taken)}, nil
 }
 
 // Settle gives the tokens back when the operation was never entered; otherwise they are spent, however it ended.
@@ -120,13 +120,13 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 // It must be called once for each admission, as the engine and [policy.Permit] do. A bucket never holds more than its
 // burst, whatever is given back.
 func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if outcome.Kind != policy.NotCalled || ticket.Slot <= 0 {
+	if outcome.Kind != policy.NotCalled || ticket.Number <= 0 {
 		return
 	}
 	l.lock()
 	defer l.mu.Unlock()
 	l.bucket.advance(l.bucket.clock.Elapsed())
-	l.giveBack(int(min(ticket.Slot, MaxBurst)))
+	l.giveBack(int(min(ticket.Number, MaxBurst)))
 }
 
 // lock locks the mutex, which is held for some ten nanoseconds at a time. Where many goroutines wait to run, a

@@ -788,7 +788,7 @@ func TestFault178_Configuration(t *testing.T) {
 func TestFault123_ATicketThatWasNeverIssued(t *testing.T) {
 	l := ratelimit.New(0, 10)
 	for _, slot := range []int64{math.MaxInt64, 1 << 32, math.MinInt64, 0, -1} {
-		l.Settle(context.Background(), policy.Ticket{Slot: slot}, neverCalled)
+		l.Settle(context.Background(), policy.Ticket{Number: slot}, neverCalled)
 		require.EqualValues(t, 10, l.Snapshot().Tokens)
 	}
 }

@@ -14,7 +14,6 @@ const history = 16
 //
 // Times are readings of the Retrier's clock.
 type call struct {
-	begin    time.Duration   // when the call began, if there is a MaxElapsed
 	failed   time.Duration   // when the first attempt ended
 	source   backoff.BackOff // nil until the first delay
 	previous time.Duration   // the last delay, for decorrelated jitter

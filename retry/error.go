@@ -15,8 +15,6 @@ var (
 	ErrExhausted = errors.New("attempts exhausted")
 	// ErrDeadline: the delay does not fit the time that is left before the deadline of the context.
 	ErrDeadline = errors.New("no time for another attempt before the deadline")
-	// ErrElapsed: the delay does not fit the time that is left of [MaxElapsed].
-	ErrElapsed = errors.New("no time for another attempt within the elapsed time")
 	// ErrRetryAfter: the error asks for a longer wait than [MaxRetryAfter]. [policy.RetryAfter] of the [*Error] tells
 	// how long.
 	ErrRetryAfter = errors.New("asked to wait for too long")

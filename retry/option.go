@@ -25,7 +25,6 @@ type config struct {
 	rejections []error          // which may be retried
 
 	maxRetryAfter time.Duration
-	maxElapsed    time.Duration // 0: no limit
 	patience      time.Duration // with gates; 0: none
 	budget        *Budget       // nil: none
 
@@ -260,19 +259,6 @@ func MaxRetryAfter(longest time.Duration) Option {
 			c.problems.Add("MaxRetryAfter(%v): must be positive", longest)
 		}
 		c.maxRetryAfter = longest
-	}
-}
-
-// MaxElapsed lets no attempt begin later than limit after the beginning of the call [no limit]. A delay that would end
-// later is not slept: the call ends at once with [ErrElapsed]. An attempt under way is not cut short; a total timeout
-// does that, and is mostly the better choice. It costs each call an allocation and a reading of the clock. It must be
-// positive.
-func MaxElapsed(limit time.Duration) Option {
-	return func(c *config) {
-		if limit <= 0 {
-			c.problems.Add("MaxElapsed(%v): must be positive", limit)
-		}
-		c.maxElapsed = limit
 	}
 }
 

@@ -21,9 +21,6 @@ func (r *Retrier) await(ctx context.Context, c *call, blocked error) (wait time.
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)-1)
 	}
-	if r.maxElapsed > 0 {
-		limit = min(limit, r.left(c, now)-1)
-	}
 	step := max(r.patience/8, time.Millisecond) // how soon to look again when nobody knows the moment
 	if wait, _ = policy.RetryAfter(blocked); wait == 0 {
 		wait = step / 2

@@ -32,9 +32,6 @@ var (
 	_ policy.Repeater    = (*Retrier)(nil)
 	_ policy.Policy[any] = Policy[any]{}
 	_ fmt.Stringer       = (*Retrier)(nil)
-
-	_ policy.Starter        = (*Retrier)(nil)
-	_ policy.SuccessCounter = (*Retrier)(nil)
 )
 
 // New returns a Retrier. Without options it makes 3 attempts, with delays of up to 100 ms and 200 ms between them, as
@@ -58,15 +55,7 @@ func Validate(opts ...Option) error {
 // Stage returns [policy.StageRetry].
 func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 
-// Start implements [policy.Starter]. A Retrier needs to know when a call begins only if there is a [MaxElapsed].
-func (r *Retrier) Start() func(context.Context) any {
-	if r.maxElapsed == 0 {
-		return nil
-	}
-	return func(context.Context) any { return &call{begin: r.clock.Elapsed()} }
-}
-
-// Succeeded implements [policy.SuccessCounter].
+// Succeeded is told of a first attempt that succeeded, in place of Next.
 func (r *Retrier) Succeeded() {
 	if r.budget != nil {
 		r.budget.rule.heard(true, true)
@@ -75,7 +64,7 @@ func (r *Retrier) Succeeded() {
 
 // Next implements [policy.Repeater].
 func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
-	asked := ended.Waited > 0 // not for the first time about this attempt
+	asked := ended.Asked > 0 // not for the first time about this attempt
 	entered := ended.Outcome.Kind == policy.Returned
 	if r.budget != nil && entered && !asked {
 		r.budget.rule.heard(ended.Number == 1, ended.Outcome.Err == nil)
@@ -106,11 +95,8 @@ func (r *Retrier) resume(ended *policy.Attempt) *call {
 	if !ok {
 		c = &call{}
 	}
-	if ended.Number == 1 && ended.Waited == 0 {
+	if ended.Number == 1 && ended.Asked == 0 {
 		c.failed = r.clock.Elapsed()
-		if !ok { // nobody has said when the call began: it did so by now
-			c.begin = c.failed
-		}
 	}
 	return c
 }
@@ -124,7 +110,7 @@ func (r *Retrier) decide(ctx context.Context, c *call, ended *policy.Attempt) (w
 		return 0, policy.ContextError(ctx)
 	}
 	f := failureOf(ended.Outcome.Err)
-	if ended.Waited == 0 {
+	if ended.Asked == 0 {
 		if reason := r.judge(ctx, c, ended, f); reason != nil {
 			return 0, reason
 		}
@@ -193,17 +179,10 @@ func (r *Retrier) backOff(ctx context.Context, c *call, f failure) (wait time.Du
 	switch {
 	case !fits(ctx, wait):
 		return 0, ErrDeadline
-	case r.maxElapsed > 0 && wait >= r.left(c, r.clock.Elapsed()):
-		return 0, ErrElapsed
 	case !r.pay(c):
 		return 0, ErrBudget
 	}
 	return wait, nil
-}
-
-// left returns how much is left of the MaxElapsed of a call at now.
-func (r *Retrier) left(c *call, now time.Duration) time.Duration {
-	return r.maxElapsed - (now - c.begin)
 }
 
 // fits reports whether there will be time left for an attempt after wait. It reads the clock, because Done of a context
@@ -231,7 +210,7 @@ func (r *Retrier) stop(c *call, ended *policy.Attempt, reason error) policy.Deci
 	switch {
 	case reason == errFinal:
 		return policy.Decision{}
-	case c.attempts == 0 && ended.Waited == 0:
+	case c.attempts == 0 && ended.Asked == 0:
 		return policy.Decision{}
 	case c.attempts == 0:
 		return policy.Decision{Err: reason}

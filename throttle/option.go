@@ -20,7 +20,7 @@ type config struct {
 	buckets  int
 	padding  int
 	random   func() float64 // from 0 up to, not including, 1
-	classify func(error) policy.Verdict
+	classify func(error) policy.Class
 	problems policy.ConfigError
 }
 
@@ -94,7 +94,7 @@ func Padding(n int) Option {
 // the dependency did the work, [policy.Failure] that it did not, [policy.Neutral] that the attempt should not count.
 // classify is called on the goroutine of the call, under no lock, only for the errors that
 // [policy.Outcome.Verdict] does not judge itself.
-func Classify(classify func(error) policy.Verdict) Option {
+func Classify(classify func(error) policy.Class) Option {
 	return func(c *config) {
 		if classify == nil {
 			c.problems.Add("Classify: the function is nil")

@@ -26,7 +26,7 @@ type Throttle struct {
 	k         float64
 	padding   float64
 	random    func() float64
-	classify  func(error) policy.Verdict
+	classify  func(error) policy.Class
 	rejection *policy.Rejection
 
 	clock   stopwatch.Stopwatch
@@ -80,13 +80,13 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 		return nil, policy.Ticket{}, t.rejection
 	}
 	t.window.bucket(newest).started.Add(1)
-	return ctx, policy.Ticket{Generation: uint64(newest)}, nil
+	return ctx, policy.Ticket{Period: uint64(newest)}, nil
 }
 
 // Settle counts how the attempt ended. A neutral outcome counts as if it had never been asked for.
 func (t *Throttle) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	start := int64(ticket.Generation)
-	switch outcome.Verdict(ctx, t.classify) {
+	start := int64(ticket.Period)
+	switch outcome.Verdict(t.classify) {
 	case policy.Success:
 		t.window.answered(start, true)
 	case policy.Neutral:

@@ -92,13 +92,13 @@ func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 			return ctx, ticket, nil
 		}
 	}
-	ticket.Slot = bounded
+	ticket.Number = bounded
 	return hold.WithDeadline(ctx, now.Add(cause.Limit), cause), ticket, nil
 }
 
 // Settle releases the derived context and its timer, unless the result of a success holds the context.
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	own := ticket.Slot == bounded
+	own := ticket.Number == bounded
 	expired := own && !outcome.Succeeded() && causedBy(ctx, t)
 	if t.latency != nil && (expired || outcome.Succeeded()) {
 		t.latency.observe(t.latency.clock.Elapsed()-ticket.Start, expired)

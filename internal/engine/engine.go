@@ -143,9 +143,6 @@ func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (v
 	}
 	var state any
 	switch {
-	case n.start != nil:
-		state = n.start(ctx) // somebody else's code, after which ctx may have ended
-		value, entered, err = run(inner, n.next, op, t.at(1))
 	case n.next == nil && t == nil: // what through does here
 		value, err = op(inner)
 		entered = err != errLeft

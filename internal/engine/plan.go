@@ -21,8 +21,7 @@ type node struct {
 	guards   [guardsPerNode]policy.Guard // an array, not a slice, so that a node for a single guard needs no heap
 	count    int
 	repeater policy.Repeater
-	start    func(context.Context) any // of the repeater, if it wants to know when a call begins
-	counter  policy.SuccessCounter
+	counter  successCounter
 	gates    gates // for the repeater: every gate further in
 	wrapper  policy.Wrapper
 	next     *node // nil: the operation
@@ -67,10 +66,14 @@ func link(layers []policy.Layer) *node {
 
 func (n *node) setRepeater(repeater policy.Repeater) {
 	n.repeater = repeater
-	n.counter, _ = repeater.(policy.SuccessCounter)
-	if starter, ok := repeater.(policy.Starter); ok {
-		n.start = starter.Start()
-	}
+	n.counter, _ = repeater.(successCounter)
+}
+
+// successCounter is what the Retrier of this module is in addition: it needs to know of a first attempt that succeeded
+// only that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
+type successCounter interface {
+	policy.Repeater
+	Succeeded()
 }
 
 // Ready asks every gate of the plan.

@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"time"
 
 	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
@@ -32,9 +31,8 @@ func (n *node) decide(ctx context.Context, number int, outcome policy.Outcome, s
 		// A repeater that waits for a gate to recover knows that it is closed, and need not be told.
 		watch := ended.Blocked == nil
 		ended.Blocked = nil
-		var slept time.Duration
 		if decision.Wait > 0 {
-			slept, ended.Blocked = n.gates.sleep(ctx, decision.Wait, watch)
+			_, ended.Blocked = n.gates.sleep(ctx, decision.Wait, watch)
 		}
 		if ctx.Err() == nil && ended.Blocked == nil {
 			if decision.Wait > 0 {
@@ -46,6 +44,6 @@ func (n *node) decide(ctx context.Context, number int, outcome policy.Outcome, s
 		}
 		kind = policy.EventWait
 		ended.State = decision.State
-		ended.Waited += max(1, slept) // above 0 even if there was no wait: this is how Next knows that it is asked again
+		ended.Asked++
 	}
 }

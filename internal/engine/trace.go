@@ -42,7 +42,7 @@ func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.L
 }
 
 func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision policy.Decision) {
-	refused := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Waited == 0
+	refused := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 0
 	if t != nil && !refused { // a call that was refused at once is no retry that was not made
 		outcome := ended.Outcome
 		if decision.Err != nil {

@@ -53,8 +53,8 @@ type retryRule struct {
 func (*retryRule) Stage() policy.Stage { return policy.StageHedge }
 
 func (r *retryRule) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	ticket := policy.Ticket{Slot: int64(retry.Attempt(ctx))}
-	if ticket.Slot == 1 {
+	ticket := policy.Ticket{Number: int64(retry.Attempt(ctx))}
+	if ticket.Number == 1 {
 		r.first()
 	} else if !r.again() {
 		return ctx, ticket, &policy.Rejection{Kind: "retry rule", Reason: errNoRetry}
@@ -63,7 +63,7 @@ func (r *retryRule) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 }
 
 func (r *retryRule) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	r.ended(ticket.Slot > 1, !outcome.Succeeded())
+	r.ended(ticket.Number > 1, !outcome.Succeeded())
 }
 
 // bucket is tokens that calls fill and retries take: a retry needs more than needs, and takes cost; a success of a

@@ -124,7 +124,7 @@ type uncapped struct{ *breaker.Breaker }
 func (u *uncapped) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	admitted, ticket, err := u.Breaker.Admit(ctx)
 	if err != nil && u.State() == breaker.HalfOpen {
-		return ctx, policy.Ticket{Generation: 1 << 62}, nil
+		return ctx, policy.Ticket{Period: 1 << 62}, nil
 	}
 	return admitted, ticket, err
 }

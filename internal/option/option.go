@@ -1,0 +1,16 @@
+// Package option applies the options of a policy.
+package option
+
+import "github.com/go-resilience/resilience/policy"
+
+// Apply lets each option store what it is about in c, in order, so that of the same option given twice the later one
+// counts. A nil option is noted as a problem. Options only store: the configuration that results is checked afterwards.
+func Apply[C any, O ~func(*C)](c *C, options []O, problems *policy.ConfigError) {
+	for i, apply := range options {
+		if apply == nil {
+			problems.Add("option %d is nil", i+1)
+			continue
+		}
+		apply(c)
+	}
+}
