@@ -45,3 +45,12 @@ func Check[T any](op Func[T], check func(T) error) Func[T] {
 		return value, err
 	}
 }
+
+// OpenPolicy is a [Policy] whose results can stay open: what resilience.For returns is one.
+type OpenPolicy[T any] interface {
+	Policy[T]
+
+	// Open is Do for a result that outlives the operation. The permit, which is nil when there is an error, must be
+	// settled when the result is done with.
+	Open(ctx context.Context, op Func[T]) (T, *Permit, error)
+}
