@@ -3,7 +3,6 @@ package resilience
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -18,7 +17,7 @@ import (
 // Compose(a, b, c), and composing with it is how a pipeline is extended. It is a [policy.Gate] too.
 type Pipeline struct {
 	placements []placement // in order, outermost first
-	observers  []policy.Observer
+	config     engine.Config
 	plan       *engine.Plan
 }
 
@@ -41,7 +40,7 @@ func Compose(layers ...policy.Layer) *Pipeline {
 	if err := p.validate(); err != nil {
 		panic(err)
 	}
-	p.plan = engine.NewPlan(p.Layers(), p.observers)
+	p.plan = engine.NewPlan(p.layers(), p.config)
 	return p
 }
 
@@ -61,9 +60,9 @@ func assemble(layers []policy.Layer) *Pipeline {
 				continue
 			}
 			p.placements = append(p.placements, layer.placements...)
-			p.observers = append(p.observers, layer.observers...)
-		case observation:
-			p.observers = append(p.observers, layer...)
+			p.configure(layer.config)
+		case setting:
+			p.configure(layer.config)
 		case policy.Placed:
 			p.placements = append(p.placements, placement{layer.Layer, layer.Stage()})
 		default:
@@ -78,44 +77,57 @@ func assemble(layers []policy.Layer) *Pipeline {
 	return p
 }
 
-// Run runs an operation that has no result but an error. It is [Do] otherwise.
-func (p *Pipeline) Run(ctx context.Context, op func(context.Context) error) error {
-	if op == nil {
-		panic("resilience: Run with a nil operation")
+// configure adds what a pipeline has besides its layers. Of several names and classifiers the last one counts.
+func (p *Pipeline) configure(config engine.Config) {
+	if config.Name != "" {
+		p.config.Name = config.Name
 	}
-	_, err := Do(ctx, p, func(ctx context.Context) (struct{}, error) { return struct{}{}, op(ctx) })
-	return err
+	if config.Classify != nil {
+		p.config.Classify = config.Classify
+	}
+	p.config.Observers = append(slices.Clip(p.config.Observers), config.Observers...)
+}
+
+// Name returns the name of the pipeline, "" if it has none.
+func (p *Pipeline) Name() string { return p.config.Name }
+
+// Current returns the pipeline itself: a pipeline that never changes is a [Source].
+func (p *Pipeline) Current() *Pipeline { return p }
+
+// Run runs an operation that has no result but an error through the pipeline. It is [Run].
+func (p *Pipeline) Run(ctx context.Context, op func(context.Context) error) error {
+	return Run(ctx, p, op)
 }
 
 // Ready returns nil when every [policy.Gate] of the pipeline would admit an attempt now, otherwise the first
 // rejection. It is a pure question: it reserves nothing and moves no state.
-func (p *Pipeline) Ready(ctx context.Context) error { return p.plan.Ready(ctx) }
+func (p *Pipeline) Ready(ctx context.Context) error { return p.made().Ready(ctx) }
 
-// Gates returns the gates of the pipeline, outermost first. The slice is the caller's.
-func (p *Pipeline) Gates() []policy.Gate {
-	var gates []policy.Gate
-	for _, place := range p.placements {
-		if gate, ok := place.layer.(policy.Gate); ok {
-			gates = append(gates, gate)
-		}
-	}
-	return gates
-}
-
-// Idle reports whether every layer that knows, by a method Idle() bool, is idle: whether a new pipeline in this one's
-// place would let nothing through that this one refuses. A registry of pipelines per key may then forget it.
+// Idle reports whether every layer that is a [policy.Idler] is idle: whether a new pipeline in this one's place would let
+// nothing through that this one refuses. A registry of pipelines per key may then forget it.
 func (p *Pipeline) Idle() bool {
 	for _, place := range p.placements {
-		if idler, ok := place.layer.(interface{ Idle() bool }); ok && !idler.Idle() {
+		if idler, ok := place.layer.(policy.Idler); ok && !idler.Idle() {
 			return false
 		}
 	}
 	return true
 }
 
-// Layers returns the layers in order, outermost first. The slice is the caller's. It does not show which layers were
-// moved: to extend a pipeline, compose with the pipeline itself.
+// Layers returns the layers in order, outermost first. A layer that stands at another stage than its own is returned as
+// what [policy.At] made of it, so that Compose(p.Layers()...) has the same order. The slice is the caller's.
 func (p *Pipeline) Layers() []policy.Layer {
+	layers := p.layers()
+	for i, place := range p.placements {
+		if place.stage != place.layer.Stage() {
+			layers[i] = policy.At(place.stage, place.layer)
+		}
+	}
+	return layers
+}
+
+// layers returns the layers as they are, outermost first.
+func (p *Pipeline) layers() []policy.Layer {
 	layers := make([]policy.Layer, len(p.placements))
 	for i, place := range p.placements {
 		layers[i] = place.layer
@@ -123,10 +135,11 @@ func (p *Pipeline) Layers() []policy.Layer {
 	return layers
 }
 
-// Stage returns the stage of the outermost layer. Composing takes a pipeline apart and does not ask.
+// Stage returns the stage of the outermost layer, 0 for a pipeline without layers. Composing takes a pipeline apart and
+// does not ask.
 func (p *Pipeline) Stage() policy.Stage {
 	if len(p.placements) == 0 {
-		return policy.StageChaos
+		return 0
 	}
 	return p.placements[0].stage
 }
@@ -151,19 +164,3 @@ func describe(layer policy.Layer) string {
 	}
 	return fmt.Sprintf("%T", layer)
 }
-
-// Observe returns a layer that lets observers hear what happens in the pipeline it is composed into. It has no place
-// in the order and costs a call nothing when absent. Nil observers are refused with a panic.
-func Observe(observers ...policy.Observer) policy.Layer {
-	for i, observer := range observers {
-		if v := reflect.ValueOf(observer); observer == nil || v.Kind() == reflect.Func && v.IsNil() {
-			panic(&policy.ConfigError{Policy: "resilience.Observe", Problems: []string{fmt.Sprintf("observer %d is nil", i+1)}})
-		}
-	}
-	return observation(slices.Clone(observers))
-}
-
-// observation is observers on their way into a pipeline.
-type observation []policy.Observer
-
-func (observation) Stage() policy.Stage { return policy.StageFallback }

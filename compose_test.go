@@ -48,7 +48,7 @@ func TestAtMovesALayerAndIsKeptWhenFlattened(t *testing.T) {
 	base := resilience.Compose(policy.At(policy.StageShed, front), &again{max: 1})
 	require.Equal(t, "front > again", base.String())
 	require.Equal(t, "front > timeout", resilience.Compose(named{"timeout", policy.StageTotalTimeout}, base).String()[:len("front > timeout")])
-	require.Equal(t, []policy.Layer{front, &again{max: 1}}, base.Layers())
+	require.Equal(t, []policy.Layer{policy.At(policy.StageShed, front), &again{max: 1}}, base.Layers())
 	twice := policy.At(700, policy.At(policy.StageShed, front))
 	require.Equal(t, policy.Stage(700), twice.Stage())
 	_, err := resilience.Do(t.Context(), twice, answer(1, nil))
@@ -119,7 +119,7 @@ func TestComposeListsEveryProblem(t *testing.T) {
 		"two roles":                    {[]policy.Layer{&twofold{probe{name: "twofold"}}}, []string{"twofold: must be exactly one of Guard, Repeater and Wrapper, is 2"}},
 		"stage":                        {[]policy.Layer{&probe{name: "low", stage: -3}}, []string{"low: stage -3: must be positive"}},
 		"moved pipeline":               {[]policy.Layer{policy.At(10, resilience.Compose(same))}, []string{"a pipeline was moved to stage \"stage 10\""}},
-		"moved observer":               {[]policy.Layer{policy.At(10, resilience.Observe(&policytest.Recorder{}))}, []string{"an observer was moved"}},
+		"moved observer":               {[]policy.Layer{policy.At(10, resilience.Observe(&policytest.Recorder{}))}, []string{"observe was moved"}},
 		"a layer's own": {
 			[]policy.Layer{&complainer{probe: probe{name: "fussy"}, complaint: errRefused}},
 			[]string{"fussy: refused for the test"},
@@ -187,7 +187,7 @@ func TestEmptyPipeline(t *testing.T) {
 	require.Equal(t, "empty pipeline", p.String())
 	require.Empty(t, p.Layers())
 	require.NoError(t, p.Ready(t.Context()))
-	require.Positive(t, int(p.Stage()))
+	require.Zero(t, p.Stage())
 	value, err := resilience.Do(t.Context(), p, answer(4, errBackend))
 	require.Equal(t, 4, value)
 	require.Equal(t, errBackend, err, "the bare error")

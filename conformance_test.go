@@ -51,7 +51,7 @@ func TestConformance(t *testing.T) {
 			return retry.New(retry.Attempts(5), retry.Constant(time.Second), retry.NoJitter())
 		},
 		"retry, patient": func() policy.Repeater {
-			return retry.New(retry.AwaitRecovery(time.Minute), retry.MaxElapsed(time.Hour), retry.RetryRejections(bulkhead.ErrFull))
+			return retry.New(retry.AwaitRecovery(time.Minute), retry.RetryRejections(bulkhead.ErrFull))
 		},
 		"retry, throttled": func() policy.Repeater { return retry.New(retry.WithBudget(retry.NewThrottle(1000, 0.1))) },
 	} {

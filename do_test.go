@@ -230,23 +230,23 @@ func TestFault100_ValueAndErrorTogether(t *testing.T) {
 		require.Equal(t, 3, value)
 		require.ErrorIs(t, err, errBackend)
 	})
-	t.Run("zero when a gate ends the call", func(t *testing.T) {
+	t.Run("of the last attempt when a gate ends the call", func(t *testing.T) {
 		g := &gate{}
 		value, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 3}, g), func(context.Context) (int, error) {
 			g.closed.Store(&policy.Rejection{Kind: "gate", Reason: errRefused})
 			return 7, errBackend
 		})
-		require.Zero(t, value)
+		require.Equal(t, 7, value)
 		require.ErrorIs(t, err, errRefused)
 		require.ErrorIs(t, err, errBackend)
 	})
-	t.Run("zero when the next attempt is refused", func(t *testing.T) {
+	t.Run("of the last attempt that entered when the next one is refused", func(t *testing.T) {
 		g := &probe{}
 		value, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 2}, g), func(context.Context) (int, error) {
 			g.refuse = errRefused
 			return 7, errBackend
 		})
-		require.Zero(t, value)
+		require.Equal(t, 7, value)
 		require.ErrorIs(t, err, errRefused)
 	})
 }
@@ -356,7 +356,7 @@ type closing struct {
 }
 
 func (c *closing) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
-	if ended.Waited == 0 {
+	if ended.Asked == 0 {
 		c.do()
 	}
 	return c.again.Next(ctx, ended)
@@ -367,7 +367,7 @@ type patient struct{ again }
 
 func (p *patient) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
 	p.heard = append(p.heard, ended)
-	return policy.Decision{Again: ended.Waited < 5*time.Second, Wait: time.Second, Err: ended.Blocked}
+	return policy.Decision{Again: ended.Asked < 5, Wait: time.Second, Err: ended.Blocked}
 }
 
 func TestARepeaterThatWaitsForAClosedGateIsNotWokenByIt(t *testing.T) {
@@ -594,7 +594,7 @@ func TestFault176_EventLedger(t *testing.T) {
 	require.Equal(t, 3, recorder.Count(policy.EventRejected))
 	require.Equal(t, policy.Layer(refuser), recorder.Events()[0].Layer)
 	last := recorder.Events()[len(recorder.Events())-1]
-	require.Equal(t, policy.Outcome{Kind: policy.NotCalled, Err: errRefused}, last.Outcome)
+	require.Equal(t, policy.Outcome{Kind: policy.NotCalled, Class: policy.Ignored, Err: errRefused}, last.Outcome)
 }
 
 func TestFault231_ObserversNeverFailACall(t *testing.T) {
@@ -667,7 +667,7 @@ func TestPermit(t *testing.T) {
 	require.False(t, permit.Done(nil), "FAULT 34: the second settlement is no settlement")
 	require.False(t, permit.Settle(policy.Outcome{Kind: policy.Exited}))
 	require.EqualValues(t, 1, guard.settled.Load())
-	require.Equal(t, policy.Outcome{Kind: policy.Returned, Err: errBackend}, *guard.last.Load())
+	require.Equal(t, policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errBackend}, *guard.last.Load())
 
 	guard.refuse = errRefused
 	_, err = policy.Acquire(t.Context(), guard)
@@ -744,25 +744,6 @@ type quietRepeater struct{}
 func (*quietRepeater) Stage() policy.Stage                                  { return policy.StageRetry }
 func (*quietRepeater) Next(context.Context, policy.Attempt) policy.Decision { return policy.Decision{} }
 
-// starting is a repeater that wants to know when a call begins.
-type starting struct{ again }
-
-func (*starting) Start() func(context.Context) any {
-	return func(context.Context) any { return 41 }
-}
-
-func TestAStarterIsToldOfTheBeginningOfEachCall(t *testing.T) {
-	for _, wrap := range []func(policy.Layer) policy.Layer{
-		func(l policy.Layer) policy.Layer { return l },
-		func(l policy.Layer) policy.Layer { return resilience.Compose(l) },
-	} {
-		s := &starting{again{max: 2}}
-		_, err := resilience.Do(t.Context(), wrap(s), answer(0, errBackend))
-		require.ErrorIs(t, err, errBackend)
-		require.Equal(t, []any{41, 42}, []any{s.heard[0].State, s.heard[1].State})
-	}
-}
-
 // counting is a repeater that counts first attempts that succeed.
 type counting struct {
 	again
@@ -826,7 +807,7 @@ func TestErrorsThatCannotBeComparedHarmNobody(t *testing.T) {
 			return 42, errBackend
 		})
 		require.ErrorIs(t, err, policy.ErrRejected)
-		require.Zero(t, value)
+		require.Equal(t, 42, value)
 	})
 }
 
@@ -891,7 +872,7 @@ func TestANotifierThatAlwaysRingsIsIgnored(t *testing.T) {
 		_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 2, wait: time.Second}, r), answer(0, errBackend))
 		require.ErrorIs(t, err, errBackend)
 		require.Equal(t, time.Second, time.Since(start))
-		require.Less(t, r.asked.Load(), int64(10))
+		require.Less(t, r.asked.Load(), int64(1000), "FAULT 274")
 	})
 }
 

@@ -41,7 +41,7 @@ func TestFault072_AContextThatEndsOutsideOfARetry(t *testing.T) {
 		},
 		"a bulkhead at the front door": func(end context.CancelFunc) *resilience.Pipeline {
 			weigh := func(context.Context) int { end(); return 1 }
-			return resilience.Compose(policy.At(policy.StageShed, bulkhead.New(4, bulkhead.WeightOf(weigh))), retry.New(retry.MaxElapsed(time.Hour)))
+			return resilience.Compose(policy.At(policy.StageShed, bulkhead.New(4, bulkhead.WeightOf(weigh))), retry.New())
 		},
 		"a timeout that is over at once": func(context.CancelFunc) *resilience.Pipeline {
 			return resilience.Compose(timeout.Total(1), retry.New(), inner)
@@ -79,7 +79,7 @@ func TestFault083_TheInnerTimeoutIsNamedToThoseBetween(t *testing.T) {
 				ctx, cancel := newContext()
 				defer cancel()
 				var judged error
-				classify := breaker.Classify(func(err error) policy.Verdict { judged = err; return policy.Failure })
+				classify := breaker.Classify(func(err error) policy.Class { judged = err; return policy.Transient })
 				pipeline := resilience.Compose(timeout.Total(2*time.Second), breaker.New(classify), timeout.PerAttempt(time.Second))
 				_, err := resilience.Do(ctx, pipeline, func(context.Context) (int, error) {
 					time.Sleep(3 * time.Second)

@@ -12,9 +12,10 @@ import (
 )
 
 var (
-	errBackend = errors.New("backend failed")
-	errRefused = errors.New("refused for the test")
-	errCause   = errors.New("the caller's cause")
+	errBackend   = errors.New("backend failed")
+	errExhausted = errors.New("exhausted")
+	errRefused   = errors.New("refused for the test")
+	errCause     = errors.New("the caller's cause")
 )
 
 // journal is what happened, in order.
@@ -139,7 +140,7 @@ func (r *again) Next(ctx context.Context, ended policy.Attempt) policy.Decision 
 	case ctx.Err() != nil:
 		return policy.Decision{Err: errors.Join(policy.ContextError(ctx), ended.Outcome.Err)}
 	case ended.Number == r.max:
-		return policy.Decision{}
+		return policy.Decision{Reason: errExhausted}
 	}
 	return policy.Decision{Again: true, Wait: r.wait, State: tries + 1}
 }

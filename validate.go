@@ -34,8 +34,12 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 			report("a pipeline was moved to stage %q: move its layers instead", place.stage)
 			continue
 		}
-		if _, ok := layer.(observation); ok {
-			report("an observer was moved to stage %q: it has no place in the order", place.stage)
+		if moved, ok := layer.(setting); ok {
+			report("%v was moved to stage %q: it has no place in the order", moved, place.stage)
+			continue
+		}
+		if _, ok := layer.(Source); ok {
+			report("%T: a source of pipelines cannot be composed: it may change; use it with Do, Open and Run", layer)
 			continue
 		}
 		if place.stage <= 0 {
@@ -91,7 +95,7 @@ func (p *Pipeline) validateRepeaters(problems *policy.ConfigError) {
 }
 
 func (p *Pipeline) validateNeighbours(problems *policy.ConfigError) {
-	layers := p.Layers()
+	layers := p.layers()
 	for i, layer := range layers {
 		if checker, ok := layer.(policy.Checker); ok {
 			if err := checker.Check(layers[:i:i], layers[i+1:]); err != nil {

@@ -138,8 +138,9 @@ type Observer interface {
 type KindObserver interface {
 	Observer
 
-	// Kinds returns the kinds that the observer needs. It is asked once, when a pipeline is composed.
-	Kinds() []EventKind
+	// ObservedKinds returns the kinds that the observer needs. It is asked when a pipeline is composed, and must always
+	// return the same.
+	ObservedKinds() []EventKind
 }
 
 // ObserveOnly returns observer as a [KindObserver] that hears of the kinds given and of nothing else.
@@ -152,7 +153,7 @@ type kindObserver struct {
 	kinds []EventKind
 }
 
-func (o *kindObserver) Kinds() []EventKind { return slices.Clone(o.kinds) }
+func (o *kindObserver) ObservedKinds() []EventKind { return slices.Clone(o.kinds) }
 
 // ObserverFunc is a function that is an [Observer].
 type ObserverFunc func(ctx context.Context, event Event)

@@ -105,7 +105,12 @@ type Decision struct {
 	Again bool          // make another attempt, after Wait
 	Wait  time.Duration // 0 or less: at once, without a timer
 	Err   error         // if not Again: the error of the call; nil for the attempt's own
-	State any           // handed back with the next Attempt of this call
+
+	// Reason is why there is no further attempt, for events. It is nil when another attempt was never in question: a
+	// refusal, an error that is not to be retried.
+	Reason error
+
+	State any // handed back with the next Attempt of this call
 }
 
 // Wrapper runs the attempts itself: hedge, or whatever a third party can only do by wrapping. Prefer [Guard] where

@@ -45,15 +45,9 @@ func (r *Retrier) Tries(ctx context.Context, gates ...policy.Gate) *Tries {
 		if gate == nil {
 			panic("retry: Tries with a nil gate")
 		}
-		if several, ok := gate.(interface{ Gates() []policy.Gate }); ok { // a pipeline
-			for _, gate := range several.Gates() {
-				layers = append(layers, door{gate})
-			}
-			continue
-		}
 		layers = append(layers, door{gate})
 	}
-	return &Tries{ctx: ctx, plan: engine.NewPlan(layers, nil)}
+	return &Tries{ctx: ctx, plan: engine.NewPlan(layers, engine.Config{})}
 }
 
 // All returns the attempts. Each loop over it is a new call. A panic in the body goes on to the caller.

@@ -50,11 +50,11 @@ var again = retry.New(
 
 var users = breaker.New(
 	breaker.ConsecutiveFailures(3),
-	breaker.Classify(func(err error) policy.Verdict {
+	breaker.Classify(func(err error) policy.Class {
 		if errors.Is(err, errNotFound) {
-			return policy.Success // it has answered
+			return policy.Expected // it has answered
 		}
-		return policy.Failure
+		return policy.Transient
 	}),
 )
 

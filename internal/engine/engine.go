@@ -1,50 +1,68 @@
 // Package engine runs a call through its layers. It is the one place where admitted guards are settled.
+//
+// A call walks the nodes of a [Plan] from the outside to the inside. [enter] is the step into a node, whatever it is:
+//
+//	guarded    admits a run of guards, enters the next node, settles the guards     guard.go
+//	repeated   enters the next node for each attempt, and asks the repeater         repeat.go
+//	wrapped    lets a wrapper enter the next node as often as it wants              wrap.go
+//	operate    calls the operation and judges its error                             engine.go
+//
+// [run] is enter with a look at the context first, wherever time may have passed since the last look. What comes back
+// is the value and an [ending]. A [trace] goes along when events are wanted or when the result stays open (open.go).
 package engine
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"reflect"
+	"time"
 
-	"github.com/go-resilience/resilience/internal/attempt"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Do runs op through plan.
 func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 	check(ctx, op == nil)
-	if plan.observer != nil {
-		return observedCall(ctx, plan.first, op, &trace{observer: plan.observer, attempt: 1})
+	if plan.kinds != 0 || plan.calls != nil {
+		return watched(ctx, plan, op, nil)
 	}
-	if ctx.Err() != nil { // what run does; a call less for every call
-		return *new(T), policy.ContextError(ctx)
-	}
-	value, _, err := through(ctx, plan.first, op, nil)
-	return value, err
+	value, end := run(ctx, plan.first, op, nil)
+	return value, end.err
 }
 
 // DoLayer runs op through a single layer.
 func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, error) {
 	check(ctx, op == nil)
+	n := node{plan: bare, next: bare.first}
+	n.setLayer(layer)
+	value, end := run(ctx, &n, op, nil)
+	return value, end.err
+}
+
+// bare is the plan around a single layer.
+var bare = NewPlan(nil, Config{})
+
+// setLayer makes n a node for one layer.
+func (n *node) setLayer(layer policy.Layer) {
 	if placed, ok := layer.(policy.Placed); ok {
 		layer = placed.Layer
 	}
 	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
 		panic(fmt.Sprintf("resilience: Do with a nil %T", layer))
 	}
-	var n node
 	switch layer := layer.(type) {
 	case policy.Repeater:
 		n.setRepeater(layer)
+		n.setDeposits(layer, nil)
 	case policy.Wrapper:
 		n.wrapper = layer
+		n.setDeposits(layer, nil)
 	case policy.Guard:
-		n.guards[0], n.count, n.innermost = layer, 1, true
+		n.guards[0], n.count = layer, 1
 	default:
 		panic(fmt.Sprintf("resilience: %T is no Guard, Repeater or Wrapper", layer))
 	}
-	value, _, err := run(ctx, &n, op, nil)
-	return value, err
 }
 
 func check(ctx context.Context, noOperation bool) {
@@ -56,141 +74,103 @@ func check(ctx context.Context, noOperation bool) {
 	}
 }
 
-// run runs op through n and everything further in, unless ctx has ended. entered says whether the operation was
-// entered at all.
-func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	if ctx.Err() != nil {
-		return value, false, policy.ContextError(ctx)
-	}
-	return through(ctx, n, op, t)
-}
-
-// through is run for a context that has just been seen not to have ended.
-func through[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	switch {
-	case n == nil && t == nil:
-		value, err = op(ctx)
-		return value, err != errLeft, err
-	case n == nil:
-		return observedAttempt(ctx, op, t)
-	case n.count > 0:
-		return guard(ctx, n, op, t)
-	case n.repeater != nil:
-		return repeat(ctx, n, op, t)
-	}
-	return wrap(ctx, n, op, t)
-}
-
-// inside runs op through what stands inside the guards of n.
-func inside[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	switch {
-	case n.repeater != nil && ctx.Err() != nil: // a guard has waited, or derived a context that has ended
-		return again(ctx, n, op, t, result[T]{err: policy.ContextError(ctx)}, nil)
-	case n.repeater != nil:
-		return repeat(ctx, n, op, t)
-	case n.wrapper != nil:
-		return wrap(ctx, n, op, t)
-	}
-	return run(ctx, n.next, op, t)
-}
-
-// guard admits the guards of n, runs op inside them, and settles them.
-func guard[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	var h held
-	h.outer = ctx
-	defer func() {
-		if h.count > 0 { // not settled below: a panic or runtime.Goexit passes through
-			h.unwind(n, recover())
-		}
-	}()
-	for i := 0; i < n.count && i < guardsPerNode; i++ { // the second condition spares the checks of bounds
-		admitted, ticket, err := n.guards[i].Admit(ctx)
-		if err != nil {
-			t.rejected(ctx, n.guards[i], err)
-			return value, false, h.settle(n, policy.NotCalled, err)
-		}
-		a := &h.admissions[i]
-		a.ctx, a.ticket = admitted, ticket // field by field: as a whole it would go through memory twice
-		h.count = i + 1
-		if admitted == nil {
-			panic(fmt.Sprintf("resilience: %T admitted with a nil context", n.guards[i]))
-		}
-		ctx = admitted
-	}
-	h.inside = true
-	if n.innermost && t == nil && ctx.Err() == nil { // what inside does here, without three calls
-		value, err = op(ctx)
-		entered = err != errLeft
-	} else {
-		value, entered, err = inside(ctx, n, op, t)
-	}
-	if entered && err == nil {
-		h.succeed(n)
-		return value, true, nil
-	}
-	kind := policy.NotCalled
-	if entered {
-		kind = policy.Returned
-	}
-	return value, entered, h.settle(n, kind, err)
-}
-
-// repeat runs what is inside n until the repeater, or ctx, ends the call. ctx has just been seen not to have ended.
-func repeat[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	inner := ctx
-	if attempt.Number(ctx) != 0 {
-		inner = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry further out
-	}
-	var state any
-	switch {
-	case n.next == nil && t == nil: // what through does here
-		value, err = op(inner)
-		entered = err != errLeft
-	default:
-		value, entered, err = through(inner, n.next, op, t.at(1))
-	}
-	if entered && err == nil {
-		if n.counter != nil {
-			n.counter.Succeeded()
-		} else {
-			n.repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}, State: state})
-		}
-		return value, true, nil
-	}
-	return again(ctx, n, op, t, result[T]{value, entered, err}, state)
-}
-
-// result is what an attempt, or all of them so far, came to.
-type result[T any] struct {
-	value   T
-	entered bool
+// ending is how the operation, or the part of a pipeline around it, has ended.
+type ending struct {
+	entered bool         // the operation was entered
+	class   policy.Class // of an error
 	err     error
+	over    *over // nil if the context of the operation, or of the layer that refused, had not ended by then
 }
 
-// again is the rest of repeat when the first attempt, with result r, has failed.
-func again[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, r result[T], state any) (value T, entered bool, err error) {
-	value, entered, err = r.value, r.entered, r.err
-	in := entered // of the last attempt
-	var marks attempt.Marks
-	for number := 1; ; {
-		kind := policy.NotCalled
-		if in {
-			kind = policy.Returned
-		}
-		var due, refused bool
-		due, state, refused, err = n.decide(ctx, number, policy.Outcome{Kind: kind, Err: err}, state, t.at(number))
-		if !due {
-			if refused {
-				value = *new(T)
-			}
-			return value, entered, err
-		}
-		number++
-		value, in, err = run(marks.With(ctx, number), n.next, op, t.at(number))
-		if in && err == nil {
-			n.repeater.Next(ctx, policy.Attempt{Number: number, Outcome: policy.Outcome{Kind: policy.Returned}, State: state})
-			return value, true, nil
-		}
-		entered = entered || in
+// over is a context that had ended when something returned. What comes after that moment, such as an observer that takes
+// its time, does not change what an error was.
+type over struct {
+	cause error
+	at    time.Time // when it was looked at
+}
+
+// overOf looks whether ctx has ended.
+func overOf(ctx context.Context) *over {
+	if ctx.Err() == nil {
+		return nil
 	}
+	return &over{cause: context.Cause(ctx), at: time.Now()}
+}
+
+// had reports whether ctx had ended by then too.
+func (o *over) had(ctx context.Context) bool {
+	if o == nil || ctx.Err() == nil {
+		return false
+	}
+	deadline, ok := ctx.Deadline()
+	return !ok || !deadline.After(o.at) || ctx.Err() == context.Canceled //nolint:errorlint // the very value
+}
+
+// timedOut reports whether a timeout that a layer made was the cause, as opposed to the deadline of a caller.
+func (o *over) timedOut() bool {
+	return o != nil && o.cause != context.DeadlineExceeded && errors.Is(o.cause, context.DeadlineExceeded) //nolint:errorlint // the very value
+}
+
+// succeeded reports whether the operation returned without an error.
+func (e *ending) succeeded() bool { return e.entered && e.err == nil }
+
+// outcome is the ending as the layer with the context ctx is told.
+func (e *ending) outcome(ctx context.Context) policy.Outcome {
+	o := policy.Outcome{Kind: policy.NotCalled, Class: e.class, Err: e.err}
+	if e.entered {
+		o.Kind = policy.Returned
+	}
+	o.Canceled = e.over != nil && policy.Canceled(ctx)
+	return o
+}
+
+// run runs op through n and everything inside, unless ctx has ended.
+func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
+	if ctx.Err() != nil {
+		t.notCalled()
+		return value, refusal(ctx, policy.ContextError(ctx))
+	}
+	return enter(ctx, n, op, t)
+}
+
+// refusal is the ending of an attempt that did not come to the operation.
+func refusal(ctx context.Context, err error) ending {
+	return ending{class: policy.Ignored, err: err, over: overOf(ctx)}
+}
+
+// enter is run for a context that has just been seen not to have ended.
+func enter[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
+	switch {
+	case n.count > 0:
+		return guarded(ctx, n, op, t)
+	case n.repeater != nil:
+		return repeated(ctx, n, op, t)
+	case n.wrapper != nil:
+		return wrapped(ctx, n, op, t)
+	}
+	return operate(ctx, n.plan, op, t)
+}
+
+// operate calls the operation.
+func operate[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
+	if t != nil {
+		return operateTraced(ctx, plan, op, t)
+	}
+	value, err := op(ctx)
+	if err != nil {
+		return value, plan.judge(ctx, err)
+	}
+	return value, ending{entered: true}
+}
+
+// judge is the ending of an operation that returned err. It is the one place that asks whether the operation was entered.
+func (p *Plan) judge(ctx context.Context, err error) ending {
+	switch err {
+	case nil:
+		return ending{entered: true}
+	case errLeft:
+		return refusal(ctx, err)
+	}
+	over := overOf(ctx)
+	return ending{entered: true, class: p.classify(err, over), err: err, over: over}
 }

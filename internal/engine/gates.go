@@ -36,55 +36,46 @@ func (g *gates) ready(ctx context.Context) error {
 	return nil
 }
 
-// sleep waits for d, or until ctx ends. If watch is set, it also ends when a gate refuses for longer than the rest of d.
-// It returns the time that was slept and, only in the last case, the rejection.
-func (g *gates) sleep(ctx context.Context, d time.Duration, watch bool) (slept time.Duration, blocked error) {
+// maxWakes bounds how often notifiers can disturb one sleep: a channel that is always closed would make it a busy loop.
+const maxWakes = 100
+
+// sleep waits for d, or until ctx ends. If watch is set, it also ends when a gate refuses the attempt of the context next
+// for longer than the rest of d: then it returns the rejection.
+func (g *gates) sleep(ctx, next context.Context, d time.Duration, watch bool) (blocked error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	if !watch || len(g.notifiers) == 0 {
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-		}
-		return d, nil
-	}
 	start := time.Now()
-	chosen, closed := -1, reflect.Value{} // the notifier that was heard last, and its channel
-	for {
-		changed := g.changed(ctx, closed, chosen) // before the gates are asked, so that no change in between is missed
-		left := d - time.Since(start)
-		if blocked := g.ready(ctx); blocked != nil {
-			if wait, known := policy.RetryAfter(blocked); known && wait > left {
-				return d - left, blocked
+	for wakes := 0; watch && len(g.notifiers) > 0 && wakes < maxWakes; wakes++ {
+		changed := g.changed(next) // before the gates are asked, so that no change in between is missed
+		if blocked := g.ready(next); blocked != nil {
+			if wait, known := policy.RetryAfter(blocked); known && wait > d-time.Since(start) {
+				return blocked
 			}
 		}
-		if chosen = wait(ctx, timer, changed); chosen < 0 {
-			return d, nil
+		if !disturbed(ctx, timer, changed) {
+			return nil
 		}
-		closed = changed[chosen].Chan
 	}
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return nil
 }
 
-// changed returns the channels that tell of changes, as cases of a select. A notifier that returns the closed channel
-// again that it has just been heard by, is not listened to any more: it would keep the sleep from being one.
-func (g *gates) changed(ctx context.Context, closed reflect.Value, chosen int) []reflect.SelectCase {
-	cases := make([]reflect.SelectCase, len(g.notifiers))
+// changed returns the channels that tell of changes, as cases of a select.
+func (g *gates) changed(ctx context.Context) []reflect.SelectCase {
+	cases := make([]reflect.SelectCase, len(g.notifiers), len(g.notifiers)+2)
 	for i, notifier := range g.notifiers {
 		cases[i] = receive(notifier.Changed(ctx))
-		if i == chosen && cases[i].Chan.Pointer() == closed.Pointer() {
-			cases[i].Chan = reflect.Value{}
-		}
 	}
 	return cases
 }
 
-// wait waits for the timer, for ctx, or for a change, and returns which change it was, or -1.
-func wait(ctx context.Context, timer *time.Timer, changed []reflect.SelectCase) int {
+// disturbed waits for the timer, for ctx, or for a change, and reports whether it was a change.
+func disturbed(ctx context.Context, timer *time.Timer, changed []reflect.SelectCase) bool {
 	chosen, _, _ := reflect.Select(append(changed, receive(timer.C), receive(ctx.Done())))
-	if chosen >= len(changed) {
-		return -1
-	}
-	return chosen
+	return chosen < len(changed)
 }
 
 func receive(channel any) reflect.SelectCase {

@@ -2,65 +2,92 @@ package engine
 
 import (
 	"context"
+	"reflect"
+	"slices"
 
 	"github.com/go-resilience/resilience/policy"
 )
 
+// Plan is a pipeline made ready to run: a linked list of nodes, outermost first. It is immutable.
+type Plan struct {
+	Config
+	first *node
+	gates gates
+	kinds kinds  // the kinds of event that the observers need
+	quiet *trace // for a call that is not timed; nil when the observers need times, or when there are none
+	calls *Calls // nil in a pipeline without a name
+}
+
+// Config is what a pipeline has besides its layers.
+type Config struct {
+	Name      string
+	Observers []policy.Observer
+	Classify  func(error) policy.Class // nil: errors classify themselves
+}
+
 // guardsPerNode bounds the tickets that one run of guards holds on the stack; a longer run is split.
 const guardsPerNode = 5
 
-// Plan is a pipeline made ready to run: a linked list of nodes, outermost first. It is immutable.
-type Plan struct {
-	first    *node
-	gates    gates
-	observer policy.Observer // nil when nobody listens
-}
-
-// node is a run of guards and what stands inside them: a repeater, a wrapper, or just the next node.
+// node is one step on the way to the operation: a run of guards, a repeater, a wrapper, or the operation itself.
 type node struct {
-	guards   [guardsPerNode]policy.Guard // an array, not a slice, so that a node for a single guard needs no heap
+	plan     *Plan
+	guards   [guardsPerNode]policy.Guard // an array, so that a node for a single guard needs no heap
 	count    int
 	repeater policy.Repeater
-	counter  successCounter
-	gates    gates // for the repeater: every gate further in
+	counter  successCounter // the repeater, if it is one
 	wrapper  policy.Wrapper
-	next     *node // nil: the operation
+	deposits []policy.Budget // budgets whose outermost user is the repeater or wrapper
+	gates    gates           // inside the repeater
+	next     *node           // nil in the node of the operation
+}
 
-	innermost bool // inside the guards there is nothing but the operation
+// successCounter is what the Retrier of this module is in addition: all it needs to know about a first attempt that
+// succeeded is that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
+type successCounter interface {
+	policy.Repeater
+	Succeeded()
 }
 
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
-// Wrapper. observers hear what happens.
-func NewPlan(layers []policy.Layer, observers []policy.Observer) *Plan {
-	return &Plan{first: link(layers), gates: gatesOf(layers), observer: combine(observers)}
+// Wrapper.
+func NewPlan(layers []policy.Layer, config Config) *Plan {
+	p := &Plan{Config: config, gates: gatesOf(layers)}
+	p.first = p.link(layers, nil)
+	p.observe()
+	if p.Name != "" {
+		p.calls = new(Calls)
+	}
+	return p
 }
 
-func link(layers []policy.Layer) *node {
+// link returns the nodes for layers. paid are the budgets that a layer outside has deposited in.
+func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
+	n := &node{plan: p}
 	if len(layers) == 0 {
-		return nil
+		return n
 	}
-	n := &node{}
-	for i, layer := range layers {
-		switch layer := layer.(type) {
-		case policy.Repeater:
-			n.setRepeater(layer)
-			n.gates = gatesOf(layers[i+1:])
-			n.next = link(layers[i+1:])
-			return n
-		case policy.Wrapper:
-			n.wrapper = layer
-			n.next = link(layers[i+1:])
-			return n
-		case policy.Guard:
-			if n.count == guardsPerNode {
-				n.next = link(layers[i:])
-				return n
+	used := 1
+	switch layer := layers[0].(type) {
+	case policy.Repeater:
+		n.setRepeater(layer)
+		n.gates = gatesOf(layers[1:])
+		paid = n.setDeposits(layer, paid)
+	case policy.Wrapper:
+		n.wrapper = layer
+		paid = n.setDeposits(layer, paid)
+	default:
+		used = 0
+		for used < len(layers) && used < guardsPerNode {
+			guard, ok := layers[used].(policy.Guard)
+			if !ok {
+				break
 			}
-			n.guards[n.count] = layer
-			n.count++
+			n.guards[used] = guard
+			used++
 		}
+		n.count = used
 	}
-	n.innermost = true
+	n.next = p.link(layers[used:], paid)
 	return n
 }
 
@@ -69,12 +96,50 @@ func (n *node) setRepeater(repeater policy.Repeater) {
 	n.counter, _ = repeater.(successCounter)
 }
 
-// successCounter is what the Retrier of this module is in addition: it needs to know of a first attempt that succeeded
-// only that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
-type successCounter interface {
-	policy.Repeater
-	Succeeded()
+// setDeposits lets n deposit in the budget of layer, unless a layer outside does. It returns all budgets that are paid.
+func (n *node) setDeposits(layer policy.Layer, paid []policy.Budget) []policy.Budget {
+	user, ok := layer.(policy.BudgetUser)
+	if !ok {
+		return paid
+	}
+	budget := user.Budget()
+	if budget == nil || slices.ContainsFunc(paid, func(other policy.Budget) bool { return sameBudget(budget, other) }) {
+		return paid
+	}
+	n.deposits = []policy.Budget{budget}
+	return append(slices.Clip(paid), budget)
+}
+
+// sameBudget compares without the panic of values that cannot be compared.
+func sameBudget(a, b policy.Budget) bool {
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
+}
+
+// deposit counts a call that has entered the operation.
+func (n *node) deposit() {
+	for _, budget := range n.deposits {
+		budget.Deposit()
+	}
 }
 
 // Ready asks every gate of the plan.
 func (p *Plan) Ready(ctx context.Context) error { return p.gates.ready(ctx) }
+
+// Calls returns the counts of calls, nil for a pipeline without a name.
+func (p *Plan) Calls() *Calls { return p.calls }
+
+// classify says what an error of the operation means. over is the end of the operation's context, nil if it had not ended.
+func (p *Plan) classify(err error, over *over) policy.Class {
+	if over.timedOut() {
+		return policy.Transient // whatever the operation made of it
+	}
+	if p.Classify != nil {
+		if class := p.Classify(err); class != policy.Unclassified {
+			return class
+		}
+	}
+	if class := policy.ClassOf(err); class != policy.Unclassified {
+		return class
+	}
+	return policy.Transient
+}

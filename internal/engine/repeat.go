@@ -2,48 +2,147 @@ package engine
 
 import (
 	"context"
+	"reflect"
+	"sync/atomic"
 
-	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/internal/attempt"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// decide asks the repeater of n what follows a failed attempt, and waits if it says so. If due, the next attempt is due now,
-// with that state of the repeater. Otherwise the call ends with err; refused says that this is because a gate refuses.
-//
-// An Attempt and a Decision are large to copy, so they do not leave this function: 30 of 200 ns for two failures.
-func (n *node) decide(ctx context.Context, number int, outcome policy.Outcome, state any, t *trace) (due bool, next any, refused bool, err error) {
-	var ended policy.Attempt
-	ended.Number, ended.Outcome, ended.State = number, outcome, state
-	ended.Blocked = n.gates.ready(ctx)
-	kind := policy.EventRetry
-	for {
-		over := ctx.Err() != nil
-		decision := n.repeater.Next(ctx, ended)
-		if over || !decision.Again {
-			t.stopped(ctx, n.repeater, &ended, decision)
-			if decision.Err == nil {
-				return false, nil, false, outcome.Err
-			}
-			refused = ended.Blocked != nil && match.Is(decision.Err, policy.ErrRejected)
-			return false, nil, refused, decision.Err
+// repeated makes attempts until the repeater of n, or ctx, ends the call.
+func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
+	inner := ctx
+	if attempt.Number(ctx) != 0 {
+		inner = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry outside
+	}
+	value, end = enter(inner, n.next, op, t)
+	if end.entered {
+		n.deposit()
+	}
+	if !end.succeeded() {
+		return repeatedAgain(ctx, n, op, t, value, end)
+	}
+	if n.counter != nil {
+		n.counter.Succeeded()
+	} else {
+		n.repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}})
+	}
+	return value, end
+}
+
+// repeatedAgain is the rest of repeated, when the first attempt has ended with value and end, without success.
+func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, value T, end ending) (T, ending) {
+	last := end // of the last attempt that entered the operation, with value; of the first while there is none
+	ended := policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
+	deciding := false
+	var current *entry[T]
+	defer func() {
+		if deciding || current != nil && !current.begun.Load() {
+			// A panic or runtime.Goexit passes through before the attempt that was decided has entered the operation:
+			// the repeater takes back what it has spent on it.
+			n.repeater.Next(endedContext(ctx), ended)
 		}
-		t.again(ctx, kind, n.repeater, &ended, decision)
-		// A repeater that waits for a gate to recover knows that it is closed, and need not be told.
+	}()
+	for {
+		next := attempt.With(ctx, ended.Number+1)
+		deciding = true
+		due, err := n.decide(ctx, next, &ended, t)
+		if !due {
+			deciding = false
+			return value, last.stop(ctx, err)
+		}
+		number := ended.Number + 1
+		current = &entry[T]{op: op, previous: value, held: last.entered, repeater: n.repeater, trace: t}
+		deciding = false
+		found, end := run(next, n.next, current.enter, t.at(number))
+		if end.entered || !last.entered {
+			value, last = found, end
+		}
+		ended.Number, ended.Outcome, ended.Asked = number, end.outcome(ctx), 0
+		current = nil
+		if end.succeeded() {
+			n.repeater.Next(ctx, ended)
+			return value, end
+		}
+	}
+}
+
+// stop is the ending of a call whose last attempt that entered the operation ended as e says, and that gives up with err
+// now.
+func (e ending) stop(ctx context.Context, err error) ending {
+	e.err, e.over = err, overOf(ctx)
+	if e.over.timedOut() {
+		e.class = policy.Transient
+	}
+	return e
+}
+
+// entry is the operation of an attempt after the first. When it is entered, the result of the attempt before is given up:
+// until then it is what the call would end with.
+type entry[T any] struct {
+	op       policy.Func[T]
+	previous T
+	held     bool // previous is the value of an attempt that entered the operation
+	repeater policy.Repeater
+	trace    *trace
+	begun    atomic.Bool // a wrapper inside may enter several times, at once
+}
+
+func (e *entry[T]) enter(ctx context.Context) (T, error) {
+	if !e.begun.Swap(true) && e.held {
+		e.giveUp()
+	}
+	return e.op(ctx)
+}
+
+func (e *entry[T]) giveUp() {
+	e.trace.supersede()
+	discarder, ok := e.repeater.(policy.Discarder)
+	if v := reflect.ValueOf(&e.previous).Elem(); ok && !v.IsZero() {
+		e.trace.notYet() // if Discard calls runtime.Goexit, the operation was not called
+		discarder.Discard(e.previous)
+	}
+}
+
+// decide asks the repeater of n what follows an attempt without success, and waits if it says so. next is the context of
+// the attempt that would come: gates are asked on its behalf. If due, that attempt is due now. Otherwise the call ends
+// with err.
+func (n *node) decide(ctx, next context.Context, ended *policy.Attempt, t *trace) (due bool, err error) {
+	ended.Blocked = n.gates.ready(next)
+	for kind := policy.EventRetry; ; kind = policy.EventWait {
+		over := ctx.Err() != nil
+		decision := n.repeater.Next(ctx, *ended)
+		ended.State = decision.State
+		if over || !decision.Again {
+			t.stopped(ctx, n.repeater, ended, &decision)
+			if decision.Err != nil {
+				return false, decision.Err
+			}
+			return false, ended.Outcome.Err
+		}
+		t.again(ctx, kind, n.repeater, ended, &decision)
+		// A repeater that waits for a gate to recover knows that the gate is closed: do not wake it for that.
 		watch := ended.Blocked == nil
 		ended.Blocked = nil
 		if decision.Wait > 0 {
-			_, ended.Blocked = n.gates.sleep(ctx, decision.Wait, watch)
+			before := t.now()
+			ended.Blocked = n.gates.sleep(ctx, next, decision.Wait, watch)
+			t.waited(before)
+			if ctx.Err() == nil && ended.Blocked == nil {
+				ended.Blocked = n.gates.ready(next)
+			}
 		}
 		if ctx.Err() == nil && ended.Blocked == nil {
-			if decision.Wait > 0 {
-				ended.Blocked = n.gates.ready(ctx)
-			}
-			if ended.Blocked == nil {
-				return true, decision.State, false, nil
-			}
+			t.begin()
+			return true, nil
 		}
-		kind = policy.EventWait
-		ended.State = decision.State
 		ended.Asked++
 	}
+}
+
+// endedContext returns ctx as a context that has ended.
+func endedContext(ctx context.Context) context.Context {
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+	return ended
 }

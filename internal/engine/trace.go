@@ -2,130 +2,278 @@ package engine
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
 
-// trace is who hears what happens, and in which attempt. It is nil when nobody listens: then nothing is done and no
-// clock is read.
+// trace is what goes along with an attempt when events are wanted, or when its result is to stay open. It is nil
+// otherwise: then nothing is done and no clock is read. Its methods can be called on nil.
 type trace struct {
-	observer policy.Observer
-	attempt  int
+	plan    *Plan
+	attempt int
+	call    *call    // nil for a call that is not timed
+	known   *known   // nil for a call that is not timed
+	open    *opening // nil unless the result is to stay open
+}
+
+// call is what belongs to a whole call. The attempts of a hedge share it.
+type call struct {
+	start  time.Time
+	began  atomic.Int64 // when it was decided to make the attempt, since start
+	queued atomic.Int64 // the sum over all attempts
+	waits  atomic.Int64
+	known  known // of the first attempt: saves an allocation
+}
+
+// known is how the operation has ended, or that it was not called, as far as that is known: what guards are told if an
+// observer calls runtime.Goexit. Each attempt of a hedge has its own.
+type known struct {
+	ending ending
+	is     bool
+}
+
+// kinds is a set of kinds of event.
+type kinds uint16
+
+func (k kinds) has(kind policy.EventKind) bool { return k&(1<<kind) != 0 }
+
+const (
+	allKinds   = ^kinds(0)
+	timedKinds = kinds(1<<policy.EventAttempt | 1<<policy.EventCall | 1<<policy.EventSettled)
+)
+
+// observe looks which kinds of event the observers need.
+func (p *Plan) observe() {
+	for _, observer := range p.Observers {
+		p.kinds |= kindsOf(observer)
+	}
+	if p.kinds != 0 && p.kinds&timedKinds == 0 {
+		p.quiet = &trace{plan: p, attempt: 1}
+	}
+}
+
+func kindsOf(observer policy.Observer) (k kinds) {
+	choosy, ok := observer.(policy.KindObserver)
+	if !ok {
+		return allKinds
+	}
+	for _, kind := range choosy.ObservedKinds() {
+		k |= 1 << kind
+	}
+	return k
+}
+
+// newTrace returns the trace of the first attempt of a call; nil when there is nothing to trace.
+func newTrace(p *Plan, o *opening) *trace {
+	switch {
+	case p.kinds == 0 && o == nil:
+		return nil
+	case p.kinds&timedKinds != 0:
+		c := &call{start: time.Now()}
+		return &trace{plan: p, attempt: 1, open: o, call: c, known: &c.known}
+	case o != nil:
+		o.trace = trace{plan: p, attempt: 1, open: o}
+		return &o.trace
+	}
+	return p.quiet
+}
+
+// fork returns the trace of one of several calls at the same time; its result stays open in o if that is not nil.
+func (t *trace) fork(o *opening) *trace {
+	if t == nil {
+		return nil
+	}
+	other := *t
+	other.open = o
+	if t.known != nil {
+		other.known = new(known)
+	}
+	return &other
 }
 
 // at returns the trace of another attempt.
 func (t *trace) at(number int) *trace {
-	if t == nil {
-		return nil
+	if t == nil || t.attempt == number {
+		return t
 	}
-	return &trace{observer: t.observer, attempt: number}
+	other := *t
+	other.attempt = number
+	return &other
 }
 
-// emit tells the observer. A panic in it is dropped: observing never fails a call.
+// emit tells the observers. A panic in one is dropped: observing never fails a call.
 func (t *trace) emit(ctx context.Context, event policy.Event) {
-	defer func() { _ = recover() }()
-	t.observer.Observe(ctx, event)
-}
-
-func (t *trace) rejected(ctx context.Context, layer policy.Layer, err error) {
-	if t != nil {
-		outcome := policy.Outcome{Kind: policy.NotCalled, Err: err}
-		t.emit(ctx, policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Outcome: outcome})
+	if !t.plan.kinds.has(event.Kind) {
+		return
 	}
-}
-
-func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision policy.Decision) {
-	if t != nil {
-		t.emit(ctx, policy.Event{Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait)})
-	}
-}
-
-func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision policy.Decision) {
-	refused := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 0
-	if t != nil && !refused { // a call that was refused at once is no retry that was not made
-		outcome := ended.Outcome
-		if decision.Err != nil {
-			outcome.Err = decision.Err
+	event.Pipeline = t.plan.Name
+	for _, observer := range t.plan.Observers {
+		if len(t.plan.Observers) == 1 || kindsOf(observer).has(event.Kind) {
+			tell(ctx, observer, event)
 		}
-		t.emit(ctx, policy.Event{Kind: policy.EventStopped, Layer: layer, Attempt: ended.Number, Outcome: outcome})
 	}
 }
 
-// observedCall is run with an EventCall at its end.
-func observedCall[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, err error) {
-	end := t.begin(ctx, policy.EventCall, 0)
-	defer func() { end.done(recover()) }()
-	var entered bool
-	value, entered, err = run(ctx, n, op, t)
-	end.returned(entered, err)
-	return value, err
+func tell(ctx context.Context, observer policy.Observer, event policy.Event) {
+	defer func() { _ = recover() }()
+	observer.Observe(ctx, event)
 }
 
-// observedAttempt calls op with an EventAttempt at its end.
-func observedAttempt[T any](ctx context.Context, op policy.Func[T], t *trace) (value T, entered bool, err error) {
-	end := t.begin(ctx, policy.EventAttempt, t.attempt)
-	defer func() { end.done(recover()) }()
-	value, err = op(ctx)
-	if err == errLeft {
-		end.trace = nil // there was no attempt
-		return value, false, err
+// now returns the time since the call began; 0 for a call that is not timed.
+func (t *trace) now() time.Duration {
+	if t == nil || t.call == nil {
+		return 0
 	}
-	end.returned(true, err)
-	return value, true, err
+	return time.Since(t.call.start)
 }
 
-// span is something whose end will be an event.
-type span struct {
-	trace *trace
-	ctx   context.Context
-	start time.Time
-	event policy.Event
-}
-
-func (t *trace) begin(ctx context.Context, kind policy.EventKind, number int) *span {
-	// Exited stands unless returned or done know better: only runtime.Goexit leaves no other sign.
-	event := policy.Event{Kind: kind, Attempt: number, Outcome: policy.Outcome{Kind: policy.Exited}}
-	return &span{trace: t, ctx: ctx, start: time.Now(), event: event}
-}
-
-func (s *span) returned(entered bool, err error) {
-	s.event.Outcome = policy.Outcome{Kind: policy.NotCalled, Err: err}
-	if entered {
-		s.event.Outcome.Kind = policy.Returned
+// begin notes that it was decided to make the next attempt.
+func (t *trace) begin() {
+	if t != nil && t.call != nil {
+		t.call.began.Store(int64(t.now()))
 	}
 }
 
-// done emits the event and lets a panic go on.
-func (s *span) done(recovered any) {
-	if recovered != nil {
-		s.event.Outcome = policy.Outcome{Kind: policy.Panicked}
-	}
-	if s.trace != nil {
-		s.event.Elapsed = time.Since(s.start)
-		s.trace.emit(s.ctx, s.event)
-	}
-	if recovered != nil {
-		panic(recovered)
+// waited notes that the call has waited since before.
+func (t *trace) waited(before time.Duration) {
+	if t != nil && t.call != nil {
+		t.call.waits.Add(int64(t.now() - before))
 	}
 }
 
-// combine makes one observer of several: nil for none.
-func combine(observers []policy.Observer) policy.Observer {
-	switch len(observers) {
-	case 0:
-		return nil
-	case 1:
-		return observers[0]
+// queue notes that the attempt has come to the operation, or to a refusal, and returns how long that took.
+func (t *trace) queue() (queued time.Duration) {
+	if t.call == nil {
+		return 0
 	}
-	return everyone(observers)
+	queued = t.now() - time.Duration(t.call.began.Load())
+	t.call.queued.Add(int64(queued))
+	return queued
 }
 
-// everyone is several observers, each of whom hears everything, whether or not another one panics.
-type everyone []policy.Observer
+// notCalled notes that the context has ended on the way to the operation.
+func (t *trace) notCalled() {
+	if t != nil {
+		t.queue()
+	}
+}
 
-func (e everyone) Observe(ctx context.Context, event policy.Event) {
-	for _, observer := range e {
-		(&trace{observer: observer}).emit(ctx, event)
+// knows reports whether it is known how the operation has ended.
+func (t *trace) knows() bool { return t != nil && t.known != nil && t.known.is }
+
+// learn notes how the operation has ended.
+func (t *trace) learn(end ending) {
+	if t.known != nil {
+		*t.known = known{ending: end, is: true}
+	}
+}
+
+// notYet notes that the operation is about to be called, but was not called.
+func (t *trace) notYet() {
+	if t != nil {
+		t.learn(ending{})
+	}
+}
+
+func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
+	if t == nil {
+		return
+	}
+	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.queue()}
+	event.Outcome = end.outcome(ctx)
+	t.learn(*end)
+	t.emit(ctx, event)
+}
+
+func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
+	if t != nil {
+		t.emit(ctx, policy.Event{
+			Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait),
+		})
+	}
+}
+
+// stopped tells that a repeater has given up. An attempt that was never going to be repeated is no retry that stopped, nor
+// is a call that was refused at once.
+func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
+	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 0
+	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
+		return
+	}
+	outcome, reason := ended.Outcome, decision.Reason
+	if decision.Err != nil {
+		outcome.Err = decision.Err
+	}
+	if reason == nil {
+		reason = decision.Err
+	}
+	t.emit(ctx, policy.Event{
+		Kind: policy.EventStopped, Layer: layer, Attempt: ended.Number, Outcome: outcome, Reason: reason,
+	})
+}
+
+// operateTraced is operate with an event at its end, and with what a result that stays open needs.
+func operateTraced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
+	if !t.plan.kinds.has(policy.EventAttempt) {
+		t.queue()
+		value, err := op(ctx)
+		end = plan.judge(ctx, err)
+		t.returned(ctx, &end)
+		return value, end
+	}
+	event := policy.Event{
+		Kind: policy.EventAttempt, Attempt: t.attempt, Queued: t.queue(),
+		Outcome: policy.Outcome{Kind: policy.Exited}, // stands unless something else is known
+	}
+	before := t.now()
+	t.known.is = false
+	over := false
+	defer func() {
+		recovered := recover()
+		if recovered != nil {
+			event.Outcome = policy.Outcome{Kind: policy.Panicked}
+		}
+		if !over { // else an observer has ended the goroutine
+			over = true
+			event.Elapsed = t.now() - before
+			t.emit(ctx, event)
+		}
+		if recovered != nil {
+			panic(recovered)
+		}
+	}()
+	value, err := op(ctx)
+	end = plan.judge(ctx, err)
+	over = !end.entered // there was no attempt
+	event.Outcome = end.outcome(ctx)
+	t.learn(end)
+	t.returned(ctx, &end)
+	return value, end
+}
+
+// returned prepares a result that is to stay open.
+func (t *trace) returned(ctx context.Context, end *ending) {
+	if t.opens() && end.entered {
+		t.open.returned(ctx, end)
+	}
+}
+
+// opens reports whether the result is to stay open.
+func (t *trace) opens() bool { return t != nil && t.open != nil }
+
+// admit asks guard for the attempt.
+func (t *trace) admit(ctx context.Context, guard policy.Guard) (context.Context, policy.Ticket, error) {
+	if t.opens() {
+		return t.open.admit(ctx, guard)
+	}
+	return guard.Admit(ctx)
+}
+
+// supersede ends the contexts of an answer that was a failure and still to be read, as another attempt begins.
+func (t *trace) supersede() {
+	if t.opens() {
+		t.open.end()
 	}
 }

@@ -2,70 +2,191 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// wrap lets the wrapper of n run what is inside.
-func wrap[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, entered bool, err error) {
+// wrapped lets the wrapper of n run what is inside.
+func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
 	r := &race[T]{next: n.next, trace: t}
+	r.discarder, _ = n.wrapper.(policy.Discarder)
 	r.op = func(ctx context.Context) (T, error) {
 		if !r.enter() {
 			return *new(T), errLeft
 		}
 		value, err := op(ctx)
-		if err == errLeft { // a wrapper further out has returned
+		if err == errLeft { // a wrapper outside has returned
 			r.exit()
 		}
 		return value, err
 	}
-	r.discarder, _ = n.wrapper.(policy.Discarder)
 	returned := false
 	defer func() {
-		if !returned { // a panic or runtime.Goexit passes through: nobody gets a result
-			if value, won, _, _ := r.finish(); won {
-				r.discard(value)
-			}
+		if !returned { // a panic or runtime.Goexit passes through: the result has no owner
+			final := r.finish()
+			r.drop(&final.best)
 		}
 	}()
-	err = n.wrapper.Run(ctx, r.call)
+	err := r.run(context.WithValue(ctx, judgeKey{}, judge(r)), n.wrapper)
 	returned = true
-	value, won, entered, failure := r.finish()
-	switch {
-	case won:
-		// Also when the wrapper has left before it heard of the success, which would have no owner.
-		return value, true, nil
-	case err == nil:
-		// A wrapper that swallows a failure would hand out a value that nobody made.
+	final := r.finish()
+	if final.entered > 0 {
+		n.deposit()
+	}
+	best := &final.best
+	if best.end.succeeded() && t.opens() && best.open.ctx.Err() != nil && ctx.Err() == nil && !opens(n.wrapper) {
+		r.drop(best)
+		err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
+		return *new(T), ending{entered: true, class: policy.Permanent, err: err}
+	}
+	if t.opens() {
+		t.open.adopt(best.open)
+	}
+	if best.end.succeeded() {
+		// Also when the wrapper has left before it knew of the success, which would have no owner.
+		return best.value, best.end
+	}
+	if err == nil {
+		// A wrapper that swallows a failure would hand out a value that no call has made.
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
-		if failure != nil {
-			err = fmt.Errorf("%w: %w", err, failure)
+		if best.end.err != nil {
+			err = fmt.Errorf("%w: %w", err, best.end.err)
 		}
 	}
-	return value, entered, err
+	end = ending{entered: final.entered > 0, class: final.class, err: err, over: overOf(ctx)}
+	switch {
+	case !end.entered:
+		end.class = policy.Ignored
+	case end.class == policy.Unclassified || end.over.timedOut(): // no call has ended, or none in time
+		end.class = n.plan.classify(err, end.over)
+	}
+	return best.value, end
 }
 
 // errLeft is what a call gets that comes to the operation when the wrapper has returned: the operation was reported as
-// never entered, or the result is known. For the guards inside the operation was not called.
-var errLeft error = &policy.Rejection{Kind: "wrapper", Reason: errors.New("the call has ended")}
+// never entered, or the result is known. For the guards inside, the operation was not called.
+var errLeft error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
+
+// errLost is what a call gets whose success came after that of another, or after the end: exactly one call returns nil.
+var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another call has won")}
 
 // race collects the results of the calls of a wrapper, which may be concurrent. The first success wins.
 type race[T any] struct {
-	next  *node
-	op    policy.Func[T]
-	trace *trace
+	next      *node
+	op        policy.Func[T]
+	trace     *trace
+	discarder policy.Discarder // nil when the results that lost are not wanted
 
-	discarder policy.Discarder // nil when nobody asks for the results that lost
+	mu     sync.Mutex
+	so     standing[T] // so far
+	judged []judged    // the errors that calls have ended with
+	over   bool        // the wrapper has returned: no call enters the operation any more, what ends later is dropped
+}
 
-	mu      sync.Mutex
-	value   T     // of the winner, or of the latest failure as long as there is none
-	err     error // of the latest failure
-	won     bool
-	entered int  // calls that have entered the operation
-	over    bool // the wrapper has returned: no call enters the operation any more, what ends later is dropped
+// standing is what the calls of a wrapper have come to.
+type standing[T any] struct {
+	best    result[T]    // of the winner, or of the latest failure as long as there is none
+	class   policy.Class // the gravest of the calls that entered the operation and failed
+	entered int          // calls that have entered the operation
+}
+
+// result is what one call came to.
+type result[T any] struct {
+	value T
+	end   ending
+	open  *opening // nil unless results are to stay open
+}
+
+func opens(wrapper policy.Wrapper) bool {
+	_, ok := wrapper.(policy.Opener)
+	return ok
+}
+
+// run lets wrapper run the calls.
+func (r *race[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
+	opener, ok := wrapper.(policy.Opener)
+	switch {
+	case !r.trace.opens():
+		return wrapper.Run(ctx, func(ctx context.Context) error { return r.call(ctx, nil) })
+	case ok:
+		return opener.Open(ctx, func(ctx context.Context, end context.CancelFunc) error {
+			o := &opening{plan: r.trace.plan, outer: ctx, ctx: ctx}
+			if end != nil {
+				o.ends = append(o.ends, end)
+			}
+			return r.call(ctx, o)
+		})
+	}
+	return wrapper.Run(ctx, func(ctx context.Context) error {
+		return r.call(ctx, &opening{plan: r.trace.plan, outer: ctx, ctx: ctx})
+	})
+}
+
+// call is one call of the wrapper. Its result stays open in o unless that is nil.
+func (r *race[T]) call(ctx context.Context, o *opening) error {
+	found := result[T]{open: o}
+	ended := false
+	defer func() {
+		if !ended { // a panic or runtime.Goexit passes through
+			r.drop(&result[T]{open: o})
+		}
+	}()
+	found.value, found.end = run(ctx, r.next, r.op, r.trace.fork(o))
+	err := found.end.err
+	dropped := r.take(&found)
+	ended = true
+	if dropped == &found && found.end.succeeded() {
+		err = errLost
+	}
+	r.drop(dropped)
+	return err
+}
+
+// drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
+func (r *race[T]) drop(dropped *result[T]) {
+	if dropped == nil {
+		return
+	}
+	if dropped.open != nil {
+		defer dropped.open.abandon()
+	}
+	if r.discarder != nil && dropped.end.succeeded() {
+		r.discarder.Discard(dropped.value)
+	}
+}
+
+// take keeps the result of a call if it may still become the result of the whole. It returns the one that cannot any more,
+// nil if there is none.
+func (r *race[T]) take(found *result[T]) (dropped *result[T]) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return found
+	}
+	if err := found.end.err; err != nil {
+		r.judged = append(r.judged, judged{err, found.end.class})
+		if found.end.entered {
+			r.so.class = r.so.class.Graver(found.end.class)
+		}
+	}
+	// A refusal does not replace the failure of a call that entered the operation.
+	if r.so.best.end.succeeded() || found.end.err != nil && r.so.best.end.entered && !found.end.entered {
+		return found
+	}
+	before := r.so.best
+	r.so.best = *found
+	return &before
+}
+
+// finish returns what the calls have come to. What comes later is dropped.
+func (r *race[T]) finish() standing[T] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	return r.so
 }
 
 // enter says that a call is about to enter the operation, at once: the wrapper may leave before the operation returns.
@@ -73,48 +194,46 @@ func (r *race[T]) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over {
-		r.entered++
+		r.so.entered++
 	}
 	return !r.over
 }
 
-// exit says that a call has not entered the operation after all. A wrapper that returns between enter and exit reports it as
-// entered: a token is spent that could have gone back, which is the safer mistake.
+// exit says that a call has not entered the operation after all. A wrapper that returns between enter and exit reports it
+// as entered: a token is spent that could have gone back, which is the safer mistake.
 func (r *race[T]) exit() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.entered--
+	r.so.entered--
 }
 
-func (r *race[T]) call(ctx context.Context) error {
-	value, _, err := run(ctx, r.next, r.op, r.trace)
-	if taken := r.take(value, err); !taken && err == nil {
-		r.discard(value)
-	}
-	return err
+// judged is an error that a call has ended with, and what it means.
+type judged struct {
+	err   error
+	class policy.Class
 }
 
-// take keeps the result of a call, if it may still become the result of the whole.
-func (r *race[T]) take(value T, err error) bool {
+type judgeKey struct{}
+
+// judge knows what the errors of the calls of a wrapper mean.
+type judge interface{ classOf(err error) policy.Class }
+
+func (r *race[T]) classOf(err error) policy.Class {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.over || r.won {
-		return false
+	for _, j := range r.judged {
+		if match.Same(j.err, err) {
+			return j.class
+		}
 	}
-	r.value, r.err, r.won = value, err, err == nil
-	return true
+	return policy.ClassOf(err)
 }
 
-// finish returns the result, and drops what comes later.
-func (r *race[T]) finish() (value T, won, entered bool, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.over = true
-	return r.value, r.won, r.entered > 0, r.err
-}
-
-func (r *race[T]) discard(value T) {
-	if r.discarder != nil {
-		r.discarder.Discard(value)
+// ClassOf returns what err means, with which a call of a wrapper has ended: the answer that the engine has got already.
+// ctx is the context that the wrapper was given.
+func ClassOf(ctx context.Context, err error) policy.Class {
+	if judge, ok := ctx.Value(judgeKey{}).(judge); ok {
+		return judge.classOf(err)
 	}
+	return policy.ClassOf(err)
 }

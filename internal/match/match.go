@@ -13,3 +13,13 @@ func Is(err, target error) (is bool) {
 	}()
 	return errors.Is(err, target)
 }
+
+// Same is a == b for errors that may not be comparable; such errors are not the same.
+func Same(a, b error) (same bool) {
+	defer func() {
+		if recover() != nil {
+			same = false
+		}
+	}()
+	return a == b //nolint:errorlint // identity is meant
+}

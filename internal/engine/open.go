@@ -1,0 +1,283 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Open is Do, but the guards of the attempt that succeeded stay admitted until the permit is settled.
+func Open[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (value T, permit *policy.Permit, err error) {
+	check(ctx, op == nil)
+	o := &opening{plan: plan, outer: ctx, ctx: ctx}
+	defer func() {
+		if permit == nil { // an error; or a panic or runtime.Goexit, maybe after an attempt had succeeded
+			o.abandon()
+		}
+	}()
+	value, err = watched(ctx, plan, op, o)
+	if err == nil || o.live {
+		permit, _ = policy.Acquire(context.Background(), o) // which always admits
+	}
+	return value, permit, err
+}
+
+// OpenLayer is Open for a single layer.
+func OpenLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, *policy.Permit, error) {
+	check(ctx, op == nil)
+	plan := NewPlan(nil, Config{})
+	n := &node{plan: plan, next: plan.first}
+	n.setLayer(layer)
+	plan.first = n
+	return Open(ctx, plan, op)
+}
+
+// opening is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was
+// a failure and is still to be read. In the end it is one guard, that of the permit.
+type opening struct {
+	plan  *Plan
+	trace trace           // of the first attempt: saves an allocation
+	outer context.Context // of the call
+	ctx   context.Context // that the operation was given
+	since time.Time       // when the operation returned, if somebody wants to know
+
+	kept  []kept               // guards, innermost first
+	lifts []func()             // of the guards that have admitted the attempt
+	live  bool                 // the last attempt's error is an answer that is still to be read,
+	ends  []context.CancelFunc // in these contexts
+
+	keptRoom  [6]kept
+	liftsRoom [2]func()
+}
+
+// kept is a guard that stays admitted.
+type kept struct {
+	guard      policy.Guard
+	outer, ctx context.Context
+	ticket     policy.Ticket
+}
+
+// admit asks guard for an attempt whose result is to stay open.
+func (o *opening) admit(ctx context.Context, guard policy.Guard) (context.Context, policy.Ticket, error) {
+	lifter, ok := guard.(policy.Lifter)
+	if !ok {
+		return guard.Admit(ctx)
+	}
+	admitted, ticket, lift, err := lifter.AdmitOpen(ctx)
+	if err == nil && lift != nil {
+		if o.lifts == nil {
+			o.lifts = o.liftsRoom[:0]
+		}
+		o.lifts = append(o.lifts, lift)
+	}
+	return admitted, ticket, err
+}
+
+// returned notes that the operation has returned under ctx. Bounds that end with the operation are lifted when there is
+// something left to be read.
+func (o *opening) returned(ctx context.Context, end *ending) {
+	o.live = end.err != nil && isLive(end.err)
+	if o.live || end.err == nil {
+		o.ctx = ctx
+		for _, lift := range o.lifts {
+			lift()
+		}
+	}
+	o.lifts = o.lifts[:0]
+}
+
+// isLive reports whether err is an answer that is still to be read.
+func isLive(err error) bool {
+	live, ok := errors.AsType[interface {
+		error
+		Live() bool
+	}](err)
+	return ok && live.Live()
+}
+
+// keep takes over the guards of n, which have admitted an attempt that succeeded.
+func (o *opening) keep(n *node, h *held) {
+	if o.kept == nil {
+		o.kept = o.keptRoom[:0]
+	}
+	for h.count > 0 {
+		last := h.count - 1
+		guard, a := n.guards[last], h.admissions[last]
+		if returner, ok := guard.(policy.Returner); ok {
+			a.ticket = returner.Returned(a.ctx, a.ticket)
+		}
+		h.count = last
+		o.kept = append(o.kept, kept{guard, h.around(last), a.ctx, a.ticket})
+	}
+}
+
+// spare keeps the context of a guard that is about to be settled, if there is something to be read in it.
+func (o *opening) spare(ticket *policy.Ticket) {
+	if o.live && ticket.Cancel != nil {
+		o.ends = append(o.ends, ticket.Cancel)
+		ticket.Cancel = nil
+	}
+}
+
+// end ends the contexts of an answer that was to be read.
+func (o *opening) end() {
+	for _, end := range o.ends {
+		end()
+	}
+	o.ends, o.live = nil, false
+}
+
+// adopt takes over what one of several calls at the same time has left.
+func (o *opening) adopt(other *opening) {
+	o.ctx, o.live = other.ctx, other.live
+	o.kept = append(o.kept, other.kept...)
+	o.ends = append(o.ends, other.ends...)
+	other.kept, other.ends = nil, nil
+}
+
+// abandon settles what has succeeded but will have no owner.
+func (o *opening) abandon() { o.settle(ending{entered: true}, policy.Returned) }
+
+// settle settles all guards, innermost first, although a Settle may panic, and ends the contexts.
+func (o *opening) settle(end ending, kind policy.Kind) {
+	defer o.end()
+	o.settleKept(end, kind)
+}
+
+func (o *opening) settleKept(end ending, kind policy.Kind) {
+	if len(o.kept) == 0 {
+		return
+	}
+	k := o.kept[0]
+	o.kept = o.kept[1:] // before Settle, which may panic: no guard is settled twice
+	end.err = nameCause(k.outer, k.ctx, &end)
+	outcome := end.outcome(k.ctx)
+	outcome.Kind = kind
+	defer o.settleKept(end, kind)
+	k.guard.Settle(k.ctx, k.ticket, outcome)
+}
+
+// Stage, Admit and Settle make the opening the guard of its permit.
+func (o *opening) Stage() policy.Stage { return policy.StageFallback }
+
+// Admit implements [policy.Guard].
+func (o *opening) Admit(context.Context) (context.Context, policy.Ticket, error) {
+	if o.plan.kinds.has(policy.EventSettled) {
+		o.since = time.Now()
+	}
+	return o.ctx, policy.Ticket{}, nil
+}
+
+// Settle implements [policy.Guard].
+func (o *opening) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	end := ending{entered: true, class: outcome.Class, err: outcome.Err, over: overOf(o.ctx)}
+	if o.plan.kinds.has(policy.EventSettled) {
+		defer func() {
+			t := trace{plan: o.plan}
+			t.emit(o.outer, policy.Event{Kind: policy.EventSettled, Outcome: outcome, Elapsed: time.Since(o.since)})
+		}()
+	}
+	o.settle(end, outcome.Kind)
+}
+
+// Classify says what an error means with which the permit is settled.
+func (o *opening) Classify(err error) policy.Class { return o.plan.classify(err, overOf(o.ctx)) }
+
+// Acquire admits all guards of plan, which must have nothing else, for work that is no function.
+func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
+	if ctx == nil {
+		panic("resilience: Acquire with a nil context")
+	}
+	for n := plan.first; n != nil; n = n.next {
+		if n.repeater != nil {
+			return nil, refused(n.repeater, "repeats")
+		}
+		if n.wrapper != nil {
+			return nil, refused(n.wrapper, "wraps")
+		}
+	}
+	o := &opening{plan: plan, outer: ctx, ctx: ctx}
+	a := &acquisition{opening: o, trace: newTrace(plan, nil)}
+	if err := a.admit(); err != nil {
+		return nil, err
+	}
+	return policy.Acquire(context.Background(), a)
+}
+
+func refused(layer policy.Layer, does string) error {
+	problems := policy.ConfigError{Policy: "resilience.Acquire"}
+	problems.Add("%v %s: there is no operation", layer, does)
+	return problems.Err()
+}
+
+// acquisition is an opening without an operation: it is a call, which ends with the permit.
+type acquisition struct {
+	*opening
+	trace *trace
+}
+
+// admit admits all guards of the plan. Unless it returns nil, none stays admitted.
+func (a *acquisition) admit() (err error) {
+	end := ending{err: context.Canceled}
+	admitted := false
+	defer func() {
+		if !admitted { // also when a guard panics
+			a.settle(end, policy.NotCalled)
+		}
+	}()
+	if err := policy.ContextError(a.ctx); err != nil {
+		return a.refuse(&end, nil, err)
+	}
+	for n := a.plan.first; n != nil; n = n.next {
+		for _, guard := range n.guards[:n.count] {
+			ctx, ticket, err := guard.Admit(a.ctx)
+			if err != nil {
+				return a.refuse(&end, guard, err)
+			}
+			if ctx == nil {
+				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
+			}
+			a.kept = append([]kept{{guard, a.ctx, ctx, ticket}}, a.kept...)
+			a.ctx = ctx
+			if err := policy.ContextError(ctx); err != nil { // the guard has waited
+				return a.refuse(&end, nil, err)
+			}
+		}
+	}
+	admitted = true
+	return nil
+}
+
+// refuse notes why the guards must be settled again, and returns the error as the caller should see it.
+func (a *acquisition) refuse(end *ending, guard policy.Guard, err error) error {
+	*end = refusal(a.ctx, err)
+	if guard != nil {
+		a.trace.rejected(a.ctx, guard, end)
+	}
+	for _, k := range a.kept {
+		end.err = nameCause(k.outer, k.ctx, end)
+	}
+	a.over(*end)
+	return end.err
+}
+
+// over counts the call and tells of it.
+func (a *acquisition) over(end ending) {
+	w := watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: end.outcome(a.outer)}
+	if a.plan.calls != nil {
+		a.plan.calls.count(a.outer, &end)
+	}
+	w.done()
+}
+
+// Settle implements [policy.Guard].
+func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	end := ending{
+		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, over: overOf(a.ctx),
+	}
+	defer a.over(end)
+	a.settle(end, outcome.Kind)
+}

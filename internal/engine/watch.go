@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Calls counts the calls of a pipeline by how they ended.
+type Calls struct{ Succeeded, Expected, Failed, Rejected, Canceled, Panicked atomic.Uint64 }
+
+// count counts a call that returned.
+func (c *Calls) count(ctx context.Context, end *ending) {
+	switch {
+	case end.succeeded():
+		c.Succeeded.Add(1)
+	case end.over != nil && policy.Canceled(ctx):
+		c.Canceled.Add(1)
+	case !end.entered && errors.Is(end.err, policy.ErrRejected):
+		c.Rejected.Add(1)
+	case end.class == policy.Expected:
+		c.Expected.Add(1)
+	default:
+		c.Failed.Add(1)
+	}
+}
+
+// watched runs op through plan, counts how the call ended, and tells the observers.
+func watched[T any](ctx context.Context, plan *Plan, op policy.Func[T], o *opening) (T, error) {
+	t := newTrace(plan, o)
+	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
+	defer w.done()
+	value, end := run(ctx, plan.first, op, t)
+	w.outcome = end.outcome(ctx)
+	if plan.calls != nil {
+		plan.calls.count(ctx, &end)
+	}
+	return value, end.err
+}
+
+// watch sees to the end of a call.
+type watch struct {
+	ctx     context.Context
+	plan    *Plan
+	trace   *trace
+	outcome policy.Outcome // Exited unless something else is known
+}
+
+func (w *watch) done() {
+	recovered := recover()
+	if recovered != nil {
+		w.outcome = policy.Outcome{Kind: policy.Panicked}
+	}
+	if calls := w.plan.calls; calls != nil && (w.outcome.Kind == policy.Panicked || w.outcome.Kind == policy.Exited) {
+		calls.Panicked.Add(1)
+	}
+	if t := w.trace; t != nil && t.call != nil {
+		t.emit(w.ctx, policy.Event{
+			Kind: policy.EventCall, Outcome: w.outcome, Elapsed: t.now(),
+			Queued: time.Duration(t.call.queued.Load()), Wait: time.Duration(t.call.waits.Load()),
+		})
+	}
+	if recovered != nil {
+		panic(recovered)
+	}
+}

@@ -1,0 +1,68 @@
+package resilience
+
+import (
+	"fmt"
+	"reflect"
+
+	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// setting is what a pipeline has besides its layers, on its way into one. It has no place in the order.
+type setting struct {
+	option string
+	config engine.Config
+}
+
+// Stage returns 0: a setting has no place in the order.
+func (setting) Stage() policy.Stage { return 0 }
+
+func (s setting) String() string { return s.option }
+
+// Name returns a layer without a place that names the pipeline it is composed into. The name is in every event and report
+// of the pipeline, and its calls are counted; it is not in rejections, which belong to the policies. Of several names the
+// last one given counts. Name panics with a [*policy.ConfigError] when the name is empty.
+func Name(name string) policy.Layer {
+	if name == "" {
+		refuse("resilience.Name", "the name is empty")
+	}
+	return setting{fmt.Sprintf("name %q", name), engine.Config{Name: name}}
+}
+
+// Classify returns a layer without a place that says what the errors of the operation mean, to every policy of the
+// pipeline it is composed into. It is asked once for each attempt that failed, on the goroutine of the call, under no
+// lock. It answers [policy.Unclassified] for errors that it does not know: then the error itself is asked
+// ([policy.ClassOf]), and after that the error is [policy.Transient]. Of several Classify the last one given counts; a
+// policy's own option, such as retry.If or breaker.Classify, counts more for that policy.
+//
+//	resilience.Classify(func(err error) policy.Class {
+//		if errors.Is(err, sql.ErrNoRows) {
+//			return policy.Expected
+//		}
+//		return policy.Unclassified
+//	})
+//
+// Classify panics with a [*policy.ConfigError] when classify is nil.
+func Classify(classify func(error) policy.Class) policy.Layer {
+	if classify == nil {
+		refuse("resilience.Classify", "the function is nil")
+	}
+	return setting{"classify", engine.Config{Classify: classify}}
+}
+
+// Observe returns a layer without a place that lets observers know what happens in the pipeline it is composed into. To
+// observe a single policy, compose it: Compose(breaker, Observe(observer)). It costs a call nothing when absent; see
+// [policy.KindObserver] for observers that need only some kinds of event. Observe panics with a [*policy.ConfigError]
+// when an observer is nil.
+func Observe(observers ...policy.Observer) policy.Layer {
+	for i, observer := range observers {
+		if v := reflect.ValueOf(observer); observer == nil || v.Kind() == reflect.Func && v.IsNil() {
+			refuse("resilience.Observe", fmt.Sprintf("observer %d is nil", i+1))
+		}
+	}
+	return setting{"observe", engine.Config{Observers: append([]policy.Observer(nil), observers...)}}
+}
+
+func refuse(option, problem string) {
+	panic(&policy.ConfigError{Policy: option, Problems: []string{problem}})
+}
