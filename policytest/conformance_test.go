@@ -141,7 +141,7 @@ func (r *refuser) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	}
 }
 
-func TestGuardCatchesWrongGuards(t *testing.T) {
+func TestFault259_GuardCatchesWrongGuards(t *testing.T) {
 	refusing := func(set func(*refuser)) func() policy.Guard {
 		return func() policy.Guard {
 			r := &refuser{limit: 3}
@@ -173,6 +173,26 @@ func TestGuardCatchesWrongGuards(t *testing.T) {
 		"one attempt at a time":   {refusing(func(r *refuser) { r.forgets = true }), "Layers must be safe"},
 		"asking costs":            {refusing(func(r *refuser) { r.impure = true }), "Ready is a pure question"},
 		"Ready lies":              {refusing(func(r *refuser) { r.lies = true }), "Ready is a pure question"},
+	}
+	guard := func(guard func() policy.Guard, rule string) {
+		requireBroken(t, rule, broken(t, guardRules, guard))
+		named = append(named, rule)
+	}
+	report := func() policy.Report { return sound }
+	guard(func() policy.Guard { return &reporting{refuser: refuser{limit: 3}, report: report} }, "")
+	guard(func() policy.Guard { return &reporting{refuser: refuser{limit: 3}, report: report, restless: true} }, "Idle is a pure question")
+	guard(func() policy.Guard {
+		return &reporting{refuser: refuser{limit: 3}, report: func() policy.Report { return policy.Report{} }}
+	}, "Report changes nothing")
+	guard(func() policy.Guard { return &pacer{} }, "")
+	guard(func() policy.Guard { return &pacer{deaf: true} }, "Admit returns when ctx ends") // FAULT 259
+	guard(func() policy.Guard { return &pacer{bare: true} }, "Admit returns when ctx ends") // FAULT 259
+	guard(func() policy.Guard { return &returner{tally: newTally()} }, "")
+	guard(func() policy.Guard { return &returner{tally: newTally(), twice: true} }, "A Returner counts")
+	guard(func() policy.Guard { return &returner{tally: newTally(), waits: true} }, "A Returner counts")
+	guard(func() policy.Guard { return &lifter{} }, "")
+	for _, wrong := range []lifter{{deadline: true}, {stuck: true}, {greedy: true}, {immortal: true}, {hidden: true}} {
+		guard(func() policy.Guard { wrong := wrong; return &wrong }, "A Lifter's bound")
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) { requireBroken(t, c.rule, broken(t, guardRules, c.newGuard)) })
@@ -271,35 +291,6 @@ func (r *tries) Next(ctx context.Context, ended policy.Attempt) policy.Decision 
 	return policy.Decision{Again: true}
 }
 
-// earning is a repeater whose retries cost a quarter of what is earned by a success, and which may forget to earn.
-type earning struct {
-	tries
-	forgets bool
-	earned  int
-}
-
-func (r *earning) Succeeded() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.forgets {
-		r.earned++
-	}
-}
-
-func (r *earning) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if ended.Outcome.Succeeded() {
-		r.earned++
-		return policy.Decision{}
-	}
-	if r.earned < 4 {
-		return policy.Decision{}
-	}
-	r.earned -= 4
-	return r.tries.Next(ctx, ended)
-}
-
 func TestRepeaterCatchesWrongRepeaters(t *testing.T) {
 	with := func(set func(*tries)) func() policy.Repeater {
 		return func() policy.Repeater {
@@ -313,9 +304,16 @@ func TestRepeaterCatchesWrongRepeaters(t *testing.T) {
 		newRepeater func() policy.Repeater
 		rule        string
 	}{
-		"right":                          {with(func(*tries) {}), ""},
-		"right, and counts successes":    {func() policy.Repeater { return &earning{tries: tries{stage: policy.StageRetry}} }, ""},
-		"forgets successes":              {func() policy.Repeater { return &earning{tries: tries{stage: policy.StageRetry}, forgets: true} }, "A SuccessCounter learns"},
+		"right":           {with(func(*tries) {}), ""},
+		"right, and pays": {func() policy.Repeater { return &paying{tries: tries{stage: policy.StageRetry}, tokens: 10_000} }, ""},
+		"never takes back": {func() policy.Repeater {
+			return &paying{tries: tries{stage: policy.StageRetry}, tokens: 1000, forgets: true}
+		}, "What it has spent"},
+		"reports nothing": {func() policy.Repeater { return &talkative{Repeater: &tries{stage: policy.StageRetry}, idle: true} }, "Report changes nothing"},
+		"is never idle":   {func() policy.Repeater { return &talkative{Repeater: &tries{stage: policy.StageRetry}, report: sound} }, "Idle is a pure question"},
+		"right, and reports": {func() policy.Repeater {
+			return &talkative{Repeater: &tries{stage: policy.StageRetry}, report: sound, idle: true}
+		}, ""},
 		"no stage":                       {with(func(r *tries) { r.stage = 0 }), "Stage says"},
 		"state in the repeater":          {with(func(r *tries) { r.shared = true }), "What belongs to one call"},
 		"knows failures only":            {with(func(r *tries) { r.failuresOnly = true }), "Next is called once"},
@@ -413,6 +411,15 @@ func TestWrapperCatchesWrongWrappers(t *testing.T) {
 		named = append(named, c.rule)
 	}
 	requireBroken(t, "Stage says", broken(t, wrapperRules, func() policy.Wrapper { return nowhere{} }))
+	for want, newWrapper := range map[string]func() policy.Wrapper{
+		"Report changes nothing":  func() policy.Wrapper { return &opener{idle: true} },
+		"Idle is a pure question": func() policy.Wrapper { return &opener{report: sound} },
+		"An Opener leaves":        func() policy.Wrapper { return &opener{report: sound, idle: true, ends: true} },
+		"":                        func() policy.Wrapper { return &opener{report: sound, idle: true} },
+	} {
+		requireBroken(t, want, broken(t, wrapperRules, newWrapper))
+		named = append(named, want)
+	}
 	requireAllBroken(t, wrapperRules, append(named, "Stage says"))
 }
 

@@ -79,12 +79,23 @@ var errOperation = errors.New("the operation failed")
 
 // outcomes are all the ways in which an attempt can end.
 var outcomes = []policy.Outcome{
-	{Kind: policy.NotCalled}, {Kind: policy.NotCalled, Err: errOperation}, {Kind: policy.Returned},
-	{Kind: policy.Returned, Err: errOperation}, {Kind: policy.Panicked}, {Kind: policy.Exited},
+	{Kind: policy.NotCalled},
+	{Kind: policy.NotCalled, Class: policy.Ignored, Err: errOperation},
+	{Kind: policy.Returned},
+	{Kind: policy.Returned, Class: policy.Transient, Err: errOperation},
+	{Kind: policy.Returned, Class: policy.Permanent, Err: errOperation},
+	{Kind: policy.Returned, Class: policy.Expected, Err: errOperation},
+	{Kind: policy.Returned, Class: policy.Throttled, Err: errOperation},
+	{Kind: policy.Returned, Class: policy.Ignored, Err: errOperation},
+	{Kind: policy.Returned, Class: policy.Transient, Canceled: true, Err: errOperation},
+	{Kind: policy.Panicked},
+	{Kind: policy.Exited},
 }
 
 var guardRules = []rule[policy.Guard]{
 	stageRule[policy.Guard](),
+	reportRule[policy.Guard](),
+	idleRule[policy.Guard](),
 	{
 		"To admit, Admit returns ctx, or a context derived from it, and a nil error.",
 		func(ctx context.Context, newGuard func() policy.Guard) error {
@@ -103,7 +114,7 @@ var guardRules = []rule[policy.Guard]{
 		},
 	},
 	{
-		"Settle is called on every exit: return, error, panic, runtime.Goexit, and refusal further in. It must not wait, and releases a derived context.",
+		"Settle is called on every exit: return, error, panic, runtime.Goexit, and refusal by a layer inside. It must not wait, and releases a derived context.",
 		func(ctx context.Context, newGuard func() policy.Guard) error {
 			for _, outcome := range outcomes {
 				guard := newGuard()
@@ -185,6 +196,33 @@ var guardRules = []rule[policy.Guard]{
 		},
 	},
 	{
+		"Admit returns when ctx ends, also when the guard makes every attempt wait; the error is policy.ContextError.",
+		func(ctx context.Context, newGuard func() policy.Guard) error {
+			guard := newGuard()
+			cause := errors.New("the caller has left")
+			for range many {
+				hurried, cancel := context.WithCancelCause(ctx)
+				leave := time.AfterFunc(time.Millisecond, func() { cancel(cause) })
+				start := time.Now()
+				inner, ticket, err := guard.Admit(hurried)
+				took := time.Since(start)
+				leave.Stop()
+				if took > time.Millisecond {
+					return fmt.Errorf("the context ended after 1ms, Admit returned after %v", took)
+				}
+				if err != nil {
+					cancel(nil)
+					if !errors.Is(err, policy.ErrRejected) && (!errors.Is(err, cause) || !errors.Is(err, context.Canceled)) {
+						return fmt.Errorf("the error matches neither policy.ErrRejected nor the cause of the context's end: %v", err)
+					}
+					return nil
+				}
+				defer func() { guard.Settle(inner, ticket, policy.Outcome{}); cancel(nil) }()
+			}
+			return nil
+		},
+	},
+	{
 		"Layers must be safe for concurrent use.",
 		func(ctx context.Context, newGuard func() policy.Guard) error {
 			guard := newGuard()
@@ -258,4 +296,92 @@ var guardRules = []rule[policy.Guard]{
 			return nil
 		},
 	},
+	{
+		"A Returner counts a success when the operation returns, and not again when the permit is settled.",
+		func(ctx context.Context, newGuard func() policy.Guard) error {
+			guard, twin := newGuard(), newGuard()
+			returner, ok := guard.(policy.Returner)
+			if !ok {
+				return nil
+			}
+			for range 20 {
+				inner, ticket, err := guard.Admit(ctx)
+				if err != nil {
+					return fmt.Errorf("it refused after successes: %w", err)
+				}
+				start := time.Now()
+				ticket = returner.Returned(inner, ticket)
+				if waited := time.Since(start); waited > 0 {
+					return fmt.Errorf("in Returned it waited %v", waited)
+				}
+				guard.Settle(inner, ticket, policy.Outcome{Kind: policy.Returned})
+				if inner, ticket, err = twin.Admit(ctx); err != nil {
+					return fmt.Errorf("it refused after successes: %w", err)
+				}
+				twin.Settle(inner, ticket, policy.Outcome{Kind: policy.Returned})
+			}
+			opened, _ := fill(ctx, guard)
+			settled, _ := fill(ctx, twin)
+			if len(opened) != len(settled) {
+				return fmt.Errorf("after successes it admits %d, after successes that had stayed open %d", len(settled), len(opened))
+			}
+			settleAll(guard, opened, policy.Outcome{})
+			settleAll(twin, settled, policy.Outcome{})
+			one, other := counted(twin, "successes"), counted(guard, "successes")
+			if one != other {
+				return fmt.Errorf("it reports %v successes, and %v when they had stayed open", one, other)
+			}
+			return nil
+		},
+	},
+	{
+		"A Lifter's bound is off after lift: its context lives until ticket.Cancel is called, and has no deadline of its own.",
+		func(ctx context.Context, newGuard func() policy.Guard) error {
+			guard := newGuard()
+			lifter, ok := guard.(policy.Lifter)
+			if !ok {
+				return nil
+			}
+			inner, ticket, lift, err := lifter.AdmitOpen(ctx)
+			if err != nil {
+				return fmt.Errorf("a new guard refused: %w", err)
+			}
+			if _, has := inner.Deadline(); has {
+				return errors.New("the context has a deadline, which drivers send on")
+			}
+			if lift != nil {
+				lift()
+			}
+			time.Sleep(24 * time.Hour)
+			if inner.Err() != nil {
+				return fmt.Errorf("a day after lift the context has ended: %w", inner.Err())
+			}
+			cancel := ticket.Cancel
+			ticket.Cancel = nil // as the engine does for an answer that is still to be read
+			guard.Settle(inner, ticket, policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errOperation})
+			if inner.Err() != nil {
+				return errors.New("Settle has ended the context although ticket.Cancel was taken out")
+			}
+			if cancel == nil {
+				if inner != ctx {
+					return errors.New("ticket.Cancel is nil although the context was derived")
+				}
+				return nil
+			}
+			cancel()
+			if inner.Err() == nil {
+				return errors.New("ticket.Cancel has not ended the context")
+			}
+			return nil
+		},
+	},
+}
+
+// counted returns a value of the report of a layer, 0 if there is none.
+func counted(layer policy.Layer, name string) float64 {
+	if reporter, ok := layer.(policy.Reporter); ok {
+		value, _ := reporter.Report().Value(name, "")
+		return value.Number
+	}
+	return 0
 }

@@ -37,6 +37,8 @@ var failed = policy.Outcome{Kind: policy.Returned, Err: errOperation}
 
 var repeaterRules = []rule[policy.Repeater]{
 	stageRule[policy.Repeater](),
+	reportRule[policy.Repeater](),
+	idleRule[policy.Repeater](),
 	{
 		"Next is called once after each attempt that returned, the successful one too.",
 		func(ctx context.Context, newRepeater func() policy.Repeater) error {
@@ -123,6 +125,29 @@ var repeaterRules = []rule[policy.Repeater]{
 			}
 			if open := repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: failed}); open.Again && !errors.Is(decision.Err, rejection) {
 				return fmt.Errorf("the rejection that ended the call is lost: %w", decision.Err)
+			}
+			return nil
+		},
+	},
+	{
+		"What it has spent on an attempt that cannot be made it takes back, when it is called again with a context that has ended.",
+		func(ctx context.Context, newRepeater func() policy.Repeater) error {
+			repeater := newRepeater()
+			first := repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: failed})
+			if !first.Again {
+				return nil
+			}
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			repeater.Next(ended, policy.Attempt{Number: 1, Outcome: failed, Asked: 1, State: first.State})
+			for i := range 10_000 {
+				decision := repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: failed})
+				if !decision.Again {
+					return fmt.Errorf("after %d attempts that were decided and not made, there are no more", i+1)
+				}
+				if last := repeater.Next(ended, policy.Attempt{Number: 1, Outcome: failed, Asked: 1, State: decision.State}); last.Err != nil && !errors.Is(last.Err, errOperation) {
+					return fmt.Errorf("the error of the attempt is lost: %w", last.Err)
+				}
 			}
 			return nil
 		},

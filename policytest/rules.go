@@ -2,11 +2,15 @@ package policytest
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
@@ -84,6 +88,78 @@ func stageRule[L policy.Layer]() rule[L] {
 			for range 100 {
 				if again := layer.Stage(); again != stage {
 					return fmt.Errorf("the stage was %v, and later %v", stage, again)
+				}
+			}
+			return nil
+		},
+	}
+}
+
+// snakeCase is how the names of values are written.
+var snakeCase = regexp.MustCompile(`^[a-z][a-z0-9]*(_[a-z0-9]+)*$`)
+
+func reportRule[L policy.Layer]() rule[L] {
+	return rule[L]{
+		"Report changes nothing and returns one consistent value: a kind, a state that is one of all, values with a name in snake case, a unit and a kind.",
+		func(_ context.Context, newLayer func() L) error {
+			reporter, ok := any(newLayer()).(policy.Reporter)
+			if !ok {
+				return nil
+			}
+			report := reporter.Report()
+			if report.Kind == "" {
+				return errors.New("the report has no kind")
+			}
+			if state := report.State; state.Name != "" && !slices.Contains(state.All, state.Name) {
+				return fmt.Errorf("the state %q is none of %q", state.Name, state.All)
+			}
+			seen := make(map[string]bool)
+			for _, value := range report.Values {
+				switch key := value.Name + " " + value.Label; {
+				case !snakeCase.MatchString(value.Name):
+					return fmt.Errorf("the name %q is not in snake case", value.Name)
+				case value.Unit == "" || value.Kind == 0:
+					return fmt.Errorf("the value %q has no unit or no kind", value.Name)
+				case value.Kind == policy.Counter && value.Number != 0:
+					return fmt.Errorf("the counter %q of a new layer is %v", value.Name, value.Number)
+				case seen[key]:
+					return fmt.Errorf("the value %q occurs twice", key)
+				default:
+					seen[key] = true
+				}
+			}
+			for _, setting := range report.Settings {
+				for _, argument := range setting.Args {
+					switch argument.Value.(type) {
+					case bool, int, float64, string, time.Duration:
+					default:
+						return fmt.Errorf("argument %q of setting %q is a %T", argument.Name, setting.Name, argument.Value)
+					}
+				}
+			}
+			text, err := json.Marshal(report)
+			if err != nil {
+				return fmt.Errorf("the report is no JSON: %w", err)
+			}
+			if again, _ := json.Marshal(reporter.Report()); string(again) != string(text) {
+				return fmt.Errorf("the report was %s, and then %s", text, again)
+			}
+			return nil
+		},
+	}
+}
+
+func idleRule[L policy.Layer]() rule[L] {
+	return rule[L]{
+		"Idle is a pure question; a new layer is idle: forgetting it loses nothing.",
+		func(_ context.Context, newLayer func() L) error {
+			idler, ok := any(newLayer()).(policy.Idler)
+			if !ok {
+				return nil
+			}
+			for range 100 {
+				if !idler.Idle() {
+					return errors.New("a new layer is not idle")
 				}
 			}
 			return nil

@@ -37,6 +37,8 @@ func cooperative(d time.Duration, err error) func(context.Context) error {
 
 var wrapperRules = []rule[policy.Wrapper]{
 	stageRule[policy.Wrapper](),
+	reportRule[policy.Wrapper](),
+	idleRule[policy.Wrapper](),
 	{
 		"Run must return nil if and only if a call returned nil. It must pass on call's error, or wrap it.",
 		func(ctx context.Context, newWrapper func() policy.Wrapper) error {
@@ -136,6 +138,35 @@ var wrapperRules = []rule[policy.Wrapper]{
 			}
 			if took := time.Since(start); took > time.Second {
 				return fmt.Errorf("ctx ended after 1s, Run returned after %v", took)
+			}
+			return nil
+		},
+	},
+	{
+		"An Opener leaves the context of the call that won alone: it lives until the function that ends it is called.",
+		func(ctx context.Context, newWrapper func() policy.Wrapper) error {
+			opener, ok := newWrapper().(policy.Opener)
+			if !ok {
+				return nil
+			}
+			var won context.Context
+			var finish context.CancelFunc
+			err := opener.Open(ctx, func(inner context.Context, end context.CancelFunc) error {
+				won, finish = inner, end
+				return nil
+			})
+			if err != nil {
+				return fmt.Errorf("a call returned nil, Open did not: %w", err)
+			}
+			time.Sleep(24 * time.Hour)
+			if won.Err() != nil {
+				return fmt.Errorf("a day after Open the winner's context has ended: %w", won.Err())
+			}
+			if finish != nil {
+				finish()
+			}
+			if won != ctx && won.Err() == nil {
+				return errors.New("the winner's context cannot be ended")
 			}
 			return nil
 		},
