@@ -1,23 +1,39 @@
-// Package policy is the contract of the library: what a call policy is, what it may rely on, and what it must do.
-// It imports nothing but the standard library and should hardly ever change.
+// Package policy is the contract of the library: what call policies are, what they promise, and what they must do. It
+// imports nothing but the standard library and should hardly ever change.
 //
-// # Words
+// # For those who make calls
 //
-// A call is one use of a pipeline; an attempt is one try of the operation inside a call; the operation is the
-// caller's function. A guard admits an attempt and later hears how it ended. A rejection is a guard's refusal: the
-// operation was not entered. An outcome is what an admitted attempt ended with. A gate is a guard that can be asked,
-// without consequence, whether it would refuse now.
+// [Func] is an operation and [Policy] something that runs operations. [Check] turns a result that means failure into an
+// error.
 //
-// # State has no T; calls have T
+// Errors answer four questions. [ErrRejected]: was the operation refused? [RetryAfter]: when is it worth trying again?
+// [Code]: where in the pipeline did the call end? [ClassOf]: what does an error say about the dependency? A [Class] is the
+// one judgement that all policies of a pipeline share; give it with resilience.Classify, or by a method Class of your
+// errors.
 //
-// A breaker's state or a bulkhead's slots do not depend on what a call returns. So everything that can be composed is
-// a [Layer] without type parameters, and the type of the result appears only in [Func] and [Policy]. One pipeline
-// serves every method of a dependency.
+// A [Permit] is an admission without a function: [Acquire] for a single guard, resilience.Open and Pipeline.Acquire for a
+// pipeline. [NoWait] makes one call refuse where it would queue. [At] moves a layer to another place.
 //
-// # Writing a policy
+// An [Observer] is told of each [Event]; a [Report] says what a layer is and does now.
 //
-// Implement [Guard] if the policy admits or refuses ([Gate] too, if it judges the dependency to be down),
-// [Repeater] if it decides about another attempt, [Wrapper] if it must run the attempts itself. The comments of these
-// interfaces are the contract, rule by rule. No policy cleans up after itself with defer: the engine settles every
-// admitted guard exactly once, whether the operation returns, panics, calls [runtime.Goexit], or is refused further in.
+// # For those who write policies
+//
+// A call is one use of a pipeline; an attempt is one try of the operation inside a call. State has no type parameter, only
+// calls have: everything that can be composed is a [Layer], and one pipeline serves every method of a dependency.
+//
+// Implement [Guard] if the policy admits or refuses, [Repeater] if it decides about another attempt, and [Wrapper] if it
+// must run the attempts itself. The comments of these interfaces are the contract, rule by rule, and package policytest
+// checks them. No policy cleans up after itself with defer: the engine settles every admitted guard exactly once, whether
+// the operation returns, panics, calls [runtime.Goexit], or is refused by a layer inside.
+//
+// What a layer implements in addition is found by the engine:
+//
+//	Gate, Notifier      it can be asked whether it would refuse now; retries ask before they sleep
+//	Returner, Lifter    it counts, or bounds, up to the moment the operation returns (resilience.Open)
+//	Opener, Discarder   a wrapper whose winner's result stays open; that releases the results that lost
+//	Budget, BudgetUser  it pays for extra attempts
+//	Checker             it knows whether it fits the layers around it
+//	Idler               a registry may forget it only while it is idle
+//	TimeLimiter         it bounds time
+//	Reporter            it says what it is and does
 package policy

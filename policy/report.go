@@ -42,8 +42,8 @@ type Cause struct {
 	What    string  `json:"what,omitempty"`    // what Bad counts, as a participle: "failed", "were slow"
 	Bad     int64   `json:"bad,omitempty"`     // how many
 	Calls   int64   `json:"calls,omitempty"`   // of how many; 0: in a row
-	Limit   float64 `json:"limit,omitempty"`   // a share of Calls, or a number if Calls is 0
-	Minimum int64   `json:"minimum,omitempty"` // the calls that a share needs at least
+	Limit   float64 `json:"limit,omitempty"`   // a share of Calls if there is a Minimum, otherwise a number
+	Minimum int64   `json:"minimum,omitempty"` // the calls that a share needs at least; 0 if Limit is a number
 	Err     error   `json:"-"`                 // the last error that counted, nil if there was none
 }
 
@@ -55,7 +55,7 @@ func (c Cause) String() string {
 		return c.Rule
 	case c.Calls == 0:
 		return fmt.Sprintf("%d calls in a row %s, the limit is %v", c.Bad, c.What, c.Limit)
-	case c.Limit >= 1:
+	case c.Minimum == 0:
 		return fmt.Sprintf("%d of the last %d calls %s, the limit is %v", c.Bad, c.Calls, c.What, c.Limit)
 	}
 	return fmt.Sprintf("%d of the last %d calls %s (%.3g %%), the limit is %.3g %% of at least %d",
