@@ -1,14 +1,14 @@
 // Package engine runs a call through its layers. It is the one place where admitted guards are settled.
 //
-// A call walks the nodes of a [Plan] from the outside to the inside. [enter] is the step into a node, whatever it is:
+// A call walks the nodes of a [Plan] from the outside to the inside. [run] is the step into a node, whatever it is. It
+// looks whether the context has ended, and then:
 //
-//	guarded    admits a run of guards, enters the next node, settles the guards     guard.go
-//	repeated   enters the next node for each attempt, and asks the repeater         repeat.go
-//	wrapped    lets a wrapper enter the next node as often as it wants              wrap.go
-//	operate    calls the operation and judges its error                             engine.go
+//	guarded    admits a run of guards, runs the next node, settles the guards     guard.go
+//	repeated   runs the next node for each attempt, and asks the repeater         repeat.go
+//	wrapped    lets a wrapper run the next node as often as it wants              wrap.go
 //
-// [run] is enter with a look at the context first, wherever time may have passed since the last look. What comes back
-// is the value and an [ending]. A [trace] goes along when events are wanted or when the result stays open (open.go).
+// or calls the operation, in the innermost node. What comes back is the value and an [ending]. A [trace] goes along when
+// events are wanted or when the result stays open (open.go); then [traced] calls the operation.
 package engine
 
 import (
@@ -24,7 +24,7 @@ import (
 // Do runs op through plan.
 func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 	check(ctx, op == nil)
-	if plan.kinds != 0 || plan.calls != nil {
+	if plan.watched {
 		return watched(ctx, plan, op, nil)
 	}
 	value, end := run(ctx, plan.first, op, nil)
@@ -126,41 +126,29 @@ func (e *ending) outcome(ctx context.Context) policy.Outcome {
 
 // run runs op through n and everything inside, unless ctx has ended.
 func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
-	if ctx.Err() != nil {
+	switch {
+	case ctx.Err() != nil:
 		t.notCalled()
 		return value, refusal(ctx, policy.ContextError(ctx))
-	}
-	return enter(ctx, n, op, t)
-}
-
-// refusal is the ending of an attempt that did not come to the operation.
-func refusal(ctx context.Context, err error) ending {
-	return ending{class: policy.Ignored, err: err, over: overOf(ctx)}
-}
-
-// enter is run for a context that has just been seen not to have ended.
-func enter[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
-	switch {
 	case n.count > 0:
 		return guarded(ctx, n, op, t)
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:
 		return wrapped(ctx, n, op, t)
-	}
-	return operate(ctx, n.plan, op, t)
-}
-
-// operate calls the operation.
-func operate[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
-	if t != nil {
-		return operateTraced(ctx, plan, op, t)
+	case t != nil:
+		return traced(ctx, n.plan, op, t)
 	}
 	value, err := op(ctx)
 	if err != nil {
-		return value, plan.judge(ctx, err)
+		return value, n.plan.judge(ctx, err)
 	}
 	return value, ending{entered: true}
+}
+
+// refusal is the ending of an attempt that did not come to the operation.
+func refusal(ctx context.Context, err error) ending {
+	return ending{class: policy.Ignored, err: err, over: overOf(ctx)}
 }
 
 // judge is the ending of an operation that returned err. It is the one place that asks whether the operation was entered.

@@ -19,11 +19,16 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		}
 	}()
 	for i := 0; i < n.count && i < guardsPerNode; i++ { // the second condition spares the checks of bounds
-		admitted, ticket, err := t.admit(ctx, n.guards[i])
+		var admitted context.Context
+		var ticket policy.Ticket
+		var err error
+		if t.opens() {
+			admitted, ticket, err = t.open.admit(ctx, n.guards[i])
+		} else {
+			admitted, ticket, err = n.guards[i].Admit(ctx)
+		}
 		if err != nil {
-			end = refusal(ctx, err)
-			t.rejected(ctx, n.guards[i], &end)
-			return value, h.settle(n, end, t)
+			return value, h.refused(ctx, n, n.guards[i], err, t)
 		}
 		a := &h.admissions[i]
 		a.ctx, a.ticket = admitted, ticket // field by field: as a whole it would go through memory twice
@@ -35,12 +40,12 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	}
 	h.inside = true
 	value, end = run(ctx, n.next, op, t)
-	switch {
-	case !end.succeeded():
+	if !end.succeeded() {
 		return value, h.settle(n, end, t)
-	case t.opens():
+	}
+	if t.opens() {
 		t.open.keep(n, &h)
-	default:
+	} else {
 		h.succeed(n)
 	}
 	return value, end
@@ -67,6 +72,13 @@ func (h *held) around(i int) context.Context {
 		return h.outer
 	}
 	return h.admissions[i-1].ctx
+}
+
+// refused settles the guards that have admitted an attempt which guard has refused.
+func (h *held) refused(ctx context.Context, n *node, guard policy.Guard, err error, t *trace) ending {
+	end := refusal(ctx, err)
+	t.rejected(ctx, guard, &end)
+	return h.settle(n, end, t)
 }
 
 // succeed is settle for a success, of which nothing has to be said but that.

@@ -16,6 +16,8 @@ type Plan struct {
 	kinds kinds  // the kinds of event that the observers need
 	quiet *trace // for a call that is not timed; nil when the observers need times, or when there are none
 	calls *Calls // nil in a pipeline without a name
+
+	watched bool // calls are counted, or there are observers
 }
 
 // Config is what a pipeline has besides its layers.
@@ -57,6 +59,7 @@ func NewPlan(layers []policy.Layer, config Config) *Plan {
 	if p.Name != "" {
 		p.calls = new(Calls)
 	}
+	p.watched = p.calls != nil || p.kinds != 0
 	return p
 }
 

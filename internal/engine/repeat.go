@@ -15,7 +15,7 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 	if attempt.Number(ctx) != 0 {
 		inner = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry outside
 	}
-	value, end = enter(inner, n.next, op, t)
+	value, end = run(inner, n.next, op, t)
 	if end.entered {
 		n.deposit()
 	}

@@ -214,8 +214,8 @@ func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.A
 	})
 }
 
-// operateTraced is operate with an event at its end, and with what a result that stays open needs.
-func operateTraced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
+// traced calls the operation, with an event at its end and with what a result that stays open needs.
+func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
 	if !t.plan.kinds.has(policy.EventAttempt) {
 		t.queue()
 		value, err := op(ctx)
@@ -262,14 +262,6 @@ func (t *trace) returned(ctx context.Context, end *ending) {
 
 // opens reports whether the result is to stay open.
 func (t *trace) opens() bool { return t != nil && t.open != nil }
-
-// admit asks guard for the attempt.
-func (t *trace) admit(ctx context.Context, guard policy.Guard) (context.Context, policy.Ticket, error) {
-	if t.opens() {
-		return t.open.admit(ctx, guard)
-	}
-	return guard.Admit(ctx)
-}
 
 // supersede ends the contexts of an answer that was a failure and still to be read, as another attempt begins.
 func (t *trace) supersede() {
