@@ -202,13 +202,13 @@ func TestFault160_WhatIsNoSample(t *testing.T) {
 		{"cancelled", true, returned(errors.New("canceling statement"))},
 		{"refused further in", false, policy.Outcome{Kind: policy.NotCalled, Err: policy.ErrRejected}},
 		{"itself a refused call", false, returned(&policy.Rejection{Kind: "breaker"})},
-		{"failed", false, returned(failed)},
+		{"ignored", false, returned(failed)},
 	}
 	for _, algorithm := range algorithms() {
 		for _, test := range tests {
 			t.Run(algorithm.String()+"/"+test.name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.OverloadIf(func(err error) bool { return err != failed }))
+					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.Classify(ignoring(failed)))
 					attempts(t, b, 30, 10*time.Millisecond, returned(nil), false)
 					before := b.Snapshot().Limit
 					require.Greater(t, before, 1, "one at a time was enough use of a limit of 1")
@@ -286,7 +286,7 @@ func TestAdaptiveOverload(t *testing.T) {
 		for _, err := range []error{busy, context.DeadlineExceeded, fmt.Errorf("query: %w", context.DeadlineExceeded)} {
 			t.Run(fmt.Sprint(algorithm, " ", err), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.OverloadIf(func(err error) bool { return err == busy }))
+					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.Classify(overload(busy)))
 					attempts(t, b, 30, 10*time.Millisecond, returned(nil), false)
 					require.Greater(t, b.Snapshot().Limit, 1)
 					attempts(t, b, 200, time.Millisecond, returned(err), false)
@@ -377,7 +377,8 @@ func TestAdaptiveConfiguration(t *testing.T) {
 		{"floor 0", vegas, 0, 2, nil, "limit 0"},
 		{"floor negative", vegas, -3, 2, nil, "limit -3"},
 		{"ceiling below", vegas, 10, 9, nil, "ceiling 9: must be from the floor, 10,"},
-		{"nil judge", vegas, 1, 2, []bulkhead.Option{bulkhead.OverloadIf(nil)}, "OverloadIf: the function is nil"},
+		{"nil classifier", vegas, 1, 2, []bulkhead.Option{bulkhead.Classify(nil)}, "Classify: the function is nil"},
+		{"shadow", vegas, 1, 2, []bulkhead.Option{bulkhead.Shadow()}, "Shadow: an adaptive limit"},
 		{"queue", vegas, 1, 2, []bulkhead.Option{bulkhead.Queue(0, 1)}, "Queue length 0"},
 	}
 	for _, ceiling := range aboveMaxLimit() {
@@ -400,10 +401,10 @@ func TestAdaptiveConfiguration(t *testing.T) {
 	} {
 		require.NoError(t, extreme)
 	}
-	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.OverloadIf(func(error) bool { return true })), "needs Adaptive")
+	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.Classify(ignoring(nil))), "needs Adaptive")
 	b := bulkhead.Adaptive(vegas, 10, 200, bulkhead.Queue(8, time.Second))
 	require.Equal(t, "bulkhead vegas 10 to 200+8", b.String())
-	require.ErrorContains(t, b.Resize(20), "sets its limit itself")
+	require.ErrorContains(t, b.Reconfigure(20), "sets its limit itself")
 	require.Equal(t, 10, b.Snapshot().Limit)
 }
 
@@ -415,5 +416,25 @@ func TestConformance(t *testing.T) {
 		"adaptive": func() policy.Guard { return bulkhead.Adaptive(bulkhead.Vegas(), 3, 5, bulkhead.Queue(2, 24*time.Hour)) },
 	} {
 		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
+	}
+}
+
+// ignoring classifies target as Ignored, and leaves the rest.
+func ignoring(target error) func(error) policy.Class {
+	return func(err error) policy.Class {
+		if err == target {
+			return policy.Ignored
+		}
+		return policy.Unclassified
+	}
+}
+
+// overload classifies target as Throttled, and leaves the rest.
+func overload(target error) func(error) policy.Class {
+	return func(err error) policy.Class {
+		if err == target {
+			return policy.Throttled
+		}
+		return policy.Unclassified
 	}
 }

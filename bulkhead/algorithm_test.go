@@ -90,7 +90,7 @@ func TestAlgorithmsWindowByWindow(t *testing.T) {
 		{"vegas without latency", knows(1), 8, sample{inFlight: 4}, 8},
 		{"vegas at an overload", knows(1), 8, sample{latency: 1, inFlight: 4, overload: true}, 7},
 		{"vegas, steps are logarithms", knows(1), 1000, sample{latency: 1, inFlight: 500}, 1018},
-		{"vegas, few of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.008), inFlight: 500}, 1003},
+		{"vegas, few of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.0079), inFlight: 500}, 1003},
 		{"vegas, more of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.010), inFlight: 500}, 1000},
 		{"vegas, many of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.017), inFlight: 500}, 1000},
 		{"vegas, too many of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.019), inFlight: 500}, 997},

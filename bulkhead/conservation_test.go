@@ -358,7 +358,7 @@ func runModel(limit, length int, steps []step) iter.Seq2[int, string] {
 				}
 			case "resize":
 				limit = s.weight
-				if err := b.Resize(limit); err != nil {
+				if err := b.Reconfigure(limit, options...); err != nil {
 					yield(at, err.Error())
 					return
 				}

@@ -63,10 +63,10 @@ func ExampleWeightOf() {
 	// Output: <nil> 5
 }
 
-func ExampleBulkhead_Resize() {
+func ExampleBulkhead_Reconfigure() {
 	db := bulkhead.New(16)
-	fmt.Println(db.Resize(0))
-	fmt.Println(db.Resize(32), db)
+	fmt.Println(db.Reconfigure(0))
+	fmt.Println(db.Reconfigure(32), db)
 	// Output:
 	// bulkhead: limit 0: must be from 1 to 2147483647
 	// <nil> bulkhead 32
@@ -83,13 +83,18 @@ func ExamplePolicy() {
 func ExampleAdaptive() {
 	search := bulkhead.Adaptive(bulkhead.Vegas(), 10, 200,
 		bulkhead.Queue(20, 50*time.Millisecond),
-		bulkhead.OverloadIf(func(err error) bool { return errors.Is(err, errUnavailable) }),
+		bulkhead.Classify(func(err error) policy.Class {
+			if errors.Is(err, errNotFound) {
+				return policy.Expected // an answer, whose latency counts
+			}
+			return policy.Unclassified
+		}),
 	)
 	fmt.Println(search, "now", search.Snapshot().Limit)
 	// Output: bulkhead vegas 10 to 200+20 now 10
 }
 
-var errUnavailable = errors.New("503 service unavailable")
+var errNotFound = errors.New("404 not found")
 
 // Where a function does not fit, as for a stream, the slot is held by a permit.
 func Example_permit() {

@@ -84,11 +84,11 @@ func TestIdle(t *testing.T) {
 
 		_, err := policy.Acquire(context.Background(), b)
 		require.NoError(t, err)
-		require.NoError(t, b.Resize(1))
+		require.NoError(t, b.Reconfigure(1))
 		require.False(t, b.Idle())
 	})
 	b := bulkhead.New(2)
-	require.NoError(t, b.Resize(1))
+	require.NoError(t, b.Reconfigure(1))
 	require.False(t, b.Idle(), "a new one would have two slots")
 }
 
@@ -107,10 +107,10 @@ func TestFault139_ResizeUpWakesWaiters(t *testing.T) {
 			}()
 		}
 		synctest.Wait()
-		require.NoError(t, b.Resize(4))
+		require.NoError(t, b.Reconfigure(4, bulkhead.Queue(10, time.Hour)))
 		synctest.Wait()
 		require.Len(t, permits, 3)
-		require.Equal(t, bulkhead.Snapshot{Limit: 4, InFlight: 4, PeakInFlight: 4, Waiting: 2, PeakWaiting: 5}, b.Snapshot())
+		require.Equal(t, bulkhead.Snapshot{Limit: 4, InFlight: 4, PeakInFlight: 4, Waiting: 2, PeakWaiting: 5, Waited: 5}, b.Snapshot())
 		require.Equal(t, "bulkhead 4+10", b.String())
 		holder.Done(nil)
 		for range 5 {
@@ -148,7 +148,7 @@ func TestFault139_ResizeDownDrains(t *testing.T) {
 			}()
 			synctest.Wait()
 		}
-		require.NoError(t, b.Resize(2))
+		require.NoError(t, b.Reconfigure(2, bulkhead.Queue(10, time.Hour)))
 		doomed := <-results
 		require.Equal(t, "heavy", doomed.name)
 		require.ErrorIs(t, doomed.err, bulkhead.ErrFull)
@@ -165,7 +165,7 @@ func TestFault139_ResizeDownDrains(t *testing.T) {
 		require.Equal(t, 1, b.Snapshot().InFlight, "the second weighs 2")
 		require.Equal(t, result{"second", nil}, <-results)
 		time.Sleep(time.Minute)
-		require.Equal(t, bulkhead.Snapshot{Limit: 2, PeakInFlight: 4, PeakWaiting: 3, Rejected: 1}, b.Snapshot())
+		require.Equal(t, bulkhead.Snapshot{Limit: 2, PeakInFlight: 4, PeakWaiting: 3, Waited: 3, Rejected: 1}, b.Snapshot())
 		require.Equal(t, 2, free(t, b))
 	})
 }
@@ -183,7 +183,7 @@ func TestFault139_ResizeRefusesWhoIsTooHeavyAndAdmitsWhoIsBehind(t *testing.T) {
 		go func() { _, err := policy.Acquire(context.Background(), b); light <- err }()
 		synctest.Wait()
 		require.Equal(t, 2, b.Snapshot().Waiting)
-		require.NoError(t, b.Resize(3))
+		require.NoError(t, b.Reconfigure(3, bulkhead.Queue(10, time.Hour)))
 		s := b.Snapshot() // at once, and not when the heavy one has found out
 		require.Zero(t, s.Waiting)
 		require.Equal(t, 2, s.InFlight)
@@ -211,15 +211,15 @@ func TestFault139_ResizeUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		var resizer sync.WaitGroup
-		resizer.Go(func() {
+		var changer sync.WaitGroup
+		changer.Go(func() {
 			random := rand.New(rand.NewPCG(3, 4))
 			for {
 				select {
 				case <-stop:
 					return
 				default:
-					if err := b.Resize(1 + random.IntN(8)); err != nil {
+					if err := b.Reconfigure(1+random.IntN(8), options...); err != nil {
 						t.Error(err)
 					}
 					runtime.Gosched()
@@ -228,17 +228,17 @@ func TestFault139_ResizeUnderLoad(t *testing.T) {
 		})
 		workers.Wait()
 		close(stop)
-		resizer.Wait()
+		changer.Wait()
 		require.LessOrEqual(t, most.Load(), int64(8))
-		require.NoError(t, b.Resize(5))
+		require.NoError(t, b.Reconfigure(5))
 		require.Zero(t, b.Snapshot().InFlight)
 		require.Equal(t, 5, free(t, b))
 	}
 }
 
-// Four goroutines never are more than a limit of four: whatever Resize does meanwhile, without a queue none of them may
+// Four goroutines never are more than a limit of four: whatever Reconfigure does meanwhile, without a queue none of them may
 // be refused.
-func TestResizeRefusesNobodyWhoFits(t *testing.T) {
+func TestReconfigureRefusesNobodyWhoFits(t *testing.T) {
 	b := bulkhead.New(4)
 	var workers sync.WaitGroup
 	for range 4 {
@@ -252,7 +252,7 @@ func TestResizeRefusesNobodyWhoFits(t *testing.T) {
 		})
 	}
 	for limit := range 2000 {
-		require.NoError(t, b.Resize(4+limit%2))
+		require.NoError(t, b.Reconfigure(4+limit%2))
 		runtime.Gosched()
 	}
 	workers.Wait()
