@@ -438,3 +438,126 @@ func overload(target error) func(error) policy.Class {
 		return policy.Unclassified
 	}
 }
+
+// What the class of an error says to the limit: the table of the classes.
+func TestAdaptiveClasses(t *testing.T) {
+	failed := errors.New("failed")
+	const (
+		answer   = "its latency counts"
+		overload = "the limit is lowered"
+		nothing  = "it says nothing"
+	)
+	tests := []struct {
+		class policy.Class
+		err   error
+		want  string
+	}{
+		{policy.Unclassified, failed, overload},
+		{policy.Transient, failed, overload},
+		{policy.Throttled, failed, overload},
+		{policy.Permanent, failed, answer},
+		{policy.Expected, failed, answer},
+		{policy.Ignored, failed, nothing},
+		{policy.Transient, context.DeadlineExceeded, overload},
+		{policy.Expected, fmt.Errorf("query: %w", context.DeadlineExceeded), overload},
+		{policy.Permanent, context.DeadlineExceeded, overload},
+		{policy.Ignored, context.DeadlineExceeded, nothing},
+		{policy.Expected, &policy.Rejection{Kind: "breaker"}, nothing},
+	}
+	for _, test := range tests {
+		for _, own := range []bool{false, true} { // the engine's class, and the bulkhead's own, which overrides it
+			t.Run(fmt.Sprint(test.class, " ", test.err, " ", own), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					outcome := policy.Outcome{Kind: policy.Returned, Err: test.err, Class: test.class}
+					var options []bulkhead.Option
+					if own {
+						if outcome.Class = policy.Expected; test.class == policy.Expected {
+							outcome.Class = policy.Transient
+						}
+						if test.class == policy.Unclassified {
+							outcome.Class = policy.Transient // that of the engine stands
+						}
+						options = append(options, bulkhead.Classify(func(err error) policy.Class {
+							require.Equal(t, test.err, err)
+							return test.class
+						}))
+					}
+					b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500, options...)
+					attempts(t, b, 10, 10*time.Millisecond, returned(nil), false)
+					require.Equal(t, 2, b.Snapshot().Limit)
+					for range 10 {
+						ctx, ticket, err := b.Admit(t.Context())
+						require.NoError(t, err)
+						time.Sleep(10 * time.Millisecond)
+						b.Settle(ctx, ticket, outcome)
+					}
+					want := map[string]int{answer: 3, overload: 1, nothing: 2}[test.want]
+					require.Equal(t, want, b.Snapshot().Limit, test.want)
+				})
+			})
+		}
+	}
+	for _, kind := range []policy.Kind{policy.Panicked, policy.Exited} {
+		bubble(t, func(t *testing.T) {
+			b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500)
+			attempts(t, b, 10, 10*time.Millisecond, returned(nil), false)
+			attempts(t, b, 1, time.Millisecond, policy.Outcome{Kind: kind}, false)
+			require.Equal(t, 1, b.Snapshot().Limit, kind)
+		})
+	}
+}
+
+// A classifier that panics loses no slot.
+func TestClassifyThatPanics(t *testing.T) {
+	b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 2, bulkhead.Classify(func(error) policy.Class { panic("boom") }))
+	require.PanicsWithValue(t, "boom", func() {
+		resilience.Do(context.Background(), b, func(context.Context) (int, error) { return 0, errors.New("failed") })
+	})
+	require.Zero(t, b.Snapshot().InFlight)
+	require.Equal(t, 1, free(t, b))
+}
+
+// The latency of a result that stays open ends when the operation returns; the slot is held until it is settled.
+func TestAdaptiveOfOpenResults(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.Adaptive(bulkhead.AIMD(20*time.Millisecond), 20, 500)
+		type open struct {
+			ctx    context.Context
+			ticket policy.Ticket
+		}
+		var streams []open
+		for range 20 {
+			ctx, ticket, err := b.Admit(t.Context())
+			require.NoError(t, err)
+			time.Sleep(10 * time.Millisecond)
+			streams = append(streams, open{ctx, b.Returned(ctx, ticket)})
+		}
+		require.Equal(t, 22, b.Snapshot().Limit, "half of the limit was in flight in each of two windows")
+		require.Equal(t, 20, b.Snapshot().InFlight)
+		time.Sleep(time.Hour)
+		for i, s := range streams[:17] { // neither an hour, nor an error that says nothing about load, is a latency
+			b.Settle(s.ctx, s.ticket, []policy.Outcome{
+				returned(nil),
+				{Kind: policy.Returned, Err: errors.New("gone"), Class: policy.Permanent},
+				{Kind: policy.Returned, Err: errors.New("left"), Canceled: true},
+			}[i%3])
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, 22, b.Snapshot().Limit)
+		require.Equal(t, 3, b.Snapshot().InFlight)
+		b.Settle(streams[17].ctx, streams[17].ticket, policy.Outcome{Kind: policy.Returned, Err: errors.New("slow down"), Class: policy.Throttled})
+		require.Less(t, b.Snapshot().Limit, 22, "an overload at the end of a stream is one")
+		limit := b.Snapshot().Limit
+		b.Settle(streams[18].ctx, streams[18].ticket, policy.Outcome{Kind: policy.Returned, Err: errors.New("slow down"), Class: policy.Throttled})
+		require.Equal(t, limit, b.Snapshot().Limit, "once: it was admitted before the limit was lowered")
+		b.Settle(streams[19].ctx, streams[19].ticket, returned(nil))
+		require.Zero(t, b.Snapshot().InFlight)
+	})
+	fixed := bulkhead.New(1)
+	ctx, ticket, err := fixed.Admit(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, ticket, fixed.Returned(ctx, ticket))
+	require.Equal(t, 1, fixed.Snapshot().InFlight)
+	fixed.Settle(ctx, ticket, returned(nil))
+	require.Zero(t, fixed.Snapshot().InFlight)
+}

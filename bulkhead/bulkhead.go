@@ -161,7 +161,7 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadow uint64, err error) {
 	c := b.current()
 	if w := word(b.word.Load()); c.length == 0 && !w.queued() && !w.fits(weight) && !b.shadow.Load() {
-		return 0, b.refuse(noSlot(weight, w.limit())) // without the mutex: no attempt ever waits here
+		return 0, b.refuse(c, noSlot(weight, w.limit())) // without the mutex: no attempt ever waits here
 	}
 	mayWait := c.length > 0 && policy.MayWait(ctx) // before the mutex is taken: a context is the caller's
 	w, shadow, err := b.join(weight, mayWait)

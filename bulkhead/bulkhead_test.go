@@ -478,3 +478,37 @@ func TestFault131_ATicketThatWasNeverIssued(t *testing.T) {
 	b.Settle(context.Background(), ticket, policy.Outcome{})
 	require.Zero(t, b.Snapshot().InFlight)
 }
+
+// Options only store; what is checked is the configuration that results.
+func TestFault258_TheLaterOptionCounts(t *testing.T) {
+	weight := func(context.Context) int { return 1 }
+	require.NoError(t, bulkhead.Validate(1,
+		bulkhead.Queue(0, 0), bulkhead.Queue(8, time.Second), bulkhead.WeightOf(nil), bulkhead.WeightOf(weight)))
+	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.Queue(8, time.Second), bulkhead.Queue(0, 1)), "Queue length 0")
+	require.NoError(t, bulkhead.ValidateAdaptive(bulkhead.Vegas(), 1, 2, bulkhead.Classify(nil), bulkhead.Classify(ignoring(nil))))
+	b := bulkhead.New(1, bulkhead.Queue(0, 0), bulkhead.Queue(8, time.Second), bulkhead.Name("a"), bulkhead.Name("b"))
+	require.Equal(t, `bulkhead "b" 1+8`, b.String())
+}
+
+// The zero value says how a bulkhead is made, and does not refuse as if it were full.
+func TestFault268_TheZeroValueNamesTheConstructor(t *testing.T) {
+	ctx := context.Background()
+	for name, use := range map[string]func(b *bulkhead.Bulkhead){
+		"Admit":               func(b *bulkhead.Bulkhead) { b.Admit(ctx) },
+		"Settle":              func(b *bulkhead.Bulkhead) { b.Settle(ctx, policy.Ticket{Number: 1}, policy.Outcome{}) },
+		"Returned":            func(b *bulkhead.Bulkhead) { b.Returned(ctx, policy.Ticket{}) },
+		"Do":                  func(b *bulkhead.Bulkhead) { resilience.Do(ctx, b, nothing) },
+		"Policy":              func(b *bulkhead.Bulkhead) { bulkhead.Policy[struct{}]{Bulkhead: b}.Do(ctx, nothing) },
+		"Drain":               func(b *bulkhead.Bulkhead) { _ = b.Drain(ctx) },
+		"Shadow":              func(b *bulkhead.Bulkhead) { b.Shadow() },
+		"Enforce":             func(b *bulkhead.Bulkhead) { b.Enforce() },
+		"Reconfigure":         func(b *bulkhead.Bulkhead) { _ = b.Reconfigure(1) },
+		"ReconfigureAdaptive": func(b *bulkhead.Bulkhead) { _ = b.ReconfigureAdaptive(bulkhead.Vegas(), 1, 2) },
+		"Idle":                func(b *bulkhead.Bulkhead) { b.Idle() },
+		"Snapshot":            func(b *bulkhead.Bulkhead) { b.Snapshot() },
+		"Report":              func(b *bulkhead.Bulkhead) { b.Report() },
+		"String":              func(b *bulkhead.Bulkhead) { _ = b.String() },
+	} {
+		require.PanicsWithValue(t, "bulkhead: a Bulkhead must be made with New or Adaptive", func() { use(new(bulkhead.Bulkhead)) }, name)
+	}
+}

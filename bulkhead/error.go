@@ -62,9 +62,8 @@ func (b *Bulkhead) ended(ctx context.Context) error {
 
 // refuse counts and returns a rejection. The frequent one was made before, so that it costs no allocation: it says
 // nothing about the single attempt.
-func (b *Bulkhead) refuse(reason error) error {
+func (b *Bulkhead) refuse(c *config, reason error) error {
 	b.rejected.Add(1)
-	c := b.current()
 	if reason == c.frequent.Reason {
 		return &c.frequent
 	}

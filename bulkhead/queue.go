@@ -69,11 +69,12 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadow uint64,
 	defer b.mu.Unlock()
 	b.freeze()
 	defer b.thaw()
+	c := b.current()
 	if b.draining.begun() {
-		return nil, 0, b.refuse(ErrDraining)
+		return nil, 0, b.refuse(c, ErrDraining)
 	}
 	b.expire()
-	c, w := b.current(), word(b.word.Load())
+	w := word(b.word.Load())
 	reason := noSlot(weight, w.limit())
 	switch {
 	case reason != ErrFull: // it would wait for ever
@@ -88,7 +89,7 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadow uint64,
 	}
 	if !b.shadow.Load() {
 		if reason != nil {
-			return nil, 0, b.refuse(reason)
+			return nil, 0, b.refuse(c, reason)
 		}
 		waits = &waiter{weight: weight, done: make(chan bool, 1)}
 		b.queue.push(waits)
@@ -145,10 +146,10 @@ func (b *Bulkhead) leave(w *waiter, ended error) (shadow uint64, err error) {
 	case ended != nil:
 		return 0, ended
 	case w.refused != nil:
-		return 0, b.refuse(w.refused)
+		return 0, b.refuse(b.current(), w.refused)
 	}
 	b.queue.timedOut++
-	return 0, b.refuse(ErrQueueTimeout)
+	return 0, b.refuse(b.current(), ErrQueueTimeout)
 }
 
 // remove takes w out of everything, and gives back its slots if it has them. The word must be frozen.

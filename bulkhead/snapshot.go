@@ -59,8 +59,8 @@ func (b *Bulkhead) Snapshot() Snapshot {
 }
 
 // look returns the state, the configuration that it belongs to, and when draining began.
-func (b *Bulkhead) look() (Snapshot, *config, time.Time) {
-	c := b.current()
+func (b *Bulkhead) look() (s Snapshot, c *config, draining time.Time) {
+	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.shadow.Load() && b.queue.len() > 0 { // those whose wait is over by now
