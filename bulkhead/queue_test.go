@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,23 +30,23 @@ func (c *hostile) Value(key any) any     { c.inValue(); return c.Context.Value(k
 func TestFault243_AHostileContextLeavesTheQueue(t *testing.T) {
 	nothing := func() {}
 	for way, end := range map[string]func(){"panic": func() { panic("boom") }, "goexit": runtime.Goexit} {
-		for name, hostileContext := range map[string]func(armed *bool) *hostile{
-			"Done": func(*bool) *hostile { return &hostile{inDone: end, inErr: nothing, inValue: nothing} },
-			"Err": func(armed *bool) *hostile {
+		for name, hostileContext := range map[string]func(armed *atomic.Bool) *hostile{
+			"Done": func(*atomic.Bool) *hostile { return &hostile{inDone: end, inErr: nothing, inValue: nothing} },
+			"Err": func(armed *atomic.Bool) *hostile {
 				return &hostile{inDone: nothing, inValue: nothing, inErr: func() {
-					if *armed {
+					if armed.Load() {
 						end()
 					}
 				}}
 			},
-			"Value": func(*bool) *hostile { return &hostile{inDone: nothing, inErr: nothing, inValue: end} },
+			"Value": func(*atomic.Bool) *hostile { return &hostile{inDone: nothing, inErr: nothing, inValue: end} },
 		} {
 			for _, granted := range []bool{true, false} {
 				t.Run(way+" in "+name, func(t *testing.T) {
 					bubble(t, func(t *testing.T) {
 						b := bulkhead.New(1, bulkhead.Queue(2, time.Minute))
 						holder := acquire(t, b)
-						armed := false
+						var armed atomic.Bool
 						ctx := hostileContext(&armed)
 						ctx.Context = context.Background()
 						over := make(chan struct{})
@@ -54,7 +55,7 @@ func TestFault243_AHostileContextLeavesTheQueue(t *testing.T) {
 							close(over)
 						}()
 						synctest.Wait()
-						armed = true
+						armed.Store(true)
 						if granted {
 							holder.Done(nil)
 							<-over
