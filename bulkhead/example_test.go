@@ -63,13 +63,42 @@ func ExampleWeightOf() {
 	// Output: <nil> 5
 }
 
+// Reconfigure takes what New takes. What is data and not given has its default: the queue is given again.
 func ExampleBulkhead_Reconfigure() {
-	db := bulkhead.New(16)
+	db := bulkhead.New(16, bulkhead.Queue(8, 100*time.Millisecond))
 	fmt.Println(db.Reconfigure(0))
-	fmt.Println(db.Reconfigure(32), db)
+	fmt.Println(db.Reconfigure(32, bulkhead.Queue(8, 100*time.Millisecond)), db)
 	// Output:
 	// bulkhead: limit 0: must be from 1 to 2147483647
-	// <nil> bulkhead 32
+	// <nil> bulkhead 32+8
+}
+
+// At shutdown, finish what is inside and refuse the rest.
+func ExampleBulkhead_Drain() {
+	db := bulkhead.New(16)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := db.Drain(ctx); err != nil {
+		fmt.Println("still inside:", db.Snapshot().InFlight, err)
+	}
+	_, err := resilience.Do(context.Background(), db, func(context.Context) (string, error) { return "row", nil })
+	fmt.Println(err, errors.Is(err, bulkhead.ErrDraining))
+	// Output: bulkhead: draining true
+}
+
+// Shadow mode tries a limit out on real traffic.
+func ExampleShadow() {
+	db := bulkhead.New(1, bulkhead.Shadow())
+	query := func(context.Context) (string, error) { return "row", nil }
+	_, err := resilience.Do(context.Background(), db, func(ctx context.Context) (string, error) {
+		return resilience.Do(ctx, db, query) // would be refused
+	})
+	fmt.Println(err, db.Snapshot().ShadowRejected)
+	db.Enforce()
+	fmt.Println(db.Snapshot().Shadow)
+	// Output:
+	// <nil> 1
+	// false
 }
 
 // Policy is for injection where the type of the result is known.

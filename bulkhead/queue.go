@@ -163,7 +163,7 @@ func (b *Bulkhead) remove(w *waiter) {
 	b.grant() // w may have been all that those behind it waited for
 }
 
-// grant gives free slots to those who wait, in order, and stops at the first who does not fit. The word must be
+// grant gives free slots to the waiters, in order, and stops at the first that does not fit. The word must be
 // frozen.
 func (b *Bulkhead) grant() {
 	for {
@@ -181,7 +181,7 @@ func (b *Bulkhead) grant() {
 	}
 }
 
-// dismissTooHeavy refuses those who wait for more than limit. The word must be frozen.
+// dismissTooHeavy refuses the waiters whose weight is above limit. The word must be frozen.
 func (b *Bulkhead) dismissTooHeavy(limit int) {
 	for w := range b.queue.all() {
 		switch {
