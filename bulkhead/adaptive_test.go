@@ -17,7 +17,6 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/policytest"
 )
 
 func algorithms() []bulkhead.Algorithm {
@@ -406,17 +405,6 @@ func TestAdaptiveConfiguration(t *testing.T) {
 	require.Equal(t, "bulkhead vegas 10 to 200+8", b.String())
 	require.ErrorContains(t, b.Reconfigure(20), "sets its limit itself")
 	require.Equal(t, 10, b.Snapshot().Limit)
-}
-
-func TestConformance(t *testing.T) {
-	for name, newGuard := range map[string]func() policy.Guard{
-		"fixed":    func() policy.Guard { return bulkhead.New(3) },
-		"queue":    func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },
-		"weights":  func() policy.Guard { return bulkhead.New(3, bulkhead.WeightOf(weightMark)) },
-		"adaptive": func() policy.Guard { return bulkhead.Adaptive(bulkhead.Vegas(), 3, 5, bulkhead.Queue(2, 24*time.Hour)) },
-	} {
-		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
-	}
 }
 
 // ignoring classifies target as Ignored, and leaves the rest.

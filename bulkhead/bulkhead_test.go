@@ -16,6 +16,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
 )
 
 func TestFault053_WaiterBeyondTheQueueIsRefusedAtOnce(t *testing.T) {
@@ -510,5 +511,17 @@ func TestFault268_TheZeroValueNamesTheConstructor(t *testing.T) {
 		"String":              func(b *bulkhead.Bulkhead) { _ = b.String() },
 	} {
 		require.PanicsWithValue(t, "bulkhead: a Bulkhead must be made with New or Adaptive", func() { use(new(bulkhead.Bulkhead)) }, name)
+	}
+}
+
+func TestConformance(t *testing.T) {
+	for name, newGuard := range map[string]func() policy.Guard{
+		"fixed":    func() policy.Guard { return bulkhead.New(3) },
+		"queue":    func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },
+		"weights":  func() policy.Guard { return bulkhead.New(3, bulkhead.WeightOf(weightMark)) },
+		"shadow":   func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour), bulkhead.Shadow()) },
+		"adaptive": func() policy.Guard { return bulkhead.Adaptive(bulkhead.Vegas(), 3, 5, bulkhead.Queue(2, 24*time.Hour)) },
+	} {
+		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
 	}
 }
