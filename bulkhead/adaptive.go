@@ -2,12 +2,11 @@ package bulkhead
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -21,70 +20,44 @@ const (
 // Adaptive returns a bulkhead whose limit follows the latency of the attempts, between floor and ceiling: it finds out
 // how many in flight the dependency can bear, and notices when that changes. The limit begins at floor.
 //
-// The mean latency of the attempts that succeed is taken over windows of at least 10 attempts and 100 ms; algorithm
-// turns it into the next limit. What says nothing about the capacity of the dependency is no sample:
+// The mean latency of the attempts is taken over windows of at least 10 attempts and 100 ms; algorithm turns it into the
+// next limit. What an attempt says depends on how it ended, and on the class of its error ([Classify]):
 //
-//   - attempts that were cancelled by the caller, or refused further in;
-//   - attempts that failed, since a fast error is no fast answer. But an attempt that ran into a deadline, and an
-//     error that [OverloadIf] knows, mean overload: the limit is lowered at once;
-//   - attempts that were admitted before the limit was last lowered: they still show what has been reacted to.
+//   - A success is a latency, and so is an error that is [policy.Permanent] or [policy.Expected]: the dependency has
+//     answered. The latency of a result that stays open ends when the operation returns.
+//   - A [policy.Transient] or [policy.Throttled] error, a deadline, a panic and [runtime.Goexit] mean overload: the limit
+//     is lowered at once.
+//   - An attempt says nothing if the caller cancelled it, a layer inside refused it, its error is [policy.Ignored], or it
+//     was admitted before the limit was last lowered: it still shows what has been reacted to.
 //
 // The limit does not grow while less than half of it is used: unused capacity has not been tested.
 //
-// Options are those of [New]. Adaptive panics with a [*policy.ConfigError] when the configuration makes no sense; see
-// [ValidateAdaptive].
+// Options are those of [New] but [Shadow], and [Classify]. Adaptive panics with a [*policy.ConfigError] that names every
+// problem of the configuration; see [ValidateAdaptive].
 func Adaptive(algorithm Algorithm, floor, ceiling int, options ...Option) *Bulkhead {
-	c := configureAdaptive(algorithm, floor, ceiling, options)
-	if err := c.problems.Err(); err != nil {
-		panic(err)
-	}
-	b := build(c, floor)
-	b.plain = false
-	b.adaptive = &adaptive{
-		name:       algorithm.name,
-		floor:      floor,
-		ceiling:    ceiling,
-		overloadIf: c.overloadIf,
+	return build(configureAdaptive(algorithm, floor, ceiling, options), &adaptive{
 		clock:      stopwatch.Start(),
 		controller: algorithm.start(),
 		limit:      float64(floor),
-	}
-	return b
+	})
 }
 
-// ValidateAdaptive returns the [*policy.ConfigError] that [Adaptive] would panic with, or nil.
-func ValidateAdaptive(algorithm Algorithm, floor, ceiling int, options ...Option) error {
-	return configureAdaptive(algorithm, floor, ceiling, options).problems.Err()
-}
-
-func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option) *config {
-	c := configure(floor, options)
-	c.problems.Problems = append(c.problems.Problems, algorithm.problems...)
-	if algorithm.start == nil && algorithm.problems == nil {
-		c.problems.Add("the algorithm is none: use AIMD, Gradient2 or Vegas")
+// ReconfigureAdaptive is [Bulkhead.Reconfigure] for a bulkhead made with [Adaptive]. The zero Algorithm keeps the present
+// one. What the algorithm has learned stays unless another one, or another target, is given. The limit stays, as far as
+// floor and ceiling allow. The function of [Classify] stays unless another is given.
+func (b *Bulkhead) ReconfigureAdaptive(algorithm Algorithm, floor, ceiling int, options ...Option) error {
+	if algorithm == (Algorithm{}) {
+		algorithm = b.current().algorithm
 	}
-	if ceiling < floor || ceiling > MaxLimit {
-		c.problems.Add("ceiling %d: must be from the floor, %d, to %d", ceiling, floor, MaxLimit)
-	}
-	return c
-}
-
-// OverloadIf tells an [Adaptive] bulkhead which errors of the operation mean that the dependency is overloaded, such as
-// an HTTP 503. overload is called once for each attempt that failed, under no lock. Deadlines always mean overload.
-// New refuses it: a fixed limit has no use for it.
-func OverloadIf(overload func(error) bool) Option {
-	return func(c *config) { c.judging, c.overloadIf = true, overload }
+	return b.reconfigure(configureAdaptive(algorithm, floor, ceiling, options), true)
 }
 
 // adaptive is what an adaptive bulkhead has in addition.
 type adaptive struct {
-	name           string
-	floor, ceiling int
-	overloadIf     func(error) bool
-	clock          stopwatch.Stopwatch
-	epoch          atomic.Uint64 // how often the limit was lowered
+	clock stopwatch.Stopwatch
+	epoch atomic.Uint64 // how often the limit was lowered
 
-	mu         sync.Mutex
+	mu         sync.Mutex // taken before the bulkhead's
 	controller controller
 	limit      float64 // the controller's, whose fraction matters for slow growth
 	window     window
@@ -113,14 +86,14 @@ func (a *adaptive) begin() (epoch uint64, start time.Duration) {
 	return a.epoch.Load(), a.clock.Elapsed()
 }
 
+// measured is the start in the ticket of an attempt whose latency is known already.
+const measured = time.Duration(-1)
+
 // end takes in an attempt that has ended, with inFlight slots taken until then, and sets the limit of b.
-func (a *adaptive) end(b *Bulkhead, ctx context.Context, ticket policy.Ticket, outcome policy.Outcome, inFlight int) {
-	overload := false
-	switch outcome.Verdict(a.judge) {
-	case policy.Neutral:
+func (a *adaptive) end(b *Bulkhead, ticket policy.Ticket, outcome policy.Outcome, inFlight int) {
+	answer, overload := judge(outcome, b.current().classify)
+	if !overload && (!answer || ticket.Start == measured) {
 		return
-	case policy.Failure:
-		overload = true
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -142,23 +115,52 @@ func (a *adaptive) end(b *Bulkhead, ctx context.Context, ticket policy.Ticket, o
 		s.latency = w.total.Seconds() / float64(w.samples)
 	}
 	*w = window{begin: now}
-	before := int(a.limit)
-	a.limit = min(max(a.controller.next(a.limit, s), float64(a.floor)), float64(a.ceiling))
-	after := int(a.limit)
+	if before, after := a.set(a.controller.next(a.limit, s), b.current()); after != before {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.freeze()
+		defer b.thaw()
+		b.setLimit(after)
+	}
+}
+
+// set sets the limit, as far as c allows, and returns the whole limit before and after.
+func (a *adaptive) set(limit float64, c *config) (before, after int) {
+	before = int(a.limit)
+	a.limit = min(max(limit, float64(c.limit)), float64(c.ceiling))
+	after = int(a.limit)
 	if after < before {
 		a.epoch.Add(1)
 	}
-	if after != before {
-		b.resize(after) // takes the mutex of b, which never wants that of a
-	}
+	return before, after
 }
 
-// judge says what an error of the operation means for the limit: Failure for overload, Neutral for nothing.
-func (a *adaptive) judge(err error) policy.Class {
-	if errors.Is(err, context.DeadlineExceeded) || a.overloadIf != nil && a.overloadIf(err) {
-		return policy.Transient
+// reconfigure gives b another configuration.
+func (a *adaptive) reconfigure(b *Bulkhead, c *config) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if c.algorithm != b.current().algorithm {
+		a.controller = c.algorithm.start()
 	}
-	return policy.Ignored
+	_, limit := a.set(a.limit, c)
+	b.change(c, limit)
 }
 
-func (a *adaptive) String() string { return fmt.Sprintf("%s %d to %d", a.name, a.floor, a.ceiling) }
+// judge says what an attempt means for the limit: an answer, whose latency counts, overload, or nothing.
+func judge(outcome policy.Outcome, classify func(error) policy.Class) (answer, overload bool) {
+	class := policy.Unclassified
+	verdict := outcome.Verdict(func(error) policy.Class {
+		class = outcome.ClassBy(classify)
+		return class
+	})
+	switch {
+	case verdict == policy.Neutral && class != policy.Throttled: // not called, cancelled, refused, or ignored
+		return false, false
+	case outcome.Succeeded():
+		return true, false
+	case class == policy.Permanent || class == policy.Expected:
+		deadline := match.Is(outcome.Err, context.DeadlineExceeded)
+		return !deadline, deadline
+	}
+	return false, true
+}

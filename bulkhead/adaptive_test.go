@@ -17,7 +17,6 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/policytest"
 )
 
 func algorithms() []bulkhead.Algorithm {
@@ -202,13 +201,13 @@ func TestFault160_WhatIsNoSample(t *testing.T) {
 		{"cancelled", true, returned(errors.New("canceling statement"))},
 		{"refused further in", false, policy.Outcome{Kind: policy.NotCalled, Err: policy.ErrRejected}},
 		{"itself a refused call", false, returned(&policy.Rejection{Kind: "breaker"})},
-		{"failed", false, returned(failed)},
+		{"ignored", false, returned(failed)},
 	}
 	for _, algorithm := range algorithms() {
 		for _, test := range tests {
 			t.Run(algorithm.String()+"/"+test.name, func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.OverloadIf(func(err error) bool { return err != failed }))
+					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.Classify(ignoring(failed)))
 					attempts(t, b, 30, 10*time.Millisecond, returned(nil), false)
 					before := b.Snapshot().Limit
 					require.Greater(t, before, 1, "one at a time was enough use of a limit of 1")
@@ -286,7 +285,7 @@ func TestAdaptiveOverload(t *testing.T) {
 		for _, err := range []error{busy, context.DeadlineExceeded, fmt.Errorf("query: %w", context.DeadlineExceeded)} {
 			t.Run(fmt.Sprint(algorithm, " ", err), func(t *testing.T) {
 				bubble(t, func(t *testing.T) {
-					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.OverloadIf(func(err error) bool { return err == busy }))
+					b := bulkhead.Adaptive(algorithm, 1, 500, bulkhead.Classify(overload(busy)))
 					attempts(t, b, 30, 10*time.Millisecond, returned(nil), false)
 					require.Greater(t, b.Snapshot().Limit, 1)
 					attempts(t, b, 200, time.Millisecond, returned(err), false)
@@ -377,7 +376,8 @@ func TestAdaptiveConfiguration(t *testing.T) {
 		{"floor 0", vegas, 0, 2, nil, "limit 0"},
 		{"floor negative", vegas, -3, 2, nil, "limit -3"},
 		{"ceiling below", vegas, 10, 9, nil, "ceiling 9: must be from the floor, 10,"},
-		{"nil judge", vegas, 1, 2, []bulkhead.Option{bulkhead.OverloadIf(nil)}, "OverloadIf: the function is nil"},
+		{"nil classifier", vegas, 1, 2, []bulkhead.Option{bulkhead.Classify(nil)}, "Classify: the function is nil"},
+		{"shadow", vegas, 1, 2, []bulkhead.Option{bulkhead.Shadow()}, "Shadow: an adaptive limit"},
 		{"queue", vegas, 1, 2, []bulkhead.Option{bulkhead.Queue(0, 1)}, "Queue length 0"},
 	}
 	for _, ceiling := range aboveMaxLimit() {
@@ -400,20 +400,152 @@ func TestAdaptiveConfiguration(t *testing.T) {
 	} {
 		require.NoError(t, extreme)
 	}
-	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.OverloadIf(func(error) bool { return true })), "needs Adaptive")
+	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.Classify(ignoring(nil))), "needs Adaptive")
 	b := bulkhead.Adaptive(vegas, 10, 200, bulkhead.Queue(8, time.Second))
 	require.Equal(t, "bulkhead vegas 10 to 200+8", b.String())
-	require.ErrorContains(t, b.Resize(20), "sets its limit itself")
+	require.ErrorContains(t, b.Reconfigure(20), "sets its limit itself")
 	require.Equal(t, 10, b.Snapshot().Limit)
 }
 
-func TestConformance(t *testing.T) {
-	for name, newGuard := range map[string]func() policy.Guard{
-		"fixed":    func() policy.Guard { return bulkhead.New(3) },
-		"queue":    func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },
-		"weights":  func() policy.Guard { return bulkhead.New(3, bulkhead.WeightOf(weightMark)) },
-		"adaptive": func() policy.Guard { return bulkhead.Adaptive(bulkhead.Vegas(), 3, 5, bulkhead.Queue(2, 24*time.Hour)) },
-	} {
-		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
+// ignoring classifies target as Ignored, and leaves the rest.
+func ignoring(target error) func(error) policy.Class {
+	return func(err error) policy.Class {
+		if err == target {
+			return policy.Ignored
+		}
+		return policy.Unclassified
 	}
+}
+
+// overload classifies target as Throttled, and leaves the rest.
+func overload(target error) func(error) policy.Class {
+	return func(err error) policy.Class {
+		if err == target {
+			return policy.Throttled
+		}
+		return policy.Unclassified
+	}
+}
+
+// What the class of an error says to the limit: the table of the classes.
+func TestAdaptiveClasses(t *testing.T) {
+	failed := errors.New("failed")
+	const (
+		answer   = "its latency counts"
+		overload = "the limit is lowered"
+		nothing  = "it says nothing"
+	)
+	tests := []struct {
+		class policy.Class
+		err   error
+		want  string
+	}{
+		{policy.Unclassified, failed, overload},
+		{policy.Transient, failed, overload},
+		{policy.Throttled, failed, overload},
+		{policy.Permanent, failed, answer},
+		{policy.Expected, failed, answer},
+		{policy.Ignored, failed, nothing},
+		{policy.Transient, context.DeadlineExceeded, overload},
+		{policy.Expected, fmt.Errorf("query: %w", context.DeadlineExceeded), overload},
+		{policy.Permanent, context.DeadlineExceeded, overload},
+		{policy.Ignored, context.DeadlineExceeded, nothing},
+		{policy.Expected, &policy.Rejection{Kind: "breaker"}, nothing},
+	}
+	for _, test := range tests {
+		for _, own := range []bool{false, true} { // the engine's class, and the bulkhead's own, which overrides it
+			t.Run(fmt.Sprint(test.class, " ", test.err, " ", own), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					outcome := policy.Outcome{Kind: policy.Returned, Err: test.err, Class: test.class}
+					var options []bulkhead.Option
+					if own {
+						if outcome.Class = policy.Expected; test.class == policy.Expected {
+							outcome.Class = policy.Transient
+						}
+						if test.class == policy.Unclassified {
+							outcome.Class = policy.Transient // that of the engine stands
+						}
+						options = append(options, bulkhead.Classify(func(err error) policy.Class {
+							require.Equal(t, test.err, err)
+							return test.class
+						}))
+					}
+					b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500, options...)
+					attempts(t, b, 10, 10*time.Millisecond, returned(nil), false)
+					require.Equal(t, 2, b.Snapshot().Limit)
+					for range 10 {
+						ctx, ticket, err := b.Admit(t.Context())
+						require.NoError(t, err)
+						time.Sleep(10 * time.Millisecond)
+						b.Settle(ctx, ticket, outcome)
+					}
+					want := map[string]int{answer: 3, overload: 1, nothing: 2}[test.want]
+					require.Equal(t, want, b.Snapshot().Limit, test.want)
+				})
+			})
+		}
+	}
+	for _, kind := range []policy.Kind{policy.Panicked, policy.Exited} {
+		bubble(t, func(t *testing.T) {
+			b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 500)
+			attempts(t, b, 10, 10*time.Millisecond, returned(nil), false)
+			attempts(t, b, 1, time.Millisecond, policy.Outcome{Kind: kind}, false)
+			require.Equal(t, 1, b.Snapshot().Limit, kind)
+		})
+	}
+}
+
+// A classifier that panics loses no slot.
+func TestClassifyThatPanics(t *testing.T) {
+	b := bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 2, bulkhead.Classify(func(error) policy.Class { panic("boom") }))
+	require.PanicsWithValue(t, "boom", func() {
+		resilience.Do(context.Background(), b, func(context.Context) (int, error) { return 0, errors.New("failed") })
+	})
+	require.Zero(t, b.Snapshot().InFlight)
+	require.Equal(t, 1, free(t, b))
+}
+
+// The latency of a result that stays open ends when the operation returns; the slot is held until it is settled.
+func TestAdaptiveOfOpenResults(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.Adaptive(bulkhead.AIMD(20*time.Millisecond), 20, 500)
+		type open struct {
+			ctx    context.Context
+			ticket policy.Ticket
+		}
+		var streams []open
+		for range 20 {
+			ctx, ticket, err := b.Admit(t.Context())
+			require.NoError(t, err)
+			time.Sleep(10 * time.Millisecond)
+			streams = append(streams, open{ctx, b.Returned(ctx, ticket)})
+		}
+		require.Equal(t, 22, b.Snapshot().Limit, "half of the limit was in flight in each of two windows")
+		require.Equal(t, 20, b.Snapshot().InFlight)
+		time.Sleep(time.Hour)
+		for i, s := range streams[:17] { // neither an hour, nor an error that says nothing about load, is a latency
+			b.Settle(s.ctx, s.ticket, []policy.Outcome{
+				returned(nil),
+				{Kind: policy.Returned, Err: errors.New("gone"), Class: policy.Permanent},
+				{Kind: policy.Returned, Err: errors.New("left"), Canceled: true},
+			}[i%3])
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, 22, b.Snapshot().Limit)
+		require.Equal(t, 3, b.Snapshot().InFlight)
+		b.Settle(streams[17].ctx, streams[17].ticket, policy.Outcome{Kind: policy.Returned, Err: errors.New("slow down"), Class: policy.Throttled})
+		require.Less(t, b.Snapshot().Limit, 22, "an overload at the end of a stream is one")
+		limit := b.Snapshot().Limit
+		b.Settle(streams[18].ctx, streams[18].ticket, policy.Outcome{Kind: policy.Returned, Err: errors.New("slow down"), Class: policy.Throttled})
+		require.Equal(t, limit, b.Snapshot().Limit, "once: it was admitted before the limit was lowered")
+		b.Settle(streams[19].ctx, streams[19].ticket, returned(nil))
+		require.Zero(t, b.Snapshot().InFlight)
+	})
+	fixed := bulkhead.New(1)
+	ctx, ticket, err := fixed.Admit(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, ticket, fixed.Returned(ctx, ticket))
+	require.Equal(t, 1, fixed.Snapshot().InFlight)
+	fixed.Settle(ctx, ticket, returned(nil))
+	require.Zero(t, fixed.Snapshot().InFlight)
 }

@@ -1,21 +1,51 @@
 package bulkhead
 
 import (
-	"fmt"
 	"math"
 	"time"
+
+	"github.com/go-resilience/resilience/policy"
 )
 
 // Algorithm says how an [Adaptive] bulkhead turns latency into its limit: [AIMD], [Gradient2] or [Vegas]. It is a value
-// and holds no state: one can serve several bulkheads.
+// and holds no state: one can serve several bulkheads. The zero value is none.
 type Algorithm struct {
-	name     string
-	start    func() controller
-	problems []string
+	name   string
+	target time.Duration // AIMD only
 }
 
-// String returns the name of the algorithm.
-func (a Algorithm) String() string { return a.name }
+// String returns the name of the algorithm: "aimd", "gradient2", "vegas", or "none".
+func (a Algorithm) String() string {
+	if a.name == "" {
+		return "none"
+	}
+	return a.name
+}
+
+// MarshalText returns what String does.
+func (a Algorithm) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+func (a Algorithm) check(problems *policy.ConfigError) {
+	switch {
+	case a == Algorithm{}:
+		problems.Add("the algorithm is none: use AIMD, Gradient2 or Vegas")
+	case a.name == "aimd" && a.target <= 0:
+		problems.Add("AIMD target %v: must be positive", a.target)
+	}
+}
+
+// start returns the algorithm at work, nil for none.
+func (a Algorithm) start() controller {
+	switch a.name {
+	case "aimd":
+		return &aimd{target: a.target.Seconds()}
+	case "gradient2":
+		return &gradient2{}
+	case "vegas":
+		return &vegas{least: math.Inf(1), earlier: math.Inf(1)}
+	}
+	return nil
+}
 
 // controller is an algorithm at work for one bulkhead. The bulkhead keeps the limit between floor and ceiling.
 type controller interface {
@@ -29,13 +59,7 @@ type controller interface {
 // Source: D.-M. Chiu and R. Jain, "Analysis of the increase and decrease algorithms for congestion avoidance in
 // computer networks", Computer Networks and ISDN Systems 17 (1989). The factor is that of Netflix's
 // concurrency-limits, AIMDLimit.
-func AIMD(target time.Duration) Algorithm {
-	a := Algorithm{name: "aimd", start: func() controller { return &aimd{target: target.Seconds()} }}
-	if target <= 0 {
-		a.problems = append(a.problems, fmt.Sprintf("AIMD target %v: must be positive", target))
-	}
-	return a
-}
+func AIMD(target time.Duration) Algorithm { return Algorithm{name: "aimd", target: target} }
 
 type aimd struct{ target float64 }
 
@@ -56,9 +80,7 @@ func (a *aimd) next(limit float64, s sample) float64 {
 //
 // Source: Netflix, concurrency-limits, Gradient2Limit, with its parameters: tolerance 1.5, smoothing 0.2, a queue of 4,
 // a long-term average over 600 windows that moves faster after an overload has passed.
-func Gradient2() Algorithm {
-	return Algorithm{name: "gradient2", start: func() controller { return &gradient2{} }}
-}
+func Gradient2() Algorithm { return Algorithm{name: "gradient2"} }
 
 type gradient2 struct {
 	average float64 // of the latency
@@ -101,11 +123,9 @@ func (g *gradient2) next(limit float64, s sample) float64 {
 //
 // Source: L. Brakmo and L. Peterson, "TCP Vegas: end to end congestion avoidance on a global Internet", IEEE Journal on
 // Selected Areas in Communications 13 (1995), with the parameters of Netflix's concurrency-limits, VegasLimit: alpha
-// 3 log10, beta 6 log10. Instead of single fast samples and a random time to probe, the least latency is a minimum
+// 3 log10, beta 6 log10, where log10 is a whole number, at least 1, and the estimate is rounded up. Instead of single fast samples and a random time to probe, the least latency is a minimum
 // over windows, as in BBR.
-func Vegas() Algorithm {
-	return Algorithm{name: "vegas", start: func() controller { return &vegas{least: math.Inf(1), earlier: math.Inf(1)} }}
-}
+func Vegas() Algorithm { return Algorithm{name: "vegas"} }
 
 type vegas struct {
 	least   float64 // latency of the present period
@@ -115,7 +135,7 @@ type vegas struct {
 
 func (v *vegas) next(limit float64, s sample) float64 {
 	const period = 600
-	step := max(1, math.Log10(limit))
+	step := wholeLog10(limit)
 	switch {
 	case s.overload:
 		return limit - step
@@ -126,7 +146,7 @@ func (v *vegas) next(limit float64, s sample) float64 {
 		v.windows, v.earlier, v.least = 1, v.least, math.Inf(1)
 	}
 	v.least = min(v.least, s.latency)
-	queue := limit * (1 - min(v.least, v.earlier)/s.latency)
+	queue := math.Ceil(limit * (1 - min(v.least, v.earlier)/s.latency))
 	switch {
 	case queue > 6*step:
 		return limit - step
@@ -138,4 +158,13 @@ func (v *vegas) next(limit float64, s sample) float64 {
 		return limit + step
 	}
 	return limit
+}
+
+// wholeLog10 returns the logarithm of limit, rounded down, but at least 1.
+func wholeLog10(limit float64) float64 {
+	log := 1.0
+	for limit >= 100 {
+		limit, log = limit/10, log+1
+	}
+	return log
 }

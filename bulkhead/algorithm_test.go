@@ -90,7 +90,7 @@ func TestAlgorithmsWindowByWindow(t *testing.T) {
 		{"vegas without latency", knows(1), 8, sample{inFlight: 4}, 8},
 		{"vegas at an overload", knows(1), 8, sample{latency: 1, inFlight: 4, overload: true}, 7},
 		{"vegas, steps are logarithms", knows(1), 1000, sample{latency: 1, inFlight: 500}, 1018},
-		{"vegas, few of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.008), inFlight: 500}, 1003},
+		{"vegas, few of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.0079), inFlight: 500}, 1003},
 		{"vegas, more of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.010), inFlight: 500}, 1000},
 		{"vegas, many of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.017), inFlight: 500}, 1000},
 		{"vegas, too many of a thousand queue", knows(1), 1000, sample{latency: 1 / (1 - 0.019), inFlight: 500}, 997},
@@ -199,5 +199,23 @@ func TestGradient2ForgetsAnOverload(t *testing.T) {
 	feed(20, 0.1)
 	if limit > 0.5*high {
 		t.Fatalf("limit %v, before %v: ten times the latency is not noticed", limit, high)
+	}
+}
+
+// The estimate is rounded up and the logarithm down, as Netflix does.
+func TestFault277_VegasRoundsAsItsSource(t *testing.T) {
+	for _, test := range []struct{ limit, least, latency, want float64 }{
+		{10, 0.010, 0.014, 10}, // 2.86 queue: 3, which is not less than alpha
+		{10, 0.010, 0.012, 11}, // 1.67: 2
+		{10, 0.010, 0.011, 16}, // 0.91: 1, the threshold
+		{10, 0.010, 0.0112, 11},
+		{10, 0.010, 0.026, 9}, // 6.15: 7, which is more than beta
+		{10, 0.010, 0.024, 10},
+		{500, 1, 1, 512}, // the logarithm of 500 is 2
+		{99, 1, 1, 105},
+		{100, 1, 1, 112},
+		{999, 1, 1, 1011},
+	} {
+		require.Equal(t, test.want, knows(test.least).next(test.limit, sample{latency: test.latency, inFlight: int(test.limit)}), "%+v", test)
 	}
 }

@@ -52,4 +52,11 @@ func TestAllocations(t *testing.T) {
 			require.Zero(t, testing.AllocsPerRun(100, func() { _ = test.run() }))
 		})
 	}
+	for name, b := range map[string]*bulkhead.Bulkhead{"free": free, "full": queueFull, "adaptive": bulkhead.Adaptive(bulkhead.Vegas(), 1, 2)} {
+		var reporter policy.Reporter = b
+		var report policy.Report
+		require.LessOrEqual(t, testing.AllocsPerRun(100, func() { report = reporter.Report() }), 1.0, name)
+		require.NotEmpty(t, report.Values)
+		require.Zero(t, testing.AllocsPerRun(100, func() { _ = b.Snapshot() }), name)
+	}
 }

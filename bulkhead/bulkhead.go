@@ -5,70 +5,72 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Bulkhead bounds the attempts in flight. Make one per dependency with [New] and share it. It is safe for concurrent
-// use and must not be copied. The zero value is not usable.
+// Bulkhead bounds the attempts in flight. Make one per dependency with [New] or [Adaptive] and share it. It is safe for
+// concurrent use and must not be copied. The zero value is not usable: its methods panic.
 type Bulkhead struct {
-	name     string
-	wait     time.Duration
-	length   int // of the queue
-	weightOf func(context.Context) int
-	adaptive *adaptive        // nil when the limit is fixed
-	plain    bool             // the limit is fixed, and every attempt takes one slot
-	full     policy.Rejection // what an attempt gets that finds no free slot
+	word     atomic.Uint64          // a word; while its bit queued is set, only holders of mu change it
+	peak     atomic.Int64           // most in flight
+	rejected atomic.Uint64          // attempts refused
+	shadow   atomic.Bool            // the mode; changed only by holders of mu
+	set      atomic.Bool            // by hand: a new bulkhead would be another one
+	config   atomic.Pointer[config] // changed only by holders of mu
+	adaptive *adaptive              // nil when the limit is fixed
 
-	word     atomic.Uint64 // a word; while its bit queued is set, only holders of mu change it
-	peak     atomic.Int64  // most in flight
-	rejected atomic.Uint64
-	set      atomic.Bool // by Resize: a new bulkhead would be another one
-
-	mu    sync.Mutex
-	queue queue
+	mu       sync.Mutex
+	queue    queue
+	shadows  shadows
+	draining draining
 }
 
 var (
-	_ policy.Guard       = (*Bulkhead)(nil)
+	_ policy.Returner    = (*Bulkhead)(nil)
+	_ policy.Idler       = (*Bulkhead)(nil)
+	_ policy.Reporter    = (*Bulkhead)(nil)
 	_ fmt.Stringer       = (*Bulkhead)(nil)
 	_ policy.Policy[any] = Policy[any]{}
 )
 
 // New returns a bulkhead with limit slots, from 1 to [MaxLimit]. An attempt takes one slot, or what [WeightOf] says.
 //
-// New panics with a [*policy.ConfigError] when the configuration makes no sense; see [Validate].
+// New panics with a [*policy.ConfigError] that names every problem of the configuration; see [Validate].
 func New(limit int, options ...Option) *Bulkhead {
-	c := configureFixed(limit, options)
+	return build(configureFixed(limit, options), nil)
+}
+
+func build(c *config, a *adaptive) *Bulkhead {
 	if err := c.problems.Err(); err != nil {
 		panic(err)
 	}
-	return build(c, limit)
+	b := &Bulkhead{adaptive: a}
+	b.config.Store(c.finish())
+	b.shadow.Store(c.shadow)
+	b.word.Store(uint64(newWord(0, c.limit) | c.special()))
+	return b
 }
 
-func build(c *config, limit int) *Bulkhead {
-	b := &Bulkhead{
-		name:     c.name,
-		wait:     c.wait,
-		length:   c.queue,
-		weightOf: c.weightOf,
-		full:     policy.Rejection{Kind: "bulkhead", Name: c.name, Reason: ErrFull},
+// current returns the configuration.
+func (b *Bulkhead) current() *config {
+	c := b.config.Load()
+	if c == nil {
+		panic("bulkhead: a Bulkhead must be made with New or Adaptive")
 	}
-	b.plain = b.weightOf == nil
-	b.word.Store(uint64(newWord(0, limit)))
-	return b
+	return c
 }
 
 // Stage returns [policy.StageBulkhead].
 func (b *Bulkhead) Stage() policy.Stage { return policy.StageBulkhead }
 
 // Admit takes a slot, or waits for one if there is a [Queue], or refuses with a [*policy.Rejection] that matches
-// [ErrFull]. When ctx ends while it waits, the error is [policy.ContextError] and nothing was taken.
+// [ErrFull] and the reason. When ctx ends while it waits, the error matches that of [policy.ContextError] and nothing was
+// taken; if its deadline has passed, the error matches [ErrDeadline] too.
 func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	// The common case without a call in between, for which everything would be put on the stack: 2 of 16 ns.
-	if w := word(b.word.Load()); b.plain && !w.queued() && w.fits(1) && b.word.CompareAndSwap(uint64(w), uint64(w)+1) {
+	if w := word(b.word.Load()); w.plain() && w.fits(1) && b.word.CompareAndSwap(uint64(w), uint64(w)+1) {
 		if w.inFlight() >= int(b.peak.Load()) {
 			b.notePeak(w.inFlight() + 1)
 		}
@@ -77,18 +79,22 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 	return b.admit(ctx)
 }
 
-// admit is Admit in every case.
+// admit is Admit in every case. The period of the ticket is the epoch of an adaptive limit; of a fixed one it is 0, or
+// says that shadow mode let the attempt through without a slot.
 func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	weight := 1
-	if b.weightOf != nil {
-		weight = b.weightOf(ctx)
+	if weightOf := b.current().weightOf; weightOf != nil {
+		weight = weightOf(ctx)
 	}
+	ticket := policy.Ticket{Number: int64(weight)}
 	for {
 		w := word(b.word.Load())
 		if w.queued() || !w.fits(weight) {
-			if err := b.acquire(ctx, weight); err != nil {
+			shadow, err := b.acquire(ctx, weight)
+			if err != nil {
 				return nil, policy.Ticket{}, err
 			}
+			ticket.Period = shadow
 			break
 		}
 		if b.word.CompareAndSwap(uint64(w), uint64(w)+uint64(weight)) {
@@ -96,28 +102,44 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 			break
 		}
 	}
-	ticket := policy.Ticket{Number: int64(weight)}
 	if b.adaptive != nil {
 		ticket.Period, ticket.Start = b.adaptive.begin()
 	}
 	return ctx, ticket, nil
 }
 
-// Settle gives back what Admit took, and hands it to those who wait. How the attempt ended matters only when the
-// limit is [Adaptive].
+// Returned tells an [Adaptive] bulkhead that the operation has returned and its result stays open: the latency ends
+// now. The slot stays taken until Settle.
+func (b *Bulkhead) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
+	b.current()
+	if b.adaptive != nil {
+		b.adaptive.end(b, ticket, policy.Outcome{Kind: policy.Returned}, word(b.word.Load()).inFlight())
+		ticket.Start = measured
+	}
+	return ticket
+}
+
+// Settle gives back what Admit took, and hands it to the attempts that wait. How the attempt ended matters only when
+// the limit is [Adaptive]; after [Bulkhead.Returned] only an overload does.
 //
 // It must be called once for each admission, as the engine and [policy.Permit] do. More slots than are taken cannot
 // be given back: Settle panics then, so that a mistake never raises the limit unseen.
-func (b *Bulkhead) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if w := word(b.word.Load()); b.plain && !w.queued() && w.holds(1) && ticket.Number == 1 && b.word.CompareAndSwap(uint64(w), uint64(w)-1) {
+func (b *Bulkhead) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	if w := word(b.word.Load()); w.plain() && w.holds(1) && ticket.Number == 1 && ticket.Period == 0 &&
+		b.word.CompareAndSwap(uint64(w), uint64(w)-1) {
 		return // as in Admit
 	}
-	b.settle(ctx, ticket, outcome)
+	b.settle(ticket, outcome)
 }
 
 // settle is Settle in every case.
-func (b *Bulkhead) settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	weight := int(max(-1, min(ticket.Number, MaxLimit))) // nobody holds more or less, and an int may be too small
+func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
+	b.current()
+	if b.adaptive == nil && ticket.Period != 0 {
+		b.settleShadow(ticket.Period)
+		return
+	}
+	weight := int(max(-1, min(ticket.Number, MaxLimit))) // no attempt holds more or less, and an int may be too small
 	var w word
 	for {
 		w = word(b.word.Load())
@@ -130,20 +152,23 @@ func (b *Bulkhead) settle(ctx context.Context, ticket policy.Ticket, outcome pol
 		}
 	}
 	if b.adaptive != nil {
-		b.adaptive.end(b, ctx, ticket, outcome, w.inFlight())
+		b.adaptive.end(b, ticket, outcome, w.inFlight())
 	}
 }
 
-// acquire is the rest of Admit, when one atomic step is not enough.
-func (b *Bulkhead) acquire(ctx context.Context, weight int) error {
-	if w := word(b.word.Load()); b.length == 0 && !w.fits(weight) {
-		return b.refuse(noSlot(weight, w.limit())) // without the mutex: nobody ever waits here
+// acquire is the rest of Admit, when one atomic step is not enough. shadow is not 0 when the attempt holds no slots and
+// was let through nevertheless.
+func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadow uint64, err error) {
+	c := b.current()
+	if w := word(b.word.Load()); c.length == 0 && !w.queued() && !w.fits(weight) && !b.shadow.Load() {
+		return 0, b.refuse(c, noSlot(weight, w.limit())) // without the mutex: no attempt ever waits here
 	}
-	w, err := b.join(weight)
+	mayWait := c.length > 0 && policy.MayWait(ctx) // before the mutex is taken: a context is the caller's
+	w, shadow, err := b.join(weight, mayWait)
 	if w == nil {
-		return err
+		return shadow, err
 	}
-	return b.await(ctx, w)
+	return b.await(ctx, w, c.wait)
 }
 
 // release is the rest of Settle, when one atomic step is not enough.
@@ -155,44 +180,80 @@ func (b *Bulkhead) release(weight int) {
 	if !w.holds(weight) {
 		panic(fmt.Sprintf("bulkhead: settling a weight of %d with %d in flight: settled twice, or never admitted", weight, w.inFlight()))
 	}
+	b.expire()
 	b.word.Add(-uint64(weight))
 	b.grant()
 }
 
-// Resize changes the limit while the bulkhead is in use. A higher limit admits those who wait; with a lower one nobody
-// is interrupted, but nobody is admitted until enough have ended. Those who wait with a weight above the new limit are
-// refused. When limit is not from 1 to [MaxLimit], or the bulkhead is [Adaptive] and sets its limit itself, the error is
-// a [*policy.ConfigError] and nothing changes.
-func (b *Bulkhead) Resize(limit int) error {
-	problems := policy.ConfigError{Policy: "bulkhead"}
-	checkLimit(&problems, limit)
-	if b.adaptive != nil {
-		problems.Add("limit %d: an adaptive bulkhead sets its limit itself", limit)
+// Reconfigure gives a bulkhead that is in use the configuration that [New] would make of the same arguments; those of an
+// adaptive one are changed by [Bulkhead.ReconfigureAdaptive]. It takes effect at once and as a whole, or not at all: then
+// the error is a [*policy.ConfigError].
+//
+//   - Data that is not given has its default: without [Queue] no further attempt waits, without [Shadow] the limit is
+//     enforced. The function of [WeightOf] stays unless another is given, and so does the name, which cannot change.
+//   - Counts, attempts in flight and attempts in the queue stay. A higher limit admits those that wait, in their order.
+//     With a lower one no attempt is interrupted, but none is admitted until enough have ended. Those that wait keep
+//     their places, though the queue may now be too short for them, and wait as long as they would have; only those
+//     whose weight is above the new limit are refused.
+//   - A bulkhead that drains goes on draining.
+func (b *Bulkhead) Reconfigure(limit int, options ...Option) error {
+	return b.reconfigure(configureFixed(limit, options), false)
+}
+
+func (b *Bulkhead) reconfigure(c *config, adapts bool) error {
+	old := b.current()
+	if c.name != "" && c.name != old.name {
+		c.problems.Add("Name %q: a bulkhead keeps its name, %q", c.name, old.name)
 	}
-	if err := problems.Err(); err != nil {
+	switch {
+	case b.adaptive != nil && !adapts:
+		c.problems.Add("limit %d: an adaptive bulkhead sets its limit itself; use ReconfigureAdaptive", c.limit)
+	case b.adaptive == nil && adapts:
+		c.problems.Add("floor %d: the limit of this bulkhead is fixed; use Reconfigure", c.limit)
+	}
+	if err := c.problems.Err(); err != nil {
 		return err
 	}
 	b.set.Store(true)
-	b.resize(limit)
+	if b.adaptive != nil {
+		b.adaptive.reconfigure(b, c)
+	} else {
+		b.change(c, c.limit)
+	}
 	return nil
 }
 
-func (b *Bulkhead) resize(limit int) {
+// change replaces the configuration, and sets the mode and the limit.
+func (b *Bulkhead) change(c *config, limit int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.freeze()
-	b.word.Store(uint64(newWord(w.inFlight(), limit) | queued))
+	b.freeze()
+	defer b.thaw()
+	c.keep(b.current())
+	b.config.Store(c.finish())
+	b.setMode(c.shadow)
+	b.setLimit(limit)
+}
+
+// setLimit sets the limit. The word must be frozen.
+func (b *Bulkhead) setLimit(limit int) {
+	b.expire()
+	b.word.Store(uint64(newWord(word(b.word.Load()).inFlight(), limit) | queued | b.current().special()))
 	b.dismissTooHeavy(limit)
 	b.grant()
-	b.thaw()
 }
 
 // freeze keeps everybody else from changing the word until thaw. b.mu must be held.
 func (b *Bulkhead) freeze() word { return word(b.word.Or(uint64(queued))) | queued }
 
-// thaw lets admissions go past the mutex again, unless somebody waits. b.mu must be held.
+// thaw lets admissions go past the mutex again, unless an attempt waits or the bulkhead drains. b.mu must be held.
 func (b *Bulkhead) thaw() {
-	if b.queue.len() == 0 {
+	switch {
+	case b.draining.begun():
+		if word(b.word.Load()).inFlight() == 0 && b.queue.len() == 0 && b.shadows.len() == 0 {
+			b.draining.end()
+		}
+	case b.queue.len() == 0:
 		b.word.And(^uint64(queued))
 	}
 }
@@ -206,35 +267,12 @@ func (b *Bulkhead) notePeak(inFlight int) {
 	}
 }
 
-// Idle reports whether nobody is in flight and nobody waits. A registry of bulkheads per key may then forget it.
+// Idle reports whether no attempt is in flight or waits, and nothing was set by hand since the bulkhead was made. A
+// registry of bulkheads per key may then forget it. What an [Adaptive] one has learned does not count.
 func (b *Bulkhead) Idle() bool {
+	b.current()
 	w := word(b.word.Load())
 	return w.inFlight() == 0 && !w.queued() && !b.set.Load()
-}
-
-// Snapshot is the state of a bulkhead at one instant.
-type Snapshot struct {
-	Limit        int    // slots
-	InFlight     int    // slots taken; above Limit for a while after a Resize to less
-	PeakInFlight int    // the most slots ever taken at a time
-	Waiting      int    // attempts in the queue
-	PeakWaiting  int    // the most attempts ever in the queue at a time
-	Rejected     uint64 // attempts refused; those whose context ended while they waited are not among them
-}
-
-// Snapshot returns the current state. It changes nothing.
-func (b *Bulkhead) Snapshot() Snapshot {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	w := word(b.word.Load())
-	return Snapshot{
-		Limit:        w.limit(),
-		InFlight:     w.inFlight(),
-		PeakInFlight: max(int(b.peak.Load()), w.inFlight()),
-		Waiting:      b.queue.len(),
-		PeakWaiting:  b.queue.peak,
-		Rejected:     b.rejected.Load(),
-	}
 }
 
 // String returns the limit and the length of the queue, as in
@@ -243,17 +281,18 @@ func (b *Bulkhead) Snapshot() Snapshot {
 //	bulkhead "users-db" 16+8
 //	bulkhead vegas 10 to 200
 func (b *Bulkhead) String() string {
+	c := b.current()
 	text := "bulkhead "
-	if b.name != "" {
-		text += fmt.Sprintf("%q ", b.name)
+	if c.name != "" {
+		text += fmt.Sprintf("%q ", c.name)
 	}
-	if b.adaptive != nil {
-		text += b.adaptive.String()
+	if c.adapts() {
+		text += fmt.Sprintf("%v %d to %d", c.algorithm, c.limit, c.ceiling)
 	} else {
-		text += fmt.Sprint(word(b.word.Load()).limit())
+		text += fmt.Sprint(c.limit)
 	}
-	if b.length > 0 {
-		text += fmt.Sprintf("+%d", b.length)
+	if c.length > 0 {
+		text += fmt.Sprintf("+%d", c.length)
 	}
 	return text
 }

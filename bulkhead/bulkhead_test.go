@@ -16,6 +16,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
 )
 
 func TestFault053_WaiterBeyondTheQueueIsRefusedAtOnce(t *testing.T) {
@@ -32,7 +33,7 @@ func TestFault053_WaiterBeyondTheQueueIsRefusedAtOnce(t *testing.T) {
 		require.ErrorIs(t, err, bulkhead.ErrFull)
 		require.ErrorIs(t, err, policy.ErrRejected)
 		require.Zero(t, time.Since(start))
-		require.Equal(t, bulkhead.Snapshot{Limit: 1, InFlight: 1, PeakInFlight: 1, Waiting: 2, PeakWaiting: 2, Rejected: 1}, b.Snapshot())
+		require.Equal(t, bulkhead.Snapshot{Limit: 1, InFlight: 1, PeakInFlight: 1, Waiting: 2, PeakWaiting: 2, Waited: 2, Rejected: 1}, b.Snapshot())
 		holder.Done(nil)
 		admitted.Wait()
 		require.Equal(t, 1, free(t, b))
@@ -114,7 +115,7 @@ func TestFault073_CancelWhileWaiting(t *testing.T) {
 		cancel(cause)
 		refused.Wait()
 		require.Zero(t, time.Since(start))
-		require.Equal(t, bulkhead.Snapshot{Limit: 1, InFlight: 1, PeakInFlight: 1, PeakWaiting: 3}, b.Snapshot())
+		require.Equal(t, bulkhead.Snapshot{Limit: 1, InFlight: 1, PeakInFlight: 1, PeakWaiting: 3, Waited: 3}, b.Snapshot())
 		holder.Done(nil)
 		require.Equal(t, 1, free(t, b))
 	})
@@ -282,7 +283,7 @@ func TestFault141_Limits(t *testing.T) {
 		require.ErrorContains(t, err, fmt.Sprintf("limit %d", limit))
 		require.PanicsWithError(t, err.Error(), func() { bulkhead.New(limit) })
 		b := bulkhead.New(7)
-		require.EqualError(t, b.Resize(limit), err.Error())
+		require.EqualError(t, b.Reconfigure(limit), err.Error())
 		require.Equal(t, 7, b.Snapshot().Limit)
 	}
 	huge := testing.AllocsPerRun(10, func() { bulkhead.New(bulkhead.MaxLimit, bulkhead.Queue(bulkhead.MaxLimit, time.Hour)) })
@@ -477,4 +478,50 @@ func TestFault131_ATicketThatWasNeverIssued(t *testing.T) {
 	}
 	b.Settle(context.Background(), ticket, policy.Outcome{})
 	require.Zero(t, b.Snapshot().InFlight)
+}
+
+// Options only store; what is checked is the configuration that results.
+func TestFault258_TheLaterOptionCounts(t *testing.T) {
+	weight := func(context.Context) int { return 1 }
+	require.NoError(t, bulkhead.Validate(1,
+		bulkhead.Queue(0, 0), bulkhead.Queue(8, time.Second), bulkhead.WeightOf(nil), bulkhead.WeightOf(weight)))
+	require.ErrorContains(t, bulkhead.Validate(1, bulkhead.Queue(8, time.Second), bulkhead.Queue(0, 1)), "Queue length 0")
+	require.NoError(t, bulkhead.ValidateAdaptive(bulkhead.Vegas(), 1, 2, bulkhead.Classify(nil), bulkhead.Classify(ignoring(nil))))
+	b := bulkhead.New(1, bulkhead.Queue(0, 0), bulkhead.Queue(8, time.Second), bulkhead.Name("a"), bulkhead.Name("b"))
+	require.Equal(t, `bulkhead "b" 1+8`, b.String())
+}
+
+// The zero value says how a bulkhead is made, and does not refuse as if it were full.
+func TestFault268_TheZeroValueNamesTheConstructor(t *testing.T) {
+	ctx := context.Background()
+	for name, use := range map[string]func(b *bulkhead.Bulkhead){
+		"Admit":               func(b *bulkhead.Bulkhead) { b.Admit(ctx) },
+		"Settle":              func(b *bulkhead.Bulkhead) { b.Settle(ctx, policy.Ticket{Number: 1}, policy.Outcome{}) },
+		"Returned":            func(b *bulkhead.Bulkhead) { b.Returned(ctx, policy.Ticket{}) },
+		"Do":                  func(b *bulkhead.Bulkhead) { resilience.Do(ctx, b, nothing) },
+		"Policy":              func(b *bulkhead.Bulkhead) { bulkhead.Policy[struct{}]{Bulkhead: b}.Do(ctx, nothing) },
+		"Drain":               func(b *bulkhead.Bulkhead) { _ = b.Drain(ctx) },
+		"Shadow":              func(b *bulkhead.Bulkhead) { b.Shadow() },
+		"Enforce":             func(b *bulkhead.Bulkhead) { b.Enforce() },
+		"Reconfigure":         func(b *bulkhead.Bulkhead) { _ = b.Reconfigure(1) },
+		"ReconfigureAdaptive": func(b *bulkhead.Bulkhead) { _ = b.ReconfigureAdaptive(bulkhead.Vegas(), 1, 2) },
+		"Idle":                func(b *bulkhead.Bulkhead) { b.Idle() },
+		"Snapshot":            func(b *bulkhead.Bulkhead) { b.Snapshot() },
+		"Report":              func(b *bulkhead.Bulkhead) { b.Report() },
+		"String":              func(b *bulkhead.Bulkhead) { _ = b.String() },
+	} {
+		require.PanicsWithValue(t, "bulkhead: a Bulkhead must be made with New or Adaptive", func() { use(new(bulkhead.Bulkhead)) }, name)
+	}
+}
+
+func TestConformance(t *testing.T) {
+	for name, newGuard := range map[string]func() policy.Guard{
+		"fixed":    func() policy.Guard { return bulkhead.New(3) },
+		"queue":    func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },
+		"weights":  func() policy.Guard { return bulkhead.New(3, bulkhead.WeightOf(weightMark)) },
+		"shadow":   func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour), bulkhead.Shadow()) },
+		"adaptive": func() policy.Guard { return bulkhead.Adaptive(bulkhead.Vegas(), 3, 5, bulkhead.Queue(2, 24*time.Hour)) },
+	} {
+		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -245,17 +246,30 @@ func weightMark(ctx context.Context) int {
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		limit, length := rapid.IntRange(1, 4).Draw(r, "limit"), rapid.IntRange(0, 4).Draw(r, "queue")
-		steps := slice(r, rapid.Custom(drawStep), 60)
-		var difference string
-		synctest.Test(t, func(*testing.T) {
-			for at, problem := range runModel(limit, length, steps) {
-				difference = fmt.Sprintf("limit %d+%d, step %d: %s\n%v", limit, length, at, problem, steps)
-			}
-		})
-		if difference != "" {
-			r.Fatal(difference)
+		checkModel(t, r, limit, length, slice(r, rapid.Custom(drawStep), 60))
+	})
+}
+
+// The same, and from some step on it drains.
+func TestModelOfDraining(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		limit, length := rapid.IntRange(1, 4).Draw(r, "limit"), rapid.IntRange(0, 4).Draw(r, "queue")
+		steps := slice(r, rapid.Custom(drawStep), 40)
+		at := rapid.IntRange(0, len(steps)).Draw(r, "drain")
+		checkModel(t, r, limit, length, slices.Insert(steps, at, step{what: "drain"}))
+	})
+}
+
+func checkModel(t *testing.T, r *rapid.T, limit, length int, steps []step) {
+	var difference string
+	synctest.Test(t, func(*testing.T) {
+		for at, problem := range runModel(limit, length, steps) {
+			difference = fmt.Sprintf("limit %d+%d, step %d: %s\n%v", limit, length, at, problem, steps)
 		}
 	})
+	if difference != "" {
+		r.Fatal(difference)
+	}
 }
 
 // slice draws up to longest elements; left to itself, rapid prefers slices that are too short to get anywhere.
@@ -266,7 +280,7 @@ func slice[T any](r *rapid.T, element *rapid.Generator[T], longest int) []T {
 
 // step is one thing that happens to a bulkhead.
 type step struct {
-	what   string // "arrive", "end", "cancel", "resize"
+	what   string // "arrive", "end", "cancel", "resize", "drain"
 	weight int    // arrive: the weight; resize: the new limit
 	pick   int    // end, cancel: which of those who hold a slot or wait
 }
@@ -297,6 +311,7 @@ func runModel(limit, length int, steps []step) iter.Seq2[int, string] {
 		}
 		b := bulkhead.New(limit, options...)
 		var customers []*customer
+		var drained chan error // nil until the bulkhead drains
 		in := func(state string) (all []*customer, weight int) {
 			for _, c := range customers {
 				if c.state == state {
@@ -331,7 +346,7 @@ func runModel(limit, length int, steps []step) iter.Seq2[int, string] {
 				waiting, _ := in("waiting")
 				_, inside := in("inside")
 				switch {
-				case c.weight > limit:
+				case c.weight > limit || drained != nil:
 					c.state = "refused"
 				case len(waiting) == 0 && inside+c.weight <= limit:
 					c.state = "inside"
@@ -358,7 +373,7 @@ func runModel(limit, length int, steps []step) iter.Seq2[int, string] {
 				}
 			case "resize":
 				limit = s.weight
-				if err := b.Resize(limit); err != nil {
+				if err := b.Reconfigure(limit, options...); err != nil {
 					yield(at, err.Error())
 					return
 				}
@@ -370,11 +385,19 @@ func runModel(limit, length int, steps []step) iter.Seq2[int, string] {
 				}
 				let()
 			}
+			if s.what == "drain" && drained == nil {
+				drained = make(chan error, 1)
+				go func() { drained <- b.Drain(context.Background()) }()
+			}
 			synctest.Wait()
 			waiting, _ := in("waiting")
 			_, inside := in("inside")
 			if snapshot := b.Snapshot(); snapshot.InFlight != inside || snapshot.Waiting != len(waiting) || snapshot.Limit != limit {
 				yield(at, fmt.Sprintf("%+v, but the model has %d inside and %d waiting", snapshot, inside, len(waiting)))
+				return
+			}
+			if inside == 0 && len(waiting) == 0 && drained != nil && len(drained) != 1 || inside > 0 && len(drained) != 0 {
+				yield(at, fmt.Sprintf("Drain has returned %d times, with %d inside and %d waiting", len(drained), inside, len(waiting)))
 				return
 			}
 			for i, c := range customers {

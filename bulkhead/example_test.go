@@ -63,13 +63,42 @@ func ExampleWeightOf() {
 	// Output: <nil> 5
 }
 
-func ExampleBulkhead_Resize() {
-	db := bulkhead.New(16)
-	fmt.Println(db.Resize(0))
-	fmt.Println(db.Resize(32), db)
+// Reconfigure takes what New takes. What is data and not given has its default: the queue is given again.
+func ExampleBulkhead_Reconfigure() {
+	db := bulkhead.New(16, bulkhead.Queue(8, 100*time.Millisecond))
+	fmt.Println(db.Reconfigure(0))
+	fmt.Println(db.Reconfigure(32, bulkhead.Queue(8, 100*time.Millisecond)), db)
 	// Output:
 	// bulkhead: limit 0: must be from 1 to 2147483647
-	// <nil> bulkhead 32
+	// <nil> bulkhead 32+8
+}
+
+// At shutdown, finish what is inside and refuse the rest.
+func ExampleBulkhead_Drain() {
+	db := bulkhead.New(16)
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := db.Drain(ctx); err != nil {
+		fmt.Println("still inside:", db.Snapshot().InFlight, err)
+	}
+	_, err := resilience.Do(context.Background(), db, func(context.Context) (string, error) { return "row", nil })
+	fmt.Println(err, errors.Is(err, bulkhead.ErrDraining))
+	// Output: bulkhead: draining true
+}
+
+// Shadow mode tries a limit out on real traffic.
+func ExampleShadow() {
+	db := bulkhead.New(1, bulkhead.Shadow())
+	query := func(context.Context) (string, error) { return "row", nil }
+	_, err := resilience.Do(context.Background(), db, func(ctx context.Context) (string, error) {
+		return resilience.Do(ctx, db, query) // would be refused
+	})
+	fmt.Println(err, db.Snapshot().ShadowRejected)
+	db.Enforce()
+	fmt.Println(db.Snapshot().Shadow)
+	// Output:
+	// <nil> 1
+	// false
 }
 
 // Policy is for injection where the type of the result is known.
@@ -83,13 +112,18 @@ func ExamplePolicy() {
 func ExampleAdaptive() {
 	search := bulkhead.Adaptive(bulkhead.Vegas(), 10, 200,
 		bulkhead.Queue(20, 50*time.Millisecond),
-		bulkhead.OverloadIf(func(err error) bool { return errors.Is(err, errUnavailable) }),
+		bulkhead.Classify(func(err error) policy.Class {
+			if errors.Is(err, errNotFound) {
+				return policy.Expected // an answer, whose latency counts
+			}
+			return policy.Unclassified
+		}),
 	)
 	fmt.Println(search, "now", search.Snapshot().Limit)
 	// Output: bulkhead vegas 10 to 200+20 now 10
 }
 
-var errUnavailable = errors.New("503 service unavailable")
+var errNotFound = errors.New("404 not found")
 
 // Where a function does not fit, as for a stream, the slot is held by a permit.
 func Example_permit() {

@@ -10,13 +10,15 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// An attempt can find the word frozen by a Resize although there is a free slot. Without a queue it must not be refused
+// An attempt can find the word frozen by a Reconfigure although there is a free slot. Without a queue it must not be refused
 // for that: it looks again, under the mutex.
 func TestFrozenIsNotFull(t *testing.T) {
 	b := New(1)
-	require.NoError(t, b.acquire(context.Background(), 1))
+	_, err := b.acquire(context.Background(), 1)
+	require.NoError(t, err)
 	require.Equal(t, 1, b.Snapshot().InFlight)
-	require.ErrorIs(t, b.acquire(context.Background(), 1), ErrFull)
+	_, err = b.acquire(context.Background(), 1)
+	require.ErrorIs(t, err, ErrFull)
 }
 
 // Whoever finds the word frozen must not change it, since the holder of the mutex is about to write what it has

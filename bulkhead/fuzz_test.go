@@ -47,12 +47,17 @@ func FuzzModel(f *testing.F) {
 	f.Add([]byte{1, 1, 0, 1, 0, 1, 0, 1, 3, 0, 3, 0})
 	f.Add([]byte{3, 2, 0, 2, 0, 3, 0, 1, 6, 5, 5, 1, 3, 0})
 	f.Add([]byte{2, 4, 0, 1, 0, 1, 0, 2, 0, 1, 6, 1, 5, 0, 3, 0, 6, 4, 3, 1})
+	f.Add([]byte{1, 2, 0, 1, 0, 1, 0, 1, 255, 0, 0, 1, 3, 0, 6, 2, 3, 0, 3, 0, 0, 1})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 2 {
 			return
 		}
 		var steps []step
 		for rest := data[2:min(len(data), 2+2*80)]; len(rest) >= 2; rest = rest[2:] {
+			if rest[0] == 255 {
+				steps = append(steps, step{what: "drain"})
+				continue
+			}
 			steps = append(steps, step{
 				what:   []string{"arrive", "arrive", "arrive", "end", "end", "cancel", "resize"}[rest[0]%7],
 				weight: 1 + int(rest[1]%5),

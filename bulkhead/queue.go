@@ -3,24 +3,28 @@ package bulkhead
 import (
 	"container/list"
 	"context"
+	"errors"
+	"iter"
 	"time"
-
-	"github.com/go-resilience/resilience/policy"
 )
 
-// queue is those who wait, in the order in which they came. It is guarded by the bulkhead's mutex.
+// queue is the attempts that wait, in the order in which they came. It is guarded by the bulkhead's mutex.
 type queue struct {
-	waiters list.List // of *waiter
-	peak    int
+	waiters  list.List // of *waiter
+	peak     int       // the most at a time
+	waited   uint64    // how many there were
+	timedOut uint64    // how many waited as long as they may
 }
 
 // waiter is an attempt in the queue.
 type waiter struct {
 	weight  int
 	element *list.Element // nil when it has left the queue
-	done    chan struct{} // closed when the bulkhead has decided: granted or refused
+	done    chan bool     // told once when the bulkhead has decided: whether it holds its slots, and is no shadow
 	granted bool          // it holds its slots
 	refused error         // why it will not get them
+	shadow  uint64        // not 0: it does not really wait
+	until   time.Time     // of a shadow: when its wait would be over
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
@@ -32,11 +36,23 @@ func (q *queue) first() *waiter {
 	return nil
 }
 
-func (q *queue) push(weight int) *waiter {
-	w := &waiter{weight: weight, done: make(chan struct{})}
+// all yields the waiters in order; each may be removed meanwhile.
+func (q *queue) all() iter.Seq[*waiter] {
+	return func(yield func(*waiter) bool) {
+		for element := q.waiters.Front(); element != nil; {
+			w := element.Value.(*waiter)
+			element = element.Next()
+			if !yield(w) {
+				return
+			}
+		}
+	}
+}
+
+func (q *queue) push(w *waiter) {
 	w.element = q.waiters.PushBack(w)
 	q.peak = max(q.peak, q.len())
-	return w
+	q.waited++
 }
 
 func (q *queue) remove(w *waiter) {
@@ -46,67 +62,108 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// join takes weight slots, or a place in the queue, or neither: a nil waiter with a nil error holds its slots.
-func (b *Bulkhead) join(weight int) (*waiter, error) {
+// join takes weight slots, or a place in the queue, or neither. Without a waiter and an error the attempt may begin: with
+// its slots, or as the shadow.
+func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadow uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.freeze()
+	b.freeze()
 	defer b.thaw()
+	c := b.current()
+	if b.draining.begun() {
+		return nil, 0, b.refuse(c, ErrDraining)
+	}
+	b.expire()
+	w := word(b.word.Load())
+	reason := noSlot(weight, w.limit())
 	switch {
-	case weight < 1 || weight > w.limit():
-		return nil, b.refuse(noSlot(weight, w.limit()))
+	case reason != ErrFull: // it would wait for ever
 	case b.queue.len() == 0 && w.fits(weight):
 		b.word.Add(uint64(weight))
 		b.notePeak(w.inFlight() + weight)
-		return nil, nil
-	case b.queue.len() >= b.length:
-		return nil, b.refuse(noSlot(weight, w.limit()))
+		return nil, 0, nil
+	case mayWait && b.queue.len() < c.length:
+		reason = nil
+	case mayWait && c.length > 0:
+		reason = ErrQueueFull
 	}
-	return b.queue.push(weight), nil
+	if !b.shadow.Load() {
+		if reason != nil {
+			return nil, 0, b.refuse(c, reason)
+		}
+		waits = &waiter{weight: weight, done: make(chan bool, 1)}
+		b.queue.push(waits)
+		return waits, 0, nil
+	}
+	passing := &waiter{weight: weight}
+	b.shadows.add(passing, time.Now().Add(c.wait))
+	if reason != nil {
+		b.shadows.rejected++
+	} else {
+		b.queue.push(passing)
+	}
+	return nil, passing.shadow, nil
 }
 
+var errGone = errors.New("left without an answer")
+
 // await waits until w is granted or refused, its wait is over, or ctx ends.
-func (b *Bulkhead) await(ctx context.Context, w *waiter) error {
-	timer := time.NewTimer(b.wait)
-	defer timer.Stop()
-	select {
-	case <-w.done:
-		ended := policy.ContextError(ctx)
-		if w.granted && ended == nil { // no mutex: granted was set before done was closed
-			return nil
+func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (shadow uint64, err error) {
+	left := false
+	defer func() {
+		if !left { // a method of the context panicked, or ended the goroutine
+			_, _ = b.leave(w, errGone)
 		}
-		return b.leave(w, ended)
+	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	granted := false
+	select {
+	case granted = <-w.done:
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return b.leave(w, policy.ContextError(ctx))
+	ended := b.ended(ctx)
+	left = true
+	if granted && ended == nil {
+		return 0, nil // without the mutex
+	}
+	return b.leave(w, ended)
 }
 
 // leave ends the wait of w. ended is not nil when its context has ended: then it takes nothing, even when its slots
 // were granted in the same moment; they go to those behind it.
-func (b *Bulkhead) leave(w *waiter, ended error) error {
+func (b *Bulkhead) leave(w *waiter, ended error) (shadow uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if w.granted && ended == nil {
-		return nil
+	if ended == nil && (w.granted || w.shadow != 0) {
+		return w.shadow, nil
 	}
 	b.freeze()
 	defer b.thaw()
+	b.remove(w)
+	switch {
+	case ended != nil:
+		return 0, ended
+	case w.refused != nil:
+		return 0, b.refuse(b.current(), w.refused)
+	}
+	b.queue.timedOut++
+	return 0, b.refuse(b.current(), ErrQueueTimeout)
+}
+
+// remove takes w out of everything, and gives back its slots if it has them. The word must be frozen.
+func (b *Bulkhead) remove(w *waiter) {
+	b.expire()
 	b.queue.remove(w)
+	delete(b.shadows.byID, w.shadow)
 	if w.granted {
 		b.word.Add(-uint64(w.weight))
 	}
 	b.grant() // w may have been all that those behind it waited for
-	switch {
-	case ended != nil:
-		return ended
-	case w.refused != nil:
-		return b.refuse(w.refused)
-	}
-	return b.refuse(errTooLate)
 }
 
-// grant gives free slots to those who wait, in order, and stops at the first who does not fit. The word must be
+// grant gives free slots to the waiters, in order, and stops at the first that does not fit. The word must be
 // frozen.
 func (b *Bulkhead) grant() {
 	for {
@@ -118,19 +175,24 @@ func (b *Bulkhead) grant() {
 		b.word.Add(uint64(first.weight))
 		b.notePeak(w.inFlight() + first.weight)
 		first.granted = true
-		close(first.done)
+		if first.shadow == 0 {
+			first.done <- true
+		}
 	}
 }
 
-// dismissTooHeavy refuses those who wait for more than limit. The word must be frozen.
+// dismissTooHeavy refuses the waiters whose weight is above limit. The word must be frozen.
 func (b *Bulkhead) dismissTooHeavy(limit int) {
-	for element := b.queue.waiters.Front(); element != nil; {
-		w := element.Value.(*waiter)
-		element = element.Next()
-		if w.weight > limit {
+	for w := range b.queue.all() {
+		switch {
+		case w.weight <= limit:
+		case w.shadow != 0:
 			b.queue.remove(w)
-			w.refused = errTooHeavy
-			close(w.done)
+			b.shadows.rejected++
+		default:
+			b.queue.remove(w)
+			w.refused = ErrTooHeavy
+			w.done <- false
 		}
 	}
 }

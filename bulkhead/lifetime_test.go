@@ -5,7 +5,6 @@ import (
 	"errors"
 	"math"
 	"math/bits"
-	"math/rand/v2"
 	"runtime"
 	"sync"
 	"testing"
@@ -84,179 +83,12 @@ func TestIdle(t *testing.T) {
 
 		_, err := policy.Acquire(context.Background(), b)
 		require.NoError(t, err)
-		require.NoError(t, b.Resize(1))
+		require.NoError(t, b.Reconfigure(1))
 		require.False(t, b.Idle())
 	})
 	b := bulkhead.New(2)
-	require.NoError(t, b.Resize(1))
+	require.NoError(t, b.Reconfigure(1))
 	require.False(t, b.Idle(), "a new one would have two slots")
-}
-
-func TestFault139_ResizeUpWakesWaiters(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := bulkhead.New(1, bulkhead.Queue(10, time.Hour))
-		holder := acquire(t, b)
-		permits := make(chan *policy.Permit, 10)
-		for range 5 {
-			go func() {
-				permit, err := policy.Acquire(context.Background(), b)
-				if err != nil {
-					t.Error(err)
-				}
-				permits <- permit
-			}()
-		}
-		synctest.Wait()
-		require.NoError(t, b.Resize(4))
-		synctest.Wait()
-		require.Len(t, permits, 3)
-		require.Equal(t, bulkhead.Snapshot{Limit: 4, InFlight: 4, PeakInFlight: 4, Waiting: 2, PeakWaiting: 5}, b.Snapshot())
-		require.Equal(t, "bulkhead 4+10", b.String())
-		holder.Done(nil)
-		for range 5 {
-			permit := <-permits
-			permit.Done(nil)
-		}
-		require.Equal(t, 4, b.Snapshot().PeakInFlight)
-		require.Equal(t, 4, free(t, b))
-	})
-}
-
-func TestFault139_ResizeDownDrains(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := bulkhead.New(4, bulkhead.Queue(10, time.Hour), bulkhead.WeightOf(weightMark))
-		var holders []*policy.Permit
-		for range 4 {
-			holders = append(holders, acquire(t, b))
-		}
-		type result struct {
-			name string
-			err  error
-		}
-		results := make(chan result, 3)
-		for _, waiter := range []struct {
-			name   string
-			weight int
-		}{{"heavy", 3}, {"first", 1}, {"second", 2}} {
-			go func() {
-				permit, err := policy.Acquire(context.WithValue(context.Background(), weightKey{}, waiter.weight), b)
-				results <- result{waiter.name, err}
-				if err == nil {
-					time.Sleep(time.Second)
-					permit.Done(nil)
-				}
-			}()
-			synctest.Wait()
-		}
-		require.NoError(t, b.Resize(2))
-		doomed := <-results
-		require.Equal(t, "heavy", doomed.name)
-		require.ErrorIs(t, doomed.err, bulkhead.ErrFull)
-		require.ErrorContains(t, doomed.err, "above the limit")
-		require.Equal(t, 4, b.Snapshot().InFlight, "nobody is interrupted")
-		for i, holder := range holders {
-			synctest.Wait()
-			if i < 3 {
-				require.Empty(t, results, "%d in flight", b.Snapshot().InFlight)
-			}
-			holder.Done(nil)
-		}
-		require.Equal(t, result{"first", nil}, <-results)
-		require.Equal(t, 1, b.Snapshot().InFlight, "the second weighs 2")
-		require.Equal(t, result{"second", nil}, <-results)
-		time.Sleep(time.Minute)
-		require.Equal(t, bulkhead.Snapshot{Limit: 2, PeakInFlight: 4, PeakWaiting: 3, Rejected: 1}, b.Snapshot())
-		require.Equal(t, 2, free(t, b))
-	})
-}
-
-func TestFault139_ResizeRefusesWhoIsTooHeavyAndAdmitsWhoIsBehind(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		b := bulkhead.New(4, bulkhead.Queue(10, time.Hour), bulkhead.WeightOf(weightMark))
-		holder := acquire(t, b)
-		heavy, light := make(chan error), make(chan error)
-		go func() {
-			_, err := policy.Acquire(context.WithValue(context.Background(), weightKey{}, 4), b)
-			heavy <- err
-		}()
-		synctest.Wait()
-		go func() { _, err := policy.Acquire(context.Background(), b); light <- err }()
-		synctest.Wait()
-		require.Equal(t, 2, b.Snapshot().Waiting)
-		require.NoError(t, b.Resize(3))
-		s := b.Snapshot() // at once, and not when the heavy one has found out
-		require.Zero(t, s.Waiting)
-		require.Equal(t, 2, s.InFlight)
-		require.ErrorContains(t, <-heavy, "above the limit")
-		require.NoError(t, <-light)
-		holder.Done(nil)
-	})
-}
-
-// Admissions past the mutex must never lose or mint a slot while the word is frozen, without a queue either.
-func TestFault139_ResizeUnderLoad(t *testing.T) {
-	for _, options := range [][]bulkhead.Option{nil, {bulkhead.Queue(3, time.Millisecond)}} {
-		b := bulkhead.New(8, options...)
-		var inside, most gauge
-		var workers sync.WaitGroup
-		stop := make(chan struct{})
-		for range 4 {
-			workers.Go(func() {
-				for range rounds(t, 100_000) / 4 {
-					resilience.Do(context.Background(), b, func(context.Context) (int, error) {
-						most.raise(inside.Add(1))
-						inside.Add(-1)
-						return 0, nil
-					})
-				}
-			})
-		}
-		var resizer sync.WaitGroup
-		resizer.Go(func() {
-			random := rand.New(rand.NewPCG(3, 4))
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					if err := b.Resize(1 + random.IntN(8)); err != nil {
-						t.Error(err)
-					}
-					runtime.Gosched()
-				}
-			}
-		})
-		workers.Wait()
-		close(stop)
-		resizer.Wait()
-		require.LessOrEqual(t, most.Load(), int64(8))
-		require.NoError(t, b.Resize(5))
-		require.Zero(t, b.Snapshot().InFlight)
-		require.Equal(t, 5, free(t, b))
-	}
-}
-
-// Four goroutines never are more than a limit of four: whatever Resize does meanwhile, without a queue none of them may
-// be refused.
-func TestResizeRefusesNobodyWhoFits(t *testing.T) {
-	b := bulkhead.New(4)
-	var workers sync.WaitGroup
-	for range 4 {
-		workers.Go(func() {
-			for range 20_000 {
-				if _, err := resilience.Do(context.Background(), b, nothing); err != nil {
-					t.Error(err)
-					return
-				}
-			}
-		})
-	}
-	for limit := range 2000 {
-		require.NoError(t, b.Resize(4+limit%2))
-		runtime.Gosched()
-	}
-	workers.Wait()
-	require.Zero(t, b.Snapshot().Rejected)
 }
 
 // abandon is a wrapper that returns after d, whether or not the call has ended.

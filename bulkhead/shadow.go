@@ -1,0 +1,112 @@
+package bulkhead
+
+import (
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Shadow stops enforcing the limit: attempts are counted as if it held, but none is refused and none waits.
+// [Snapshot.ShadowRejected] tells how many would have been refused; they hold no slot. It is for trying out a limit on
+// real traffic.
+//
+//   - Without a [Queue] the counts are exactly those that an enforcing bulkhead would have on the same attempts.
+//   - With a queue they are an estimate. An attempt that would wait runs at once; it has a place in the queue until a
+//     slot becomes free for it, its wait is over, which counts as a refusal, or it ends, which an attempt that had
+//     really waited would have done later.
+//   - Attempts that wait when Shadow is called run at once.
+//   - [Bulkhead.Drain] refuses in shadow mode too.
+//
+// Shadow panics with a [*policy.ConfigError] when the bulkhead is [Adaptive]: it learns from what it limits.
+func (b *Bulkhead) Shadow() {
+	b.current()
+	if b.adaptive != nil {
+		problems := policy.ConfigError{Policy: "bulkhead"}
+		problems.Add("Shadow: an adaptive limit learns from what it limits, and has no shadow mode")
+		panic(problems.Err())
+	}
+	b.steer(true)
+}
+
+// Enforce enforces the limit again, from the state that shadow mode has counted: attempts that hold slots keep them, and
+// those that run without one stay uncounted. The queue begins empty. Of an [Adaptive] bulkhead it changes nothing.
+func (b *Bulkhead) Enforce() {
+	b.current()
+	if b.adaptive == nil {
+		b.steer(false)
+	}
+}
+
+// steer sets the mode by hand.
+func (b *Bulkhead) steer(shadow bool) {
+	b.set.Store(true)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.freeze()
+	defer b.thaw()
+	b.setMode(shadow)
+}
+
+// setMode sets the mode. In shadow mode only shadows are in the queue, otherwise there are none. The word must be frozen.
+func (b *Bulkhead) setMode(shadow bool) {
+	b.expire()
+	if b.shadow.Swap(shadow) == shadow {
+		return
+	}
+	until := time.Now().Add(b.current().wait)
+	for w := range b.queue.all() {
+		if shadow {
+			b.shadows.add(w, until)
+			w.done <- false
+		} else {
+			b.queue.remove(w)
+		}
+	}
+}
+
+// shadows are the attempts that shadow mode let through without slots, and that have not ended. One that would wait is in
+// the queue too, and may get its slots later. Guarded by the bulkhead's mutex.
+type shadows struct {
+	byID     map[uint64]*waiter
+	last     uint64 // id
+	rejected uint64
+}
+
+func (s *shadows) len() int { return len(s.byID) }
+
+// add makes w a shadow whose wait is over at until.
+func (s *shadows) add(w *waiter, until time.Time) {
+	if s.byID == nil {
+		s.byID = make(map[uint64]*waiter)
+	}
+	s.last++
+	w.shadow, w.until = s.last, until
+	s.byID[w.shadow] = w
+}
+
+// settleShadow ends an attempt that shadow mode let through.
+func (b *Bulkhead) settleShadow(id uint64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.shadows.byID[id]
+	if w == nil {
+		panic("bulkhead: settling an attempt that was let through in shadow mode: settled twice, or never admitted")
+	}
+	b.freeze()
+	defer b.thaw()
+	b.remove(w)
+}
+
+// expire refuses the shadows in the queue whose wait is over. Attempts that really wait have timers instead. The word
+// must be frozen.
+func (b *Bulkhead) expire() {
+	if !b.shadow.Load() {
+		return
+	}
+	for w := b.queue.first(); w != nil && time.Until(w.until) <= 0; w = b.queue.first() {
+		b.queue.remove(w)
+		b.queue.timedOut++
+		b.shadows.rejected++
+		b.grant() // as when its wait was over: w may have been all that those behind it waited for
+	}
+}
