@@ -53,7 +53,9 @@ func ExampleQuantile() {
 // A result that must be closed is released by OnDiscard when it loses.
 func ExampleOnDiscard() {
 	released := make(chan string, 1)
-	h := hedge.New(hedge.After(time.Millisecond), hedge.Idempotent(), hedge.OnDiscard(func(value any) { released <- value.(string) }))
+	h := hedge.New(hedge.After(time.Millisecond), hedge.Idempotent(), hedge.OnDiscard(func(value any) {
+		released <- value.(string)
+	}))
 
 	second := make(chan struct{})
 	value, err := resilience.Do(context.Background(), h, func(ctx context.Context) (string, error) {

@@ -161,7 +161,8 @@ func AfterFailure() Option {
 
 // Limit bounds the extra attempts of all calls together. In every period
 //
-//	extra attempts ≤ ratio × (calls of the period and of the 10 seconds before) + perSecond × seconds + max(1, 10 × perSecond)
+//	extra attempts ≤ ratio × (calls of the period and of the 10 seconds before it)
+//	                 + perSecond × seconds + max(1, 10 × perSecond)
 //
 // where the last term is what the budget begins with. So what calls earn is kept for 10 seconds, as in Finagle's
 // RetryBudget. ratio must lie between 0 and 10, perSecond between 0 and 1e9, and they must not both be 0. When nothing

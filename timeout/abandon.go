@@ -44,7 +44,7 @@ var (
 var crowded = &policy.Rejection{Kind: scopeAbandoned.kind, Reason: ErrMaxRunning}
 
 // Abandon returns a timeout for each attempt that returns when limit has passed, even if the operation goes on: its
-// context has ended, but it does not look. Use it only for operations that cannot be made to heed their context;
+// context has ended, but it does not look. Use it only for operations that cannot be made to honour their context;
 // [PerAttempt] leaves nothing behind.
 //
 // The price is that each operation runs on a goroutine of its own, and that an abandoned one goes on, behind the
