@@ -310,6 +310,32 @@ func TestFault150_DiscardedResultsAreReleasedOnce(t *testing.T) {
 	})
 }
 
+// TestFault266_GoexitInOnDiscard: as t.FailNow does. It ends neither the call nor the attempt, also when the loser is
+// faster to say that it has ended than the winner.
+func TestFault266_GoexitInOnDiscard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		released := 0
+		h := after(10*ms, hedge.OnDiscard(func(any) { released++; runtime.Goexit() }))
+		var err error
+		recovered, exited := caught(func() {
+			err = h.Run(t.Context(), func(ctx context.Context) error {
+				if hedge.Attempt(ctx) == 2 {
+					h.Discard(2) // its success came later, which the engine says so
+					return errLost
+				}
+				time.Sleep(20 * ms)
+				return nil
+			})
+		})
+		require.Nil(t, recovered)
+		require.False(t, exited)
+		require.NoError(t, err)
+		require.Equal(t, 1, released)
+		require.EqualValues(t, 1, h.Snapshot().Discarded)
+		require.Zero(t, h.Snapshot().Panics)
+	})
+}
+
 // TestFault150_EveryValueHasOneOwner: of any race, each success is either the result or discarded, once.
 func TestFault150_EveryValueHasOneOwner(t *testing.T) {
 	var mu sync.Mutex

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -93,23 +92,4 @@ func TestFault268_ZeroValues(t *testing.T) {
 	} {
 		require.PanicsWithValue(t, "hedge: a Hedge that was not made by New", func() { method(&hedge.Hedge{}) })
 	}
-}
-
-// Goexit in OnDiscard, as t.FailNow does, ends neither the call nor the attempt.
-func TestFault266_GoexitInOnDiscard(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		released := 0
-		h := after(10*ms, hedge.OnDiscard(func(any) { released++; runtime.Goexit() }))
-		for range 100 { // the loser may be faster to say that it has ended than the winner
-			op, _ := script(step{takes: 20 * ms, deaf: true}, step{takes: 10 * ms, deaf: true})
-			value := 0
-			recovered, exited := caught(func() { value, _ = resilience.Do(t.Context(), h, op) })
-			require.Nil(t, recovered)
-			require.False(t, exited)
-			require.NotZero(t, value)
-			synctest.Wait()
-		}
-		require.Equal(t, 100, released)
-		require.EqualValues(t, 100, h.Snapshot().Discarded)
-	})
 }
