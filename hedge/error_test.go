@@ -46,14 +46,18 @@ func TestFault244_AnErrorThatOnlyMatchesIsNotTheSame(t *testing.T) {
 	})
 }
 
-// nilError dereferences its receiver in every method.
+// nilError dereferences its receiver.
 type nilError struct{ text string }
 
-func (e *nilError) Error() string       { return e.text }
-func (e *nilError) Unwrap() error       { return errors.New(e.text) }
-func (e *nilError) Class() policy.Class { return policy.Class(len(e.text)) }
-func (e *nilError) Code() string        { return e.text }
-func (e *nilError) Is(error) bool       { return e.text != "" }
+func (e *nilError) Error() string { return e.text }
+func (e *nilError) Is(error) bool { return e.text != "" }
+
+// hostile dereferences it in every method that others may ask for.
+type hostile struct{ nilError }
+
+func (e *hostile) Unwrap() error       { return errors.New(e.text) }
+func (e *hostile) Class() policy.Class { return policy.Class(len(e.text)) }
+func (e *hostile) Code() string        { return e.text }
 
 func TestFault269_ErrorsWhoseMethodsPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -62,11 +66,14 @@ func TestFault269_ErrorsWhoseMethodsPanic(t *testing.T) {
 			_, got := resilience.Do(t.Context(), after(10*ms, hedge.AfterFailure()), op)
 			require.IsType(t, &hedge.Error{}, got)
 			require.Contains(t, got.Error(), "hedged attempts failed: other backend failed; ")
-			require.NotPanics(t, func() { _ = got.(*hedge.Error).Code() })
-			require.Equal(t, policy.Transient, got.(*hedge.Error).Class())
-			require.Equal(t, policy.Transient, (&hedge.Error{Errs: []error{errOther, err}}).Class())
 		}
 	})
+	for _, inner := range []error{(*nilError)(nil), (*hostile)(nil), fmt.Errorf("wrapped: %w", (*hostile)(nil))} {
+		err := &hedge.Error{Errs: []error{errOther, inner}}
+		require.Contains(t, err.Error(), "hedged attempts failed: other backend failed; ")
+		require.Equal(t, policy.Transient, err.Class())
+		require.Empty(t, err.Code())
+	}
 }
 
 func TestFault271_OneLine(t *testing.T) {
