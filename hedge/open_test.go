@@ -57,14 +57,14 @@ func open(ctx context.Context, h *hedge.Hedge, op policy.Func[int]) (opened, err
 	mu.Lock()
 	defer mu.Unlock()
 	over = true
-	if err != nil {
-		if winner != nil { // another attempt has decided the call, at the same time
-			winner.end()
-			h.Discard(winner.value)
-		}
-		return opened{}, err
+	if winner != nil && (err == nil || winner.ctx.Err() == nil) {
+		return *winner, nil
 	}
-	return *winner, nil
+	if winner != nil { // an error has decided the call at the same time, and the winner was cancelled
+		winner.end()
+		h.Discard(winner.value)
+	}
+	return opened{}, err
 }
 
 func TestFault088_152_TheWinnersContext(t *testing.T) {
@@ -160,77 +160,48 @@ func TestOpenTeachesTheQuantile(t *testing.T) {
 // TestExactlyOneCallWins: of any race at most one call returns nil, its context lives until it is ended, all others end,
 // and Won counts the wins of extra attempts. Run with -args -races=100000 for the whole of it.
 func TestExactlyOneCallWins(t *testing.T) {
-	var discarded, made, won, results atomic.Int64
+	var made, won, results, discarded atomic.Int64
 	h := hedge.New(hedge.Idempotent(), hedge.After(time.Nanosecond), hedge.Extra(3), hedge.AfterFailure(),
 		hedge.Limit(10, 1e9), hedge.OnDiscard(func(any) { discarded.Add(1) }))
-	errPermanent := classified{errBackend, policy.Permanent}
 	race := func(random *rand.Rand) {
-		steps := make([]struct{ turns, end int }, 4)
+		var steps [4]struct{ turns, end int }
 		for i := range steps {
 			steps[i].turns, steps[i].end = random.IntN(12), random.IntN(12)
 		}
 		var mu sync.Mutex
 		var contexts []context.Context
-		nils := atomic.Int64{}
-		var winner *opened
-		over := false
-		err := h.Open(t.Context(), func(ctx context.Context, end context.CancelFunc) error {
+		o, err := open(t.Context(), h, func(ctx context.Context) (int, error) {
 			number := hedge.Attempt(ctx)
 			mu.Lock()
 			contexts = append(contexts, ctx)
 			mu.Unlock()
-			step := steps[number-1]
-			for range step.turns {
+			for range steps[number-1].turns {
 				runtime.Gosched()
 			}
-			switch step.end {
+			switch steps[number-1].end {
 			case 0, 1, 2:
-				end()
-				return errBackend
+				return 0, errBackend
 			case 3:
-				end()
-				return errPermanent
+				return 0, classified{errOther, policy.Permanent}
 			}
 			made.Add(1)
-			mu.Lock()
-			lost := over || winner != nil
-			if !lost {
-				winner = &opened{number, ctx, end}
-				if nils.Add(1); number > 1 {
-					won.Add(1)
-				}
-			}
-			mu.Unlock()
-			if lost {
-				end()
-				h.Discard(number)
-				return errLost
-			}
-			return nil
+			return number, nil
 		})
-		mu.Lock()
-		over = true
-		last := winner
-		all := contexts
-		mu.Unlock()
-		if nils.Load() > 1 || err == nil && nils.Load() != 1 {
-			t.Errorf("%d calls have won, and the hedge says %v", nils.Load(), err)
-		}
-		switch {
-		case err == nil && last != nil:
+		if err == nil {
 			results.Add(1)
-			if last.ctx.Err() != nil {
-				t.Errorf("the context of the winner has ended: %v", context.Cause(last.ctx))
+			if o.value > 1 {
+				won.Add(1)
 			}
-		case last != nil: // an error that decides came at the same time
-			h.Discard(last.value)
-		case errors.Is(err, errLost):
+			if o.ctx.Err() != nil {
+				t.Errorf("the context of the winner has ended: %v", context.Cause(o.ctx))
+			}
+			o.end()
+		} else if errors.Is(err, errLost) {
 			t.Error("the winner is missing")
 		}
-		if last != nil {
-			last.end()
-		}
-		for _, ctx := range all {
+		mu.Lock()
+		defer mu.Unlock()
+		for _, ctx := range contexts {
 			if ctx.Err() == nil {
 				t.Error("a context lives on")
 			}

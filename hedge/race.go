@@ -22,8 +22,13 @@ type race struct {
 	running  int
 	chances  int // extra attempts that were started or refused
 	failures failures
-	winner   atomic.Int64 // the number of the attempt that has won, 0 as long as none has
+	winner   atomic.Int64 // the number of the attempt that has won, or one of the following
 }
+
+const (
+	undecided = 0
+	left      = -1 // the caller has left, and no attempt had won
+)
 
 // run waits for the attempts, and starts extra ones, until the call is decided.
 func (r *race) run() error {
@@ -39,7 +44,7 @@ func (r *race) run() error {
 			if !ending.Returned() {
 				return ending.Resume()
 			}
-			if r.winner.Load() != 0 {
+			if r.winner.Load() > undecided {
 				return nil
 			}
 			decides, retriable := r.failed(ending.Err)
@@ -58,7 +63,7 @@ func (r *race) run() error {
 				if r.another() {
 					timer.Reset(r.delay)
 				}
-			case r.winner.Load() != 0:
+			case r.winner.Load() > undecided:
 				return nil
 			default:
 				return r.failures.left(r.ctx)
@@ -118,9 +123,12 @@ func (r *race) start() bool {
 	return true
 }
 
-// win says that an attempt has succeeded. Only the first one counts.
+// win says that an attempt has succeeded. Only the first one counts. One that succeeds as the caller leaves is the result
+// of the call all the same, unless it was to stay open: then its context has just been cancelled.
 func (r *race) win(number int) {
-	if r.winner.CompareAndSwap(0, int64(number)) && number > 1 {
+	stands := r.call.open == nil || r.ctx.Err() != nil
+	won := r.winner.CompareAndSwap(undecided, int64(number)) || stands && r.winner.CompareAndSwap(left, int64(number))
+	if won && number > 1 {
 		r.hedge.count(func(c *counts) { c.won++ })
 	}
 }
@@ -128,6 +136,7 @@ func (r *race) win(number int) {
 // leave cancels the attempts that have lost. One that has ended has seen to its context: it may stay open, that of the
 // winner or of a failure that is still to be read.
 func (r *race) leave() {
+	r.winner.CompareAndSwap(undecided, left)
 	winner := r.winner.Load()
 	for _, a := range r.attempts {
 		if !a.ended && int64(a.number) != winner {
