@@ -164,6 +164,37 @@ func TestLastGoodLetsGoOfWhatIsTooOld(t *testing.T) {
 	})
 }
 
+// TestFault273_TheNewerStartWins: a slow older call that ends after a newer one does not replace its result.
+func TestFault273_TheNewerStartWins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fallback.LastGood(backend(), time.Minute)
+		slow := func(takes time.Duration, value int) {
+			go func() {
+				_, _ = f.Do(t.Context(), func(context.Context) (int, error) { time.Sleep(takes); return value, nil })
+			}()
+			synctest.Wait()
+		}
+		last := func() int {
+			value, err := f.Do(t.Context(), answer(0, errBackend))
+			require.NoError(t, err)
+			return value
+		}
+		slow(30*time.Second, 1)
+		slow(20*time.Second, 2)
+		slow(10*time.Second, 3)
+		for range 4 {
+			time.Sleep(10*time.Second + 1)
+			require.Equal(t, 3, last())
+		}
+
+		slow(2*time.Minute, 4)
+		_, err := f.Do(t.Context(), answer(5, nil))
+		require.NoError(t, err)
+		time.Sleep(2*time.Minute + 1)
+		require.Equal(t, 4, last(), "the newer one is too old")
+	})
+}
+
 func TestLastGoodConcurrently(t *testing.T) {
 	f := fallback.LastGood(backend(), time.Hour)
 	_, err := f.Do(t.Context(), answer(1, nil))

@@ -3,6 +3,7 @@ package fallback
 import (
 	"time"
 
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -11,22 +12,18 @@ type Option func(*config)
 
 type config struct {
 	name    string
+	picky   bool             // If was given
 	applies func(error) bool // nil: every error
-
-	problems *policy.ConfigError
 }
 
 // configure applies opts. The problems are returned for more to be added.
 func configure(constructor string, opts []Option) (config, *policy.ConfigError) {
-	c := config{problems: &policy.ConfigError{Policy: constructor}}
-	for i, opt := range opts {
-		if opt == nil {
-			c.problems.Add("option %d is nil", i+1)
-			continue
-		}
-		opt(&c)
+	c, problems := config{}, &policy.ConfigError{Policy: constructor}
+	option.Apply(&c, opts, problems)
+	if c.picky && c.applies == nil {
+		problems.Add("If: the function is nil")
 	}
-	return c, c.problems
+	return c, problems
 }
 
 // Validate returns the [*policy.ConfigError] that [LastGood] would panic with for maxAge and opts, or nil. The options
@@ -39,19 +36,14 @@ func Validate(maxAge time.Duration, opts ...Option) error {
 	return problems.Err()
 }
 
-// If lets the fallback answer only errors for which applies returns true [every error]. To answer local refusals only,
-// or only failures of the dependency, ask errors.Is(err, policy.ErrRejected). applies is called on the goroutine of the
-// call.
+// If lets the fallback answer only errors for which applies returns true. To answer local refusals only, or only
+// failures of the dependency, ask errors.Is(err, policy.ErrRejected). applies is called on the goroutine of the call. By
+// default every error is answered.
 func If(applies func(error) bool) Option {
-	return func(c *config) {
-		if applies == nil {
-			c.problems.Add("If: the function is nil")
-		}
-		c.applies = applies
-	}
+	return func(c *config) { c.applies, c.picky = applies, true }
 }
 
-// Name sets the name that [Policy.String] shows [none].
+// Name sets the name that [Policy.String] and snapshots show. By default there is none.
 func Name(name string) Option {
 	return func(c *config) { c.name = name }
 }

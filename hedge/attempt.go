@@ -1,42 +1,68 @@
 package hedge
 
-import (
-	"context"
-	"time"
+import "context"
 
-	"github.com/go-resilience/resilience/internal/hold"
-)
+// operation is what is inside the hedge: do for a result that is complete when it returns, open for one that stays open.
+type operation struct {
+	do   func(ctx context.Context) error
+	open func(ctx context.Context, end context.CancelFunc) error
+}
 
-// attempt is one attempt of a race. It belongs to its own goroutine.
+// alone calls the operation under the caller's context.
+func (o operation) alone(ctx context.Context) error {
+	if o.open != nil {
+		return o.open(ctx, func() {})
+	}
+	return o.do(ctx)
+}
+
+// attempt is one attempt of a race.
 type attempt struct {
-	hedge   *Hedge
-	call    func(context.Context) error
-	delay   time.Duration
-	number  int
-	context *hold.Context
-	cancel  context.CancelCauseFunc
+	race   *race
+	number int
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	ended  bool // the caller has taken its ending
 }
 
 func newAttempt(r *race, number int) *attempt {
 	ctx, cancel := context.WithCancelCause(withNumber(r.ctx, number))
-	held := hold.New(ctx, func() { cancel(nil) })
-	return &attempt{hedge: r.hedge, call: r.call, delay: r.delay, number: number, context: held, cancel: cancel}
+	return &attempt{race: r, number: number, ctx: ctx, cancel: cancel}
 }
 
-// run makes the attempt. Its context ends with it, unless it succeeded and its result holds the context.
+// run makes the attempt, on a goroutine of its own.
 func (a *attempt) run() error {
-	succeeded := false
-	start := a.hedge.clock.Elapsed()
+	hedge, succeeded := a.race.hedge, false
+	start := hedge.clock.Elapsed()
 	defer func() {
-		a.context.Settle(succeeded)
 		if a.number == 1 {
-			a.hedge.observe(a.hedge.clock.Elapsed()-start, a.delay, succeeded)
+			hedge.observe(hedge.clock.Elapsed()-start, a.race.delay, succeeded)
 		}
 	}()
-	err := a.call(a.context)
-	succeeded = err == nil
+	err := a.call()
+	if succeeded = err == nil; succeeded {
+		a.race.win(a.number)
+	}
 	return err
 }
+
+// call calls the operation. The context ends with it, unless the operation has returned and sees to that itself.
+func (a *attempt) call() error {
+	open := false
+	defer func() {
+		if !open {
+			a.end()
+		}
+	}()
+	if a.race.call.open == nil {
+		return a.race.call.do(a.ctx)
+	}
+	err := a.race.call.open(a.ctx, a.end)
+	open = true
+	return err
+}
+
+func (a *attempt) end() { a.cancel(nil) }
 
 type numberKey struct{}
 
@@ -49,7 +75,7 @@ func Attempt(ctx context.Context) int {
 	return 1
 }
 
-// withNumber marks ctx. The first attempt is marked only inside an extra attempt of a hedge further out.
+// withNumber marks ctx. The first attempt is marked only inside an extra attempt of a hedge outside.
 func withNumber(ctx context.Context, number int) context.Context {
 	if Attempt(ctx) == number {
 		return ctx

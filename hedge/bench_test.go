@@ -21,6 +21,7 @@ func TestAllocations(t *testing.T) {
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = resilience.Do(ctx, plain, ok) }), 3.0)
 	warming := hedge.New(hedge.Idempotent(), hedge.Quantile(0.999))
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = resilience.Do(ctx, warming, ok) }), 3.0)
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _ = warming.Report() }), 1.0)
 	hedged := after(time.Hour)
 	require.LessOrEqual(t, testing.AllocsPerRun(100, func() { _, _ = resilience.Do(ctx, hedged, ok) }), 17.0)
 }

@@ -50,29 +50,26 @@ func ExampleQuantile() {
 	// user <nil>
 }
 
-// A result that must be closed keeps its context with resilience.Hold, and is released by OnDiscard when it loses.
+// A result that must be closed is released by OnDiscard when it loses.
 func ExampleOnDiscard() {
-	h := hedge.New(hedge.After(time.Second), hedge.Idempotent(), hedge.OnDiscard(func(value any) { value.(*stream).Close() }))
+	released := make(chan string, 1)
+	h := hedge.New(hedge.After(time.Millisecond), hedge.Idempotent(), hedge.OnDiscard(func(value any) {
+		released <- value.(string)
+	}))
 
-	s, err := resilience.Do(context.Background(), h, func(ctx context.Context) (*stream, error) {
-		return &stream{ctx: ctx, release: resilience.Hold(ctx)}, nil
+	second := make(chan struct{})
+	value, err := resilience.Do(context.Background(), h, func(ctx context.Context) (string, error) {
+		if hedge.Attempt(ctx) == 2 {
+			close(second)
+			return "connection of the second attempt", nil
+		}
+		<-second
+		<-ctx.Done() // it has lost
+		return "connection of the first attempt", nil
 	})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	fmt.Println("while it is read:", s.ctx.Err())
-	s.Close()
-	fmt.Println("closed:", s.ctx.Err())
+	fmt.Println(value, err)
+	fmt.Println("released:", <-released)
 	// Output:
-	// while it is read: <nil>
-	// closed: context canceled
+	// connection of the second attempt <nil>
+	// released: connection of the first attempt
 }
-
-// stream reads under the context that it was opened with.
-type stream struct {
-	ctx     context.Context
-	release func()
-}
-
-func (s *stream) Close() { s.release() }

@@ -60,19 +60,31 @@ func FuzzLimit(f *testing.F) {
 			const delay, slow = time.Millisecond, 5 * time.Millisecond
 			h := hedge.New(hedge.Idempotent(), hedge.After(delay), hedge.Limit(ratio, perSecond))
 			exact := func(f float64) *big.Rat { return new(big.Rat).SetFloat64(f) }
-			most := exact(max(1, 10*perSecond))
-			tokens := new(big.Rat).Set(most)
-			earn := func(n *big.Rat) {
-				if tokens.Add(tokens, n); tokens.Cmp(most) > 0 {
+			floor := exact(max(1, 10*perSecond))
+			tokens := new(big.Rat).Set(floor)
+			var now time.Duration
+			var calls []time.Duration // the second of each
+			most := func() *big.Rat { // with what the calls of the last ten seconds have earned
+				recent := int64(0)
+				for _, second := range calls {
+					if now/time.Second-second <= 10 {
+						recent++
+					}
+				}
+				earned := new(big.Rat).Mul(exact(ratio), big.NewRat(recent, 1))
+				return earned.Add(earned, floor)
+			}
+			pass := func(d time.Duration) {
+				now += d
+				tokens.Add(tokens, new(big.Rat).Mul(exact(perSecond), big.NewRat(int64(d), int64(time.Second))))
+				if most := most(); tokens.Cmp(most) > 0 {
 					tokens.Set(most)
 				}
 			}
-			pass := func(d time.Duration) {
-				earn(new(big.Rat).Mul(exact(perSecond), big.NewRat(int64(d), int64(time.Second))))
-			}
 			call := func(takes time.Duration) {
-				earn(exact(ratio))
-				_, err := resilience.Do(t.Context(), h, func(ctx context.Context) (int, error) {
+				calls = append(calls, now/time.Second)
+				tokens.Add(tokens, exact(ratio))
+				_, err := pay(t.Context(), h, func(ctx context.Context) (int, error) {
 					select {
 					case <-time.After(takes):
 					case <-ctx.Done(): // the extra attempt

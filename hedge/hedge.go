@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/budget"
 	"github.com/go-resilience/resilience/internal/detached"
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
@@ -20,22 +22,27 @@ const minDelay = time.Millisecond
 // Hedge starts another attempt when one takes too long, and returns the first success. It is a [policy.Wrapper], safe
 // for concurrent use, and may be part of several pipelines, which then share its latencies, its budget and its bound.
 type Hedge struct {
-	config
-	clock stopwatch.Stopwatch
-	group *detached.Group // the attempts that run
+	now     atomic.Pointer[config]
+	changed atomic.Bool // by Reconfigure
+	clock   stopwatch.Stopwatch
+	group   *detached.Group // the attempts that run
 
 	mu        sync.Mutex
 	latencies *quantile.Estimator // nil for a fixed delay
+	own       *budget.Budget      // of Limit; nil if there was never one
 	counts    counts
 }
 
 // counts is what Snapshot tells of the past.
-type counts struct{ calls, extra, won, starved, crowded uint64 }
+type counts struct{ calls, extra, won, overBudget, overMaxRunning uint64 }
 
 var (
-	_ policy.Wrapper     = (*Hedge)(nil)
+	_ policy.Opener      = (*Hedge)(nil)
 	_ policy.Discarder   = (*Hedge)(nil)
 	_ policy.Checker     = (*Hedge)(nil)
+	_ policy.BudgetUser  = (*Hedge)(nil)
+	_ policy.Idler       = (*Hedge)(nil)
+	_ policy.Reporter    = (*Hedge)(nil)
 	_ policy.Policy[any] = Policy[any]{}
 	_ fmt.Stringer       = (*Hedge)(nil)
 )
@@ -43,28 +50,75 @@ var (
 // New returns a Hedge. Without options it makes one extra attempt for each call that is marked idempotent and takes
 // longer than 95 % of recent ones, within a budget of 10 % of calls plus 10 per second.
 //
-// New panics with a [*policy.ConfigError] that lists every option that makes no sense; see [Validate].
+// New panics with a [*policy.ConfigError] that lists everything that is wrong with the options; see [Validate].
 func New(opts ...Option) *Hedge {
-	c, err := configure(opts)
+	c, err := configure("hedge", nil, opts)
 	if err != nil {
 		panic(err)
 	}
-	h := &Hedge{config: c, clock: stopwatch.Start()}
-	h.group = &detached.Group{Limit: c.limit, OnPanic: c.onPanic, OnDiscard: c.onDiscard}
-	if c.quantile != 0 {
-		h.latencies = quantile.New(c.quantile)
-	}
+	h := &Hedge{clock: stopwatch.Start(), group: detached.NewGroup(c.group)}
+	h.use(c)
 	return h
 }
 
-// Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
-func Validate(opts ...Option) error {
-	_, err := configure(opts)
-	return err
+// Reconfigure changes the options, as if the Hedge had been made with them, for calls that begin from now on. What is
+// not given has its default again, except the name, functions, and a budget given to [WithBudget], which stay unless
+// they are given. Counts stay, and so do, as far as the new options have use for them, latencies and what is in the
+// budget of [Limit]. Attempts that run are not cut short by a lower bound of [MaxRunning].
+//
+// Reconfigure returns a [*policy.ConfigError], and changes nothing, where [New] would panic, and when another name is
+// given. It is safe while the Hedge is in use. It does not compare the delay with the limits of other layers, as
+// composing does.
+func (h *Hedge) Reconfigure(opts ...Option) error {
+	h.config()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, err := configure("hedge.Reconfigure", h.config(), opts)
+	if err != nil {
+		return err
+	}
+	h.changed.Store(true)
+	h.group.Configure(c.group)
+	h.use(c)
+	return nil
+}
+
+// use makes c the configuration.
+func (h *Hedge) use(c *config) {
+	switch {
+	case c.quantile == 0:
+		h.latencies = nil
+	case h.latencies == nil:
+		h.latencies = quantile.New(c.quantile)
+	default:
+		h.latencies.SetQuantile(c.quantile)
+	}
+	if c.budget == nil {
+		if h.own == nil {
+			h.own = budget.New(c.ratio, c.perSecond)
+		} else {
+			h.own.Reconfigure(c.ratio, c.perSecond)
+		}
+		c.budget = h.own
+	}
+	h.now.Store(c)
+}
+
+// config returns the configuration as of now. It panics for the zero value.
+func (h *Hedge) config() *config {
+	if h != nil {
+		if c := h.now.Load(); c != nil {
+			return c
+		}
+	}
+	panic("hedge: a Hedge that was not made by New")
 }
 
 // Stage returns [policy.StageHedge].
-func (h *Hedge) Stage() policy.Stage { return policy.StageHedge }
+func (h *Hedge) Stage() policy.Stage {
+	h.config()
+	return policy.StageHedge
+}
 
 // Run implements [policy.Wrapper].
 //
@@ -72,40 +126,47 @@ func (h *Hedge) Stage() policy.Stage { return policy.StageHedge }
 // deadline comes before the delay. So does one that finds the bound of [MaxRunning] reached. Otherwise each attempt,
 // the first one too, has a goroutine of its own, so that an attempt that ignores its context cannot hold up the others.
 func (h *Hedge) Run(ctx context.Context, call func(context.Context) error) error {
-	if !h.mayRepeat(ctx) {
-		return call(ctx)
+	return h.run(ctx, operation{do: call})
+}
+
+// Open implements [policy.Opener]. It is Run, except that the context of the attempt that wins is not ended.
+func (h *Hedge) Open(ctx context.Context, call func(ctx context.Context, end context.CancelFunc) error) error {
+	return h.run(ctx, operation{open: call})
+}
+
+func (h *Hedge) run(ctx context.Context, call operation) error {
+	c := h.config()
+	if !c.mayRepeat(ctx) {
+		return call.alone(ctx)
 	}
-	delay := h.begin()
-	if delay > 0 && fits(ctx, delay) {
-		r := race{hedge: h, ctx: ctx, call: call, delay: delay, calls: h.group.Calls(1 + h.extra)}
+	delay := h.begin(c)
+	if fits(ctx, delay) {
+		r := race{hedge: h, config: c, ctx: ctx, call: call, delay: delay, calls: h.group.Calls(1 + c.extra)}
 		if r.start() {
 			return r.run()
 		}
-		h.count(func(c *counts) { c.crowded++ })
+		h.count(func(c *counts) { c.overMaxRunning++ })
 	}
 	start := h.clock.Elapsed()
-	err := call(ctx)
+	err := call.alone(ctx)
 	h.observe(h.clock.Elapsed()-start, delay, err == nil)
 	return err
 }
 
 // mayRepeat reports whether the work under ctx may be done twice.
-func (h *Hedge) mayRepeat(ctx context.Context) bool {
+func (c *config) mayRepeat(ctx context.Context) bool {
 	if marked, idempotent := idempotence.Of(ctx); marked {
 		return idempotent
 	}
-	return h.idempotent
+	return c.idempotent
 }
 
 // begin counts a call and returns the delay before another attempt, or 0 when it is not known yet.
-func (h *Hedge) begin() time.Duration {
-	if h.own != nil {
-		h.own.deposit()
-	}
+func (h *Hedge) begin(c *config) time.Duration {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.counts.calls++
-	return h.currentDelay()
+	return h.delay(c)
 }
 
 func (h *Hedge) count(add func(*counts)) {
@@ -114,74 +175,65 @@ func (h *Hedge) count(add func(*counts)) {
 	add(&h.counts)
 }
 
-// currentDelay is called with h.mu held.
-func (h *Hedge) currentDelay() time.Duration {
+// delay is called with h.mu held.
+func (h *Hedge) delay(c *config) time.Duration {
 	if h.latencies != nil {
 		if latency, known := h.latencies.Estimate(); known {
 			return max(minDelay, latency)
 		}
 	}
-	return h.delay
+	return c.delay
 }
 
-// fits reports whether ctx leaves time for another attempt after delay.
+// fits reports whether there is a delay, and ctx leaves time for another attempt after it.
 func fits(ctx context.Context, delay time.Duration) bool {
 	deadline, ok := ctx.Deadline()
-	return !ok || delay < time.Until(deadline)
+	return delay > 0 && (!ok || delay < time.Until(deadline))
 }
 
 // observe learns from how long a first attempt took. One that was cut short, or failed, after the delay was slow for
 // certain, and how slow does not matter for the quantile: leaving it out would shorten the delay without end.
 func (h *Hedge) observe(took, delay time.Duration, succeeded bool) {
-	if h.latencies == nil || !succeeded && (delay == 0 || took < delay) {
+	if !succeeded && (delay == 0 || took < delay) {
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.latencies.Observe(took)
+	if h.latencies != nil {
+		h.latencies.Observe(took)
+	}
 }
 
 // Discard implements [policy.Discarder]: it hands a successful result that lost to the function given to [OnDiscard].
-func (h *Hedge) Discard(value any) { h.group.Discard(value) }
+func (h *Hedge) Discard(value any) {
+	h.config()
+	h.group.Discard(value)
+}
+
+// Budget implements [policy.BudgetUser]. It returns the budget given to [WithBudget], or that of [Limit].
+func (h *Hedge) Budget() policy.Budget { return h.config().budget }
+
+// Idle reports whether a new Hedge in this one's place would allow no more: no attempt is running, the budget is not
+// spent, and the Hedge was never reconfigured. The latencies that it has learned may be forgotten.
+func (h *Hedge) Idle() bool {
+	if idler, ok := h.config().budget.(interface{ Idle() bool }); ok && !idler.Idle() {
+		return false
+	}
+	return !h.changed.Load() && h.group.Counts().Running == 0
+}
 
 // String returns the name, the number of extra attempts and the delay, such as `hedge 1 after p95` or
 // `hedge "users" 2 after 20ms`.
 func (h *Hedge) String() string {
-	after := h.delay.String()
-	if h.latencies != nil {
-		after = fmt.Sprintf("p%.4g", 100*h.quantile)
+	c := h.config()
+	after := c.delay.String()
+	if c.quantile != 0 {
+		after = fmt.Sprintf("p%.4g", 100*c.quantile)
 	}
-	if h.name != "" {
-		return fmt.Sprintf("hedge %q %d after %s", h.name, h.extra, after)
+	if c.name != "" {
+		return fmt.Sprintf("hedge %q %d after %s", c.name, c.extra, after)
 	}
-	return fmt.Sprintf("hedge %d after %s", h.extra, after)
-}
-
-// Snapshot is what a [Hedge] is and has done, at one moment.
-type Snapshot struct {
-	Name      string
-	Delay     time.Duration // before another attempt, as of now; 0 while too few latencies are known
-	Calls     uint64        // calls that were allowed to be hedged
-	Extra     uint64        // extra attempts that were started
-	Won       uint64        // calls that an extra attempt won
-	Starved   uint64        // extra attempts that the budget refused
-	Crowded   uint64        // attempts that found MaxRunning reached: first ones were made without hedging, extra ones were not
-	Discarded uint64        // successful results that were not the result of their call
-	Running   int           // attempts on goroutines of their own that have not ended
-	Left      int           // those of them whose call has ended: losers that are still on their way out
-	Panics    uint64        // panics that came after the end of their call, or in the function given to OnDiscard
-}
-
-// Snapshot returns one consistent value. It changes nothing.
-func (h *Hedge) Snapshot() Snapshot {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	attempts := h.group.Counts()
-	return Snapshot{
-		Name: h.name, Delay: h.currentDelay(),
-		Calls: h.counts.calls, Extra: h.counts.extra, Won: h.counts.won, Starved: h.counts.starved, Crowded: h.counts.crowded,
-		Discarded: attempts.Discarded, Running: attempts.Running, Left: attempts.Left, Panics: attempts.Panics,
-	}
+	return fmt.Sprintf("hedge %d after %s", c.extra, after)
 }
 
 // Policy is a [Hedge] as a [policy.Policy] for results of type T. All views of a Hedge are one Hedge.

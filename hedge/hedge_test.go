@@ -22,7 +22,6 @@ import (
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
-	"github.com/go-resilience/resilience/timeout"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -311,6 +310,32 @@ func TestFault150_DiscardedResultsAreReleasedOnce(t *testing.T) {
 	})
 }
 
+// TestFault266_GoexitInOnDiscard: as t.FailNow does. It ends neither the call nor the attempt, also when the loser is
+// faster to say that it has ended than the winner.
+func TestFault266_GoexitInOnDiscard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		released := 0
+		h := after(10*ms, hedge.OnDiscard(func(any) { released++; runtime.Goexit() }))
+		var err error
+		recovered, exited := caught(func() {
+			err = h.Run(t.Context(), func(ctx context.Context) error {
+				if hedge.Attempt(ctx) == 2 {
+					h.Discard(2) // its success came later, which the engine says so
+					return errLost
+				}
+				time.Sleep(20 * ms)
+				return nil
+			})
+		})
+		require.Nil(t, recovered)
+		require.False(t, exited)
+		require.NoError(t, err)
+		require.Equal(t, 1, released)
+		require.EqualValues(t, 1, h.Snapshot().Discarded)
+		require.Zero(t, h.Snapshot().Panics)
+	})
+}
+
 // TestFault150_EveryValueHasOneOwner: of any race, each success is either the result or discarded, once.
 func TestFault150_EveryValueHasOneOwner(t *testing.T) {
 	var mu sync.Mutex
@@ -363,154 +388,6 @@ func TestFault152_LosersAreCancelledAtOnce(t *testing.T) {
 	})
 }
 
-func TestFault088_152_TheWinnersContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		type result struct {
-			ctx     context.Context
-			release func()
-		}
-		run := func(holds bool, layers ...policy.Layer) result {
-			number := atomic.Int64{}
-			r, err := resilience.Do(t.Context(), resilience.Compose(layers...), func(ctx context.Context) (result, error) {
-				if number.Add(1) == 1 {
-					<-ctx.Done()
-					return result{}, ctx.Err()
-				}
-				if !holds {
-					return result{ctx: ctx}, nil
-				}
-				return result{ctx: ctx, release: resilience.Hold(ctx)}, nil
-			})
-			require.NoError(t, err)
-			return r
-		}
-		require.Error(t, run(false, after(10*ms)).ctx.Err(), "nobody holds it")
-
-		for name, layers := range map[string][]policy.Layer{
-			"hedge":    {after(10 * ms)},
-			"timeouts": {timeout.Total(time.Minute), after(10 * ms), timeout.PerAttempt(time.Second)},
-			"nested":   {after(time.Second), policy.At(policy.StageBreaker, after(10*ms))},
-		} {
-			r := run(true, layers...)
-			time.Sleep(500 * ms)
-			require.NoError(t, r.ctx.Err(), name)
-			r.release()
-			require.ErrorIs(t, r.ctx.Err(), context.Canceled, name)
-			r.release()
-		}
-
-		r := run(true, after(10*ms), timeout.PerAttempt(time.Second))
-		time.Sleep(2 * time.Second)
-		require.ErrorIs(t, r.ctx.Err(), context.DeadlineExceeded, "a deadline covers what is done with the result")
-		r.release()
-	})
-}
-
-func TestHoldOfAFailedAttemptOrWithoutAPolicy(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var failed context.Context
-		_, err := resilience.Do(t.Context(), after(10*ms), func(ctx context.Context) (int, error) {
-			resilience.Hold(ctx)
-			failed = ctx
-			return 0, errBackend
-		})
-		require.ErrorIs(t, err, errBackend)
-		require.Error(t, failed.Err())
-		resilience.Hold(t.Context())()
-		require.NoError(t, t.Context().Err())
-	})
-}
-
-func TestFault154_BudgetUsedUp(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := after(10*ms, hedge.Limit(0.1, 0))
-		extra := 0
-		for i := range 100 {
-			op, calls := script(step{takes: 50 * ms})
-			value, err := resilience.Do(t.Context(), h, op)
-			require.NoError(t, err, "the running attempt continues")
-			require.Equal(t, 1, value)
-			extra += int(calls.Load()) - 1
-			require.LessOrEqual(t, float64(extra), 0.1*float64(i+1)+1)
-		}
-		require.Equal(t, 10, extra, "one at first, then one of ten calls; the tenth has not come yet")
-		s := h.Snapshot()
-		require.EqualValues(t, 10, s.Extra)
-		require.EqualValues(t, 90, s.Starved)
-	})
-}
-
-func TestTheFloorOfTheBudget(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := after(10*ms, hedge.Limit(0, 2))
-		hedged := func(times int) (extra int) {
-			for range times {
-				op, calls := script(step{takes: 11 * ms})
-				_, err := resilience.Do(t.Context(), h, op)
-				require.NoError(t, err)
-				extra += int(calls.Load()) - 1
-			}
-			return extra
-		}
-		require.Equal(t, 20, hedged(40))
-		time.Sleep(time.Second)
-		require.Equal(t, 3, hedged(40), "two, and what was earned during the calls: twice 0.88")
-		time.Sleep(time.Hour)
-		require.Equal(t, 20, hedged(20))
-	})
-}
-
-// allOrNothing is a budget from elsewhere.
-type allOrNothing struct {
-	mu              sync.Mutex
-	open            bool
-	taken, returned int
-}
-
-func (b *allOrNothing) Withdraw() bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.open {
-		b.taken++
-	}
-	return b.open
-}
-
-func (b *allOrNothing) Return() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.returned++
-}
-
-func TestABudgetFromElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		shared := &allOrNothing{open: true}
-		h := after(10*ms, hedge.WithBudget(shared), hedge.MaxRunning(3))
-		run := func() int64 {
-			op, calls := script(step{takes: 50 * ms})
-			_, err := resilience.Do(t.Context(), h, op)
-			if err != nil {
-				t.Error(err)
-			}
-			return calls.Load()
-		}
-		require.EqualValues(t, 2, run())
-		require.Equal(t, 1, shared.taken)
-		var both sync.WaitGroup
-		var calls atomic.Int64
-		for range 2 {
-			both.Go(func() { calls.Add(run()) })
-		}
-		both.Wait()
-		require.EqualValues(t, 3, calls.Load(), "room for three attempts at a time")
-		require.Equal(t, 3, shared.taken)
-		require.Equal(t, 1, shared.returned)
-		shared.open = false
-		require.EqualValues(t, 1, run())
-	})
-	var _ hedge.Budget = retry.NewBudget(0.2, 10)
-}
-
 func TestMaxRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := after(10*ms, hedge.MaxRunning(2))
@@ -531,7 +408,7 @@ func TestMaxRunning(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, 1, value)
 		require.EqualValues(t, 1, calls.Load(), "no room: the call is made, but not hedged")
-		require.EqualValues(t, 2, h.Snapshot().Crowded)
+		require.EqualValues(t, 2, h.Snapshot().OverMaxRunning)
 		time.Sleep(time.Minute)
 		require.Zero(t, h.Snapshot().Running)
 	})
@@ -559,6 +436,7 @@ func (j *judge) Settle(ctx context.Context, _ policy.Ticket, outcome policy.Outc
 	if j.verdicts == nil {
 		j.verdicts = map[policy.Verdict]int{}
 	}
+	outcome.Canceled = outcome.Canceled || outcome.Err != nil && policy.Canceled(ctx) // as a Permit does it
 	j.verdicts[outcome.Verdict(nil)]++
 }
 
@@ -616,38 +494,6 @@ func TestAnOpenBreakerInsideRefusesTheExtraAttemptOnly(t *testing.T) {
 		require.EqualValues(t, 1, calls.Load())
 		_, err = resilience.Do(t.Context(), resilience.Compose(after(10*ms), b), op)
 		require.ErrorIs(t, err, breaker.ErrOpen, "at once")
-	})
-}
-
-// TestFault154_ARejectionDoesNotSayThatNothingWasMade: what an operation returns after it has sent its request may be the
-// refusal of another client that it uses.
-func TestFault154_ARejectionDoesNotSayThatNothingWasMade(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		budget := &allOrNothing{open: true}
-		op, calls := script(step{takes: 50 * ms}, step{err: &policy.Rejection{Reason: breaker.ErrOpen}})
-		_, err := resilience.Do(t.Context(), after(10*ms, hedge.WithBudget(budget)), op)
-		require.NoError(t, err)
-		require.EqualValues(t, 2, calls.Load())
-		require.Equal(t, 1, budget.taken)
-		require.Zero(t, budget.returned)
-	})
-}
-
-// TestFault234_OneBudgetForRetriesAndHedges: together they stay within it.
-func TestFault234_OneBudgetForRetriesAndHedges(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		budget := retry.NewBudget(0.1, 0)
-		p := resilience.Compose(
-			retry.New(retry.Attempts(3), retry.Constant(0), retry.WithBudget(budget)),
-			after(10*ms, hedge.Extra(2), hedge.WithBudget(budget)),
-		)
-		op, attempts := script(step{takes: 25 * ms, err: errBackend})
-		for range 1000 {
-			_, err := resilience.Do(t.Context(), p, op)
-			require.ErrorIs(t, err, errBackend)
-		}
-		require.LessOrEqual(t, attempts.Load(), int64(1000+100+1))
-		require.Greater(t, attempts.Load(), int64(1000+90))
 	})
 }
 
@@ -753,78 +599,10 @@ func TestFault072_ContextAlreadyDone(t *testing.T) {
 	require.Zero(t, h.Snapshot().Calls)
 }
 
-func TestFault178_181_182_Configuration(t *testing.T) {
-	nan, inf := math.NaN(), math.Inf(1)
-	for _, test := range []struct {
-		opts []hedge.Option
-		text string
-	}{
-		{[]hedge.Option{nil}, "option 1 is nil"},
-		{[]hedge.Option{hedge.After(0)}, "After(0s): must be positive"},
-		{[]hedge.Option{hedge.After(-1)}, "After(-1ns): must be positive"},
-		{[]hedge.Option{hedge.Quantile(0)}, "Quantile(0): must lie between 0.5 and 0.999"},
-		{[]hedge.Option{hedge.Quantile(0.49)}, "Quantile(0.49)"},
-		{[]hedge.Option{hedge.Quantile(1)}, "Quantile(1)"},
-		{[]hedge.Option{hedge.Quantile(nan)}, "Quantile(NaN)"},
-		{[]hedge.Option{hedge.Quantile(-inf)}, "Quantile(-Inf)"},
-		{[]hedge.Option{hedge.Extra(0)}, "Extra(0): must be from 1 to 10"},
-		{[]hedge.Option{hedge.Extra(-1)}, "Extra(-1)"},
-		{[]hedge.Option{hedge.Extra(11)}, "Extra(11)"},
-		{[]hedge.Option{hedge.Extra(math.MaxInt)}, fmt.Sprintf("Extra(%d): must be from 1 to 10", math.MaxInt)},
-		{[]hedge.Option{hedge.Limit(-1, 1)}, "Limit(-1, 1): the ratio"},
-		{[]hedge.Option{hedge.Limit(nan, 1)}, "Limit(NaN, 1): the ratio"},
-		{[]hedge.Option{hedge.Limit(inf, 1)}, "Limit(+Inf, 1): the ratio"},
-		{[]hedge.Option{hedge.Limit(1, -1)}, "Limit(1, -1): the number per second"},
-		{[]hedge.Option{hedge.Limit(1, nan)}, "Limit(1, NaN): the number per second"},
-		{[]hedge.Option{hedge.Limit(1, inf)}, "Limit(1, +Inf): the number per second"},
-		{[]hedge.Option{hedge.Limit(0, 0)}, "Limit(0, 0): no extra attempt could ever start"},
-		{[]hedge.Option{hedge.WithBudget(nil)}, "WithBudget: the budget is nil"},
-		{[]hedge.Option{hedge.WithBudget((*retry.Budget)(nil))}, "WithBudget: the budget is nil"},
-		{[]hedge.Option{hedge.Limit(1, 1), hedge.WithBudget(&allOrNothing{})}, "Limit and WithBudget contradict each other"},
-		{[]hedge.Option{hedge.MaxRunning(1)}, "MaxRunning(1): no call could have the 2 attempts that it may make"},
-		{[]hedge.Option{hedge.MaxRunning(math.MinInt)}, fmt.Sprintf("MaxRunning(%d)", math.MinInt)},
-		{[]hedge.Option{hedge.OnDiscard(nil)}, "OnDiscard: the function is nil"},
-		{[]hedge.Option{hedge.OnPanic(nil)}, "OnPanic: the function is nil"},
-	} {
-		err := hedge.Validate(test.opts...)
-		require.ErrorContains(t, err, test.text)
-		require.PanicsWithError(t, err.Error(), func() { hedge.New(test.opts...) })
-		_, ok := errors.AsType[*policy.ConfigError](err)
-		require.True(t, ok)
-	}
-	require.NoError(t, hedge.Validate())
-	require.NoError(t, hedge.Validate(hedge.After(math.MaxInt64), hedge.Quantile(0.999), hedge.Extra(10), hedge.MaxRunning(math.MaxInt), hedge.Limit(10, 1e9)))
-}
-
 func TestTheLargestDelay(t *testing.T) {
 	value, err := resilience.Do(t.Context(), after(math.MaxInt64, hedge.Extra(10)), func(context.Context) (int, error) { return 7, nil })
 	require.NoError(t, err)
 	require.Equal(t, 7, value)
-}
-
-func TestCheck(t *testing.T) {
-	second := timeout.Total(time.Second)
-	for _, test := range []struct {
-		layers []policy.Layer
-		text   string
-	}{
-		{[]policy.Layer{second, after(999 * ms)}, ""},
-		{[]policy.Layer{second, after(time.Second)}, "hedge 1 after 1s: the last extra attempt would start after 1s, not within the total timeout 1s around it"},
-		{[]policy.Layer{second, after(400*ms, hedge.Extra(2))}, ""},
-		{[]policy.Layer{second, after(400*ms, hedge.Extra(3))}, "would start after 1.2s"},
-		{[]policy.Layer{second, after(math.MaxInt64, hedge.Extra(10))}, "would start after 2562047h47m16.854775807s"},
-		{[]policy.Layer{second, hedge.New()}, ""},
-		{[]policy.Layer{after(100 * ms), timeout.PerAttempt(100 * ms)}, "the delay 100ms is not below the attempt timeout 100ms inside it"},
-		{[]policy.Layer{after(99 * ms), timeout.PerAttempt(100 * ms)}, ""},
-		{[]policy.Layer{after(100*ms, hedge.AfterFailure()), timeout.PerAttempt(100 * ms)}, ""},
-	} {
-		err := resilience.Validate(test.layers...)
-		if test.text == "" {
-			require.NoError(t, err)
-		} else {
-			require.ErrorContains(t, err, test.text)
-		}
-	}
 }
 
 func TestNames(t *testing.T) {

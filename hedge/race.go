@@ -2,29 +2,33 @@ package hedge
 
 import (
 	"context"
-	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/detached"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ErrLost is the cause of the context of an attempt whose call was decided by another attempt.
-var ErrLost = errors.New("another attempt decided the call")
-
-// race is the attempts of one call. It belongs to the goroutine of the caller.
+// race is the attempts of one call. Except for winner it belongs to the goroutine of the caller.
 type race struct {
-	hedge *Hedge
-	ctx   context.Context
-	call  func(context.Context) error
-	delay time.Duration
-	calls *detached.Calls
+	hedge  *Hedge
+	config *config
+	ctx    context.Context
+	call   operation
+	delay  time.Duration
+	calls  *detached.Calls
 
 	attempts []*attempt // in the order of their start
 	running  int
 	chances  int // extra attempts that were started or refused
 	failures failures
+	winner   atomic.Int64 // the number of the attempt that has won, or one of the following
 }
+
+const (
+	undecided = 0
+	left      = -1 // the caller has left, and no attempt had won
+)
 
 // run waits for the attempts, and starts extra ones, until the call is decided.
 func (r *race) run() error {
@@ -36,51 +40,75 @@ func (r *race) run() error {
 		select {
 		case ending := <-r.calls.Endings():
 			r.running--
+			r.attempts[ending.Index].ended = true
 			if !ending.Returned() {
 				return ending.Resume()
 			}
-			if ending.Err == nil {
-				if ending.Index > 0 {
-					r.hedge.count(func(c *counts) { c.won++ })
-				}
+			if r.winner.Load() > undecided {
 				return nil
 			}
-			r.failures.add(ending.Err)
-			if r.hedge.afterFailure && !errors.Is(ending.Err, policy.ErrRejected) && r.another() {
+			decides, retriable := r.failed(ending.Err)
+			if decides {
+				return ending.Err
+			}
+			if retriable && r.config.afterFailure && r.another() {
 				timer.Reset(r.delay)
 			}
 		case <-done:
 			done = nil
 			timer.Reset(detached.Grace)
 		case <-timer.C:
-			if done == nil && r.ctx.Err() != nil {
+			switch {
+			case done != nil || r.ctx.Err() == nil:
+				if r.another() {
+					timer.Reset(r.delay)
+				}
+			case r.winner.Load() > undecided:
+				return nil
+			default:
 				return r.failures.left(r.ctx)
-			}
-			if r.another() {
-				timer.Reset(r.delay)
 			}
 		}
 	}
 	return r.failures.err()
 }
 
+// failed notes the error of an attempt. decides says that it is the error of the call, retriable that another attempt
+// may do better. An attempt that was refused was not made: it leaves the decision to others, and asks for none.
+func (r *race) failed(err error) (decides, retriable bool) {
+	if refused(err) {
+		r.failures.refuse(err)
+		return false, false
+	}
+	class := classOf(r.ctx, err)
+	r.failures.add(err, class)
+	switch class {
+	case policy.Permanent, policy.Expected, policy.Ignored:
+		return true, false
+	}
+	return false, true
+}
+
+// classOf returns the class of an attempt's error. ctx is that of the call.
+func classOf(_ context.Context, err error) policy.Class { return declared(err) }
+
 // another starts an extra attempt if there are chances left, time, and budget. It reports whether there may be a
 // further chance.
 func (r *race) another() bool {
-	if r.chances == r.hedge.extra || r.ctx.Err() != nil {
+	if r.chances == r.config.extra || r.ctx.Err() != nil {
 		return false
 	}
 	r.chances++
 	switch {
-	case !r.hedge.budget.Withdraw():
-		r.hedge.count(func(c *counts) { c.starved++ })
+	case !r.config.budget.Withdraw():
+		r.hedge.count(func(c *counts) { c.overBudget++ })
 	case !r.start():
-		r.hedge.budget.Return()
-		r.hedge.count(func(c *counts) { c.crowded++ })
+		r.config.budget.Return()
+		r.hedge.count(func(c *counts) { c.overMaxRunning++ })
 	default:
 		r.hedge.count(func(c *counts) { c.extra++ })
 	}
-	return r.chances < r.hedge.extra
+	return r.chances < r.config.extra
 }
 
 // start starts an attempt, unless too many are running.
@@ -95,11 +123,23 @@ func (r *race) start() bool {
 	return true
 }
 
-// leave cancels the attempts that have lost. Those that have ended have seen to their contexts themselves, and one
-// that holds its context has a result that will be discarded, and released then.
+// win says that an attempt has succeeded. Only the first one counts. One that succeeds as the caller leaves is the result
+// of the call all the same, unless it was to stay open: then its context has just been cancelled.
+func (r *race) win(number int) {
+	stands := r.call.open == nil || r.ctx.Err() != nil
+	won := r.winner.CompareAndSwap(undecided, int64(number)) || stands && r.winner.CompareAndSwap(left, int64(number))
+	if won && number > 1 {
+		r.hedge.count(func(c *counts) { c.won++ })
+	}
+}
+
+// leave cancels the attempts that have lost. One that has ended has seen to its context: it may stay open, that of the
+// winner or of a failure that is still to be read.
 func (r *race) leave() {
+	r.winner.CompareAndSwap(undecided, left)
+	winner := r.winner.Load()
 	for _, a := range r.attempts {
-		if !a.context.Held() {
+		if !a.ended && int64(a.number) != winner {
 			a.cancel(ErrLost)
 		}
 	}

@@ -46,7 +46,7 @@ func sequence(t *testing.T, h *hedge.Hedge, s *sampled, calls int) []time.Durati
 	times := make([]time.Duration, calls)
 	for i := range times {
 		start := time.Now()
-		_, err := resilience.Do(t.Context(), h, s.call)
+		_, err := pay(t.Context(), h, s.call)
 		require.NoError(t, err)
 		times[i] = time.Since(start)
 	}
@@ -70,7 +70,7 @@ func TestTheTailOfAnExponentialLatency(t *testing.T) {
 		require.InDelta(t, 5, load, 0.3)
 		require.InEpsilon(t, (29.957+10*math.Log(100))/2, at(times, 0.99), 0.03)
 		require.InEpsilon(t, (29.957+10*math.Log(1000))/2, at(times, 0.999), 0.08)
-		require.Zero(t, h.Snapshot().Starved)
+		require.Zero(t, h.Snapshot().OverBudget)
 	})
 }
 

@@ -4,41 +4,47 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/detached"
 	"github.com/go-resilience/resilience/internal/engine"
-	"github.com/go-resilience/resilience/internal/hold"
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ErrMaxRunning is the reason of the rejection of an attempt that finds the bound of [MaxRunning] reached.
-var ErrMaxRunning = errors.New("too many operations are running, abandoned ones included")
-
-// stageAbandon is inside the rate limiter and outside the bulkhead: an abandoned operation must keep its permit.
+// stageAbandon is inside the rate limiter and outside the bulkhead: an abandoned operation must keep its slot.
 const stageAbandon = (policy.StageRateLimit + policy.StageBulkhead) / 2
 
 // Abandoner bounds how long an attempt may take, and does not wait for an operation that ignores its context. It is
 // made by [Abandon]. It is a [policy.Wrapper] and safe for concurrent use.
 type Abandoner struct {
-	limit    time.Duration
-	cause    *Error
 	group    *detached.Group
-	crowded  *policy.Rejection
 	expired  atomic.Uint64
 	rejected atomic.Uint64
+
+	mu      sync.Mutex // held by Reconfigure
+	now     atomic.Pointer[config]
+	changed atomic.Bool // by Reconfigure
 }
 
 var (
-	_ policy.Wrapper   = (*Abandoner)(nil)
-	_ policy.Discarder = (*Abandoner)(nil)
-	_ policy.Checker   = (*Abandoner)(nil)
-	_ fmt.Stringer     = (*Abandoner)(nil)
+	_ policy.Opener      = (*Abandoner)(nil)
+	_ policy.Discarder   = (*Abandoner)(nil)
+	_ policy.Checker     = (*Abandoner)(nil)
+	_ policy.Idler       = (*Abandoner)(nil)
+	_ policy.TimeLimiter = (*Abandoner)(nil)
+	_ policy.Reporter    = (*Abandoner)(nil)
+	_ fmt.Stringer       = (*Abandoner)(nil)
+	_ policy.Policy[int] = AbandonPolicy[int]{}
 )
 
+// crowded is the refusal of all Abandoners: they have no names.
+var crowded = &policy.Rejection{Kind: scopeAbandoned.kind, Reason: ErrMaxRunning}
+
 // Abandon returns a timeout for each attempt that returns when limit has passed, even if the operation goes on: its
-// context has ended, but it does not look. Use it only for operations that cannot be made to heed their context;
+// context has ended, but it does not look. Use it only for operations that cannot be made to honour their context;
 // [PerAttempt] leaves nothing behind.
 //
 // The price is that each operation runs on a goroutine of its own, and that an abandoned one goes on, behind the
@@ -51,105 +57,169 @@ var (
 // value, and a crash prints the stack of the operation as well. After the attempt was abandoned a panic is contained,
 // counted and handed to [OnPanic]. When the caller's own context ends, the attempt returns within 10 ms.
 //
-// An Abandoner stands between the rate limiter and the bulkhead, so that an abandoned operation keeps its permit: no
+// An Abandoner stands between the rate limiter and the bulkhead, so that an abandoned operation keeps its slot: no
 // more operations than the bulkhead allows are ever running. So limit includes the wait in the bulkhead's queue.
 // Composing refuses an Abandoner that is inside a bulkhead, unless there is another bulkhead inside.
 //
-// Abandon panics with a [*policy.ConfigError] when limit is not positive or an option makes no sense; see
+// Of a result that stays open (resilience.Open) limit bounds the operation only.
+//
+// Abandon panics with a [*policy.ConfigError] when limit is not positive or an option is wrong; see
 // [ValidateAbandon].
 func Abandon(limit time.Duration, opts ...AbandonOption) *Abandoner {
-	group, err := configure(limit, opts)
+	c, err := configure("timeout.Abandon", nil, limit, opts)
 	if err != nil {
 		panic(err)
 	}
-	a := &Abandoner{limit: limit, group: group, crowded: &policy.Rejection{Kind: "abandoning timeout", Reason: ErrMaxRunning}}
-	a.cause = &Error{Limit: limit, scope: "abandoning timeout", by: a}
+	a := &Abandoner{group: detached.NewGroup(c.group)}
+	a.use(c)
 	return a
 }
 
 // ValidateAbandon returns the [*policy.ConfigError] that [Abandon] would panic with, or nil.
 func ValidateAbandon(limit time.Duration, opts ...AbandonOption) error {
-	_, err := configure(limit, opts)
+	_, err := configure("timeout.Abandon", nil, limit, opts)
 	return err
 }
 
-// Limit returns the time that an attempt is granted.
-func (a *Abandoner) Limit() time.Duration { return a.limit }
+// Reconfigure changes the limit and the options, as if the Abandoner had been made with them; functions that are not
+// given stay. Operations that run already keep their limit, and are not cut short by a lower bound of [MaxRunning]. It
+// returns the [*policy.ConfigError] that [Abandon] would panic with, and then changes nothing. It is safe while the
+// Abandoner is in use.
+func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) error {
+	a.config()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	c, err := configure("timeout.Abandoner.Reconfigure", a.config(), limit, opts)
+	if err != nil {
+		return err
+	}
+	a.changed.Store(true)
+	a.group.Configure(c.group)
+	a.use(c)
+	return nil
+}
+
+func (a *Abandoner) use(c *config) {
+	c.cause = &Error{Limit: c.limit, scope: scopeAbandoned, by: a}
+	a.now.Store(c)
+}
+
+// config returns the configuration as of now. It panics for the zero value.
+func (a *Abandoner) config() *config {
+	if a != nil {
+		if c := a.now.Load(); c != nil {
+			return c
+		}
+	}
+	panic("timeout: an Abandoner that was not made by Abandon")
+}
+
+// TimeLimit returns the time that an attempt is granted.
+func (a *Abandoner) TimeLimit() time.Duration { return a.config().limit }
 
 // Stage returns a stage between [policy.StageRateLimit] and [policy.StageBulkhead].
-func (a *Abandoner) Stage() policy.Stage { return stageAbandon }
+func (a *Abandoner) Stage() policy.Stage {
+	a.config()
+	return stageAbandon
+}
 
 // String returns the limit: "abandoning timeout 300ms".
-func (a *Abandoner) String() string { return fmt.Sprintf("abandoning timeout %v", a.limit) }
+func (a *Abandoner) String() string {
+	return fmt.Sprintf("%s %v", scopeAbandoned.kind, a.config().limit)
+}
 
 // Run implements [policy.Wrapper].
 func (a *Abandoner) Run(caller context.Context, call func(context.Context) error) error {
-	derived, cancel := context.WithTimeoutCause(caller, a.limit, a.cause)
-	ctx := hold.New(derived, cancel)
+	cause := a.config().cause
+	ctx, end := context.WithTimeoutCause(caller, cause.Limit, cause)
+	return a.run(caller, ctx, cause, end, func() error {
+		defer end()
+		return call(ctx)
+	})
+}
+
+// Open implements [policy.Opener]. The limit ends when the operation has returned.
+func (a *Abandoner) Open(caller context.Context, call func(ctx context.Context, end context.CancelFunc) error) error {
+	cause := a.config().cause
+	ctx, lift, end := withLiftable(caller, cause)
+	return a.run(caller, ctx, cause, end, func() error {
+		succeeded := false
+		defer func() {
+			if !succeeded {
+				end()
+			}
+		}()
+		err := call(ctx, end)
+		succeeded = err == nil
+		lift()
+		return err
+	})
+}
+
+// run waits for operation, which runs under ctx, for as long as ctx lives.
+func (a *Abandoner) run(caller, ctx context.Context, cause *Error, end context.CancelFunc, operation func() error) error {
 	calls := a.group.Calls(1)
-	if !calls.Go(func() error { return call(ctx) }) {
-		cancel()
+	if !calls.Go(operation) {
+		end()
 		a.rejected.Add(1)
-		return a.crowded
+		return crowded
 	}
 	defer calls.Leave()
 	select {
 	case ending := <-calls.Endings():
-		return a.end(ctx, ending)
+		return a.ended(ctx, cause, ending)
 	case <-ctx.Done():
 	}
 	select {
 	case ending := <-calls.Endings(): // both at once: a result stands
-		return a.end(ctx, ending)
+		return a.ended(ctx, cause, ending)
 	default:
 	}
 	if causedBy(ctx, a) {
 		a.expired.Add(1)
-		return a.cause
+		return cause
 	}
 	timer := time.NewTimer(detached.Grace)
 	defer timer.Stop()
 	select {
 	case ending := <-calls.Endings():
-		return a.end(ctx, ending)
+		return a.ended(ctx, cause, ending)
 	case <-timer.C:
 		return policy.ContextError(caller)
 	}
 }
 
-// end ends the caller as the operation has ended. An error after the limit says so. Where the operation is abandoned
-// instead, its context has ended already.
-func (a *Abandoner) end(ctx *hold.Context, ending detached.Ending) error {
-	expired := causedBy(ctx, a)
-	ctx.Settle(ending.Returned() && ending.Err == nil)
+// ended ends the caller as the operation has ended. An error after the limit says so.
+func (a *Abandoner) ended(ctx context.Context, cause *Error, ending detached.Ending) error {
 	err := ending.Resume()
-	if err == nil || !expired {
+	if err == nil || !causedBy(ctx, a) {
 		return err
 	}
 	a.expired.Add(1)
-	if errors.Is(err, a.cause) {
+	if match.Is(err, cause) {
 		return err
 	}
-	return &expiredError{cause: a.cause, err: err}
+	return &expiredError{cause: cause, err: err}
 }
-
-// expiredError is the error of an operation whose time was over.
-type expiredError struct {
-	cause *Error
-	err   error
-}
-
-func (e *expiredError) Error() string   { return fmt.Sprintf("%v: %v", e.cause, e.err) }
-func (e *expiredError) Unwrap() []error { return []error{e.cause, e.err} }
 
 // Discard implements [policy.Discarder]: it hands the result of an abandoned operation to the function given to
 // [OnDiscard].
-func (a *Abandoner) Discard(value any) { a.group.Discard(value) }
+func (a *Abandoner) Discard(value any) {
+	a.config()
+	a.group.Discard(value)
+}
 
-// Check reports a timeout further out that is not longer, and a bulkhead further out without one further in: it would
-// give the permit of an abandoned operation to the next one.
+// Idle reports whether a new Abandoner in this one's place would be the same: no operation is running, and it was never
+// reconfigured.
+func (a *Abandoner) Idle() bool {
+	a.config()
+	return !a.changed.Load() && a.group.Counts().Running == 0
+}
+
+// Check reports a timeout outside that is not longer, and a bulkhead outside without one inside: it would give the slot
+// of an abandoned operation to the next one.
 func (a *Abandoner) Check(outer, inner []policy.Layer) error {
-	problems := []error{below(a.limit, outer)}
+	problems := []error{below(a.TimeLimit(), outer)}
 	if around := bulkhead(outer); around != nil && bulkhead(inner) == nil {
 		problems = append(problems, fmt.Errorf("is inside %v, which abandoned operations would outlive: leave it where it belongs, outside the bulkhead", around))
 	}
@@ -166,30 +236,8 @@ func bulkhead(layers []policy.Layer) policy.Layer {
 	return nil
 }
 
-// AbandonSnapshot is what an [Abandoner] is and has done, at one moment.
-type AbandonSnapshot struct {
-	Limit     time.Duration
-	Expired   uint64 // attempts that it ended
-	Rejected  uint64 // attempts that it refused with ErrMaxRunning
-	Running   int    // operations that run now
-	Abandoned int    // those of them whose caller has left
-	Discarded uint64 // successful results of abandoned operations
-	Panics    uint64 // panics of abandoned operations, or in the function given to OnDiscard
-}
-
-// Snapshot returns what the Abandoner has done so far. It changes nothing.
-func (a *Abandoner) Snapshot() AbandonSnapshot {
-	counts := a.group.Counts()
-	return AbandonSnapshot{
-		Limit: a.limit, Expired: a.expired.Load(), Rejected: a.rejected.Load(),
-		Running: counts.Running, Abandoned: counts.Left, Discarded: counts.Discarded, Panics: counts.Panics,
-	}
-}
-
 // AbandonPolicy is an [Abandoner] as a policy for results of type T.
 type AbandonPolicy[T any] struct{ Abandoner *Abandoner }
-
-var _ policy.Policy[int] = AbandonPolicy[int]{}
 
 // Do runs op and returns in time. It panics when the Abandoner, ctx or op is nil.
 func (p AbandonPolicy[T]) Do(ctx context.Context, op policy.Func[T]) (T, error) {

@@ -349,7 +349,7 @@ func TestAbandonAndItsNeighbours(t *testing.T) {
 			require.ErrorContains(t, err, test.text)
 		}
 	}
-	require.Equal(t, time.Second, limit.Limit())
+	require.Equal(t, time.Second, limit.TimeLimit())
 	require.Equal(t, "rate limit abandoning timeout 1s bulkhead",
 		fmt.Sprintf("%v %v %v", policy.StageRateLimit, limit, policy.StageBulkhead))
 	require.Greater(t, limit.Stage(), policy.StageRateLimit)

@@ -2,7 +2,8 @@
 //
 // [Total] bounds all attempts of a call and all waits between them; [PerAttempt] bounds one attempt. They are two
 // constructors because they stand at two places: the first outside retry, the second around the operation alone, so
-// that waiting for a token or a slot is not blamed on the dependency.
+// that waiting for a token or a slot is not blamed on the dependency. [FromLatency] is a timeout for each attempt that
+// follows the latency of the dependency.
 //
 // A timeout is cooperative: when it expires, the context of the operation ends, with the timeout's own error as its
 // cause, and the timeout waits for the operation to return. An operation that ignores its context is not cut short,
@@ -10,13 +11,14 @@
 // caller gets an error that matches [ErrTimeout] and [context.DeadlineExceeded] and still unwraps to the operation's
 // error; a success stands. The caller's own cancellation or deadline passes through unchanged.
 //
-// The derived context ends when the operation returns. What still needs it then, such as the body of an HTTP response,
-// is read inside the operation, or holds the context with resilience.Hold: then the timeout bounds the reading too.
+// # Results that outlive the operation
 //
-// [FromLatency] is a timeout for each attempt that follows the latency of the dependency.
+// With resilience.Do the derived context ends when the operation returns. What still needs it then, such as the body of
+// an HTTP response, is opened with resilience.Open: the attempt timeout then bounds the operation and is lifted when it
+// has returned, while the total timeout bounds the reading too.
 //
-// # Operations that do not heed their context
+// # Operations that ignore their context
 //
 // [Abandon] is for those that cannot be mended. It returns when the time is over, leaves the operation behind, and
-// counts it. It stands outside the bulkhead, so that what is left behind keeps its permit.
+// counts it. It stands outside the bulkhead, so that what is left behind keeps its slot.
 package timeout

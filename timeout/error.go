@@ -2,23 +2,35 @@ package timeout
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/oneline"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // ErrTimeout is matched by the error of a call or an attempt that a timeout of this package ended. Such an error
 // also matches [context.DeadlineExceeded]. The end of the caller's own context does not match ErrTimeout.
-var ErrTimeout = errors.New("timeout")
+var ErrTimeout = policy.NewReason("timeout", "timeout")
+
+// ErrMaxRunning is the reason of the rejection of an attempt that finds the bound of [MaxRunning] reached.
+var ErrMaxRunning = policy.NewReason("timeout.max_running", "too many operations are running, abandoned ones included")
 
 // Error is the error of a timeout that expired, and the cause of the context that it ended.
 type Error struct {
 	Limit time.Duration // the time that was granted
-	scope string
+	scope scope
 	by    policy.Layer
 }
+
+// scope is what a timeout bounds, in the words of errors, reports and codes.
+type scope struct{ kind, code string }
+
+var (
+	scopeTotal     = scope{"total timeout", "timeout.total"}
+	scopeAttempt   = scope{"attempt timeout", "timeout.attempt"}
+	scopeAbandoned = scope{"abandoning timeout", "timeout.abandoned"}
+)
 
 // causedBy reports whether ctx was ended by the expiry of layer.
 func causedBy(ctx context.Context, layer policy.Layer) bool {
@@ -27,7 +39,7 @@ func causedBy(ctx context.Context, layer policy.Layer) bool {
 }
 
 // Error returns one line, such as "attempt timeout 300ms expired".
-func (e *Error) Error() string { return fmt.Sprintf("%s %v expired", e.scope, e.Limit) }
+func (e *Error) Error() string { return fmt.Sprintf("%s %v expired", e.scope.kind, e.Limit) }
 
 // Is reports whether target is [ErrTimeout] or [context.DeadlineExceeded].
 func (e *Error) Is(target error) bool {
@@ -37,5 +49,20 @@ func (e *Error) Is(target error) bool {
 // Timeout returns true: the error is a net.Error, as [context.DeadlineExceeded] is.
 func (e *Error) Timeout() bool { return true }
 
-// Temporary returns true, as that of [context.DeadlineExceeded].
+// Temporary returns true, as [context.DeadlineExceeded] does.
 func (e *Error) Temporary() bool { return true }
+
+// Class returns [policy.Transient], whatever the operation makes of the end of its context.
+func (e *Error) Class() policy.Class { return policy.Transient }
+
+// Code returns "timeout.total", "timeout.attempt" or "timeout.abandoned". See [policy.Code].
+func (e *Error) Code() string { return e.scope.code }
+
+// expiredError is the error of an operation whose time was over.
+type expiredError struct {
+	cause *Error
+	err   error
+}
+
+func (e *expiredError) Error() string   { return fmt.Sprintf("%v: %s", e.cause, oneline.Of(e.err)) }
+func (e *expiredError) Unwrap() []error { return []error{e.cause, e.err} }

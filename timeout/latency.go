@@ -1,12 +1,11 @@
 package timeout
 
 import (
-	"fmt"
-	"math"
 	"sync"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/quantile"
+	"github.com/go-resilience/resilience/internal/saturate"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -26,70 +25,66 @@ func FromLatency(q, factor float64, floor, most time.Duration) *Timeout {
 	if err := ValidateFromLatency(q, factor, floor, most); err != nil {
 		panic(err)
 	}
-	t := newTimeout("timeout.FromLatency", most, policy.StageAttemptTimeout)
-	t.latency = &latency{q: q, factor: factor, floor: floor, most: most, clock: stopwatch.Start(), cause: t.cause, estimator: quantile.New(q)}
+	t := &Timeout{scope: scopeAttempt, stage: policy.StageAttemptTimeout}
+	t.latency = &latency{clock: stopwatch.Start(), estimator: quantile.New(q)}
+	t.latency.set(t, &shape{q: q, factor: factor, floor: floor, most: most})
 	return t
 }
 
-// ValidateFromLatency returns the [*policy.ConfigError] that [FromLatency] would panic with, or nil.
-func ValidateFromLatency(q, factor float64, floor, most time.Duration) error {
-	problems := policy.ConfigError{Policy: "timeout.FromLatency"}
-	if !(q >= 0.5 && q <= 0.999) {
-		problems.Add("quantile %v: must lie between 0.5 and 0.999", q)
+// ReconfigureFromLatency changes how a timeout made by [FromLatency] makes its limit, for attempts that begin from now
+// on. What it has learned stays; where that is too little for a higher quantile, it grants most for a while. It returns
+// a [*policy.ConfigError], and changes nothing, when FromLatency would panic with the same arguments, or when the limit
+// is fixed. It is safe while the timeout is in use.
+func (t *Timeout) ReconfigureFromLatency(q, factor float64, floor, most time.Duration) error {
+	t.granting()
+	problems := problemsFromLatency("timeout.ReconfigureFromLatency", q, factor, floor, most)
+	if t.latency == nil {
+		problems.Add("the limit is fixed: use Reconfigure")
 	}
-	if !(factor >= 1 && factor <= 100) {
-		problems.Add("factor %v: must lie between 1 and 100", factor)
+	if err := problems.Err(); err != nil {
+		return err
 	}
-	if floor <= 0 {
-		problems.Add("floor %v: must be positive", floor)
-	}
-	if floor > most {
-		problems.Add("floor %v: is above the most, %v", floor, most)
-	}
-	return problems.Err()
+	t.latency.set(t, &shape{q: q, factor: factor, floor: floor, most: most})
+	t.changed.Store(true)
+	return nil
 }
 
-// latency is a limit that follows the latency.
+// latency is what a timeout knows of its dependency.
 type latency struct {
-	q, factor   float64
-	floor, most time.Duration
-	clock       stopwatch.Stopwatch
+	clock stopwatch.Stopwatch
 
 	mu        sync.Mutex
 	estimator *quantile.Estimator
-	cause     *Error // of the limit as it is now
 }
 
-// grant returns the limit as of now, as the error of an attempt that exceeds it.
-func (l *latency) grant() *Error {
+// set makes s the shape of t, and grants what follows from it.
+func (l *latency) set(t *Timeout, s *shape) {
+	s.settings = settingsFromLatency(s)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.cause
+	l.estimator.SetQuantile(s.q)
+	t.grant(s, l.limit(s))
 }
 
 // observe learns how long an attempt took. One that expired would have taken longer: it counts as a little more, so
 // that a limit below the quantile rises, instead of confirming itself.
-func (l *latency) observe(took time.Duration, expired bool) {
+func (l *latency) observe(t *Timeout, took time.Duration, expired bool) {
 	if expired {
-		took += min(took/16, math.MaxInt64-took)
+		took = saturate.Add(took, took/16)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.estimator.Observe(took)
-	estimate, known := l.estimator.Estimate()
-	if !known {
-		return
-	}
-	limit := l.most
-	if scaled := l.factor * float64(estimate); scaled < math.MaxInt64 {
-		limit = min(l.most, max(l.floor, time.Duration(scaled)))
-	}
-	if limit != l.cause.Limit {
-		l.cause = &Error{Limit: limit, scope: l.cause.scope, by: l.cause.by}
+	if now := t.now.Load(); l.limit(now.shape) != now.limit.Limit {
+		t.grant(now.shape, l.limit(now.shape))
 	}
 }
 
-// String returns how the limit is made, such as "3×p99 from 10ms to 1s".
-func (l *latency) String() string {
-	return fmt.Sprintf("%.4g×p%.4g from %v to %v", l.factor, 100*l.q, l.floor, l.most)
+// limit returns what the estimate makes of s. It is called with l.mu held.
+func (l *latency) limit(s *shape) time.Duration {
+	estimate, known := l.estimator.Estimate()
+	if !known {
+		return s.most
+	}
+	return min(s.most, max(s.floor, saturate.Scale(estimate, s.factor)))
 }

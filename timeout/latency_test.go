@@ -49,7 +49,7 @@ func TestFromLatencyFollowsTheLatency(t *testing.T) {
 		require.Equal(t, 20*ms, limit.Snapshot().Limit, "the floor")
 		run(5000, time.Minute, nil)
 		require.Equal(t, time.Second, limit.Snapshot().Limit, "a dependency that is slower for good is granted the most")
-		require.Equal(t, time.Second, limit.Limit())
+		require.Equal(t, time.Second, limit.TimeLimit())
 	})
 }
 

@@ -1,64 +1,150 @@
 package timeout
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/detached"
+	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
+
+// Validate returns the [*policy.ConfigError] that [Total] and [PerAttempt] would panic with, or nil.
+func Validate(limit time.Duration) error { return validate("timeout", limit) }
+
+func validate(constructor string, limit time.Duration) error {
+	return problemsOf(constructor, limit).Err()
+}
+
+func problemsOf(constructor string, limit time.Duration) *policy.ConfigError {
+	problems := &policy.ConfigError{Policy: constructor}
+	if limit <= 0 {
+		problems.Add("limit %v: must be positive", limit)
+	}
+	return problems
+}
+
+// ValidateFromLatency returns the [*policy.ConfigError] that [FromLatency] would panic with, or nil.
+func ValidateFromLatency(q, factor float64, floor, most time.Duration) error {
+	return problemsFromLatency("timeout.FromLatency", q, factor, floor, most).Err()
+}
+
+func problemsFromLatency(constructor string, q, factor float64, floor, most time.Duration) *policy.ConfigError {
+	problems := &policy.ConfigError{Policy: constructor}
+	if !(q >= 0.5 && q <= 0.999) {
+		problems.Add("quantile %v: must lie between 0.5 and 0.999", q)
+	}
+	if !(factor >= 1 && factor <= 100) {
+		problems.Add("factor %v: must lie between 1 and 100", factor)
+	}
+	if floor <= 0 {
+		problems.Add("floor %v: must be positive", floor)
+	}
+	if floor > most {
+		problems.Add("floor %v: is above the most, %v", floor, most)
+	}
+	return problems
+}
+
+// shape is how a [Timeout] was configured. It never changes.
+type shape struct {
+	most      time.Duration // the limit, or the longest one
+	q, factor float64       // of FromLatency; q is 0 for a fixed limit
+	floor     time.Duration
+	settings  setting.List
+}
+
+// String returns how the limit is made, such as "300ms" or "3×p99 from 10ms to 1s".
+func (s *shape) String() string {
+	if s.q == 0 {
+		return s.most.String()
+	}
+	return fmt.Sprintf("%.4g×p%.4g from %v to %v", s.factor, 100*s.q, s.floor, s.most)
+}
+
+func settingsOf(limit time.Duration) (list setting.List) {
+	list.Data("New", setting.Arg("limit", limit))
+	return list
+}
+
+func settingsFromLatency(s *shape) (list setting.List) {
+	list.Data("New", setting.Arg("q", s.q), setting.Arg("factor", s.factor), setting.Arg("floor", s.floor), setting.Arg("most", s.most))
+	return list
+}
 
 // AbandonOption configures an [Abandoner]. Of the same option given twice, the later one counts.
 type AbandonOption func(*config)
 
+// config is the configuration of an [Abandoner]. It never changes once it is in use.
 type config struct {
-	group    *detached.Group
-	problems policy.ConfigError
+	limit    time.Duration
+	group    detached.Config
+	settings setting.List
+	cause    *Error
 }
 
-func configure(limit time.Duration, opts []AbandonOption) (*detached.Group, error) {
-	c := config{group: &detached.Group{Limit: 1000}, problems: policy.ConfigError{Policy: "timeout.Abandon"}}
-	if limit <= 0 {
-		c.problems.Add("limit %v: must be positive", limit)
+// defaultMaxRunning leaves room for a healthy service, and not for a memory full of goroutines.
+const defaultMaxRunning = 1000
+
+// configure returns what limit and opts say. before is the configuration that they change, whose functions stay; nil for
+// a new Abandoner.
+func configure(constructor string, before *config, limit time.Duration, opts []AbandonOption) (*config, error) {
+	c := &config{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, settings: settingsOf(limit)}
+	problems := problemsOf(constructor, limit)
+	option.Apply(c, opts, problems)
+	if c.group.Limit < 1 {
+		problems.Add("MaxRunning(%d): must be positive", c.group.Limit)
 	}
-	for i, opt := range opts {
-		if opt == nil {
-			c.problems.Add("option %d is nil", i+1)
-			continue
-		}
-		opt(&c)
+	if c.settings.Given("OnDiscard") && c.group.OnDiscard == nil {
+		problems.Add("OnDiscard: the function is nil")
 	}
-	return c.group, c.problems.Err()
+	if c.settings.Given("OnPanic") && c.group.OnPanic == nil {
+		problems.Add("OnPanic: the function is nil")
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	if before != nil {
+		c.keep(before)
+	}
+	return c, nil
 }
 
-// MaxRunning bounds the operations that run at a time, abandoned ones included [1000]. It must be positive, and should
-// leave room for all operations of a healthy service.
+// keep takes over the functions of before that were not given anew.
+func (c *config) keep(before *config) {
+	if before.settings.Given("OnDiscard") && !c.settings.Given("OnDiscard") {
+		OnDiscard(before.group.OnDiscard)(c)
+	}
+	if before.settings.Given("OnPanic") && !c.settings.Given("OnPanic") {
+		OnPanic(before.group.OnPanic)(c)
+	}
+}
+
+// MaxRunning bounds the operations that run at a time, abandoned ones included. It must be positive, and should leave
+// room for all operations of a healthy service. The default is 1000.
 func MaxRunning(n int) AbandonOption {
 	return func(c *config) {
-		if n < 1 {
-			c.problems.Add("MaxRunning(%d): must be positive", n)
-		}
 		c.group.Limit = n
+		c.settings.Data("MaxRunning", setting.Arg("n", n))
 	}
 }
 
-// OnDiscard sets the function that releases the successful results of abandoned operations [none]. It is called
-// exactly once for each, on the goroutine of the operation. An operation that fails releases what it holds itself.
+// OnDiscard sets the function that releases the successful results of abandoned operations. It is called exactly once
+// for each, while the goroutine of the operation waits for it. An operation that fails releases what it holds itself. By
+// default such results are dropped.
 func OnDiscard(release func(value any)) AbandonOption {
 	return func(c *config) {
-		if release == nil {
-			c.problems.Add("OnDiscard: the function is nil")
-		}
 		c.group.OnDiscard = release
+		c.settings.Code("OnDiscard")
 	}
 }
 
-// OnPanic sets a function that hears of every panic of an operation, with the stack of its goroutine [none]. The panic
-// reaches the caller too, unless the operation was abandoned: then nobody else hears of it.
+// OnPanic sets a function that is told of every panic of an operation, with the stack of its goroutine. The panic
+// reaches the caller too, unless the operation was abandoned. By default such a panic is only counted.
 func OnPanic(handle func(value any, stack []byte)) AbandonOption {
 	return func(c *config) {
-		if handle == nil {
-			c.problems.Add("OnPanic: the function is nil")
-		}
 		c.group.OnPanic = handle
+		c.settings.Code("OnPanic")
 	}
 }

@@ -7,142 +7,237 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/engine"
-	"github.com/go-resilience/resilience/internal/hold"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Timeout bounds a call or an attempt. It is made by [Total], [PerAttempt] or [FromLatency] and safe for concurrent
 // use.
 type Timeout struct {
-	limit   time.Duration // the most it grants
+	scope   scope
 	stage   policy.Stage
-	cause   *Error
+	now     atomic.Pointer[granting]
 	latency *latency // nil for a fixed limit
 	expired atomic.Uint64
+	changed atomic.Bool // by Reconfigure or ReconfigureFromLatency
+}
+
+// granting is what a timeout grants now. It never changes.
+type granting struct {
+	*shape
+	limit *Error // as the error of an attempt that exceeds it
 }
 
 var (
-	_ policy.Guard   = (*Timeout)(nil)
-	_ policy.Checker = (*Timeout)(nil)
+	_ policy.Guard       = (*Timeout)(nil)
+	_ policy.Lifter      = (*Timeout)(nil)
+	_ policy.Returner    = (*Timeout)(nil)
+	_ policy.Checker     = (*Timeout)(nil)
+	_ policy.Idler       = (*Timeout)(nil)
+	_ policy.TimeLimiter = (*Timeout)(nil)
+	_ policy.Reporter    = (*Timeout)(nil)
+	_ policy.Policy[int] = Policy[int]{}
 )
 
 // Total returns a timeout for a whole call: all attempts and all waits between them. It stands at
 // [policy.StageTotalTimeout]. It panics with a [*policy.ConfigError] when limit is not positive.
 func Total(limit time.Duration) *Timeout {
-	return newTimeout("timeout.Total", limit, policy.StageTotalTimeout)
+	return newTimeout("timeout.Total", limit, scopeTotal, policy.StageTotalTimeout)
 }
 
 // PerAttempt returns a timeout for each attempt. It stands at [policy.StageAttemptTimeout], inside the limiter and
 // the bulkhead. It panics with a [*policy.ConfigError] when limit is not positive.
 func PerAttempt(limit time.Duration) *Timeout {
-	return newTimeout("timeout.PerAttempt", limit, policy.StageAttemptTimeout)
+	return newTimeout("timeout.PerAttempt", limit, scopeAttempt, policy.StageAttemptTimeout)
 }
 
-// Validate returns the [*policy.ConfigError] that [Total] and [PerAttempt] would panic with, or nil.
-func Validate(limit time.Duration) error { return validate("timeout", limit) }
-
-func validate(constructor string, limit time.Duration) error {
-	problems := policy.ConfigError{Policy: constructor}
-	if limit <= 0 {
-		problems.Add("limit %v: must be positive", limit)
-	}
-	return problems.Err()
-}
-
-func newTimeout(constructor string, limit time.Duration, stage policy.Stage) *Timeout {
+func newTimeout(constructor string, limit time.Duration, scope scope, stage policy.Stage) *Timeout {
 	if err := validate(constructor, limit); err != nil {
 		panic(err)
 	}
-	t := &Timeout{limit: limit, stage: stage}
-	t.cause = &Error{Limit: limit, scope: stage.String(), by: t}
+	t := &Timeout{scope: scope, stage: stage}
+	t.grant(&shape{most: limit, settings: settingsOf(limit)}, limit)
 	return t
 }
 
-// Limit returns the time that the timeout grants; the most that it ever grants if that is made [FromLatency].
-func (t *Timeout) Limit() time.Duration { return t.limit }
+// grant makes limit the one that new attempts get.
+func (t *Timeout) grant(s *shape, limit time.Duration) {
+	t.now.Store(&granting{shape: s, limit: &Error{Limit: limit, scope: t.scope, by: t}})
+}
+
+// granting returns what the timeout grants now. It panics for the zero value.
+func (t *Timeout) granting() *granting {
+	if t != nil {
+		if now := t.now.Load(); now != nil {
+			return now
+		}
+	}
+	panic("timeout: a Timeout that was not made by Total, PerAttempt or FromLatency")
+}
+
+// Reconfigure changes the limit of a timeout made by [Total] or [PerAttempt], for attempts that begin from now on. It
+// returns a [*policy.ConfigError], and changes nothing, when limit is not positive, or when the timeout was made by
+// [FromLatency], which has [Timeout.ReconfigureFromLatency]. It is safe while the timeout is in use.
+//
+// It does not compare the limit with those of other layers, as composing does.
+func (t *Timeout) Reconfigure(limit time.Duration) error {
+	t.granting()
+	problems := problemsOf("timeout.Reconfigure", limit)
+	if t.latency != nil {
+		problems.Add("the limit follows the latency: use ReconfigureFromLatency")
+	}
+	if err := problems.Err(); err != nil {
+		return err
+	}
+	t.grant(&shape{most: limit, settings: settingsOf(limit)}, limit)
+	t.changed.Store(true)
+	return nil
+}
+
+// TimeLimit returns the time that the timeout grants; the most that it ever grants if it was made by [FromLatency].
+func (t *Timeout) TimeLimit() time.Duration { return t.granting().most }
 
 // Stage returns [policy.StageTotalTimeout] or [policy.StageAttemptTimeout].
-func (t *Timeout) Stage() policy.Stage { return t.stage }
+func (t *Timeout) Stage() policy.Stage {
+	t.granting()
+	return t.stage
+}
 
 // String returns scope and limit: "total timeout 2s", "attempt timeout 300ms" or
 // "attempt timeout 3×p99 from 10ms to 1s".
 func (t *Timeout) String() string {
-	if t.latency != nil {
-		return fmt.Sprintf("%s %v", t.stage, t.latency)
-	}
-	return fmt.Sprintf("%s %v", t.stage, t.limit)
+	shape := t.granting().shape
+	return fmt.Sprintf("%s %v", t.scope.kind, shape)
 }
 
-// bounded is the slot of a ticket whose attempt got a context of its own.
-const bounded = 1
+// What the number of a ticket says about the attempt.
+const (
+	bounded  int64 = 1 << iota // it got a context of its own
+	returned                   // its operation has succeeded, and its result is open
+)
 
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	cause, ticket := t.cause, policy.Ticket{}
-	if t.latency != nil {
-		cause = t.latency.grant()
-		ticket.Start = t.latency.clock.Elapsed()
-	}
 	now := time.Now()
-	if deadline, ok := ctx.Deadline(); ok {
-		switch left := deadline.Sub(now); {
-		case left <= 0: // the timer of the deadline has not run yet
-			return ctx, policy.Ticket{}, context.DeadlineExceeded
-		case left <= cause.Limit:
-			return ctx, ticket, nil
-		}
+	limit, ticket, err := t.bound(ctx, now)
+	if limit == nil {
+		return ctx, ticket, err
 	}
-	ticket.Number = bounded
-	return hold.WithDeadline(ctx, now.Add(cause.Limit), cause), ticket, nil
+	ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(limit.Limit), limit)
+	return ctx, ticket, nil
 }
 
-// Settle releases the derived context and its timer, unless the result of a success holds the context.
+// AdmitOpen implements [policy.Lifter]. The limit of an attempt ends when its operation has returned: it is a timer that
+// cancels the context. The limit of a whole call is a deadline, as in Admit, which bounds the result too.
+func (t *Timeout) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket, func(), error) {
+	if t.stage == policy.StageTotalTimeout {
+		ctx, ticket, err := t.Admit(ctx)
+		return ctx, ticket, nil, err
+	}
+	limit, ticket, err := t.bound(ctx, time.Now())
+	if limit == nil {
+		return ctx, ticket, nil, err
+	}
+	ctx, lift, end := withLiftable(ctx, limit)
+	ticket.Cancel = end
+	return ctx, ticket, lift, nil
+}
+
+// withLiftable derives a context that is cancelled when the limit is reached, with it as the cause. lift takes the limit
+// off; end ends the context.
+func withLiftable(ctx context.Context, limit *Error) (derived context.Context, lift func(), end context.CancelFunc) {
+	derived, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(limit.Limit, func() { cancel(limit) })
+	lift = func() { timer.Stop() }
+	return derived, lift, func() {
+		timer.Stop()
+		cancel(nil)
+	}
+}
+
+// bound returns the limit of an attempt that begins now, nil if ctx ends before it.
+func (t *Timeout) bound(ctx context.Context, now time.Time) (limit *Error, ticket policy.Ticket, err error) {
+	limit = t.granting().limit
+	if deadline, ok := ctx.Deadline(); ok {
+		left := deadline.Sub(now)
+		if left <= 0 { // the timer of the deadline has not run yet
+			return nil, ticket, context.DeadlineExceeded
+		}
+		if left <= limit.Limit {
+			limit = nil
+		}
+	}
+	if limit != nil {
+		ticket.Number = bounded
+	}
+	if t.latency != nil {
+		ticket.Start = t.latency.clock.Elapsed()
+	}
+	return limit, ticket, nil
+}
+
+// Returned implements [policy.Returner]: the latency is that of the operation, however long its result stays open.
+func (t *Timeout) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
+	t.observe(ticket, false)
+	ticket.Number |= returned
+	return ticket
+}
+
+// Settle releases the derived context and its timer.
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	own := ticket.Number == bounded
-	expired := own && !outcome.Succeeded() && causedBy(ctx, t)
-	if t.latency != nil && (expired || outcome.Succeeded()) {
-		t.latency.observe(t.latency.clock.Elapsed()-ticket.Start, expired)
+	open := ticket.Number&returned != 0
+	expired := ticket.Number&bounded != 0 && causedBy(ctx, t)
+	if open {
+		// Of an open result only the total timeout can have ended the use, whatever became of that.
+		expired = expired && t.stage == policy.StageTotalTimeout
+	} else {
+		expired = expired && !outcome.Succeeded()
+		if expired || outcome.Succeeded() {
+			t.observe(ticket, expired)
+		}
 	}
 	if expired {
 		t.expired.Add(1)
 	}
-	if own {
-		ctx.(*hold.Context).Settle(outcome.Succeeded())
+	if ticket.Cancel != nil {
+		ticket.Cancel()
 	}
 }
 
-// Check reports a timeout further out that is not longer than this one, which therefore could never expire.
-func (t *Timeout) Check(outer, _ []policy.Layer) error { return below(t.limit, outer) }
+// observe learns from the attempt of a ticket, if the limit follows the latency.
+func (t *Timeout) observe(ticket policy.Ticket, expired bool) {
+	if t.latency == nil {
+		return
+	}
+	t.latency.observe(t, t.latency.clock.Elapsed()-ticket.Start, expired)
+}
+
+// Check reports a timeout outside that is not longer than this one, which therefore could never expire.
+func (t *Timeout) Check(outer, _ []policy.Layer) error { return below(t.TimeLimit(), outer) }
 
 // below returns an error if a timeout among outer is not longer than limit.
 func below(limit time.Duration, outer []policy.Layer) error {
 	for _, layer := range outer {
-		if around, ok := layer.(interface{ Limit() time.Duration }); ok && around.Limit() <= limit {
+		around, ok := layer.(policy.TimeLimiter)
+		if !ok || around.TimeLimit() > limit {
+			continue
+		}
+		switch around.Stage() {
+		case policy.StageTotalTimeout, policy.StageAttemptTimeout, stageAbandon:
 			return fmt.Errorf("must be below the %v around it", around)
 		}
 	}
 	return nil
 }
 
-// Snapshot is what a timeout has done so far.
-type Snapshot struct {
-	Limit   time.Duration // as of now
-	Expired uint64        // calls or attempts that it ended; those that succeeded all the same are not counted
-}
-
-// Snapshot returns what the timeout has done so far.
-func (t *Timeout) Snapshot() Snapshot {
-	s := Snapshot{Limit: t.limit, Expired: t.expired.Load()}
-	if t.latency != nil {
-		s.Limit = t.latency.grant().Limit
-	}
-	return s
+// Idle reports whether a new timeout in this one's place would be the same: whether it was never reconfigured. What
+// [FromLatency] has learned may be forgotten.
+func (t *Timeout) Idle() bool {
+	t.granting()
+	return !t.changed.Load()
 }
 
 // Policy is a [Timeout] as a policy for results of type T.
 type Policy[T any] struct{ Timeout *Timeout }
-
-var _ policy.Policy[int] = Policy[int]{}
 
 // Do runs op within the timeout. It panics when the Timeout, ctx or op is nil.
 func (p Policy[T]) Do(ctx context.Context, op policy.Func[T]) (T, error) {

@@ -128,7 +128,7 @@ func TestFault151_Configuration(t *testing.T) {
 	value, err := timeout.Policy[int]{Timeout: huge}.Do(t.Context(), func(ctx context.Context) (int, error) { return 7, ctx.Err() })
 	require.NoError(t, err)
 	require.Equal(t, 7, value)
-	require.Equal(t, time.Duration(math.MaxInt64), huge.Limit())
+	require.Equal(t, time.Duration(math.MaxInt64), huge.TimeLimit())
 }
 
 func TestNamesAndStages(t *testing.T) {

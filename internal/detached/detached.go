@@ -14,21 +14,35 @@ import (
 // sooner: then its own result reaches the caller, and nothing is left behind.
 const Grace = 10 * time.Millisecond
 
-// Group is all detached calls of one policy. Its exported fields must not be changed once it is used.
-type Group struct {
+// Config is what a group is told by its policy.
+type Config struct {
 	Limit     int                           // the most calls at a time, those left behind included
-	OnPanic   func(value any, stack []byte) // hears of every panic, may be nil
+	OnPanic   func(value any, stack []byte) // is told of every panic, may be nil
 	OnDiscard func(value any)               // releases what is discarded, may be nil
+}
 
+// Group is all detached calls of one policy.
+type Group struct {
 	mu     sync.Mutex
+	config Config
 	counts Counts
+}
+
+// NewGroup returns a group without calls.
+func NewGroup(config Config) *Group { return &Group{config: config} }
+
+// Configure changes the configuration. Calls that run already go on, also beyond a lower limit.
+func (g *Group) Configure(config Config) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.config = config
 }
 
 // Counts tells of the calls of a group, at one moment.
 type Counts struct {
 	Running   int    // calls on goroutines of their own that have not ended
 	Left      int    // those of them whose caller has left
-	Panics    uint64 // panics that no caller heard of
+	Panics    uint64 // panics that reached no caller
 	Discarded uint64 // results that no caller got
 }
 
@@ -43,7 +57,7 @@ func (g *Group) Counts() Counts {
 func (g *Group) enter() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.counts.Running >= g.Limit {
+	if g.counts.Running >= g.config.Limit {
 		return false
 	}
 	g.counts.Running++
@@ -125,34 +139,44 @@ func (g *Group) leave(left, lost bool) {
 	}
 }
 
-// report offers a panic to the handler. A panic of the handler itself is dropped: nobody is left to hear it.
+// report offers a panic to the handler. A panic of the handler itself is dropped: no caller is left to get it.
 func (g *Group) report(p *panicked) {
-	if g.OnPanic == nil {
+	g.mu.Lock()
+	handle := g.config.OnPanic
+	g.mu.Unlock()
+	if handle == nil {
 		return
 	}
 	defer func() { _ = recover() }()
-	g.OnPanic(p.value, p.stack)
+	handle(p.value, p.stack)
 }
 
 // Discard hands a result that no caller gets to OnDiscard. A panic there has no caller to go to: it is counted and
-// reported.
+// reported. OnDiscard has a goroutine of its own, which Discard waits for, so that [runtime.Goexit] in it ends nothing
+// else: not the call that made the result, nor the caller who has another one.
 func (g *Group) Discard(value any) {
 	g.mu.Lock()
 	g.counts.Discarded++
+	release := g.config.OnDiscard
 	g.mu.Unlock()
-	if g.OnDiscard == nil {
+	if release == nil {
 		return
 	}
-	defer func() {
-		if recovered := recover(); recovered != nil {
-			stack := debug.Stack()
-			g.mu.Lock()
-			g.counts.Panics++
-			g.mu.Unlock()
-			g.report(&panicked{value: recovered, stack: stack})
-		}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer func() {
+			if recovered := recover(); recovered != nil {
+				stack := debug.Stack()
+				g.mu.Lock()
+				g.counts.Panics++
+				g.mu.Unlock()
+				g.report(&panicked{value: recovered, stack: stack})
+			}
+		}()
+		release(value)
 	}()
-	g.OnDiscard(value)
+	<-done
 }
 
 // Leave says that the caller will take no further ending. It must be called once, at the end.
@@ -191,8 +215,8 @@ func (e Ending) Returned() bool { return e.panicked == nil && !e.exited }
 func (e Ending) Resume() error {
 	switch {
 	case e.panicked != nil:
-		// Whoever recovers gets the second panic, with the very value of the call. If nobody does, a crash prints
-		// both, and the first one shows where the panic came from.
+		// A caller that recovers gets the second panic, with the very value of the call. Without one, a crash
+		// prints both, and the first one shows where the panic came from.
 		defer func() { panic(e.panicked.value) }()
 		panic(e.panicked)
 	case e.exited:

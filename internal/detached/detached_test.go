@@ -21,7 +21,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var errCall = errors.New("call failed")
 
 func TestEachEndingIsResumedByTheCaller(t *testing.T) {
-	group := &detached.Group{Limit: 1}
+	group := detached.NewGroup(detached.Config{Limit: 1})
 	resume := func(call func() error) (recovered any, exited bool, err error) {
 		exited = true
 		done := make(chan struct{})
@@ -60,7 +60,7 @@ func TestEachEndingIsResumedByTheCaller(t *testing.T) {
 // A crash prints every panic that was not recovered, so the process of the test is run again, and crashes.
 func TestFault058_ACrashShowsTheOriginalStack(t *testing.T) {
 	if os.Getenv("CRASH") != "" {
-		calls := (&detached.Group{Limit: 1}).Calls(1)
+		calls := detached.NewGroup(detached.Config{Limit: 1}).Calls(1)
 		calls.Go(func() error { theOriginalFrame(); return nil })
 		_ = (<-calls.Endings()).Resume()
 	}
@@ -77,12 +77,12 @@ func theOriginalFrame() { panic("boom") }
 func TestTheLimitCountsWhatWasLeftBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var heard []any
-		group := &detached.Group{Limit: 2, OnPanic: func(value any, stack []byte) {
+		group := detached.NewGroup(detached.Config{Limit: 2, OnPanic: func(value any, stack []byte) {
 			if !strings.Contains(string(stack), "detached_test.go") {
 				t.Error("no stack")
 			}
 			heard = append(heard, value)
-		}}
+		}})
 		end := make(chan struct{})
 		calls := group.Calls(3)
 		require.True(t, calls.Go(func() error { <-end; panic("late") }))
@@ -103,7 +103,7 @@ func TestTheLimitCountsWhatWasLeftBehind(t *testing.T) {
 
 // Whatever the order of ends and leaving: nothing stays counted, and each panic is heard of or counted.
 func TestConservation(t *testing.T) {
-	group := &detached.Group{Limit: 6}
+	group := detached.NewGroup(detached.Config{Limit: 6})
 	var callers sync.WaitGroup
 	var mu sync.Mutex
 	panics, heard := 0, 0
@@ -144,4 +144,45 @@ func TestConservation(t *testing.T) {
 	counts := group.Counts()
 	require.Zero(t, counts.Left)
 	require.EqualValues(t, panics-heard, counts.Panics)
+}
+
+// Goexit in OnDiscard, as t.FailNow does, ends neither the call that made the result nor its caller.
+func TestFault266_GoexitInOnDiscardIsContained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var released []any
+		group := detached.NewGroup(detached.Config{Limit: 1, OnDiscard: func(value any) {
+			released = append(released, value)
+			runtime.Goexit()
+		}})
+		calls := group.Calls(1)
+		defer calls.Leave()
+		require.True(t, calls.Go(func() error { group.Discard(7); return errCall }))
+		ending := <-calls.Endings()
+		require.True(t, ending.Returned())
+		require.Equal(t, errCall, ending.Resume())
+		require.Equal(t, []any{7}, released)
+		require.Equal(t, detached.Counts{Discarded: 1}, group.Counts())
+	})
+}
+
+func TestConfigure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		group := detached.NewGroup(detached.Config{Limit: 2})
+		calls, end := group.Calls(5), make(chan struct{})
+		defer calls.Leave()
+		wait := func() error { <-end; return nil }
+		require.True(t, calls.Go(wait))
+		require.True(t, calls.Go(wait))
+		discarded := 0
+		group.Configure(detached.Config{Limit: 1, OnDiscard: func(any) { discarded++ }})
+		require.False(t, calls.Go(wait))
+		require.Equal(t, 2, group.Counts().Running, "what runs goes on")
+		group.Configure(detached.Config{Limit: 3, OnDiscard: func(any) { discarded++ }})
+		require.True(t, calls.Go(wait))
+		group.Discard(1)
+		require.Equal(t, 1, discarded)
+		close(end)
+		synctest.Wait()
+		require.Zero(t, group.Counts().Running)
+	})
 }

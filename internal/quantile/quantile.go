@@ -50,6 +50,12 @@ func New(q float64) *Estimator {
 	return &Estimator{q: q, clock: stopwatch.Start()}
 }
 
+// SetQuantile changes the quantile that is estimated, from what was observed already.
+func (e *Estimator) SetQuantile(q float64) {
+	e.q, e.known, e.estimate = q, false, 0
+	e.renew()
+}
+
 // Samples returns how many observations an estimate needs: at least 100, and 10 beyond the quantile.
 func Samples(q float64) int {
 	return max(minSamples, int(math.Ceil(minBeyond/(1-q)-1e-9)))

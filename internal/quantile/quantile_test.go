@@ -121,3 +121,24 @@ func BenchmarkObserve(b *testing.B) {
 		e.Observe(time.Millisecond)
 	}
 }
+
+// Another quantile of what was seen already: known at once, if there is enough beyond it.
+func TestSetQuantile(t *testing.T) {
+	e := New(0.5)
+	for i := range 400 {
+		e.Observe(time.Duration(1+i) * time.Millisecond)
+	}
+	e.SetQuantile(0.9)
+	estimate, known := e.Estimate()
+	require.True(t, known)
+	require.InEpsilon(t, 0.360, estimate.Seconds(), 0.032)
+	e.SetQuantile(0.99)
+	estimate, known = e.Estimate()
+	require.False(t, known, "400 are too few")
+	require.Zero(t, estimate)
+	for range 600 {
+		e.Observe(time.Millisecond)
+	}
+	_, known = e.Estimate()
+	require.True(t, known)
+}

@@ -1,0 +1,41 @@
+package fallback
+
+import (
+	"fmt"
+
+	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/internal/oneline"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// ErrNoLastGood is matched by the error of a call that failed when [LastGood] had no result, or only one that was too
+// old. The error matches that of the policy too.
+var ErrNoLastGood = policy.NewReason("fallback.no_last_good", "no good result that is young enough")
+
+// errNotOpen is the reason of what Open returns around a policy whose results cannot stay open.
+var errNotOpen = policy.NewReason("fallback.not_open", "its results cannot stay open")
+
+// Error is the error of a call that failed, and whose fallback failed too. It matches both errors.
+type Error struct {
+	Err      error // why the call failed
+	Fallback error // why the fallback failed
+}
+
+// Error returns one line.
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s; fallback: %s", oneline.Of(e.Err), oneline.Of(e.Fallback))
+}
+
+// Unwrap returns both errors, that of the call first.
+func (e *Error) Unwrap() []error { return []error{e.Err, e.Fallback} }
+
+// Class returns the class of the call's error: that the fallback failed too says nothing about the dependency.
+func (e *Error) Class() policy.Class { return policy.ClassOf(e.Err) }
+
+// Code returns "fallback.no_last_good" when [LastGood] had no result, otherwise "fallback.failed". See [policy.Code].
+func (e *Error) Code() string {
+	if match.Is(e.Fallback, ErrNoLastGood) {
+		return policy.Code(ErrNoLastGood)
+	}
+	return "fallback.failed"
+}

@@ -1,0 +1,229 @@
+package hedge_test
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/policy"
+)
+
+var races = flag.Int("races", 2000, "how many races the property of Open runs")
+
+// errLost is what the engine tells a call that succeeds when another one has already.
+var errLost error = &policy.Rejection{Kind: "wrapper", Reason: errors.New("another call has won")}
+
+// opened is a result that stays open.
+type opened struct {
+	value int
+	ctx   context.Context
+	end   context.CancelFunc
+}
+
+// open makes a call as the engine does it: exactly one call of the wrapper returns nil, the others end their contexts.
+func open(ctx context.Context, h *hedge.Hedge, op policy.Func[int]) (opened, error) {
+	var mu sync.Mutex
+	var winner *opened
+	over := false
+	err := h.Open(ctx, func(ctx context.Context, end context.CancelFunc) error {
+		value, err := op(ctx)
+		if err != nil {
+			end()
+			return err
+		}
+		mu.Lock()
+		lost := over || winner != nil
+		if !lost {
+			winner = &opened{value, ctx, end}
+		}
+		mu.Unlock()
+		if lost {
+			end()
+			h.Discard(value)
+			return errLost
+		}
+		return nil
+	})
+	mu.Lock()
+	defer mu.Unlock()
+	over = true
+	if winner != nil && (err == nil || winner.ctx.Err() == nil) {
+		return *winner, nil
+	}
+	if winner != nil { // an error has decided the call at the same time, and the winner was cancelled
+		winner.end()
+		h.Discard(winner.value)
+	}
+	return opened{}, err
+}
+
+func TestFault088_152_TheWinnersContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, winner := range []int{1, 2} {
+			var lost context.Context
+			h := after(10 * ms)
+			o, err := open(t.Context(), h, func(ctx context.Context) (int, error) {
+				number := hedge.Attempt(ctx)
+				if number != winner {
+					lost = ctx
+					<-ctx.Done()
+					return 0, ctx.Err()
+				}
+				time.Sleep(15 * ms)
+				return number, nil
+			})
+			require.NoError(t, err)
+			require.Equal(t, winner, o.value)
+			require.ErrorIs(t, context.Cause(lost), hedge.ErrLost)
+			time.Sleep(time.Hour)
+			require.NoError(t, o.ctx.Err(), "it lives until it is ended")
+			o.end()
+			require.ErrorIs(t, o.ctx.Err(), context.Canceled)
+			require.EqualValues(t, winner-1, h.Snapshot().Won)
+			require.Zero(t, h.Snapshot().Running)
+		}
+	})
+}
+
+func TestACallThatIsNotHedgedKeepsTheCallersContext(t *testing.T) {
+	h := hedge.New(hedge.After(time.Hour))
+	o, err := open(t.Context(), h, func(context.Context) (int, error) { return 7, nil })
+	require.NoError(t, err)
+	require.Equal(t, opened{7, t.Context(), nil}, opened{o.value, o.ctx, nil})
+	o.end()
+	require.NoError(t, t.Context().Err())
+	learning := hedge.New(hedge.Idempotent())
+	o, err = open(t.Context(), learning, func(context.Context) (int, error) { return 7, nil })
+	require.NoError(t, err)
+	require.Equal(t, t.Context(), o.ctx)
+	require.EqualValues(t, 1, learning.Snapshot().Calls)
+}
+
+// A failure whose answer is still to be read keeps its context: the engine ends it, and not the hedge.
+func TestAFailureThatStaysOpen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var live context.Context
+		var end context.CancelFunc
+		err := after(10*ms).Open(t.Context(), func(ctx context.Context, cancel context.CancelFunc) error {
+			if hedge.Attempt(ctx) == 2 {
+				cancel()
+				return errOther
+			}
+			live, end = ctx, cancel
+			time.Sleep(50 * ms)
+			return errBackend
+		})
+		require.ErrorIs(t, err, errBackend)
+		require.NoError(t, live.Err())
+		end()
+		require.Error(t, live.Err())
+	})
+}
+
+// What panics or exits has no result: the context ends with it.
+func TestAPanicEndsTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ends := range []func(){func() { panic("boom") }, runtime.Goexit} {
+			var seen context.Context
+			_, _ = caught(func() {
+				_, _ = open(t.Context(), after(10*ms), func(ctx context.Context) (int, error) { seen = ctx; ends(); return 0, nil })
+			})
+			require.Error(t, seen.Err())
+		}
+	})
+}
+
+// The hedge measures how long operations take to open their results.
+func TestOpenTeachesTheQuantile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hedge.New(hedge.Idempotent())
+		for range 200 {
+			o, err := open(t.Context(), h, func(context.Context) (int, error) { time.Sleep(20 * ms); return 1, nil })
+			require.NoError(t, err)
+			time.Sleep(100 * ms)
+			o.end()
+		}
+		require.InEpsilon(t, 0.020, h.Snapshot().Delay.Seconds(), 0.032)
+	})
+}
+
+// TestExactlyOneCallWins: of any race at most one call returns nil, its context lives until it is ended, all others end,
+// and Won counts the wins of extra attempts. Run with -args -races=100000 for the whole of it.
+func TestExactlyOneCallWins(t *testing.T) {
+	var made, won, results, discarded atomic.Int64
+	h := hedge.New(hedge.Idempotent(), hedge.After(time.Nanosecond), hedge.Extra(3), hedge.AfterFailure(),
+		hedge.Limit(10, 1e9), hedge.OnDiscard(func(any) { discarded.Add(1) }))
+	race := func(random *rand.Rand) {
+		var steps [4]struct{ turns, end int }
+		for i := range steps {
+			steps[i].turns, steps[i].end = random.IntN(12), random.IntN(12)
+		}
+		var mu sync.Mutex
+		var contexts []context.Context
+		o, err := open(t.Context(), h, func(ctx context.Context) (int, error) {
+			number := hedge.Attempt(ctx)
+			mu.Lock()
+			contexts = append(contexts, ctx)
+			mu.Unlock()
+			for range steps[number-1].turns {
+				runtime.Gosched()
+			}
+			switch steps[number-1].end {
+			case 0, 1, 2:
+				return 0, errBackend
+			case 3:
+				return 0, classified{errOther, policy.Permanent}
+			}
+			made.Add(1)
+			return number, nil
+		})
+		if err == nil {
+			results.Add(1)
+			if o.value > 1 {
+				won.Add(1)
+			}
+			if o.ctx.Err() != nil {
+				t.Errorf("the context of the winner has ended: %v", context.Cause(o.ctx))
+			}
+			o.end()
+		} else if errors.Is(err, errLost) {
+			t.Error("the winner is missing")
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		for _, ctx := range contexts {
+			if ctx.Err() == nil {
+				t.Error("a context lives on")
+			}
+		}
+	}
+	var callers sync.WaitGroup
+	for i := range 4 {
+		callers.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(i), 44))
+			for range *races / 4 {
+				race(random)
+			}
+		})
+	}
+	callers.Wait()
+	for h.Snapshot().Running > 0 {
+		runtime.Gosched()
+	}
+	s := h.Snapshot()
+	require.EqualValues(t, won.Load(), s.Won)
+	require.Greater(t, s.Won, uint64(*races/100), "no race was close")
+	require.Equal(t, made.Load(), results.Load()+discarded.Load())
+	require.EqualValues(t, discarded.Load(), s.Discarded)
+	require.Zero(t, s.Left)
+}
