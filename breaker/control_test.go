@@ -7,7 +7,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/breaker"
@@ -22,12 +21,11 @@ func TestFault036_ManualControlIgnoresCallsInFlight(t *testing.T) {
 		"trip":         {(*breaker.Breaker).Trip, breaker.Open},
 		"force open":   {(*breaker.Breaker).ForceOpen, breaker.ForcedOpen},
 		"force closed": {(*breaker.Breaker).ForceClosed, breaker.ForcedClosed},
-		"disable":      {(*breaker.Breaker).Disable, breaker.Disabled},
 		"reset":        {(*breaker.Breaker).Reset, breaker.Closed},
 	} {
 		for from, prepare := range map[string]func(*breaker.Breaker){
 			"closed": func(*breaker.Breaker) {}, "half-open": half, "open": func(b *breaker.Breaker) { failTimes(b, 1) },
-			"forced open": (*breaker.Breaker).ForceOpen, "forced closed": (*breaker.Breaker).ForceClosed, "disabled": (*breaker.Breaker).Disable,
+			"forced open": (*breaker.Breaker).ForceOpen, "forced closed": (*breaker.Breaker).ForceClosed, "shadow": (*breaker.Breaker).Shadow,
 		} {
 			t.Run(name+" from "+from, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
@@ -133,7 +131,7 @@ func TestResetClearsEverything(t *testing.T) {
 func TestAManualChangeEndsARowOfOpenings(t *testing.T) {
 	for name, change := range map[string]func(*breaker.Breaker){
 		"forced open": (*breaker.Breaker).ForceOpen, "forced closed": (*breaker.Breaker).ForceClosed,
-		"disabled": (*breaker.Breaker).Disable, "reset": (*breaker.Breaker).Reset,
+		"reset": (*breaker.Breaker).Reset,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -152,43 +150,6 @@ func TestAManualChangeEndsARowOfOpenings(t *testing.T) {
 			})
 		})
 	}
-}
-
-func TestDisabledBehavesAsTheEnabledBreakerWouldHave(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var real, shadow []string
-		log := func(to *[]string) breaker.Option {
-			return breaker.OnChange(func(c breaker.Change) { *to = append(*to, fmt.Sprint(c.From, c.To, c.Reason, c.At)) })
-		}
-		opts := []breaker.Option{breaker.FailureRate(0.5, 4), breaker.Probes(2), breaker.Successes(2)}
-		enabled, disabled := newBreaker(append(opts, log(&real))...), newBreaker(append(opts, log(&shadow))...)
-		disabled.Disable()
-		shadow = nil
-		rejected := uint64(0)
-		for i := range 2000 {
-			err := errDown
-			if i/100%3 == 0 || i%7 == 0 {
-				err = nil
-			}
-			op := func(context.Context) error { return err }
-			if got := do(enabled, op); got != err {
-				require.ErrorIs(t, got, breaker.ErrOpen)
-				rejected++
-			}
-			require.Equal(t, err, do(disabled, op), "a disabled breaker refused")
-			require.NoError(t, disabled.Ready(t.Context()))
-			require.Equal(t, breaker.Disabled, disabled.State())
-			require.Equal(t, enabled.State(), disabled.Snapshot().Shadow)
-			time.Sleep(100 * time.Millisecond)
-		}
-		require.Greater(t, len(real), 10)
-		require.Equal(t, real, shadow)
-		s := disabled.Snapshot()
-		require.Equal(t, rejected, s.ShadowRejections)
-		require.Zero(t, s.Rejections)
-		require.Equal(t, rejected, enabled.Snapshot().Rejections)
-		identity(t, s)
-	})
 }
 
 // slowly takes d, then returns err.
@@ -307,60 +268,6 @@ func TestFault103_GrowthDoesNotOverflow(t *testing.T) {
 		}
 		require.Equal(t, breaker.Open, b.State())
 		require.True(t, b.Snapshot().Until.After(time.Now().AddDate(100, 0, 0)))
-	})
-}
-
-func TestGrowthFrom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := breaker.New(breaker.ConsecutiveFailures(1), breaker.Jitter(0), breaker.GrowthFrom(func() breaker.Delays {
-			return backoff.NewExponentialBackOff(backoff.WithInitialInterval(time.Second), backoff.WithMultiplier(3),
-				backoff.WithRandomizationFactor(0), backoff.WithMaxInterval(20*time.Second))
-		}))
-		want := []time.Duration{time.Second, 3 * time.Second, 9 * time.Second, 20 * time.Second, 20 * time.Second}
-		require.Equal(t, want, openTimes(b, 5))
-		require.NoError(t, do(b, ok))
-		require.Equal(t, want, openTimes(b, 5))
-
-		b = breaker.New(breaker.ConsecutiveFailures(1), breaker.Jitter(0), breaker.GrowthFrom(func() breaker.Delays {
-			return backoff.WithMaxRetries(backoff.NewConstantBackOff(time.Second), 2) // then backoff.Stop
-		}))
-		require.Equal(t, []time.Duration{time.Second, time.Second, time.Second, time.Second}, openTimes(b, 4))
-	})
-}
-
-func TestGrowthFromEndsWithADelayOfNothing(t *testing.T) {
-	for end, times := range map[time.Duration][]time.Duration{
-		0:  {time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second},
-		-1: {time.Second, 2 * time.Second, 2 * time.Second, 2 * time.Second},
-		1:  {time.Second, 2 * time.Second, 1, time.Hour}, // short, but a delay
-	} {
-		synctest.Test(t, func(t *testing.T) {
-			b := breaker.New(breaker.ConsecutiveFailures(1), breaker.Jitter(0), breaker.GrowthFrom(func() breaker.Delays {
-				list := []time.Duration{time.Second, 2 * time.Second, end, time.Hour}
-				return delays(func() time.Duration {
-					next := list[0]
-					list = list[1:]
-					return next
-				})
-			}))
-			require.Equal(t, times, openTimes(b, 4), "then %d", end)
-		})
-	}
-}
-
-func TestGrowthFromSetsTheDefaultLease(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const first = 20 * time.Second
-		b := breaker.New(breaker.ConsecutiveFailures(1), breaker.Jitter(0), breaker.GrowthFrom(func() breaker.Delays {
-			return backoff.NewConstantBackOff(first)
-		}))
-		failTimes(b, 1)
-		time.Sleep(first)
-		admit(t, b)
-		time.Sleep(first - 1)
-		refused(t, b)
-		time.Sleep(1)
-		require.NoError(t, do(b, ok))
 	})
 }
 

@@ -61,7 +61,7 @@ func countWindowIsAList(t *rapid.T) {
 		},
 		"clear": func(t *rapid.T) {
 			if rapid.IntRange(0, 9).Draw(t, "rarely") == 0 {
-				w.clear(0)
+				w.begin(0, 0)
 				good, model = 0, nil
 			}
 		},
