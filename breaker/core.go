@@ -329,6 +329,10 @@ func (c *core) total() ledger {
 // reconfigure changes the rules and the mode. State and generation stay, and as much of the counts as the new rules can
 // hold; what began keeps its end.
 func (c *core) reconfigure(r *rules, shadow bool, now time.Duration) {
-	c.window = r.converted(c.window, now, c.good)
+	if c.state == Closed {
+		c.window = r.converted(c.window, now, c.good)
+	} else { // it begins anew when the breaker closes
+		c.window = r.newWindow(now, c.good)
+	}
 	c.rules, c.shadow = r, shadow
 }
