@@ -353,7 +353,7 @@ func (b *Breaker) Check(_, inner []policy.Layer) error {
 	r := b.current().rules
 	var problems []string
 	for _, layer := range inner {
-		timeout, ok := unplaced(layer).(policy.TimeLimiter)
+		timeout, ok := layer.(policy.TimeLimiter)
 		if !ok || layer.Stage() != policy.StageAttemptTimeout {
 			continue
 		}
@@ -369,11 +369,4 @@ func (b *Breaker) Check(_, inner []policy.Layer) error {
 		return nil
 	}
 	return errors.New(strings.Join(problems, "; "))
-}
-
-func unplaced(layer policy.Layer) policy.Layer {
-	if placed, ok := layer.(policy.Placed); ok {
-		return placed.Layer
-	}
-	return layer
 }

@@ -401,16 +401,3 @@ func TestChangesThatWaitForAHangingSubscriberAreBounded(t *testing.T) {
 		require.EqualValues(t, 2_000, b.Snapshot().LostDeliveries)
 	})
 }
-
-func TestFault056_TheZeroValue(t *testing.T) {
-	for name, use := range map[string]func(*breaker.Breaker){
-		"Admit": func(b *breaker.Breaker) { _, _, _ = b.Admit(t.Context()) }, "State": func(b *breaker.Breaker) { b.State() },
-		"Snapshot": func(b *breaker.Breaker) { b.Snapshot() }, "Ready": func(b *breaker.Breaker) { _ = b.Ready(t.Context()) },
-		"Trip": (*breaker.Breaker).Trip, "Reset": (*breaker.Breaker).Reset,
-		"Settle": func(b *breaker.Breaker) {
-			b.Settle(t.Context(), policy.Ticket{}, policy.Outcome{Kind: policy.Returned})
-		},
-	} {
-		require.PanicsWithValue(t, "breaker: a Breaker must be made with New", func() { use(&breaker.Breaker{}) }, name)
-	}
-}

@@ -3,6 +3,7 @@ package breaker_test
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -228,4 +229,61 @@ func TestCheck(t *testing.T) {
 	both := resilience.Validate(breaker.New(breaker.FailureRate(0.5, 20)), timeout(time.Hour))
 	require.ErrorContains(t, both, "window")
 	require.ErrorContains(t, both, "lease")
+}
+
+// limitGuard is a third party's guard with a method that happens to be called Limit.
+type limitGuard struct{ full }
+
+func (*limitGuard) Stage() policy.Stage  { return policy.StageAttemptTimeout }
+func (*limitGuard) Limit() time.Duration { return time.Hour }
+
+func TestFault257_AMethodNamedLimitIsNoTimeout(t *testing.T) {
+	require.NoError(t, breaker.New(breaker.FailureRate(0.5, 20)).Check(nil, []policy.Layer{&limitGuard{}}))
+}
+
+func TestFault258_TheLaterOptionCounts(t *testing.T) {
+	rate := breaker.FailureRate(0.5, 20)
+	for name, opts := range map[string][]breaker.Option{
+		"ConsecutiveFailures": {breaker.ConsecutiveFailures(0), breaker.ConsecutiveFailures(3)},
+		"FailureRate":         {breaker.FailureRate(7, 0), rate},
+		"FailureCount":        {breaker.FailureCount(0), breaker.FailureCount(1)},
+		"SlowCalls":           {breaker.SlowCalls(0, 0, 0), breaker.SlowCalls(time.Second, 0.5, 1)},
+		"TripWhen":            {breaker.TripWhen(nil), breaker.TripWhen(func(breaker.Snapshot) bool { return false })},
+		"CountWindow":         {rate, breaker.CountWindow(0), breaker.CountWindow(20)},
+		"TimeWindow":          {rate, breaker.TimeWindow(0, 0), breaker.TimeWindow(time.Second, 1)},
+		"OpenFor":             {breaker.OpenFor(0), breaker.OpenFor(time.Second)},
+		"Jitter":              {breaker.Jitter(7), breaker.Jitter(0)},
+		"Growth":              {breaker.Growth(0, 0), breaker.Growth(2, time.Hour)},
+		"RetryAfter":          {breaker.RetryAfter(0), breaker.RetryAfter(time.Second)},
+		"Probes":              {breaker.Probes(0), breaker.Probes(1)},
+		"Successes":           {breaker.Successes(0), breaker.Successes(1)},
+		"FailedProbes":        {breaker.FailedProbes(-1), breaker.FailedProbes(0)},
+		"ProbeLease":          {breaker.ProbeLease(0), breaker.ProbeLease(time.Second)},
+		"Ramp":                {breaker.Ramp(0), breaker.Ramp(time.Second)},
+		"Classify":            {breaker.Classify(nil), breaker.Classify(neutrally)},
+		"Rand":                {breaker.Rand(nil), breaker.Rand(luck(func() float64 { return 0 }))},
+	} {
+		require.NoError(t, breaker.Validate(opts...), name)
+		require.NoError(t, breaker.New().Reconfigure(opts...), name)
+		require.Error(t, breaker.Validate(opts[:len(opts)-1]...), name)
+	}
+}
+
+func TestFault056_268_TheZeroValue(t *testing.T) {
+	zero := reflect.ValueOf(&breaker.Breaker{})
+	for i := range zero.NumMethod() {
+		method := zero.Method(i)
+		var args []reflect.Value
+		for arg := range method.Type().Ins() {
+			if method.Type().IsVariadic() {
+				break
+			}
+			args = append(args, reflect.Zero(arg))
+		}
+		require.PanicsWithValue(t, "breaker: a Breaker must be made with New", func() { method.Call(args) }, zero.Type().Method(i).Name)
+	}
+	require.Contains(t, fmt.Sprint(&breaker.Breaker{}), "a Breaker must be made with New")
+	require.PanicsWithValue(t, "breaker: Policy with a nil Breaker", func() {
+		_, _ = breaker.Policy[int]{}.Do(t.Context(), succeed)
+	})
 }
