@@ -213,3 +213,35 @@ func TestFault250_CallersThatAreLessPatientThanTheDependency(t *testing.T) {
 		})
 	}
 }
+
+// The rules are combined with "or", and the change says which one it was.
+func TestRulesCombine(t *testing.T) {
+	opts := []breaker.Option{breaker.ConsecutiveFailures(4), breaker.FailureRate(0.5, 10), breaker.SlowCalls(time.Second, 0.3, 10), breaker.CountWindow(10)}
+	for _, test := range []struct {
+		calls  string // f a failure, s a success, S a slow success
+		reason breaker.Reason
+	}{
+		{"ffff", breaker.ReasonConsecutiveFailures},
+		{"ssssssffff", breaker.ReasonConsecutiveFailures},
+		{"fsfsfsfssf", breaker.ReasonFailureRate},
+		{"ssssssssSSS", breaker.ReasonSlowCalls},
+		{"fffsfffsfsf", breaker.ReasonFailureRate},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			var reason breaker.Reason
+			b := newBreaker(append(opts, breaker.OnChange(func(c breaker.Change) { reason = c.Reason }))...)
+			for i, call := range test.calls {
+				require.Equal(t, breaker.Closed, b.State(), "%s: call %d", test.calls, i)
+				switch call {
+				case 'f':
+					failTimes(b, 1)
+				case 's':
+					_ = do(b, ok)
+				case 'S':
+					_ = do(b, slowly(time.Second, nil))
+				}
+			}
+			require.Equal(t, test.reason, reason, test.calls)
+		})
+	}
+}
