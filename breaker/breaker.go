@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,85 +13,35 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ErrOpen is matched, with [errors.Is], by every refusal of a breaker: because it is open, because all probes of a
-// half-open breaker are taken, or because it lets the load back in only gradually.
-var ErrOpen = errors.New("circuit open")
-
-var (
-	errForced  = fmt.Errorf("%w: forced", ErrOpen)
-	errProbing = fmt.Errorf("%w: all probes are taken", ErrOpen)
-	errRamping = fmt.Errorf("%w: recovering", ErrOpen)
-)
-
-// What a probe's failure without an error was.
-var (
-	errPanicked = errors.New("the operation panicked")
-	errExited   = errors.New("the operation called runtime.Goexit")
-)
-
 // Breaker is a circuit breaker. Make it with [New]. It is safe for concurrent use, and meant to be shared by all calls
 // to one dependency, in as many pipelines as need it.
 type Breaker struct {
-	name        string
-	classify    func(error) policy.Class
-	openTime    openTime
-	rules       rules
-	subscribers []func(Change)
-	onPanic     func(any)
-	watch       stopwatch.Stopwatch
+	watch stopwatch.Stopwatch
+	era   atomic.Pointer[era]
 
-	era atomic.Pointer[era]
+	rejected       atomic.Uint64
+	shadowRejected atomic.Uint64
+	lost           atomic.Uint64
 
-	rejections       atomic.Uint64
-	shadowRejections atomic.Uint64
-	lost             atomic.Uint64
+	configuring sync.Mutex // held by Reconfigure
 
 	mu          sync.Mutex
+	config      *config
 	core        *core
-	counted     int64 // successes of the era that the core was told of
 	undelivered []Change
 	delivering  bool
-	before      int64         // what taken said when the lock was taken
-	changed     chan struct{} // closed when Ready may answer differently; nil when nobody waits for it
+	changed     chan struct{} // closed when Ready may answer differently; nil when nothing waits for it
 }
 
 var (
-	_ policy.Guard   = (*Breaker)(nil)
-	_ policy.Gate    = (*Breaker)(nil)
-	_ policy.Checker = (*Breaker)(nil)
-
+	_ policy.Guard    = (*Breaker)(nil)
+	_ policy.Gate     = (*Breaker)(nil)
 	_ policy.Notifier = (*Breaker)(nil)
+	_ policy.Returner = (*Breaker)(nil)
+	_ policy.Checker  = (*Breaker)(nil)
+	_ policy.Idler    = (*Breaker)(nil)
+	_ policy.Reporter = (*Breaker)(nil)
 )
-
-// era is the face that the core shows, for one generation, to those who hold no lock. It is replaced with every
-// generation, so that what a latecomer adds to an old one changes nothing in the new one.
-type era struct {
-	generation uint64
-	state      State
-	shadow     bool
-	since      time.Duration
-	until      time.Duration
-	openings   int               // without recovery in between
-	rejection  *policy.Rejection // one for all refusals
-	free       atomic.Bool       // attempts are admitted without asking
-	bucket     atomic.Int64      // the start of the current bucket of a time window
-
-	_    [64]byte // good changes with every call, what is above hardly ever: keep them on different cache lines
-	good atomic.Int64
-	_    [56]byte
-}
-
-// current returns the era.
-func (b *Breaker) current() *era {
-	e := b.era.Load()
-	if e == nil {
-		panic("breaker: a Breaker must be made with New")
-	}
-	return e
-}
-
-// retired is what good is set to when an era is over. What is added later stays below zero.
-const retired = math.MinInt64
 
 // New returns a closed breaker. It panics with a [*policy.ConfigError] that lists every problem of the options; use
 // [Validate] for options that come from configuration.
@@ -99,103 +49,112 @@ const retired = math.MinInt64
 // Without options it opens after 5 consecutive failures, for 5 s and up to 10 % more, and closes after one successful
 // probe.
 func New(opts ...Option) *Breaker {
-	config, err := configure(opts)
+	config, err := configure(nil, opts)
 	if err != nil {
 		panic(err)
 	}
-	b := &Breaker{
-		name:        config.name,
-		classify:    config.classify,
-		openTime:    config.openTime,
-		rules:       config.rules,
-		subscribers: config.subscribers,
-		onPanic:     config.onPanic,
-		watch:       stopwatch.Start(),
-	}
-	b.core = newCore(&b.rules, b.watch.Elapsed())
-	b.publish()
+	b := &Breaker{watch: stopwatch.Start(), config: config}
+	b.core = newCore(&config.rules, config.shadow, b.watch.Elapsed())
+	b.begin()
 	return b
 }
 
+// Reconfigure changes the options while the breaker is in use, as if it had been made with opts: what is data and not
+// given has its default. What is code and not given stays: [Classify], [OnChange], [TripWhen] and [Rand]; so does the
+// name, and another one is refused. OnChange replaces all earlier subscribers. When Reconfigure returns an error, a
+// [*policy.ConfigError], nothing has changed.
+//
+// State, counts and probes stay. An open breaker stays open until its old end, a ramp goes on, and a probe keeps its
+// lease. A window of another length keeps the calls that it can hold; a time window in place of a count window, or the
+// other way round, begins empty. The new rules are asked after the next bad outcome.
+func (b *Breaker) Reconfigure(opts ...Option) error {
+	b.configuring.Lock()
+	defer b.configuring.Unlock()
+	config, err := configure(b.current().config, opts)
+	if err != nil {
+		return err
+	}
+	b.update(func(c *core, now time.Duration) {
+		b.config = config
+		c.reconfigure(&config.rules, config.shadow, now)
+	})
+	return nil
+}
+
 // Name returns the name, "" if the breaker has none.
-func (b *Breaker) Name() string { return b.name }
+func (b *Breaker) Name() string { return b.current().config.name }
 
 // String returns a short description, such as: breaker "users-db".
 func (b *Breaker) String() string {
-	if b.name == "" {
-		return "breaker"
+	if name := b.Name(); name != "" {
+		return fmt.Sprintf("breaker %q", name)
 	}
-	return fmt.Sprintf("breaker %q", b.name)
+	return "breaker"
 }
 
 // Stage returns [policy.StageBreaker].
-func (b *Breaker) Stage() policy.Stage { return policy.StageBreaker }
+func (b *Breaker) Stage() policy.Stage {
+	b.current()
+	return policy.StageBreaker
+}
 
 // Admit admits an attempt, or refuses it with a [*policy.Rejection] that matches [ErrOpen]. It never waits.
 func (b *Breaker) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	e := b.current()
-	if e.free.Load() {
-		ticket := policy.Ticket{Period: e.generation}
-		if b.rules.slowAfter > 0 {
-			ticket.Start = b.watch.Elapsed()
-		}
-		return ctx, ticket, nil
+	if !e.admitting {
+		return b.admit(ctx, e)
 	}
-	return b.admit(ctx, e)
-}
-
-// admit is Admit when the core must be asked.
-func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ticket, error) {
-	slot, admitted := int64(slotShadow), false
-	if !e.refuses(b.watch) {
-		luck := 0.0
-		if b.rules.ramp > 0 {
-			luck = b.openTime.random()
-		}
-		b.lock()
-		now := b.watch.Elapsed()
-		slot, admitted = b.core.admit(now, luck)
-		e = b.unlock(now)
-	}
-	if !admitted && !e.shadow {
-		b.rejections.Add(1)
-		return ctx, policy.Ticket{}, e.rejection
-	}
-	if !admitted {
-		b.shadowRejections.Add(1)
-		slot = slotShadow
-	}
-	ticket := policy.Ticket{Period: e.generation, Number: slot}
-	if b.rules.slowAfter > 0 {
+	ticket := policy.Ticket{Period: e.generation, Start: notMeasured}
+	if e.rules.slowAfter > 0 {
 		ticket.Start = b.watch.Elapsed()
 	}
 	return ctx, ticket, nil
 }
 
-// refuses reports whether every attempt is refused now.
-func (e *era) refuses(watch stopwatch.Stopwatch) bool {
-	return e.state == ForcedOpen || e.state == Open && within(watch.Elapsed(), e.since, e.until)
-}
-
-// recovered reports whether a closed breaker has no ramp, or its ramp is over, also when no attempt has come since.
-func (e *era) recovered(watch stopwatch.Stopwatch) bool {
-	return e.free.Load() || e.state == Closed && !within(watch.Elapsed(), e.since, e.until)
-}
-
-// nextOpening returns which opening in a row the next one would be, from 1.
-func (e *era) nextOpening(watch stopwatch.Stopwatch) int {
-	if e.recovered(watch) {
-		return 1
+// admit is Admit when the core must be asked.
+func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ticket, error) {
+	slot, admitted := int64(slotNone), false
+	if !e.shut(b.watch.Elapsed()) {
+		luck := 0.0
+		if e.rules.ramp > 0 {
+			luck = e.config.openTime.random()
+		}
+		e = b.update(func(c *core, now time.Duration) { slot, admitted = c.admit(now, luck) })
 	}
-	return e.openings + 1
+	if !admitted {
+		if !e.shadow {
+			b.rejected.Add(1)
+			return ctx, policy.Ticket{}, e.rejection
+		}
+		b.shadowRejected.Add(1)
+	}
+	ticket := policy.Ticket{Period: e.generation, Number: slot, Start: notMeasured}
+	if e.rules.slowAfter > 0 {
+		ticket.Start = b.watch.Elapsed()
+	}
+	return ctx, ticket, nil
 }
 
 // Settle counts how an attempt ended.
-func (b *Breaker) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+func (b *Breaker) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	if outcome.Succeeded() && b.succeed(ticket) {
 		return
 	}
-	b.settle(ctx, ticket, outcome)
+	b.settle(ticket, outcome)
+}
+
+// Returned counts the success of an operation whose result stays open: as a probe's answer, and with the time that it
+// took. When the result then fails, Settle counts one failure more.
+func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
+	switch counted := b.succeed(ticket) || b.settle(ticket, policy.Outcome{Kind: policy.Returned}); {
+	case !counted:
+		ticket.Number = slotNone
+	case ticket.Number > 0:
+		ticket.Number = slotOpenProbe
+	default:
+		ticket.Number = slotOpen
+	}
+	return ticket
 }
 
 // succeed counts a success without a lock. It reports false if it did not, because there is more to do.
@@ -204,57 +163,99 @@ func (b *Breaker) succeed(ticket policy.Ticket) bool {
 	if e.generation != ticket.Period || ticket.Number != slotFree {
 		return false
 	}
-	if b.rules.slowAfter > 0 || b.rules.bucket > 0 {
+	if r := e.rules; r.slowAfter > 0 || r.bucket > 0 {
 		now := b.watch.Elapsed()
-		if b.rules.slowAfter > 0 && now-ticket.Start >= b.rules.slowAfter {
-			return false
-		}
-		if b.rules.bucket > 0 && uint64(int64(now)-e.bucket.Load()) >= uint64(b.rules.bucket) {
+		if r.slow(ticket.Start, now) || r.bucket > 0 && uint64(int64(now)-e.bucket.Load()) >= uint64(r.bucket) {
 			return false
 		}
 	}
-	return e.good.Add(1) > 0 // otherwise the era ended meanwhile
+	return e.good.add() // otherwise the era has ended meanwhile
 }
 
-// settle is Settle when the core must be told.
-func (b *Breaker) settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	report := report{generation: ticket.Period, slot: ticket.Number, verdict: policy.Failure}
-	defer func() { // also when a function of the user panics: then the attempt is a failure
-		b.lock()
-		now := b.watch.Elapsed()
-		report.slow = b.rules.slowAfter > 0 && now-ticket.Start >= b.rules.slowAfter
-		b.core.settle(now, report)
-		b.unlock(now)
-	}()
+// settle is Settle when the core must be told. It reports whether the outcome was counted, and is not stale.
+func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted bool) {
 	e := b.current()
-	report.openFor = b.openTime.base
-	report.cause = cause(outcome)
-	report.verdict = outcome.Verdict(b.classify)
-	bad := report.verdict != policy.Neutral && (report.verdict != policy.Success || b.rules.slowAfter > 0)
-	if bad && e.generation == ticket.Period {
-		report.openFor = b.openTime.of(e.nextOpening(b.watch), outcome.Err)
+	if ticket.Number == slotNone {
+		return false
+	}
+	r := report{
+		generation: ticket.Period, slot: ticket.Number, verdict: policy.Failure, err: cause(outcome), openFor: e.rules.openFor,
+	}
+	judged := false
+	defer func() {
+		if !judged { // a function of the user has panicked: the attempt counts as what it is known to be by now
+			b.count(ticket, &r, nil)
+		}
+	}()
+	b.judge(e, &r, outcome)
+	judged = true
+
+	open := ticket.Number == slotOpen || ticket.Number == slotOpenProbe
+	if open && !r.failed() {
+		return true
+	}
+	tripWhen := e.config.tripWhen
+	if tripWhen == nil {
+		return b.count(ticket, &r, nil)
+	}
+	var seen Snapshot
+	counted = b.count(ticket, &r, &seen)
+	if counted && seen.Generation != 0 && tripWhen(seen) {
+		b.tripAfter(seen.Generation, r)
+	}
+	return counted
+}
+
+// judge asks the functions of the user what an outcome means and for how long to open if it opens the breaker.
+func (b *Breaker) judge(e *era, r *report, outcome policy.Outcome) {
+	class := policy.Unclassified
+	r.verdict = outcome.Verdict(func(error) policy.Class {
+		class = outcome.ClassBy(e.config.classify)
+		return class
+	})
+	if r.verdict != policy.Neutral && r.verdict != policy.Success {
+		r.verdict = policy.Failure
+	}
+	switch {
+	case r.slot > 0 && class == policy.Throttled:
+		r.throttled = e.config.openTime.pause(outcome.Err)
+	case r.verdict == policy.Neutral || r.verdict == policy.Success && e.rules.slowAfter == 0:
+	case e.generation == r.generation || r.slot == slotOpenProbe:
+		r.openFor = e.config.openTime.of(e.nextOpening(b.watch.Elapsed()), outcome.Err)
 	}
 }
 
-// cause returns the error of an outcome, or one that says why there is none.
-func cause(outcome policy.Outcome) error {
-	switch outcome.Kind {
-	case policy.Panicked:
-		return errPanicked
-	case policy.Exited:
-		return errExited
-	}
-	return outcome.Err
+// count tells the core of an outcome. After a bad one that left the breaker closed it fills in seen, unless that is nil.
+func (b *Breaker) count(ticket policy.Ticket, r *report, seen *Snapshot) (counted bool) {
+	b.update(func(c *core, now time.Duration) {
+		open := r.slot == slotOpen || r.slot == slotOpenProbe
+		r.slow = !open && r.verdict != policy.Neutral && c.rules.slow(ticket.Start, now)
+		counted = c.settle(now, *r)
+		if seen != nil && counted && c.state == Closed && r.bad() {
+			*seen = b.snapshot(now)
+		}
+	})
+	return counted
 }
 
-// Ready returns nil if an attempt would be admitted now, otherwise the rejection that it would get. During a ramp, when
-// only some are refused, it returns nil.
+// tripAfter opens the breaker because TripWhen said so after an outcome, if it is still in the generation that TripWhen
+// has seen.
+func (b *Breaker) tripAfter(generation uint64, r report) {
+	b.update(func(c *core, now time.Duration) {
+		if c.generation == generation {
+			c.open(ReasonTripWhen, policy.Cause{Rule: "TripWhen", Err: r.err}, now, r.openFor)
+		}
+	})
+}
+
+// Ready returns nil if an attempt would be admitted now, otherwise the rejection that it would get. While a [Ramp] lets
+// only some through, it returns nil.
 func (b *Breaker) Ready(context.Context) error {
 	e := b.current()
-	if e.free.Load() || e.shadow {
+	if e.admitting || e.shadow {
 		return nil
 	}
-	if e.refuses(b.watch) {
+	if e.shut(b.watch.Elapsed()) {
 		return e.rejection
 	}
 	b.mu.Lock()
@@ -265,9 +266,10 @@ func (b *Breaker) Ready(context.Context) error {
 	return b.current().rejection
 }
 
-// Changed returns a channel that is closed at the next change of state, or when the last slot for a probe is taken or
-// one comes back; not by time alone. It is how a sleeping retry learns that the breaker has opened.
+// Changed returns a channel that is closed at the next change of state or mode, or when the last slot for a probe is
+// taken or one comes back; not by time alone. It is how a sleeping retry learns that the breaker has opened.
 func (b *Breaker) Changed(context.Context) <-chan struct{} {
+	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.changed == nil {
@@ -276,181 +278,95 @@ func (b *Breaker) Changed(context.Context) <-chan struct{} {
 	return b.changed
 }
 
-// Idle reports whether a registry of breakers per key may forget this one: it is closed, not recovering and not set by
-// hand, so that a new one would let nothing through that this one refuses; or its open time has passed without anybody
-// asking for an attempt, as that of a host which is no longer called.
+// Idle reports whether a registry of breakers per key may forget this one: it is closed, not recovering and not changed
+// by hand, so that a new one would let nothing through that this one refuses; or its open time has passed without an
+// attempt, as happens when a host is no longer called.
 func (b *Breaker) Idle() bool {
 	e := b.current()
-	switch {
-	case e.shadow:
+	if e.config.changed || e.shadow != e.config.shadow {
 		return false
-	case e.state == Open:
-		return !within(b.watch.Elapsed(), e.since, e.until)
-	case e.state == Closed:
-		return e.recovered(b.watch)
-	case e.state == HalfOpen:
+	}
+	now := b.watch.Elapsed()
+	switch e.at(now) {
+	case Closed:
+		return !e.ramping(now)
+	case HalfOpen:
+		if e.state == Open {
+			return true
+		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
-		last := b.core.lastGrant
-		return b.core.state == HalfOpen && !within(b.watch.Elapsed(), last, after(last, max(b.rules.lease, b.openTime.base)))
+		return b.core.state == HalfOpen && b.core.halfOpen.idle(b.core.rules, now)
 	}
 	return false
 }
 
 // State returns the state now. It changes nothing: once the open time is over it says [HalfOpen], although only an
-// attempt makes it so.
+// attempt makes it so. In shadow it is the state that an enforcing breaker would have.
 func (b *Breaker) State() State {
 	e := b.current()
-	switch {
-	case e.shadow:
-		return Disabled
-	case e.state == Open && !within(b.watch.Elapsed(), e.since, e.until):
-		return HalfOpen
+	if e.state != Open {
+		return e.state
 	}
-	return e.state
+	return e.at(b.watch.Elapsed())
 }
 
 // Trip opens the breaker for one open time, as if a rule had tripped, whatever state it is in. If it is open already,
 // the open time begins anew.
 func (b *Breaker) Trip() {
-	openFor := b.openTime.of(b.current().nextOpening(b.watch), nil)
-	b.lock()
-	now := b.watch.Elapsed()
-	b.core.trip(now, openFor)
-	b.unlock(now)
+	e := b.current()
+	openFor := e.config.openTime.of(e.nextOpening(b.watch.Elapsed()), nil)
+	b.update(func(c *core, now time.Duration) { c.open(ReasonTripped, policy.Cause{Rule: "Trip"}, now, openFor) })
 }
 
 // ForceOpen lets the breaker refuse every attempt until [Breaker.Reset] or another manual change.
-func (b *Breaker) ForceOpen() { b.force(ForcedOpen, ReasonForced) }
+func (b *Breaker) ForceOpen() { b.force(ForcedOpen, ReasonForced, "ForceOpen") }
 
 // ForceClosed lets the breaker admit every attempt, whatever the outcomes, until [Breaker.Reset] or another manual
 // change.
-func (b *Breaker) ForceClosed() { b.force(ForcedClosed, ReasonForced) }
-
-// Disable lets the breaker admit every attempt, and only report what it would have done, until [Breaker.Reset] or
-// another manual change: [Change] with Shadow set, [Snapshot] with Shadow and ShadowRejections. It begins as a closed
-// breaker without history. The rules do not see how attempts end that it would have refused, since they would not have
-// been made; so the report is what would have happened, and rules can be tried on real traffic.
-func (b *Breaker) Disable() { b.force(Disabled, ReasonDisabled) }
+func (b *Breaker) ForceClosed() { b.force(ForcedClosed, ReasonForced, "ForceClosed") }
 
 // Reset closes the breaker, whatever state it is in, with all counts of the trip rules at zero. Attempts in flight will
-// not be counted.
-func (b *Breaker) Reset() { b.force(Closed, ReasonReset) }
+// not be counted. The mode stays.
+func (b *Breaker) Reset() { b.force(Closed, ReasonReset, "Reset") }
 
-func (b *Breaker) force(to State, reason Reason) {
-	b.lock()
-	now := b.watch.Elapsed()
-	b.core.force(to, reason, now)
-	b.unlock(now)
+func (b *Breaker) force(to State, reason Reason, method string) {
+	b.update(func(c *core, now time.Duration) { c.force(to, reason, policy.Cause{Rule: method}, now) })
 }
 
-// lock takes the lock and brings the core up to date.
-func (b *Breaker) lock() {
-	b.mu.Lock()
-	b.catchUp()
-	b.before = b.core.taken()
+// Shadow lets the breaker refuse nothing from now on: it counts, and changes its state, as if it did, so that rules can
+// be tried on real traffic. [Snapshot] says with ShadowRejected how many attempts it would have refused. These are in no
+// other count, whatever becomes of them, since an enforcing breaker would not have made them. State and counts stay.
+func (b *Breaker) Shadow() { b.setShadow(true) }
+
+// Enforce ends [Breaker.Shadow]: the breaker refuses again, and goes on from the state that it has.
+func (b *Breaker) Enforce() { b.setShadow(false) }
+
+func (b *Breaker) setShadow(shadow bool) {
+	b.update(func(c *core, _ time.Duration) { c.shadow = shadow })
 }
 
-// catchUp tells the core of the successes that were counted without it.
-func (b *Breaker) catchUp() {
-	b.counted = b.current().good.Load()
-	b.core.good = b.counted
-}
-
-// unlock shows the world what an event at now did to the core, gives the lock back, delivers changes, and returns the
-// era that the event left behind.
-func (b *Breaker) unlock(now time.Duration) *era {
-	e := b.current()
-	if e.generation != b.core.generation {
-		late := uint64(e.good.Swap(retired) - b.counted) // successes since catchUp
-		b.core.ledger.requests += late
-		b.core.ledger.successes += late
-		b.note(e, now)
-		e = b.publish()
-		b.wake()
-	} else {
-		e.good.Add(b.core.good - b.counted)
-		e.show(b.core)
-		if b.core.taken() != b.before {
-			b.wake()
+// Check returns an error when an attempt timeout inside the breaker does not fit it: a time window must be at least
+// twice as long as the timeout, or timeouts leave it about as fast as they come in, and the lease of a probe must be at
+// least as long, or a probe that takes its time can lose its slot.
+func (b *Breaker) Check(_, inner []policy.Layer) error {
+	r := b.current().rules
+	var problems []string
+	for _, layer := range inner {
+		timeout, ok := layer.(policy.TimeLimiter)
+		if !ok || layer.Stage() != policy.StageAttemptTimeout {
+			continue
+		}
+		limit := timeout.TimeLimit()
+		if window := r.bucket * time.Duration(r.buckets); window > 0 && window/2 < limit {
+			problems = append(problems, fmt.Sprintf("the window %v is shorter than twice the attempt timeout %v", window, limit))
+		}
+		if r.lease < limit {
+			problems = append(problems, fmt.Sprintf("the probe lease %v is shorter than the attempt timeout %v", r.lease, limit))
 		}
 	}
-	waiting := len(b.undelivered) > 0
-	b.mu.Unlock()
-	if waiting {
-		b.deliver()
+	if problems == nil {
+		return nil
 	}
-	return e
-}
-
-// wake tells those who wait for a change.
-func (b *Breaker) wake() {
-	if b.changed != nil {
-		close(b.changed)
-		b.changed = nil
-	}
-}
-
-// publish shows a new generation of the core to the world.
-func (b *Breaker) publish() *era {
-	c := b.core
-	e := &era{
-		generation: c.generation,
-		state:      c.state,
-		shadow:     c.shadow,
-		since:      c.since,
-		until:      c.until,
-		openings:   c.openings,
-	}
-	rejection := &policy.Rejection{Kind: "breaker", Name: b.name}
-	switch c.state {
-	case Open:
-		rejection.Reason, rejection.Until = ErrOpen, b.watch.Time(c.until)
-	case ForcedOpen:
-		rejection.Reason = errForced
-	case HalfOpen:
-		rejection.Reason = errProbing
-	default:
-		rejection.Reason = errRamping
-	}
-	e.rejection = rejection
-	e.show(c)
-	b.era.Store(e)
-	return e
-}
-
-// show shows what can change within a generation.
-func (e *era) show(c *core) {
-	e.free.Store(c.free())
-	if w, ok := c.window.(*timeWindow); ok {
-		e.bucket.Store(int64(w.start))
-	}
-}
-
-// note keeps the change from era e to the core for delivery, if it is one of state and somebody listens.
-func (b *Breaker) note(e *era, now time.Duration) {
-	c := b.core
-	if len(b.subscribers) == 0 || e.state == c.state && e.shadow == c.shadow {
-		return
-	}
-	change := Change{
-		Number:   c.changes,
-		From:     e.state,
-		To:       c.state,
-		Shadow:   e.shadow && c.shadow,
-		Reason:   c.reason,
-		At:       b.watch.Time(now),
-		Snapshot: b.snapshot(now),
-	}
-	if e.shadow && !c.shadow {
-		change.From = Disabled
-	}
-	if c.shadow && !e.shadow {
-		change.To = Disabled
-	}
-	if len(b.undelivered) == maxUndelivered { // a subscriber hangs: the latest are worth more than the oldest
-		b.undelivered = b.undelivered[1:]
-		b.lost.Add(uint64(len(b.subscribers)))
-	}
-	b.undelivered = append(b.undelivered, change)
+	return errors.New(strings.Join(problems, "; "))
 }

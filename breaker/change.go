@@ -1,24 +1,61 @@
 package breaker
 
-import "time"
+import (
+	"fmt"
+	"log/slog"
+	"time"
+)
 
 // Change is a change of a breaker's state.
 //
-// Changes are numbered from 1 without a gap, and form a chain: each is From the state that the one before was To. Those
-// with Shadow set, which a disabled breaker reports, form a chain of their own, which begins with Closed.
+// Changes are numbered from 1 without a gap, and form a chain: each is From the state that the one before was To. A
+// change of mode is none.
 type Change struct {
-	Number   uint64
-	From, To State
-	Shadow   bool // the breaker is disabled: this is what it would have done
-	Reason   Reason
-	At       time.Time
-	Snapshot Snapshot // right after the change; the counts are those that led to it, unless it closed
+	Number   uint64    `json:"number"`
+	From     State     `json:"from"`
+	To       State     `json:"to"`
+	Shadow   bool      `json:"shadow,omitempty"` // the breaker was in shadow: it refuses nothing whatever its state
+	Reason   Reason    `json:"reason"`
+	At       time.Time `json:"at"`
+	Snapshot Snapshot  `json:"snapshot"` // right after the change; the counts are those that led to it, unless it closed
+}
+
+// String returns one line, such as: closed to open: failure rate.
+func (c Change) String() string { return fmt.Sprintf("%v to %v: %v", c.From, c.To, c.Reason) }
+
+// LogValue returns the change, and the snapshot, as a group.
+func (c Change) LogValue() slog.Value {
+	return slog.GroupValue(slog.Uint64("number", c.Number), slog.String("from", c.From.String()),
+		slog.String("to", c.To.String()), slog.Bool("shadow", c.Shadow), slog.String("reason", c.Reason.String()),
+		slog.Time("at", c.At), slog.Any("snapshot", c.Snapshot))
+}
+
+// note keeps the change from era e to the core for delivery, if it is one of state and there are subscribers.
+func (b *Breaker) note(e *era, now time.Duration) {
+	c := b.core
+	if len(b.config.subscribers) == 0 || e.state == c.state {
+		return
+	}
+	if len(b.undelivered) == maxUndelivered { // a subscriber hangs: the latest are worth more than the oldest
+		b.undelivered = b.undelivered[1:]
+		b.lost.Add(uint64(len(b.config.subscribers)))
+	}
+	b.undelivered = append(b.undelivered, Change{
+		Number:   c.changes,
+		From:     e.state,
+		To:       c.state,
+		Shadow:   c.shadow,
+		Reason:   c.reason,
+		At:       b.watch.Time(now),
+		Snapshot: b.snapshot(now),
+	})
 }
 
 // maxUndelivered bounds the changes that wait for subscribers.
 const maxUndelivered = 10_000
 
-// deliver hands the changes that wait to the subscribers, unless somebody else is doing so, who then takes these too.
+// deliver hands the changes that wait to the subscribers, unless another goroutine is doing so, which then takes these
+// too.
 func (b *Breaker) deliver() {
 	b.mu.Lock()
 	if b.delivering {
@@ -29,8 +66,9 @@ func (b *Breaker) deliver() {
 	for len(b.undelivered) > 0 {
 		change := b.undelivered[0]
 		b.undelivered = b.undelivered[1:]
+		subscribers := b.config.subscribers
 		b.mu.Unlock()
-		for _, subscriber := range b.subscribers {
+		for _, subscriber := range subscribers {
 			b.tell(subscriber, change)
 		}
 		b.mu.Lock()
@@ -47,14 +85,9 @@ func (b *Breaker) tell(subscriber func(Change), change Change) {
 		defer close(done)
 		returned := false
 		defer func() {
-			recovered := recover()
-			if returned {
-				return
-			}
-			b.lost.Add(1)
-			if recovered != nil && b.onPanic != nil {
-				defer func() { _ = recover() }()
-				b.onPanic(recovered)
+			if !returned {
+				_ = recover()
+				b.lost.Add(1)
 			}
 		}()
 		subscriber(change)

@@ -1,75 +1,70 @@
 package breaker
 
 import (
-	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
 
-// core is the state machine: what a breaker knows, and the rules by which an event at a time changes it. It has no
+// core is the state machine: what a breaker knows, and the rules by which one event at a time changes it. It has no
 // locks, no atomics, no clock and calls no function of a user, so that every sequence of events can be explored.
-//
-// Periods are half-open intervals: the open time is [since, until). A time before the start of a period counts as after
-// its end. Under one clock that cannot happen; it does when the clock was replaced, as by a testing/synctest bubble
-// around a breaker that was made outside of it, and then it is better to forget than to freeze.
 type core struct {
-	rules *rules
+	phase
 
-	state      State // never Disabled
-	shadow     bool  // disabled: state is only what would be, and nobody is refused
-	generation uint64
-	changes    uint64 // of the state
-	since      time.Duration
-	until      time.Duration // Open: the end of the open time; Closed: the end of the ramp
-	ramp       bool          // Closed: recovering; attempts are let in gradually
-	openings   int           // without recovery in between
-	reason     Reason        // of the last change
-	cause      error         // of the last opening
+	changes uint64       // of the state
+	reason  Reason       // of the last change
+	cause   policy.Cause // of the last change
+	lastErr error        // of the last failure that opened the breaker
 
-	// good is the number of fast successes in this generation. The shell counts most of them itself, and brings the
-	// number up to date before it calls a method.
+	// good is the number of fast successes in this generation. Most of them are counted without the core, which is told
+	// the number before each event.
 	good     int64
-	bad      streak
+	row      row
 	window   window // nil when no rule needs it
 	evidence evidence
-	ramping  int // attempts in flight that were admitted during the ramp
 
-	probes    []probe // in flight, oldest first
-	lastProbe int64
-	lastGrant time.Duration // when it was admitted
-	passed    int           // successful probes of this episode
+	halfOpen halfOpen
+	ramped   int // attempts in flight that were admitted while ramping
 
-	ledger ledger // without good
+	ledger  ledger // since the breaker was made, without good
+	entered ledger // the ledger when this generation began
 }
 
-// streak is failures in a row. That there was no success in between is seen from good, so that a success need not reset
-// anything.
-type streak struct {
-	length int
-	good   int64 // as of the last failure
+// row is the outcomes of one kind that came last. Most successes are seen only as the growth of good, so that a success
+// need not reset anything.
+type row struct {
+	failures int   // in a row, up to the last failure
+	good     int64 // as of the last failure
+	others   int64 // successes since then that are not in good
+}
+
+func (r row) successes(good int64) int64 { return good - r.good + r.others }
+
+func (r row) failed(good int64) row {
+	if r.successes(good) > 0 {
+		r.failures = 0
+	}
+	return row{failures: r.failures + 1, good: good}
 }
 
 // evidence is what the trip rules see.
 type evidence struct {
-	streak int
-	counts counts
-}
-
-// probe is an attempt that was admitted while half-open.
-type probe struct {
-	id      int64
-	granted time.Duration
+	failures  int   // in a row
+	successes int64 // in a row
+	counts    counts
 }
 
 // ledger says what became of every attempt that was admitted.
 type ledger struct{ requests, successes, failures, neutral, stale uint64 }
 
-// The slot of a ticket says how the attempt was admitted. A probe has its number, from 1.
+// The slot of a ticket says how the attempt was admitted, or that its success was counted already. A probe has its
+// number, from 1.
 const (
-	slotFree   = 0  // freely
-	slotRamp   = -1 // during the ramp
-	slotShadow = -2 // although it would have been refused, had the breaker not been disabled
+	slotFree      = 0  // freely
+	slotRamp      = -1 // while ramping
+	slotNone      = -2 // nothing that becomes of the attempt counts any more: only a shadow admitted it, or it was stale
+	slotOpen      = -3 // the success was counted; the result stays open
+	slotOpenProbe = -4 // slotOpen of a probe
 )
 
 // report is how an attempt ended.
@@ -78,37 +73,23 @@ type report struct {
 	slot       int64
 	verdict    policy.Verdict
 	slow       bool
-	cause      error         // for a failure
+	throttled  time.Duration // for how long a neutral probe keeps its slot
+	err        error         // for a failure
 	openFor    time.Duration // for how long to open if this opens the breaker
 }
 
+func (r report) failed() bool { return r.verdict == policy.Failure }
+func (r report) bad() bool    { return r.failed() || r.slow }
+
 // newCore returns a closed breaker.
-func newCore(r *rules, now time.Duration) *core {
-	return &core{rules: r, generation: 1, since: now, window: r.newWindow(now)}
+func newCore(r *rules, shadow bool, now time.Duration) *core {
+	return &core{phase: phase{generation: 1, shadow: shadow, since: now, rules: r}, window: r.newWindow(now, 0)}
 }
 
-// free reports whether attempts are admitted without asking.
-func (c *core) free() bool {
-	return c.state == ForcedClosed || c.state == Closed && !c.ramp
-}
-
-// openOver reports whether the open time is over.
-func (c *core) openOver(now time.Duration) bool {
-	return c.state == Open && !within(now, c.since, c.until)
-}
-
-// stateAt returns the state as somebody who asks must see it.
-func (c *core) stateAt(now time.Duration) State {
-	if c.openOver(now) {
-		return HalfOpen
-	}
-	return c.state
-}
-
-// admit asks for one attempt. luck, in [0, 1), decides during the ramp; the smaller, the luckier.
+// admit asks for one attempt. luck, in [0, 1), decides while ramping; the smaller, the luckier.
 func (c *core) admit(now time.Duration, luck float64) (slot int64, admitted bool) {
-	if c.openOver(now) {
-		c.enter(HalfOpen, c.shadow, ReasonOpenTimeOver, now)
+	if c.state == Open && c.at(now) == HalfOpen {
+		c.enter(HalfOpen, ReasonOpenTimeOver, policy.Cause{Rule: "OpenFor"}, now)
 	}
 	switch c.state {
 	case HalfOpen:
@@ -118,203 +99,175 @@ func (c *core) admit(now time.Duration, luck float64) (slot int64, admitted bool
 	case ForcedClosed:
 		return slotFree, true
 	}
-	return 0, false
+	return slotNone, false
 }
 
 func (c *core) admitProbe(now time.Duration) (slot int64, admitted bool) {
-	c.expire(now)
-	if len(c.probes) == c.rules.probes {
-		return 0, false
+	number, displaced := c.halfOpen.admit(c.rules, now)
+	if number == 0 {
+		return slotNone, false
 	}
-	c.lastProbe++
-	c.lastGrant = now
-	c.probes = append(c.probes, probe{id: c.lastProbe, granted: now})
+	c.ledger.stale += displaced
 	c.ledger.requests++
-	return c.lastProbe, true
+	return number, true
 }
 
-// admitRamp admits as many as there were probes, whatever the load, and of the rest a share that grows with time.
+// admitRamp admits as many as there may be probes, whatever the load, and of the rest a share that grows with time.
 func (c *core) admitRamp(now time.Duration, luck float64) (slot int64, admitted bool) {
-	if c.ramp && !within(now, c.since, c.until) {
-		c.ramp = false
-	}
-	if !c.ramp {
+	if !c.ramping(now) {
+		c.until, c.openings = 0, 0
 		return slotFree, true
 	}
 	share := float64(now-c.since) / float64(c.until-c.since)
-	if c.ramping >= c.rules.probes && luck >= share {
-		return 0, false
+	if c.ramped >= c.rules.probes && luck >= share {
+		return slotNone, false
 	}
-	c.ramping++
+	c.ramped++
 	return slotRamp, true
 }
 
 // refuses reports whether admit would refuse for sure.
 func (c *core) refuses(now time.Duration) bool {
-	switch c.state {
-	case ForcedOpen:
-		return true
-	case Open:
-		return !c.openOver(now)
-	case HalfOpen:
-		return c.inFlight(now) == c.rules.probes
-	}
-	return false
+	return c.shut(now) || c.state == HalfOpen && c.halfOpen.full(c.rules, now)
 }
 
-// taken returns the number of the probe that has taken the last slot, 0 while there is a free one.
-func (c *core) taken() int64 {
-	if len(c.probes) < c.rules.probes {
-		return 0
-	}
-	return c.lastProbe
-}
-
-// expire takes the slots of the probes whose lease is over. Their outcome will be ignored.
-func (c *core) expire(now time.Duration) {
-	c.probes = slices.DeleteFunc(c.probes, func(p probe) bool {
-		over := !c.leased(p, now)
-		if over {
-			c.ledger.stale++
-		}
-		return over
-	})
-}
-
-func (c *core) leased(p probe, now time.Duration) bool {
-	return within(now, p.granted, after(p.granted, c.rules.lease))
-}
-
-// inFlight returns the number of probes that hold a slot.
-func (c *core) inFlight(now time.Duration) (n int) {
-	for _, p := range c.probes {
-		if c.leased(p, now) {
-			n++
-		}
-	}
-	return n
-}
-
-// settle hears how an attempt ended.
-func (c *core) settle(now time.Duration, r report) {
-	if r.slot > 0 {
-		c.settleProbe(now, r)
-		return
-	}
-	if r.generation != c.generation {
+// settle is told how an attempt ended. It reports whether the outcome was counted, and is not stale.
+func (c *core) settle(now time.Duration, r report) bool {
+	switch {
+	case r.slot == slotNone:
+		return false
+	case r.slot > 0:
+		return c.settleProbe(now, r)
+	case !c.owns(r):
 		c.ledger.requests++
 		c.ledger.stale++
-		return
-	}
-	if r.slot == slotRamp {
-		c.ramping--
-	}
-	if r.slot == slotShadow {
-		r.verdict = policy.Neutral // it would not have happened
+		return false
+	case r.slot == slotRamp:
+		c.ramped--
 	}
 	c.settleFree(now, r)
+	return true
 }
 
-// settleProbe settles an attempt that was admitted while half-open. Numbers of probes are never used again, so one that is
-// not there any more, because its lease or its generation is over or because it was settled before, changes nothing;
-// it is in the ledger already.
-func (c *core) settleProbe(now time.Duration, r report) {
-	c.expire(now)
-	i := slices.IndexFunc(c.probes, func(p probe) bool { return p.id == r.slot })
-	if i < 0 {
-		return
+// owns reports whether an outcome counts in this generation. When the result that a probe left open fails, that is also
+// news for the generation that the probes brought about.
+func (c *core) owns(r report) bool {
+	if r.slot == slotOpenProbe && r.generation+1 == c.generation {
+		return c.reason == ReasonProbesSucceeded || c.reason == ReasonProbeFailed || c.reason == ReasonProbeSlow
 	}
-	c.probes = slices.Delete(c.probes, i, i+1)
+	return r.generation == c.generation
+}
+
+// settleProbe settles an attempt that was admitted while half-open. One that holds no slot any more changes nothing: it
+// is in the ledger already.
+func (c *core) settleProbe(now time.Duration, r report) bool {
+	if r.verdict == policy.Neutral && r.throttled > 0 {
+		throttled := c.halfOpen.throttle(r.slot, now, r.throttled)
+		if throttled {
+			c.ledger.neutral++
+		}
+		return throttled
+	}
+	if !c.halfOpen.end(r.slot) {
+		return false
+	}
 	switch {
 	case r.verdict == policy.Neutral:
 		c.ledger.neutral++
-	case r.verdict != policy.Success:
+	case r.failed():
 		c.ledger.failures++
-		c.open(c.shadow, ReasonProbeFailed, r.cause, now, r.openFor)
-	case r.slow:
-		c.ledger.successes++
-		c.open(c.shadow, ReasonProbeSlow, nil, now, r.openFor)
+		c.probed(now, r)
 	default:
 		c.ledger.successes++
-		c.passed++
-		if c.passed >= c.rules.successes {
-			c.enter(Closed, c.shadow, ReasonProbesSucceeded, now)
-		}
+		c.probed(now, r)
 	}
+	return true
 }
 
-// settleFree settles an attempt that was admitted while closed, or forced closed.
+// probed decides what a half-open breaker learns from an outcome that is not neutral.
+func (c *core) probed(now time.Duration, r report) {
+	h := &c.halfOpen
+	if r.failed() {
+		c.row = c.row.failed(c.good)
+	} else {
+		c.row.others++
+	}
+	if !r.bad() {
+		h.passed++
+		if h.passed >= c.rules.successes {
+			c.close(ReasonProbesSucceeded, policy.Cause{Rule: "Successes"}, now)
+		}
+		return
+	}
+	h.failed++
+	if h.failed <= c.rules.failedProbes {
+		return
+	}
+	reason, what := ReasonProbeFailed, "failed"
+	if !r.failed() {
+		reason, what = ReasonProbeSlow, "were slow"
+	}
+	c.open(reason, policy.Cause{
+		Rule: "FailedProbes", What: what, Bad: int64(h.failed), Calls: int64(h.failed + h.passed),
+		Limit: float64(c.rules.failedProbes + 1), Err: r.err,
+	}, now, r.openFor)
+}
+
+// settleFree settles an attempt that was not admitted as a probe, or the failure of a result that stayed open.
 func (c *core) settleFree(now time.Duration, r report) {
 	if c.window != nil && c.state == Closed {
 		c.window.advance(now, c.good)
 	}
-	failed := r.verdict != policy.Success && r.verdict != policy.Neutral
-	switch {
-	case r.verdict == policy.Neutral:
-		c.ledger.requests++
+	if r.verdict == policy.Success && !r.slow {
+		c.good++ // in the ledger too
+		return
+	}
+	c.ledger.requests++
+	switch r.verdict {
+	case policy.Neutral:
 		c.ledger.neutral++
 		return
-	case !failed && !r.slow:
-		c.good++ // on the ledger too
-		return
-	case failed:
-		c.ledger.requests++
-		c.ledger.failures++
-	default:
-		c.ledger.requests++
+	case policy.Success:
 		c.ledger.successes++
+	default:
+		c.ledger.failures++
 	}
-	if c.state != Closed {
-		return
+	switch c.state {
+	case HalfOpen:
+		c.probed(now, r)
+	case Closed:
+		c.judge(now, r)
 	}
-	c.bad = c.bad.after(failed, c.good)
+}
+
+// judge lets the trip rules look at a bad outcome.
+func (c *core) judge(now time.Duration, r report) {
+	if r.failed() {
+		c.row = c.row.failed(c.good)
+	} else {
+		c.row.others++
+	}
 	if c.window != nil {
-		c.window.bad(now, c.good, failed, r.slow)
+		c.window.bad(now, c.good, r.failed(), r.slow)
 	}
-	if reason := c.tripped(now, failed, r.slow); reason != ReasonNone {
-		c.open(c.shadow, reason, r.cause, now, r.openFor)
+	if reason, cause := c.rules.trip(c.seen(now), r.failed(), r.slow); reason != ReasonNone {
+		cause.Err = r.err
+		c.open(reason, cause, now, r.openFor)
 	}
 }
 
-// after returns the streak after a bad outcome: a failure, or a slow success, which ends it.
-func (s streak) after(failed bool, good int64) streak {
-	if s.good != good || !failed {
-		s.length = 0
-	}
-	if failed {
-		s.length++
-	}
-	s.good = good
-	return s
-}
-
-// tripped returns the first rule that says to open after a bad outcome. An outcome that did not fail trips no rule
-// about failures, and one that was not slow no rule about slow calls.
-func (c *core) tripped(now time.Duration, failed, slow bool) Reason {
-	if c.rules.consecutive > 0 && c.bad.length >= c.rules.consecutive {
-		return ReasonConsecutiveFailures
-	}
-	if c.window == nil {
-		return ReasonNone
-	}
-	in := c.window.counts(now, c.good)
-	if failed && c.rules.failureRate.trips(in.failures, in.calls) {
-		return ReasonFailureRate
-	}
-	if slow && c.rules.slowRate.trips(in.slow, in.calls) {
-		return ReasonSlowCalls
-	}
-	return ReasonNone
-}
-
-// seen returns what the trip rules see now; while not closed, what they saw last.
+// seen returns what the trip rules see now; while not closed, what they saw last, and the probes that succeeded.
 func (c *core) seen(now time.Duration) evidence {
+	e := evidence{successes: c.row.successes(c.good)}
 	if c.state != Closed {
-		return c.evidence
+		if c.state != HalfOpen {
+			e.successes = c.evidence.successes
+		}
+		e.failures, e.counts = c.evidence.failures, c.evidence.counts
+		return e
 	}
-	var e evidence
-	if c.bad.good == c.good {
-		e.streak = c.bad.length
+	if e.successes == 0 {
+		e.failures = c.row.failures
 	}
 	if c.window != nil {
 		e.counts = c.window.counts(now, c.good)
@@ -323,75 +276,63 @@ func (c *core) seen(now time.Duration) evidence {
 }
 
 // open opens the breaker, for openFor from now.
-func (c *core) open(shadow bool, reason Reason, cause error, now, openFor time.Duration) {
+func (c *core) open(reason Reason, cause policy.Cause, now, openFor time.Duration) {
 	c.openings = c.nextOpening(now)
-	c.cause = cause
-	c.enter(Open, shadow, reason, now)
+	c.lastErr = cause.Err
+	c.enter(Open, reason, cause, now)
 	c.until = after(now, openFor)
 }
 
-// nextOpening returns which opening in a row the next one would be, from 1.
-func (c *core) nextOpening(now time.Duration) int {
-	if c.free() || c.state == Closed && !within(now, c.since, c.until) {
-		return 1
-	}
-	return c.openings + 1
-}
-
-// trip opens the breaker by hand.
-func (c *core) trip(now, openFor time.Duration) {
-	c.open(false, ReasonTripped, nil, now, openFor)
-}
-
-// force is a manual change of state.
-func (c *core) force(to State, reason Reason, now time.Duration) {
-	shadow := to == Disabled
-	if shadow {
-		to = Closed
-	}
-	c.openings = 0
-	c.enter(to, shadow, reason, now)
-	c.ramp, c.until = false, 0 // whoever closes by hand means it
-}
-
-// enter enters a state, and a new generation.
-func (c *core) enter(to State, shadow bool, reason Reason, now time.Duration) {
-	if to != c.state || shadow != c.shadow {
-		c.changes++
-	}
-	c.evidence = c.seen(now)
-	c.generation++
-	c.reason = reason
-	c.state, c.shadow, c.since, c.until = to, shadow, now, 0
-
-	c.ledger.requests += uint64(c.good)
-	c.ledger.successes += uint64(c.good)
-	c.good, c.bad = 0, streak{}
-	c.ledger.stale += uint64(len(c.probes))
-	c.probes = c.probes[:0]
-	c.passed, c.ramping = 0, 0
-
-	c.ramp = to == Closed && c.rules.ramp > 0
-	if to != Closed {
-		return
-	}
-	if c.ramp {
+// close closes the breaker, with a ramp if there is one.
+func (c *core) close(reason Reason, cause policy.Cause, now time.Duration) {
+	c.enter(Closed, reason, cause, now)
+	if c.rules.ramp > 0 {
 		c.until = after(now, c.rules.ramp)
 	} else {
 		c.openings = 0
 	}
-	if c.window != nil {
-		c.window.clear(now)
+}
+
+// force is a change of state by hand.
+func (c *core) force(to State, reason Reason, cause policy.Cause, now time.Duration) {
+	c.openings = 0
+	c.enter(to, reason, cause, now)
+}
+
+// enter enters a state, and a new generation.
+func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Duration) {
+	if to != c.state {
+		c.changes++
+	}
+	c.evidence = c.seen(now)
+	c.generation++
+	c.reason, c.cause = reason, cause
+	c.state, c.since, c.until = to, now, 0
+
+	c.ledger = c.total()
+	c.ledger.stale += c.halfOpen.begin()
+	c.good, c.row, c.ramped = 0, row{}, 0
+	c.entered = c.ledger
+	if to == Closed && c.window != nil {
+		c.window.begin(now, 0)
 	}
 }
 
-// within reports whether t is in [start, end).
-func within(t, start, end time.Duration) bool { return start <= t && t < end }
+// total returns the ledger with the successes that the core is only told of.
+func (c *core) total() ledger {
+	l := c.ledger
+	l.requests += uint64(c.good)
+	l.successes += uint64(c.good)
+	return l
+}
 
-// after returns t+d, or the end of time. d must not be negative.
-func after(t, d time.Duration) time.Duration {
-	if sum := t + d; sum >= t {
-		return sum
+// reconfigure changes the rules and the mode. State and generation stay, and as much of the counts as the new rules can
+// hold; what began keeps its end.
+func (c *core) reconfigure(r *rules, shadow bool, now time.Duration) {
+	if c.state == Closed {
+		c.window = r.converted(c.window, now, c.good)
+	} else { // it begins anew when the breaker closes
+		c.window = r.newWindow(now, c.good)
 	}
-	return 1<<63 - 1
+	c.rules, c.shadow = r, shadow
 }

@@ -10,16 +10,24 @@
 // Closed: every attempt is admitted and its outcome counted. When a trip rule says so, the breaker opens. Open: every
 // attempt is refused with an error that matches [ErrOpen], until the open time is over. Then the breaker is half-open:
 // a few attempts, the probes, are admitted. A failed probe opens it again for a whole new period; enough successful
-// ones close it. This last step happens when somebody asks, by the clock: there is no timer and no goroutine.
+// ones close it. Open becomes half-open when an attempt comes, by the clock: there is no timer and no goroutine.
+//
+// Beside the state stands the mode: a breaker enforces, or it is in shadow ([Shadow]), refuses nothing, and counts what
+// it would have refused.
 //
 // # Outcomes
 //
 // An attempt ends as a success, a failure or neutral ([policy.Outcome.Verdict]). Errors, panics, [runtime.Goexit] and
-// exceeded deadlines are failures. Neutral, and in no count, are attempts that a policy further in refused and errors
-// after the caller cancelled. [Classify] refines the judgement of errors.
+// exceeded deadlines are failures. Neutral, and in no count, are attempts that a policy inside refused and errors
+// after the caller cancelled. The class of an error decides otherwise, see [policy.Class] and [Classify].
 //
 // Every attempt belongs to the generation it was admitted in. Whatever it ends with after the breaker has changed its
 // state counts nowhere.
+//
+// # Inside
+//
+// A phase is the facts that hold from one change to the next. The core is the state machine, without lock or clock; half
+// open is a part of it. Attempts that take no lock look at an era: a copy of the phase, and a count of successes.
 //
 // # Cost
 //
@@ -29,5 +37,5 @@
 // open costs one clock reading and one atomic addition, and allocates nothing.
 //
 // A breaker has no goroutine and needs about 1 KiB, plus 24 bytes for each bucket of a time window, or 16 bytes for
-// each call of a count window, plus 16 bytes for each probe in flight.
+// each call of a count window, plus 32 bytes for each probe in flight.
 package breaker

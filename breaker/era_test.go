@@ -2,6 +2,7 @@ package breaker
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -16,10 +17,10 @@ func TestASuccessThatIsTooLateIsNotLost(t *testing.T) {
 	require.True(t, b.succeed(ticket))
 	e := b.current()
 	b.Reset()
-	require.Less(t, e.good.Load(), int64(0))
+	require.Less(t, e.good.n.Load(), int64(0))
 	b.era.Store(e) // what the success has in its hand
 	require.False(t, b.succeed(ticket))
-	require.Less(t, e.good.Load(), int64(0), "the next one, too")
+	require.Less(t, e.good.n.Load(), int64(0), "the next one, too")
 	require.False(t, b.succeed(ticket))
 }
 
@@ -27,12 +28,11 @@ func TestASuccessThatIsTooLateIsNotLost(t *testing.T) {
 func TestASuccessThatIsJustInTimeIsCounted(t *testing.T) {
 	b := New()
 	ticket := policy.Ticket{Period: b.current().generation}
-	b.lock()
 	require.True(t, b.succeed(ticket))
-	now := b.watch.Elapsed()
-	b.core.force(ForcedOpen, ReasonForced, now)
-	require.True(t, b.succeed(ticket))
-	b.unlock(now)
+	b.update(func(c *core, now time.Duration) {
+		c.force(ForcedOpen, ReasonForced, policy.Cause{}, now)
+		require.True(t, b.succeed(ticket))
+	})
 	s := b.Snapshot()
 	require.EqualValues(t, 2, s.Successes)
 	require.EqualValues(t, 2, s.Requests)

@@ -42,14 +42,14 @@ func ExamplePolicy() {
 func ExampleClassify() {
 	errNotFound := errors.New("not found")
 	errBadRequest := errors.New("bad request")
-	db := breaker.New(breaker.ConsecutiveFailures(2), breaker.Classify(func(err error) policy.Verdict {
+	db := breaker.New(breaker.ConsecutiveFailures(2), breaker.Classify(func(err error) policy.Class {
 		switch {
 		case errors.Is(err, errNotFound):
-			return policy.Success // the dependency answered, and well
+			return policy.Expected // the dependency answered, and well
 		case errors.Is(err, errBadRequest):
-			return policy.Neutral // it did not have to work for this answer
+			return policy.Ignored // it did not have to work for this answer
 		}
-		return policy.Failure
+		return policy.Unclassified // as the error or the pipeline says
 	}))
 	for _, answer := range []error{errNotFound, errBadRequest, errNotFound, errBadRequest} {
 		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) { return 0, answer })
@@ -69,21 +69,22 @@ func ExampleOnChange() {
 	// Output: users-db: closed to open: consecutive failures (connection refused)
 }
 
-// Disable lets rules be tried on real traffic: nobody is refused, and the breaker reports what it would have done.
-func ExampleBreaker_Disable() {
-	db := breaker.New(breaker.FailureRate(0.5, 4), breaker.OnChange(func(c breaker.Change) {
+// In shadow, rules can be tried on real traffic: nothing is refused, and the breaker says what it would have refused.
+func ExampleShadow() {
+	db := breaker.New(breaker.Shadow(), breaker.FailureRate(0.5, 4), breaker.OnChange(func(c breaker.Change) {
 		fmt.Printf("%v to %v, shadow %v\n", c.From, c.To, c.Shadow)
 	}))
-	db.Disable()
 	for range 6 {
 		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) { return 0, errors.New("down") })
 	}
 	s := db.Snapshot()
-	fmt.Printf("%v, would be %v and have refused %d\n", s.State, s.Shadow, s.ShadowRejections)
+	fmt.Printf("%v, would have refused %d\n", s.State, s.ShadowRejected)
+	db.Enforce()
+	fmt.Println(db.Ready(context.Background()) != nil)
 	// Output:
-	// closed to disabled, shadow false
 	// closed to open, shadow true
-	// disabled, would be open and have refused 2
+	// open, would have refused 2
+	// true
 }
 
 // Two steps, where a function does not fit: a stream, a connection that is handed on.

@@ -26,7 +26,8 @@ import (
 const (
 	tick     = time.Second
 	openFor  = 2 * tick
-	explored = 3 // callers
+	pause    = 2 * tick // how long a throttled probe keeps its slot
+	explored = 3        // callers
 )
 
 // scene is a core, those who call it, and what the model knows.
@@ -35,48 +36,94 @@ type scene struct {
 	now     time.Duration
 	callers [explored]caller
 
-	state    State         // of the model
-	shadow   bool          // of the model
-	passed   int           // successful probes of this episode
-	calls    []bool        // since the breaker closed, as far back as a rule looks: whether each failed
+	other    bool // of the model: the other rules are in force
+	state    State
+	shadow   bool
+	passed   int // probes of this episode that succeeded
+	failed   int // and that failed
+	slots    []modelSlot
+	calls    []bool        // since the breaker closed, as far back as a row can go: whether each failed
+	window   []bool        // the calls in the window
 	openedAt time.Duration // the last opening
 }
 
-// caller makes one attempt at a time. One that stays busy is an operation that hangs.
+// caller makes one attempt at a time. One that stays busy is an operation that hangs, or a result that stays open.
 type caller struct {
 	busy       bool
 	slot       int64
 	generation uint64
-	granted    time.Duration
-	episode    bool // admitted in the current generation, as the model sees it
+	counts     bool // what becomes of the attempt counts, as the model sees it
+}
+
+// modelSlot is a slot for a probe that was given away.
+type modelSlot struct {
+	number int64
+	until  time.Duration
+	over   bool // its probe has ended, throttled
 }
 
 // hooks are the events of the core. Wrong variants of the core replace some.
 type hooks struct {
 	admit   func(c *core, now time.Duration, luck float64) (int64, bool)
-	settle  func(c *core, now time.Duration, r report)
-	force   func(c *core, to State, reason Reason, now time.Duration)
-	trip    func(c *core, now, openFor time.Duration)
+	settle  func(c *core, now time.Duration, r report) bool
+	force   func(c *core, to State, reason Reason, cause policy.Cause, now time.Duration)
+	trip    func(c *core, now time.Duration)
 	stateAt func(c *core, now time.Duration) State
+	change  func(c *core, r *rules, shadow bool, now time.Duration)
 }
 
 func realHooks() hooks {
-	return hooks{admit: (*core).admit, settle: (*core).settle, force: (*core).force, trip: (*core).trip, stateAt: (*core).stateAt}
+	trip := func(c *core, now time.Duration) { c.open(ReasonTripped, policy.Cause{}, now, openFor) }
+	return hooks{
+		admit: (*core).admit, settle: (*core).settle, force: (*core).force, trip: trip, change: (*core).reconfigure,
+		stateAt: func(c *core, now time.Duration) State { return c.at(now) },
+	}
 }
 
-// setting is what is explored: the rules, and whether an operator does more than trip the breaker.
+// setting is what is explored: the rules, and what else can happen.
 type setting struct {
-	name     string
-	rules    rules
-	operator bool
+	name      string
+	rules     rules
+	other     *rules // what Reconfigure changes the rules to, and back
+	operator  bool   // the state is changed by hand
+	shadow    bool   // so is the mode
+	open      bool   // results stay open
+	throttled bool   // probes are throttled
 }
 
 var settings = []setting{
-	{"1 probe, 1 success, 2 failures in a row, operator", rules{consecutive: 2, probes: 1, successes: 1, lease: 3 * tick}, true},
-	{"2 probes, 2 successes, 2 failures in a row, operator", rules{consecutive: 2, probes: 2, successes: 2, lease: 2 * tick}, true},
-	{"2 probes, 3 successes, lease of one tick", rules{consecutive: 1, probes: 2, successes: 3, lease: tick}, false},
-	{"1 probe, window of 3 calls, half of at least 2", rules{failureRate: rateRule{ratio{1, 2}, 2}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}, false},
-	{"2 probes, 2 successes, ramp of 2 ticks", rules{consecutive: 2, probes: 2, successes: 2, lease: 3 * tick, ramp: 2 * tick}, false},
+	{name: "1 probe, 1 success, 2 failures in a row, operator", operator: true,
+		rules: rules{consecutive: 2, probes: 1, successes: 1, lease: 3 * tick}},
+	{name: "2 probes, 2 successes, 2 failures in a row, operator", operator: true,
+		rules: rules{consecutive: 2, probes: 2, successes: 2, lease: 2 * tick}},
+	{name: "2 probes, 3 successes, lease of one tick",
+		rules: rules{consecutive: 1, probes: 2, successes: 3, lease: tick}},
+	{name: "1 probe, window of 3 calls, half of at least 2",
+		rules: rules{failureRate: rateRule{ratio{1, 2}, 2}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}},
+	{name: "2 probes, 2 successes, ramp of 2 ticks",
+		rules: rules{consecutive: 2, probes: 2, successes: 2, lease: 3 * tick, ramp: 2 * tick}},
+	{name: "3 probes, 3 successes, 1 may fail, lease of one tick",
+		rules: rules{consecutive: 1, probes: 3, successes: 3, failedProbes: 1, lease: tick}},
+	{name: "2 probes, 2 successes, throttled", throttled: true,
+		rules: rules{consecutive: 1, probes: 2, successes: 2, lease: tick}},
+	{name: "2 probes, 2 successes, results stay open", open: true,
+		rules: rules{consecutive: 2, probes: 2, successes: 2, failedProbes: 1, lease: 2 * tick}},
+	{name: "1 probe, shadow, operator", shadow: true, operator: true,
+		rules: rules{consecutive: 2, probes: 1, successes: 1, lease: tick}},
+	{name: "3 probes to 1, 2 successes to 1, and back", shadow: true,
+		rules: rules{consecutive: 2, probes: 3, successes: 2, lease: 2 * tick},
+		other: &rules{consecutive: 1, probes: 1, successes: 1, failedProbes: 1, lease: tick}},
+	{name: "window of 4 calls to one of 2, and back",
+		rules: rules{failureCount: 3, lastCalls: 4, probes: 1, successes: 1, lease: tick},
+		other: &rules{failureRate: rateRule{ratio{1, 2}, 2}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
+}
+
+// rules returns the rules that are in force.
+func (e *exploration) rules(w *scene) *rules {
+	if w.other {
+		return e.setting.other
+	}
+	return &e.setting.rules
 }
 
 func TestExploreTheCore(t *testing.T) {
@@ -93,7 +140,7 @@ func TestExploreTheCore(t *testing.T) {
 			if len(e.seen) < 1000 {
 				t.Fatalf("only %d states: the explorer does not get anywhere", len(e.seen))
 			}
-			for state := range Disabled {
+			for state := range ForcedClosed + 1 {
 				manual := state == ForcedOpen || state == ForcedClosed
 				if !e.visited[state] && (s.operator || !manual) {
 					t.Errorf("the state %v was never reached", state)
@@ -154,7 +201,7 @@ func (v *visit) history() string {
 
 func searchAll(s setting, h hooks) *exploration {
 	e := &exploration{setting: s, hooks: h, seen: map[string]struct{}{}, visited: map[State]bool{}}
-	first := scene{core: newCore(&e.setting.rules, 0), state: Closed}
+	first := scene{core: newCore(&e.setting.rules, false, 0), state: Closed}
 	first.normal()
 	queue := []*visit{{scene: first}}
 	e.seen[first.key()] = struct{}{}
@@ -198,7 +245,7 @@ type event struct {
 func (e *exploration) events(w *scene) (all []event) {
 	all = append(all, event{"tick", func(w *scene) error { w.now += tick; return nil }})
 	lucks := []float64{0}
-	if w.core.ramp {
+	if w.core.until != 0 && w.core.state == Closed {
 		lucks = []float64{0, 0.999}
 	}
 	for i, c := range w.callers {
@@ -212,83 +259,119 @@ func (e *exploration) events(w *scene) (all []event) {
 			continue
 		}
 		for verdict := range policy.Neutral + 1 {
-			name := fmt.Sprintf("%v of slot %d, generation %d, admitted at %v", verdict, c.slot, c.generation, c.granted)
-			all = append(all, event{name, func(w *scene) error { return e.settle(w, i, verdict, false) }})
+			name := fmt.Sprintf("%v of slot %d, generation %d", verdict, c.slot, c.generation)
+			all = append(all, event{name, func(w *scene) error { return e.settle(w, i, report{verdict: verdict}) }})
 		}
 		if c.slot > 0 {
 			all = append(all, event{"a probe is settled twice", func(w *scene) error {
-				if err := e.settle(w, i, policy.Neutral, false); err != nil {
+				if err := e.settle(w, i, report{verdict: policy.Neutral}); err != nil {
 					return err
 				}
 				w.callers[i] = c
-				return e.settle(w, i, policy.Failure, true)
+				return e.settle(w, i, report{verdict: policy.Failure})
+			}})
+		}
+		if c.slot > 0 && e.setting.throttled {
+			throttled := report{verdict: policy.Neutral, throttled: pause}
+			all = append(all, event{"a probe is throttled", func(w *scene) error { return e.settle(w, i, throttled) }})
+			all = append(all, event{"a probe is throttled, and settled again", func(w *scene) error {
+				if err := e.settle(w, i, throttled); err != nil {
+					return err
+				}
+				w.callers[i] = c
+				return e.settle(w, i, report{verdict: policy.Success})
+			}})
+		}
+		if c.slot >= slotRamp && e.setting.open {
+			all = append(all, event{fmt.Sprintf("slot %d, generation %d stays open", c.slot, c.generation), func(w *scene) error {
+				return e.returned(w, i)
 			}})
 		}
 	}
 	all = append(all, event{"trip", e.trip})
-	if !e.setting.operator {
-		return all
+	if e.setting.operator {
+		force := func(name string, to State, reason Reason) {
+			all = append(all, event{name, func(w *scene) error { return e.force(w, to, reason) }})
+		}
+		force("reset", Closed, ReasonReset)
+		force("force open", ForcedOpen, ReasonForced)
+		force("force closed", ForcedClosed, ReasonForced)
 	}
-	force := func(name string, to State, reason Reason) {
-		all = append(all, event{name, func(w *scene) error { return e.force(w, to, reason) }})
+	if e.setting.shadow {
+		all = append(all, event{"the other mode", func(w *scene) error { return e.change(w, w.other, !w.shadow) }})
 	}
-	force("reset", Closed, ReasonReset)
-	force("force open", ForcedOpen, ReasonForced)
-	force("force closed", ForcedClosed, ReasonForced)
-	force("disable", Disabled, ReasonDisabled)
+	if e.setting.other != nil {
+		all = append(all, event{"the other rules", func(w *scene) error { return e.change(w, !w.other, w.shadow) }})
+	}
 	return all
 }
 
-// live reports whether a caller holds the slot of a probe, as the model sees it.
-func (w *scene) live(c caller, lease time.Duration) bool {
-	return c.busy && c.slot > 0 && c.episode && w.now-c.granted < lease
-}
-
-func (w *scene) probes(lease time.Duration) (n int) {
-	for _, c := range w.callers {
-		if w.live(c, lease) {
+// taken returns how many slots for probes are taken, as the model sees it.
+func (w *scene) taken() (n int) {
+	for _, s := range w.slots {
+		if w.now < s.until {
 			n++
 		}
 	}
 	return n
 }
 
-// enter is a change of state in the model.
-func (w *scene) enter(state State, shadow bool) {
-	w.state, w.shadow, w.passed, w.calls = state, shadow, 0, nil
+// holds returns which slot the probe with a number holds and has not ended, -1 if none.
+func (w *scene) holds(number int64) int {
+	return slices.IndexFunc(w.slots, func(s modelSlot) bool { return s.number == number && !s.over })
+}
+
+// enter is a change of state in the model. What stays open from probes counts in the state that they bring about, too.
+func (w *scene) enter(state State, byProbes bool) {
 	for i := range w.callers {
-		w.callers[i].episode = false
+		c := &w.callers[i]
+		c.counts = c.counts && c.slot == slotOpenProbe && byProbes && w.state == HalfOpen
+	}
+	w.state, w.passed, w.failed, w.slots, w.calls = state, 0, 0, nil, nil
+	if state == Closed {
+		w.window = nil
 	}
 	if state == Open {
 		w.openedAt = w.now
 	}
 }
 
+// most returns how many probes there may be.
+func (e *exploration) most(w *scene) int {
+	r := e.rules(w)
+	return min(r.probes, max(1, r.successes-w.passed))
+}
+
 // admit lets a caller ask for an attempt.
 func (e *exploration) admit(w *scene, i int, luck float64) error {
-	before := total(w.core)
+	before := w.core.total()
+	r := e.rules(w)
 	over := w.state == Open && w.now >= w.openedAt+openFor
-	ramp := w.state == Closed && w.core.ramp && w.now < w.core.since+e.setting.rules.ramp
-	ramping := w.core.ramping
-	share := float64(w.now-w.core.since) / float64(max(1, e.setting.rules.ramp))
+	ramp := w.core.ramping(w.now)
+	ramped := w.core.ramped
+	share := float64(w.now-w.core.since) / float64(max(1, r.ramp))
 	changes := w.core.changes
 	slot, admitted := e.hooks.admit(w.core, w.now, luck)
 
 	was := w.state
 	if over {
-		w.enter(HalfOpen, w.shadow)
+		w.enter(HalfOpen, false)
 	}
-	if err := e.agree(w, changes, was, w.shadow); err != nil {
+	if err := e.agree(w, changes, was); err != nil {
 		return err
 	}
 	var want bool
+	counted := ledger{}
 	switch w.state {
 	case Closed:
-		want = !ramp || ramping < e.setting.rules.probes || luck < share
+		want = !ramp || ramped < r.probes || luck < share
 	case ForcedClosed:
 		want = true
 	case HalfOpen:
-		want = w.probes(e.setting.rules.lease) < e.setting.rules.probes
+		want = w.taken() < e.most(w)
+		if want {
+			counted = ledger{requests: 1, stale: w.giveSlot(slot, e.most(w), w.now+r.lease)}
+		}
 	}
 	if admitted != want {
 		return fmt.Errorf("I1, I4: admitted: %v, want %v in state %v", admitted, want, w.state)
@@ -296,140 +379,208 @@ func (e *exploration) admit(w *scene, i int, luck float64) error {
 	if admitted && (slot > 0) != (w.state == HalfOpen) {
 		return fmt.Errorf("admitted to slot %d in state %v", slot, w.state)
 	}
-	counted := ledger{}
-	if admitted && slot > 0 {
-		counted.requests = 1
-	}
-	if err := added(before, total(w.core), counted); err != nil {
+	if err := added(before, w.core.total(), counted, over); err != nil {
 		return err
 	}
 	if !admitted && w.shadow {
-		slot, admitted = slotShadow, true // what the shell does
+		slot, admitted = slotNone, true // what the shell does
 	}
 	if admitted {
-		w.callers[i] = caller{busy: true, slot: slot, generation: w.core.generation, granted: w.now, episode: true}
+		w.callers[i] = caller{busy: true, slot: slot, generation: w.core.generation, counts: slot != slotNone}
+	}
+	return nil
+}
+
+// giveSlot gives a slot to a probe. It takes as many as it must from those whose time is over, the oldest first, and
+// returns how many of their probes have not ended.
+func (w *scene) giveSlot(number int64, most int, until time.Duration) (lost uint64) {
+	for i := 0; i < len(w.slots) && len(w.slots) >= most; {
+		switch {
+		case w.now < w.slots[i].until:
+			i++
+			continue
+		case !w.slots[i].over:
+			lost++
+		}
+		w.slots = slices.Delete(w.slots, i, i+1)
+	}
+	w.slots = append(w.slots, modelSlot{number: number, until: until})
+	return lost
+}
+
+// returned is the success of an operation whose result stays open.
+func (e *exploration) returned(w *scene, i int) error {
+	c := w.callers[i]
+	counts := c.counts && (c.slot <= 0 || w.holds(c.slot) >= 0)
+	w.callers[i].slot = slotOpen // before it is settled: what it brings about concerns it
+	if c.slot > 0 {
+		w.callers[i].slot = slotOpenProbe
+	}
+	open := &w.callers[i]
+	if err := e.settleAs(w, i, c, report{verdict: policy.Success}); err != nil {
+		return err
+	}
+	if !counts {
+		*open = caller{busy: true, slot: slotNone}
 	}
 	return nil
 }
 
 // settle ends the attempt of a caller.
-func (e *exploration) settle(w *scene, i int, verdict policy.Verdict, again bool) error {
+func (e *exploration) settle(w *scene, i int, r report) error {
 	c := w.callers[i]
-	before, frozen, changes := total(w.core), w.core.clone(), w.core.changes
-	e.hooks.settle(w.core, w.now, report{
-		generation: c.generation, slot: c.slot, verdict: verdict, cause: errExplored, openFor: openFor,
-	})
-	valid := c.episode && !again
-	if c.slot > 0 {
-		valid = w.live(c, e.setting.rules.lease) && !again
-	}
 	w.callers[i] = caller{}
-	was, wasShadow := w.state, w.shadow
+	return e.settleAs(w, i, c, r)
+}
+
+func (e *exploration) settleAs(w *scene, i int, c caller, r report) error {
+	open := c.slot == slotOpen || c.slot == slotOpenProbe
+	if open && r.verdict != policy.Failure {
+		return nil // what the shell does
+	}
+	before, frozen, changes := w.core.total(), w.core.clone(), w.core.changes
+	r.generation, r.slot, r.err, r.openFor = c.generation, c.slot, errExplored, openFor
+	said := e.hooks.settle(w.core, w.now, r)
+	held := -1
+	valid := c.counts
+	if c.slot > 0 {
+		held = w.holds(c.slot)
+		valid = valid && held >= 0
+	}
+	if said != valid {
+		return fmt.Errorf("I2: counted: %v, want %v", said, valid)
+	}
+	was := w.state
 	counted := ledger{}
-	if c.slot <= 0 {
+	if c.slot <= 0 && c.slot != slotNone {
 		counted.requests = 1
-		if c.slot == slotShadow {
-			verdict = policy.Neutral
-		}
 	}
 	switch {
 	case !valid:
-	case verdict == policy.Neutral:
+		counted.stale = counted.requests
+	case r.verdict == policy.Neutral:
 		counted.neutral = 1
-	case verdict == policy.Failure:
+	case r.verdict == policy.Failure:
 		counted.failures = 1
 	default:
 		counted.successes = 1
 	}
-	if err := added(before, total(w.core), counted); err != nil {
+	if valid {
+		if held >= 0 && r.throttled > 0 {
+			w.slots[held].over, w.slots[held].until = true, w.now+r.throttled
+		} else if held >= 0 {
+			w.slots = slices.Delete(w.slots, held, held+1)
+		}
+		e.count(w, c, r.verdict)
+	}
+	if err := added(before, w.core.total(), counted, w.state != was); err != nil {
 		return fmt.Errorf("I2, I8: %w", err)
 	}
 	if !valid {
-		if err := onlyStale(frozen, w.core, w.now); err != nil {
+		if err := onlyStale(frozen, w.core); err != nil {
 			return fmt.Errorf("I3: %w", err)
 		}
-		return e.agree(w, changes, was, wasShadow)
 	}
-	e.count(w, c, verdict)
-	return e.agree(w, changes, was, wasShadow)
+	return e.agree(w, changes, was)
 }
 
 // count is what the model makes of a valid outcome.
 func (e *exploration) count(w *scene, c caller, verdict policy.Verdict) {
-	failed := verdict == policy.Failure
+	r, failed := e.rules(w), verdict == policy.Failure
 	switch {
 	case verdict == policy.Neutral:
-	case c.slot > 0 && failed:
-		w.enter(Open, w.shadow)
-	case c.slot > 0:
-		if w.passed++; w.passed == e.setting.rules.successes {
-			w.enter(Closed, w.shadow)
+	case w.state == HalfOpen && failed:
+		if w.failed++; w.failed > r.failedProbes {
+			w.enter(Open, true)
+		}
+	case w.state == HalfOpen:
+		if w.passed++; w.passed >= r.successes {
+			w.enter(Closed, true)
 		}
 	case w.state == Closed:
 		w.calls = append(w.calls, failed)
-		if failed && e.trips(w.calls) {
-			w.enter(Open, w.shadow)
+		if r.lastCalls > 0 {
+			w.window = append(w.window, failed)
+			w.window = w.window[max(0, len(w.window)-r.lastCalls):]
+		}
+		if failed && e.trips(w) {
+			w.enter(Open, false)
 			return
 		}
-		w.calls = w.calls[max(0, len(w.calls)-max(e.setting.rules.consecutive, e.setting.rules.lastCalls)):]
+		w.calls = w.calls[max(0, len(w.calls)-3):]
 	}
 }
 
 // trips is the rules, written so that they can be read.
-func (e *exploration) trips(calls []bool) bool {
-	r := e.setting.rules
-	if n := r.consecutive; n > 0 && len(calls) >= n && !slices.Contains(calls[len(calls)-n:], false) {
+func (e *exploration) trips(w *scene) bool {
+	r := e.rules(w)
+	if n := r.consecutive; n > 0 && len(w.calls) >= n && !slices.Contains(w.calls[len(w.calls)-n:], false) {
 		return true
 	}
-	if r.lastCalls == 0 {
-		return false
-	}
-	calls = calls[max(0, len(calls)-r.lastCalls):]
 	failures := 0
-	for _, failed := range calls {
+	for _, failed := range w.window {
 		if failed {
 			failures++
 		}
 	}
-	return len(calls) >= int(r.failureRate.minimumCalls) && 2*failures >= len(calls)
+	if n := r.failureCount; n > 0 && failures >= n {
+		return true
+	}
+	return r.failureRate.exists() && len(w.window) >= int(r.failureRate.minimumCalls) && 2*failures >= len(w.window)
 }
 
 func (e *exploration) force(w *scene, to State, reason Reason) error {
-	before, changes, was, wasShadow := total(w.core), w.core.changes, w.state, w.shadow
-	e.hooks.force(w.core, to, reason, w.now)
-	if to == Disabled {
-		w.enter(Closed, true)
-	} else {
-		w.enter(to, false)
-	}
-	if err := added(before, total(w.core), ledger{}); err != nil {
+	before, changes, was := w.core.total(), w.core.changes, w.state
+	e.hooks.force(w.core, to, reason, policy.Cause{}, w.now)
+	w.enter(to, false)
+	if err := added(before, w.core.total(), ledger{}, true); err != nil {
 		return err
 	}
-	if w.core.ramp {
+	if w.core.until != 0 {
 		return errors.New("a ramp after a manual change")
 	}
-	return e.agree(w, changes, was, wasShadow)
+	return e.agree(w, changes, was)
 }
 
 func (e *exploration) trip(w *scene) error {
-	before, changes, was, wasShadow := total(w.core), w.core.changes, w.state, w.shadow
-	e.hooks.trip(w.core, w.now, openFor)
+	before, changes, was := w.core.total(), w.core.changes, w.state
+	e.hooks.trip(w.core, w.now)
 	w.enter(Open, false)
-	if err := added(before, total(w.core), ledger{}); err != nil {
+	if err := added(before, w.core.total(), ledger{}, true); err != nil {
 		return err
 	}
-	return e.agree(w, changes, was, wasShadow)
+	return e.agree(w, changes, was)
+}
+
+// change is another mode, or other rules. Nothing else changes, but for the calls that another window cannot hold.
+func (e *exploration) change(w *scene, other, shadow bool) error {
+	before, changes := w.core.clone(), w.core.changes
+	old := e.rules(w)
+	w.other, w.shadow = other, shadow
+	r := e.rules(w)
+	e.hooks.change(w.core, r, shadow, w.now)
+	if old.lastCalls != r.lastCalls {
+		w.window = w.window[max(0, len(w.window)-r.lastCalls):]
+	}
+	if w.core.rules != r || w.core.shadow != shadow {
+		return errors.New("I10: the rules or the mode are not what was asked for")
+	}
+	before.rules, before.shadow, before.window = w.core.rules, shadow, w.core.window
+	if !same(before, w.core) {
+		return errors.New("I10: more has changed than the rules and the mode")
+	}
+	return e.agree(w, changes, w.state)
 }
 
 var errExplored = errors.New("down")
 
-// agree compares the core with the model after an event.
-func (e *exploration) agree(w *scene, changes uint64, was State, wasShadow bool) error {
+// agree checks that core and model are in the same state, after a step that began in another one.
+func (e *exploration) agree(w *scene, changes uint64, was State) error {
 	if w.core.state != w.state || w.core.shadow != w.shadow {
 		return fmt.Errorf("I6: the core is %v (shadow %v), the model %v (shadow %v)", w.core.state, w.core.shadow, w.state, w.shadow)
 	}
 	want := changes
-	if was != w.state || wasShadow != w.shadow {
+	if was != w.state {
 		want++
 	}
 	if w.core.changes != want {
@@ -443,29 +594,38 @@ func (e *exploration) agree(w *scene, changes uint64, was State, wasShadow bool)
 
 // check is the invariants that can be seen in a single state.
 func (e *exploration) check(w scene) error {
-	r := e.setting.rules
-	held, before := w.core.inFlight(w.now), w.core.clone()
-	if held > r.probes {
+	r := e.rules(&w)
+	held, before := w.core.halfOpen.leased(w.now), w.core.clone()
+	most := r.probes
+	if e.setting.other != nil { // probes stay when there may be fewer
+		most = max(most, e.setting.rules.probes)
+	}
+	if held > most {
 		return fmt.Errorf("I1: %d probes in flight", held)
 	}
-	if want := w.probes(r.lease); held != want {
+	if want := w.taken(); held != want {
 		return fmt.Errorf("I1: %d probes hold a slot, want %d", held, want)
 	}
-	ramping := 0
+	if w.state == HalfOpen && e.setting.other == nil && w.passed+len(w.slots) > r.successes {
+		return fmt.Errorf("I1: %d probes beside %d that succeeded: more than can matter", len(w.slots), w.passed)
+	}
+	ramped := 0
 	for _, c := range w.callers {
-		if c.busy && c.episode && c.slot == slotRamp {
-			ramping++
+		if c.busy && c.counts && c.slot == slotRamp {
+			ramped++
 		}
 	}
-	if w.core.ramping != ramping {
-		return fmt.Errorf("%d attempts of the ramp in flight, want %d", w.core.ramping, ramping)
+	if w.core.ramped != ramped {
+		return fmt.Errorf("%d attempts of the ramp in flight, want %d", w.core.ramped, ramped)
+	}
+	if err := w.sees(); err != nil {
+		return err
 	}
 
 	// I9: questions change nothing, and answer what an attempt would find.
 	state := e.hooks.stateAt(w.core, w.now)
 	refuses := w.core.refuses(w.now)
 	w.core.seen(w.now)
-	w.core.openOver(w.now)
 	if !same(before, w.core) {
 		return errors.New("I9: a question has changed the core")
 	}
@@ -473,25 +633,44 @@ func (e *exploration) check(w scene) error {
 		return fmt.Errorf("I9: the state is said to be %v, the model is %v", state, want)
 	}
 	trial := w.clone()
-	if _, admitted := e.hooks.admit(trial.core, w.now, 0); admitted && refuses || !admitted && !refuses && !w.core.ramp {
+	if _, admitted := e.hooks.admit(trial.core, w.now, 0); admitted && refuses || !admitted && !refuses && !w.core.ramping(w.now) {
 		return fmt.Errorf("I1, I9: refuses: %v, but admitted: %v", refuses, admitted)
 	}
 
-	if state == HalfOpen && refuses && held < r.probes {
-		return fmt.Errorf("I5: half-open, %d of %d slots are taken, and nobody is admitted", held, r.probes)
+	if state == HalfOpen && refuses && held < e.most(&w) {
+		return fmt.Errorf("I5: half-open, %d of %d slots are taken, and nothing is admitted", held, e.most(&w))
 	}
 	return e.recovers(w)
+}
+
+// sees checks what the rules see against the lists of the model.
+func (w *scene) sees() error {
+	if w.state != Closed || w.core.window == nil {
+		return nil
+	}
+	var want counts
+	for _, failed := range w.window {
+		want.calls++
+		if failed {
+			want.failures++
+		}
+	}
+	if got := w.core.seen(w.now).counts; got != want {
+		return fmt.Errorf("I11: the window holds %+v, want %+v", got, want)
+	}
+	return nil
 }
 
 // recovers checks that the breaker closes soon when the dependency is healthy, whatever happened before, and although
 // none of those who are in flight ever returns.
 func (e *exploration) recovers(w scene) error {
-	if w.shadow || w.state == ForcedOpen || w.state == ForcedClosed {
+	if w.state == ForcedOpen || w.state == ForcedClosed {
 		return nil
 	}
 	w = w.clone()
-	for end := w.now + openFor + e.setting.rules.lease; ; w.now += tick {
-		for range e.setting.rules.successes {
+	r := e.rules(&w)
+	for end := w.now + openFor + 3*tick + pause; ; w.now += tick { // no lease is longer than 3 ticks
+		for range r.successes {
 			if slot, admitted := e.hooks.admit(w.core, w.now, 0); admitted {
 				e.hooks.settle(w.core, w.now, report{generation: w.core.generation, slot: slot, verdict: policy.Success})
 			}
@@ -505,41 +684,33 @@ func (e *exploration) recovers(w scene) error {
 	}
 }
 
-// total is the ledger with the successes that the shell counts.
-func total(c *core) ledger {
-	l := c.ledger
-	l.requests += uint64(c.good)
-	l.successes += uint64(c.good)
-	return l
-}
-
 // balanced checks that every request is in exactly one of its fates.
 func balanced(c *core) error {
-	if l := total(c); l.requests != l.successes+l.failures+l.neutral+l.stale+uint64(len(c.probes)) {
-		return fmt.Errorf("I8: %+v with %d probes", l, len(c.probes))
+	if l := c.total(); l.requests != l.successes+l.failures+l.neutral+l.stale+c.halfOpen.inFlight() {
+		return fmt.Errorf("I8: %+v with %d probes", l, c.halfOpen.inFlight())
 	}
 	return nil
 }
 
-// added checks that a ledger has grown by what was counted. What is stale follows from I8.
-func added(before, after, counted ledger) error {
+// added checks that a ledger has grown by what was counted. When the state changes, what becomes stale follows from I8.
+func added(before, after, counted ledger, changed bool) error {
 	counted.requests += before.requests
 	counted.successes += before.successes
 	counted.failures += before.failures
 	counted.neutral += before.neutral
-	counted.stale = after.stale
-	if after != counted || after.stale < before.stale {
+	counted.stale += before.stale
+	if changed && after.stale >= counted.stale {
+		counted.stale = after.stale
+	}
+	if after != counted {
 		return fmt.Errorf("the ledger went from %+v to %+v, want %+v", before, after, counted)
 	}
 	return nil
 }
 
-// onlyStale checks that a late settlement has changed nothing but the ledger. That slots of leases that are over are
-// swept meanwhile is no change.
-func onlyStale(before, after *core, now time.Duration) error {
+// onlyStale checks that a settlement that counts nowhere has changed nothing but the ledger.
+func onlyStale(before, after *core) error {
 	before, after = before.clone(), after.clone()
-	before.expire(now)
-	after.expire(now)
 	before.ledger, after.ledger = ledger{}, ledger{}
 	if !same(before, after) {
 		return fmt.Errorf("a late settlement changed the core from\n%+v to\n%+v", *before, *after)
@@ -549,16 +720,16 @@ func onlyStale(before, after *core, now time.Duration) error {
 
 func same(a, b *core) bool {
 	x, y := *a, *b
-	if !slices.Equal(x.probes, y.probes) || !reflect.DeepEqual(x.window, y.window) {
+	if !slices.Equal(x.halfOpen.probes, y.halfOpen.probes) || !reflect.DeepEqual(x.window, y.window) {
 		return false
 	}
-	x.probes, y.probes, x.window, y.window = nil, nil, nil, nil
+	x.halfOpen.probes, y.halfOpen.probes, x.window, y.window = nil, nil, nil, nil
 	return reflect.DeepEqual(x, y)
 }
 
 func (c *core) clone() *core {
 	clone := *c
-	clone.probes = slices.Clone(c.probes)
+	clone.halfOpen.probes = slices.Clone(c.halfOpen.probes)
 	if w, ok := c.window.(*countWindow); ok {
 		window := *w
 		window.marks = slices.Clone(w.marks)
@@ -570,7 +741,7 @@ func (c *core) clone() *core {
 func (w *scene) clone() scene {
 	clone := *w
 	clone.core = w.core.clone()
-	clone.calls = slices.Clone(w.calls)
+	clone.calls, clone.window, clone.slots = slices.Clone(w.calls), slices.Clone(w.window), slices.Clone(w.slots)
 	return clone
 }
 
@@ -589,75 +760,84 @@ func (w *scene) normal() {
 	if c.until != 0 {
 		c.until = c.since + length
 	}
-	if c.state == Closed && !c.ramp || c.state == ForcedClosed || c.state == ForcedOpen {
+	if c.state == Closed && c.until == 0 || c.state == ForcedClosed || c.state == ForcedOpen {
 		c.since = present - longest
 	}
 	if w.state != Open {
 		w.openedAt = present - longest
 	}
-	for i := range c.probes {
-		move(&c.probes[i].granted)
+	for i := range c.halfOpen.probes {
+		p := &c.halfOpen.probes[i]
+		move(&p.since)
+		move(&p.until)
 	}
-	for i := range w.callers {
-		if w.callers[i].busy {
-			move(&w.callers[i].granted)
-		}
+	for i := range w.slots {
+		move(&w.slots[i].until)
 	}
 	w.rank()
 	slices.SortFunc(w.callers[:], func(a, b caller) int { return strings.Compare(string(a.append(nil)), string(b.append(nil))) })
 	w.forget()
 }
 
+// rank numbers generations and probes anew. Of a generation it matters only whether it is the present one, the one
+// before, or older.
 func (w *scene) rank() {
+	const present = 3
 	c := w.core
-	generations, probes := []uint64{c.generation}, []int64{0, c.lastProbe}
-	for _, p := range c.probes {
-		probes = append(probes, p.id)
+	probes := []int64{0, c.halfOpen.last}
+	for _, p := range c.halfOpen.probes {
+		probes = append(probes, p.number)
 	}
 	for _, caller := range w.callers {
-		if caller.busy {
-			generations, probes = append(generations, caller.generation), append(probes, max(0, caller.slot))
-		}
+		probes = append(probes, max(0, caller.slot))
 	}
-	slices.Sort(generations)
 	slices.Sort(probes)
-	generations, probes = slices.Compact(generations), slices.Compact(probes)
-	generation := func(g uint64) uint64 { i, _ := slices.BinarySearch(generations, g); return uint64(i) + 1 }
-	id := func(p int64) int64 { i, _ := slices.BinarySearch(probes, p); return int64(i) }
-	c.generation, c.lastProbe = generation(c.generation), id(c.lastProbe)
-	for i := range c.probes {
-		c.probes[i].id = id(c.probes[i].id)
-	}
+	probes = slices.Compact(probes)
+	number := func(p int64) int64 { i, _ := slices.BinarySearch(probes, p); return int64(i) }
 	for i := range w.callers {
-		if caller := &w.callers[i]; caller.busy {
-			caller.generation = generation(caller.generation)
-			if caller.slot > 0 {
-				caller.slot = id(caller.slot)
-			}
+		caller := &w.callers[i]
+		switch {
+		case !caller.busy || caller.slot == slotNone || caller.generation+1 < c.generation:
+			caller.generation = 1
+		default:
+			caller.generation = present + caller.generation - c.generation
 		}
+		if caller.slot > 0 {
+			caller.slot = number(caller.slot)
+		}
+	}
+	c.generation, c.halfOpen.last = present, number(c.halfOpen.last)
+	for i := range c.halfOpen.probes {
+		c.halfOpen.probes[i].number = number(c.halfOpen.probes[i].number)
+	}
+	for i := range w.slots {
+		w.slots[i].number = number(w.slots[i].number)
 	}
 }
 
 // forget sets counts that only grow to where the rules can tell no difference.
 func (w *scene) forget() {
 	c := w.core
-	inRow := c.bad.good == c.good
-	c.ledger = ledger{requests: uint64(len(c.probes))}
-	c.changes, c.openings, c.reason, c.cause, c.evidence = 0, min(c.openings, 1), 0, nil, evidence{}
-	if !inRow {
-		c.bad.length = 0
+	c.ledger, c.entered = ledger{requests: c.halfOpen.inFlight()}, ledger{}
+	c.changes, c.openings, c.cause, c.lastErr, c.evidence = 0, min(c.openings, 1), policy.Cause{}, nil, evidence{}
+	c.halfOpen.asked = 0
+	if c.reason == ReasonProbeFailed || c.reason == ReasonProbeSlow {
+		c.reason = ReasonProbesSucceeded
 	}
-	c.bad.length = min(c.bad.length, 3)
+	if c.reason != ReasonProbesSucceeded {
+		c.reason = ReasonNone
+	}
+	others := int64(0)
+	if c.row.successes(c.good) > 0 {
+		c.row.failures, others = 0, 1
+	}
 	good := int64(0)
 	if window, ok := c.window.(*countWindow); ok {
 		good = shorten(window, c.good)
 	}
 	// The ledger must add up with what is left of the successes, which were in it.
 	c.good = good
-	c.bad.good = good
-	if !inRow {
-		c.bad.good = good - 1
-	}
+	c.row = row{failures: min(c.row.failures, 3), good: good, others: others}
 }
 
 // shorten renumbers the calls in a window so that the oldest one is as old as can be told, and returns the successes.
@@ -669,7 +849,7 @@ func shorten(w *countWindow, good int64) int64 {
 			bad = append(bad, m)
 		}
 	}
-	end := min(last, w.size)
+	end := min(last-w.from, w.size)
 	short := countWindow{size: w.size, marks: make([]mark, w.size), held: int64(len(bad)), total: int64(len(bad))}
 	for i, m := range bad {
 		m.number -= last - end
@@ -681,29 +861,37 @@ func shorten(w *countWindow, good int64) int64 {
 }
 
 func (c caller) append(key []byte) []byte {
-	return append(key, bit(c.busy), byte(c.slot), byte(c.generation), byte(c.granted/tick), bit(c.episode))
+	return append(key, bit(c.busy), byte(c.slot), byte(c.generation), bit(c.counts))
 }
 
 // key tells states apart. All numbers in it are small.
 func (w *scene) key() string {
 	c := w.core
-	key := make([]byte, 0, 64)
-	key = append(key, byte(c.state), bit(c.shadow), byte(c.generation), byte(c.since/tick), byte(c.until/tick), bit(c.ramp),
-		byte(c.openings), byte(c.good), byte(c.bad.length), byte(c.bad.good), byte(c.ramping), byte(c.lastProbe), byte(c.passed),
-		byte(w.state), bit(w.shadow), byte(w.passed), byte(w.openedAt/tick), byte(len(c.probes)))
-	for _, p := range c.probes {
-		key = append(key, byte(p.id), byte(p.granted/tick))
+	h := &c.halfOpen
+	key := make([]byte, 0, 96)
+	key = append(key, byte(c.state), bit(c.shadow), byte(c.reason), byte(c.since/tick), byte(c.until/tick), byte(c.openings),
+		byte(c.good), byte(c.row.failures), byte(c.row.others), byte(c.ramped), byte(h.last), byte(h.passed), byte(h.failed),
+		bit(w.other), byte(w.state), bit(w.shadow), byte(w.passed), byte(w.failed), byte(w.openedAt/tick), byte(len(h.probes)))
+	for _, p := range h.probes {
+		key = append(key, byte(p.number), byte(p.since/tick), byte(p.until/tick), bit(p.over))
+	}
+	for _, s := range w.slots {
+		key = append(key, byte(s.number), byte(s.until/tick), bit(s.over))
 	}
 	for _, caller := range w.callers {
 		key = caller.append(key)
 	}
 	if window, ok := c.window.(*countWindow); ok {
-		key = append(key, byte(window.total), byte(window.held), byte(window.sums.failures))
+		key = append(key, byte(window.size), byte(window.total), byte(window.held), byte(window.sums.failures))
 		for _, m := range window.marks {
 			key = append(key, byte(m.number), bit(m.failed))
 		}
 	}
 	for _, failed := range w.calls {
+		key = append(key, bit(failed))
+	}
+	key = append(key, 2)
+	for _, failed := range w.window {
 		key = append(key, bit(failed))
 	}
 	return string(key)
@@ -719,67 +907,84 @@ func bit(b bool) byte {
 // TestExploreFindsWrongCores: the explorer is worth something only if it finds what others got wrong.
 func TestExploreFindsWrongCores(t *testing.T) {
 	type change = func(*hooks)
-	settled := func(f func(settle func(*core, time.Duration, report), c *core, now time.Duration, r report)) change {
+	type settleFunc = func(*core, time.Duration, report) bool
+	settled := func(f func(settle settleFunc, c *core, now time.Duration, r report) bool) change {
 		return func(h *hooks) {
 			settle := h.settle
-			h.settle = func(c *core, now time.Duration, r report) { f(settle, c, now, r) }
+			h.settle = func(c *core, now time.Duration, r report) bool { return f(settle, c, now, r) }
 		}
 	}
-	type settleFunc = func(*core, time.Duration, report)
+	// reported changes what the core is told.
+	reported := func(f func(c *core, r *report)) change {
+		return settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			f(c, &r)
+			return settle(c, now, r)
+		})
+	}
+	admitted := func(f func(c *core, now time.Duration)) change {
+		return func(h *hooks) {
+			admit := h.admit
+			h.admit = func(c *core, now time.Duration, luck float64) (int64, bool) {
+				f(c, now)
+				return admit(c, now, luck)
+			}
+		}
+	}
 	for name, wrong := range map[string]struct {
-		setting int
+		setting string
 		want    string
 		change  change
 	}{
-		"FAULT 8, 9: outcomes of an earlier era count": {0, "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
+		"FAULT 8, 9: outcomes of an earlier era count": {"1 probe, 1 success", "I2", reported(func(c *core, r *report) {
 			if r.slot <= 0 {
 				r.generation = c.generation
 			}
-			settle(c, now, r)
 		})},
-		"FAULT 4: a neutral probe keeps its slot": {0, "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
-			if r.slot <= 0 || r.verdict != policy.Neutral {
-				settle(c, now, r)
-			}
+		"FAULT 4: a neutral probe keeps its slot": {"1 probe, 1 success", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			return r.slot > 0 && r.verdict == policy.Neutral || settle(c, now, r)
 		})},
-		"FAULT 6: neutral is success": {0, "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
+		"FAULT 6: neutral is success": {"1 probe, 1 success", "I2", reported(func(_ *core, r *report) {
 			if r.verdict == policy.Neutral {
 				r.verdict = policy.Success
 			}
-			settle(c, now, r)
 		})},
-		"FAULT 11: late failures extend the open time": {0, "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
-			late := c.state == Open && r.generation != c.generation && r.verdict == policy.Failure
-			settle(c, now, r)
+		"FAULT 11: late failures extend the open time": {"1 probe, 1 success", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			late := c.state == Open && r.generation != c.generation && r.failed()
+			counted := settle(c, now, r)
 			if late {
 				c.until += tick
 			}
+			return counted
 		})},
-		"FAULT 12: numbers of probes are used again": {0, "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
+		"FAULT 12: numbers of probes are used again": {"1 probe, 1 success", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
 			state := c.state
-			settle(c, now, r)
+			counted := settle(c, now, r)
 			if c.state != state {
-				c.lastProbe = 0
+				c.halfOpen.last = 0
+			}
+			return counted
+		})},
+		"FAULT 12: a displaced probe counts": {"1 probe, 1 success", "I", reported(func(c *core, r *report) {
+			if r.slot > 0 && c.state == HalfOpen && len(c.halfOpen.probes) > 0 {
+				r.slot = c.halfOpen.probes[0].number
 			}
 		})},
-		"FAULT 12: the lease of a late probe does not matter": {0, "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
-			for i := range c.probes {
-				if c.probes[i].id == r.slot {
-					c.probes[i].granted = now
+		"FAULT 240: a probe whose lease is over does not count": {"1 probe, 1 success", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			for i, p := range c.halfOpen.probes {
+				if !p.leased(now) {
+					c.halfOpen.probes = slices.Delete(c.halfOpen.probes, i, i+1)
+					c.ledger.stale++
+					break
 				}
 			}
-			settle(c, now, r)
+			return settle(c, now, r)
 		})},
-		"FAULT 3: a probe holds its slot for ever": {0, "I", func(h *hooks) {
-			admit := h.admit
-			h.admit = func(c *core, now time.Duration, luck float64) (int64, bool) {
-				for i := range c.probes {
-					c.probes[i].granted = now
-				}
-				return admit(c, now, luck)
+		"FAULT 3: a probe holds its slot for ever": {"1 probe, 1 success", "I", admitted(func(c *core, now time.Duration) {
+			for i := range c.halfOpen.probes {
+				c.halfOpen.probes[i].until = now + tick
 			}
-		}},
-		"FAULT 14: one probe too many": {0, "I1", func(h *hooks) {
+		})},
+		"FAULT 14: one probe too many": {"1 probe, 1 success", "I1", func(h *hooks) {
 			admit := h.admit
 			h.admit = func(c *core, now time.Duration, luck float64) (int64, bool) {
 				slot, admitted := admit(c, now, luck)
@@ -788,79 +993,141 @@ func TestExploreFindsWrongCores(t *testing.T) {
 				}
 				more := *c.rules
 				more.probes++
+				more.successes++
 				c.rules = &more
 				return admit(c, now, luck)
 			}
 		}},
-		"FAULT 17: an attempt a tick too early": {0, "I", func(h *hooks) {
+		"FAULT 276: more probes than can matter": {"3 probes, 3 successes", "I1", func(h *hooks) {
 			admit := h.admit
 			h.admit = func(c *core, now time.Duration, luck float64) (int64, bool) {
-				if c.state == Open {
-					c.until -= tick
+				passed := c.halfOpen.passed
+				if c.state == HalfOpen {
+					c.halfOpen.passed = 0
 				}
-				return admit(c, now, luck)
+				slot, admitted := admit(c, now, luck)
+				if c.state == HalfOpen {
+					c.halfOpen.passed = passed
+				}
+				return slot, admitted
 			}
 		}},
-		"FAULT 18: a failed probe does not begin a new open time": {0, "I4", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
+		"FAULT 17: an attempt a tick too early": {"1 probe, 1 success", "I", admitted(func(c *core, _ time.Duration) {
+			if c.state == Open {
+				c.until -= tick
+			}
+		})},
+		"FAULT 18: a failed probe does not begin a new open time": {"1 probe, 1 success", "I4", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
 			began := c.since
-			settle(c, now, r)
+			counted := settle(c, now, r)
 			if r.slot > 0 && c.state == Open {
 				c.until = began + openFor
 			}
+			return counted
 		})},
-		"FAULT 20: closing keeps the failures": {1, "I6", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
+		"FAULT 20: closing keeps the failures": {"2 probes, 2 successes, 2 failures", "I6", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
 			half := c.state == HalfOpen
-			settle(c, now, r)
+			counted := settle(c, now, r)
 			if half && c.state == Closed {
-				c.bad.length = 1
+				c.row.failures = 1
 			}
+			return counted
 		})},
-		"FAULT 22: a failure early": {3, "I6", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
+		"FAULT 22: a failure early": {"1 probe, window", "I6", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
 			early := *c.rules
 			early.failureRate.minimumCalls--
 			real := c.rules
 			c.rules = &early
-			settle(c, now, r)
-			c.rules = real
+			defer func() { c.rules = real }()
+			return settle(c, now, r)
 		})},
-		"FAULT 16: a change is counted twice": {0, "I7", func(h *hooks) {
+		"FAULT 16: a change is counted twice": {"1 probe, 1 success", "I7", func(h *hooks) {
 			trip := h.trip
-			h.trip = func(c *core, now, d time.Duration) { trip(c, now, d); c.changes++ }
+			h.trip = func(c *core, now time.Duration) { trip(c, now); c.changes++ }
 		}},
-		"FAULT 34: a second settlement counts": {1, "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
-			before := c.ledger.failures
-			settle(c, now, r)
-			if r.slot > 0 && r.verdict == policy.Failure && c.ledger.failures == before && c.state == HalfOpen {
-				c.open(c.shadow, ReasonProbeFailed, nil, now, openFor)
+		"FAULT 34: a second settlement counts": {"2 probes, 2 successes, 2 failures", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			counted := settle(c, now, r)
+			if r.slot > 0 && r.failed() && !counted && c.state == HalfOpen {
+				c.open(ReasonProbeFailed, policy.Cause{}, now, openFor)
 			}
+			return counted
 		})},
-		"FAULT 35: asking for the state changes it": {0, "I9", func(h *hooks) {
+		"FAULT 35: asking for the state changes it": {"1 probe, 1 success", "I9", func(h *hooks) {
 			h.stateAt = func(c *core, now time.Duration) State {
-				if c.openOver(now) {
-					c.enter(HalfOpen, c.shadow, ReasonOpenTimeOver, now)
+				if c.at(now) != c.state {
+					c.enter(HalfOpen, ReasonOpenTimeOver, policy.Cause{}, now)
 				}
 				return c.state
 			}
 		}},
-		"FAULT 36: a reset forgets the probes in flight": {0, "I8", func(h *hooks) {
+		"FAULT 36: a reset forgets the probes in flight": {"1 probe, 1 success", "I8", func(h *hooks) {
 			force := h.force
-			h.force = func(c *core, to State, reason Reason, now time.Duration) {
-				c.probes = c.probes[:0]
-				force(c, to, reason, now)
+			h.force = func(c *core, to State, reason Reason, cause policy.Cause, now time.Duration) {
+				c.halfOpen.probes = c.halfOpen.probes[:0]
+				force(c, to, reason, cause, now)
 			}
 		}},
-		"the ramp forgets who has left": {4, "of the ramp", settled(func(settle settleFunc, c *core, now time.Duration, r report) {
-			ramping := c.ramping
-			settle(c, now, r)
+		"the ramp forgets who has left": {"2 probes, 2 successes, ramp", "of the ramp", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			ramped := c.ramped
+			counted := settle(c, now, r)
 			if r.slot == slotRamp && c.state == Closed && r.generation == c.generation {
-				c.ramping = ramping
+				c.ramped = ramped
+			}
+			return counted
+		})},
+		"one failed probe is never tolerated": {"3 probes, 3 successes, 1 may fail", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			strict := *c.rules
+			strict.failedProbes = 0
+			real := c.rules
+			c.rules = &strict
+			defer func() { c.rules = real }()
+			return settle(c, now, r)
+		})},
+		"a throttled probe hands its slot back":     {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *report) { r.throttled = 0 })},
+		"a throttled probe keeps its slot for ever": {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *report) { r.throttled *= 100 })},
+		"the failure of a result that stayed open is lost": {"2 probes, 2 successes, results stay open", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+			return r.slot == slotOpen || settle(c, now, r)
+		})},
+		"what stays open from a probe counts in every state": {"2 probes, 2 successes, results stay open", "I2", reported(func(c *core, r *report) {
+			if r.slot == slotOpenProbe {
+				r.generation = c.generation
 			}
 		})},
+		"what stays open from a probe counts in its episode only": {"2 probes, 2 successes, results stay open", "I2", reported(func(_ *core, r *report) {
+			if r.slot == slotOpenProbe {
+				r.slot = slotOpen
+			}
+		})},
+		"what only a shadow let through counts": {"1 probe, shadow", "I2", reported(func(c *core, r *report) {
+			if r.slot == slotNone {
+				r.slot = slotFree
+			}
+		})},
+		"another mode begins anew": {"1 probe, shadow", "I", func(h *hooks) {
+			change := h.change
+			h.change = func(c *core, r *rules, shadow bool, now time.Duration) {
+				c.force(Closed, ReasonReset, policy.Cause{}, now)
+				change(c, r, shadow, now)
+			}
+		}},
+		"other rules forget the probes": {"3 probes to 1", "I10", func(h *hooks) {
+			change := h.change
+			h.change = func(c *core, r *rules, shadow bool, now time.Duration) {
+				c.ledger.stale += c.halfOpen.begin()
+				change(c, r, shadow, now)
+			}
+		}},
+		"another window begins empty": {"window of 4 calls", "I11", func(h *hooks) {
+			h.change = func(c *core, r *rules, shadow bool, now time.Duration) {
+				c.window, c.rules, c.shadow = r.newWindow(now, c.good), r, shadow
+			}
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := realHooks()
 			wrong.change(&h)
-			e := searchAll(settings[wrong.setting], h)
+			i := slices.IndexFunc(settings, func(s setting) bool { return strings.HasPrefix(s.name, wrong.setting) })
+			e := searchAll(settings[i], h)
 			if e.violation == nil {
 				t.Fatalf("not found in %d states", len(e.seen))
 			}

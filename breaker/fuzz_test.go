@@ -26,7 +26,7 @@ func FuzzOpenTime(f *testing.F) {
 	f.Add(int64(time.Hour), 1.0000001, int64(time.Hour), 0.0, 0.0, int64(1), int64(-1), uint16(65535))
 	f.Fuzz(func(t *testing.T, base int64, factor float64, limit int64, jitter, luck float64, most, hint int64, nth uint16) {
 		options := []Option{OpenFor(time.Duration(base)), Growth(factor, time.Duration(limit)), Jitter(jitter), RetryAfter(time.Duration(most))}
-		c, err := configure(options)
+		c, err := configure(nil, options)
 		if err != nil || !(luck >= 0 && luck < 1) {
 			return
 		}
@@ -83,13 +83,14 @@ func settleWith(t *testing.T, b *Breaker, outcome error) {
 
 // What Validate accepts, New accepts, and works: it opens only by its rules, the counts add up, and it recovers.
 func FuzzConfiguration(f *testing.F) {
-	f.Add(5, 0.5, 20, int64(time.Second), 0.5, 10, 10, int64(10*time.Second), 10, 1, 1, int64(time.Second), int64(time.Minute), uint8(255), []byte{1, 0, 1, 1, 2})
-	f.Add(1, 1e-9, 1, int64(time.Microsecond), 1.0, 1, 100_000, int64(math.MaxInt64), 10_000, 10_000, math.MaxInt, int64(math.MaxInt64), int64(math.MaxInt64), uint8(3), []byte{1, 1, 1, 1, 1, 1})
-	f.Add(0, math.NaN(), -1, int64(-1), math.Inf(1), math.MinInt, -1, int64(0), 0, 0, 0, int64(0), int64(-1), uint8(127), []byte{0})
-	f.Add(math.MaxInt, 1.0, math.MaxInt, int64(1), 0.0, 0, 1, int64(time.Millisecond), 1, 1, 1, int64(time.Millisecond), int64(time.Millisecond), uint8(20), []byte{1, 2, 3})
-	f.Add(1, 0.5, 1, int64(time.Second), 0.5, 1, 1, int64(time.Second), 1, 0, 0, int64(time.Millisecond), int64(0), uint8(1<<5), []byte{})
-	f.Add(1, 0.5, 1, int64(time.Second), 0.5, 1, 0, int64(time.Second), 0, 1, 0, int64(0), int64(0), uint8(1<<6), []byte{})
-	f.Fuzz(func(t *testing.T, row int, rate float64, calls int, slow int64, share float64, slowCalls, window int, length int64, buckets, probes, successes int, lease, ramp int64, which uint8, outcomes []byte) {
+	f.Add(5, 0.5, 20, int64(time.Second), 0.5, 10, 10, int64(10*time.Second), 10, 1, 1, int64(time.Second), int64(time.Minute), 0, 0, uint8(255), []byte{1, 0, 1, 1, 2})
+	f.Add(1, 1e-9, 1, int64(time.Microsecond), 1.0, 1, 100_000, int64(math.MaxInt64), 10_000, 10_000, math.MaxInt, int64(math.MaxInt64), int64(math.MaxInt64), 0, 0, uint8(3), []byte{1, 1, 1, 1, 1, 1})
+	f.Add(0, math.NaN(), -1, int64(-1), math.Inf(1), math.MinInt, -1, int64(0), 0, 0, 0, int64(0), int64(-1), 0, 0, uint8(127), []byte{0})
+	f.Add(math.MaxInt, 1.0, math.MaxInt, int64(1), 0.0, 0, 1, int64(time.Millisecond), 1, 1, 1, int64(time.Millisecond), int64(time.Millisecond), 0, 0, uint8(20), []byte{1, 2, 3})
+	f.Add(3, 0.5, 20, int64(time.Second), 0.5, 10, 10, int64(10*time.Second), 10, 3, 4, int64(time.Second), int64(0), 2, 3, uint8(1<<4|1<<5|1<<6), []byte{1, 1, 1, 7, 7, 1, 1, 0})
+	f.Add(1, 0.5, 1, int64(time.Second), 0.5, 1, 1, int64(time.Second), 1, 0, 0, int64(time.Millisecond), int64(0), 0, 0, uint8(1<<5), []byte{})
+	f.Add(1, 0.5, 1, int64(time.Second), 0.5, 1, 0, int64(time.Second), 0, 1, 0, int64(0), int64(0), 0, 0, uint8(1<<6), []byte{})
+	f.Fuzz(func(t *testing.T, row int, rate float64, calls int, slow int64, share float64, slowCalls, window int, length int64, buckets, probes, successes int, lease, ramp int64, failedProbes, failureCount int, which uint8, outcomes []byte) {
 		var options []Option
 		for i, option := range []Option{
 			ConsecutiveFailures(row), FailureRate(rate, calls), SlowCalls(time.Duration(slow), share, slowCalls), CountWindow(window),
@@ -101,6 +102,10 @@ func FuzzConfiguration(f *testing.F) {
 		}
 		if ramp != 0 {
 			options = append(options, Ramp(time.Duration(ramp)))
+		}
+		options = append(options, FailedProbes(failedProbes))
+		if failureCount != 0 {
+			options = append(options, FailureCount(failureCount))
 		}
 		err := Validate(options...)
 		func() {
@@ -114,7 +119,33 @@ func FuzzConfiguration(f *testing.F) {
 		if err != nil {
 			return
 		}
-		synctest.Test(t, func(t *testing.T) { play(t, New(options...), outcomes[:min(len(outcomes), 200)]) })
+		outcomes = outcomes[:min(len(outcomes), 200)]
+		synctest.Test(t, func(t *testing.T) {
+			b := New(options...)
+			play(t, b, outcomes)
+			recovers(t, b)
+		})
+		// The same configuration for a breaker that has a history, and back.
+		synctest.Test(t, func(t *testing.T) {
+			b := New(ConsecutiveFailures(2), FailureRate(0.5, 5), Probes(2), Successes(3))
+			for range 2 {
+				play(t, b, outcomes)
+				for _, opts := range [][]Option{options, {ConsecutiveFailures(2)}} {
+					before := b.Snapshot()
+					if err := b.Reconfigure(opts...); err != nil {
+						t.Fatalf("valid, but not for a breaker that is used: %v", err)
+					}
+					if after := b.Snapshot(); after.State != before.State || after.Counts != before.Counts || after.Generation != before.Generation {
+						t.Fatalf("%+v after %+v", after, before)
+					}
+					play(t, b, outcomes)
+				}
+			}
+			if err := b.Reconfigure(options...); err != nil {
+				t.Fatal(err)
+			}
+			recovers(t, b)
+		})
 	})
 }
 
@@ -126,7 +157,7 @@ func play(t *testing.T, b *Breaker, outcomes []byte) {
 		}
 		permit, err := policy.Acquire(context.Background(), b)
 		if err != nil {
-			if !errors.Is(err, policy.ErrRejected) || bad == 0 {
+			if !errors.Is(err, policy.ErrRejected) || bad == 0 && b.Snapshot().Changes == 0 {
 				t.Fatalf("refused although nothing was bad: %v", err)
 			}
 			continue
@@ -149,17 +180,20 @@ func play(t *testing.T, b *Breaker, outcomes []byte) {
 		}
 		_ = b.String()
 	}
-	// Whatever has happened, it closes again when all is well.
+}
+
+// recovers checks that a breaker closes again when all is well, whatever has happened.
+func recovers(t *testing.T, b *Breaker) {
 	b.Trip()
 	for range 3 {
-		time.Sleep(b.rules.lease%(1<<60) + 6*time.Second)
-		for range min(b.rules.successes, 100) {
+		time.Sleep(b.current().rules.lease%(1<<60) + 6*time.Second)
+		for range min(b.current().rules.successes, 100) {
 			if permit, err := policy.Acquire(context.Background(), b); err == nil {
 				permit.Done(nil)
 			}
 		}
 	}
-	if state := b.Snapshot().State; state != Closed && b.rules.successes <= 100 {
+	if state := b.Snapshot().State; state != Closed && b.current().rules.successes <= 100 {
 		t.Fatalf("still %v", state)
 	}
 }

@@ -77,11 +77,23 @@ func TestIdle(t *testing.T) {
 			},
 			idle: true,
 		},
-		"forced open":   {act: func(_ *testing.T, b *breaker.Breaker) { b.ForceOpen() }},
-		"forced closed": {act: func(_ *testing.T, b *breaker.Breaker) { b.ForceClosed() }},
-		"disabled":      {act: func(_ *testing.T, b *breaker.Breaker) { b.Disable() }},
-		"disabled, and would be open again": {act: func(_ *testing.T, b *breaker.Breaker) {
-			b.Disable()
+		"forced open":           {act: func(_ *testing.T, b *breaker.Breaker) { b.ForceOpen() }},
+		"forced closed":         {act: func(_ *testing.T, b *breaker.Breaker) { b.ForceClosed() }},
+		"shadow":                {act: func(_ *testing.T, b *breaker.Breaker) { b.Shadow() }},
+		"shadow from the start": {opts: []breaker.Option{breaker.Shadow()}, act: func(*testing.T, *breaker.Breaker) {}, idle: true},
+		"enforcing by hand":     {opts: []breaker.Option{breaker.Shadow()}, act: func(_ *testing.T, b *breaker.Breaker) { b.Enforce() }},
+		"reconfigured":          {act: func(t *testing.T, b *breaker.Breaker) { require.NoError(t, b.Reconfigure()) }},
+		"a probe was throttled, for less than it asks": {
+			opts: []breaker.Option{breaker.Classify(func(error) policy.Class { return policy.Throttled })},
+			act: func(t *testing.T, b *breaker.Breaker) {
+				b.Trip()
+				time.Sleep(D)
+				admit(t, b).Done(hint(func() time.Duration { return 30 * time.Second }))
+				time.Sleep(30*time.Second - 1)
+			},
+		},
+		"shadow, and would be open again": {act: func(_ *testing.T, b *breaker.Breaker) {
+			b.Shadow()
 			failTimes(b, 3)
 			time.Sleep(D)
 		}},

@@ -1,15 +1,30 @@
 package breaker
 
-import "time"
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Counts says what became of the attempts that were admitted. An attempt that was admitted while closed costs no count
+// on its way in, and so becomes a request when it is settled; a probe becomes one when it is admitted. The failure of a
+// result that stayed open is one request and one failure more.
+type Counts struct {
+	Requests  uint64 `json:"requests"`
+	Successes uint64 `json:"successes"`
+	Failures  uint64 `json:"failures"`
+	Neutral   uint64 `json:"neutral"` // outcomes that say nothing about the dependency
+	Stale     uint64 `json:"stale"`   // outcomes that came, or would come, after the state had ended or the slot was taken
+}
 
 // Snapshot is what a breaker knows, at one moment.
 //
-// Requests = Successes + Failures + Neutral + Stale + InFlight holds in every snapshot. An attempt that was admitted
-// while closed costs no count on its way in, and so becomes a request when it is settled; a probe becomes one when it is
-// admitted. All these, and the Rejections, count since the breaker was made and never fall, but for InFlight.
+// Requests = Successes + Failures + Neutral + Stale + InFlight holds in every snapshot.
 type Snapshot struct {
 	Name       string
-	State      State
+	State      State     // in shadow, the state that an enforcing breaker would have
+	Shadow     bool      // nothing is refused
 	Since      time.Time // when the breaker entered the state
 	Until      time.Time // when the open time or the ramp ends; zero when there is neither
 	Generation uint64    // grows with every change of state, and with every Reset
@@ -18,26 +33,25 @@ type Snapshot struct {
 	Reason Reason // of the last change
 	Cause  error  // of the last failure that opened the breaker; nil when it had no error
 
-	// What the trip rules see: the calls in the window and the failures in a row. While the breaker is not closed, what
-	// they saw last. Without a rate rule there is no window, and the counts are zero.
+	// What the trip rules see: the calls in the window, and the outcomes of one kind that came last. While the breaker is
+	// not closed, what they saw last; while it is half-open, ConsecutiveSuccesses are those of probes. Without a rule
+	// that needs a window the counts are zero.
 	Calls, CallsFailed, CallsSlow int64
-	FailureRate, SlowRate         float64 // shares of Calls, 0 when there are none
 	ConsecutiveFailures           int
+	ConsecutiveSuccesses          int
 
-	Probes int // how many probes hold a slot now
+	// Shares of Calls, 0 when there are none. They are known when there are at least as many calls as the rule asks for.
+	FailureRate, SlowRate           float64
+	FailureRateKnown, SlowRateKnown bool
 
-	Requests  uint64
-	Successes uint64
-	Failures  uint64
-	Neutral   uint64 // outcomes that say nothing about the dependency
-	Stale     uint64 // outcomes that came, or would come, after the state or the lease had ended
-	InFlight  uint64 // probes that are not settled yet
+	Counts         // since the breaker was made; they never fall
+	Current Counts // since the present generation began
 
-	Rejections uint64 // attempts that were refused
+	Probes   int    // how many slots are taken, and not to be had for another probe
+	InFlight uint64 // probes that have not ended, and whose outcome would count
 
-	// Shadow is the state in which the breaker would be if it were not disabled; otherwise it is State.
-	Shadow           State
-	ShadowRejections uint64 // attempts that were admitted only because the breaker was disabled
+	Rejected       uint64 // attempts that were refused
+	ShadowRejected uint64 // attempts that were let through only because the breaker was in shadow; in no other count
 
 	// LostDeliveries says how often a subscriber did not return from a change, because of a panic or runtime.Goexit, or
 	// did not get it at all, because too many were waiting.
@@ -47,57 +61,155 @@ type Snapshot struct {
 // Snapshot returns what the breaker knows now. It changes nothing: a breaker whose open time is over is reported as
 // half-open, but only an attempt makes it so.
 func (b *Breaker) Snapshot() Snapshot {
+	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.catchUp()
+	b.core.good = b.current().good.n.Load()
 	return b.snapshot(b.watch.Elapsed())
 }
 
-// snapshot is called with the lock held, and with the core up to date.
+// snapshot is called with the lock held, and with a core that knows of all successes.
 func (b *Breaker) snapshot(now time.Duration) Snapshot {
 	c := b.core
-	seen, ledger := c.seen(now), c.ledger
-	probes := uint64(c.inFlight(now))
+	seen, total, r := c.seen(now), c.total(), c.rules
 	s := Snapshot{
-		Name:       b.name,
-		State:      c.stateAt(now),
+		Name:       b.config.name,
+		State:      c.at(now),
+		Shadow:     c.shadow,
 		Since:      b.watch.Time(c.since),
 		Generation: c.generation,
 		Changes:    c.changes,
 		Reason:     c.reason,
-		Cause:      c.cause,
+		Cause:      c.lastErr,
 
-		Calls:               seen.counts.calls,
-		CallsFailed:         seen.counts.failures,
-		CallsSlow:           seen.counts.slow,
-		ConsecutiveFailures: seen.streak,
+		Calls:                seen.counts.calls,
+		CallsFailed:          seen.counts.failures,
+		CallsSlow:            seen.counts.slow,
+		ConsecutiveFailures:  seen.failures,
+		ConsecutiveSuccesses: int(seen.successes),
+		FailureRateKnown:     c.window != nil && r.failureRate.known(seen.counts.calls),
+		SlowRateKnown:        r.slowRate.exists() && r.slowRate.known(seen.counts.calls),
 
-		Probes: int(probes),
+		Counts:   total.since(ledger{}),
+		Current:  total.since(c.entered),
+		Probes:   c.halfOpen.leased(now),
+		InFlight: c.halfOpen.inFlight(),
 
-		Requests:  ledger.requests + uint64(c.good),
-		Successes: ledger.successes + uint64(c.good),
-		Failures:  ledger.failures,
-		Neutral:   ledger.neutral,
-		Stale:     ledger.stale + uint64(len(c.probes)) - probes,
-		InFlight:  probes,
-
-		Rejections:       b.rejections.Load(),
-		ShadowRejections: b.shadowRejections.Load(),
-		LostDeliveries:   b.lost.Load(),
+		Rejected:       b.rejected.Load(),
+		ShadowRejected: b.shadowRejected.Load(),
+		LostDeliveries: b.lost.Load(),
 	}
 	if s.Calls > 0 {
 		s.FailureRate = float64(s.CallsFailed) / float64(s.Calls)
 		s.SlowRate = float64(s.CallsSlow) / float64(s.Calls)
 	}
 	switch {
-	case c.openOver(now):
+	case c.state == Open && s.State == HalfOpen:
 		s.Since = b.watch.Time(min(c.until, now))
 	case c.until != 0 && within(now, c.since, c.until):
 		s.Until = b.watch.Time(c.until)
 	}
-	s.Shadow = s.State
-	if c.shadow {
-		s.State = Disabled
-	}
 	return s
+}
+
+// since returns what a ledger has gained since it was before.
+func (l ledger) since(before ledger) Counts {
+	return Counts{
+		Requests:  l.requests - before.requests,
+		Successes: l.successes - before.successes,
+		Failures:  l.failures - before.failures,
+		Neutral:   l.neutral - before.neutral,
+		Stale:     l.stale - before.stale,
+	}
+}
+
+// String returns one line, such as: breaker "users-db" open: failure rate, 26 of 40 calls failed.
+func (s Snapshot) String() string {
+	text := "breaker "
+	if s.Name != "" {
+		text += fmt.Sprintf("%q ", s.Name)
+	}
+	text += s.State.String()
+	if s.Shadow {
+		text += " (shadow)"
+	}
+	text += ": " + s.Reason.String()
+	if s.Calls > 0 {
+		text += fmt.Sprintf(", %d of %d calls failed", s.CallsFailed, s.Calls)
+		if s.CallsSlow > 0 {
+			text += fmt.Sprintf(", %d were slow", s.CallsSlow)
+		}
+	}
+	return text + fmt.Sprintf(", %d failures and %d successes in a row; requests %d: %d successes, %d failures, %d neutral,"+
+		" %d stale, %d in flight; rejected %d, in shadow %d", s.ConsecutiveFailures, s.ConsecutiveSuccesses, s.Requests,
+		s.Successes, s.Failures, s.Neutral, s.Stale, s.InFlight, s.Rejected, s.ShadowRejected)
+}
+
+// LogValue returns the snapshot as a group.
+func (s Snapshot) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.String("state", s.State.String()), slog.Bool("shadow", s.Shadow), slog.Time("since", s.Since)}
+	if s.Name != "" {
+		attrs = append(attrs, slog.String("name", s.Name))
+	}
+	if !s.Until.IsZero() {
+		attrs = append(attrs, slog.Time("until", s.Until))
+	}
+	attrs = append(attrs, slog.String("reason", s.Reason.String()))
+	if s.Cause != nil {
+		attrs = append(attrs, slog.String("cause", s.Cause.Error()))
+	}
+	if s.FailureRateKnown {
+		attrs = append(attrs, slog.Float64("failure_rate", s.FailureRate))
+	}
+	if s.SlowRateKnown {
+		attrs = append(attrs, slog.Float64("slow_rate", s.SlowRate))
+	}
+	return slog.GroupValue(append(attrs, slog.Int("consecutive_failures", s.ConsecutiveFailures),
+		slog.Uint64("requests", s.Requests), slog.Uint64("successes", s.Successes), slog.Uint64("failures", s.Failures),
+		slog.Uint64("neutral", s.Neutral), slog.Uint64("stale", s.Stale), slog.Uint64("in_flight", s.InFlight),
+		slog.Uint64("rejected", s.Rejected), slog.Uint64("shadow_rejected", s.ShadowRejected))...)
+}
+
+// MarshalJSON writes state and reason as text, the cause as its text, and a rate that is not known as null.
+func (s Snapshot) MarshalJSON() ([]byte, error) {
+	known := func(rate float64, known bool) *float64 {
+		if !known {
+			return nil
+		}
+		return &rate
+	}
+	causeText := ""
+	if s.Cause != nil {
+		causeText = s.Cause.Error()
+	}
+	return json.Marshal(struct {
+		Name                 string    `json:"name,omitempty"`
+		State                State     `json:"state"`
+		Shadow               bool      `json:"shadow"`
+		Since                time.Time `json:"since"`
+		Until                time.Time `json:"until,omitzero"`
+		Generation           uint64    `json:"generation"`
+		Changes              uint64    `json:"changes"`
+		Reason               Reason    `json:"reason"`
+		Cause                string    `json:"cause,omitempty"`
+		Calls                int64     `json:"calls"`
+		CallsFailed          int64     `json:"calls_failed"`
+		CallsSlow            int64     `json:"calls_slow"`
+		ConsecutiveFailures  int       `json:"consecutive_failures"`
+		ConsecutiveSuccesses int       `json:"consecutive_successes"`
+		FailureRate          *float64  `json:"failure_rate"`
+		SlowRate             *float64  `json:"slow_rate"`
+		Counts
+		Current        Counts `json:"current"`
+		Probes         int    `json:"probes"`
+		InFlight       uint64 `json:"in_flight"`
+		Rejected       uint64 `json:"rejected"`
+		ShadowRejected uint64 `json:"shadow_rejected"`
+		LostDeliveries uint64 `json:"lost_deliveries"`
+	}{
+		s.Name, s.State, s.Shadow, s.Since, s.Until, s.Generation, s.Changes, s.Reason, causeText,
+		s.Calls, s.CallsFailed, s.CallsSlow, s.ConsecutiveFailures, s.ConsecutiveSuccesses,
+		known(s.FailureRate, s.FailureRateKnown), known(s.SlowRate, s.SlowRateKnown), s.Counts, s.Current,
+		s.Probes, s.InFlight, s.Rejected, s.ShadowRejected, s.LostDeliveries,
+	})
 }

@@ -12,32 +12,25 @@ const (
 	Open
 	// HalfOpen: a bounded number of attempts, the probes, is admitted to find out how the dependency is.
 	HalfOpen
-	// ForcedOpen: attempts are refused until somebody says otherwise.
+	// ForcedOpen: attempts are refused until [Breaker.Reset] or another manual change.
 	ForcedOpen
-	// ForcedClosed: attempts are admitted, and no rule trips, until somebody says otherwise.
+	// ForcedClosed: attempts are admitted, and no rule trips, until [Breaker.Reset] or another manual change.
 	ForcedClosed
-	// Disabled: attempts are admitted, and the breaker only reports what it would have done.
-	Disabled
 )
+
+// stateNames are the names of all states. Reports share them.
+var stateNames = []string{"closed", "open", "half-open", "forced open", "forced closed"}
 
 // String returns the name of the state in lower case, such as "half-open".
 func (s State) String() string {
-	switch s {
-	case Closed:
-		return "closed"
-	case Open:
-		return "open"
-	case HalfOpen:
-		return "half-open"
-	case ForcedOpen:
-		return "forced open"
-	case ForcedClosed:
-		return "forced closed"
-	case Disabled:
-		return "disabled"
+	if int(s) < len(stateNames) {
+		return stateNames[s]
 	}
 	return fmt.Sprintf("state %d", uint8(s))
 }
+
+// MarshalText returns what String does.
+func (s State) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Reason says why a breaker changed its state.
 type Reason uint8
@@ -49,13 +42,17 @@ const (
 	ReasonConsecutiveFailures
 	// ReasonFailureRate: the rule of [FailureRate] tripped.
 	ReasonFailureRate
+	// ReasonFailureCount: the rule of [FailureCount] tripped.
+	ReasonFailureCount
 	// ReasonSlowCalls: the rule of [SlowCalls] tripped.
 	ReasonSlowCalls
+	// ReasonTripWhen: the function given to [TripWhen] said true.
+	ReasonTripWhen
 	// ReasonOpenTimeOver: the open time was over when an attempt came, which became a probe.
 	ReasonOpenTimeOver
-	// ReasonProbeFailed: a probe failed.
+	// ReasonProbeFailed: more probes failed than [FailedProbes] tolerates.
 	ReasonProbeFailed
-	// ReasonProbeSlow: a probe succeeded, but slower than [SlowCalls] allows.
+	// ReasonProbeSlow: a probe succeeded, but slower than [SlowCalls] allows, and no more bad probes are tolerated.
 	ReasonProbeSlow
 	// ReasonProbesSucceeded: as many probes succeeded as were needed.
 	ReasonProbesSucceeded
@@ -63,39 +60,20 @@ const (
 	ReasonTripped
 	// ReasonForced: [Breaker.ForceOpen] or [Breaker.ForceClosed] was called.
 	ReasonForced
-	// ReasonDisabled: [Breaker.Disable] was called.
-	ReasonDisabled
 	// ReasonReset: [Breaker.Reset] was called.
 	ReasonReset
 )
 
+var reasonNames = [...]string{"none", "consecutive failures", "failure rate", "failure count", "slow calls", "trip when",
+	"open time over", "probe failed", "probe slow", "probes succeeded", "tripped", "forced", "reset"}
+
 // String returns the reason in lower case, such as "failure rate".
 func (r Reason) String() string {
-	switch r {
-	case ReasonNone:
-		return "none"
-	case ReasonConsecutiveFailures:
-		return "consecutive failures"
-	case ReasonFailureRate:
-		return "failure rate"
-	case ReasonSlowCalls:
-		return "slow calls"
-	case ReasonOpenTimeOver:
-		return "open time over"
-	case ReasonProbeFailed:
-		return "probe failed"
-	case ReasonProbeSlow:
-		return "probe slow"
-	case ReasonProbesSucceeded:
-		return "probes succeeded"
-	case ReasonTripped:
-		return "tripped"
-	case ReasonForced:
-		return "forced"
-	case ReasonDisabled:
-		return "disabled"
-	case ReasonReset:
-		return "reset"
+	if int(r) < len(reasonNames) {
+		return reasonNames[r]
 	}
 	return fmt.Sprintf("reason %d", uint8(r))
 }
+
+// MarshalText returns what String does.
+func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

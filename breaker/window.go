@@ -25,13 +25,14 @@ type window interface {
 	bad(now time.Duration, good int64, failed, slow bool)
 	// counts returns what is in the window now. It changes nothing.
 	counts(now time.Duration, good int64) counts
-	// clear empties the window. The good outcomes start from zero again.
-	clear(now time.Duration)
+	// begin empties the window, when there have been good good outcomes so far.
+	begin(now time.Duration, good int64)
 }
 
 // countWindow holds the last calls. It numbers the calls of a generation and keeps the numbers of the bad ones.
 type countWindow struct {
 	size  int64  // in calls
+	from  int64  // the calls up to this number are forgotten
 	marks []mark // a ring of size: the bad calls
 	first int64  // the place of the oldest
 	held  int64  // how many there are; those that have left the window since the last bad call included
@@ -72,12 +73,27 @@ func (w *countWindow) counts(_ time.Duration, good int64) counts {
 		}
 		sums = sums.minus(left.counts())
 	}
-	sums.calls = min(last, w.size)
+	sums.calls = min(last-w.from, w.size)
 	return sums
 }
 
-func (w *countWindow) clear(time.Duration) {
-	*w = countWindow{size: w.size, marks: w.marks}
+func (w *countWindow) begin(_ time.Duration, good int64) {
+	*w = countWindow{size: w.size, marks: w.marks, from: good}
+}
+
+// resized returns a window of another size that holds the same calls, or the last of them.
+func (w *countWindow) resized(size, good int64) *countWindow {
+	last := good + w.total
+	resized := &countWindow{size: size, marks: make([]mark, size), from: max(w.from, last-w.size), total: w.total}
+	for i := range w.held {
+		m := w.marks[(w.first+i)%w.size]
+		if m.number > last-min(size, w.size) {
+			resized.marks[resized.held] = m
+			resized.held++
+			resized.sums = resized.sums.plus(m.counts())
+		}
+	}
+	return resized
 }
 
 func (m mark) counts() (c counts) {
@@ -148,7 +164,24 @@ func (w *timeWindow) counts(now time.Duration, good int64) counts {
 	return w.total(good).minus(w.starts[oldest])
 }
 
-func (w *timeWindow) clear(now time.Duration) {
-	clear(w.starts)
+func (w *timeWindow) begin(now time.Duration, good int64) {
 	*w = timeWindow{width: w.width, starts: w.starts, start: now}
+	for i := range w.starts {
+		w.starts[i] = counts{calls: good}
+	}
+}
+
+// reshaped returns a window of other buckets that holds the same calls. A call counts as old as the bucket that it was
+// in, so it leaves the new window at most one old bucket too early, and never too late.
+func (w *timeWindow) reshaped(width time.Duration, buckets int, now time.Duration, good int64) *timeWindow {
+	w.advance(now, good)
+	size := int64(len(w.starts))
+	reshaped := &timeWindow{width: width, starts: make([]counts, buckets), start: w.start, totals: w.totals}
+	for back := range int64(buckets) {
+		// The oldest of the old buckets that began no earlier than this many new ones ago.
+		old := min(int64(time.Duration(back)*width/w.width), size-1)
+		reshaped.starts[(int64(buckets)-back)%int64(buckets)] = w.starts[(w.number+size-old)%size]
+	}
+	reshaped.advance(now, good)
+	return reshaped
 }

@@ -61,7 +61,7 @@ func countWindowIsAList(t *rapid.T) {
 		},
 		"clear": func(t *rapid.T) {
 			if rapid.IntRange(0, 9).Draw(t, "rarely") == 0 {
-				w.clear(0)
+				w.begin(0, 0)
 				good, model = 0, nil
 			}
 		},
@@ -214,5 +214,81 @@ func ratesAreDecimals(t *rapid.T) {
 	right := new(big.Int).Mul(big.NewInt(whole), new(big.Int).SetUint64(r.num))
 	if got, want := r.reachedBy(part, whole), left.Cmp(right) >= 0; got != want {
 		t.Fatalf("%d of %d at %v: %v", part, whole, rate, got)
+	}
+}
+
+// Windows of another size hold the same calls, as far as they can.
+func TestAResizedCountWindowIsAListOfCalls(t *testing.T) { rapid.Check(t, resizedIsAList) }
+func FuzzResizedCountWindow(f *testing.F)                { f.Fuzz(rapid.MakeFuzz(resizedIsAList)) }
+
+func resizedIsAList(t *rapid.T) {
+	size := rapid.Int64Range(1, 8).Draw(t, "size")
+	w := &countWindow{size: size, marks: make([]mark, size)}
+	good := rapid.Int64Range(0, 5).Draw(t, "good before")
+	w.begin(0, good)
+	var calls list
+	for range rapid.IntRange(0, 60).Draw(t, "steps") {
+		switch rapid.IntRange(0, 5).Draw(t, "step") {
+		case 0:
+			size = rapid.Int64Range(1, 8).Draw(t, "size")
+			w = w.resized(size, good)
+		case 1, 2:
+			good++
+			calls = append(calls, call{})
+		default:
+			c := call{failed: rapid.Bool().Draw(t, "failed"), slow: rapid.Bool().Draw(t, "slow")}
+			w.bad(0, good, c.failed, c.slow)
+			calls = append(calls, c)
+		}
+		calls = calls.last(int(size)) // what has left a window does not come back when it grows
+		if got, want := w.counts(0, good), calls.counts(); got != want {
+			t.Fatalf("%+v, want %+v", got, want)
+		}
+	}
+}
+
+// A time window of another shape holds no call that is too old, and every call that is young enough by one old bucket.
+func TestAReshapedTimeWindowIsAListOfCalls(t *testing.T) { rapid.Check(t, reshapedIsAList) }
+func FuzzReshapedTimeWindow(f *testing.F)                { f.Fuzz(rapid.MakeFuzz(reshapedIsAList)) }
+
+func reshapedIsAList(t *rapid.T) {
+	shape := func() (time.Duration, int) {
+		return time.Duration(rapid.Int64Range(1, 10).Draw(t, "width")), rapid.IntRange(1, 8).Draw(t, "buckets")
+	}
+	width, buckets := shape()
+	now := time.Duration(rapid.Int64Range(0, 100).Draw(t, "start"))
+	w := &timeWindow{width: width, starts: make([]counts, buckets)}
+	good := rapid.Int64Range(0, 5).Draw(t, "good before")
+	w.begin(now, good)
+	var calls list
+	for range rapid.IntRange(0, 40).Draw(t, "calls") {
+		now += time.Duration(rapid.Int64Range(0, 12).Draw(t, "gap"))
+		c := call{at: now, failed: rapid.Bool().Draw(t, "failed"), slow: rapid.Bool().Draw(t, "slow")}
+		if c.failed || c.slow {
+			w.bad(now, good, c.failed, c.slow)
+		} else {
+			w.advance(now, good)
+			good++
+		}
+		calls = append(calls, c)
+	}
+	before := w.counts(now, good)
+	oldWidth, oldSpan := width, width*time.Duration(buckets)
+	width, buckets = shape()
+	w = w.reshaped(width, buckets, now, good)
+	span := width * time.Duration(buckets)
+	for range 10 {
+		got := w.counts(now, good)
+		least := calls.since(now - min(span-width, oldSpan-oldWidth) + oldWidth).counts()
+		if got.calls > before.calls || got.failures > before.failures {
+			t.Fatalf("%+v are more than there were: %+v", got, before)
+		}
+		if got.calls > calls.since(now-span+1).counts().calls {
+			t.Fatalf("%+v at %v: too old", got, now)
+		}
+		if got.calls < least.calls || got.failures < least.failures || got.slow < least.slow {
+			t.Fatalf("%+v at %v, want at least %+v", got, now, least)
+		}
+		now += time.Duration(rapid.Int64Range(0, 12).Draw(t, "later"))
 	}
 }

@@ -3,6 +3,7 @@ package breaker_test
 import (
 	"fmt"
 	"math"
+	"reflect"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +17,6 @@ import (
 
 func TestFault178_BadOptions(t *testing.T) {
 	one := func(o breaker.Option) []breaker.Option { return []breaker.Option{o} }
-	source := func(d time.Duration) breaker.Option {
-		return breaker.GrowthFrom(func() breaker.Delays { return delays(func() time.Duration { return d }) })
-	}
 	rate := breaker.FailureRate(0.5, 20)
 	for _, test := range []struct {
 		opts []breaker.Option
@@ -52,7 +50,7 @@ func TestFault178_BadOptions(t *testing.T) {
 		{[]breaker.Option{rate, breaker.TimeWindow(time.Second, 0)}, "TimeWindow(1s, 0): there must be between 1 and 10000 buckets"},
 		{[]breaker.Option{rate, breaker.TimeWindow(math.MaxInt64, 10_001)}, "10001): there must be"},
 		{[]breaker.Option{rate, breaker.TimeWindow(time.Second, 10), breaker.CountWindow(20)}, "CountWindow(20) and TimeWindow(1s, 10): only one window is possible"},
-		{one(breaker.CountWindow(20)), "CountWindow(20): without FailureRate or SlowCalls nothing looks at it"},
+		{one(breaker.CountWindow(20)), "CountWindow(20): without FailureRate, FailureCount, SlowCalls or TripWhen nothing looks at it"},
 		{one(breaker.TimeWindow(time.Second, 10)), "TimeWindow(1s, 10): without FailureRate"},
 		{one(breaker.OpenFor(0)), "OpenFor(0s): must be at least 1ms"},
 		{one(breaker.OpenFor(5)), "OpenFor(5ns): must be at least 1ms"}, // Fault 183
@@ -64,18 +62,16 @@ func TestFault178_BadOptions(t *testing.T) {
 		{one(breaker.Growth(math.NaN(), time.Minute)), "Growth(NaN): the factor"},
 		{one(breaker.Growth(math.Inf(1), time.Minute)), "Growth(+Inf): the factor"},
 		{one(breaker.Growth(2, time.Second)), "Growth up to 1s: must not be below the open time 5s"},
-		{[]breaker.Option{breaker.Growth(2, time.Minute), source(time.Second)}, "Growth and GrowthFrom: only one is possible"},
-		{[]breaker.Option{breaker.OpenFor(time.Minute), source(time.Second)}, "OpenFor(1m0s) and GrowthFrom: only one is possible"},
-		{one(breaker.GrowthFrom(nil)), "GrowthFrom(nil): must not be nil"},
-		{one(breaker.GrowthFrom(func() breaker.Delays { return nil })), "GrowthFrom: the factory returned nil"},
-		{one(source(0)), "GrowthFrom: the first delay is 0s: must be at least 1ms"},
-		{one(source(-1)), "GrowthFrom: the first delay is -1ns"},
 		{one(breaker.RetryAfter(0)), "RetryAfter(0s): must be at least 1ms"},
 		{one(breaker.Probes(0)), "Probes(0): must be between 1 and 10000"},
 		{one(breaker.Probes(10_001)), "Probes(10001): must be"},
 		{one(breaker.Successes(0)), "Successes(0): must be at least 1"},
 		{one(breaker.ProbeLease(0)), "ProbeLease(0s): must be at least 1ms"},
 		{one(breaker.ProbeLease(-time.Second)), "ProbeLease(-1s): must"},
+		{one(breaker.FailedProbes(-1)), "FailedProbes(-1): must be at least 0"},
+		{one(breaker.FailureCount(0)), "FailureCount(0): must be at least 1"},
+		{[]breaker.Option{breaker.FailureCount(20), breaker.CountWindow(19)}, "FailureCount(20) and CountWindow(19): can never trip"},
+		{one(breaker.TripWhen(nil)), "TripWhen(nil): must not be nil"},
 		{one(breaker.Ramp(0)), "Ramp(0s): must be at least 1ms"},
 		{one(breaker.Classify(nil)), "Classify(nil): must not be nil"}, // Fault 182
 		// Just beyond each edge.
@@ -88,13 +84,11 @@ func TestFault178_BadOptions(t *testing.T) {
 		{one(breaker.Jitter(math.Nextafter(1, 2))), "Jitter(1.0000000000000002): must"},
 		{one(breaker.Growth(math.Nextafter(1, 0), time.Minute)), "Growth(0.9999999999999999): the factor"},
 		{one(breaker.Growth(2, 5*time.Second-1)), "Growth up to 4.999999999s: must not be below the open time 5s"},
-		{one(source(time.Millisecond - 1)), "GrowthFrom: the first delay is 999.999µs"},
 		{one(breaker.RetryAfter(time.Millisecond - 1)), "RetryAfter(999.999µs): must be at least 1ms"},
 		{one(breaker.ProbeLease(time.Millisecond - 1)), "ProbeLease(999.999µs): must"},
 		{one(breaker.Ramp(time.Millisecond - 1)), "Ramp(999.999µs): must"},
 		{[]breaker.Option{breaker.SlowCalls(time.Second, 0.5, 20), breaker.ProbeLease(time.Second)}, "SlowCalls(1s) and ProbeLease(1s): a slow probe would lose its lease unseen"},
 		{one(breaker.OnChange(nil)), "OnChange(nil): must not be nil"},
-		{one(breaker.OnPanic(nil)), "OnPanic(nil): must not be nil"},
 		{one(breaker.Rand(nil)), "Rand(nil): must not be nil"},
 	} {
 		err := breaker.Validate(test.opts...)
@@ -130,7 +124,6 @@ func TestFault178_GoodExtremes(t *testing.T) {
 		{breaker.FailureRate(0.5, 20), breaker.TimeWindow(10*time.Millisecond, 10)},
 		{breaker.OpenFor(time.Millisecond), breaker.ProbeLease(time.Millisecond), breaker.Ramp(time.Millisecond), breaker.Jitter(0)},
 		{breaker.OpenFor(time.Second), breaker.Growth(1, time.Second), breaker.RetryAfter(time.Millisecond)},
-		{breaker.GrowthFrom(func() breaker.Delays { return delays(func() time.Duration { return time.Millisecond }) })},
 		{breaker.SlowCalls(time.Second, 0.5, 20), breaker.ProbeLease(time.Second + 1)},
 		{breaker.OpenFor(time.Millisecond), breaker.ConsecutiveFailures(1), breaker.FailureRate(0.1, 1), breaker.SlowCalls(time.Microsecond, 0.1, 1)},
 	} {
@@ -207,8 +200,8 @@ type limited struct {
 	stage policy.Stage
 }
 
-func (l *limited) Stage() policy.Stage  { return l.stage }
-func (l *limited) Limit() time.Duration { return l.limit }
+func (l *limited) Stage() policy.Stage      { return l.stage }
+func (l *limited) TimeLimit() time.Duration { return l.limit }
 
 func TestCheck(t *testing.T) {
 	timeout := func(limit time.Duration) *limited {
@@ -236,4 +229,61 @@ func TestCheck(t *testing.T) {
 	both := resilience.Validate(breaker.New(breaker.FailureRate(0.5, 20)), timeout(time.Hour))
 	require.ErrorContains(t, both, "window")
 	require.ErrorContains(t, both, "lease")
+}
+
+// limitGuard is a third party's guard with a method that happens to be called Limit.
+type limitGuard struct{ full }
+
+func (*limitGuard) Stage() policy.Stage  { return policy.StageAttemptTimeout }
+func (*limitGuard) Limit() time.Duration { return time.Hour }
+
+func TestFault257_AMethodNamedLimitIsNoTimeout(t *testing.T) {
+	require.NoError(t, breaker.New(breaker.FailureRate(0.5, 20)).Check(nil, []policy.Layer{&limitGuard{}}))
+}
+
+func TestFault258_TheLaterOptionCounts(t *testing.T) {
+	rate := breaker.FailureRate(0.5, 20)
+	for name, opts := range map[string][]breaker.Option{
+		"ConsecutiveFailures": {breaker.ConsecutiveFailures(0), breaker.ConsecutiveFailures(3)},
+		"FailureRate":         {breaker.FailureRate(7, 0), rate},
+		"FailureCount":        {breaker.FailureCount(0), breaker.FailureCount(1)},
+		"SlowCalls":           {breaker.SlowCalls(0, 0, 0), breaker.SlowCalls(time.Second, 0.5, 1)},
+		"TripWhen":            {breaker.TripWhen(nil), breaker.TripWhen(func(breaker.Snapshot) bool { return false })},
+		"CountWindow":         {rate, breaker.CountWindow(0), breaker.CountWindow(20)},
+		"TimeWindow":          {rate, breaker.TimeWindow(0, 0), breaker.TimeWindow(time.Second, 1)},
+		"OpenFor":             {breaker.OpenFor(0), breaker.OpenFor(time.Second)},
+		"Jitter":              {breaker.Jitter(7), breaker.Jitter(0)},
+		"Growth":              {breaker.Growth(0, 0), breaker.Growth(2, time.Hour)},
+		"RetryAfter":          {breaker.RetryAfter(0), breaker.RetryAfter(time.Second)},
+		"Probes":              {breaker.Probes(0), breaker.Probes(1)},
+		"Successes":           {breaker.Successes(0), breaker.Successes(1)},
+		"FailedProbes":        {breaker.FailedProbes(-1), breaker.FailedProbes(0)},
+		"ProbeLease":          {breaker.ProbeLease(0), breaker.ProbeLease(time.Second)},
+		"Ramp":                {breaker.Ramp(0), breaker.Ramp(time.Second)},
+		"Classify":            {breaker.Classify(nil), breaker.Classify(neutrally)},
+		"Rand":                {breaker.Rand(nil), breaker.Rand(luck(func() float64 { return 0 }))},
+	} {
+		require.NoError(t, breaker.Validate(opts...), name)
+		require.NoError(t, breaker.New().Reconfigure(opts...), name)
+		require.Error(t, breaker.Validate(opts[:len(opts)-1]...), name)
+	}
+}
+
+func TestFault056_268_TheZeroValue(t *testing.T) {
+	zero := reflect.ValueOf(&breaker.Breaker{})
+	for i := range zero.NumMethod() {
+		method := zero.Method(i)
+		var args []reflect.Value
+		for arg := range method.Type().Ins() {
+			if method.Type().IsVariadic() {
+				break
+			}
+			args = append(args, reflect.Zero(arg))
+		}
+		require.PanicsWithValue(t, "breaker: a Breaker must be made with New", func() { method.Call(args) }, zero.Type().Method(i).Name)
+	}
+	require.Contains(t, fmt.Sprint(&breaker.Breaker{}), "a Breaker must be made with New")
+	require.PanicsWithValue(t, "breaker: Policy with a nil Breaker", func() {
+		_, _ = breaker.Policy[int]{}.Do(t.Context(), succeed)
+	})
 }

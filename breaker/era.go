@@ -1,0 +1,116 @@
+package breaker
+
+import (
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// era is what attempts see that take no lock: a copy of the core's phase, and the successes that they count in it. It
+// is replaced when the phase or the configuration changes.
+type era struct {
+	phase
+	config    *config
+	admitting bool              // every attempt is admitted
+	rejection *policy.Rejection // one for all refusals
+	bucket    atomic.Int64      // the start of the current bucket of a time window
+
+	_    [64]byte // good changes with every call, what is above hardly ever: keep them on different cache lines
+	good successes
+	_    [56]byte
+}
+
+// successes counts fast successes, without a lock, until it is closed.
+type successes struct{ n atomic.Int64 }
+
+// add counts one. It reports false when the count is closed.
+func (s *successes) add() bool { return s.n.Add(1) > 0 }
+
+// close returns the final count. What is added later is below zero, and ignored.
+func (s *successes) close() int64 { return s.n.Swap(math.MinInt64) }
+
+// current returns the era.
+func (b *Breaker) current() *era {
+	e := b.era.Load()
+	if e == nil {
+		panic("breaker: a Breaker must be made with New")
+	}
+	return e
+}
+
+// update lets act change the core, shows what became of it to those who take no lock, delivers changes, and returns the
+// era that follows.
+func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
+	b.current() // panics if there is none, before a lock is taken
+	b.mu.Lock()
+	e, c, now := b.current(), b.core, b.watch.Elapsed()
+	known, taker := e.good.n.Load(), c.halfOpen.taker(c.rules)
+	c.good = known
+	act(c, now)
+	switch {
+	case c.phase != e.phase || b.config != e.config:
+		late := e.good.close() - known // successes that were counted meanwhile
+		if c.generation == e.generation {
+			c.good += late
+		} else {
+			c.ledger.requests += uint64(late)
+			c.ledger.successes += uint64(late)
+			c.entered.requests += uint64(late)
+			c.entered.successes += uint64(late)
+		}
+		b.note(e, now)
+		e = b.begin()
+		b.wake()
+	default:
+		e.good.n.Add(c.good - known)
+		e.show(c)
+		if c.halfOpen.taker(c.rules) != taker {
+			b.wake()
+		}
+	}
+	waiting := len(b.undelivered) > 0
+	b.mu.Unlock()
+	if waiting {
+		b.deliver()
+	}
+	return e
+}
+
+// begin begins a new era, of what the core and the configuration are now.
+func (b *Breaker) begin() *era {
+	c := b.core
+	e := &era{phase: c.phase, config: b.config, admitting: c.free()}
+	rejection := &policy.Rejection{Kind: "breaker", Name: b.config.name}
+	switch c.state {
+	case Open:
+		rejection.Reason, rejection.Until = ErrOpen, b.watch.Time(c.until)
+	case ForcedOpen:
+		rejection.Reason = errForced
+	case HalfOpen:
+		rejection.Reason = errProbing
+	default:
+		rejection.Reason = errRamping
+	}
+	e.rejection = rejection
+	e.good.n.Store(c.good)
+	e.show(c)
+	b.era.Store(e)
+	return e
+}
+
+// show shows what can change within an era.
+func (e *era) show(c *core) {
+	if w, ok := c.window.(*timeWindow); ok {
+		e.bucket.Store(int64(w.start))
+	}
+}
+
+// wake tells those who wait for a change.
+func (b *Breaker) wake() {
+	if b.changed != nil {
+		close(b.changed)
+		b.changed = nil
+	}
+}

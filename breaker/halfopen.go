@@ -1,0 +1,124 @@
+package breaker
+
+import (
+	"slices"
+	"time"
+)
+
+// halfOpen is what a half-open breaker knows: which attempts probe the dependency, and what they have found so far.
+//
+// A probe is a lease of a slot. When the lease is over another attempt may take the slot; until one does, the probe's
+// outcome still counts. So a probe that hangs blocks nothing for long, and one that is merely slow is not lost.
+type halfOpen struct {
+	probes []probe // oldest first; those that others have displaced are not here any more
+	last   int64   // the number of the last probe; numbers are never used again
+	asked  time.Duration
+	passed int // probes that succeeded
+	failed int // probes that failed
+}
+
+// probe is the holder of a slot.
+type probe struct {
+	number int64
+	until  time.Duration // the end of the lease
+	since  time.Duration
+	over   bool // it has ended, throttled: nothing takes its slot before until
+}
+
+func (p probe) leased(now time.Duration) bool { return within(now, p.since, p.until) }
+
+// begin forgets all probes, and returns how many had not ended.
+func (h *halfOpen) begin() (lost uint64) {
+	lost = h.inFlight()
+	h.probes, h.passed, h.failed = h.probes[:0], 0, 0
+	return lost
+}
+
+// slots returns how many probes there may be at once: never more than can still matter.
+func (h *halfOpen) slots(r *rules) int {
+	return min(r.probes, max(1, r.successes-h.passed))
+}
+
+// full reports whether there is no slot for another probe at now.
+func (h *halfOpen) full(r *rules, now time.Duration) bool { return h.leased(now) >= h.slots(r) }
+
+// leased returns how many slots are taken at now, and cannot be taken by another probe.
+func (h *halfOpen) leased(now time.Duration) (n int) {
+	for _, p := range h.probes {
+		if p.leased(now) {
+			n++
+		}
+	}
+	return n
+}
+
+// inFlight returns how many probes have not ended and would count.
+func (h *halfOpen) inFlight() (n uint64) {
+	for _, p := range h.probes {
+		if !p.over {
+			n++
+		}
+	}
+	return n
+}
+
+// admit gives a slot to a new probe and returns its number, or 0 if there is none. It takes slots away, from the oldest
+// probes whose lease is over, and returns how many of these had not ended.
+func (h *halfOpen) admit(r *rules, now time.Duration) (number int64, displaced uint64) {
+	if h.full(r, now) {
+		return 0, 0
+	}
+	excess := len(h.probes) + 1 - h.slots(r)
+	h.probes = slices.DeleteFunc(h.probes, func(p probe) bool {
+		if excess <= 0 || p.leased(now) {
+			return false
+		}
+		excess--
+		if !p.over {
+			displaced++
+		}
+		return true
+	})
+	h.last++
+	h.asked = now
+	h.probes = append(h.probes, probe{number: h.last, since: now, until: after(now, r.lease)})
+	return h.last, displaced
+}
+
+// end takes the slot of a probe back. It reports false if the probe has none, because another one has displaced it, its
+// phase is over, or it has ended before.
+func (h *halfOpen) end(number int64) bool {
+	i := h.find(number)
+	if i < 0 {
+		return false
+	}
+	h.probes = slices.Delete(h.probes, i, i+1)
+	return true
+}
+
+// throttle ends a probe as end does, but keeps its slot taken until the end of a period from now.
+func (h *halfOpen) throttle(number int64, now, period time.Duration) bool {
+	i := h.find(number)
+	if i < 0 {
+		return false
+	}
+	h.probes[i].over, h.probes[i].since, h.probes[i].until = true, now, after(now, period)
+	return true
+}
+
+func (h *halfOpen) find(number int64) int {
+	return slices.IndexFunc(h.probes, func(p probe) bool { return p.number == number && !p.over })
+}
+
+// taker returns the number of the probe that took the last slot, 0 while there is a free one.
+func (h *halfOpen) taker(r *rules) int64 {
+	if len(h.probes) < h.slots(r) {
+		return 0
+	}
+	return h.last
+}
+
+// idle reports whether no slot is taken at now, and none was asked for since the longer of a lease and the open time.
+func (h *halfOpen) idle(r *rules, now time.Duration) bool {
+	return h.leased(now) == 0 && !within(now, h.asked, after(h.asked, max(r.lease, r.openFor)))
+}

@@ -1,0 +1,50 @@
+package breaker
+
+import (
+	"math"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/saturate"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// openTime says for how long the breaker opens. It asks errors and sources of chance, which are the user's, so it is
+// asked before any lock is taken.
+type openTime struct {
+	base   time.Duration
+	factor float64 // of growth; 1 for none
+	limit  time.Duration
+	jitter float64
+	hint   time.Duration  // the longest extension that an error may ask for; 0: errors are not asked
+	random func() float64 // in [0, 1)
+}
+
+// of returns the time of the nth opening in a row, from 1, which cause brings about.
+func (o *openTime) of(nth int, cause error) time.Duration {
+	d := min(o.limit, saturate.Scale(o.base, math.Pow(o.factor, float64(nth-1))))
+	if o.jitter > 0 {
+		d = after(d, saturate.Scale(d, o.jitter*o.random()))
+	}
+	if o.hint > 0 && cause != nil {
+		d = max(d, o.asked(cause))
+	}
+	return d
+}
+
+// maximumPause is how long a throttled probe can keep its slot, unless [RetryAfter] sets another limit.
+const maximumPause = time.Minute
+
+// pause returns for how long a probe that was throttled keeps its slot.
+func (o *openTime) pause(cause error) time.Duration {
+	return max(o.base, o.asked(cause))
+}
+
+// asked returns how long err asks to be left alone, within the limit.
+func (o *openTime) asked(err error) time.Duration {
+	limit := o.hint
+	if limit == 0 {
+		limit = maximumPause
+	}
+	wait, _ := policy.RetryAfter(err)
+	return min(wait, limit)
+}

@@ -1,0 +1,60 @@
+package breaker
+
+import (
+	"time"
+
+	"github.com/go-resilience/resilience/internal/saturate"
+)
+
+// phase is the facts of a breaker that hold from one change to the next, and what follows from them and the time alone.
+// The core keeps the current one; attempts that need no lock look at a copy of it.
+//
+// Periods are half-open intervals: the open time is [since, until). A time before the start of a period counts as after
+// its end. Under one clock that cannot happen; it does when the clock was replaced, as by a testing/synctest bubble
+// around a breaker that was made outside of it, and then it is better to forget than to freeze.
+type phase struct {
+	generation uint64 // one more with each change of state; outcomes of an attempt count in the one that admitted it
+	state      State
+	shadow     bool // nothing is refused; what would have been is counted
+	since      time.Duration
+	until      time.Duration // Open: the end of the open time; Closed: the end of the ramp, 0 if there is none
+	openings   int           // in a row, without recovery in between
+	rules      *rules
+}
+
+// free reports whether every attempt is admitted, at any time.
+func (p *phase) free() bool {
+	return p.state == ForcedClosed || p.state == Closed && p.until == 0
+}
+
+// shut reports whether every attempt is refused at now.
+func (p *phase) shut(now time.Duration) bool {
+	return p.state == ForcedOpen || p.state == Open && within(now, p.since, p.until)
+}
+
+// ramping reports whether the load is let back in only gradually at now.
+func (p *phase) ramping(now time.Duration) bool {
+	return p.state == Closed && p.until != 0 && within(now, p.since, p.until)
+}
+
+// at returns the state as it is at now: an open breaker whose open time is over is half-open.
+func (p *phase) at(now time.Duration) State {
+	if p.state == Open && !p.shut(now) {
+		return HalfOpen
+	}
+	return p.state
+}
+
+// nextOpening returns which opening in a row the next one would be, from 1.
+func (p *phase) nextOpening(now time.Duration) int {
+	if p.free() || p.state == Closed && !p.ramping(now) {
+		return 1
+	}
+	return p.openings + 1
+}
+
+// within reports whether t is in [start, end).
+func within(t, start, end time.Duration) bool { return start <= t && t < end }
+
+// after returns t+d, or the end of time.
+func after(t, d time.Duration) time.Duration { return saturate.Add(t, d) }

@@ -1,0 +1,136 @@
+package breaker
+
+import (
+	"math/bits"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// rules is what the core needs to know of the configuration. It is immutable.
+type rules struct {
+	consecutive           int // 0: no such rule
+	failureRate, slowRate rateRule
+	failureCount          int // 0: no such rule
+	slowAfter             time.Duration
+	lastCalls             int           // the count window; 0: none
+	bucket                time.Duration // the time window; 0: none
+	buckets               int
+	probes, successes     int
+	failedProbes          int // how many are tolerated
+	openFor, lease, ramp  time.Duration
+}
+
+// notMeasured is the start of attempts that began when there was no rule about slow calls.
+const notMeasured = -1
+
+// slow reports whether an attempt that took from start to now was slow.
+func (r *rules) slow(start, now time.Duration) bool {
+	return r.slowAfter > 0 && start != notMeasured && now-start >= r.slowAfter
+}
+
+// newWindow returns an empty window, nil if no rule needs one, when there have been good good outcomes so far.
+func (r *rules) newWindow(now time.Duration, good int64) (w window) {
+	switch {
+	case r.lastCalls > 0:
+		w = &countWindow{size: int64(r.lastCalls), marks: make([]mark, r.lastCalls)}
+	case r.bucket > 0:
+		w = &timeWindow{width: r.bucket, starts: make([]counts, r.buckets)}
+	default:
+		return nil
+	}
+	w.begin(now, good)
+	return w
+}
+
+// converted returns a window for these rules that holds what w holds, as far as it can: calls have no time in a count
+// window, and no order in a time window, so one begins empty in place of the other.
+func (r *rules) converted(w window, now time.Duration, good int64) window {
+	switch w := w.(type) {
+	case *countWindow:
+		if r.lastCalls > 0 {
+			return w.resized(int64(r.lastCalls), good)
+		}
+	case *timeWindow:
+		if r.bucket > 0 {
+			return w.reshaped(r.bucket, r.buckets, now, good)
+		}
+	}
+	return r.newWindow(now, good)
+}
+
+// trip returns the first rule that says to open after a bad outcome, and what it saw. An outcome that did not fail trips
+// no rule about failures, and one that was not slow no rule about slow calls.
+func (r *rules) trip(e evidence, failed, slow bool) (Reason, policy.Cause) {
+	in := e.counts
+	switch {
+	case failed && r.consecutive > 0 && e.failures >= r.consecutive:
+		return ReasonConsecutiveFailures, policy.Cause{
+			Rule: "ConsecutiveFailures", What: "failed", Bad: int64(e.failures), Limit: float64(r.consecutive),
+		}
+	case failed && r.failureRate.trips(in.failures, in.calls):
+		return ReasonFailureRate, r.failureRate.cause("FailureRate", "failed", in.failures, in.calls)
+	case failed && r.failureCount > 0 && in.failures >= int64(r.failureCount):
+		return ReasonFailureCount, policy.Cause{
+			Rule: "FailureCount", What: "failed", Bad: in.failures, Calls: in.calls, Limit: float64(r.failureCount),
+		}
+	case slow && r.slowRate.trips(in.slow, in.calls):
+		return ReasonSlowCalls, r.slowRate.cause("SlowCalls", "were slow", in.slow, in.calls)
+	}
+	return ReasonNone, policy.Cause{}
+}
+
+// ratio is an exact fraction. The zero ratio stands for a rule that does not exist.
+type ratio struct{ num, den uint64 }
+
+// ratioOf returns the fraction that the shortest decimal form of rate shows: what a person wrote as 0.57 is 57/100,
+// and not the nearest binary fraction, which is a little less. Beyond 18 decimal places it rounds. rate must be
+// between 0 and 1.
+func ratioOf(rate float64) ratio {
+	text := strconv.FormatFloat(rate, 'f', -1, 64)
+	whole, decimals, _ := strings.Cut(text, ".")
+	if len(decimals) > 18 {
+		whole, decimals, _ = strings.Cut(strconv.FormatFloat(rate, 'f', 18, 64), ".")
+	}
+	num, _ := strconv.ParseUint(whole+decimals, 10, 64)
+	den := uint64(1)
+	for range decimals {
+		den *= 10
+	}
+	return ratio{num, den}
+}
+
+// reachedBy reports whether part/whole is at least the ratio, exactly.
+func (r ratio) reachedBy(part, whole int64) bool {
+	partHigh, partLow := bits.Mul64(uint64(part), r.den)
+	wholeHigh, wholeLow := bits.Mul64(r.num, uint64(whole))
+	return partHigh > wholeHigh || partHigh == wholeHigh && partLow >= wholeLow
+}
+
+// rateRule trips when a share of the calls in the window is bad.
+type rateRule struct {
+	share        ratio
+	minimumCalls int64
+}
+
+func (r rateRule) exists() bool { return r.share.den != 0 }
+
+func (r rateRule) trips(bad, calls int64) bool {
+	return r.exists() && r.known(calls) && r.share.reachedBy(bad, calls)
+}
+
+// known reports whether there are enough calls to speak of a rate.
+func (r rateRule) known(calls int64) bool { return calls >= max(1, r.minimumCalls) }
+
+func (r rateRule) limit() float64 {
+	if !r.exists() {
+		return 0
+	}
+	return float64(r.share.num) / float64(r.share.den)
+}
+
+func (r rateRule) cause(rule, what string, bad, calls int64) policy.Cause {
+	return policy.Cause{Rule: rule, What: what, Bad: bad, Calls: calls, Limit: r.limit(), Minimum: r.minimumCalls}
+}
