@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/detached"
+	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -80,7 +81,7 @@ func (r *race) failed(err error) (decides, retriable bool) {
 		r.failures.refuse(err)
 		return false, false
 	}
-	class := classOf(r.ctx, err)
+	class := engine.ClassOf(r.ctx, err)
 	r.failures.add(err, class)
 	switch class {
 	case policy.Permanent, policy.Expected, policy.Ignored:
@@ -88,9 +89,6 @@ func (r *race) failed(err error) (decides, retriable bool) {
 	}
 	return false, true
 }
-
-// classOf returns the class of an attempt's error. ctx is that of the call.
-func classOf(_ context.Context, err error) policy.Class { return declared(err) }
 
 // another starts an extra attempt if there are chances left, time, and budget. It reports whether there may be a
 // further chance.

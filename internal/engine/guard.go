@@ -3,9 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/internal/oneline"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -149,15 +149,7 @@ func nameCause(outer, inner context.Context, end *ending) error {
 // causedError is an error of an operation whose context a guard had ended.
 type causedError struct{ cause, err error }
 
-// maxText bounds the texts of errors that come from outside.
-const maxText = 1000
-
 func (e *causedError) Error() string {
-	text := fmt.Sprintf("%v: %v", e.cause, e.err)
-	if len(text) > maxText {
-		text = strings.ToValidUTF8(text[:maxText], "") + "…"
-	}
-	return strings.NewReplacer("\r\n", "; ", "\n", "; ", "\r", "; ").Replace(text)
+	return fmt.Sprintf("%s: %s", oneline.Of(e.cause), oneline.Of(e.err))
 }
-
 func (e *causedError) Unwrap() []error { return []error{e.cause, e.err} }

@@ -141,8 +141,16 @@ func (p *Plan) classify(err error, over *over) policy.Class {
 			return class
 		}
 	}
-	if class := policy.ClassOf(err); class != policy.Unclassified {
-		return class
-	}
-	return policy.Transient
+	return classOf(err)
+}
+
+// classOf returns the class of an error that only the error itself can tell; Transient if it does not. An error whose
+// methods panic, such as a nil pointer in an interface, is Transient too.
+func classOf(err error) (class policy.Class) {
+	defer func() {
+		if recover() != nil || class == policy.Unclassified {
+			class = policy.Transient
+		}
+	}()
+	return policy.ClassOf(err)
 }

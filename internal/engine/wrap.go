@@ -37,12 +37,16 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		n.deposit()
 	}
 	best := &final.best
-	if best.end.succeeded() && t.opens() && best.open.ctx.Err() != nil && ctx.Err() == nil && !opens(n.wrapper) {
+	if best.end.succeeded() && t.opens() && best.open.ctx.Err() != nil && ctx.Err() == nil {
 		r.drop(best)
+		if err != nil {
+			// An error decided the call in the very moment in which an attempt succeeded, whose context has ended.
+			return *new(T), ending{entered: true, class: r.meaning(err, final.class), err: err}
+		}
 		err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
 		return *new(T), ending{entered: true, class: policy.Permanent, err: err}
 	}
-	if t.opens() {
+	if t.opens() && best.open != nil { // nil when no call has ended
 		t.open.adopt(best.open)
 	}
 	if best.end.succeeded() {
@@ -56,7 +60,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			err = fmt.Errorf("%w: %w", err, best.end.err)
 		}
 	}
-	end = ending{entered: final.entered > 0, class: final.class, err: err, over: overOf(ctx)}
+	end = ending{entered: final.entered > 0, class: r.meaning(err, final.class), err: err, over: overOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
@@ -98,11 +102,6 @@ type result[T any] struct {
 	value T
 	end   ending
 	open  *opening // nil unless results are to stay open
-}
-
-func opens(wrapper policy.Wrapper) bool {
-	_, ok := wrapper.(policy.Opener)
-	return ok
 }
 
 // run lets wrapper run the calls.
@@ -218,7 +217,10 @@ type judgeKey struct{}
 // judge knows what the errors of the calls of a wrapper mean.
 type judge interface{ classOf(err error) policy.Class }
 
-func (r *race[T]) classOf(err error) policy.Class {
+func (r *race[T]) classOf(err error) policy.Class { return r.meaning(err, classOf(err)) }
+
+// meaning returns the class of the call that has ended with err, or other when there is none.
+func (r *race[T]) meaning(err error, other policy.Class) policy.Class {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, j := range r.judged {
@@ -226,7 +228,7 @@ func (r *race[T]) classOf(err error) policy.Class {
 			return j.class
 		}
 	}
-	return policy.ClassOf(err)
+	return other
 }
 
 // ClassOf returns what err means, with which a call of a wrapper has ended: the answer that the engine has got already.
@@ -235,5 +237,5 @@ func ClassOf(ctx context.Context, err error) policy.Class {
 	if judge, ok := ctx.Value(judgeKey{}).(judge); ok {
 		return judge.classOf(err)
 	}
-	return policy.ClassOf(err)
+	return classOf(err)
 }
