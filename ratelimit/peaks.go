@@ -2,20 +2,23 @@ package ratelimit
 
 // peaks remembers how full the bucket has been, for the tokens that go back.
 //
-// Such tokens are worth what would be there now had they never been taken. Without a take of n, the bucket would have been
-// fuller by n ever since, except that it overflows: at no time can it be fuller by more than was missing then. So they
-// are worth n, or the least that was missing at any time since the take, if that is less. If the bucket was full in
+// Such tokens are worth what would be there now had they never been taken. Without a take of n, the bucket would have
+// been fuller by n ever since, except that it overflows: at no time can it be fuller by more than was missing then. So
+// they are worth n, or the least that was missing at any time since the take, if that is less. If the bucket was full in
 // between, they are worth nothing. And from then on, what was missing at those times counts as less by what they are
 // worth, since that is how it would have been.
 //
 // Less and less is missing as time passes, until a take or a change of the burst. So only the moments just before those
 // count, which are the peaks. (What is missing now is not one of them: the bucket overflows by itself.) A peak is of use
-// only as long as none that comes later is as high, and only if what went before it is worth more than what was missing.
+// only as long as none that comes later is as high, and only if what went before it is worth more than was missing.
 //
-// There is room for four. When there are more, one of which next to nothing depends is dropped, and what does depend on it
-// is owed by the tokens that go back next. (Attempts that come at the same time are such a case.) Otherwise two
-// neighbours become one, which stands for both: with the time of the later and the height of the higher one. So
+// There is room for four peaks. When there are more, one on which next to nothing depends is dropped, and what does
+// depend on it is owed by the tokens that go back next. (Attempts that come at the same time are such a case.) Otherwise
+// two neighbours become one, which stands for both, with the time of the later and the height of the higher one. So
 // no tokens are ever worth more than they should be, and when many go back, some are worth less.
+//
+// Invariant: for any set of takes, what giveBack returns for all of them is at most by how much the bucket would be
+// fuller without them.
 type peaks struct {
 	takes uint64  // the number of the last take
 	worth float64 // of all takes together, at most
@@ -53,8 +56,8 @@ func (p *peaks) see(missing float64) {
 	p.kept++
 }
 
-// join makes one of the two neighbours that differ least, in proportion to what is missing: the highest peaks, with which
-// little was missing, say most about a token.
+// join makes one of the two neighbours that differ least, in proportion to what is missing: the highest peaks, with
+// which little was missing, say most about a token.
 func (p *peaks) join() {
 	best, least := 0, 2.0
 	for i := range p.kept - 1 {
