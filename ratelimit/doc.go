@@ -4,21 +4,23 @@
 //	api := ratelimit.New(100, 10)                                 // 100 per second, 10 at once; the next is refused
 //	api := ratelimit.New(100, 10, ratelimit.MaxWait(time.Second)) // or waits for its token, at most one second
 //	api := ratelimit.Per(5000, time.Hour, 100)                    // 5000 per hour, 100 at once
+//	api := ratelimit.New(100, 10, ratelimit.Shadow())             // refuses nothing, counts what it would refuse
 //
 // A rate limit bounds attempts per time, whatever they take; package bulkhead bounds attempts at the same time. When
 // latency doubles, a rate limit lets twice as many pile up, and a bulkhead lets half as many through.
 //
 // # What it promises
 //
-//   - In every window of length w, at most burst + rate·w tokens are handed out, exact to the rounding of
-//     a float64. A clock that goes back hands out nothing.
-//   - First come, first served: whoever waits for a token is not overtaken.
-//   - A wait that cannot fit [MaxWait], or the deadline of the context, is refused at once and takes nothing.
-//   - Who leaves the queue costs nothing, and those behind move up. The token of an attempt that was admitted here
-//     and then refused further in, so that the operation was never entered, goes back and can be used at once.
-//   - A rejection says exactly when to come back: a call just before that moment would be refused too, one at that
-//     moment would not, if nobody else comes. (Behind others who wait it is exact to a nanosecond for each of them.) When
-//     coming back is of no use, it says no time.
+//   - In every window of length w, at most burst + rate·w of the attempts that are made begin, exact to the rounding
+//     of a float64. A clock that goes back hands out nothing.
+//   - Attempts that wait are served in the order in which they came.
+//   - An attempt whose wait cannot fit [MaxWait], or the deadline of its context, is refused at once and takes nothing.
+//   - An attempt that leaves the queue costs nothing, and those behind it move up. The token of an attempt that was
+//     admitted here and then refused by a layer inside, so that the operation was never entered, goes back and can be
+//     used at once. It is worth what would be there had it never been taken.
+//   - A rejection says why ([ErrMaxWait], [ErrDeadline], …) and exactly when to come back: a call just before that
+//     moment would be refused too, one at that moment would not, if no other comes. (Behind others that wait it is exact
+//     to a nanosecond for each of them.) When coming back is of no use, it says no time.
 //   - Admission takes one reading of the clock and allocates nothing.
 //
 // A limiter is no [policy.Gate]: that there is no token now says nothing about the health of the dependency.

@@ -68,10 +68,10 @@ func ExampleCostOf() {
 	// rate limiter: no token: the cost is above the burst false
 }
 
-func ExampleLimiter_SetRate() {
+func ExampleLimiter_Reconfigure() {
 	api := ratelimit.New(100, 10)
-	fmt.Println(api.SetRate(-1))
-	fmt.Println(api.SetRate(50), api)
+	fmt.Println(api.Reconfigure(-1, 10))
+	fmt.Println(api.Reconfigure(50, 10), api)
 	// Output:
 	// ratelimit: rate -1 per second: must be 0, from 1e-09 to 1e+09, or math.Inf(1) for no limit
 	// <nil> rate limit 50/s burst 10

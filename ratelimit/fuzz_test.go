@@ -56,6 +56,8 @@ func FuzzModel(f *testing.F) {
 	f.Add([]byte{3, 1, 0, 0, 0, 1, 0, 5, 77, 77, 0, 1, 0, 0, 1, 0, 2, 0, 0, 0, 1, 0})
 	f.Add([]byte{0, 3, 200, 9, 0, 3, 0, 0, 1, 0, 6, 1, 0, 0, 2, 0, 7, 1, 0, 0, 3, 0, 6, 0, 0})
 	f.Add([]byte{7, 4, 255, 255, 0, 4, 0, 0, 4, 0, 0, 4, 0, 0, 1, 0, 4, 0, 0, 4, 1, 0, 5, 255, 255, 2, 0, 0, 3, 0, 0})
+	f.Add([]byte{10, 4, 0, 0, 0, 2, 0, 5, 100, 120, 0, 6, 0, 3, 0, 0, 0, 2, 0, 5, 0, 80, 0, 2, 0, 3, 0, 0, 3, 1, 0})
+	f.Add([]byte{10, 4, 30, 5, 0, 6, 0, 0, 3, 0, 0, 2, 0, 250, 70, 5, 0, 2, 0, 241, 67, 0, 5, 0, 90, 3, 0, 0, 241, 200, 64})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) < 4 {
 			return
@@ -74,6 +76,16 @@ type shop struct {
 	tokens      int64
 	now         time.Duration
 	guests      []*guest
+
+	story []event // everything that moved the tokens, to be told again
+	seen  int     // the moments since the bucket was full that the limiter may have to remember
+}
+
+// event is time that passed, a guest that took its tokens, or another burst.
+type event struct {
+	refill int64
+	guest  *guest
+	burst  int64
 }
 
 const token = 1_000_000_000
@@ -81,7 +93,8 @@ const token = 1_000_000_000
 // guest is an attempt, as the model sees it and as it really goes.
 type guest struct {
 	cost   int64
-	latest time.Duration
+	came   time.Duration
+	undone bool   // its tokens went back: it never was
 	state  string // of the model: "waits", "admitted", "refused", "left", "settled"
 	real   atomic.Value
 	permit *policy.Permit
@@ -90,13 +103,9 @@ type guest struct {
 }
 
 func newShop(data []byte) *shop {
-	s := &shop{rate: int64(data[0]), burst: 1 + int64(data[1]%8), maxWait: time.Duration(data[2]) * 100 * time.Millisecond, maxWaiters: 1 + int(data[3]%8)}
-	s.tokens = s.burst * token
-	options := []ratelimit.Option{ratelimit.CostOf(costMark)}
-	if s.maxWait > 0 {
-		options = append(options, ratelimit.MaxWait(s.maxWait), ratelimit.MaxWaiters(s.maxWaiters))
-	}
-	s.limiter = ratelimit.New(float64(s.rate), int(s.burst), options...)
+	s := &shop{rate: int64(data[0]), burst: 1 + int64(data[1]%8), maxWait: time.Duration(data[2]) * 100 * time.Millisecond, maxWaiters: 1 + int(data[3]%8), tokens: math.MaxInt64}
+	s.happens(event{burst: s.burst})
+	s.limiter = ratelimit.New(float64(s.rate), int(s.burst), append(s.options(), ratelimit.CostOf(costMark))...)
 	return s
 }
 
@@ -111,7 +120,44 @@ func (s *shop) in(state string) (all []*guest) {
 
 func (s *shop) add(d time.Duration) {
 	s.now += d
-	s.tokens = min(s.burst*token, s.tokens+s.rate*int64(d))
+	s.happens(event{refill: s.rate * int64(d)})
+}
+
+func (s *shop) happens(e event) {
+	s.story = append(s.story, e)
+	s.apply(e)
+}
+
+func (s *shop) apply(e event) {
+	switch {
+	case e.burst > 0:
+		s.seen += 2
+		s.burst, s.tokens = e.burst, min(s.tokens, e.burst*token)
+	case e.guest == nil:
+		s.tokens = min(s.burst*token, s.tokens+e.refill)
+	case !e.guest.undone:
+		if s.seen++; s.tokens == s.burst*token {
+			s.seen = 1
+		}
+		s.tokens -= e.guest.cost * token
+	}
+}
+
+// admit gives a guest its tokens.
+func (s *shop) admit(g *guest) {
+	g.state = "admitted"
+	s.happens(event{guest: g})
+}
+
+// undo takes back that a guest was ever admitted: the story is told again without it.
+func (s *shop) undo(g *guest) {
+	g.undone = true
+	seen := s.seen
+	s.tokens = math.MaxInt64
+	for _, e := range s.story {
+		s.apply(e)
+	}
+	s.seen = seen
 }
 
 // grant lets in those who wait, in order.
@@ -120,8 +166,7 @@ func (s *shop) grant() {
 		if s.tokens < g.cost*token {
 			return
 		}
-		s.tokens -= g.cost * token
-		g.state = "admitted"
+		s.admit(g)
 	}
 }
 
@@ -158,8 +203,7 @@ func (s *shop) arrive(g *guest) (hint time.Duration) {
 	turn, ever := s.until(owed)
 	switch {
 	case g.cost == 0, len(waiting) == 0 && g.cost > 0 && s.tokens >= g.cost*token:
-		s.tokens -= g.cost * token
-		g.state = "admitted"
+		s.admit(g)
 	case g.cost < 0 || g.cost > s.burst || !ever:
 		g.state = "refused"
 	case s.maxWait == 0:
@@ -168,26 +212,37 @@ func (s *shop) arrive(g *guest) (hint time.Duration) {
 	case len(waiting) >= s.maxWaiters || turn > s.maxWait:
 		g.state = "refused"
 	default:
-		g.state, g.latest = "waits", s.now+s.maxWait
+		g.state, g.came = "waits", s.now
 	}
 	return 0
 }
 
-// change sets the quota. Those who would now wait too long are refused, before which nobody can be let in.
-func (s *shop) change(rate, burst int64) {
-	s.rate, s.burst = rate, burst
-	s.tokens = min(s.tokens, burst*token)
-	s.grant()
-	owed := int64(0)
+// change sets the quota and the queue. Those who would now wait too long are refused, before which nobody can be let in.
+func (s *shop) change(rate, burst int64, maxWait time.Duration, maxWaiters int) error {
+	s.rate, s.maxWait, s.maxWaiters = rate, maxWait, maxWaiters
+	s.happens(event{burst: burst})
+	owed, kept := int64(0), 0
 	for _, g := range s.in("waits") {
 		turn, ever := s.until(owed + g.cost)
-		if g.cost > burst || !ever || s.now+turn > g.latest {
+		late := turn > 0 && (s.now+turn > g.came+maxWait || kept == maxWaiters)
+		if g.cost > burst || !ever || late {
 			g.state = "refused"
 			continue
 		}
 		owed += g.cost
+		if turn > 0 {
+			kept++
+		}
 	}
 	s.grant()
+	return s.limiter.Reconfigure(float64(rate), int(burst), s.options()...)
+}
+
+func (s *shop) options() (options []ratelimit.Option) {
+	if s.maxWait > 0 {
+		options = append(options, ratelimit.MaxWait(s.maxWait), ratelimit.MaxWaiters(s.maxWaiters))
+	}
+	return options
 }
 
 func (s *shop) run(t *testing.T, steps []byte) {
@@ -203,6 +258,9 @@ func (s *shop) run(t *testing.T, steps []byte) {
 				return all[value%int64(len(all))]
 			}
 			return &guest{} // nobody
+		}
+		if steps[0] >= 240 { // everything changes
+			what = 8
 		}
 		switch what {
 		case 0, 1: // an attempt comes
@@ -226,8 +284,14 @@ func (s *shop) run(t *testing.T, steps []byte) {
 			if g := pick("admitted"); g.state != "" {
 				g.state = "settled"
 				g.permit.Settle(neverCalled)
-				s.tokens = min(s.burst*token, s.tokens+g.cost*token)
+				s.undo(g)
 				s.grant()
+				if s.seen > 4 { // the limiter may give back less
+					synctest.Wait()
+					if s.gaveLess(t) {
+						return
+					}
+				}
 			}
 		case 4: // an attempt was made
 			if g := pick("admitted"); g.state != "" {
@@ -239,18 +303,21 @@ func (s *shop) run(t *testing.T, steps []byte) {
 			s.pass(d)
 			time.Sleep(d)
 		case 6:
-			s.change(value%256, s.burst)
-			if err := s.limiter.SetRate(float64(s.rate)); err != nil {
-				t.Fatal(err)
-			}
+			changed(t, s.change(value%256, s.burst, s.maxWait, s.maxWaiters))
 		case 7:
-			s.change(s.rate, 1+value%8)
-			if err := s.limiter.SetBurst(int(s.burst)); err != nil {
-				t.Fatal(err)
-			}
+			changed(t, s.change(s.rate, 1+value%8, s.maxWait, s.maxWaiters))
+		case 8:
+			changed(t, s.change(value%32, 1+value/32%8, time.Duration(value/256%16)*500*time.Millisecond, 1+int(value/4096)))
 		}
 		synctest.Wait()
 		s.compare(t)
+	}
+}
+
+func changed(t *testing.T, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -264,6 +331,21 @@ func (g *guest) ask(ctx context.Context, l *ratelimit.Limiter) {
 	default:
 		g.real.Store("left")
 	}
+}
+
+// gaveLess reports whether the limiter has less than the model, counting the guests that it has let in. It must never
+// have more.
+func (s *shop) gaveLess(t *testing.T) bool {
+	less := float64(s.tokens)/token - s.limiter.Snapshot().Tokens
+	for _, g := range s.guests {
+		if g.state == "admitted" && g.real.Load() == "waits" {
+			less += float64(g.cost)
+		}
+	}
+	if less < -1e-6 {
+		t.Fatalf("at %v the limiter has %v tokens more", s.now, -less)
+	}
+	return less > 1e-6
 }
 
 func (s *shop) compare(t *testing.T) {

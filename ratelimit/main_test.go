@@ -96,3 +96,29 @@ func in(d time.Duration) (context.Context, context.CancelFunc) {
 }
 
 var neverCalled = policy.Outcome{Kind: policy.NotCalled}
+
+// setRate changes nothing but the rate, and setBurst nothing but the burst.
+func setRate(l *ratelimit.Limiter, perSecond float64) error {
+	return l.Reconfigure(perSecond, l.Snapshot().Burst, readBack(l)...)
+}
+
+func setBurst(l *ratelimit.Limiter, burst int) error {
+	return l.Reconfigure(l.Snapshot().PerSecond, burst, readBack(l)...)
+}
+
+// readBack returns the options of a limiter that are data, as its report tells them.
+func readBack(l *ratelimit.Limiter) (all []ratelimit.Option) {
+	for _, s := range l.Report().Settings {
+		switch s.Name {
+		case "Name":
+			all = append(all, ratelimit.Name(s.Args[0].Value.(string)))
+		case "MaxWait":
+			all = append(all, ratelimit.MaxWait(s.Args[0].Value.(time.Duration)))
+		case "MaxWaiters":
+			all = append(all, ratelimit.MaxWaiters(s.Args[0].Value.(int)))
+		case "Shadow":
+			all = append(all, ratelimit.Shadow())
+		}
+	}
+	return all
+}

@@ -3,62 +3,103 @@ package ratelimit
 import (
 	"container/list"
 	"context"
+	"math"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/saturate"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// queue is those who wait for tokens, in the order in which they came. Only the first has a timer. The limiter's
-// mutex guards it. It is nil where nobody may wait.
+// queue is the attempts without tokens, in the order in which they came. The limiter's mutex guards it. It is nil where no
+// attempt may wait.
+//
+// Before those that wait are those that only would have waited, in shadow, and have gone ahead: they are owed their
+// tokens all the same. No goroutine stands behind them. So their turns are caught up with when the time is next asked for.
+//
+// The first of those that wait, and only it, has a timer, for the turn of the first in the queue.
 type queue struct {
-	maxWait    time.Duration
-	maxWaiters int
-
-	waiters list.List // of *waiter
+	ahead   list.List // of *waiter, which have gone ahead
+	waiters list.List // of *waiter, which wait
 	owed    int       // what all of them cost
-	timed   *waiter   // the first, once it has set its timer for the present plan
+	timed   *waiter   // the first that waits, once it has set its timer for the present plan
 	peak    int
 }
 
 // waiter is an attempt in the queue.
 type waiter struct {
-	cost    int
-	latest  time.Duration // it does not want to wait beyond
-	element *list.Element
-	news    chan struct{} // holds one token: look again, something has changed
-	granted bool          // it has its tokens
-	taken   int           // these
-	refused *policy.Rejection
+	cost     int
+	came     time.Duration
+	deadline time.Duration // it cannot use a token that comes later
+	in       *list.List    // nil once it is out of the queue
+	element  *list.Element
+	news     chan struct{} // holds one token: look again, something has changed
+	ahead    bool          // it goes ahead without its tokens
+	end      *end          // nil as long as it waits
+}
+
+// end is how a wait ends. It does not change.
+type end struct {
+	ticket policy.Ticket
+	err    error
 }
 
 func (q *queue) len() int {
 	if q == nil {
 		return 0
 	}
-	return q.waiters.Len()
+	return q.ahead.Len() + q.waiters.Len()
 }
 
+// first returns the attempt whose turn comes next, nil if there is none.
 func (q *queue) first() *waiter {
-	if q.len() == 0 {
-		return nil
+	if w := front(&q.ahead); w != nil {
+		return w
 	}
-	return q.waiters.Front().Value.(*waiter)
+	return front(&q.waiters)
 }
 
-func (q *queue) push(cost int, latest time.Duration) *waiter {
-	w := &waiter{cost: cost, latest: latest, news: make(chan struct{}, 1)}
-	w.element = q.waiters.PushBack(w)
-	q.owed += cost
+func front(l *list.List) *waiter {
+	if e := l.Front(); e != nil {
+		return e.Value.(*waiter)
+	}
+	return nil
+}
+
+func (q *queue) push(w *waiter) {
+	w.in = &q.waiters
+	if w.ahead {
+		w.in = &q.ahead
+	}
+	w.element = w.in.PushBack(w)
+	q.owed += w.cost
 	q.peak = max(q.peak, q.len())
-	return w
 }
 
 func (q *queue) remove(w *waiter) {
-	if w.element != nil {
-		q.waiters.Remove(w.element)
-		w.element = nil
+	if w.in != nil {
+		w.in.Remove(w.element)
+		w.in = nil
 		q.owed -= w.cost
 	}
+}
+
+// release lets all that wait go ahead.
+func (q *queue) release() {
+	if q == nil {
+		return
+	}
+	for w := front(&q.waiters); w != nil; w = front(&q.waiters) {
+		q.remove(w)
+		w.ahead = true
+		q.push(w)
+		w.over(policy.Ticket{}, nil)
+	}
+}
+
+// over ends the wait.
+func (w *waiter) over(ticket policy.Ticket, err error) {
+	w.end = &end{ticket, err}
+	w.wake()
 }
 
 func (w *waiter) wake() {
@@ -68,14 +109,101 @@ func (w *waiter) wake() {
 	}
 }
 
-// await waits until w is granted or refused, or ctx ends. It returns the tokens that were taken.
-func (l *Limiter) await(ctx context.Context, w *waiter) (taken int, err error) {
+// latest returns until when an attempt wants to wait, and why not longer. Of two limits that are the same it is MaxWait: an
+// attempt that comes back when that fits is admitted.
+func (c *config) latest(came, deadline time.Duration) (time.Duration, error) {
+	if latest := saturate.Add(came, c.maxWait); latest <= deadline {
+		return latest, ErrMaxWait
+	}
+	return deadline, ErrDeadline
+}
+
+// wait admits an attempt that did not get its tokens at once: it waits for them in the queue, or is refused. In shadow it
+// is only counted so.
+func (l *Limiter) wait(ctx context.Context, cost int, reading time.Duration) (policy.Ticket, error) {
+	var deadline time.Time
+	mayWait := l.made().maxWait > 0
+	if mayWait { // the methods of ctx are foreign code: not under the lock
+		deadline, _ = ctx.Deadline()
+		mayWait = policy.MayWait(ctx)
+	}
+	l.mu.Lock()
+	l.advance(reading)
+	ticket, ok := l.take(cost) // there may be tokens by now
+	if ok {
+		l.mu.Unlock()
+		return ticket, nil
+	}
+	w, until, reason := l.enqueue(cost, deadline, mayWait)
+	switch {
+	case reason != nil && l.shadow:
+		l.counts.shadowRejected++
+	case reason != nil:
+		defer l.mu.Unlock()
+		l.counts.rejected++
+		return policy.Ticket{}, l.rejection(reason, until)
+	case !l.shadow:
+		l.mu.Unlock()
+		return l.await(ctx, w)
+	}
+	l.mu.Unlock()
+	return policy.Ticket{}, nil
+}
+
+// enqueue puts an attempt at the end of the queue, or returns why not, and when it should come back. A zero deadline is
+// none.
+func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter, until time.Duration, reason error) {
+	owed := 0
+	if l.queue != nil {
+		owed = l.queue.owed
+	}
+	turn, never := l.turn(owed, cost)
+	c := l.config.Load()
+	switch {
+	case never != nil:
+		return nil, 0, never
+	case !mayWait || c.maxWait == 0:
+		return nil, turn, ErrLimited
+	}
+	w = &waiter{cost: cost, came: l.bucket.now, deadline: math.MaxInt64, ahead: l.shadow}
+	if !deadline.IsZero() { // a token at the deadline is too late
+		w.deadline = saturate.Add(w.came, max(0, deadline.Sub(l.bucket.clock.Time(w.came)))) - 1
+	}
+	latest, reason := c.latest(w.came, w.deadline)
+	entry := turn // when the attempt could be admitted, or wait
+	if reason == ErrMaxWait {
+		entry -= c.maxWait
+	}
+	if l.queue.len() >= c.maxWaiters || owed > MaxBurst {
+		leaves, _ := l.bucket.turn(0, l.queue.first().cost)
+		return nil, max(entry, leaves), ErrQueueFull
+	}
+	if turn > latest {
+		return nil, entry, reason
+	}
+	w.news = make(chan struct{}, 1)
+	l.queue.push(w)
+	return w, 0, nil
+}
+
+// await waits until w is granted or refused, or ctx ends.
+func (l *Limiter) await(ctx context.Context, w *waiter) (policy.Ticket, error) {
+	left := true
+	defer func() {
+		if left { // ctx has ended, or one of its methods has panicked
+			l.leave(w)
+		}
+	}()
 	var timer *time.Timer
 	var turn <-chan time.Time // nil as long as w is not the first
 	for {
-		wait, over, err := l.look(w, policy.ContextError(ctx))
-		if over {
-			return w.taken, err
+		if err := policy.ContextError(ctx); err != nil {
+			return policy.Ticket{}, err
+		}
+		end, wait := l.look(w)
+		if end != nil {
+			left = false
+			return end.ticket, end.err
 		}
 		switch {
 		case wait <= 0:
@@ -94,59 +222,69 @@ func (l *Limiter) await(ctx context.Context, w *waiter) (taken int, err error) {
 	}
 }
 
-// look tells w how things stand: its wait is over, or it is the first and has to set a timer for wait, or it waits
-// for news. ended is not nil when its context has ended: then it takes nothing, even if its tokens were granted in the
-// same moment.
-func (l *Limiter) look(w *waiter, ended error) (wait time.Duration, over bool, err error) {
+// leave takes w out of the queue; its attempt is not made. If its tokens were granted in the same moment, they go back.
+func (l *Limiter) leave(w *waiter) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.bucket.advance(l.bucket.clock.Elapsed())
-	l.grant()
+	l.advance(l.bucket.clock.Elapsed())
 	switch {
-	case ended != nil && w.granted:
-		if w.taken > 0 {
-			l.giveBack(w.taken)
-		}
-		return 0, true, ended
-	case ended != nil:
+	case w.in != nil:
 		l.queue.remove(w)
-		l.grant()
-		return 0, true, ended
-	case w.granted:
-		return 0, true, nil
-	case w.refused != nil:
-		return 0, true, w.refused
-	case w != l.queue.first():
-		return 0, false, nil
+		l.retime()
+	case w.end.ticket.Number > 0:
+		l.giveBack(w.end.ticket)
+	}
+}
+
+// look tells w how things stand: its wait is over, or it is the first and has to set a timer for wait, or, with a wait
+// of 0, it waits for news.
+func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.advance(l.bucket.clock.Elapsed())
+	if w.end != nil || w != front(&l.queue.waiters) {
+		return w.end, 0
 	}
 	l.queue.timed = w
-	turn, _ := l.bucket.turn(w.cost) // never "never": such waiters are refused when that becomes true
-	return turn - l.bucket.now, false, nil
+	turn, _ := l.bucket.turn(0, l.queue.first().cost) // never "never": such attempts are refused when that becomes true
+	return nil, turn - l.bucket.now
 }
 
-// grant gives tokens to those who wait, in order, as far as there are any, and sees to it that the first of the
-// others has a timer.
+// grant gives tokens to the attempts in the queue, in order, as far as there are any, and sees to it that the first of
+// the others has a timer.
 func (l *Limiter) grant() {
-	first := l.queue.first()
-	for ; first != nil && l.bucket.take(first.cost); first = l.queue.first() {
-		l.queue.remove(first)
-		l.counts.admitted++
-		first.granted, first.taken = true, l.bucket.taken(first.cost)
-		first.wake()
+	for w := l.queue.first(); w != nil && l.bucket.take(w.cost); w = l.queue.first() {
+		l.granted(w)
 	}
-	if first != nil && first != l.queue.timed {
-		first.wake()
+	if w := front(&l.queue.waiters); w != nil && w != l.queue.timed {
+		w.wake()
 	}
 }
 
-// giveBack returns tokens that were not used, and grants them to those who wait.
-func (l *Limiter) giveBack(n int) {
-	l.counts.returned++
-	l.bucket.giveBack(n)
-	l.retime()
+func (l *Limiter) granted(w *waiter) {
+	l.queue.remove(w)
+	l.counts.admitted++
+	w.over(l.ticket(w.cost), nil)
 }
 
-// retime grants what is there after the plan has changed, and lets the first set its timer anew.
+// serveShadow lets the attempts that have gone ahead take the tokens that have come in for them until now, each at its
+// own turn, as if it had waited: in between the bucket does not overflow. Those that wait are not served so; they begin
+// now, and only as many as the bucket has tokens for.
+func (l *Limiter) serveShadow(now time.Duration) {
+	for w := front(&l.queue.ahead); w != nil; w = front(&l.queue.ahead) {
+		turn, ok := l.bucket.turn(0, w.cost)
+		if !ok || turn > now {
+			return
+		}
+		l.bucket.now = turn
+		if !l.bucket.take(w.cost) {
+			return
+		}
+		l.granted(w)
+	}
+}
+
+// retime grants what is there after the plan has changed, and lets the first that waits set its timer anew.
 func (l *Limiter) retime() {
 	if l.queue != nil {
 		l.queue.timed = nil
@@ -154,25 +292,37 @@ func (l *Limiter) retime() {
 	}
 }
 
-// dismiss refuses those who wait and whose turn, after a change of rate or burst, comes too late or never.
+// dismiss refuses the attempts in the queue for which a new configuration has no room, or whose turn comes too late or
+// never.
 func (l *Limiter) dismiss() {
 	if l.queue == nil {
 		return
 	}
-	owed := 0
-	for element := l.queue.waiters.Front(); element != nil; {
-		w := element.Value.(*waiter)
-		element = element.Next()
-		turn, reason := l.turn(owed, w.cost)
-		if reason == nil && turn <= w.latest {
-			owed += w.cost
-			continue
+	c := l.config.Load()
+	owed, kept := 0, 0
+	for _, all := range []*list.List{&l.queue.ahead, &l.queue.waiters} {
+		for e := all.Front(); e != nil; {
+			w := e.Value.(*waiter)
+			e = e.Next()
+			turn, reason := l.turn(owed, w.cost)
+			if reason == nil && turn > l.bucket.now { // the others are granted at once
+				if latest, late := c.latest(w.came, w.deadline); turn > latest {
+					reason = late
+				} else if kept++; kept > c.maxWaiters {
+					reason = ErrQueueFull
+				}
+			}
+			if reason == nil {
+				owed += w.cost
+				continue
+			}
+			l.queue.remove(w)
+			if w.ahead {
+				l.counts.shadowRejected++
+			} else {
+				l.counts.rejected++
+				w.over(policy.Ticket{}, l.rejection(reason, turn))
+			}
 		}
-		if reason == nil {
-			reason = errMaxWait
-		}
-		l.queue.remove(w)
-		w.refused = l.refuse(reason, turn)
-		w.wake()
 	}
 }

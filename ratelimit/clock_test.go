@@ -2,7 +2,6 @@ package ratelimit_test
 
 import (
 	"context"
-	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -58,31 +57,5 @@ func TestFault118_MomentsByTheReplacedClock(t *testing.T) {
 		require.NoError(t, err)
 		permit.Done(nil)
 		require.Equal(t, 100*time.Millisecond, time.Since(start))
-	})
-}
-
-func TestTokensThatWereNotTakenDoNotComeBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		limit := ratelimit.New(math.Inf(1), 100)
-		var permits []*policy.Permit
-		for range 100 {
-			permit, err := policy.Acquire(t.Context(), limit)
-			require.NoError(t, err)
-			permits = append(permits, permit)
-		}
-		require.NoError(t, limit.SetRate(1e-9))
-		admitted := func() (n int) {
-			for {
-				if _, _, err := limit.Admit(t.Context()); err != nil {
-					return n
-				}
-				n++
-			}
-		}
-		require.Equal(t, 100, admitted())
-		for _, permit := range permits {
-			require.True(t, permit.Settle(policy.Outcome{Kind: policy.NotCalled}))
-		}
-		require.Zero(t, admitted())
 	})
 }

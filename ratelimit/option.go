@@ -1,0 +1,163 @@
+package ratelimit
+
+import (
+	"context"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// The bounds of a configuration. Outside of them the arithmetic would not be exact, so they are refused.
+const (
+	// MaxRate is the largest finite rate, one token per nanosecond. math.Inf(1) means no limit.
+	MaxRate = 1e9
+	// MinRate is the smallest rate above 0, one token in 32 years. 0 means that no token is ever added.
+	MinRate = 1e-9
+	// MaxBurst is the largest burst and the largest cost: 2⁵³, or 2²⁹ where an int has 32 bits.
+	MaxBurst = 1 << (29 + 24*(^uint(0)>>63))
+
+	defaultMaxWaiters = 10_000
+)
+
+// Option configures a limiter.
+type Option func(*config)
+
+// config is a configuration. Once checked, it does not change.
+type config struct {
+	perSecond  float64
+	burst      int
+	name       string
+	maxWait    time.Duration // 0: an attempt may not wait
+	maxWaiters int
+	costOf     func(context.Context) int // nil: every attempt costs 1
+	shadow     bool
+
+	named, waiting, bounded, costing bool // which options were given
+
+	once     sync.Once // for settings, which most of many limiters never show
+	settings []policy.Setting
+}
+
+// Name names the limiter in its rejections, its [policy.Report] and its String. The default is no name.
+func Name(name string) Option {
+	return func(c *config) { c.named, c.name = true, name }
+}
+
+// MaxWait makes an attempt that finds no token wait for it, in the order in which they came, if the wait is at most
+// wait, which must be positive, and ends before the deadline of the attempt's context. Otherwise the attempt is refused
+// at once, and so is one whose context is a [policy.NoWait]. The default is that no attempt waits.
+//
+// The wait is known when the attempt comes, from the rate and from the attempts before it. It gets shorter when those
+// leave. It gets longer only by [Limiter.Reconfigure], which refuses the attempts that would then wait too long.
+func MaxWait(wait time.Duration) Option {
+	return func(c *config) { c.waiting, c.maxWait = true, wait }
+}
+
+// MaxWaiters bounds how many attempts may wait at a time; it must be positive, and needs [MaxWait]. The default is
+// 10,000. MaxWait alone admits about rate times wait of them.
+func MaxWaiters(n int) Option {
+	return func(c *config) { c.bounded, c.maxWaiters = true, n }
+}
+
+// CostOf sets how many tokens an attempt costs. cost is called once for each attempt, on its own goroutine and under no
+// lock, with the attempt's context, which is where a caller says what the attempt costs. The default is 1 for every
+// attempt.
+//
+// An attempt with a cost of 0 takes nothing and never waits. One with a cost above the burst, or below 0, can never be
+// admitted: it is refused at once with [ErrCost] and takes nothing.
+func CostOf(cost func(ctx context.Context) int) Option {
+	return func(c *config) { c.costing, c.costOf = true, cost }
+}
+
+// Shadow lets the limiter refuse nothing and make nothing wait, and count what it would have done; see
+// [Limiter.Shadow]. The default is to enforce.
+func Shadow() Option {
+	return func(c *config) { c.shadow = true }
+}
+
+// Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
+func Validate(perSecond float64, burst int, options ...Option) error {
+	_, err := configure(nil, perSecond, burst, options)
+	return err
+}
+
+// configure returns the configuration that options make, in place of old, which is nil for a new limiter.
+func configure(old *config, perSecond float64, burst int, options []Option) (*config, error) {
+	problems := policy.ConfigError{Policy: "ratelimit"}
+	c := &config{perSecond: perSecond, burst: burst, maxWaiters: defaultMaxWaiters}
+	option.Apply(c, options, &problems)
+	checkQuota(&problems, perSecond, burst)
+	if c.waiting && c.maxWait <= 0 {
+		problems.Add("MaxWait %v: must be positive; without MaxWait no attempt waits", c.maxWait)
+	}
+	if c.bounded && c.maxWaiters < 1 {
+		problems.Add("MaxWaiters %d: must be positive; without MaxWait no attempt waits", c.maxWaiters)
+	}
+	if c.bounded && !c.waiting {
+		problems.Add("MaxWaiters %d: needs MaxWait; without it no attempt waits", c.maxWaiters)
+	}
+	if c.costing && c.costOf == nil {
+		problems.Add("CostOf: the function is nil")
+	}
+	if old != nil && c.named && c.name != old.name {
+		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, old.name)
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	if old != nil { // what is not data stays
+		c.name = old.name
+		if !c.costing {
+			c.costOf = old.costOf
+		}
+	}
+	return c, nil
+}
+
+// checkQuota reports what is wrong with a rate and a burst. Both are needed to judge either: a burst of 0 is possible
+// only without a limit.
+func checkQuota(problems *policy.ConfigError, perSecond float64, burst int) {
+	unlimited := math.IsInf(perSecond, 1)
+	if !unlimited && perSecond != 0 && !(perSecond >= MinRate && perSecond <= MaxRate) { // NaN too
+		problems.Add("rate %v per second: must be 0, from %v to %v, or math.Inf(1) for no limit",
+			perSecond, float64(MinRate), float64(MaxRate))
+	}
+	switch {
+	case burst < 0 || burst > MaxBurst:
+		problems.Add("burst %d: must be from 1 to %d", burst, MaxBurst)
+	case burst == 0 && !unlimited:
+		problems.Add("burst 0 with a rate of %v per second: nothing would ever be admitted", perSecond)
+	}
+}
+
+// report returns the options as they were given. All reports share the slice.
+func (c *config) report() []policy.Setting {
+	c.once.Do(func() { c.settings = c.list() })
+	return c.settings
+}
+
+func (c *config) list() []policy.Setting {
+	var perSecond any = c.perSecond
+	if math.IsInf(c.perSecond, 1) { // JSON has no such number
+		perSecond = "+Inf"
+	}
+	settings := []policy.Setting{{Name: "New", Args: []policy.Argument{
+		{Name: "perSecond", Value: perSecond}, {Name: "burst", Value: c.burst},
+	}}}
+	add := func(given bool, name string, args ...policy.Argument) {
+		if given {
+			settings = append(settings, policy.Setting{Name: name, Args: args})
+		}
+	}
+	add(c.name != "", "Name", policy.Argument{Name: "name", Value: c.name})
+	add(c.waiting, "MaxWait", policy.Argument{Name: "wait", Value: c.maxWait})
+	add(c.bounded, "MaxWaiters", policy.Argument{Name: "n", Value: c.maxWaiters})
+	if c.costOf != nil {
+		settings = append(settings, policy.Setting{Name: "CostOf", Code: true})
+	}
+	add(c.shadow, "Shadow")
+	return settings
+}
