@@ -37,11 +37,11 @@ func ExampleClassify() {
 	users := throttle.New(
 		throttle.K(1.5),
 		throttle.Window(10*time.Second, 20),
-		throttle.Classify(func(err error) policy.Verdict {
+		throttle.Classify(func(err error) policy.Class {
 			if errors.Is(err, errNotFound) {
-				return policy.Success // the dependency did its work
+				return policy.Expected // the dependency did its work
 			}
-			return policy.Failure
+			return policy.Unclassified
 		}),
 	)
 	_, err := resilience.Do(context.Background(), users, func(context.Context) (int, error) { return 0, errNotFound })
