@@ -28,8 +28,7 @@ func (s Snapshot) LogValue() slog.Value {
 
 // Snapshot returns one consistent value. It changes nothing.
 func (t *Throttle) Snapshot() Snapshot {
-	s := t.settings()
-	counts := s.window.at(t.now(s.window))
+	s, counts := t.read()
 	return Snapshot{
 		Name:           s.name,
 		Shadow:         t.shadow.Load(),

@@ -88,6 +88,13 @@ func (t *Throttle) Reconfigure(opts ...Option) error {
 	return nil
 }
 
+// changed returns the configuration that the change in progress leads to.
+func (t *Throttle) changed() *settings {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	return t.current.Load()
+}
+
 // settings returns the configuration.
 func (t *Throttle) settings() *settings {
 	s := t.current.Load()
@@ -130,6 +137,11 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 	s := t.settings()
 	w := s.window
 	newest, tally := w.advance(t.now(w))
+	for w.next.Load() != nil { // the tally may lack what is being moved to the next window
+		s = t.changed()
+		w = s.window
+		newest, tally = w.advance(t.now(w))
+	}
 	if p := s.probability(tally); p > 0 && s.random.Float64() < p {
 		w.count(&w.bucket(newest).refused, 1)
 		if t.shadow.Load() {
@@ -194,8 +206,8 @@ func (s *settings) judge(outcome policy.Outcome) policy.Verdict {
 // A retry that asks therefore does not sleep for an attempt that would probably be rejected, and gives the dependency,
 // which has more than it can take, no repetitions beside the first attempts that find out how it is.
 func (t *Throttle) Ready(context.Context) error {
-	s := t.settings()
-	if !t.shadow.Load() && s.probability(s.window.at(t.now(s.window))) > 0.5 {
+	s, counts := t.read()
+	if !t.shadow.Load() && s.probability(counts) > 0.5 {
 		return s.rejection
 	}
 	return nil
@@ -207,6 +219,17 @@ func (s *settings) probability(counts tally) float64 {
 	return max(0, (requests-s.k*accepts)/(requests+float64(s.padding)))
 }
 
+// read returns the configuration and the tally, and changes nothing.
+func (t *Throttle) read() (*settings, tally) {
+	s := t.settings()
+	counts := s.window.at(t.now(s.window))
+	for s.window.next.Load() != nil { // as in Admit
+		s = t.changed()
+		counts = s.window.at(t.now(s.window))
+	}
+	return s, counts
+}
+
 // now returns the time of the window.
 func (t *Throttle) now(w *window) time.Duration { return t.clock.Moment(w.begin(), t.clock.Elapsed()) }
 
@@ -214,8 +237,8 @@ func (t *Throttle) now(w *window) time.Duration { return t.clock.Moment(w.begin(
 // forgetting it and making a new one would let nothing through that it rejects. A Throttle that was not changed is idle at the
 // latest when it was not used for the length of its window.
 func (t *Throttle) Idle() bool {
-	s := t.settings()
-	return !t.byHand.Load() && s.probability(s.window.at(t.now(s.window))) == 0
+	s, counts := t.read()
+	return !t.byHand.Load() && s.probability(counts) == 0
 }
 
 // String returns the name, as in `throttle "users-db"`, or `throttle` if there is none.
