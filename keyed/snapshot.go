@@ -71,11 +71,11 @@ func (r *Registry[K, V]) Report() policy.Report {
 	example := reportOf(r.overflow.value)
 	report.Name = example.Name
 	keys := stateCount{values: make([]policy.Value, 0, 8+max(1, len(example.State.All))), limit: float64(settings.max)}
-	if example.State.Name == "" {
-		keys.add(total, 0)
-	}
 	for _, state := range example.State.All { // also those that no key is in
 		keys.add(state, 0)
+	}
+	if example.State.Name == "" {
+		keys.add(total, 0)
 	}
 	for _, value := range r.All() {
 		state := reportOf(value).State.Name
