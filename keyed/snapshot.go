@@ -1,6 +1,7 @@
 package keyed
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -77,13 +78,12 @@ func (r *Registry[K, V]) Report() policy.Report {
 	if example.State.Name == "" {
 		keys.add(total, 0)
 	}
-	for _, value := range r.All() {
-		state := reportOf(value).State.Name
-		if state == "" {
-			state = total
+	r.entries.Range(func(_, found any) bool {
+		if e := found.(*entry[K, V]); e.state.Load() != making {
+			keys.add(cmp.Or(reportOf(e.value).State.Name, total), 1)
 		}
-		keys.add(state, 1)
-	}
+		return true
+	})
 	slices.SortStableFunc(keys.values[len(example.State.All):], func(a, b policy.Value) int { return strings.Compare(a.Label, b.Label) })
 	s := r.Snapshot()
 	report.Values = append(keys.values,
