@@ -2,14 +2,17 @@ package keyed
 
 import "time"
 
-// looks bounds how many entries one new key looks at in search of a place. A place can therefore be overlooked when almost no
-// value is idle; the search for the next new key goes on where this one ended.
+// looks bounds how many entries one new key looks at in search of a place. A place can therefore be
+// overlooked when almost no value is idle; the search for the next new key goes on where this one
+// ended.
 const looks = 64
 
-// evict lets an entry go whose value is idle, preferably one that was not used lately, and leaves its place to the caller.
+// evict lets an entry go whose value is idle, preferably one that was not used lately, and leaves
+// its place to the caller.
 //
-// It is the clock algorithm: a hand goes around the ring, spares each entry once that was used since it last came by, and
-// takes the first other one that is idle. Where all were used it takes one of those: it is idle, so nothing is lost.
+// It is the clock algorithm: a hand goes around the ring, spares each entry once that was used
+// since it last came by, and takes the first other one that is idle. Where all were used it takes
+// one of those: it is idle, so nothing is lost.
 func (r *Registry[K, V]) evict() bool {
 	var room [looks]*entry[K, V]
 	spared := room[:0]
@@ -31,11 +34,14 @@ func (r *Registry[K, V]) evict() bool {
 	return false
 }
 
-// visits returns how many visits the hand should make: at most limit, and none twice to the same entry.
-func (r *Registry[K, V]) visits(limit int) int {
+// visits returns how many visits the hand should make: at most limit, and none twice to the same
+// entry.
+func (r *Registry[K, V]) visits(limit int) int { return min(limit, r.taken()) }
+
+func (r *Registry[K, V]) taken() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return min(limit, r.places)
+	return r.places
 }
 
 // visit returns the entry at the hand, nil if there is none, and moves the hand on.
@@ -49,11 +55,13 @@ func (r *Registry[K, V]) visit() *entry[K, V] {
 	return e
 }
 
-// release lets e go if it is live and its value is idle, and reports whether it did. Its place is then the caller's.
+// release lets e go if it is live and its value is idle, and reports whether it did. Its place is
+// then the caller's.
 //
-// Idle is a function of the user and runs under no lock, so e may be used while it runs, or just after its answer. That is
-// what the claim is for: a use that comes after the claim takes it off, see [entry] and [Guard.Admit], and a value that
-// was in use before the claim answers that it is not idle.
+// Idle is a function of the user and runs under no lock, so e may be used while it runs, or just
+// after its answer. That is what the claim is for: a use that comes after the claim takes it off,
+// see [entry] and [Guard.Admit], and a value that was in use before the claim answers that it is
+// not idle.
 func (r *Registry[K, V]) release(e *entry[K, V], count *uint64) (released bool) {
 	claim := r.claims.Add(1)
 	if !e.state.CompareAndSwap(live, claim) {
@@ -84,9 +92,10 @@ func (r *Registry[K, V]) free() {
 	r.places--
 }
 
-// shrink lets idle entries go while there are more than max. It may leave some to the searches of new keys.
+// shrink lets idle entries go while there are more than max. It may leave some to the searches of
+// new keys.
 func (r *Registry[K, V]) shrink() {
-	for r.visits(maxKeys) > r.settings().max && r.evict() {
+	for r.taken() > r.settings().max && r.evict() {
 		r.free()
 	}
 }
@@ -94,8 +103,8 @@ func (r *Registry[K, V]) shrink() {
 // slack is how much the time of an entry may lag behind its last use.
 func slack(idle time.Duration) time.Duration { return idle / 16 }
 
-// touch notes that e is used now, and sweeps if it is time to. It writes as seldom as possible, so that cores that use the
-// same key do not wait for each other.
+// touch notes that e is used now, and sweeps if it is time to. It writes as seldom as possible, so
+// that cores that use the same key do not wait for each other.
 func (r *Registry[K, V]) touch(e *entry[K, V], idle time.Duration) {
 	now := r.clock.Elapsed()
 	if now-time.Duration(e.touched.Load()) > slack(idle) {
@@ -109,15 +118,16 @@ func (r *Registry[K, V]) touch(e *entry[K, V], idle time.Duration) {
 // stride is how many entries a sweep looks at.
 const stride = 16
 
-// strides returns how many sweeps it takes to get around the ring when it is as long as it ever was.
+// strides returns how many sweeps it takes to get around the ring when it is as long as it ever
+// was.
 func (r *Registry[K, V]) strides() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.most/stride + 1
 }
 
-// sweep lets go, of the next few entries, those that were not used for the time of idle, so often that the
-// hand goes around the ring in half of that time.
+// sweep lets go, of the next few entries, those that were not used for the time of idle, so often
+// that the hand goes around the ring in half of that time.
 func (r *Registry[K, V]) sweep(now, idle time.Duration) {
 	due := r.due.Load()
 	if int64(now) < due || !r.due.CompareAndSwap(due, int64(now+idle/2/time.Duration(r.strides()))) {

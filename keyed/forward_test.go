@@ -257,3 +257,43 @@ func TestAGuardThatAdmitsWithANilContextIsNamed(t *testing.T) {
 	guard := keyed.By(keyOf, keyed.New(func(string) lost { return lost{} }, always[lost]()))
 	require.PanicsWithValue(t, "keyed: keyed_test.lost admitted with a nil context", func() { _, _, _ = guard.Admit(t.Context()) })
 }
+
+// A key whose make fails is never there: no question about it reaches the value that was not made.
+func TestAKeyWhoseMakeFailsIsNeverThere(t *testing.T) {
+	r := keyed.New(func(key string) *slots {
+		if key == "a" {
+			panic("boom")
+		}
+		return newSlots(1)(key)
+	})
+	guard := keyed.By(keyOf, r)
+	stop := make(chan struct{})
+	var all sync.WaitGroup
+	for range 2 {
+		all.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_ = guard.Ready(withKey(context.Background(), "a"))
+				r.ReportOf("a")
+				for key, value := range r.All() {
+					if value == nil {
+						t.Errorf("%q has no value", key)
+						return
+					}
+				}
+			}
+		})
+	}
+	for range 20_000 {
+		func() {
+			defer func() { _ = recover() }()
+			r.Get("a")
+		}()
+	}
+	close(stop)
+	all.Wait()
+}

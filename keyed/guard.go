@@ -11,8 +11,9 @@ import (
 
 // Guard is a registry of guards as a single guard. It is made by [By] and safe for concurrent use.
 //
-// It implements what guards can implement in addition, and forwards it to the guard of the key. For a guard that
-// does not implement it, the answer is that of a guard without: a nil Ready, an AdmitOpen without a bound.
+// It implements what guards can implement in addition, and forwards it to the guard of the key. For
+// a guard that does not implement it, the answer is that of a guard without: a nil Ready, an
+// AdmitOpen without a bound.
 type Guard[K comparable, V policy.Guard] struct {
 	key      func(context.Context) K
 	registry *Registry[K, V]
@@ -31,15 +32,17 @@ var (
 	_ fmt.Stringer       = (*Guard[string, policy.Guard])(nil)
 )
 
-// By returns a guard that leaves each attempt to the guard that registry has for the key of its context. It stands at the
-// stage of the registry's guards. Where one guard must stand for all, as while a pipeline is composed, it is the overflow
-// value.
+// By returns a guard that leaves each attempt to the guard that registry has for the key of its
+// context. It stands at the stage of the registry's guards. Where one guard must stand for all, as
+// while a pipeline is composed, it is the overflow value.
 //
-// key is called on the goroutine of the call, under no lock, whenever an attempt asks for admission and whenever a
-// retry asks whether it would get it. It must return the same key for the same context.
+// key is called on the goroutine of the call, under no lock, whenever an attempt asks for admission
+// and whenever a retry asks whether it would get it. It must return the same key for the same
+// context.
 //
-// An attempt is settled by the guard that admitted it, even if its key was evicted or deleted meanwhile. No admission is lost to
-// an eviction: if the guard is evicted while it admits, the admission is undone and the new guard is asked.
+// An attempt is settled by the guard that admitted it, even if its key was evicted or deleted
+// meanwhile. No admission is lost to an eviction: if the guard is evicted while it admits, the
+// admission is undone and the new guard is asked.
 //
 // By panics with a [*policy.ConfigError] when key or registry is nil.
 func By[K comparable, V policy.Guard](key func(context.Context) K, registry *Registry[K, V]) *Guard[K, V] {
@@ -68,7 +71,8 @@ func (g *Guard[K, V]) made() *Registry[K, V] {
 // example is the guard that stands for all.
 func (g *Guard[K, V]) example() any { return g.made().overflow.value }
 
-// chosen is the context of an admitted attempt. It remembers which guard has admitted it, and by which context.
+// chosen is the context of an admitted attempt. It remembers which guard has admitted it, and by
+// which context.
 type chosen[V policy.Guard] struct {
 	context.Context
 	guard V
@@ -77,15 +81,15 @@ type chosen[V policy.Guard] struct {
 // Stage returns the stage of the registry's guards.
 func (g *Guard[K, V]) Stage() policy.Stage { return g.made().overflow.value.Stage() }
 
-// Admit asks the guard of the key of ctx, which is made if the key is new. It allocates the context that remembers
-// the guard.
+// Admit asks the guard of the key of ctx, which is made if the key is new. It allocates the context
+// that remembers the guard.
 func (g *Guard[K, V]) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	admitted, ticket, _, err := g.admit(ctx, false)
 	return admitted, ticket, err
 }
 
-// AdmitOpen is Admit for a result that stays open. The guard of the key is asked by its own AdmitOpen if it is a
-// [policy.Lifter], otherwise by Admit.
+// AdmitOpen is Admit for a result that stays open. The guard of the key is asked by its own
+// AdmitOpen if it is a [policy.Lifter], otherwise by Admit.
 func (g *Guard[K, V]) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket, func(), error) {
 	return g.admit(ctx, true)
 }
@@ -136,8 +140,9 @@ func (g *Guard[K, V]) Returned(ctx context.Context, ticket policy.Ticket) policy
 	return ticket
 }
 
-// Ready asks the guard of the key of ctx, if it is there and a [policy.Gate]. It makes no value and does not count as a
-// use: for a key that is not there, the answer is nil, as it would be for a new guard.
+// Ready asks the guard of the key of ctx, if it is there and a [policy.Gate]. It makes no value and
+// does not count as a use: for a key that is not there, the answer is nil, as it would be for a new
+// guard.
 func (g *Guard[K, V]) Ready(ctx context.Context) error {
 	if gate, ok := g.current(ctx).(policy.Gate); ok {
 		return gate.Ready(ctx)
@@ -145,7 +150,8 @@ func (g *Guard[K, V]) Ready(ctx context.Context) error {
 	return nil
 }
 
-// Changed returns the channel of the guard of the key of ctx, if it is there and a [policy.Notifier]; otherwise nil.
+// Changed returns the channel of the guard of the key of ctx, if it is there and a
+// [policy.Notifier]; otherwise nil.
 func (g *Guard[K, V]) Changed(ctx context.Context) <-chan struct{} {
 	if notifier, ok := g.current(ctx).(policy.Notifier); ok {
 		return notifier.Changed(ctx)
@@ -174,7 +180,8 @@ func (g *Guard[K, V]) Check(outer, inner []policy.Layer) error {
 	return nil
 }
 
-// TimeLimit returns the limit of the overflow value, if it is a [policy.TimeLimiter]; otherwise the longest duration.
+// TimeLimit returns the limit of the overflow value, if it is a [policy.TimeLimiter]; otherwise the
+// longest duration.
 func (g *Guard[K, V]) TimeLimit() time.Duration {
 	if limiter, ok := g.example().(policy.TimeLimiter); ok {
 		return limiter.TimeLimit()

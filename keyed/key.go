@@ -36,7 +36,8 @@ func stringsLength[K comparable](key K) (n int) {
 	return n
 }
 
-// cloneKey returns key with strings of its own: a key that was cut out of a request would hold the whole request.
+// cloneKey returns key with strings of its own: a key that was cut out of a request would hold the
+// whole request.
 func cloneKey[K comparable](key K) K {
 	eachString(reflect.ValueOf(&key).Elem(), func(s *string) { *s = strings.Clone(*s) })
 	return key

@@ -22,7 +22,8 @@ type config struct {
 	problems  policy.ConfigError
 }
 
-// settings is the configuration of a Registry, checked. It does not change: Reconfigure puts another one in its place.
+// settings is the configuration of a Registry, checked. It does not change: Reconfigure puts
+// another one in its place.
 type settings[V any] struct {
 	config
 	isIdle func(V) bool
@@ -34,7 +35,8 @@ const (
 	defaultMaxLength = 256
 )
 
-// configure applies opts to the defaults, with the function given to IdleIf before, and checks the result.
+// configure applies opts to the defaults, with the function given to IdleIf before, and checks the
+// result.
 func configure[K comparable, V any](construct func(K) V, isIdle any, opts []Option) *settings[V] {
 	s := &settings[V]{config: config{max: defaultMax, maxLength: defaultMaxLength}}
 	c := &s.config
@@ -75,7 +77,8 @@ func configure[K comparable, V any](construct func(K) V, isIdle any, opts []Opti
 	return s
 }
 
-// Validate returns the [*policy.ConfigError] that [New] would panic with, or nil. It does not call make.
+// Validate returns the [*policy.ConfigError] that [New] would panic with, or nil. It does not call
+// make.
 func Validate[K comparable, V any](make func(K) V, opts ...Option) error {
 	return configure(make, nil, opts).problems.Err()
 }
@@ -95,8 +98,9 @@ func data(name, argument string, value any) policy.Setting {
 	return policy.Setting{Name: name, Args: []policy.Argument{{Name: argument, Value: value}}}
 }
 
-// Max sets how many keys the registry holds at most, from 1 to 2³⁰ (1,073,741,824). It should be well above the number of
-// keys that are in use at a time; memory is only used for keys that are there. The default is 10,000.
+// Max sets how many keys the registry holds at most, from 1 to 2³⁰ (1,073,741,824). It should be
+// well above the number of keys that are in use at a time; memory is only used for keys that are
+// there. The default is 10,000.
 func Max(keys int) Option {
 	return func(c *config) {
 		c.max = keys
@@ -104,11 +108,12 @@ func Max(keys int) Option {
 	}
 }
 
-// Idle evicts idle keys that were not used for d, even when the registry is not full. It must be positive. By default
-// keys stay until their place is needed.
+// Idle evicts idle keys that were not used for d, even when the registry is not full. It must be
+// positive. By default keys stay until their place is needed.
 //
-// Keys are looked through little by little as the registry is used, at such a pace that an unused key is gone after about 2d
-// at most. A registry that is not used at all keeps what it has. With Idle, [Registry.Get] reads the clock once.
+// Keys are looked through little by little as the registry is used, at such a pace that an unused
+// key is gone after about 2d at most. A registry that is not used at all keeps what it has. With
+// Idle, [Registry.Get] reads the clock once.
 func Idle(d time.Duration) Option {
 	return func(c *config) {
 		c.idling, c.idle = true, d
@@ -116,8 +121,9 @@ func Idle(d time.Duration) Option {
 	}
 }
 
-// MaxKeyLength sets how many bytes the strings in a key may have together, at least 1. A longer key is not stored: it gets
-// the overflow value. Where keys are long, let the caller hash them. The default is 256.
+// MaxKeyLength sets how many bytes the strings in a key may have together, at least 1. A longer key
+// is not stored: it gets the overflow value. Where keys are long, let the caller hash them. The
+// default is 256.
 func MaxKeyLength(bytes int) Option {
 	return func(c *config) {
 		c.maxLength = bytes
@@ -125,8 +131,9 @@ func MaxKeyLength(bytes int) Option {
 	}
 }
 
-// IdleIf sets the function that says whether a value may be evicted, for values that do not say so themselves by a method
-// Idle() bool ([policy.Idler], whose rules apply). V must be the type of the registry's values. By default the method is asked.
+// IdleIf sets the function that says whether a value may be evicted, for values that do not say so
+// themselves by a method Idle() bool ([policy.Idler], whose rules apply). V must be the type of the
+// registry's values. By default the method is asked.
 //
 // idle is called under no lock. Where values hold nothing that matters, it can always say true.
 func IdleIf[V any](idle func(V) bool) Option {

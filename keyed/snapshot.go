@@ -10,8 +10,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Snapshot is the state of a [Registry] at one moment, and what happened since it was made. It contains no keys.
-// Live is always Made - Evicted - Expired - Deleted.
+// Snapshot is the state of a [Registry] at one moment, and what happened since it was made. It
+// contains no keys. Live is always Made - Evicted - Expired - Deleted.
 type Snapshot struct {
 	Live       int    `json:"live"`       // keys that are there
 	Max        int    `json:"max"`        // the most that there can be
@@ -49,7 +49,8 @@ func (r *Registry[K, V]) Snapshot() Snapshot {
 	}
 }
 
-// Len returns the number of keys that are there. It is at most [Max], unless that was lowered by [Registry.Reconfigure].
+// Len returns the number of keys that are there. It is at most [Max], unless that was lowered by
+// [Registry.Reconfigure].
 func (r *Registry[K, V]) Len() int { return r.Snapshot().Live }
 
 // String returns how many keys are there and how many can be, as in `keyed 12/1000`.
@@ -58,11 +59,12 @@ func (r *Registry[K, V]) String() string {
 	return fmt.Sprintf("keyed %d/%d", s.Live, s.Max)
 }
 
-// Report counts the keys by the state of their values, where those are [policy.Reporter] and have states, and otherwise under
-// the label "total". It contains no keys; see [Registry.ReportOf] for those. The name and the stage are those of the overflow
-// value.
+// Report counts the keys by the state of their values, where those are [policy.Reporter] and have
+// states, and otherwise under the label "total". It contains no keys; see [Registry.ReportOf] for
+// those. The name and the stage are those of the overflow value.
 //
-// Report makes no key and does not count as a use. It asks every value, so its cost grows with the number of keys.
+// Report makes no key and does not count as a use. It asks every value, so its cost grows with the
+// number of keys.
 func (r *Registry[K, V]) Report() policy.Report {
 	settings := r.settings()
 	report := policy.Report{Kind: "keyed", Settings: settings.given}
@@ -79,7 +81,7 @@ func (r *Registry[K, V]) Report() policy.Report {
 		keys.add(total, 0)
 	}
 	r.entries.Range(func(_, found any) bool {
-		if e := found.(*entry[K, V]); e.state.Load() != making {
+		if e := found.(*entry[K, V]); e.there() {
 			keys.add(cmp.Or(reportOf(e.value).State.Name, total), 1)
 		}
 		return true
@@ -116,8 +118,8 @@ func (c *stateCount) add(state string, n float64) {
 	})
 }
 
-// ReportOf returns the report of the value of key. It returns false when the key is not there, or its value is no
-// [policy.Reporter]. It makes no value and does not count as a use.
+// ReportOf returns the report of the value of key. It returns false when the key is not there, or
+// its value is no [policy.Reporter]. It makes no value and does not count as a use.
 func (r *Registry[K, V]) ReportOf(key K) (policy.Report, bool) {
 	r.settings()
 	if e := r.peek(key); e != nil {

@@ -34,8 +34,8 @@ const (
 	maxBuckets = 1000
 )
 
-// configure applies opts to the defaults and checks the result. What is code, and the name, is taken from old if there is
-// one.
+// configure applies opts to the defaults and checks the result. What is code, and the name, is
+// taken from old if there is one.
 func configure(old *config, opts []Option) *config {
 	c := &config{
 		k:        2,
@@ -109,9 +109,10 @@ func data(name string, args ...policy.Argument) policy.Setting {
 	return policy.Setting{Name: name, Args: args}
 }
 
-// K sets how many attempts the dependency gets for each one that it accepts, before others are rejected. It must be a
-// finite number that is at least 1. Less than 1.1 rejects as soon as single attempts fail. A higher K rejects later and
-// wastes more of the dependency's work on refusing, but notices a recovery sooner. The default is 2.
+// K sets how many attempts the dependency gets for each one that it accepts, before others are
+// rejected. It must be a finite number that is at least 1. Less than 1.1 rejects as soon as single
+// attempts fail. A higher K rejects later and wastes more of the dependency's work on refusing, but
+// notices a recovery sooner. The default is 2.
 func K(k float64) Option {
 	return func(c *config) {
 		c.k = k
@@ -119,12 +120,13 @@ func K(k float64) Option {
 	}
 }
 
-// Window sets how far back attempts count, and in how many steps they are forgotten. There must be 2 to 1000 buckets, and
-// length must be at least a nanosecond for each. What is older than length never counts; what is older than length less
-// one bucket may not. A bucket costs 32 bytes. The default is 30 seconds in 30 buckets.
+// Window sets how far back attempts count, and in how many steps they are forgotten. There must be
+// 2 to 1000 buckets, and length must be at least a nanosecond for each. What is older than length
+// never counts; what is older than length less one bucket may not. A bucket costs 32 bytes. The
+// default is 30 seconds in 30 buckets.
 //
-// Attempts in flight for longer than one or two buckets count as not accepted, so a bucket, length divided by buckets,
-// should be longer than what an attempt normally takes.
+// Attempts in flight for longer than one or two buckets count as not accepted, so a bucket, length
+// divided by buckets, should be longer than what an attempt normally takes.
 func Window(length time.Duration, buckets int) Option {
 	return func(c *config) {
 		c.window, c.buckets = length, buckets
@@ -132,9 +134,10 @@ func Window(length time.Duration, buckets int) Option {
 	}
 }
 
-// Padding sets about how many attempts per window are let through to a dependency that accepts none. It must be at least 1,
-// which is the book's own formula. It is also how many requests the throttle needs to make up its mind: when none of
-// the first n is accepted, the next is rejected with probability n/(n+padding). The default is 8.
+// Padding sets about how many attempts per window are let through to a dependency that accepts
+// none. It must be at least 1, which is the book's own formula. It is also how many requests the
+// throttle needs to make up its mind: when none of the first n is accepted, the next is rejected
+// with probability n/(n+padding). The default is 8.
 func Padding(n int) Option {
 	return func(c *config) {
 		c.padding = n
@@ -142,13 +145,14 @@ func Padding(n int) Option {
 	}
 }
 
-// Classify sets what an error says about the dependency, for this throttle alone: [policy.Transient] and
-// [policy.Throttled] mean that it did not accept the attempt, [policy.Permanent] and [policy.Expected] that it did,
-// [policy.Ignored] that the attempt should not count. For [policy.Unclassified], and by default, the class counts that the
-// attempt's outcome has; see [policy.Class].
+// Classify sets what an error says about the dependency, for this throttle alone:
+// [policy.Transient] and [policy.Throttled] mean that it did not accept the attempt,
+// [policy.Permanent] and [policy.Expected] that it did, [policy.Ignored] that the attempt should
+// not count. For [policy.Unclassified], and by default, the class counts that the attempt's outcome
+// has; see [policy.Class].
 //
-// classify is called on the goroutine of the call, under no lock. It is not asked about a caller's cancellation or a
-// rejection, which never count.
+// classify is called on the goroutine of the call, under no lock. It is not asked about a caller's
+// cancellation or a rejection, which never count.
 func Classify(classify func(error) policy.Class) Option {
 	return func(c *config) {
 		c.classify = classify
@@ -156,8 +160,9 @@ func Classify(classify func(error) policy.Class) Option {
 	}
 }
 
-// Rand sets the source of chance, so that a run can be repeated. The Throttle guards it: it is never used by two
-// goroutines at once, unless it is given to something else too. The default is the source of the process.
+// Rand sets the source of chance, so that a run can be repeated. The Throttle guards it: it is
+// never used by two goroutines at once, unless it is given to something else too. The default is
+// the source of the process.
 func Rand(source rand.Source) Option {
 	return func(c *config) {
 		c.source, c.random = source, nil
@@ -165,7 +170,8 @@ func Rand(source rand.Source) Option {
 	}
 }
 
-// Shadow lets the throttle count everything and reject nothing; see [Throttle.Shadow]. By default it rejects.
+// Shadow lets the throttle count everything and reject nothing; see [Throttle.Shadow]. By default
+// it rejects.
 func Shadow() Option {
 	return func(c *config) {
 		c.shadow = true
@@ -173,7 +179,8 @@ func Shadow() Option {
 	}
 }
 
-// Name sets the name that rejections, reports, snapshots and [Throttle.String] show. The default is no name.
+// Name sets the name that rejections, reports, snapshots and [Throttle.String] show. The default is
+// no name.
 func Name(name string) Option {
 	return func(c *config) {
 		c.name = name

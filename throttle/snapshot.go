@@ -40,7 +40,8 @@ func (t *Throttle) Snapshot() Snapshot {
 	}
 }
 
-// Report returns the Snapshot and the configuration in the form that all layers share. A Throttle has no states.
+// Report returns the Snapshot and the configuration in the form that all layers share. A Throttle
+// has no states.
 func (t *Throttle) Report() policy.Report {
 	snapshot := t.Snapshot()
 	value := func(name string, kind policy.ValueKind, n float64) policy.Value {

@@ -12,11 +12,12 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Throttle rejects attempts by chance, the more the fewer are accepted. It is a [policy.Guard] and a [policy.Gate].
+// Throttle rejects attempts by chance, the more the fewer are accepted. It is a [policy.Guard] and
+// a [policy.Gate].
 //
-// Make one per dependency with [New] and share it. It is safe for concurrent use. Admission reads the clock once;
-// admission and settlement of a success take no lock, except that the first admission in each bucket of the window
-// moves the window on.
+// Make one per dependency with [New] and share it. It is safe for concurrent use. Admission reads
+// the clock once; admission and settlement of a success take no lock, except that the first
+// admission in each bucket of the window moves the window on.
 type Throttle struct {
 	clock          stopwatch.Steady
 	current        atomic.Pointer[settings]
@@ -27,7 +28,8 @@ type Throttle struct {
 	shadowRejected atomic.Uint64
 }
 
-// settings is the configuration of a Throttle, checked, and what was made from it. It does not change.
+// settings is the configuration of a Throttle, checked, and what was made from it. It does not
+// change.
 type settings struct {
 	config
 	window    *window
@@ -44,7 +46,8 @@ var (
 	_ policy.Policy[any] = Policy[any]{}
 )
 
-// New returns a Throttle. Without options it lets a dependency have twice what it accepted in the last 30 seconds.
+// New returns a Throttle. Without options it lets a dependency have twice what it accepted in the
+// last 30 seconds.
 //
 // New panics with a [*policy.ConfigError] that lists every option out of its range; see [Validate].
 func New(opts ...Option) *Throttle {
@@ -62,12 +65,13 @@ func (c *config) settings(w *window) *settings {
 	return &settings{*c, w, &policy.Rejection{Kind: "throttle", Name: c.name, Reason: ErrThrottled}}
 }
 
-// Reconfigure changes the configuration to opts, while the Throttle is in use. What is not given gets its default,
-// except the functions and sources of [Classify] and [Rand] and the [Name], which stay. When opts are not valid, or give another
-// name, Reconfigure returns a [*policy.ConfigError] and changes nothing.
+// Reconfigure changes the configuration to opts, while the Throttle is in use. What is not given
+// gets its default, except the functions and sources of [Classify] and [Rand] and the [Name], which
+// stay. When opts are not valid, or give another name, Reconfigure returns a [*policy.ConfigError]
+// and changes nothing.
 //
-// All counts stay. If the [Window] changes, what happened is sorted into the new buckets and can be forgotten up to a
-// bucket earlier.
+// All counts stay. If the [Window] changes, what happened is sorted into the new buckets and can be
+// forgotten up to a bucket earlier.
 func (t *Throttle) Reconfigure(opts ...Option) error {
 	t.settings()
 	t.changing.Lock()
@@ -104,9 +108,10 @@ func (t *Throttle) settings() *settings {
 	return s
 }
 
-// Shadow stops the throttle from rejecting. Everything is counted as if it did: an attempt that would have been rejected counts
-// as a request that was not accepted, whatever becomes of it, and in ShadowRejected. So the counts are those that an
-// enforcing throttle would have. Retries see no closed gate.
+// Shadow stops the throttle from rejecting. Everything is counted as if it did: an attempt that
+// would have been rejected counts as a request that was not accepted, whatever becomes of it, and
+// in ShadowRejected. So the counts are those that an enforcing throttle would have. Retries see no
+// closed gate.
 func (t *Throttle) Shadow() { t.mode(true) }
 
 // Enforce ends the effect of [Throttle.Shadow]. The throttle goes on from the counts that it has.
@@ -131,8 +136,8 @@ const (
 	rejected        // it was let through only in shadow, and counts no more
 )
 
-// Admit rejects by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits otherwise. A rejection
-// counts as a request that was not accepted.
+// Admit rejects by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits
+// otherwise. A rejection counts as a request that was not accepted.
 func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	s := t.settings()
 	w := s.window
@@ -165,9 +170,9 @@ func (t *Throttle) Returned(_ context.Context, ticket policy.Ticket) policy.Tick
 	return ticket
 }
 
-// Settle counts how the attempt ended. A neutral outcome counts as if it had never been asked for. If the success of the
-// operation was counted when it returned, a failure counts as one more request, which was not accepted, and any other
-// outcome not at all.
+// Settle counts how the attempt ended. A neutral outcome counts as if it had never been asked for.
+// If the success of the operation was counted when it returned, a failure counts as one more
+// request, which was not accepted, and any other outcome not at all.
 func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	s := t.settings()
 	w := s.window
@@ -185,8 +190,9 @@ func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome polic
 	}
 }
 
-// judge returns Success for an outcome that means accepted, Failure for one that means not accepted, and Neutral for one
-// that does not count. Only Permanent and Throttled mean something else than they do to a breaker.
+// judge returns Success for an outcome that means accepted, Failure for one that means not
+// accepted, and Neutral for one that does not count. Only Permanent and Throttled mean something
+// else than they do to a breaker.
 func (s *settings) judge(outcome policy.Outcome) policy.Verdict {
 	return outcome.Verdict(func(error) policy.Class {
 		switch class := outcome.ClassBy(s.classify); class {
@@ -200,11 +206,13 @@ func (s *settings) judge(outcome policy.Outcome) policy.Verdict {
 	})
 }
 
-// Ready returns the rejection when an attempt is more likely to be rejected than admitted, and nil otherwise. It draws
-// no lot and counts nothing, so the answer only changes with what was counted and with time.
+// Ready returns the rejection when an attempt is more likely to be rejected than admitted, and nil
+// otherwise. It draws no lot and counts nothing, so the answer only changes with what was counted
+// and with time.
 //
-// A retry that asks therefore does not sleep for an attempt that would probably be rejected, and gives the dependency,
-// which has more than it can take, no repetitions beside the first attempts that find out how it is.
+// A retry that asks therefore does not sleep for an attempt that would probably be rejected, and
+// gives the dependency, which has more than it can take, no repetitions beside the first attempts
+// that find out how it is.
 func (t *Throttle) Ready(context.Context) error {
 	s, counts := t.read()
 	if !t.shadow.Load() && s.probability(counts) > 0.5 {
@@ -233,9 +241,10 @@ func (t *Throttle) read() (*settings, tally) {
 // now returns the time of the window.
 func (t *Throttle) now(w *window) time.Duration { return t.clock.Moment(w.begin(), t.clock.Elapsed()) }
 
-// Idle reports whether every attempt would be admitted now and nothing was changed since the Throttle was made, so that
-// forgetting it and making a new one would let nothing through that it rejects. A Throttle that was not changed is idle at the
-// latest when it was not used for the length of its window.
+// Idle reports whether every attempt would be admitted now and nothing was changed since the
+// Throttle was made, so that forgetting it and making a new one would let nothing through that it
+// rejects. A Throttle that was not changed is idle at the latest when it was not used for the
+// length of its window.
 func (t *Throttle) Idle() bool {
 	s, counts := t.read()
 	return !t.byHand.Load() && s.probability(counts) == 0
@@ -250,7 +259,8 @@ func (t *Throttle) String() string {
 	return fmt.Sprintf("throttle %q", name)
 }
 
-// Policy is a [Throttle] as a [policy.Policy] for results of type T. All views of a Throttle share its counts.
+// Policy is a [Throttle] as a [policy.Policy] for results of type T. All views of a Throttle share
+// its counts.
 type Policy[T any] struct{ Throttle *Throttle }
 
 // Do runs op unless the throttle refuses. It panics when the Throttle, ctx or op is nil.

@@ -6,11 +6,11 @@ import (
 	"time"
 )
 
-// window counts attempts over the time that has just passed, in buckets of equal width. Bucket number i holds what
-// happened from i*width to (i+1)*width.
+// window counts attempts over the time that has just passed, in buckets of equal width. Bucket
+// number i holds what happened from i*width to (i+1)*width.
 //
-// The two newest buckets are read directly; what is older changes only when a bucket ends, and is added up then. So
-// admission and success take no lock and do not walk through the buckets.
+// The two newest buckets are read directly; what is older changes only when a bucket ends, and is
+// added up then. So admission and success take no lock and do not walk through the buckets.
 type window struct {
 	width time.Duration
 	ring  []bucket // bucket i is ring[i % len(ring)]; one more than count, so that a new one is never one in use
@@ -44,7 +44,8 @@ func newWindow(length time.Duration, buckets int, now time.Duration) *window {
 	return w
 }
 
-// replace lets next take over what w has counted, and what is still counted in w by those who do not know of next yet.
+// replace lets next take over what w has counted, and what is still counted in w by those who do
+// not know of next yet.
 func (w *window) replace(next *window) {
 	w.next.Store(next)
 	w.drain()
@@ -52,8 +53,8 @@ func (w *window) replace(next *window) {
 
 // count adds to one of the counters of w's buckets.
 //
-// If w has been replaced meanwhile, the addition may have come too late for the one who replaced it. Then it is moved here.
-// Each count is moved once, since whoever moves it takes it out.
+// If w has been replaced meanwhile, the addition may have come too late for the one who replaced
+// it. Then it is moved here. Each count is moved once, because moving it takes it out.
 func (w *window) count(counter *atomic.Int64, n int64) {
 	counter.Add(n)
 	if w.next.Load() != nil {
@@ -61,8 +62,8 @@ func (w *window) count(counter *atomic.Int64, n int64) {
 	}
 }
 
-// drain moves all counts to the window that has replaced w. What happened in a bucket then counts for the bucket that its
-// beginning lies in, as the tickets of its attempts do.
+// drain moves all counts to the window that has replaced w. What happened in a bucket then counts
+// for the bucket that its beginning lies in, as the tickets of its attempts do.
 func (w *window) drain() {
 	to := w.next.Load()
 	to.mu.Lock()
@@ -94,14 +95,15 @@ func (w *window) holds(newest, i int64) bool { return i > newest-int64(len(w.rin
 // begin returns when the newest bucket has begun.
 func (w *window) begin() time.Duration { return time.Duration(w.sum.Load().newest) * w.width }
 
-// bucket returns bucket number i, which must be in the ring. Number -1 is the time before the start.
+// bucket returns bucket number i, which must be in the ring. Number -1 is the time before the
+// start.
 func (w *window) bucket(i int64) *bucket {
 	n := int64(len(w.ring))
 	return &w.ring[(i+n)%n]
 }
 
-// advance moves the window on to now and returns the number of the newest bucket and the tally. The number can be
-// later than now, when another goroutine read the clock later but came first.
+// advance moves the window on to now and returns the number of the newest bucket and the tally. The
+// number can be later than now, when another goroutine read the clock later but came first.
 func (w *window) advance(now time.Duration) (newest int64, t tally) {
 	s := w.sum.Load()
 	if i := w.number(now); i > s.newest {
@@ -129,7 +131,8 @@ func (w *window) turn(i int64) *sum {
 	return s
 }
 
-// older adds up the buckets before the two that are the newest at bucket now, up to number last. w.mu must be held.
+// older adds up the buckets before the two that are the newest at bucket now, up to number last.
+// w.mu must be held.
 func (w *window) older(now, last int64) (t tally) {
 	count := int64(len(w.ring)) - 1
 	for i := max(0, now-count+1); i <= min(last, now-2); i++ {
@@ -154,8 +157,9 @@ func (w *window) at(now time.Duration) tally {
 	return t
 }
 
-// answered notes that an attempt that had started in bucket number start has ended. It reads no clock: the newest
-// bucket is the one of the latest admission. If that is long ago, both counts are forgotten together.
+// answered notes that an attempt that had started in bucket number start has ended. It reads no
+// clock: the newest bucket is the one of the latest admission. If that is long ago, both counts are
+// forgotten together.
 func (w *window) answered(start int64, accepted bool) {
 	newest := w.sum.Load().newest
 	if start >= newest-1 && start <= newest {
