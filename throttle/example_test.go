@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/throttle"
 )
 
@@ -30,6 +31,16 @@ func Example() {
 	// throttle "search" 42 <nil>
 	// 1001 requests, 1 accepted: an attempt is refused with probability 0.99
 	// throttle "search": throttled: too few attempts are accepted
+}
+
+// A retry around a throttle makes no further attempt while most would be rejected.
+func ExampleNew() {
+	backend := resilience.Compose(
+		retry.New(),
+		throttle.New(throttle.Name("search")),
+	)
+	fmt.Println(backend)
+	// Output: retry 3 > throttle "search"
 }
 
 func ExampleClassify() {
