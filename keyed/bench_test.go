@@ -1,6 +1,7 @@
 package keyed_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"runtime"
 	"sync"
@@ -30,9 +31,9 @@ func (m *mutexed) Get(key string) *slots {
 
 const benchKeys = 100_000
 
-func benchmarkGet(b *testing.B, get func(string) *slots) {
-	keys := make([]string, benchKeys)
-	for i, j := range rand.New(rand.NewPCG(1, 2)).Perm(benchKeys) {
+func benchmarkGet(b *testing.B, n int, get func(string) *slots) {
+	keys := make([]string, n)
+	for i, j := range rand.New(rand.NewPCG(1, 2)).Perm(n) {
 		keys[i] = numbered(j)
 		get(numbered(j)) // another string than the one that is looked up: in earnest it is never the same
 	}
@@ -40,7 +41,9 @@ func benchmarkGet(b *testing.B, get func(string) *slots) {
 		b.ReportAllocs()
 		i := 0
 		for b.Loop() {
-			i = (i + 1) % benchKeys
+			if i++; i == n {
+				i = 0
+			}
 			if get(keys[i]) == nil {
 				b.Fatal("no value")
 			}
@@ -51,7 +54,10 @@ func benchmarkGet(b *testing.B, get func(string) *slots) {
 			b.ReportAllocs()
 			b.SetParallelism(goroutines)
 			b.RunParallel(func(pb *testing.PB) {
-				for i := rand.IntN(benchKeys); pb.Next(); i = (i + 1) % benchKeys {
+				for i := rand.IntN(n); pb.Next(); i++ {
+					if i == n {
+						i = 0
+					}
 					if get(keys[i]) == nil {
 						b.Error("no value")
 						return
@@ -74,13 +80,17 @@ func benchmarkGet(b *testing.B, get func(string) *slots) {
 	})
 }
 
-// Lookups among 100,000 live keys.
+// Lookups of live keys, in random order.
 func BenchmarkGet(b *testing.B) {
-	b.Run("registry", func(b *testing.B) { benchmarkGet(b, keyed.New(newSlots(1), keyed.Max(benchKeys)).Get) })
-	b.Run("registryIdle", func(b *testing.B) {
-		benchmarkGet(b, keyed.New(newSlots(1), keyed.Max(benchKeys), keyed.Idle(time.Hour)).Get)
-	})
-	b.Run("mutexedMap", func(b *testing.B) { benchmarkGet(b, (&mutexed{values: make(map[string]*slots)}).Get) })
+	for _, n := range []int{100, 10_000, benchKeys} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.Run("registry", func(b *testing.B) { benchmarkGet(b, n, keyed.New(newSlots(1), keyed.Max(n)).Get) })
+			b.Run("registryIdle", func(b *testing.B) {
+				benchmarkGet(b, n, keyed.New(newSlots(1), keyed.Max(n), keyed.Idle(time.Hour)).Get)
+			})
+			b.Run("mutexedMap", func(b *testing.B) { benchmarkGet(b, n, (&mutexed{values: make(map[string]*slots)}).Get) })
+		})
+	}
 }
 
 // Each key is new, and the registry is full.
@@ -126,7 +136,7 @@ func BenchmarkBy(b *testing.B) {
 func BenchmarkMemory(b *testing.B) {
 	for b.Loop() {
 		before := heap()
-		r := keyed.New(func(string) struct{} { return struct{}{} }, keyed.Max(benchKeys))
+		r := keyed.New(func(string) struct{} { return struct{}{} }, keyed.Max(benchKeys), always[struct{}]())
 		for i := range benchKeys {
 			r.Get(numbered(i) + "-----------------------------"[len(numbered(i))-3:])
 		}

@@ -2,126 +2,154 @@ package keyed
 
 import "time"
 
-// Idler is what a value of a [Registry] implements in addition when forgetting it can matter. Only a value that is idle
-// loses its place; a value without the method is always idle. The policies of this module implement it, and a pipeline
-// is idle when all its layers are.
-type Idler interface {
-	// Idle reports whether the value may be forgotten: a new one in its place would let nothing through that this one
-	// refuses, and lose nothing that this one holds. An open breaker is not idle, nor is a limiter that lacks tokens,
-	// nor a bulkhead with calls in flight.
-	//
-	//   - It is a pure question: it reserves nothing, moves no state, and does not wait.
-	//   - An admission that makes the value not idle does so before it returns.
-	//   - What was set by hand since it was made is never idle: it would be forgotten.
-	//   - A value that is not used becomes idle by the mere passing of time, when its calls have ended. One that never does
-	//     holds its place for ever: an attacker could fill a registry with such values.
-	Idle() bool
-}
-
-func isIdle(value any) bool {
-	idler, ok := value.(Idler)
-	return !ok || idler.Idle()
-}
-
-// free takes a free place for a new entry, if there is one.
-func (r *Registry[K, V]) free() bool {
-	for taken := r.places.Load(); taken < r.max; taken = r.places.Load() {
-		if r.places.CompareAndSwap(taken, taken+1) {
-			return true
-		}
-	}
-	return false
-}
-
-// looks bounds the buckets that one new key looks into in search of a place; there is about one entry in each. So a
-// place can be overlooked when almost no value is idle, and then the next new key looks elsewhere.
+// looks bounds how many entries one new key looks at in search of a place. A place can therefore be
+// overlooked when almost no value is idle; the search for the next new key goes on where this one
+// ended.
 const looks = 64
 
-// evict frees the place of an entry that is idle, preferably one that was not asked for lately, and leaves it to the caller.
+// evict lets an entry go whose value is idle, preferably one that was not used lately, and leaves
+// its place to the caller.
 //
-// It is the clock algorithm: a hand goes around, spares each entry once that was used again since it last came by, and
-// takes the first that was not. Where all were used it takes one of them all the same: it is idle, so nothing is lost.
+// It is the clock algorithm: a hand goes around the ring, spares each entry once that was used
+// since it last came by, and takes the first other one that is idle. Where all were used it takes
+// one of those: it is idle, so nothing is lost.
 func (r *Registry[K, V]) evict() bool {
-	var room [8]*entry[K, V]
-	var sparedRoom [looks]*entry[K, V]
-	spared := sparedRoom[:0]
-	for range min(looks, r.buckets.Load()) {
-		for _, e := range r.nextShard().walk(1, room[:0]) {
-			if !e.recent.Swap(false) {
-				if r.remove(e, func() bool { return !e.recent.Load() }, false) {
-					return true
-				}
-			} else if len(spared) < looks {
-				spared = append(spared, e)
-			}
+	var room [looks]*entry[K, V]
+	spared := room[:0]
+	for range r.visits(looks) {
+		e := r.visit()
+		switch {
+		case e == nil:
+		case e.state.CompareAndSwap(used, live):
+			spared = append(spared, e)
+		case r.release(e, &r.evicted):
+			return true
 		}
 	}
 	for _, e := range spared {
-		if r.remove(e, func() bool { return true }, false) {
+		if r.release(e, &r.evicted) {
 			return true
 		}
 	}
 	return false
 }
 
-func (r *Registry[K, V]) nextShard() *shard[K, V] {
-	return &r.shards[r.walker.Add(1)%uint64(len(r.shards))]
+// visits returns how many visits the hand should make: at most limit, and none twice to the same
+// entry.
+func (r *Registry[K, V]) visits(limit int) int { return min(limit, r.taken()) }
+
+func (r *Registry[K, V]) taken() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.places
 }
 
-// remove takes e out if it is still unused and idle, and reports whether it did.
+// visit returns the entry at the hand, nil if there is none, and moves the hand on.
+func (r *Registry[K, V]) visit() *entry[K, V] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	e := r.hand
+	if e != nil {
+		r.hand = e.next
+	}
+	return e
+}
+
+// release lets e go if it is live and its value is idle, and reports whether it did. Its place is
+// then the caller's.
 //
-// Between the question and the act somebody may begin to use e. Therefore e is first made suspect: whoever gets it
-// then, or is admitted by it (see Guard.Admit), makes it wanted, which forbids the act; and whoever was admitted before is
-// seen by the question. No user function runs under the lock.
-func (r *Registry[K, V]) remove(e *entry[K, V], unused func() bool, expired bool) (removed bool) {
-	if !e.state.CompareAndSwap(live, suspect) {
+// Idle is a function of the user and runs under no lock, so e may be used while it runs, or just
+// after its answer. That is what the claim is for: a use that comes after the claim takes it off,
+// see [entry] and [Guard.Admit], and a value that was in use before the claim answers that it is
+// not idle.
+func (r *Registry[K, V]) release(e *entry[K, V], count *uint64) (released bool) {
+	claim := r.claims.Add(1)
+	if !e.state.CompareAndSwap(live, claim) {
 		return false
 	}
 	defer func() {
-		if !removed && !e.state.CompareAndSwap(suspect, live) { // also when Idle panics
-			e.state.CompareAndSwap(wanted, live)
+		if !released { // Idle may have panicked
+			e.state.CompareAndSwap(claim, live)
 		}
 	}()
-	if !unused() || !isIdle(e.value) {
+	if !r.settings().isIdle(e.value) {
 		return false
 	}
-	s := r.shard(e.hash)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !e.state.CompareAndSwap(suspect, evicted) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !e.state.CompareAndSwap(claim, gone) {
 		return false
 	}
-	s.unlink(e)
-	if expired {
-		s.expired++
-	} else {
-		s.evicted++
-	}
+	r.remove(e)
+	*count++
 	return true
 }
 
-// slack is how much the time of an entry may lag behind its last use.
-func (r *Registry[K, V]) slack() time.Duration { return r.idle / 16 }
+// free gives a place back that release has left to its caller.
+func (r *Registry[K, V]) free() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.places--
+}
 
-// stride is how many buckets a sweep looks into.
+// shrink lets idle entries go while there are more than max. It may leave some to the searches of
+// new keys.
+func (r *Registry[K, V]) shrink() {
+	for r.taken() > r.settings().max && r.evict() {
+		r.free()
+	}
+}
+
+// slack is how much the time of an entry may lag behind its last use.
+func slack(idle time.Duration) time.Duration { return idle / 16 }
+
+// touch notes that e is used now, and sweeps if it is time to. It writes as seldom as possible, so
+// that cores that use the same key do not wait for each other.
+func (r *Registry[K, V]) touch(e *entry[K, V], idle time.Duration) {
+	now := r.clock.Elapsed()
+	if now-time.Duration(e.touched.Load()) > slack(idle) {
+		e.touched.Store(int64(now))
+	}
+	if int64(now) >= r.due.Load() {
+		r.sweep(now, idle)
+	}
+}
+
+// stride is how many entries a sweep looks at.
 const stride = 16
 
-// sweep looks at the next few entries for unused ones, if it is time to: so often that the way around all tables takes
-// half of the idle time.
-func (r *Registry[K, V]) sweep(now time.Duration) {
+// strides returns how many sweeps it takes to get around the ring when it is as long as it ever
+// was.
+func (r *Registry[K, V]) strides() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.most/stride + 1
+}
+
+// sweep lets go, of the next few entries, those that were not used for the time of idle, so often
+// that the hand goes around the ring in half of that time.
+func (r *Registry[K, V]) sweep(now, idle time.Duration) {
 	due := r.due.Load()
-	if int64(now) < due {
-		return
+	if int64(now) < due || !r.due.CompareAndSwap(due, int64(now+idle/2/time.Duration(r.strides()))) {
+		return // another goroutine does it
 	}
-	strides := r.buckets.Load()/stride + int64(len(r.shards))
-	if !r.due.CompareAndSwap(due, int64(now+r.idle/2/time.Duration(strides))) {
-		return // somebody else does it
-	}
-	var room [2 * stride]*entry[K, V]
-	for _, e := range r.nextShard().walk(stride, room[:0]) {
-		unused := func() bool { return now-time.Duration(e.touched.Load())-r.slack() >= r.idle }
-		if unused() && r.remove(e, unused, true) {
-			r.places.Add(-1)
+	for range r.visits(stride) {
+		e := r.visit()
+		if e == nil || now-time.Duration(e.touched.Load()) < idle+slack(idle) {
+			continue
+		}
+		e.state.CompareAndSwap(used, live)
+		if r.release(e, &r.expired) {
+			r.free()
 		}
 	}
+}
+
+// restart makes all entries look as if they were used just now. r.mu must be held.
+func (r *Registry[K, V]) restart() {
+	now := int64(r.clock.Elapsed())
+	for _, found := range r.entries.Range {
+		found.(*entry[K, V]).touched.Store(now)
+	}
+	r.due.Store(0)
 }

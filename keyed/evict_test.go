@@ -43,7 +43,7 @@ func TestFault187_RandomKeysStayWithinTheCap(t *testing.T) {
 	}
 	snapshot := r.Snapshot()
 	require.Equal(t, keyed.Snapshot{Live: cap, Max: cap, Made: uint64(keys), Evicted: uint64(keys - cap)}, snapshot)
-	require.Less(t, most, uint64(cap*300), "bytes")
+	require.Less(t, most, uint64(cap*350), "bytes")
 	t.Logf("at most %d bytes of heap, %d per key", most, most/cap)
 	runtime.KeepAlive(r)
 }
@@ -152,7 +152,7 @@ func TestFault188_WhenAllAreNeededNewKeysAreRefused(t *testing.T) {
 	for i := range values {
 		require.Same(t, values[i], r.Get(numbered(i)))
 	}
-	require.Equal(t, keyed.Snapshot{Live: cap, Max: cap, Made: cap, Refused: 1000}, r.Snapshot())
+	require.Equal(t, keyed.Snapshot{Live: cap, Max: cap, Made: cap, Overflowed: 1000}, r.Snapshot())
 
 	for _, value := range values {
 		value.down.Store(false)
@@ -315,8 +315,8 @@ func TestFault191_KeysHoldNoMoreThanTheirBytes(t *testing.T) {
 	}
 	const keys = 500
 	before := heap()
-	names := keyed.New(func(string) int { return 0 })
-	tenants := keyed.New(func(tenant) int { return 0 })
+	names := keyed.New(func(string) int { return 0 }, always[int]())
+	tenants := keyed.New(func(tenant) int { return 0 }, always[int]())
 	for i := range keys {
 		request := fmt.Sprintf("%08d", i) + strings.Repeat("x", 1<<18)
 		names.Get(request[:8])

@@ -65,7 +65,7 @@ func (c *connection) Idle() bool { return c.users == 0 }
 func ExampleRegistry_Overflow() {
 	r := keyed.New(func(string) *connection { return &connection{} }, keyed.Max(1))
 	r.Get("a").users = 1
-	fmt.Println(r.Get("b") == r.Overflow(), r.Snapshot().Refused)
+	fmt.Println(r.Get("b") == r.Overflow(), r.Snapshot().Overflowed)
 
 	r.Get("a").users = 0
 	fmt.Println(r.Get("b") == r.Overflow(), r.Snapshot().Evicted)

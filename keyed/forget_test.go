@@ -52,7 +52,7 @@ func TestFault188_AbandonedBreakersGiveTheirPlacesBack(t *testing.T) {
 				for i := range 100 {
 					require.NotSame(t, hosts.Overflow(), hosts.Get(fmt.Sprint("new", i)))
 				}
-				require.Zero(t, hosts.Snapshot().Refused)
+				require.Zero(t, hosts.Snapshot().Overflowed)
 			})
 		})
 	}

@@ -233,7 +233,7 @@ func TestKeyedGates(t *testing.T) {
 		require.NoError(t, backend.Ready(withKey(t.Context(), "new")))
 		require.Equal(t, before, r.Snapshot(), "asking makes nothing")
 
-		plain := keyed.By(keyOf, keyed.New(func(string) policy.Guard { return ungated{} }))
+		plain := keyed.By(keyOf, keyed.New(func(string) policy.Guard { return ungated{} }, always[policy.Guard]()))
 		_, err = resilience.Do(t.Context(), plain, nil2)
 		require.NoError(t, err)
 		require.NoError(t, plain.Ready(t.Context()), "not every guard is a gate")
@@ -269,7 +269,7 @@ func (fussy) Check(_, inner []policy.Layer) error {
 }
 
 func TestByPassesChecksOn(t *testing.T) {
-	guard := keyed.By(keyOf, keyed.New(func(string) fussy { return fussy{} }))
+	guard := keyed.By(keyOf, keyed.New(func(string) fussy { return fussy{} }, always[fussy]()))
 	require.NoError(t, resilience.Validate(guard))
 	require.ErrorContains(t, resilience.Validate(guard, newSlots(1)("")), "per key keyed_test.fussy: wants to be innermost")
 	require.NoError(t, resilience.Validate(keyed.By(keyOf, keyed.New(newSlots(1)))))

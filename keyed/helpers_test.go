@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -72,6 +73,9 @@ func (s *slots) Idle() bool {
 	}
 	return answer
 }
+
+// always says that values of a type without a method Idle may be forgotten.
+func always[V any]() keyed.Option { return keyed.IdleIf(func(V) bool { return true }) }
 
 type keyInContext struct{}
 

@@ -116,7 +116,7 @@ func registryIsAMap(t *rapid.T) {
 				reconcile(t, 0)
 				return
 			case len(model) == max && !anyIdle:
-				want.Refused++
+				want.Overflowed++
 				if value != r.Overflow() {
 					t.Fatalf("%q has a place where there was none", key)
 				}

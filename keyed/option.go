@@ -1,42 +1,53 @@
 package keyed
 
 import (
+	"reflect"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Option configures a [Registry]. Of the same option given twice, the later one counts.
 type Option func(*config)
 
-// config is a Registry's configuration, after all options were applied.
+// config is what the options store.
 type config struct {
 	max       int
-	maxLength int
 	idling    bool
 	idle      time.Duration // 0: never
+	maxLength int
+	isIdle    any              // a func(V) bool; nil: V is a policy.Idler
+	given     []policy.Setting // for reports
 	problems  policy.ConfigError
 }
 
+// settings is the configuration of a Registry, checked. It does not change: Reconfigure puts
+// another one in its place.
+type settings[V any] struct {
+	config
+	isIdle func(V) bool
+}
+
 const (
+	maxKeys          = 1 << 30
 	defaultMax       = 10_000
 	defaultMaxLength = 256
-
-	// MaxKeys is the highest [Max].
-	MaxKeys = 1 << 30
 )
 
-func configure(opts []Option) *config {
-	c := &config{max: defaultMax, maxLength: defaultMaxLength, problems: policy.ConfigError{Policy: "keyed"}}
-	for i, opt := range opts {
-		if opt == nil {
-			c.problems.Add("option %d is nil", i+1)
-			continue
-		}
-		opt(c)
+// configure applies opts to the defaults, with the function given to IdleIf before, and checks the
+// result.
+func configure[K comparable, V any](construct func(K) V, isIdle any, opts []Option) *settings[V] {
+	s := &settings[V]{config: config{max: defaultMax, maxLength: defaultMaxLength}}
+	c := &s.config
+	c.problems.Policy = "keyed"
+	c.note(policy.Setting{Name: "New", Code: true})
+	if isIdle != nil {
+		IdleIf(isIdle.(func(V) bool))(c)
 	}
-	if c.max < 1 || c.max > MaxKeys {
-		c.problems.Add("Max(%d): must be from 1 to %d", c.max, MaxKeys)
+	option.Apply(c, opts, &c.problems)
+	if c.max < 1 || c.max > maxKeys {
+		c.problems.Add("Max(%d): must be from 1 to %d", c.max, maxKeys)
 	}
 	if c.idling && c.idle <= 0 {
 		c.problems.Add("Idle(%v): must be positive; without Idle keys stay until their place is needed", c.idle)
@@ -44,26 +55,90 @@ func configure(opts []Option) *config {
 	if c.maxLength < 1 {
 		c.problems.Add("MaxKeyLength(%d): must be at least 1", c.maxLength)
 	}
-	return c
+	if construct == nil {
+		c.problems.Add("make is nil")
+	}
+	values, idler := reflect.TypeFor[V](), reflect.TypeFor[policy.Idler]()
+	switch f, ok := c.isIdle.(func(V) bool); {
+	case ok && f != nil:
+		s.isIdle = f
+	case ok:
+		c.problems.Add("IdleIf: the function is nil")
+	case c.isIdle != nil:
+		c.problems.Add("IdleIf: the function is a %T, but the values are of type %v", c.isIdle, values)
+	case values.Implements(idler):
+		s.isIdle = func(value V) bool { return any(value).(policy.Idler).Idle() }
+	default:
+		c.problems.Add("value type %v: has no method Idle() bool, without which a value that matters could be evicted: "+
+			"add it, or give the option IdleIf", values)
+	}
+	keys := reflect.TypeFor[K]()
+	checkKeyType(keys, keys, &c.problems)
+	return s
 }
 
-// Max sets how many keys the registry holds at most [10,000], from 1 to [MaxKeys]. It is never exceeded. It should be
-// well above the number of keys that are in use at a time; memory is only used for keys that are there.
+// Validate returns the [*policy.ConfigError] that [New] would panic with, or nil. It does not call
+// make.
+func Validate[K comparable, V any](make func(K) V, opts ...Option) error {
+	return configure(make, nil, opts).problems.Err()
+}
+
+// note keeps what an option was given, in place of what it was given before.
+func (c *config) note(setting policy.Setting) {
+	for i, earlier := range c.given {
+		if earlier.Name == setting.Name {
+			c.given[i] = setting
+			return
+		}
+	}
+	c.given = append(c.given, setting)
+}
+
+func data(name, argument string, value any) policy.Setting {
+	return policy.Setting{Name: name, Args: []policy.Argument{{Name: argument, Value: value}}}
+}
+
+// Max sets how many keys the registry holds at most, from 1 to 2³⁰ (1,073,741,824). It should be
+// well above the number of keys that are in use at a time; memory is only used for keys that are
+// there. The default is 10,000.
 func Max(keys int) Option {
-	return func(c *config) { c.max = keys }
+	return func(c *config) {
+		c.max = keys
+		c.note(data("Max", "keys", keys))
+	}
 }
 
-// Idle lets keys go that were not asked for in the time d and whose values are idle (see [Idler]), although nobody needs
-// their place [never]. It must be positive.
+// Idle evicts idle keys that were not used for d, even when the registry is not full. It must be
+// positive. By default keys stay until their place is needed.
 //
-// Keys are looked through little by little as the registry is used, at such a pace that an unused key is gone after at most
-// about 2d; a registry that is not used at all keeps what it has. With Idle, [Registry.Get] reads the clock once.
+// Keys are looked through little by little as the registry is used, at such a pace that an unused
+// key is gone after about 2d at most. A registry that is not used at all keeps what it has. With
+// Idle, [Registry.Get] reads the clock once.
 func Idle(d time.Duration) Option {
-	return func(c *config) { c.idling, c.idle = true, d }
+	return func(c *config) {
+		c.idling, c.idle = true, d
+		c.note(data("Idle", "d", d))
+	}
 }
 
-// MaxKeyLength sets how many bytes the strings in a key may have together [256]. It must be at least 1. A longer key is
-// not stored: it gets the overflow value. Where keys are long, let the caller hash them.
+// MaxKeyLength sets how many bytes the strings in a key may have together, at least 1. A longer key
+// is not stored: it gets the overflow value. Where keys are long, let the caller hash them. The
+// default is 256.
 func MaxKeyLength(bytes int) Option {
-	return func(c *config) { c.maxLength = bytes }
+	return func(c *config) {
+		c.maxLength = bytes
+		c.note(data("MaxKeyLength", "bytes", bytes))
+	}
+}
+
+// IdleIf sets the function that says whether a value may be evicted, for values that do not say so
+// themselves by a method Idle() bool ([policy.Idler], whose rules apply). V must be the type of the
+// registry's values. By default the method is asked.
+//
+// idle is called under no lock. Where values hold nothing that matters, it can always say true.
+func IdleIf[V any](idle func(V) bool) Option {
+	return func(c *config) {
+		c.isIdle = idle
+		c.note(policy.Setting{Name: "IdleIf", Code: true})
+	}
 }

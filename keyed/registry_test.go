@@ -157,12 +157,12 @@ func TestConfiguration(t *testing.T) {
 		require.EqualError(t, keyed.Validate(newSlots(1), c.option), c.want)
 		require.PanicsWithError(t, c.want, func() { keyed.New(newSlots(1), c.option) })
 	}
-	require.PanicsWithError(t, "keyed: make is nil", func() { keyed.New[string, int](nil) })
-	require.EqualError(t, keyed.Validate[string, int](nil, keyed.Max(0)), "keyed: Max(0): must be from 1 to 1073741824; make is nil")
+	require.PanicsWithError(t, "keyed: make is nil", func() { keyed.New[string, int](nil, always[int]()) })
+	require.EqualError(t, keyed.Validate[string, int](nil, keyed.Max(0), always[int]()), "keyed: Max(0): must be from 1 to 1073741824; make is nil")
 	require.PanicsWithError(t, "keyed: make returned nil for the zero key", func() { keyed.New(func(string) *slots { return nil }) })
-	require.PanicsWithError(t, "keyed: make returned nil for the zero key", func() { keyed.New(func(string) fmt.Stringer { return nil }) })
-	require.PanicsWithError(t, "keyed: make returned nil for the zero key", func() { keyed.New(func(string) fmt.Stringer { return (*slots)(nil) }) })
-	for _, option := range []keyed.Option{keyed.Max(1), keyed.Max(keyed.MaxKeys), keyed.Idle(1), keyed.Idle(math.MaxInt64), keyed.MaxKeyLength(1), keyed.MaxKeyLength(math.MaxInt)} {
+	require.PanicsWithError(t, "keyed: make returned nil for the zero key", func() { keyed.New(func(string) fmt.Stringer { return nil }, always[fmt.Stringer]()) })
+	require.PanicsWithError(t, "keyed: make returned nil for the zero key", func() { keyed.New(func(string) fmt.Stringer { return (*slots)(nil) }, always[fmt.Stringer]()) })
+	for _, option := range []keyed.Option{keyed.Max(1), keyed.Max(1 << 30), keyed.Idle(1), keyed.Idle(math.MaxInt64), keyed.MaxKeyLength(1), keyed.MaxKeyLength(math.MaxInt)} {
 		r := keyed.New(newSlots(1), option)
 		for range 3 {
 			require.Equal(t, "a", r.Get("a").key)
@@ -185,24 +185,24 @@ func TestKeyTypes(t *testing.T) {
 		shard  int
 		more   [2]struct{ zone host }
 	}
-	require.ErrorContains(t, keyed.Validate(func(float64) int { return 0 }), "key type float64: contains a floating-point number: NaN is never found again")
-	require.ErrorContains(t, keyed.Validate(func(complex64) int { return 0 }), "contains a floating-point number")
-	require.ErrorContains(t, keyed.Validate(func(any) int { return 0 }), "key type interface {}: contains an interface: its values may not be comparable")
-	require.ErrorContains(t, keyed.Validate(func([1]error) int { return 0 }), "key type [1]error: contains an interface")
-	require.ErrorContains(t, keyed.Validate(func(struct{ x, y float32 }) int { return 0 }), "contains a floating-point number")
+	require.ErrorContains(t, keyed.Validate(func(float64) int { return 0 }, always[int]()), "key type float64: contains a floating-point number: NaN is never found again")
+	require.ErrorContains(t, keyed.Validate(func(complex64) int { return 0 }, always[int]()), "contains a floating-point number")
+	require.ErrorContains(t, keyed.Validate(func(any) int { return 0 }, always[int]()), "key type interface {}: contains an interface: its values may not be comparable")
+	require.ErrorContains(t, keyed.Validate(func([1]error) int { return 0 }, always[int]()), "key type [1]error: contains an interface")
+	require.ErrorContains(t, keyed.Validate(func(struct{ x, y float32 }) int { return 0 }, always[int]()), "contains a floating-point number")
 
-	hosts := keyed.New(func(h host) *host { return &h }, keyed.MaxKeyLength(10))
+	hosts := keyed.New(func(h host) *host { return &h }, keyed.MaxKeyLength(10), always[*host]())
 	require.Equal(t, host("0123456789"), *hosts.Get("0123456789"))
 	require.Same(t, hosts.Overflow(), hosts.Get("0123456789a"))
 
-	points := keyed.New(func(p point) *point { return &p }, keyed.MaxKeyLength(10))
+	points := keyed.New(func(p point) *point { return &p }, keyed.MaxKeyLength(10), always[*point]())
 	key := point{tenant: "01234", shard: 5, more: [2]struct{ zone host }{{"56"}, {"789"}}}
 	require.Equal(t, key, *points.Get(key))
 	require.Same(t, points.Get(key), points.Get(key))
 	key.more[1].zone += "a"
 	require.Same(t, points.Overflow(), points.Get(key), "the strings together are too long")
 
-	addresses := keyed.New(func(a netip.Addr) *netip.Addr { return &a })
+	addresses := keyed.New(func(a netip.Addr) *netip.Addr { return &a }, always[*netip.Addr]())
 	a, b := netip.MustParseAddr("2001:db8::1%eth0"), netip.MustParseAddr("2001:db8::2")
 	require.Equal(t, a, *addresses.Get(a))
 	require.NotSame(t, addresses.Get(a), addresses.Get(b))

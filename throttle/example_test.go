@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/throttle"
 )
 
@@ -32,16 +33,26 @@ func Example() {
 	// throttle "search": throttled: too few attempts are accepted
 }
 
+// A retry around a throttle makes no further attempt while most would be rejected.
+func ExampleNew() {
+	backend := resilience.Compose(
+		retry.New(),
+		throttle.New(throttle.Name("search")),
+	)
+	fmt.Println(backend)
+	// Output: retry 3 > throttle "search"
+}
+
 func ExampleClassify() {
 	errNotFound := errors.New("not found")
 	users := throttle.New(
 		throttle.K(1.5),
 		throttle.Window(10*time.Second, 20),
-		throttle.Classify(func(err error) policy.Verdict {
+		throttle.Classify(func(err error) policy.Class {
 			if errors.Is(err, errNotFound) {
-				return policy.Success // the dependency did its work
+				return policy.Expected // the dependency did its work
 			}
-			return policy.Failure
+			return policy.Unclassified
 		}),
 	)
 	_, err := resilience.Do(context.Background(), users, func(context.Context) (int, error) { return 0, errNotFound })

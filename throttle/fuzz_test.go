@@ -51,7 +51,7 @@ func play(t *testing.T, guard *throttle.Throttle, k, padding float64, length tim
 	for _, step := range steps {
 		s := guard.Snapshot()
 		requests, accepts := float64(s.Requests), float64(s.Accepts)
-		if want := max(0, (requests-k*accepts)/(requests+padding)); s.Probability != want || want >= 1 || s.Refused != refused {
+		if want := max(0, (requests-k*accepts)/(requests+padding)); s.Probability != want || want >= 1 || s.Rejected != refused {
 			t.Fatalf("%+v, want probability %v and %d refused", s, want, refused)
 		}
 		if s.Requests < 0 || s.Accepts < 0 || s.Requests > counts {

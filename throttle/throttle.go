@@ -2,8 +2,8 @@ package throttle
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,160 +12,255 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ErrThrottled is matched by the rejections of a [Throttle]. They match [policy.ErrRejected] too. They do not say when
-// to come back: the next attempt may be let through.
-var ErrThrottled = errors.New("throttled: too few attempts are accepted")
-
-// Throttle refuses attempts by chance, the more the fewer are accepted. It is a [policy.Guard] and a [policy.Gate].
+// Throttle rejects attempts by chance, the more the fewer are accepted. It is a [policy.Guard] and
+// a [policy.Gate].
 //
-// Make one per dependency with [New] and share it. It is safe for concurrent use. Admission reads the clock once;
-// admission and settlement of a success take no lock, except that the first admission in each bucket of the window
-// moves the window on.
+// Make one per dependency with [New] and share it. It is safe for concurrent use. Admission reads
+// the clock once; admission and settlement of a success take no lock, except that the first
+// admission in each bucket of the window moves the window on.
 type Throttle struct {
-	name      string
-	k         float64
-	padding   float64
-	random    func() float64
-	classify  func(error) policy.Class
-	rejection *policy.Rejection
+	clock          stopwatch.Steady
+	current        atomic.Pointer[settings]
+	changing       sync.Mutex // held while current is changed
+	shadow         atomic.Bool
+	byHand         atomic.Bool // something was changed since the Throttle was made
+	rejected       atomic.Uint64
+	shadowRejected atomic.Uint64
+}
 
-	clock   stopwatch.Stopwatch
-	shift   atomic.Int64 // between the clock and the time of the window
-	window  *window
-	refused atomic.Uint64
+// settings is the configuration of a Throttle, checked, and what was made from it. It does not
+// change.
+type settings struct {
+	config
+	window    *window
+	rejection *policy.Rejection
 }
 
 var (
 	_ policy.Guard       = (*Throttle)(nil)
 	_ policy.Gate        = (*Throttle)(nil)
+	_ policy.Returner    = (*Throttle)(nil)
+	_ policy.Idler       = (*Throttle)(nil)
+	_ policy.Reporter    = (*Throttle)(nil)
 	_ fmt.Stringer       = (*Throttle)(nil)
 	_ policy.Policy[any] = Policy[any]{}
 )
 
-// New returns a Throttle. Without options it lets a dependency have twice what it accepted in the last 30 seconds.
+// New returns a Throttle. Without options it lets a dependency have twice what it accepted in the
+// last 30 seconds.
 //
-// New panics with a [*policy.ConfigError] that lists every option that makes no sense; see [Validate].
+// New panics with a [*policy.ConfigError] that lists every option out of its range; see [Validate].
 func New(opts ...Option) *Throttle {
-	c := configure(opts)
+	c := configure(nil, opts)
 	if err := c.problems.Err(); err != nil {
 		panic(err)
 	}
-	return &Throttle{
-		name:      c.name,
-		k:         c.k,
-		padding:   float64(c.padding),
-		random:    c.random,
-		classify:  c.classify,
-		rejection: &policy.Rejection{Kind: "throttle", Name: c.name, Reason: ErrThrottled},
-		clock:     stopwatch.Start(),
-		window:    newWindow(c.window, c.buckets),
-	}
+	t := &Throttle{clock: stopwatch.StartSteady()}
+	t.shadow.Store(c.shadow)
+	t.current.Store(c.settings(newWindow(c.window, c.buckets, 0)))
+	return t
 }
 
-// Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
-func Validate(opts ...Option) error {
-	return configure(opts).problems.Err()
+func (c *config) settings(w *window) *settings {
+	return &settings{*c, w, &policy.Rejection{Kind: "throttle", Name: c.name, Reason: ErrThrottled}}
+}
+
+// Reconfigure changes the configuration to opts, while the Throttle is in use. What is not given
+// gets its default, except the functions and sources of [Classify] and [Rand] and the [Name], which
+// stay. When opts are not valid, or give another name, Reconfigure returns a [*policy.ConfigError]
+// and changes nothing.
+//
+// All counts stay. If the [Window] changes, what happened is sorted into the new buckets and can be
+// forgotten up to a bucket earlier.
+func (t *Throttle) Reconfigure(opts ...Option) error {
+	t.settings()
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	old := t.settings()
+	c := configure(&old.config, opts)
+	if err := c.problems.Err(); err != nil {
+		return err
+	}
+	w := old.window
+	if c.window != old.config.window || c.buckets != old.buckets {
+		w = newWindow(c.window, c.buckets, t.now(old.window))
+		old.window.replace(w)
+	}
+	t.current.Store(c.settings(w))
+	t.shadow.Store(c.shadow)
+	t.byHand.Store(true)
+	return nil
+}
+
+// changed returns the configuration that the change in progress leads to.
+func (t *Throttle) changed() *settings {
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	return t.current.Load()
+}
+
+// settings returns the configuration.
+func (t *Throttle) settings() *settings {
+	s := t.current.Load()
+	if s == nil {
+		panic("throttle: a Throttle must be made with throttle.New")
+	}
+	return s
+}
+
+// Shadow stops the throttle from rejecting. Everything is counted as if it did: an attempt that
+// would have been rejected counts as a request that was not accepted, whatever becomes of it, and
+// in ShadowRejected. So the counts are those that an enforcing throttle would have. Retries see no
+// closed gate.
+func (t *Throttle) Shadow() { t.mode(true) }
+
+// Enforce ends the effect of [Throttle.Shadow]. The throttle goes on from the counts that it has.
+func (t *Throttle) Enforce() { t.mode(false) }
+
+func (t *Throttle) mode(shadow bool) {
+	t.settings()
+	t.changing.Lock()
+	defer t.changing.Unlock()
+	if t.shadow.Swap(shadow) != shadow {
+		t.byHand.Store(true)
+	}
 }
 
 // Stage returns [policy.StageBreaker].
 func (t *Throttle) Stage() policy.Stage { return policy.StageBreaker }
 
-// Admit refuses by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits otherwise. A refusal
-// counts as a request that was not accepted.
+// What a ticket's Number says of the attempt.
+const (
+	open     = iota // it counts when it is settled
+	counted         // its success was counted when the operation returned
+	rejected        // it was let through only in shadow, and counts no more
+)
+
+// Admit rejects by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits
+// otherwise. A rejection counts as a request that was not accepted.
 func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	newest, tally := t.window.advance(t.now())
-	if p := t.probability(tally); p > 0 && t.random() < p {
-		t.window.bucket(newest).refused.Add(1)
-		t.refused.Add(1)
-		return nil, policy.Ticket{}, t.rejection
+	s := t.settings()
+	w := s.window
+	newest, tally := w.advance(t.now(w))
+	for w.next.Load() != nil { // the tally may lack what is being moved to the next window
+		s = t.changed()
+		w = s.window
+		newest, tally = w.advance(t.now(w))
 	}
-	t.window.bucket(newest).started.Add(1)
-	return ctx, policy.Ticket{Period: uint64(newest)}, nil
+	if p := s.probability(tally); p > 0 && s.random.Float64() < p {
+		w.count(&w.bucket(newest).refused, 1)
+		if t.shadow.Load() {
+			t.shadowRejected.Add(1)
+			return ctx, policy.Ticket{Number: rejected}, nil
+		}
+		t.rejected.Add(1)
+		return nil, policy.Ticket{}, s.rejection
+	}
+	w.count(&w.bucket(newest).started, 1)
+	return ctx, policy.Ticket{Start: time.Duration(newest) * w.width}, nil
+}
+
+// Returned counts the success of an operation whose result stays open.
+func (t *Throttle) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
+	if ticket.Number == open {
+		w := t.settings().window
+		w.answered(w.number(ticket.Start), true)
+		ticket.Number = counted
+	}
+	return ticket
 }
 
 // Settle counts how the attempt ended. A neutral outcome counts as if it had never been asked for.
-func (t *Throttle) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	start := int64(ticket.Period)
-	switch outcome.Verdict(t.classify) {
-	case policy.Success:
-		t.window.answered(start, true)
-	case policy.Neutral:
-		t.window.withdraw(start)
+// If the success of the operation was counted when it returned, a failure counts as one more
+// request, which was not accepted, and any other outcome not at all.
+func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	s := t.settings()
+	w := s.window
+	verdict := s.judge(outcome)
+	switch {
+	case ticket.Number == rejected:
+	case ticket.Number == counted:
+		if verdict == policy.Failure {
+			w.failed()
+		}
+	case verdict == policy.Neutral:
+		w.withdraw(w.number(ticket.Start))
 	default:
-		t.window.answered(start, false)
+		w.answered(w.number(ticket.Start), verdict == policy.Success)
 	}
 }
 
-// Ready returns the rejection when an attempt is more likely to be refused than admitted, and nil otherwise. It draws
-// no lot and counts nothing, so the answer only changes with what was counted and with time.
+// judge returns Success for an outcome that means accepted, Failure for one that means not
+// accepted, and Neutral for one that does not count. Only Permanent and Throttled mean something
+// else than they do to a breaker.
+func (s *settings) judge(outcome policy.Outcome) policy.Verdict {
+	return outcome.Verdict(func(error) policy.Class {
+		switch class := outcome.ClassBy(s.classify); class {
+		case policy.Permanent:
+			return policy.Expected
+		case policy.Throttled:
+			return policy.Transient
+		default:
+			return class
+		}
+	})
+}
+
+// Ready returns the rejection when an attempt is more likely to be rejected than admitted, and nil
+// otherwise. It draws no lot and counts nothing, so the answer only changes with what was counted
+// and with time.
 //
-// A retry that asks therefore does not sleep for an attempt that would probably be refused, and gives the dependency,
-// which has more than it can take, no repetitions beside the first attempts that find out how it is.
+// A retry that asks therefore does not sleep for an attempt that would probably be rejected, and
+// gives the dependency, which has more than it can take, no repetitions beside the first attempts
+// that find out how it is.
 func (t *Throttle) Ready(context.Context) error {
-	if t.probability(t.window.at(t.now())) > 0.5 {
-		return t.rejection
+	s, counts := t.read()
+	if !t.shadow.Load() && s.probability(counts) > 0.5 {
+		return s.rejection
 	}
 	return nil
 }
 
-// probability returns the probability of refusal, from 0 up to, not including, 1.
-func (t *Throttle) probability(counts tally) float64 {
+// probability returns the probability of a rejection, from 0 up to, not including, 1.
+func (s *settings) probability(counts tally) float64 {
 	requests, accepts := float64(counts.requests), float64(counts.accepts)
-	return max(0, (requests-t.k*accepts)/(requests+t.padding))
+	return max(0, (requests-s.k*accepts)/(requests+float64(s.padding)))
 }
 
-// replaced is how far back the clock must go to be another one, as when a throttle that was made outside of a
-// testing/synctest bubble is used inside. It then goes on by the new clock: a window that waits for the old time to come
-// again would never move.
-const replaced = 24 * time.Hour
+// read returns the configuration and the tally, and changes nothing.
+func (t *Throttle) read() (*settings, tally) {
+	s := t.settings()
+	counts := s.window.at(t.now(s.window))
+	for s.window.next.Load() != nil { // as in Admit
+		s = t.changed()
+		counts = s.window.at(t.now(s.window))
+	}
+	return s, counts
+}
 
 // now returns the time of the window.
-func (t *Throttle) now() time.Duration {
-	reading, newest := t.clock.Elapsed(), t.window.begin()
-	now := reading + time.Duration(t.shift.Load())
-	if newest-now > replaced {
-		t.shift.Store(int64(newest - reading))
-		return newest
-	}
-	return now
-}
+func (t *Throttle) now(w *window) time.Duration { return t.clock.Moment(w.begin(), t.clock.Elapsed()) }
 
-// Idle reports whether every attempt would be admitted now, so that forgetting the Throttle and making a new one would
-// let nothing through that it refuses. It is at the latest true when it was not used for the length of its window.
+// Idle reports whether every attempt would be admitted now and nothing was changed since the
+// Throttle was made, so that forgetting it and making a new one would let nothing through that it
+// rejects. A Throttle that was not changed is idle at the latest when it was not used for the
+// length of its window.
 func (t *Throttle) Idle() bool {
-	return t.probability(t.window.at(t.now())) == 0
-}
-
-// Snapshot is the state of a [Throttle] at one moment.
-type Snapshot struct {
-	Name        string
-	Requests    int64   // in the window: attempts that ended, hang, or were refused
-	Accepts     int64   // in the window: attempts that ended with success
-	Probability float64 // of refusing an attempt now, from 0 up to, not including, 1
-	Refused     uint64  // attempts, since the Throttle was made
-}
-
-// Snapshot returns one consistent value. It changes nothing.
-func (t *Throttle) Snapshot() Snapshot {
-	counts := t.window.at(t.now())
-	return Snapshot{
-		Name:        t.name,
-		Requests:    counts.requests,
-		Accepts:     counts.accepts,
-		Probability: t.probability(counts),
-		Refused:     t.refused.Load(),
-	}
+	s, counts := t.read()
+	return !t.byHand.Load() && s.probability(counts) == 0
 }
 
 // String returns the name, as in `throttle "users-db"`, or `throttle` if there is none.
 func (t *Throttle) String() string {
-	if t.name == "" {
+	name := t.settings().name
+	if name == "" {
 		return "throttle"
 	}
-	return fmt.Sprintf("throttle %q", t.name)
+	return fmt.Sprintf("throttle %q", name)
 }
 
-// Policy is a [Throttle] as a [policy.Policy] for results of type T. All views of a Throttle share its counts.
+// Policy is a [Throttle] as a [policy.Policy] for results of type T. All views of a Throttle share
+// its counts.
 type Policy[T any] struct{ Throttle *Throttle }
 
 // Do runs op unless the throttle refuses. It panics when the Throttle, ctx or op is nil.

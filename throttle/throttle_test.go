@@ -132,7 +132,7 @@ func TestARefusalCountsAsARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		guard := throttle.New(throttle.Name("db"), throttle.Rand(lowest{}))
 		require.Equal(t, 1, run(t, guard, 10, errBackend))
-		require.Equal(t, throttle.Snapshot{Name: "db", Requests: 10, Probability: 10.0 / 18, Refused: 9}, guard.Snapshot())
+		require.Equal(t, throttle.Snapshot{Name: "db", Requests: 10, Probability: 10.0 / 18, Rejected: 9}, guard.Snapshot())
 	})
 }
 
@@ -183,11 +183,11 @@ func TestTheWindowIsExactToOneBucket(t *testing.T) {
 
 func TestNeutralOutcomesDoNotCount(t *testing.T) {
 	notFound := errors.New("not found")
-	classify := func(err error) policy.Verdict {
+	classify := func(err error) policy.Class {
 		if errors.Is(err, notFound) {
-			return policy.Neutral
+			return policy.Ignored
 		}
-		return policy.Failure
+		return policy.Unclassified
 	}
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -203,7 +203,7 @@ func TestNeutralOutcomesDoNotCount(t *testing.T) {
 					{t.Context(), policy.Outcome{Kind: policy.NotCalled}},
 					{t.Context(), policy.Outcome{Kind: policy.Returned, Err: notFound}},
 					{t.Context(), policy.Outcome{Kind: policy.Returned, Err: fmt.Errorf("inner: %w", &policy.Rejection{})}},
-					{cancelled, policy.Outcome{Kind: policy.Returned, Err: context.Canceled}},
+					{cancelled, policy.Outcome{Kind: policy.Returned, Err: context.Canceled, Canceled: true}},
 				} {
 					_, ticket, err := guard.Admit(end.ctx)
 					require.NoError(t, err)
@@ -229,11 +229,11 @@ func TestNeutralOutcomesDoNotCount(t *testing.T) {
 // Floods of a tenant's own mistakes do not throttle the others.
 func TestFault192_MistakesOfCallersDoNotThrottle(t *testing.T) {
 	invalid := errors.New("400")
-	guard := throttle.New(throttle.Classify(func(err error) policy.Verdict {
+	guard := throttle.New(throttle.Classify(func(err error) policy.Class {
 		if errors.Is(err, invalid) {
-			return policy.Success // it answered
+			return policy.Expected // it answered
 		}
-		return policy.Failure
+		return policy.Unclassified
 	}))
 	require.Equal(t, 1000, run(t, guard, 1000, invalid))
 	for range 1000 {
@@ -241,7 +241,7 @@ func TestFault192_MistakesOfCallersDoNotThrottle(t *testing.T) {
 		_, ticket, err := guard.Admit(ctx)
 		require.NoError(t, err)
 		cancel()
-		guard.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned, Err: errBackend})
+		guard.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned, Err: errBackend, Canceled: true})
 	}
 	require.Zero(t, guard.Snapshot().Probability)
 }
@@ -483,7 +483,7 @@ func TestCountsAreConserved(t *testing.T) {
 		snapshot := guard.Snapshot()
 		require.EqualValues(t, accepts, snapshot.Accepts)
 		require.EqualValues(t, requests, snapshot.Requests)
-		require.EqualValues(t, refused, snapshot.Refused)
+		require.EqualValues(t, refused, snapshot.Rejected)
 		require.NotZero(t, refused)
 	})
 }
@@ -498,7 +498,7 @@ func TestAllocations(t *testing.T) {
 			_ = guard.Ready(t.Context())
 		}))
 	}
-	require.NotZero(t, refusing.Snapshot().Refused)
+	require.NotZero(t, refusing.Snapshot().Rejected)
 }
 
 // A throttle that was made outside of a bubble, as one in a package variable is, goes on by the bubble's clock.

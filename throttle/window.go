@@ -6,17 +6,19 @@ import (
 	"time"
 )
 
-// window counts attempts over the time that has just passed, in buckets of equal width. Bucket number i holds what
-// happened from i*width to (i+1)*width.
+// window counts attempts over the time that has just passed, in buckets of equal width. Bucket
+// number i holds what happened from i*width to (i+1)*width.
 //
-// The two newest buckets are read directly; what is older changes only when a bucket ends, and is added up then. So
-// admission and success take no lock and do not walk through the buckets.
+// The two newest buckets are read directly; what is older changes only when a bucket ends, and is
+// added up then. So admission and success take no lock and do not walk through the buckets.
 type window struct {
 	width time.Duration
 	ring  []bucket // bucket i is ring[i % len(ring)]; one more than count, so that a new one is never one in use
 
 	mu  sync.Mutex // guards the change of sum
 	sum atomic.Pointer[sum]
+
+	next atomic.Pointer[window] // the window that replaces this one, nil if there is none
 }
 
 // bucket counts what happened in one step of the window.
@@ -36,26 +38,75 @@ type sum struct {
 // tally is what the formula needs to know.
 type tally struct{ requests, accepts int64 }
 
-func newWindow(length time.Duration, buckets int) *window {
+func newWindow(length time.Duration, buckets int, now time.Duration) *window {
 	w := &window{width: length / time.Duration(buckets), ring: make([]bucket, buckets+1)}
-	w.sum.Store(&sum{})
+	w.sum.Store(&sum{newest: int64(now / w.width)})
 	return w
 }
+
+// replace lets next take over what w has counted, and what is still counted in w by those who do
+// not know of next yet.
+func (w *window) replace(next *window) {
+	w.next.Store(next)
+	w.drain()
+}
+
+// count adds to one of the counters of w's buckets.
+//
+// If w has been replaced meanwhile, the addition may have come too late for the one who replaced
+// it. Then it is moved here. Each count is moved once, because moving it takes it out.
+func (w *window) count(counter *atomic.Int64, n int64) {
+	counter.Add(n)
+	if w.next.Load() != nil {
+		w.drain()
+	}
+}
+
+// drain moves all counts to the window that has replaced w. What happened in a bucket then counts
+// for the bucket that its beginning lies in, as the tickets of its attempts do.
+func (w *window) drain() {
+	to := w.next.Load()
+	to.mu.Lock()
+	newest, last := to.sum.Load().newest, w.sum.Load().newest
+	for i := last - int64(len(w.ring)) + 1; i <= last; i++ {
+		from, start := w.bucket(i), to.number(time.Duration(max(0, i))*w.width)
+		into := &bucket{} // what is too old for the new window is forgotten
+		if start <= newest && to.holds(newest, start) {
+			into = to.bucket(start)
+		}
+		into.started.Add(from.started.Swap(0))
+		into.ended.Add(from.ended.Swap(0))
+		into.accepted.Add(from.accepted.Swap(0))
+		into.refused.Add(from.refused.Swap(0))
+	}
+	to.sum.Store(&sum{newest: newest, tally: to.older(newest, newest)})
+	to.mu.Unlock()
+	if to.next.Load() != nil {
+		to.drain()
+	}
+}
+
+// number returns the number of the bucket that a moment lies in.
+func (w *window) number(moment time.Duration) int64 { return int64(moment / w.width) }
+
+// holds reports whether bucket number i is in the ring when newest is the newest.
+func (w *window) holds(newest, i int64) bool { return i > newest-int64(len(w.ring)) }
 
 // begin returns when the newest bucket has begun.
 func (w *window) begin() time.Duration { return time.Duration(w.sum.Load().newest) * w.width }
 
-// bucket returns bucket number i, which must be in the ring. Number -1 is the time before the start.
+// bucket returns bucket number i, which must be in the ring. Number -1 is the time before the
+// start.
 func (w *window) bucket(i int64) *bucket {
 	n := int64(len(w.ring))
 	return &w.ring[(i+n)%n]
 }
 
-// advance moves the window on to now and returns the number of the newest bucket and the tally. The number can be
-// later than now, when another goroutine read the clock later but came first.
+// advance moves the window on to now and returns the number of the newest bucket and the tally. The
+// number can be later than now, when another goroutine read the clock later but came first.
 func (w *window) advance(now time.Duration) (newest int64, t tally) {
 	s := w.sum.Load()
-	if i := int64(now / w.width); i > s.newest {
+	if i := w.number(now); i > s.newest {
 		s = w.turn(i)
 	}
 	t = s.tally
@@ -80,7 +131,8 @@ func (w *window) turn(i int64) *sum {
 	return s
 }
 
-// older adds up the buckets before the two that are the newest at bucket now, up to number last. w.mu must be held.
+// older adds up the buckets before the two that are the newest at bucket now, up to number last.
+// w.mu must be held.
 func (w *window) older(now, last int64) (t tally) {
 	count := int64(len(w.ring)) - 1
 	for i := max(0, now-count+1); i <= min(last, now-2); i++ {
@@ -88,6 +140,7 @@ func (w *window) older(now, last int64) (t tally) {
 		t.requests += b.started.Load() + b.refused.Load()
 		t.accepts += b.accepted.Load()
 	}
+	t.requests = max(0, t.requests) // after a change of the window, attempts may be withdrawn from the bucket beside theirs
 	return t
 }
 
@@ -96,7 +149,7 @@ func (w *window) at(now time.Duration) tally {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last := w.sum.Load().newest
-	i := max(last, int64(now/w.width))
+	i := max(last, w.number(now))
 	t := w.older(i, last)
 	for n := max(0, i-1); n <= last; n++ {
 		t.addRecent(w.bucket(n))
@@ -104,29 +157,39 @@ func (w *window) at(now time.Duration) tally {
 	return t
 }
 
-// answered notes that an attempt that had started in bucket number start has ended. It reads no clock: the newest
-// bucket is the one of the latest admission. If that is long ago, both counts are forgotten together.
+// answered notes that an attempt that had started in bucket number start has ended. It reads no
+// clock: the newest bucket is the one of the latest admission. If that is long ago, both counts are
+// forgotten together.
 func (w *window) answered(start int64, accepted bool) {
 	newest := w.sum.Load().newest
-	if start >= newest-1 {
-		w.bucket(start).ended.Add(1)
+	if start >= newest-1 && start <= newest {
+		w.count(&w.bucket(start).ended, 1)
 	}
 	if accepted {
-		w.bucket(newest).accepted.Add(1)
+		w.count(&w.bucket(newest).accepted, 1)
 	}
+}
+
+// failed notes a request that was not accepted and that no admission was asked for.
+func (w *window) failed() {
+	newest := w.bucket(w.sum.Load().newest)
+	w.count(&newest.started, 1)
+	w.count(&newest.ended, 1)
 }
 
 // withdraw forgets an attempt that had started in bucket number start.
 func (w *window) withdraw(start int64) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
 	s := w.sum.Load()
-	if start <= s.newest-int64(len(w.ring)) {
-		return // its bucket is another one now
+	if w.holds(s.newest, start) { // otherwise its bucket is another one now
+		w.bucket(start).started.Add(-1)
+		if start < s.newest-1 {
+			w.sum.Store(&sum{newest: s.newest, tally: w.older(s.newest, s.newest)})
+		}
 	}
-	w.bucket(start).started.Add(-1)
-	if start < s.newest-1 {
-		w.sum.Store(&sum{newest: s.newest, tally: w.older(s.newest, s.newest)})
+	w.mu.Unlock()
+	if w.next.Load() != nil {
+		w.drain()
 	}
 }
 
