@@ -37,13 +37,18 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		n.deposit()
 	}
 	best := &final.best
-	if best.end.succeeded() && t.opens() && best.open.ctx.Err() != nil && ctx.Err() == nil && !opens(n.wrapper) {
-		r.drop(best)
-		err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
-		return *new(T), ending{entered: true, class: policy.Permanent, err: err}
-	}
-	if t.opens() {
+	if t.opens() && best.end.entered {
+		lost := best.open.outer.Err() != nil && ctx.Err() == nil && !opens(n.wrapper)
+		if lost && best.end.succeeded() {
+			r.drop(best)
+			err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
+			return *new(T), ending{entered: true, class: policy.Permanent, err: err}
+		}
 		t.open.adopt(best.open)
+		t.open.live = t.open.live && !lost
+		if best.end.succeeded() {
+			t.open.lift()
+		}
 	}
 	if best.end.succeeded() {
 		// Also when the wrapper has left before it knew of the success, which would have no owner.
@@ -113,11 +118,7 @@ func (r *race[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
 		return wrapper.Run(ctx, func(ctx context.Context) error { return r.call(ctx, nil) })
 	case ok:
 		return opener.Open(ctx, func(ctx context.Context, end context.CancelFunc) error {
-			o := &opening{plan: r.trace.plan, outer: ctx, ctx: ctx}
-			if end != nil {
-				o.ends = append(o.ends, end)
-			}
-			return r.call(ctx, o)
+			return r.call(ctx, &opening{plan: r.trace.plan, outer: ctx, ctx: ctx, leave: end})
 		})
 	}
 	return wrapper.Run(ctx, func(ctx context.Context) error {
@@ -136,6 +137,9 @@ func (r *race[T]) call(ctx context.Context, o *opening) error {
 	}()
 	found.value, found.end = run(ctx, r.next, r.op, r.trace.fork(o))
 	err := found.end.err
+	if o != nil && err != nil && !o.live {
+		o.close() // there is nothing to be read
+	}
 	dropped := r.take(&found)
 	ended = true
 	if dropped == &found && found.end.succeeded() {
