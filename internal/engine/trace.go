@@ -198,7 +198,7 @@ func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.L
 // stopped tells that a repeater has given up. An attempt that was never going to be repeated is no retry that stopped, nor
 // is a call that was refused at once.
 func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
-	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 0
+	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 1
 	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
 		return
 	}
