@@ -135,7 +135,9 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:
-		return wrapped(ctx, n, op, t)
+		value, end = wrapped(ctx, n, op, t)
+		t.learn(end)
+		return value, end
 	case t != nil:
 		return traced(ctx, n.plan, op, t)
 	}

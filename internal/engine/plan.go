@@ -11,11 +11,12 @@ import (
 // Plan is a pipeline made ready to run: a linked list of nodes, outermost first. It is immutable.
 type Plan struct {
 	Config
-	first *node
-	gates gates
-	kinds kinds  // the kinds of event that the observers need
-	quiet *trace // for a call that is not timed; nil when the observers need times, or when there are none
-	calls *Calls // nil in a pipeline without a name
+	first  *node
+	gates  gates
+	kinds  kinds   // the kinds of event that the observers need
+	wanted []kinds // by each of them
+	quiet  *trace  // for a call that is not timed; nil when the observers need times, or when there are none
+	calls  *Calls  // nil in a pipeline without a name
 
 	watched bool // calls are counted, or there are observers
 }
