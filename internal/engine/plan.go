@@ -142,6 +142,11 @@ func (p *Plan) classify(err error, over *over) policy.Class {
 			return class
 		}
 	}
+	return ownClass(err)
+}
+
+// ownClass is what an error says of itself, Transient if it says nothing.
+func ownClass(err error) policy.Class {
 	if class := policy.ClassOf(err); class != policy.Unclassified {
 		return class
 	}

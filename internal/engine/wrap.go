@@ -65,8 +65,10 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
-	case end.class == policy.Unclassified || end.over.timedOut(): // no call has ended, or none in time
-		end.class = n.plan.classify(err, end.over)
+	case end.over.timedOut():
+		end.class = policy.Transient
+	case end.class == policy.Unclassified: // no call has ended: the error is the wrapper's own, and no classifier is asked
+		end.class = ownClass(err)
 	}
 	return best.value, end
 }
