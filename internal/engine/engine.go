@@ -128,7 +128,7 @@ func (e *ending) outcome(ctx context.Context) policy.Outcome {
 func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
 	switch {
 	case ctx.Err() != nil:
-		t.notCalled()
+		t.arrived()
 		return value, refusal(ctx, policy.ContextError(ctx))
 	case n.count > 0:
 		return guarded(ctx, n, op, t)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
@@ -235,15 +236,19 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 	}
 	o := &opening{plan: plan, outer: ctx, ctx: ctx}
 	a := &acquisition{opening: o, trace: newTrace(plan, nil)}
-	if err := a.admit(); err != nil {
+	if err := a.begin(); err != nil {
 		return nil, err
 	}
-	return policy.Acquire(context.Background(), a)
+	return policy.Acquire(context.Background(), a) // which always admits
 }
 
 func refused(layer policy.Layer, does string) error {
+	name := fmt.Sprintf("%T", layer)
+	if s, ok := layer.(fmt.Stringer); ok {
+		name = s.String()
+	}
 	problems := policy.ConfigError{Policy: "resilience.Acquire"}
-	problems.Add("%v %s: there is no operation", layer, does)
+	problems.Add("%s %s: there is no operation", name, does)
 	return problems.Err()
 }
 
@@ -253,58 +258,68 @@ type acquisition struct {
 	trace *trace
 }
 
-// admit admits all guards of the plan. Unless it returns nil, none stays admitted.
-func (a *acquisition) admit() (err error) {
-	end := ending{err: context.Canceled}
+// watch returns what sees to the end of the call.
+func (a *acquisition) watch() *watch {
+	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
+}
+
+// begin admits all guards. If one refuses or panics, the call is over.
+func (a *acquisition) begin() error {
+	w := a.watch()
+	defer w.done()
+	end := a.admit()
+	if end.err == nil {
+		w.goesOn = true
+		return nil
+	}
+	w.ended(&end)
+	return end.err
+}
+
+// admit admits all guards, or none: then it returns why, as the caller should see it.
+func (a *acquisition) admit() (end ending) {
 	admitted := false
 	defer func() {
 		if !admitted { // also when a guard panics
+			named := a.named(end)
 			a.settle(end, policy.Outcome{Kind: policy.NotCalled})
+			end.err = named
 		}
 	}()
 	if err := policy.ContextError(a.ctx); err != nil {
-		return a.refuse(&end, nil, err)
+		return refusal(a.ctx, err)
 	}
+	a.kept = a.keptRoom[:0]
 	for n := a.plan.first; n != nil; n = n.next {
 		for _, guard := range n.guards[:n.count] {
 			ctx, ticket, err := guard.Admit(a.ctx)
 			if err != nil {
-				return a.refuse(&end, guard, err)
+				end = refusal(a.ctx, err)
+				a.trace.rejected(a.ctx, guard, &end)
+				return end
 			}
 			if ctx == nil {
 				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
 			}
-			a.kept = append([]kept{{guard, a.ctx, ctx, ticket}}, a.kept...)
+			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, ctx, ticket})
 			a.ctx = ctx
 			if err := policy.ContextError(ctx); err != nil { // the guard has waited
-				return a.refuse(&end, nil, err)
+				a.trace.arrived()
+				return refusal(ctx, err)
 			}
 		}
 	}
+	a.trace.arrived()
 	admitted = true
-	return nil
+	return ending{}
 }
 
-// refuse notes why the guards must be settled again, and returns the error as the caller should see it.
-func (a *acquisition) refuse(end *ending, guard policy.Guard, err error) error {
-	*end = refusal(a.ctx, err)
-	if guard != nil {
-		a.trace.rejected(a.ctx, guard, end)
+// named returns the error of end as it is outside all guards.
+func (o *opening) named(end ending) error {
+	for _, k := range o.kept {
+		end.err = nameCause(k.outer, k.ctx, &end)
 	}
-	for _, k := range a.kept {
-		end.err = nameCause(k.outer, k.ctx, end)
-	}
-	a.over(*end)
 	return end.err
-}
-
-// over counts the call and tells of it.
-func (a *acquisition) over(end ending) {
-	w := watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: end.outcome(a.outer)}
-	if a.plan.calls != nil {
-		a.plan.calls.count(a.outer, &end)
-	}
-	w.done()
 }
 
 // Settle implements [policy.Guard].
@@ -312,6 +327,13 @@ func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.
 	end := ending{
 		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, over: overOf(a.ctx),
 	}
-	defer a.over(end)
+	w := a.watch()
+	defer w.done()
 	a.settle(end, outcome)
+	switch outcome.Kind {
+	case policy.Panicked, policy.Exited:
+		w.outcome = outcome
+	default:
+		w.ended(&end)
+	}
 }

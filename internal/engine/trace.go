@@ -155,8 +155,9 @@ func (t *trace) queue() (queued time.Duration) {
 	return queued
 }
 
-// notCalled notes that the context has ended on the way to the operation.
-func (t *trace) notCalled() {
+// arrived notes that the attempt has come to its end without the operation: the context has ended on the way, or all guards
+// have admitted work that is no function.
+func (t *trace) arrived() {
 	if t != nil {
 		t.queue()
 	}

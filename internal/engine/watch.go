@@ -34,10 +34,7 @@ func watched[T any](ctx context.Context, plan *Plan, op policy.Func[T], o *openi
 	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
 	defer w.done()
 	value, end := run(ctx, plan.first, op, t)
-	w.outcome = end.outcome(ctx)
-	if plan.calls != nil {
-		plan.calls.count(ctx, &end)
-	}
+	w.ended(&end)
 	return value, end.err
 }
 
@@ -47,9 +44,21 @@ type watch struct {
 	plan    *Plan
 	trace   *trace
 	outcome policy.Outcome // Exited unless something else is known
+	goesOn  bool           // the call is not over yet
+}
+
+// ended notes how the call has ended.
+func (w *watch) ended(end *ending) {
+	w.outcome = end.outcome(w.ctx)
+	if w.plan.calls != nil {
+		w.plan.calls.count(w.ctx, end)
+	}
 }
 
 func (w *watch) done() {
+	if w.goesOn {
+		return
+	}
 	recovered := recover()
 	if recovered != nil {
 		w.outcome = policy.Outcome{Kind: policy.Panicked}
