@@ -135,9 +135,9 @@ func TestAcquireSettlesWhatItHasAdmittedUnlessAllAdmit(t *testing.T) {
 			outer, bound := &probe{stage: 1}, &limit{probe: probe{stage: 2}, after: time.Second}
 			slow := &hooked{admit: func() { time.Sleep(2 * time.Second) }, probe: probe{refuse: errRefused}}
 			_, err := resilience.Compose(outer, bound, slow).Acquire(t.Context())
-			require.ErrorIs(t, err, limitError{})
+			require.ErrorAs(t, err, new(limitError))
 			require.ErrorIs(t, err, errRefused)
-			require.ErrorIs(t, outer.last.Load().Err, limitError{})
+			require.ErrorAs(t, outer.last.Load().Err, new(limitError))
 			require.Equal(t, policy.NotCalled, outer.last.Load().Kind)
 		})
 	})
@@ -162,7 +162,7 @@ func TestAcquireBoundsTheWorkUntilItIsDone(t *testing.T) {
 		require.True(t, permit.Done(errBackend))
 		require.Zero(t, bound.lifted.Load())
 		require.Equal(t, errBackend, between.last.Load().Err)
-		require.ErrorIs(t, outer.last.Load().Err, limitError{})
+		require.ErrorAs(t, outer.last.Load().Err, new(limitError))
 		require.Equal(t, policy.Transient, outer.last.Load().Class)
 
 		ctx, cancel := context.WithCancel(t.Context())

@@ -129,7 +129,7 @@ func TestATimeoutIsTransientWhateverTheOperationMadeOfIt(t *testing.T) {
 				} else {
 					_, got = resilience.Do(t.Context(), p, op)
 				}
-				require.ErrorIs(t, got, limitError{})
+				require.ErrorAs(t, got, new(limitError))
 				for _, guard := range []*probe{outer, between, inner} {
 					require.Equal(t, policy.Transient, guard.last.Load().Class)
 					require.False(t, guard.last.Load().Canceled)
@@ -140,12 +140,12 @@ func TestATimeoutIsTransientWhateverTheOperationMadeOfIt(t *testing.T) {
 		outer := &probe{stage: 1}
 		total := &limit{probe: probe{stage: policy.StageTotalTimeout}, after: time.Second}
 		_, err := resilience.Do(t.Context(), resilience.Compose(outer, total, &again{max: 2, wait: time.Minute}, always(policy.Expected)), answer(0, errBackend))
-		require.ErrorIs(t, err, limitError{})
+		require.ErrorAs(t, err, new(limitError))
 		require.Equal(t, policy.Transient, outer.last.Load().Class)
 
 		t.Log("during the wait, and never entered")
 		_, err = resilience.Do(t.Context(), resilience.Compose(outer, total, &again{max: 2, wait: time.Minute}, &probe{refuse: errRefused}), answer(0, errBackend))
-		require.ErrorIs(t, err, limitError{})
+		require.ErrorAs(t, err, new(limitError))
 		require.Equal(t, policy.NotCalled, outer.last.Load().Kind)
 		require.Equal(t, policy.Ignored, outer.last.Load().Class)
 

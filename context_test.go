@@ -500,3 +500,66 @@ func TestWhatIsLeftBehindHearsOfTheEnd(t *testing.T) {
 		require.True(t, inner.Done(nil))
 	})
 }
+
+// FAULT 270: an error is judged by the moment at which the operation returned, not by what comes after it.
+func TestFault270_WhatComesAfterTheOperationChangesNothing(t *testing.T) {
+	for name, c := range map[string]struct {
+		after time.Duration // the operation takes
+		named bool
+	}{"before the bound": {0, false}, "just before": {time.Second - 1, false}, "at the bound": {time.Second + 1, true}} {
+		for _, open := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, ", open ", open), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					slow := policy.ObserverFunc(func(context.Context, policy.Event) { time.Sleep(2 * time.Second) })
+					outer, inner := &probe{stage: 1}, &slowToSettle{}
+					caller, cancel := context.WithCancel(t.Context())
+					time.AfterFunc(1500*time.Millisecond, cancel)
+					layers := []policy.Layer{outer, &again{max: 1}, &limit{after: time.Second}, inner, resilience.Observe(slow)}
+					op := func(context.Context) (int, error) { time.Sleep(c.after); return 0, errBackend }
+					var err error
+					if open {
+						_, _, err = resilience.Open(caller, resilience.Compose(layers...), op)
+					} else {
+						_, err = resilience.Do(caller, resilience.Compose(layers...), op)
+					}
+					require.ErrorIs(t, err, errBackend)
+					require.Equal(t, c.named, errors.As(err, new(limitError)), err)
+					require.Equal(t, errBackend, inner.last.Load().Err)
+					require.False(t, inner.last.Load().Canceled, "the caller cancelled later")
+					require.Error(t, caller.Err())
+				})
+			})
+		}
+	}
+	t.Run("a refusal", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			slow := policy.ObserverFunc(func(context.Context, policy.Event) { time.Sleep(2 * time.Second) })
+			p := resilience.Compose(&limit{after: time.Second}, &probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(slow))
+			_, err := resilience.Do(t.Context(), p, answer(0, nil))
+			require.Equal(t, errRefused, err)
+		})
+	})
+}
+
+// slowToSettle is a guard that breaks the rule that Settle must not wait.
+type slowToSettle struct{ probe }
+
+func (*slowToSettle) Stage() policy.Stage { return policy.StageChaos }
+func (s *slowToSettle) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	time.Sleep(2 * time.Second)
+	s.probe.Settle(ctx, ticket, outcome)
+}
+
+// As TestFault083_TheInnerTimeoutIsNamedToThoseBetween, with contexts of the standard library.
+func TestFault083_OfTwoBoundsTheInnerOneIsNamedToThoseBetween(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		total := &limit{probe: probe{stage: policy.StageTotalTimeout}, after: 2 * time.Second}
+		between := &probe{}
+		_, err := resilience.Do(t.Context(), resilience.Compose(total, between, &limit{after: time.Second}), func(context.Context) (int, error) {
+			time.Sleep(3 * time.Second)
+			return 0, errBackend
+		})
+		require.EqualError(t, between.last.Load().Err, "limit 1s reached: backend failed")
+		require.EqualError(t, err, "limit 2s reached: limit 1s reached: backend failed")
+	})
+}

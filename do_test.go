@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"github.com/go-resilience/resilience/policytest"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -22,20 +25,32 @@ func TestDoNamesTheArgumentThatIsNil(t *testing.T) {
 		call func()
 		want string
 	}{
-		"context":         {func() { _, _ = resilience.Do(nil, p, answer(1, nil)) }, "nil context"},
-		"operation":       {func() { _, _ = resilience.Do[int](t.Context(), p, nil) }, "nil operation"},
-		"layer":           {func() { _, _ = resilience.Do(t.Context(), nil, answer(1, nil)) }, "nil layer"},
-		"pipeline":        {func() { _, _ = resilience.Do(t.Context(), noPipeline, answer(1, nil)) }, "nil pipeline"},
-		"guard":           {func() { _, _ = resilience.Do(t.Context(), noGuard, answer(1, nil)) }, "nil *resilience_test.probe"},
-		"run operation":   {func() { _ = p.Run(t.Context(), nil) }, "nil operation"},
-		"for layer":       {func() { resilience.For[int](nil) }, "nil layer"},
-		"no role":         {func() { _, _ = resilience.Do(t.Context(), roleless{}, answer(1, nil)) }, "roleless is no Guard, Repeater or Wrapper"},
-		"observer":        {func() { resilience.Observe(nil) }, "observer 1 is nil"},
-		"check operation": {func() { policy.Check(nil, func(int) error { return nil }) }, "nil operation"},
-		"check":           {func() { policy.Check(answer(1, nil), nil) }, "nil check"},
-		"acquire context": {func() { _, _ = policy.Acquire(nil, &probe{}) }, "nil context"},
-		"acquire guard":   {func() { _, _ = policy.Acquire(t.Context(), nil) }, "nil guard"},
-		"timeout policy":  {func() { _, _ = timeout.Policy[int]{}.Do(t.Context(), answer(1, nil)) }, "without a Timeout"},
+		"context":          {func() { _, _ = resilience.Do(nil, p, answer(1, nil)) }, "nil context"},
+		"operation":        {func() { _, _ = resilience.Do[int](t.Context(), p, nil) }, "nil operation"},
+		"layer":            {func() { _, _ = resilience.Do(t.Context(), nil, answer(1, nil)) }, "nil layer"},
+		"pipeline":         {func() { _, _ = resilience.Do(t.Context(), noPipeline, answer(1, nil)) }, "nil pipeline"},
+		"guard":            {func() { _, _ = resilience.Do(t.Context(), noGuard, answer(1, nil)) }, "nil *resilience_test.probe"},
+		"run operation":    {func() { _ = p.Run(t.Context(), nil) }, "nil operation"},
+		"for layer":        {func() { resilience.For[int](nil) }, "nil layer"},
+		"no role":          {func() { _, _ = resilience.Do(t.Context(), roleless{}, answer(1, nil)) }, "roleless is no Guard, Repeater or Wrapper"},
+		"observer":         {func() { resilience.Observe(nil) }, "observer 1 is nil"},
+		"observer pointer": {func() { resilience.Observe((*policytest.Recorder)(nil)) }, "observer 1 is nil"},
+		"open context":     {func() { _, _, _ = resilience.Open(nil, p, answer(1, nil)) }, "Open with a nil context"},
+		"open operation":   {func() { _, _, _ = resilience.Open[int](t.Context(), p, nil) }, "Open with a nil operation"},
+		"open layer":       {func() { _, _, _ = resilience.Open(t.Context(), nil, answer(1, nil)) }, "Open with a nil layer"},
+		"open pipeline":    {func() { _, _, _ = resilience.Open(t.Context(), noPipeline, answer(1, nil)) }, "Open with a nil pipeline"},
+		"open guard":       {func() { _, _, _ = resilience.Open(t.Context(), noGuard, answer(1, nil)) }, "nil *resilience_test.probe"},
+		"open single":      {func() { _, _, _ = resilience.Open(nil, &probe{}, answer(1, nil)) }, "Open with a nil context"},
+		"for pointer":      {func() { resilience.For[int](noPipeline) }, "For with a nil layer"},
+		"run layer":        {func() { _ = resilience.Run(t.Context(), nil, func(context.Context) error { return nil }) }, "nil layer"},
+		"name":             {func() { resilience.Name("") }, "the name is empty"},
+		"classify":         {func() { resilience.Classify(nil) }, "the function is nil"},
+		"a setting":        {func() { _, _ = resilience.Do(t.Context(), resilience.Name("x"), answer(1, nil)) }, "is no Guard, Repeater or Wrapper"},
+		"check operation":  {func() { policy.Check(nil, func(int) error { return nil }) }, "nil operation"},
+		"check":            {func() { policy.Check(answer(1, nil), nil) }, "nil check"},
+		"acquire context":  {func() { _, _ = policy.Acquire(nil, &probe{}) }, "nil context"},
+		"acquire guard":    {func() { _, _ = policy.Acquire(t.Context(), nil) }, "nil guard"},
+		"timeout policy":   {func() { _, _ = timeout.Policy[int]{}.Do(t.Context(), answer(1, nil)) }, "without a Timeout"},
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
@@ -154,3 +169,56 @@ func (*obstinate) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 }
 
 func (*obstinate) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+// FAULT 271: what the engine says about an error of the operation is one line, and bounded.
+func TestFault271_ErrorsAreOneLine(t *testing.T) {
+	hostile := errors.New("first\nsecond\r\nthird\r" + strings.Repeat("ä", 5000))
+	ended := &probe{derive: func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancelCause(ctx)
+		return context.WithValue(ctx, endKey{}, cancel), func() { cancel(nil) }
+	}}
+	swallow := wrapper(func(ctx context.Context, call func(context.Context) error) error { _ = call(ctx); return nil })
+	for name, layer := range map[string]policy.Layer{"a guard that ended the context": ended, "a wrapper that swallows": swallow} {
+		t.Run(name, func(t *testing.T) {
+			_, err := resilience.Do(t.Context(), layer, func(ctx context.Context) (int, error) {
+				if end, ok := ctx.Value(endKey{}).(context.CancelCauseFunc); ok {
+					end(errCause)
+				}
+				return 0, hostile
+			})
+			require.ErrorIs(t, err, hostile)
+			require.NotContains(t, err.Error(), "\n")
+			require.NotContains(t, err.Error(), "\r")
+			require.Contains(t, err.Error(), "first; second; third; ä")
+			require.Less(t, len(err.Error()), 1100)
+			require.True(t, utf8.ValidString(err.Error()))
+		})
+	}
+}
+
+type endKey struct{}
+
+// FAULT 268: a pipeline that was not made with Compose protects nothing: it panics with the name of the constructor.
+func TestFault268_APipelineMustBeMadeWithCompose(t *testing.T) {
+	var zero resilience.Pipeline
+	for name, call := range map[string]func(){
+		"Do":             func() { _, _ = resilience.Do(t.Context(), &zero, answer(1, nil)) },
+		"Open":           func() { _, _, _ = resilience.Open(t.Context(), &zero, answer(1, nil)) },
+		"Run":            func() { _ = zero.Run(t.Context(), func(context.Context) error { return nil }) },
+		"For":            func() { _, _ = resilience.For[int](&zero).Do(t.Context(), answer(1, nil)) },
+		"Acquire":        func() { _, _ = zero.Acquire(t.Context()) },
+		"Ready":          func() { _ = zero.Ready(t.Context()) },
+		"Report":         func() { zero.Report() },
+		"Compose":        func() { resilience.Compose(&zero) },
+		"Compose, mixed": func() { resilience.Compose(&probe{}, &zero) },
+		"a source":       func() { _, _ = resilience.Do(t.Context(), handle{}, answer(1, nil)) },
+		"a zero source":  func() { _, _ = resilience.Do(t.Context(), handle{&zero}, answer(1, nil)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			recovered, _ := caught(call)
+			require.Contains(t, fmt.Sprint(recovered), "a Pipeline must be made with Compose")
+		})
+	}
+	require.ErrorContains(t, resilience.Validate(&zero), "a Pipeline must be made with Compose")
+	require.Equal(t, "empty pipeline", zero.String(), "it can be printed")
+}

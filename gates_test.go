@@ -3,6 +3,7 @@ package resilience_test
 import (
 	"context"
 	"errors"
+	"github.com/go-resilience/resilience/internal/attempt"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -240,5 +241,152 @@ func TestANotifierThatAlwaysRingsIsIgnored(t *testing.T) {
 		require.ErrorIs(t, err, errBackend)
 		require.Equal(t, time.Second, time.Since(start))
 		require.Less(t, r.asked.Load(), int64(1000), "FAULT 274")
+	})
+}
+
+// hosts is what a registry of gates per host is to the engine: which host an attempt is for follows from its number.
+type hosts struct {
+	a, b    *notifying
+	numbers []int // of the attempts that Ready and Changed were asked for
+}
+
+func (*hosts) Stage() policy.Stage { return policy.StageBreaker }
+func (h *hosts) of(ctx context.Context) *notifying {
+	if number := max(1, attempt.Number(ctx)); number%2 == 0 {
+		return h.b
+	}
+	return h.a
+}
+
+func (h *hosts) Ready(ctx context.Context) error {
+	h.numbers = append(h.numbers, attempt.Number(ctx))
+	return h.of(ctx).Ready(ctx)
+}
+
+func (h *hosts) Changed(ctx context.Context) <-chan struct{} {
+	h.numbers = append(h.numbers, attempt.Number(ctx))
+	return h.of(ctx).Changed(ctx)
+}
+
+func (h *hosts) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	host := h.of(ctx)
+	if rejection := host.closed.Load(); rejection != nil {
+		return ctx, policy.Ticket{}, rejection
+	}
+	_, ticket, err := host.Admit(ctx)
+	return ctx, ticket, err
+}
+
+func (h *hosts) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	h.of(ctx).Settle(ctx, ticket, outcome)
+}
+
+// FAULT 237: gates are asked with the context of the attempt that would come: its number, its host.
+func TestFault237_GatesAreAskedForTheNextAttempt(t *testing.T) {
+	down := func() *policy.Rejection {
+		return &policy.Rejection{Reason: errRefused, Until: time.Now().Add(time.Hour)}
+	}
+	for name, c := range map[string]struct {
+		wait  time.Duration
+		while func(h *hosts) // a call is made
+	}{
+		"a is down":                        {0, func(h *hosts) { h.a.set(down()) }},
+		"a is down, with a sleep":          {time.Second, func(h *hosts) { h.a.set(down()) }},
+		"a is found down at the attempt":   {time.Second, func(*hosts) {}},
+		"a changes while the retry sleeps": {time.Second, func(h *hosts) { time.AfterFunc(time.Second/2, func() { h.a.set(down()) }) }},
+		"a comes up and goes down while it sleeps": {time.Second, func(h *hosts) {
+			h.a.set(down())
+			time.AfterFunc(time.Second/2, func() { h.a.set(nil); h.a.set(down()) })
+		}},
+		"b is down first and up when the sleep ends": {time.Second, func(h *hosts) { h.a.set(down()); time.AfterFunc(time.Second/2, func() { h.b.set(nil) }) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				succeeded := 0
+				for range 20 {
+					h := &hosts{a: &notifying{}, b: &notifying{}}
+					c.while(h)
+					start := time.Now()
+					value, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 2, wait: c.wait}, h), func(ctx context.Context) (int, error) {
+						if attempt.Number(ctx) < 2 {
+							h.a.set(down())
+							return 0, errBackend
+						}
+						return 42, nil
+					})
+					require.NoError(t, err)
+					require.Equal(t, 42, value)
+					require.Equal(t, c.wait, time.Since(start))
+					for _, number := range h.numbers {
+						require.Equal(t, 2, number, "Ready and Changed get the next attempt's context")
+					}
+					succeeded++
+				}
+				require.Equal(t, 20, succeeded)
+			})
+		})
+	}
+	t.Run("the next one's host is down", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := &hosts{a: &notifying{}, b: &notifying{}}
+			h.b.set(down())
+			_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 4, wait: time.Second}, h), answer(0, errBackend))
+			require.ErrorIs(t, err, errRefused)
+			require.EqualValues(t, 1, h.a.admitted.Load())
+			require.Equal(t, []int{2}, h.numbers)
+		})
+	})
+	t.Run("the next one's host goes down while the retry sleeps", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := &hosts{a: &notifying{}, b: &notifying{}}
+			time.AfterFunc(time.Second, func() { h.b.set(down()) })
+			start := time.Now()
+			_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 4, wait: time.Minute}, h), answer(0, errBackend))
+			require.ErrorIs(t, err, errRefused)
+			require.Equal(t, time.Second, time.Since(start))
+		})
+	})
+	t.Run("a third attempt, inside a repeater that is on its second", func(t *testing.T) {
+		h := &hosts{a: &notifying{}, b: &notifying{}}
+		inner := &again{max: 3, stage: policy.StageHedge}
+		_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 2}, inner, h), answer(0, errBackend))
+		require.ErrorIs(t, err, errBackend)
+		require.Equal(t, []int{2, 3, 4, 2, 2, 3, 4, 3}, h.numbers)
+	})
+}
+
+// FAULT 274: a channel that is always closed does not make a sleep spin, nor do two that take turns.
+func TestFault274_ASleepIsDisturbedABoundedNumberOfTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		closed := make(chan struct{})
+		close(closed)
+		one, two := &ringing{channel: closed}, &ringing{channel: closed}
+		start := time.Now()
+		_, err := resilience.Do(t.Context(), resilience.Compose(&again{max: 3, wait: time.Hour}, one, two), answer(0, errBackend))
+		require.ErrorIs(t, err, errBackend)
+		require.Equal(t, 2*time.Hour, time.Since(start), "it sleeps all the same")
+		require.LessOrEqual(t, one.asked.Load(), int64(2*(100+2)+1))
+
+		// A gate that really changes often is followed for a while, and asked at the end.
+		n := &notifying{}
+		stop := make(chan struct{})
+		go func() {
+			for {
+				select {
+				case <-stop:
+					return
+				case <-time.After(time.Second):
+					n.set(nil)
+				}
+			}
+		}()
+		time.AfterFunc(50*time.Second+time.Millisecond, func() {
+			n.set(&policy.Rejection{Reason: errRefused, Until: time.Now().Add(24 * time.Hour)})
+		})
+		start = time.Now()
+		_, err = resilience.Do(t.Context(), resilience.Compose(&again{max: 2, wait: time.Hour}, n), answer(0, errBackend))
+		close(stop)
+		require.ErrorIs(t, err, errRefused)
+		require.Less(t, time.Since(start), time.Minute)
 	})
 }

@@ -213,9 +213,9 @@ type limit struct {
 }
 
 // limitError is the cause of the contexts that a limit has ended.
-type limitError struct{}
+type limitError struct{ after time.Duration }
 
-func (limitError) Error() string        { return "limit reached" }
+func (l limitError) Error() string      { return fmt.Sprintf("limit %v reached", l.after) }
 func (limitError) Is(target error) bool { return target == context.DeadlineExceeded }
 
 func (l *limit) Stage() policy.Stage {
@@ -226,7 +226,7 @@ func (l *limit) Stage() policy.Stage {
 }
 
 func (l *limit) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, l.after, limitError{})
+	ctx, cancel := context.WithTimeoutCause(ctx, l.after, limitError{l.after})
 	_, ticket, err := l.probe.Admit(ctx)
 	ticket.Cancel = cancel
 	return ctx, ticket, err
@@ -238,7 +238,7 @@ func (l *limit) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket, 
 		return ctx, ticket, nil, err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(l.after, func() { cancel(limitError{}) })
+	timer := time.AfterFunc(l.after, func() { cancel(limitError{l.after}) })
 	ticket.Cancel = func() { timer.Stop(); cancel(nil) }
 	return ctx, ticket, func() {
 		if l.lifted.Add(1); l.settled.Load() == l.admitted.Load() {

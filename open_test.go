@@ -145,13 +145,13 @@ func TestTheContextOfAnOpenResultLivesUntilThePermitIsSettled(t *testing.T) {
 			s, permit, err := resilience.Open(t.Context(), resilience.Compose(outermost, p), connect)
 			require.NoError(t, err)
 			<-s.ctx.Done()
-			require.Equal(t, limitError{}, s.read())
+			require.ErrorAs(t, s.read(), new(limitError))
 			require.True(t, permit.Done(errBackend))
 			last := inner.last.Load()
 			require.Equal(t, errBackend, last.Err)
 			require.Equal(t, policy.Transient, last.Class)
 			require.False(t, last.Canceled)
-			require.ErrorIs(t, outermost.last.Load().Err, limitError{}, "named to those outside")
+			require.ErrorAs(t, outermost.last.Load().Err, new(limitError), "named to those outside")
 			require.ErrorIs(t, outermost.last.Load().Err, errBackend)
 		})
 	})
@@ -251,7 +251,7 @@ func TestABoundThatIsReachedBeforeItIsLifted(t *testing.T) {
 				return &stream{ctx}, nil
 			})
 			require.NoError(t, err)
-			require.Equal(t, limitError{}, s.read())
+			require.ErrorAs(t, s.read(), new(limitError))
 			require.True(t, permit.Done(nil))
 			require.EqualValues(t, 1, bound.settled.Load())
 		}
@@ -690,7 +690,7 @@ func TestAnAnswerThatIsAFailureCanBeRead(t *testing.T) {
 				<-ctx.Done()
 				return nil, errBackend
 			})
-			require.ErrorIs(t, err, limitError{})
+			require.ErrorAs(t, err, new(limitError))
 			require.Nil(t, permit)
 			require.Equal(t, time.Minute, time.Since(start))
 		})

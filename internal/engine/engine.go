@@ -23,9 +23,9 @@ import (
 
 // Do runs op through plan.
 func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
-	check(ctx, op == nil)
+	check("Do", ctx, op == nil)
 	if plan.watched {
-		return watched(ctx, plan, op, nil)
+		return watched(ctx, plan, plan.first, op, nil)
 	}
 	value, end := run(ctx, plan.first, op, nil)
 	return value, end.err
@@ -33,7 +33,7 @@ func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 
 // DoLayer runs op through a single layer.
 func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, error) {
-	check(ctx, op == nil)
+	check("Do", ctx, op == nil)
 	n := node{plan: bare, next: bare.first}
 	n.setLayer(layer)
 	value, end := run(ctx, &n, op, nil)
@@ -49,7 +49,7 @@ func (n *node) setLayer(layer policy.Layer) {
 		layer = placed.Layer
 	}
 	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
-		panic(fmt.Sprintf("resilience: Do with a nil %T", layer))
+		panic(fmt.Sprintf("resilience: a call through a nil %T", layer))
 	}
 	switch layer := layer.(type) {
 	case policy.Repeater:
@@ -65,12 +65,12 @@ func (n *node) setLayer(layer policy.Layer) {
 	}
 }
 
-func check(ctx context.Context, noOperation bool) {
+func check(caller string, ctx context.Context, noOperation bool) {
 	if ctx == nil {
-		panic("resilience: Do with a nil context")
+		panic("resilience: " + caller + " with a nil context")
 	}
 	if noOperation {
-		panic("resilience: Do with a nil operation")
+		panic("resilience: " + caller + " with a nil operation")
 	}
 }
 

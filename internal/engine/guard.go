@@ -154,7 +154,7 @@ func nameCause(outer, inner context.Context, end *ending) error {
 	return &causedError{cause: cause, err: end.err}
 }
 
-// causedError is an error of an operation whose context a guard had ended.
+// causedError is an error of an operation, and what a layer around it has made of it. It is one line.
 type causedError struct{ cause, err error }
 
 // maxText bounds the texts of errors that come from outside.

@@ -11,29 +11,31 @@ import (
 )
 
 // Open is Do, but the guards of the attempt that succeeded stay admitted until the permit is settled.
-func Open[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (value T, permit *policy.Permit, err error) {
-	check(ctx, op == nil)
+func Open[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, *policy.Permit, error) {
+	return open(ctx, plan, plan.first, op)
+}
+
+// OpenLayer is Open for a single layer.
+func OpenLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, *policy.Permit, error) {
+	n := &node{plan: bare, next: bare.first}
+	n.setLayer(layer)
+	return open(ctx, bare, n, op)
+}
+
+// open is Open from the node first on, which is that of plan or stands before it.
+func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]) (value T, permit *policy.Permit, err error) {
+	check("Open", ctx, op == nil)
 	o := &opening{plan: plan, outer: ctx, ctx: ctx}
 	defer func() {
 		if permit == nil { // an error; or a panic or runtime.Goexit, maybe after an attempt had succeeded
 			o.abandon()
 		}
 	}()
-	value, err = watched(ctx, plan, op, o)
+	value, err = watched(ctx, plan, first, op, o)
 	if err == nil || o.live {
 		permit, _ = policy.Acquire(context.Background(), o) // which always admits
 	}
 	return value, permit, err
-}
-
-// OpenLayer is Open for a single layer.
-func OpenLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, *policy.Permit, error) {
-	check(ctx, op == nil)
-	plan := NewPlan(nil, Config{})
-	n := &node{plan: plan, next: plan.first}
-	n.setLayer(layer)
-	plan.first = n
-	return Open(ctx, plan, op)
 }
 
 // opening is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was

@@ -28,12 +28,12 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 	}
 }
 
-// watched runs op through plan, counts how the call ended, and tells the observers.
-func watched[T any](ctx context.Context, plan *Plan, op policy.Func[T], o *opening) (T, error) {
+// watched runs op through first, the outermost node, counts how the call ended, and tells the observers.
+func watched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T], o *opening) (T, error) {
 	t := newTrace(plan, o)
 	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
 	defer w.done()
-	value, end := run(ctx, plan.first, op, t)
+	value, end := run(ctx, first, op, t)
 	w.ended(&end)
 	return value, end.err
 }

@@ -58,7 +58,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		// A wrapper that swallows a failure would hand out a value that no call has made.
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
 		if best.end.err != nil {
-			err = fmt.Errorf("%w: %w", err, best.end.err)
+			err = &causedError{cause: err, err: best.end.err}
 		}
 	}
 	end = ending{entered: final.entered > 0, class: final.class, err: err, over: overOf(ctx)}
