@@ -55,7 +55,7 @@ func assemble(layers []policy.Layer) *Pipeline {
 	for _, layer := range layers {
 		switch layer := layer.(type) {
 		case *Pipeline:
-			if layer == nil {
+			if layer == nil || layer.plan == nil { // see validateEach
 				p.placements = append(p.placements, placement{layer: layer})
 				continue
 			}

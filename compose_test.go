@@ -2,7 +2,6 @@ package resilience_test
 
 import (
 	"context"
-	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -11,10 +10,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/ratelimit"
+	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -33,6 +33,18 @@ func TestComposeOrdersByStageAndKeepsTheOrderWithin(t *testing.T) {
 		p := resilience.Compose(mixed...)
 		require.Equal(t, []policy.Layer{b, r}, p.Layers()[3:])
 	}
+}
+
+func TestTheOrderOfTheArgumentsDoesNotMatter(t *testing.T) {
+	p := resilience.Compose(
+		timeout.PerAttempt(300*time.Millisecond),
+		bulkhead.New(16, bulkhead.Queue(8, 100*time.Millisecond)),
+		ratelimit.New(100, 10, ratelimit.MaxWait(time.Second)),
+		breaker.New(breaker.Name("users-db"), breaker.FailureRate(0.5, 20), breaker.OpenFor(5*time.Second)),
+		retry.New(retry.Attempts(4), retry.Exponential(50*time.Millisecond, 2*time.Second)),
+		timeout.Total(2*time.Second),
+	)
+	require.Equal(t, `total timeout 2s > retry 4 > breaker "users-db" > rate limit 100/s burst 10 > bulkhead 16+8 > attempt timeout 300ms`, p.String())
 }
 
 func TestComposeFlattens(t *testing.T) {
@@ -64,9 +76,11 @@ type named struct {
 
 func (n named) String() string      { return n.name }
 func (n named) Stage() policy.Stage { return n.stage }
+
 func (n named) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	return ctx, policy.Ticket{}, nil
 }
+
 func (n named) Settle(context.Context, policy.Ticket, policy.Outcome) {}
 
 func TestFault171_PipelinesAreImmutable(t *testing.T) {
@@ -87,101 +101,6 @@ func TestFault171_PipelinesAreImmutable(t *testing.T) {
 	require.NoError(t, err)
 }
 
-type complainer struct {
-	probe
-	complaint    error
-	outer, inner []policy.Layer
-}
-
-func (c *complainer) Check(outer, inner []policy.Layer) error {
-	c.outer, c.inner = outer, inner
-	return c.complaint
-}
-
-type twofold struct{ probe }
-
-func (*twofold) Next(context.Context, policy.Attempt) policy.Decision { return policy.Decision{} }
-
-func TestComposeListsEveryProblem(t *testing.T) {
-	var noGuard *probe
-	same := &probe{name: "same"}
-	cases := map[string]struct {
-		layers []policy.Layer
-		want   []string
-	}{
-		"FAULT 173: nil":               {[]policy.Layer{nil}, []string{"a layer is nil (<nil>)"}},
-		"FAULT 173: nil pointer":       {[]policy.Layer{noGuard, same}, []string{"a layer is nil (*resilience_test.probe)"}},
-		"nil pipeline":                 {[]policy.Layer{(*resilience.Pipeline)(nil)}, []string{"a layer is nil (*resilience.Pipeline)"}},
-		"FAULT 174: twice":             {[]policy.Layer{same, same}, []string{"same: the same instance occurs twice"}},
-		"FAULT 174: twice when nested": {[]policy.Layer{resilience.Compose(same), policy.At(10, same)}, []string{"same: the same instance occurs twice"}},
-		"two repeaters":                {[]policy.Layer{&again{max: 1}, &again{max: 2}}, []string{"again and again are both at stage \"retry\""}},
-		"no role":                      {[]policy.Layer{roleless{}}, []string{"resilience_test.roleless: must be exactly one of Guard, Repeater and Wrapper, is 0"}},
-		"two roles":                    {[]policy.Layer{&twofold{probe{name: "twofold"}}}, []string{"twofold: must be exactly one of Guard, Repeater and Wrapper, is 2"}},
-		"stage":                        {[]policy.Layer{&probe{name: "low", stage: -3}}, []string{"low: stage -3: must be positive"}},
-		"moved pipeline":               {[]policy.Layer{policy.At(10, resilience.Compose(same))}, []string{"a pipeline was moved to stage \"stage 10\""}},
-		"moved observer":               {[]policy.Layer{policy.At(10, resilience.Observe(&policytest.Recorder{}))}, []string{"observe was moved"}},
-		"a layer's own": {
-			[]policy.Layer{&complainer{probe: probe{name: "fussy"}, complaint: errRefused}},
-			[]string{"fussy: refused for the test"},
-		},
-		"timeouts": {
-			[]policy.Layer{timeout.Total(time.Second), timeout.PerAttempt(time.Second)},
-			[]string{"attempt timeout 1s: must be below the total timeout 1s around it"},
-		},
-		"several": {
-			[]policy.Layer{nil, same, same, &again{max: 1}, &again{max: 1}},
-			[]string{"a layer is nil", "occurs twice", "both at stage"},
-		},
-	}
-	for name, c := range cases {
-		t.Run(name, func(t *testing.T) {
-			err := resilience.Validate(c.layers...)
-			var config *policy.ConfigError
-			require.ErrorAs(t, err, &config)
-			require.Len(t, config.Problems, len(c.want), "%v", err)
-			for i, want := range c.want {
-				require.Contains(t, config.Problems[i], want)
-			}
-			recovered, _ := caught(func() { resilience.Compose(c.layers...) })
-			require.Equal(t, fmt.Sprint(err), fmt.Sprint(recovered))
-		})
-	}
-	require.NoError(t, resilience.Validate())
-	require.NoError(t, resilience.Validate(same, &again{max: 1}, policy.At(10, &again{max: 1})))
-	require.NoError(t, resilience.Validate(&quietRepeater{}, &quietGuard{}, &quietGuard{}), "types without fields have no identity")
-}
-
-func TestACheckerSeesItsNeighbours(t *testing.T) {
-	outer, inner := &probe{name: "outer", stage: 10}, &probe{name: "inner", stage: 900}
-	c := &complainer{}
-	require.NoError(t, resilience.Validate(inner, c, outer))
-	require.Equal(t, []policy.Layer{outer}, c.outer)
-	require.Equal(t, []policy.Layer{inner}, c.inner)
-}
-
-func TestReadyOfAPipelineIsThatOfItsGates(t *testing.T) {
-	first, second := &gate{probe: probe{name: "first", stage: 10}}, &gate{probe: probe{name: "second", stage: 20}}
-	p := resilience.Compose(&probe{refuse: errRefused}, second, first)
-	require.NoError(t, p.Ready(t.Context()), "a guard that is no gate is not asked")
-	rejection := &policy.Rejection{Kind: "second"}
-	second.closed.Store(rejection)
-	require.Equal(t, error(rejection), p.Ready(t.Context()))
-	require.EqualValues(t, 0, first.admitted.Load())
-	outer := resilience.Compose(&again{max: 9}, p)
-	require.ErrorIs(t, outer.Ready(t.Context()), policy.ErrRejected)
-}
-
-func TestRepeatersAskOnlyGatesFurtherIn(t *testing.T) {
-	outside := &gate{probe: probe{stage: 10}}
-	outside.closed.Store(&policy.Rejection{Reason: errRefused})
-	p := resilience.Compose(outside, &again{max: 3})
-	call, calls := policytest.Script(1, errBackend, errBackend)
-	_, err := resilience.Do(t.Context(), p, call)
-	require.NoError(t, err, "the gate outside admitted the call; its later answer is for others")
-	require.Equal(t, 3, calls())
-	require.Zero(t, outside.asked.Load())
-}
-
 func TestEmptyPipeline(t *testing.T) {
 	p := resilience.Compose()
 	require.Equal(t, "empty pipeline", p.String())
@@ -191,6 +110,19 @@ func TestEmptyPipeline(t *testing.T) {
 	value, err := resilience.Do(t.Context(), p, answer(4, errBackend))
 	require.Equal(t, 4, value)
 	require.Equal(t, errBackend, err, "the bare error")
+}
+
+func TestForSharesTheLayer(t *testing.T) {
+	guard := &probe{}
+	p := resilience.Compose(guard)
+	numbers, texts := resilience.For[int](p), resilience.For[string](p)
+	_, err := numbers.Do(t.Context(), answer(1, nil))
+	require.NoError(t, err)
+	text, err := texts.Do(t.Context(), func(context.Context) (string, error) { return "x", nil })
+	require.NoError(t, err)
+	require.Equal(t, "x", text)
+	require.NoError(t, p.Run(t.Context(), func(context.Context) error { return nil }))
+	require.EqualValues(t, 3, guard.admitted.Load())
 }
 
 func TestIdle(t *testing.T) {
@@ -220,11 +152,12 @@ func TestIdle(t *testing.T) {
 		require.False(t, p.Idle(), "half-open, with a probe")
 		require.True(t, permit.Settle(policy.Outcome{}))
 		require.False(t, p.Idle(), "half-open: a new one would admit more")
-		for _, set := range []func(){db.ForceOpen, db.ForceClosed, db.Disable} {
+		for _, set := range []func(){db.ForceOpen, db.ForceClosed, func() { db.Reset(); db.Shadow() }} {
 			set()
 			require.False(t, p.Idle(), "what was set by hand must not be forgotten")
 		}
+		db.Enforce()
 		db.Reset()
-		require.True(t, p.Idle())
+		require.False(t, p.Idle(), "nor what a new one would not be")
 	})
 }

@@ -63,7 +63,7 @@ func planOf(layer policy.Layer, caller string) *engine.Plan {
 
 // made returns the plan of a pipeline.
 func (p *Pipeline) made() *engine.Plan {
-	if p.plan == nil {
+	if p == nil || p.plan == nil {
 		panic("resilience: a Pipeline must be made with Compose")
 	}
 	return p.plan

@@ -179,3 +179,114 @@ func caught(f func()) (recovered any, exited bool) {
 	<-done
 	return recovered, exited
 }
+
+// meter is a probe that counts: it is told of a success when the operation returns.
+type meter struct {
+	probe
+	onReturned func()
+}
+
+const counted = 7 // the number in the ticket of a meter that was told of a success
+
+func (m *meter) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
+	m.note("returned %s", m.name)
+	if m.onReturned != nil {
+		m.onReturned()
+	}
+	ticket.Number = counted
+	return ticket
+}
+
+func (m *meter) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	if ticket.Number == counted {
+		m.note("counted %s", m.name)
+	}
+	m.probe.Settle(ctx, ticket, outcome)
+}
+
+// limit is a guard that bounds the time of an attempt, as an attempt timeout does.
+type limit struct {
+	probe
+	after  time.Duration
+	lifted atomic.Int64
+	stale  atomic.Int64 // lifted although it had been settled
+}
+
+// limitError is the cause of the contexts that a limit has ended.
+type limitError struct{ after time.Duration }
+
+func (l limitError) Error() string      { return fmt.Sprintf("limit %v reached", l.after) }
+func (limitError) Is(target error) bool { return target == context.DeadlineExceeded }
+
+func (l *limit) Stage() policy.Stage {
+	if l.stage == 0 {
+		return policy.StageAttemptTimeout
+	}
+	return l.stage
+}
+
+func (l *limit) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, l.after, limitError{l.after})
+	_, ticket, err := l.probe.Admit(ctx)
+	ticket.Cancel = cancel
+	return ctx, ticket, err
+}
+
+func (l *limit) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket, func(), error) {
+	_, ticket, err := l.probe.Admit(ctx)
+	if err != nil {
+		return ctx, ticket, nil, err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(l.after, func() { cancel(limitError{l.after}) })
+	ticket.Cancel = func() { timer.Stop(); cancel(nil) }
+	return ctx, ticket, func() {
+		if l.lifted.Add(1); l.settled.Load() == l.admitted.Load() {
+			l.stale.Add(1)
+		}
+		timer.Stop()
+	}, nil
+}
+
+// relay is a wrapper that makes calls until one returns nil, at most max, each in a context of its own that it ends.
+type relay struct {
+	stage     policy.Stage
+	max       int
+	after     func(call int, ctx context.Context, err error) // a call has returned
+	discarded []any
+}
+
+func (*relay) String() string { return "relay" }
+
+func (r *relay) Stage() policy.Stage {
+	if r.stage == 0 {
+		return policy.StageHedge
+	}
+	return r.stage
+}
+
+func (r *relay) Run(ctx context.Context, call func(context.Context) error) error {
+	return r.Open(ctx, func(ctx context.Context, end context.CancelFunc) error { defer end(); return call(ctx) })
+}
+
+func (r *relay) Open(ctx context.Context, call func(context.Context, context.CancelFunc) error) (err error) {
+	for i := range r.max {
+		ctx, cancel := context.WithCancel(ctx)
+		err = call(ctx, cancel)
+		if r.after != nil {
+			r.after(i+1, ctx, err)
+		}
+		if err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+func (r *relay) Discard(value any) { r.discarded = append(r.discarded, value) }
+
+// answered is the error of an answer that is a failure and still to be read.
+type answered struct{ error }
+
+func (answered) Live() bool      { return true }
+func (a answered) Unwrap() error { return a.error }

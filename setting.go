@@ -56,7 +56,8 @@ func Classify(classify func(error) policy.Class) policy.Layer {
 // when an observer is nil.
 func Observe(observers ...policy.Observer) policy.Layer {
 	for i, observer := range observers {
-		if v := reflect.ValueOf(observer); observer == nil || v.Kind() == reflect.Func && v.IsNil() {
+		v := reflect.ValueOf(observer)
+		if observer == nil || (v.Kind() == reflect.Func || v.Kind() == reflect.Pointer) && v.IsNil() {
 			refuse("resilience.Observe", fmt.Sprintf("observer %d is nil", i+1))
 		}
 	}

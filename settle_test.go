@@ -9,12 +9,14 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 func TestFault161_OrderOfEntryAndLeaving(t *testing.T) {
@@ -41,6 +43,24 @@ func TestFault161_OrderOfEntryAndLeaving(t *testing.T) {
 			}, j.all())
 		})
 	}
+}
+
+func TestManyGuardsKeepTheirOrder(t *testing.T) {
+	j := &journal{}
+	var layers []policy.Layer
+	var want []string
+	for i := range 23 {
+		name := fmt.Sprintf("g%02d", i)
+		layers = append(layers, &probe{name: name, journal: j, stage: policy.Stage(i + 1)})
+		want = append(want, "enter "+name)
+	}
+	for i := 22; i >= 0; i-- {
+		want = append(want, fmt.Sprintf("leave g%02d: returned", i))
+	}
+	_, err := resilience.Do(t.Context(), resilience.Compose(layers...), answer(1, nil))
+	require.NoError(t, err)
+	require.Equal(t, want, j.all())
+	require.Equal(t, 22, strings.Count(resilience.Compose(layers...).String(), " > "))
 }
 
 func TestARefusalFurtherInSettlesTheAdmittedAsNotCalled(t *testing.T) {
@@ -138,6 +158,23 @@ func TestAdmissionWithANilContextIsNamed(t *testing.T) {
 	require.EqualValues(t, 1, broken.settled.Load())
 }
 
+func TestASettlementSurvivesAnErrorWhoseMethodsPanic(t *testing.T) {
+	guard := &probe{name: "guard"}
+	_, _ = caught(func() {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		_, _ = resilience.Do(ctx, resilience.Compose(guard, timeout.PerAttempt(time.Second)), func(context.Context) (int, error) {
+			cancel(errCause)
+			return 0, panicky{}
+		})
+	})
+	require.EqualValues(t, 1, guard.settled.Load())
+}
+
+type panicky struct{}
+
+func (panicky) Error() string { return "panicky" }
+func (panicky) Is(error) bool { panic("Is") }
+
 // TestFault167_TwoPhaseAdmission: whatever refuses, and wherever, every guard that admitted is settled, as often as
 // it admitted, and none is settled that did not.
 func TestFault167_TwoPhaseAdmission(t *testing.T) {
@@ -196,22 +233,4 @@ func TestFault167_TwoPhaseAdmission(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestManyGuardsKeepTheirOrder(t *testing.T) {
-	j := &journal{}
-	var layers []policy.Layer
-	var want []string
-	for i := range 23 {
-		name := fmt.Sprintf("g%02d", i)
-		layers = append(layers, &probe{name: name, journal: j, stage: policy.Stage(i + 1)})
-		want = append(want, "enter "+name)
-	}
-	for i := 22; i >= 0; i-- {
-		want = append(want, fmt.Sprintf("leave g%02d: returned", i))
-	}
-	_, err := resilience.Do(t.Context(), resilience.Compose(layers...), answer(1, nil))
-	require.NoError(t, err)
-	require.Equal(t, want, j.all())
-	require.Equal(t, 22, strings.Count(resilience.Compose(layers...).String(), " > "))
 }

@@ -30,7 +30,11 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 			report("a layer is nil (%T)", layer)
 			continue
 		}
-		if _, ok := layer.(*Pipeline); ok {
+		if pipeline, ok := layer.(*Pipeline); ok {
+			if pipeline.plan == nil {
+				report("a Pipeline must be made with Compose")
+				continue
+			}
 			report("a pipeline was moved to stage %q: move its layers instead", place.stage)
 			continue
 		}

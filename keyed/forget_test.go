@@ -60,13 +60,12 @@ func TestFault188_AbandonedBreakersGiveTheirPlacesBack(t *testing.T) {
 
 func TestFault188_LimitsThatWereSetLiveAreNotForgotten(t *testing.T) {
 	limits := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(1000, 1000) }, keyed.Max(1))
-	require.NoError(t, limits.Get("abuser").SetRate(1))
-	require.NoError(t, limits.Get("abuser").SetBurst(1))
+	require.NoError(t, limits.Get("abuser").Reconfigure(1, 1))
 	require.Same(t, limits.Overflow(), limits.Get("other"))
 	require.Equal(t, "rate limit 1/s burst 1", limits.Get("abuser").String())
 
 	slots := keyed.New(func(string) *bulkhead.Bulkhead { return bulkhead.New(100) }, keyed.Max(1))
-	require.NoError(t, slots.Get("abuser").Resize(1))
+	require.NoError(t, slots.Get("abuser").Reconfigure(1))
 	require.Same(t, slots.Overflow(), slots.Get("other"))
 	require.Equal(t, "bulkhead 1", slots.Get("abuser").String())
 }

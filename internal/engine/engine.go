@@ -23,9 +23,9 @@ import (
 
 // Do runs op through plan.
 func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
-	check(ctx, op == nil)
+	check("Do", ctx, op == nil)
 	if plan.watched {
-		return watched(ctx, plan, op, nil)
+		return watched(ctx, plan, plan.first, op, nil)
 	}
 	value, end := run(ctx, plan.first, op, nil)
 	return value, end.err
@@ -33,7 +33,7 @@ func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 
 // DoLayer runs op through a single layer.
 func DoLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, error) {
-	check(ctx, op == nil)
+	check("Do", ctx, op == nil)
 	n := node{plan: bare, next: bare.first}
 	n.setLayer(layer)
 	value, end := run(ctx, &n, op, nil)
@@ -49,7 +49,7 @@ func (n *node) setLayer(layer policy.Layer) {
 		layer = placed.Layer
 	}
 	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
-		panic(fmt.Sprintf("resilience: Do with a nil %T", layer))
+		panic(fmt.Sprintf("resilience: a call through a nil %T", layer))
 	}
 	switch layer := layer.(type) {
 	case policy.Repeater:
@@ -65,12 +65,12 @@ func (n *node) setLayer(layer policy.Layer) {
 	}
 }
 
-func check(ctx context.Context, noOperation bool) {
+func check(caller string, ctx context.Context, noOperation bool) {
 	if ctx == nil {
-		panic("resilience: Do with a nil context")
+		panic("resilience: " + caller + " with a nil context")
 	}
 	if noOperation {
-		panic("resilience: Do with a nil operation")
+		panic("resilience: " + caller + " with a nil operation")
 	}
 }
 
@@ -128,14 +128,16 @@ func (e *ending) outcome(ctx context.Context) policy.Outcome {
 func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
 	switch {
 	case ctx.Err() != nil:
-		t.notCalled()
+		t.arrived()
 		return value, refusal(ctx, policy.ContextError(ctx))
 	case n.count > 0:
 		return guarded(ctx, n, op, t)
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:
-		return wrapped(ctx, n, op, t)
+		value, end = wrapped(ctx, n, op, t)
+		t.learn(end)
+		return value, end
 	case t != nil:
 		return traced(ctx, n.plan, op, t)
 	}

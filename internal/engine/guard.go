@@ -96,7 +96,7 @@ func (h *held) settle(n *node, end ending, t *trace) ending {
 		a := &h.admissions[last]
 		end.err = nameCause(h.around(last), a.ctx, &end)
 		if t.opens() {
-			t.open.spare(&a.ticket)
+			t.open.spare(&a.ticket, &end)
 		}
 		h.count = last // before Settle, as in succeed
 		n.guards[last].Settle(a.ctx, a.ticket, end.outcome(a.ctx))
@@ -116,9 +116,17 @@ func (h *held) unwind(n *node, recovered any, t *trace) {
 	case t.knows():
 		end = t.known.ending.outcome(h.outer) // an observer has called runtime.Goexit, not the operation
 	}
-	h.settleRest(n, end)
+	h.settleAfter(n, end, t)
 	if recovered != nil {
 		panic(recovered)
+	}
+}
+
+// settleAfter settles all guards after those inside that stayed open for a result that will have no owner now.
+func (h *held) settleAfter(n *node, outcome policy.Outcome, t *trace) {
+	defer h.settleRest(n, outcome)
+	if t.opens() {
+		t.open.settleKept(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
 	}
 }
 
@@ -146,7 +154,7 @@ func nameCause(outer, inner context.Context, end *ending) error {
 	return &causedError{cause: cause, err: end.err}
 }
 
-// causedError is an error of an operation whose context a guard had ended.
+// causedError is an error of an operation, and what a layer around it has made of it. It is one line.
 type causedError struct{ cause, err error }
 
 func (e *causedError) Error() string {

@@ -4,35 +4,38 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Open is Do, but the guards of the attempt that succeeded stay admitted until the permit is settled.
-func Open[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (value T, permit *policy.Permit, err error) {
-	check(ctx, op == nil)
+func Open[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, *policy.Permit, error) {
+	return open(ctx, plan, plan.first, op)
+}
+
+// OpenLayer is Open for a single layer.
+func OpenLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, *policy.Permit, error) {
+	n := &node{plan: bare, next: bare.first}
+	n.setLayer(layer)
+	return open(ctx, bare, n, op)
+}
+
+// open is Open from the node first on, which is that of plan or stands before it.
+func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]) (value T, permit *policy.Permit, err error) {
+	check("Open", ctx, op == nil)
 	o := &opening{plan: plan, outer: ctx, ctx: ctx}
 	defer func() {
 		if permit == nil { // an error; or a panic or runtime.Goexit, maybe after an attempt had succeeded
 			o.abandon()
 		}
 	}()
-	value, err = watched(ctx, plan, op, o)
+	value, err = watched(ctx, plan, first, op, o)
 	if err == nil || o.live {
 		permit, _ = policy.Acquire(context.Background(), o) // which always admits
 	}
 	return value, permit, err
-}
-
-// OpenLayer is Open for a single layer.
-func OpenLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T, *policy.Permit, error) {
-	check(ctx, op == nil)
-	plan := NewPlan(nil, Config{})
-	n := &node{plan: plan, next: plan.first}
-	n.setLayer(layer)
-	plan.first = n
-	return Open(ctx, plan, op)
 }
 
 // opening is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was
@@ -45,12 +48,13 @@ type opening struct {
 	since time.Time       // when the operation returned, if somebody wants to know
 
 	kept  []kept               // guards, innermost first
-	lifts []func()             // of the guards that have admitted the attempt
+	lifts []func()             // of the guards that have admitted, outermost first; nil where nothing has to be lifted
 	live  bool                 // the last attempt's error is an answer that is still to be read,
 	ends  []context.CancelFunc // in these contexts
+	leave context.CancelFunc   // ends the context that a wrapper has given this call; nil if it does that itself
 
 	keptRoom  [6]kept
-	liftsRoom [2]func()
+	liftsRoom [6]func()
 }
 
 // kept is a guard that stays admitted.
@@ -61,32 +65,43 @@ type kept struct {
 }
 
 // admit asks guard for an attempt whose result is to stay open.
-func (o *opening) admit(ctx context.Context, guard policy.Guard) (context.Context, policy.Ticket, error) {
-	lifter, ok := guard.(policy.Lifter)
-	if !ok {
-		return guard.Admit(ctx)
+func (o *opening) admit(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
+	var lift func()
+	if lifter, ok := guard.(policy.Lifter); ok {
+		ctx, ticket, lift, err = lifter.AdmitOpen(ctx)
+	} else {
+		ctx, ticket, err = guard.Admit(ctx)
 	}
-	admitted, ticket, lift, err := lifter.AdmitOpen(ctx)
-	if err == nil && lift != nil {
+	if err == nil {
 		if o.lifts == nil {
 			o.lifts = o.liftsRoom[:0]
 		}
 		o.lifts = append(o.lifts, lift)
 	}
-	return admitted, ticket, err
+	return ctx, ticket, err
 }
 
-// returned notes that the operation has returned under ctx. Bounds that end with the operation are lifted when there is
-// something left to be read.
+// returned notes that the operation has returned under ctx. Bounds that end with the operation are lifted when it has
+// succeeded. Those of an answer that is still to be read are lifted as their guards are settled: what is outside a repeater
+// still bounds the next attempt.
 func (o *opening) returned(ctx context.Context, end *ending) {
 	o.live = end.err != nil && isLive(end.err)
 	if o.live || end.err == nil {
 		o.ctx = ctx
-		for _, lift := range o.lifts {
+	}
+	if end.err == nil {
+		o.lift()
+	}
+}
+
+// lift lifts the bounds of all guards that have admitted.
+func (o *opening) lift() {
+	for i, lift := range o.lifts {
+		if lift != nil {
+			o.lifts[i] = nil
 			lift()
 		}
 	}
-	o.lifts = o.lifts[:0]
 }
 
 // isLive reports whether err is an answer that is still to be read.
@@ -114,9 +129,19 @@ func (o *opening) keep(n *node, h *held) {
 	}
 }
 
-// spare keeps the context of a guard that is about to be settled, if there is something to be read in it.
-func (o *opening) spare(ticket *policy.Ticket) {
-	if o.live && ticket.Cancel != nil {
+// spare lets the context of the guard with the ticket, the innermost one that has admitted, live on when the guard is
+// settled, if there is something to be read in it.
+func (o *opening) spare(ticket *policy.Ticket, end *ending) {
+	last := len(o.lifts) - 1
+	lift := o.lifts[last]
+	o.lifts = o.lifts[:last]
+	if !o.live || !end.entered { // else it is a later attempt that was refused
+		return
+	}
+	if lift != nil {
+		lift()
+	}
+	if ticket.Cancel != nil {
 		o.ends = append(o.ends, ticket.Cancel)
 		ticket.Cancel = nil
 	}
@@ -130,24 +155,36 @@ func (o *opening) end() {
 	o.ends, o.live = nil, false
 }
 
-// adopt takes over what one of several calls at the same time has left.
-func (o *opening) adopt(other *opening) {
-	o.ctx, o.live = other.ctx, other.live
-	o.kept = append(o.kept, other.kept...)
-	o.ends = append(o.ends, other.ends...)
-	other.kept, other.ends = nil, nil
+// close ends all contexts, also the one of a wrapper.
+func (o *opening) close() {
+	o.end()
+	if o.leave != nil {
+		o.leave()
+	}
+}
+
+// adopt takes over what a call of a wrapper has left: what succeeded, or an answer that is still to be read.
+func (o *opening) adopt(call *opening) {
+	o.ctx, o.live = call.ctx, call.live
+	o.kept = append(o.kept, call.kept...)
+	o.ends = append(o.ends, call.ends...)
+	if call.leave != nil {
+		o.ends = append(o.ends, call.leave)
+	}
+	call.kept, call.ends, call.leave = nil, nil, nil
 }
 
 // abandon settles what has succeeded but will have no owner.
-func (o *opening) abandon() { o.settle(ending{entered: true}, policy.Returned) }
+func (o *opening) abandon() { o.settle(ending{entered: true}, policy.Outcome{Kind: policy.Returned}) }
 
-// settle settles all guards, innermost first, although a Settle may panic, and ends the contexts.
-func (o *opening) settle(end ending, kind policy.Kind) {
-	defer o.end()
-	o.settleKept(end, kind)
+// settle settles all guards, innermost first, although a Settle may panic, and ends the contexts. given is the outcome as
+// the owner of the result knows it: its kind, and whether the work was cancelled, count for all guards.
+func (o *opening) settle(end ending, given policy.Outcome) {
+	defer o.close()
+	o.settleKept(end, given)
 }
 
-func (o *opening) settleKept(end ending, kind policy.Kind) {
+func (o *opening) settleKept(end ending, given policy.Outcome) {
 	if len(o.kept) == 0 {
 		return
 	}
@@ -155,8 +192,8 @@ func (o *opening) settleKept(end ending, kind policy.Kind) {
 	o.kept = o.kept[1:] // before Settle, which may panic: no guard is settled twice
 	end.err = nameCause(k.outer, k.ctx, &end)
 	outcome := end.outcome(k.ctx)
-	outcome.Kind = kind
-	defer o.settleKept(end, kind)
+	outcome.Kind, outcome.Canceled = given.Kind, outcome.Canceled || given.Canceled
+	defer o.settleKept(end, given)
 	k.guard.Settle(k.ctx, k.ticket, outcome)
 }
 
@@ -180,7 +217,7 @@ func (o *opening) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outc
 			t.emit(o.outer, policy.Event{Kind: policy.EventSettled, Outcome: outcome, Elapsed: time.Since(o.since)})
 		}()
 	}
-	o.settle(end, outcome.Kind)
+	o.settle(end, outcome)
 }
 
 // Classify says what an error means with which the permit is settled.
@@ -201,15 +238,19 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 	}
 	o := &opening{plan: plan, outer: ctx, ctx: ctx}
 	a := &acquisition{opening: o, trace: newTrace(plan, nil)}
-	if err := a.admit(); err != nil {
+	if err := a.begin(); err != nil {
 		return nil, err
 	}
-	return policy.Acquire(context.Background(), a)
+	return policy.Acquire(context.Background(), a) // which always admits
 }
 
 func refused(layer policy.Layer, does string) error {
+	name := fmt.Sprintf("%T", layer)
+	if s, ok := layer.(fmt.Stringer); ok {
+		name = s.String()
+	}
 	problems := policy.ConfigError{Policy: "resilience.Acquire"}
-	problems.Add("%v %s: there is no operation", layer, does)
+	problems.Add("%s %s: there is no operation", name, does)
 	return problems.Err()
 }
 
@@ -219,58 +260,68 @@ type acquisition struct {
 	trace *trace
 }
 
-// admit admits all guards of the plan. Unless it returns nil, none stays admitted.
-func (a *acquisition) admit() (err error) {
-	end := ending{err: context.Canceled}
+// watch returns what sees to the end of the call.
+func (a *acquisition) watch() *watch {
+	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
+}
+
+// begin admits all guards. If one refuses or panics, the call is over.
+func (a *acquisition) begin() error {
+	w := a.watch()
+	defer w.done()
+	end := a.admit()
+	if end.err == nil {
+		w.goesOn = true
+		return nil
+	}
+	w.ended(&end)
+	return end.err
+}
+
+// admit admits all guards, or none: then it returns why, as the caller should see it.
+func (a *acquisition) admit() (end ending) {
 	admitted := false
 	defer func() {
 		if !admitted { // also when a guard panics
-			a.settle(end, policy.NotCalled)
+			named := a.named(end)
+			a.settle(end, policy.Outcome{Kind: policy.NotCalled})
+			end.err = named
 		}
 	}()
 	if err := policy.ContextError(a.ctx); err != nil {
-		return a.refuse(&end, nil, err)
+		return refusal(a.ctx, err)
 	}
+	a.kept = a.keptRoom[:0]
 	for n := a.plan.first; n != nil; n = n.next {
 		for _, guard := range n.guards[:n.count] {
 			ctx, ticket, err := guard.Admit(a.ctx)
 			if err != nil {
-				return a.refuse(&end, guard, err)
+				end = refusal(a.ctx, err)
+				a.trace.rejected(a.ctx, guard, &end)
+				return end
 			}
 			if ctx == nil {
 				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
 			}
-			a.kept = append([]kept{{guard, a.ctx, ctx, ticket}}, a.kept...)
+			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, ctx, ticket})
 			a.ctx = ctx
 			if err := policy.ContextError(ctx); err != nil { // the guard has waited
-				return a.refuse(&end, nil, err)
+				a.trace.arrived()
+				return refusal(ctx, err)
 			}
 		}
 	}
+	a.trace.arrived()
 	admitted = true
-	return nil
+	return ending{}
 }
 
-// refuse notes why the guards must be settled again, and returns the error as the caller should see it.
-func (a *acquisition) refuse(end *ending, guard policy.Guard, err error) error {
-	*end = refusal(a.ctx, err)
-	if guard != nil {
-		a.trace.rejected(a.ctx, guard, end)
+// named returns the error of end as it is outside all guards.
+func (o *opening) named(end ending) error {
+	for _, k := range o.kept {
+		end.err = nameCause(k.outer, k.ctx, &end)
 	}
-	for _, k := range a.kept {
-		end.err = nameCause(k.outer, k.ctx, end)
-	}
-	a.over(*end)
 	return end.err
-}
-
-// over counts the call and tells of it.
-func (a *acquisition) over(end ending) {
-	w := watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: end.outcome(a.outer)}
-	if a.plan.calls != nil {
-		a.plan.calls.count(a.outer, &end)
-	}
-	w.done()
 }
 
 // Settle implements [policy.Guard].
@@ -278,6 +329,13 @@ func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.
 	end := ending{
 		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, over: overOf(a.ctx),
 	}
-	defer a.over(end)
-	a.settle(end, outcome.Kind)
+	w := a.watch()
+	defer w.done()
+	a.settle(end, outcome)
+	switch outcome.Kind {
+	case policy.Panicked, policy.Exited:
+		w.outcome = outcome
+	default:
+		w.ended(&end)
+	}
 }

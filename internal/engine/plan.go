@@ -11,11 +11,12 @@ import (
 // Plan is a pipeline made ready to run: a linked list of nodes, outermost first. It is immutable.
 type Plan struct {
 	Config
-	first *node
-	gates gates
-	kinds kinds  // the kinds of event that the observers need
-	quiet *trace // for a call that is not timed; nil when the observers need times, or when there are none
-	calls *Calls // nil in a pipeline without a name
+	first  *node
+	gates  gates
+	kinds  kinds   // the kinds of event that the observers need
+	wanted []kinds // by each of them
+	quiet  *trace  // for a call that is not timed; nil when the observers need times, or when there are none
+	calls  *Calls  // nil in a pipeline without a name
 
 	watched bool // calls are counted, or there are observers
 }
@@ -141,12 +142,12 @@ func (p *Plan) classify(err error, over *over) policy.Class {
 			return class
 		}
 	}
-	return classOf(err)
+	return ownClass(err)
 }
 
-// classOf returns the class of an error that only the error itself can tell; Transient if it does not. An error whose
+// ownClass is what an error says of itself, Transient if it says nothing. An error whose
 // methods panic, such as a nil pointer in an interface, is Transient too.
-func classOf(err error) (class policy.Class) {
+func ownClass(err error) (class policy.Class) {
 	defer func() {
 		if recover() != nil || class == policy.Unclassified {
 			class = policy.Transient

@@ -34,32 +34,32 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, value T, end ending) (T, ending) {
 	last := end // of the last attempt that entered the operation, with value; of the first while there is none
 	ended := policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
-	deciding := false
+	promised := false // the repeater has said that there will be another attempt, and that has not ended
 	var current *entry[T]
 	defer func() {
-		if deciding || current != nil && !current.begun.Load() {
-			// A panic or runtime.Goexit passes through before the attempt that was decided has entered the operation:
-			// the repeater takes back what it has spent on it.
+		if promised && (current == nil || !current.begun.Load()) {
+			// A panic or runtime.Goexit passes through before the attempt has entered the operation: the repeater takes
+			// back what it has spent on it.
 			n.repeater.Next(endedContext(ctx), ended)
 		}
 	}()
 	for {
 		next := attempt.With(ctx, ended.Number+1)
-		deciding = true
-		due, err := n.decide(ctx, next, &ended, t)
+		due, err := n.decide(ctx, next, &ended, &promised, t)
 		if !due {
-			deciding = false
 			return value, last.stop(ctx, err)
 		}
 		number := ended.Number + 1
 		current = &entry[T]{op: op, previous: value, held: last.entered, repeater: n.repeater, trace: t}
-		deciding = false
 		found, end := run(next, n.next, current.enter, t.at(number))
+		promised, current = false, nil
+		if end.entered && !last.entered {
+			n.deposit() // the first attempt of the call that entered the operation
+		}
 		if end.entered || !last.entered {
 			value, last = found, end
 		}
 		ended.Number, ended.Outcome, ended.Asked = number, end.outcome(ctx), 0
-		current = nil
 		if end.succeeded() {
 			n.repeater.Next(ctx, ended)
 			return value, end
@@ -71,7 +71,7 @@ func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *tr
 // now.
 func (e ending) stop(ctx context.Context, err error) ending {
 	e.err, e.over = err, overOf(ctx)
-	if e.over.timedOut() {
+	if e.entered && e.over.timedOut() {
 		e.class = policy.Transient
 	}
 	return e
@@ -106,14 +106,17 @@ func (e *entry[T]) giveUp() {
 
 // decide asks the repeater of n what follows an attempt without success, and waits if it says so. next is the context of
 // the attempt that would come: gates are asked on its behalf. If due, that attempt is due now. Otherwise the call ends
-// with err.
-func (n *node) decide(ctx, next context.Context, ended *policy.Attempt, t *trace) (due bool, err error) {
+// with err. promised tells, also when it panics, whether the repeater counts on another attempt.
+func (n *node) decide(ctx, next context.Context, ended *policy.Attempt, promised *bool, t *trace) (due bool, err error) {
 	ended.Blocked = n.gates.ready(next)
 	for kind := policy.EventRetry; ; kind = policy.EventWait {
 		over := ctx.Err() != nil
+		*promised = false // if Next panics, it takes back itself what it has spent
 		decision := n.repeater.Next(ctx, *ended)
+		*promised = decision.Again && !over
 		ended.State = decision.State
-		if over || !decision.Again {
+		ended.Asked++
+		if !*promised {
 			t.stopped(ctx, n.repeater, ended, &decision)
 			if decision.Err != nil {
 				return false, decision.Err
@@ -136,7 +139,6 @@ func (n *node) decide(ctx, next context.Context, ended *policy.Attempt, t *trace
 			t.begin()
 			return true, nil
 		}
-		ended.Asked++
 	}
 }
 

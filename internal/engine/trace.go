@@ -41,13 +41,15 @@ func (k kinds) has(kind policy.EventKind) bool { return k&(1<<kind) != 0 }
 
 const (
 	allKinds   = ^kinds(0)
-	timedKinds = kinds(1<<policy.EventAttempt | 1<<policy.EventCall | 1<<policy.EventSettled)
+	timedKinds = kinds(1<<policy.EventAttempt | 1<<policy.EventCall) // a permit times EventSettled itself
 )
 
 // observe looks which kinds of event the observers need.
 func (p *Plan) observe() {
-	for _, observer := range p.Observers {
-		p.kinds |= kindsOf(observer)
+	p.wanted = make([]kinds, len(p.Observers))
+	for i, observer := range p.Observers {
+		p.wanted[i] = kindsOf(observer)
+		p.kinds |= p.wanted[i]
 	}
 	if p.kinds != 0 && p.kinds&timedKinds == 0 {
 		p.quiet = &trace{plan: p, attempt: 1}
@@ -109,8 +111,8 @@ func (t *trace) emit(ctx context.Context, event policy.Event) {
 		return
 	}
 	event.Pipeline = t.plan.Name
-	for _, observer := range t.plan.Observers {
-		if len(t.plan.Observers) == 1 || kindsOf(observer).has(event.Kind) {
+	for i, observer := range t.plan.Observers {
+		if t.plan.wanted[i].has(event.Kind) {
 			tell(ctx, observer, event)
 		}
 	}
@@ -153,8 +155,9 @@ func (t *trace) queue() (queued time.Duration) {
 	return queued
 }
 
-// notCalled notes that the context has ended on the way to the operation.
-func (t *trace) notCalled() {
+// arrived notes that the attempt has come to its end without the operation: the context has ended on the way, or all guards
+// have admitted work that is no function.
+func (t *trace) arrived() {
 	if t != nil {
 		t.queue()
 	}
@@ -163,9 +166,16 @@ func (t *trace) notCalled() {
 // knows reports whether it is known how the operation has ended.
 func (t *trace) knows() bool { return t != nil && t.known != nil && t.known.is }
 
-// learn notes how the operation has ended.
-func (t *trace) learn(end ending) {
+// forget notes that an operation is about to be entered: how it ends is not known.
+func (t *trace) forget() {
 	if t.known != nil {
+		t.known.is = false
+	}
+}
+
+// learn notes how the operation, or all that is inside a wrapper, has ended.
+func (t *trace) learn(end ending) {
+	if t != nil && t.known != nil {
 		*t.known = known{ending: end, is: true}
 	}
 }
@@ -198,7 +208,7 @@ func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.L
 // stopped tells that a repeater has given up. An attempt that was never going to be repeated is no retry that stopped, nor
 // is a call that was refused at once.
 func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
-	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 0
+	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 1
 	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
 		return
 	}
@@ -216,10 +226,12 @@ func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.A
 
 // traced calls the operation, with an event at its end and with what a result that stays open needs.
 func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
+	t.forget()
 	if !t.plan.kinds.has(policy.EventAttempt) {
 		t.queue()
 		value, err := op(ctx)
 		end = plan.judge(ctx, err)
+		t.learn(end)
 		t.returned(ctx, &end)
 		return value, end
 	}
@@ -228,7 +240,6 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 		Outcome: policy.Outcome{Kind: policy.Exited}, // stands unless something else is known
 	}
 	before := t.now()
-	t.known.is = false
 	over := false
 	defer func() {
 		recovered := recover()

@@ -28,16 +28,13 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 	}
 }
 
-// watched runs op through plan, counts how the call ended, and tells the observers.
-func watched[T any](ctx context.Context, plan *Plan, op policy.Func[T], o *opening) (T, error) {
+// watched runs op through first, the outermost node, counts how the call ended, and tells the observers.
+func watched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T], o *opening) (T, error) {
 	t := newTrace(plan, o)
 	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
 	defer w.done()
-	value, end := run(ctx, plan.first, op, t)
-	w.outcome = end.outcome(ctx)
-	if plan.calls != nil {
-		plan.calls.count(ctx, &end)
-	}
+	value, end := run(ctx, first, op, t)
+	w.ended(&end)
 	return value, end.err
 }
 
@@ -47,9 +44,21 @@ type watch struct {
 	plan    *Plan
 	trace   *trace
 	outcome policy.Outcome // Exited unless something else is known
+	goesOn  bool           // the call is not over yet
+}
+
+// ended notes how the call has ended.
+func (w *watch) ended(end *ending) {
+	w.outcome = end.outcome(w.ctx)
+	if w.plan.calls != nil {
+		w.plan.calls.count(w.ctx, end)
+	}
 }
 
 func (w *watch) done() {
+	if w.goesOn {
+		return
+	}
 	recovered := recover()
 	if recovered != nil {
 		w.outcome = policy.Outcome{Kind: policy.Panicked}

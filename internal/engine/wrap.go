@@ -37,17 +37,22 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		n.deposit()
 	}
 	best := &final.best
-	if best.end.succeeded() && t.opens() && best.open.ctx.Err() != nil && ctx.Err() == nil {
-		r.drop(best)
-		if err != nil {
-			// An error decided the call in the very moment in which an attempt succeeded, whose context has ended.
-			return *new(T), ending{entered: true, class: r.meaning(err, final.class), err: err}
-		}
-		err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
-		return *new(T), ending{entered: true, class: policy.Permanent, err: err}
-	}
 	if t.opens() && best.open != nil { // nil when no call has ended
+		lost := best.open.outer.Err() != nil && ctx.Err() == nil // the wrapper has ended the context
+		if lost && best.end.succeeded() {
+			r.drop(best)
+			if err != nil {
+				// An error decided the call in the very moment in which an attempt succeeded.
+				return *new(T), ending{entered: true, class: r.meaning(err, final.class), err: err}
+			}
+			err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
+			return *new(T), ending{entered: true, class: policy.Permanent, err: err}
+		}
 		t.open.adopt(best.open)
+		t.open.live = t.open.live && !lost
+		if best.end.succeeded() {
+			t.open.lift()
+		}
 	}
 	if best.end.succeeded() {
 		// Also when the wrapper has left before it knew of the success, which would have no owner.
@@ -57,15 +62,17 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		// A wrapper that swallows a failure would hand out a value that no call has made.
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
 		if best.end.err != nil {
-			err = fmt.Errorf("%w: %w", err, best.end.err)
+			err = &causedError{cause: err, err: best.end.err}
 		}
 	}
 	end = ending{entered: final.entered > 0, class: r.meaning(err, final.class), err: err, over: overOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
-	case end.class == policy.Unclassified || end.over.timedOut(): // no call has ended, or none in time
-		end.class = n.plan.classify(err, end.over)
+	case end.over.timedOut():
+		end.class = policy.Transient
+	case end.class == policy.Unclassified: // no call has ended: the error is the wrapper's own, and no classifier is asked
+		end.class = ownClass(err)
 	}
 	return best.value, end
 }
@@ -112,11 +119,7 @@ func (r *race[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
 		return wrapper.Run(ctx, func(ctx context.Context) error { return r.call(ctx, nil) })
 	case ok:
 		return opener.Open(ctx, func(ctx context.Context, end context.CancelFunc) error {
-			o := &opening{plan: r.trace.plan, outer: ctx, ctx: ctx}
-			if end != nil {
-				o.ends = append(o.ends, end)
-			}
-			return r.call(ctx, o)
+			return r.call(ctx, &opening{plan: r.trace.plan, outer: ctx, ctx: ctx, leave: end})
 		})
 	}
 	return wrapper.Run(ctx, func(ctx context.Context) error {
@@ -135,6 +138,9 @@ func (r *race[T]) call(ctx context.Context, o *opening) error {
 	}()
 	found.value, found.end = run(ctx, r.next, r.op, r.trace.fork(o))
 	err := found.end.err
+	if o != nil && err != nil && !o.live {
+		o.close() // there is nothing to be read
+	}
 	dropped := r.take(&found)
 	ended = true
 	if dropped == &found && found.end.succeeded() {
@@ -217,7 +223,7 @@ type judgeKey struct{}
 // judge knows what the errors of the calls of a wrapper mean.
 type judge interface{ classOf(err error) policy.Class }
 
-func (r *race[T]) classOf(err error) policy.Class { return r.meaning(err, classOf(err)) }
+func (r *race[T]) classOf(err error) policy.Class { return r.meaning(err, ownClass(err)) }
 
 // meaning returns the class of the call that has ended with err, or other when there is none.
 func (r *race[T]) meaning(err error, other policy.Class) policy.Class {
@@ -237,5 +243,5 @@ func ClassOf(ctx context.Context, err error) policy.Class {
 	if judge, ok := ctx.Value(judgeKey{}).(judge); ok {
 		return judge.classOf(err)
 	}
-	return classOf(err)
+	return ownClass(err)
 }

@@ -1,11 +1,12 @@
 package resilience_test
 
-// Faults of composition: what only shows when several policies stand around one operation. The numbers are those of
-// docs/faults.md; the faults of a single policy are tested beside it.
+// What only shows when several policies stand around one operation. The faults of a single policy are tested beside it;
+// the numbers are those of docs/faults.md.
 
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -17,10 +18,12 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/throttle"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -42,6 +45,42 @@ func fails(calls *int) policy.Func[int] {
 		*calls++
 		return 0, errBackend
 	}
+}
+
+// everyEngine returns one of each policy that keeps state.
+func everyEngine() []policy.Layer {
+	return []policy.Layer{
+		breaker.New(), bulkhead.New(2, bulkhead.Queue(2, time.Minute)), hedge.New(), ratelimit.New(100, 10, ratelimit.MaxWait(time.Second)),
+		retry.New(), throttle.New(), timeout.PerAttempt(time.Second), timeout.Abandon(time.Second), timeout.Total(time.Minute),
+	}
+}
+
+// What go vet looks for is a type with Lock and Unlock, at any depth, which sync/atomic's types have too.
+func TestFault055_VetFlagsCopiesOfEveryPolicy(t *testing.T) {
+	locker := reflect.TypeFor[sync.Locker]()
+	var flagged func(typ reflect.Type) bool
+	flagged = func(typ reflect.Type) bool {
+		if reflect.PointerTo(typ).Implements(locker) {
+			return true
+		}
+		switch typ.Kind() {
+		case reflect.Array:
+			return flagged(typ.Elem())
+		case reflect.Struct:
+			for field := range typ.Fields() {
+				if flagged(field.Type) {
+					return true
+				}
+			}
+		}
+		return false
+	}
+	for _, layer := range everyEngine() {
+		typ := reflect.TypeOf(layer)
+		require.Equal(t, reflect.Pointer, typ.Kind(), "%v is no pointer", typ)
+		require.True(t, flagged(typ.Elem()), "go vet would not notice a copy of a %v", typ.Elem())
+	}
+	require.False(t, flagged(reflect.TypeFor[struct{ n int }]()), "the test finds locks where there are none")
 }
 
 // TestTraceOfABreaker is the story that is told of every breaker: threshold 3, open for 5 s.
@@ -206,6 +245,33 @@ func TestFault166_AnOpenBreakerSpendsNoToken(t *testing.T) {
 	})
 }
 
+func TestFault168_AProbeThatWaitsForAToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := opensAt(1, 5*time.Second, breaker.ProbeLease(5*time.Second))
+		tokens := ratelimit.Every(10*time.Second, 1, ratelimit.MaxWait(time.Minute))
+		backend := resilience.Compose(db, tokens)
+		require.Equal(t, errBackend, backend.Run(t.Context(), func(context.Context) error { return errBackend }))
+		time.Sleep(5 * time.Second) // the open time; the next token comes 5 s later
+		_, ticket, err := tokens.Admit(t.Context())
+		require.NoError(t, err)
+		tokens.Settle(t.Context(), ticket, policy.Outcome{Kind: policy.Returned}) // somebody else takes it
+		require.Equal(t, breaker.HalfOpen, db.State())
+
+		first := make(chan error, 1)
+		go func() { first <- backend.Run(context.Background(), func(context.Context) error { return nil }) }()
+		synctest.Wait()
+		require.ErrorIs(t, backend.Run(t.Context(), func(context.Context) error { return nil }), breaker.ErrOpen, "the slot is taken")
+
+		time.Sleep(5 * time.Second) // the lease
+		permit, err := policy.Acquire(t.Context(), db)
+		require.NoError(t, err, "the lease is over: another probe")
+		require.True(t, permit.Done(nil))
+		require.Equal(t, breaker.Closed, db.State())
+		require.NoError(t, <-first, "the probe that lost its lease is not interrupted")
+		require.Equal(t, uint64(1), db.Snapshot().Stale, "and says nothing")
+	})
+}
+
 func TestFault169_TotalAndPerAttemptTimeout(t *testing.T) {
 	hang := func(ctx context.Context) (int, error) {
 		<-ctx.Done()
@@ -330,129 +396,4 @@ func TestFault048_175_OneBreakerInTwoPipelinesAndForTwoTypes(t *testing.T) {
 	require.ErrorIs(t, err, breaker.ErrOpen)
 	_, err = resilience.For[string](reads).Do(t.Context(), func(context.Context) (string, error) { return "x", nil })
 	require.ErrorIs(t, err, breaker.ErrOpen)
-}
-
-func TestFault072_NothingIsTakenUnderAnEndedContext(t *testing.T) {
-	db, quota, slots := opensAt(1, time.Hour), ratelimit.Every(time.Hour, 1), bulkhead.New(1)
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(errCause)
-	layers := []policy.Layer{
-		db, quota, slots, steady(3, 0), timeout.PerAttempt(time.Second),
-		resilience.Compose(timeout.Total(time.Minute), steady(3, 0), db, quota, slots, timeout.PerAttempt(time.Second)),
-	}
-	for _, layer := range layers {
-		for range 1000 {
-			_, err := resilience.Do(ctx, layer, func(context.Context) (int, error) {
-				t.Error("entered")
-				return 0, nil
-			})
-			require.ErrorIs(t, err, errCause)
-			require.ErrorIs(t, err, context.Canceled)
-		}
-	}
-	value, err := resilience.Do(t.Context(), layers[len(layers)-1], answer(42, nil))
-	require.NoError(t, err, "token and slot are still there")
-	require.Equal(t, 42, value)
-}
-
-// TestFault176_LedgerOfAPipelineUnderLoad: what the observer counted adds up, and agrees with what the callers saw.
-func TestFault176_LedgerOfAPipelineUnderLoad(t *testing.T) {
-	recorder := &policytest.Recorder{}
-	db := breaker.New(breaker.FailureRate(0.5, 10), breaker.CountWindow(20), breaker.OpenFor(time.Millisecond))
-	slots := bulkhead.New(4, bulkhead.Queue(4, time.Millisecond))
-	p := resilience.Compose(resilience.Observe(recorder), steady(3, 0), db, slots)
-	var entered, panics, successes, cancelled, others atomic.Int64
-	const callers, each = 16, 200
-	var all sync.WaitGroup
-	for caller := range callers {
-		all.Go(func() {
-			for i := range each {
-				ctx, cancel := context.WithCancel(context.Background())
-				recovered, _ := caught(func() {
-					_, err := resilience.Do(ctx, p, func(context.Context) (int, error) {
-						entered.Add(1)
-						switch (caller + i) % 7 {
-						case 0:
-							return 0, errBackend
-						case 1:
-							panic("boom")
-						case 2:
-							cancel()
-							return 0, ctx.Err()
-						}
-						return 1, nil
-					})
-					switch {
-					case err == nil:
-						successes.Add(1)
-					case errors.Is(err, context.Canceled):
-						cancelled.Add(1)
-					default:
-						others.Add(1)
-					}
-				})
-				if recovered != nil {
-					panics.Add(1)
-				}
-				cancel()
-			}
-		})
-	}
-	all.Wait()
-	require.Equal(t, callers*each, recorder.Count(policy.EventCall))
-	require.EqualValues(t, entered.Load(), recorder.Count(policy.EventAttempt))
-	require.EqualValues(t, callers*each, successes.Load()+cancelled.Load()+others.Load()+panics.Load())
-	ended := map[policy.Kind]int64{}
-	succeeded := int64(0)
-	for _, event := range recorder.Events() {
-		if event.Kind == policy.EventCall {
-			ended[event.Outcome.Kind]++
-			if event.Outcome.Succeeded() {
-				succeeded++
-			}
-		}
-	}
-	require.Equal(t, successes.Load(), succeeded)
-	require.Equal(t, panics.Load(), ended[policy.Panicked])
-	require.Zero(t, ended[policy.Exited])
-	require.Zero(t, slots.Snapshot().InFlight)
-	require.Positive(t, panics.Load())
-	require.Positive(t, others.Load())
-}
-
-func TestTheOrderOfTheArgumentsDoesNotMatter(t *testing.T) {
-	p := resilience.Compose(
-		timeout.PerAttempt(300*time.Millisecond),
-		bulkhead.New(16, bulkhead.Queue(8, 100*time.Millisecond)),
-		ratelimit.New(100, 10, ratelimit.MaxWait(time.Second)),
-		breaker.New(breaker.Name("users-db"), breaker.FailureRate(0.5, 20), breaker.OpenFor(5*time.Second)),
-		retry.New(retry.Attempts(4), retry.Exponential(50*time.Millisecond, 2*time.Second)),
-		timeout.Total(2*time.Second),
-	)
-	require.Equal(t, `total timeout 2s > retry 4 > breaker "users-db" > rate limit 100/s burst 10 > bulkhead 16+8 > attempt timeout 300ms`, p.String())
-}
-
-func TestAllocationsOfRealPipelines(t *testing.T) {
-	ctx := context.Background()
-	four := resilience.Compose(retry.New(), breaker.New(breaker.FailureRate(0.5, 20)), ratelimit.New(noLimit, 1<<29), bulkhead.New(8))
-	require.Zero(t, testing.AllocsPerRun(200, func() { _, _ = resilience.Do(ctx, four, fetch) }))
-	number := 0
-	require.LessOrEqual(t, testing.AllocsPerRun(200, func() {
-		_, _ = resilience.Do(ctx, four, func(context.Context) (int, error) { number++; return number, nil })
-	}), 1.0, "the caller's own closure")
-
-	open := opensAt(1, time.Hour)
-	open.Trip()
-	for layer, allocations := range map[policy.Layer]float64{
-		open: 0,
-		resilience.Compose(timeout.PerAttempt(time.Second), open, bulkhead.New(3)): 0,
-		// FAULT 237: the gate is asked for the attempt that would come, whose context has a number of its own.
-		resilience.Compose(retry.New(), open): 1,
-	} {
-		require.Equal(t, allocations, testing.AllocsPerRun(200, func() {
-			if _, err := resilience.Do(ctx, layer, fetch); !errors.Is(err, breaker.ErrOpen) {
-				t.Error(err)
-			}
-		}))
-	}
 }
