@@ -51,17 +51,20 @@ func (l *ledger) Observe(_ context.Context, event policy.Event) {
 	}
 }
 
-// excess returns the largest number, over all periods, of retries − ratio × calls − perSecond × seconds, and how many
-// calls and retries there were in all.
+// excess returns the largest number, over all periods, of retries − ratio × calls − perSecond × seconds, where calls are
+// those of the period and of the ten seconds before the one in which it begins, and how many calls and retries there were
+// in all.
 func (l *ledger) excess(ratio, perSecond float64) (excess float64, calls, retries int) {
 	excess = math.Inf(-1)
-	least, sum := math.Inf(1), 0.0
+	least, banked, forgotten := math.Inf(1), 0, 0 // forgotten: the calls of entries before banked
 	for _, at := range l.order {
+		for ; at/time.Second-l.order[banked]/time.Second > 10; banked++ {
+			forgotten += l.entries[l.order[banked]].calls
+		}
+		least = min(least, float64(retries)-ratio*float64(forgotten)-perSecond*at.Seconds()) // a period that begins here
 		e := l.entries[at]
-		least = min(least, sum-perSecond*at.Seconds()) // a period that begins here
-		sum += float64(e.retries) - ratio*float64(e.calls)
-		excess = max(excess, sum-perSecond*at.Seconds()-least)
 		calls, retries = calls+e.calls, retries+e.retries
+		excess = max(excess, float64(retries)-ratio*float64(calls)-perSecond*at.Seconds()-least)
 	}
 	return excess, calls, retries
 }
@@ -107,11 +110,11 @@ func TestFault112_234_RetriesStayWithinTheBudgetInEveryPeriod(t *testing.T) {
 					floor := max(1, 10*b.perSecond)
 					require.Equal(t, callers*callsEach, calls)
 					require.LessOrEqual(t, excess, floor+1e-6)
-					if budget.Snapshot().Refused > 0 { // it refuses only when it has allowed what it must
+					if budget.Snapshot().Denied > 0 { // it refuses only when it has allowed what it must
 						require.Greater(t, excess, floor-2)
 					}
 					if name == "all fail" {
-						require.Positive(t, budget.Snapshot().Refused)
+						require.Positive(t, budget.Snapshot().Denied)
 						require.Greater(t, float64(retries), b.ratio*float64(calls)-1)
 					}
 				})
@@ -130,14 +133,14 @@ func TestFault112_TheDefaultBudget(t *testing.T) {
 		}
 		_, calls, retries := book.excess(0.2, 10)
 		require.Equal(t, 1000, calls)
-		require.Equal(t, 100+199, retries, "100 at first, then one for five calls; the first call adds nothing to a full budget")
+		require.Equal(t, 100+200, retries, "100 at first, and one for five calls")
 		require.ErrorIs(t, last, retry.ErrBudget)
 		time.Sleep(3 * time.Second)
 		for range 1000 {
 			_ = pipeline.Run(t.Context(), func(context.Context) error { return errBackend })
 		}
 		_, _, retries = book.excess(0.2, 10)
-		require.Equal(t, 100+399+30, retries, "10 per second")
+		require.Equal(t, 100+400+30, retries, "10 per second")
 
 		unbounded := retry.New(retry.Constant(0), retry.Attempts(5), retry.NoBudget())
 		for range 1000 {
@@ -159,7 +162,7 @@ func TestFault092_LastErrorKeptWhenTheBudgetIsSpent(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, retry.ErrBudget, gave.Reason)
 	require.Equal(t, errBackend, gave.Last)
-	require.EqualValues(t, 1, budget.Snapshot().Refused)
+	require.EqualValues(t, 1, budget.Snapshot().Denied)
 }
 
 func TestFault113_TheBudgetReturnsAndRefills(t *testing.T) {
@@ -175,8 +178,8 @@ func TestFault113_TheBudgetReturnsAndRefills(t *testing.T) {
 			time.AfterFunc(time.Millisecond, func() { during = tokens(budget); cancel() })
 			_, err := resilience.Do(ctx, retry.New(append(hold, retry.WithBudget(budget))...), always(errBackend).do)
 			require.ErrorIs(t, err, context.Canceled)
-			require.Zero(t, during, "taken while the retry sleeps")
-			require.Equal(t, 1.0, tokens(budget))
+			require.Equal(t, 0.25, during, "taken while the retry sleeps")
+			require.Equal(t, 1.25, tokens(budget), "what there was, and what the call has earned")
 		})
 	})
 	t.Run("a gate that closes during the wait", func(t *testing.T) {
@@ -186,7 +189,7 @@ func TestFault113_TheBudgetReturnsAndRefills(t *testing.T) {
 			time.AfterFunc(time.Millisecond, breaker.open)
 			_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(append(hold, retry.WithBudget(budget))...), breaker), always(errBackend).do)
 			require.ErrorIs(t, err, errOpen)
-			require.Equal(t, 1.0, tokens(budget))
+			require.Equal(t, 1.25, tokens(budget), "what there was, and what the call has earned")
 		})
 	})
 	t.Run("an attempt that is refused", func(t *testing.T) {
@@ -194,7 +197,7 @@ func TestFault113_TheBudgetReturnsAndRefills(t *testing.T) {
 			budget := newBudget()
 			_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(append(hold, retry.WithBudget(budget))...), &limited{admissions: 1}), always(errBackend).do)
 			require.ErrorIs(t, err, errFull)
-			require.Equal(t, 1.0, tokens(budget))
+			require.Equal(t, 1.25, tokens(budget), "what there was, and what the call has earned")
 		})
 	})
 	t.Run("errors that are not retried", func(t *testing.T) {
@@ -208,19 +211,19 @@ func TestFault113_TheBudgetReturnsAndRefills(t *testing.T) {
 		for range 10 {
 			_, _ = resilience.Do(t.Context(), resilience.Compose(retry.New(retry.WithBudget(budget)), &full{}), always(errBackend).do)
 		}
-		require.Equal(t, 1.0, tokens(budget))
-		require.Zero(t, budget.Snapshot().Refused)
+		require.Equal(t, 1.0+20*0.25, tokens(budget), "calls that were refused locally earn nothing")
+		require.Zero(t, budget.Snapshot().Denied)
 	})
 	t.Run("a retry that was made is spent", func(t *testing.T) {
 		budget := newBudget()
 		again := retry.New(retry.WithBudget(budget), retry.Constant(0))
 		_, err := resilience.Do(t.Context(), again, fails(errBackend).do)
 		require.NoError(t, err)
-		require.Zero(t, tokens(budget))
+		require.Equal(t, 0.25, tokens(budget))
 		for range 3 {
 			_, _ = resilience.Do(t.Context(), again, succeed)
 		}
-		require.Equal(t, 0.75, tokens(budget), "calls refill")
+		require.Equal(t, 1.0, tokens(budget), "calls refill")
 	})
 	t.Run("calls that were refused locally earn nothing", func(t *testing.T) {
 		budget := newBudget()
@@ -239,7 +242,7 @@ func TestFault061_APanicLeavesTheBudgetUsable(t *testing.T) {
 	budget := retry.NewBudget(0.25, 0)
 	again := retry.New(retry.WithBudget(budget), retry.If(func(error) bool { panic("boom") }))
 	require.PanicsWithValue(t, "boom", func() { _, _ = resilience.Do(t.Context(), again, always(errBackend).do) })
-	require.Equal(t, 1.0, budget.Snapshot().Tokens)
+	require.Equal(t, 1.25, budget.Snapshot().Tokens)
 }
 
 func TestFault234_LayersOfRetriesStayBelowTwice(t *testing.T) {
@@ -248,9 +251,9 @@ func TestFault234_LayersOfRetriesStayBelowTwice(t *testing.T) {
 		const calls = 400
 		var layers [3]*retry.Retrier
 		for i := range layers {
-			layers[i] = retry.New(append(opts, retry.Attempts(4), retry.Constant(0))...)
+			layers[i] = retry.New(append(opts, retry.Attempts(4), retry.Constant(0), retry.RetryNested())...)
 			if len(opts) == 0 {
-				layers[i] = retry.New(retry.Attempts(4), retry.Constant(0), retry.WithBudget(retry.NewBudget(0.2, 0)))
+				layers[i] = retry.New(retry.Attempts(4), retry.Constant(0), retry.RetryNested(), retry.WithBudget(retry.NewBudget(0.2, 0)))
 			}
 		}
 		leaves := 0
@@ -294,27 +297,27 @@ func TestTriesUseTheBudget(t *testing.T) {
 	tries := again.Tries(t.Context())
 	for try := range tries.All() {
 		passes++
-		try.Failed(errBackend)
+		try.Done(errBackend)
 	}
 	require.Equal(t, 2, passes)
 	require.ErrorIs(t, tries.Err(), retry.ErrBudget)
 }
 
-func TestThrottle(t *testing.T) {
-	newRetrier := func(budget *retry.Budget) *retry.Retrier {
+func TestTokenBudget(t *testing.T) {
+	newRetrier := func(budget policy.Budget) *retry.Retrier {
 		return retry.New(retry.WithBudget(budget), retry.Constant(0), retry.Attempts(10))
 	}
 	t.Run("the fifth failure of an outage stops retries", func(t *testing.T) {
-		budget := retry.NewThrottle(10, 0.1)
+		budget := retry.NewTokenBudget(10, 0.1)
 		again := newRetrier(budget)
 		for range 20 {
 			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
 		}
 		require.EqualValues(t, 4, again.Snapshot().Retries)
-		require.Equal(t, retry.BudgetSnapshot{Tokens: 0, Max: 10, Refused: 20}, budget.Snapshot(), "5 failures of the first call, 1 of each later one")
+		require.Equal(t, retry.BudgetSnapshot{Tokens: 0, Limit: 10, Denied: 20}, budget.Snapshot(), "5 failures of the first call, 1 of each later one")
 	})
 	t.Run("51 successes after the bottom enable them", func(t *testing.T) {
-		budget := retry.NewThrottle(10, 0.1)
+		budget := retry.NewTokenBudget(10, 0.1)
 		again := newRetrier(budget)
 		for range 20 {
 			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
@@ -327,7 +330,7 @@ func TestThrottle(t *testing.T) {
 		require.True(t, budget.Withdraw())
 	})
 	t.Run("only failures that may be retried count", func(t *testing.T) {
-		budget := retry.NewThrottle(10, 0.1)
+		budget := retry.NewTokenBudget(10, 0.1)
 		again := newRetrier(budget)
 		for range 20 {
 			_, _ = resilience.Do(t.Context(), again, always(retry.Permanent(errBackend)).do)
@@ -337,7 +340,7 @@ func TestThrottle(t *testing.T) {
 	t.Run("the steady state", func(t *testing.T) {
 		// Retries are off when more than 0.1/1.1 = 9.09 % of the attempts fail, on when fewer do.
 		for percent, on := range map[int]bool{8: true, 10: false} {
-			budget := retry.NewThrottle(10, 0.1)
+			budget := retry.NewTokenBudget(10, 0.1)
 			again := retry.New(retry.WithBudget(budget), retry.Attempts(1)) // only counts: retries would change the share
 			allowed := 0
 			for i := range 20_000 {
@@ -355,7 +358,7 @@ func TestThrottle(t *testing.T) {
 		}
 	})
 	t.Run("concurrent", func(t *testing.T) {
-		budget := retry.NewThrottle(1000, 0.5)
+		budget := retry.NewTokenBudget(1000, 0.5)
 		again := retry.New(retry.WithBudget(budget), retry.Attempts(1))
 		var group sync.WaitGroup
 		for range 8 {
@@ -370,7 +373,7 @@ func TestThrottle(t *testing.T) {
 	})
 	t.Run("decimal places", func(t *testing.T) {
 		for ratio, want := range map[float64]float64{0.1: 0.1, 0.001: 0.001, 0.5466: 0.546, 0.57: 0.57} {
-			budget := retry.NewThrottle(1, ratio)
+			budget := retry.NewTokenBudget(1, ratio)
 			again := retry.New(retry.WithBudget(budget), retry.Attempts(1))
 			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
 			_, _ = resilience.Do(t.Context(), again, succeed)
@@ -391,17 +394,17 @@ func TestFault178_BadBudgets(t *testing.T) {
 		most  int
 		ratio float64
 	}{{0, 1}, {-1, 1}, {1001, 1}, {10, 0}, {10, -1}, {10, nan}, {10, inf}, {10, 0.0004}, {10, 1001}, {10, math.Nextafter(1000, inf)}} {
-		err := retry.ValidateThrottle(b.most, b.ratio)
+		err := retry.ValidateTokenBudget(b.most, b.ratio)
 		require.IsType(t, &policy.ConfigError{}, err, "%v", b)
-		require.PanicsWithError(t, err.Error(), func() { retry.NewThrottle(b.most, b.ratio) })
+		require.PanicsWithError(t, err.Error(), func() { retry.NewTokenBudget(b.most, b.ratio) })
 	}
 	for _, b := range []struct{ ratio, perSecond float64 }{{math.Nextafter(1e9, inf), 1}, {1, math.Nextafter(1e9, inf)}} {
 		require.ErrorContains(t, retry.ValidateBudget(b.ratio, b.perSecond), "must be from 0 to 1e+09")
 	}
 	require.NoError(t, retry.ValidateBudget(1e9, 1e9))
 	require.NoError(t, retry.ValidateBudget(0.2, 10))
-	require.NoError(t, retry.ValidateThrottle(1000, 0.001))
-	require.NoError(t, retry.ValidateThrottle(1, 1000))
+	require.NoError(t, retry.ValidateTokenBudget(1000, 0.001))
+	require.NoError(t, retry.ValidateTokenBudget(1, 1000))
 	require.Equal(t, "budget 100.0 of 100.0", retry.NewBudget(0.2, 10).String())
 }
 

@@ -74,21 +74,26 @@ func ExampleIf() {
 	// Output:
 	// attempt 1
 	// attempt 2
-	// bad request
+	// retry: gave up after 2 attempts: the error is not to be retried: bad request
 }
 
 // A loop, where a function does not fit.
 func ExampleRetrier_Tries() {
 	again := retry.New(retry.Constant(time.Millisecond))
 
+	fetchUser := func(ctx context.Context) (string, error) {
+		if retry.Attempt(ctx) == 1 {
+			return "", errors.New("connection reset")
+		}
+		return "Ada", nil
+	}
+
 	var user string
 	tries := again.Tries(context.Background())
 	for try := range tries.All() {
-		if retry.Attempt(try.Context()) == 1 {
-			try.Failed(errors.New("connection reset"))
-			continue
-		}
-		user = "Ada"
+		var err error
+		user, err = fetchUser(try.Context())
+		try.Done(err)
 	}
 	fmt.Println(user, tries.Err())
 	// Output: Ada <nil>
@@ -149,8 +154,8 @@ func ExampleNewBudget() {
 }
 
 // The retry throttling that services configure for gRPC.
-func ExampleNewThrottle() {
-	again := retry.New(retry.WithBudget(retry.NewThrottle(10, 0.1)))
+func ExampleNewTokenBudget() {
+	again := retry.New(retry.WithBudget(retry.NewTokenBudget(10, 0.1)))
 	fmt.Println(again.Snapshot().Budget.Tokens)
 	// Output: 10
 }
