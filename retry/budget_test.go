@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -453,4 +454,157 @@ func TestABudgetMadeOutsideABubbleWorksInside(t *testing.T) {
 		require.True(t, budget.Withdraw())
 		require.False(t, budget.Withdraw())
 	})
+}
+
+func TestFault245_TheShareThatIsRetriedIsTheRatio(t *testing.T) {
+	const calls = 10_000
+	for _, ratio := range []float64{0.001, 0.1, 0.2, 0.3, 0.35, 0.75, 0.99, 0.999, 0.9999, 1, 1.5, 3} {
+		again := retry.New(retry.WithBudget(retry.NewBudget(ratio, 0)), retry.Constant(0), retry.Attempts(10))
+		for range calls {
+			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
+		}
+		require.InDelta(t, ratio*calls, again.Snapshot().Retries, 1, "ratio %v", ratio)
+	}
+}
+
+func TestFault246_GoodTrafficIsBanked(t *testing.T) {
+	for name, test := range map[string]struct {
+		pause   time.Duration
+		retries int
+	}{"at once": {0, 500}, "when it is forgotten": {11 * time.Second, 200}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				again := retry.New(retry.Attempts(2))
+				for range 10_000 {
+					time.Sleep(time.Millisecond)
+					_, err := resilience.Do(t.Context(), again, succeed)
+					require.NoError(t, err)
+				}
+				time.Sleep(test.pause)
+				var group sync.WaitGroup
+				for range 500 {
+					group.Go(func() {
+						_, _ = resilience.Do(t.Context(), again, func(context.Context) (int, error) {
+							time.Sleep(time.Second)
+							return 0, errBackend
+						})
+					})
+				}
+				group.Wait()
+				// Forgotten: 100 of the ten seconds without calls, and one for five of the 500.
+				require.EqualValues(t, test.retries, again.Snapshot().Retries)
+			})
+		})
+	}
+}
+
+// counted is a budget of another package.
+type counted struct{ deposits, withdrawals, returns int }
+
+func (c *counted) Deposit()       { c.deposits++ }
+func (c *counted) Withdraw() bool { c.withdrawals++; return c.withdrawals%2 == 1 }
+func (c *counted) Return()        { c.returns++ }
+
+func TestFault248_ABudgetIsFedByWhoeverUsesIt(t *testing.T) {
+	budget := &counted{}
+	again := retry.New(retry.WithBudget(budget), retry.Constant(0))
+	require.Equal(t, policy.Budget(budget), again.Budget())
+	require.Zero(t, again.Snapshot().Budget)
+	require.True(t, again.Idle())
+	_, err := resilience.Do(t.Context(), again, always(errBackend).do)
+	require.ErrorIs(t, err, retry.ErrBudget)
+	require.Equal(t, counted{deposits: 1, withdrawals: 2}, *budget, "a call deposits once, however many attempts it makes")
+	_, _ = resilience.Do(t.Context(), resilience.Compose(again, &full{}), succeed)
+	require.Equal(t, 1, budget.deposits, "a call that was refused locally earns nothing")
+
+	shared := retry.NewBudget(0.5, 0)
+	for range 10 {
+		shared.Deposit() // by a user of its own
+	}
+	require.Equal(t, 6.0, shared.Snapshot().Tokens)
+	var nothing *counted
+	require.ErrorContains(t, retry.Validate(retry.WithBudget(nothing)), "the budget is nil")
+}
+
+// hasty is a guard and a gate that panics, or exits, when a retry comes.
+type hasty struct {
+	witness
+	ready, admit func()
+	asked        int
+}
+
+func (h *hasty) Ready(context.Context) error {
+	if h.asked++; h.ready != nil && h.asked == 2 { // after the sleep
+		h.ready()
+	}
+	return nil
+}
+
+func (h *hasty) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if h.admit != nil && retry.Attempt(ctx) > 1 {
+		h.admit()
+	}
+	return h.witness.Admit(ctx)
+}
+
+func TestFault267_ATokenComesBackWhenTheRetryIsNotMade(t *testing.T) {
+	boom := func() { panic("boom") }
+	for name, test := range map[string]struct {
+		guard *hasty
+		opts  []retry.Option
+	}{
+		"panic in Admit":     {guard: &hasty{admit: boom}},
+		"Goexit in Admit":    {guard: &hasty{admit: runtime.Goexit}},
+		"panic in Ready":     {guard: &hasty{ready: boom}},
+		"Goexit in Ready":    {guard: &hasty{ready: runtime.Goexit}},
+		"panic in OnDiscard": {guard: &hasty{}, opts: []retry.Option{retry.OnDiscard(func(any) { boom() })}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			budget := retry.NewBudget(0.25, 0)
+			again := retry.New(append(test.opts, retry.WithBudget(budget), retry.Constant(1), retry.NoJitter())...)
+			op := always(errBackend)
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				defer func() { _ = recover() }()
+				_, _ = resilience.Do(t.Context(), resilience.Compose(again, test.guard), op.do)
+			}()
+			<-done
+			require.Equal(t, 1, op.entered)
+			if name != "panic in OnDiscard" {
+				require.Equal(t, 1.25, budget.Snapshot().Tokens)
+			}
+		})
+	}
+	// What is asked again about an attempt gives back, also when it is told of it anew.
+	budget := retry.NewBudget(0.25, 0)
+	again := retry.New(retry.WithBudget(budget), retry.Constant(0))
+	ended := policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned, Err: errBackend}}
+	decision := again.Next(t.Context(), ended)
+	require.True(t, decision.Again)
+	require.Zero(t, budget.Snapshot().Tokens)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	ended.State = decision.State
+	decision = again.Next(ctx, ended)
+	require.False(t, decision.Again)
+	require.Equal(t, 1.0, budget.Snapshot().Tokens)
+	gave, ok := decision.Err.(*retry.Error)
+	require.True(t, ok)
+	require.Equal(t, 1, gave.Attempts, "noted once")
+}
+
+func TestBudgetReconfigure(t *testing.T) {
+	budget := retry.NewBudget(0.2, 10)
+	for range 60 {
+		require.True(t, budget.Withdraw())
+	}
+	require.NoError(t, budget.Reconfigure(0.1, 3))
+	require.InDelta(t, 30, budget.Snapshot().Tokens, 0.1, "what it can still hold")
+	require.Error(t, budget.Reconfigure(-1, 3))
+	require.InDelta(t, 30, budget.Snapshot().Limit, 0.1)
+	tokens := retry.NewTokenBudget(10, 0.1)
+	require.NoError(t, tokens.Reconfigure(4, 0.5))
+	require.Equal(t, retry.BudgetSnapshot{Tokens: 4, Limit: 4}, tokens.Snapshot())
+	require.Error(t, tokens.Reconfigure(0, 0.5))
 }

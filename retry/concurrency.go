@@ -120,7 +120,7 @@ func (b *ConcurrencyBudget) Ready(ctx context.Context) error {
 
 // Admit implements [policy.Guard].
 func (b *ConcurrencyBudget) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	if !b.composed.Load() {
+	if b.current(); !b.composed.Load() {
 		b.composed.Store(true)
 	}
 	retry := int64(0)

@@ -37,7 +37,7 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 	switch {
 	case isPermanent(err), entered && !c.nested && gaveUp(err):
 		return ErrFinal
-	case !entered && c.patience > 0 && (ended.Blocked != nil || k.lostRace(err) && now-k.since < c.patience):
+	case !entered && c.patience > 0 && !match.Is(err, ErrBudget) && (ended.Blocked != nil || k.lostRace(err) && now-k.since < c.patience):
 		return nil // the gate can be waited for, and this attempt has done nothing
 	case refused && !c.retriesRejection(err):
 		return refusal(err)
@@ -135,7 +135,13 @@ func fits(ctx context.Context, wait time.Duration) bool {
 // await returns how long to wait for a gate that refuses, or, as the reason to stop, its rejection. The wait ends a
 // little after the gate should be ready, at a random moment, so that those who wait do not all come at once.
 func (c *config) await(ctx context.Context, k *call, blocked error, now time.Duration) (wait time.Duration, reason error) {
-	if c.patience == 0 || match.Is(blocked, ErrBudget) {
+	if match.Is(blocked, ErrBudget) { // this says nothing about the dependency, and is not waited for
+		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
+			budget.denied.Add(1)
+		}
+		return 0, blocked
+	}
+	if c.patience == 0 {
 		return 0, blocked
 	}
 	if k.awaited == nil {

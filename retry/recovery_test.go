@@ -548,3 +548,44 @@ func TestTriesHearOfAGateThatCloses(t *testing.T) {
 		require.ErrorIs(t, tries.Err(), errBackend)
 	})
 }
+
+// contested is a breaker whose first probes are taken by other callers, who close it.
+type contested struct {
+	fakeBreaker
+	lost    int // so many attempts come too late for the probe
+	refused []time.Time
+}
+
+func (c *contested) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if retry.Attempt(ctx) > 1 && c.lost > 0 {
+		c.lost--
+		c.refused = append(c.refused, time.Now())
+		c.until = time.Time{} // the winner's success
+		return nil, policy.Ticket{}, &policy.Rejection{Kind: "breaker", Reason: errOpen}
+	}
+	return c.fakeBreaker.Admit(ctx)
+}
+
+func TestFault272_ALostProbeIsNotTheEndOfPatience(t *testing.T) {
+	for lost, success := range map[int]bool{0: true, 1: true, 5: true, 100_000: false} {
+		synctest.Test(t, func(t *testing.T) {
+			breaker := &contested{fakeBreaker: fakeBreaker{threshold: 1, openFor: time.Minute}, lost: lost}
+			again := retry.New(retry.AwaitRecovery(time.Hour), retry.NoJitter(), retry.Attempts(2))
+			start := time.Now()
+			op := fails(errBackend)
+			_, err := resilience.Do(t.Context(), resilience.Compose(again, breaker), op.do)
+			if success {
+				require.NoError(t, err)
+				require.Equal(t, 2, op.entered)
+				require.Less(t, time.Since(start), 2*time.Minute)
+				return
+			}
+			require.ErrorIs(t, err, errOpen)
+			require.ErrorIs(t, err, errBackend)
+			require.Equal(t, 1, op.entered)
+			require.GreaterOrEqual(t, time.Since(start), 59*time.Minute, "as long as patience lasts")
+			require.LessOrEqual(t, time.Since(start), time.Hour+10*time.Second)
+			require.Less(t, len(breaker.refused), 1000, "no hot loop")
+		})
+	}
+}

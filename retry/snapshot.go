@@ -23,7 +23,7 @@ func (s Snapshot) LogValue() slog.Value {
 		slog.Uint64("retries", s.Retries), slog.Uint64("gave_up", s.GaveUp),
 	}
 	if s.Budget != (BudgetSnapshot{}) {
-		attrs = append(attrs, slog.Any("budget", s.Budget))
+		attrs = append(attrs, slog.Attr{Key: "budget", Value: s.Budget.LogValue()})
 	}
 	return slog.GroupValue(attrs...)
 }
