@@ -112,7 +112,7 @@ var errConcurrency = &policy.Rejection{Kind: "retry concurrency budget", Reason:
 
 // Ready implements [policy.Gate]: whether a retry would be admitted now. A first attempt always is.
 func (b *ConcurrencyBudget) Ready(ctx context.Context) error {
-	if attempt.Number(ctx) > 1 && b.retries.Load() >= b.limit() {
+	if b.current(); attempt.Number(ctx) > 1 && b.retries.Load() >= b.limit() {
 		return errConcurrency
 	}
 	return nil

@@ -385,8 +385,8 @@ func TestTriesAskEachGateOfAPipelineOnce(t *testing.T) {
 	}
 	require.NoError(t, tries.Err())
 	require.Equal(t, 2, passes)
-	require.Equal(t, 1, first.asked, "before the wait; what it asks itself when it admits is its own")
-	require.Zero(t, second.asked, "it stands outside the retry")
+	require.Equal(t, 3, first.asked, "when it admits each attempt, and before the wait")
+	require.Equal(t, 1, second.asked, "it stands outside the retry, and admits the loop")
 }
 
 func TestTriesPanicGoesOn(t *testing.T) {
