@@ -40,7 +40,8 @@ var (
 // so what good traffic has earned is there when something breaks, and is forgotten 10 seconds later. When every call
 // fails, the share of calls that are retried is the ratio, exactly. In every period:
 //
-//	retries ≤ ratio × the calls of the period and of the 10 seconds before it + perSecond × seconds + max(1, 10 × perSecond)
+//	retries ≤ ratio × (calls of the period and of the 10 seconds before it) +
+//		perSecond × seconds + max(1, 10 × perSecond)
 //
 // A call counts when its first attempt has ended, whether it failed or not; a call that was refused locally does not
 // count. A retry counts when it is scheduled, before its delay; it is returned when it is not made after all.

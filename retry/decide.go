@@ -15,7 +15,9 @@ import (
 // decide is how one failed attempt becomes a wait before the next one, or the reason why there is none. It asks three
 // questions: may there be another attempt at all (judge)? If a gate refuses now, how long to wait for it (await)?
 // Otherwise, how long to back off (backOff)? now is a reading of the Retrier's clock.
-func (c *config) decide(ctx context.Context, k *call, ended *policy.Attempt, now time.Duration) (wait time.Duration, reason error) {
+func (c *config) decide(
+	ctx context.Context, k *call, ended *policy.Attempt, now time.Duration,
+) (wait time.Duration, reason error) {
 	if ctx.Err() != nil {
 		return 0, policy.ContextError(ctx)
 	}
@@ -37,8 +39,10 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 	switch {
 	case isPermanent(err), entered && !c.nested && gaveUp(err):
 		return ErrFinal
-	case !entered && c.patience > 0 && !match.Is(err, ErrBudget) && (ended.Blocked != nil || k.lostRace(err) && now-k.since < c.patience):
+	case !entered && c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
 		return nil // the gate can be waited for, and this attempt has done nothing
+	case !entered && k.lostRace(err) && now-k.since < c.patience:
+		return nil // it was waited for, and is ready again
 	case refused && !c.retriesRejection(err):
 		return refusal(err)
 	case entered && !repeatable(ctx, err):
@@ -134,7 +138,9 @@ func fits(ctx context.Context, wait time.Duration) bool {
 
 // await returns how long to wait for a gate that refuses, or, as the reason to stop, its rejection. The wait ends a
 // little after the gate should be ready, at a random moment, so that those who wait do not all come at once.
-func (c *config) await(ctx context.Context, k *call, blocked error, now time.Duration) (wait time.Duration, reason error) {
+func (c *config) await(
+	ctx context.Context, k *call, blocked error, now time.Duration,
+) (wait time.Duration, reason error) {
 	if match.Is(blocked, ErrBudget) { // this says nothing about the dependency, and is not waited for
 		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
 			budget.denied.Add(1)
