@@ -4,6 +4,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/budget"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -59,7 +60,7 @@ func NewBudget(ratio, perSecond float64) *Budget {
 
 func (b *Budget) configured(ratio, perSecond float64) {
 	b.settings.Store(&[]policy.Setting{
-		{Name: "New", Args: []policy.Argument{argument("ratio", ratio), argument("perSecond", perSecond)}},
+		{Name: "New", Args: []policy.Argument{setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)}},
 	})
 }
 

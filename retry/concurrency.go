@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/attempt"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -73,7 +74,7 @@ func ValidateConcurrencyBudget(share float64, minimum int) error {
 
 func (b *ConcurrencyBudget) configure(share float64, minimum int) {
 	b.config.Store(&concurrencyConfig{share, minimum, []policy.Setting{
-		{Name: "New", Args: []policy.Argument{argument("share", share), argument("minimum", minimum)}},
+		{Name: "New", Args: []policy.Argument{setting.Arg("share", share), setting.Arg("minimum", minimum)}},
 	}})
 }
 

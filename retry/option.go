@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/internal/random"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -34,30 +35,10 @@ type config struct {
 
 	constant   time.Duration
 	randSource rand.Source
-	given      []policy.Setting // the options that were given
+	given      setting.List // the options that were given
 }
 
-// give notes an option that is data.
-func (c *config) give(name string, args ...policy.Argument) {
-	c.note(policy.Setting{Name: name, Args: args})
-}
-
-// giveCode notes an option that takes a function or another object.
-func (c *config) giveCode(name string) { c.note(policy.Setting{Name: name, Code: true}) }
-
-func (c *config) note(setting policy.Setting) {
-	for i := range c.given {
-		if c.given[i].Name == setting.Name {
-			c.given[i] = setting
-			return
-		}
-	}
-	c.given = append(c.given, setting)
-}
-
-func (c *config) has(name string) bool {
-	return slices.ContainsFunc(c.given, func(s policy.Setting) bool { return s.Name == name })
-}
+func (c *config) has(name string) bool { return c.given.Given(name) }
 
 // configure returns the configuration that opts make: of a new Retrier if old is nil.
 func configure(opts []Option, old *config) (*config, error) {
@@ -86,7 +67,7 @@ func configure(opts []Option, old *config) (*config, error) {
 	}
 	c.feedback, _ = c.budget.(feedback)
 	if !c.has("Attempts") {
-		c.give("Attempts", policy.Argument{Name: "n", Value: c.attempts})
+		c.given.Data("Attempts", setting.Arg("n", c.attempts))
 	}
 	return c, nil
 }
@@ -128,7 +109,7 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 		default:
 			continue // data
 		}
-		c.note(setting)
+		c.given = append(c.given, setting)
 	}
 }
 
@@ -277,16 +258,12 @@ func checkSource(source, other backoff.BackOff, problems *policy.ConfigError) {
 	}
 }
 
-func argument(name string, value any) policy.Argument {
-	return policy.Argument{Name: name, Value: value}
-}
-
 // Attempts sets the most attempts of a call, the first one included. It must be at least 1, which means no retry. The
 // default is 3.
 func Attempts(n int) Option {
 	return func(c *config) {
 		c.attempts = n
-		c.give("Attempts", argument("n", n))
+		c.given.Data("Attempts", setting.Arg("n", n))
 	}
 }
 
@@ -295,7 +272,7 @@ func Attempts(n int) Option {
 func Exponential(initial, longest time.Duration) Option {
 	return func(c *config) {
 		c.initial, c.longest = initial, longest
-		c.give("Exponential", argument("initial", initial), argument("longest", longest))
+		c.given.Data("Exponential", setting.Arg("initial", initial), setting.Arg("longest", longest))
 	}
 }
 
@@ -303,7 +280,7 @@ func Exponential(initial, longest time.Duration) Option {
 func Multiplier(factor float64) Option {
 	return func(c *config) {
 		c.multiplier = factor
-		c.give("Multiplier", argument("factor", factor))
+		c.given.Data("Multiplier", setting.Arg("factor", factor))
 	}
 }
 
@@ -311,7 +288,7 @@ func Multiplier(factor float64) Option {
 func Constant(delay time.Duration) Option {
 	return func(c *config) {
 		c.constant = delay
-		c.give("Constant", argument("delay", delay))
+		c.given.Data("Constant", setting.Arg("delay", delay))
 	}
 }
 
@@ -321,7 +298,7 @@ func Constant(delay time.Duration) Option {
 func Delay(f func(policy.Attempt) time.Duration) Option {
 	return func(c *config) {
 		c.function = f
-		c.giveCode("Delay")
+		c.given.Code("Delay")
 	}
 }
 
@@ -337,7 +314,7 @@ func Delay(f func(policy.Attempt) time.Duration) Option {
 func BackOff(newSource func() backoff.BackOff) Option {
 	return func(c *config) {
 		c.source = newSource
-		c.giveCode("BackOff")
+		c.given.Code("BackOff")
 	}
 }
 
@@ -358,7 +335,7 @@ func DecorrelatedJitter() Option { return jitterOption("DecorrelatedJitter", dec
 func ProportionalJitter(share float64) Option {
 	return func(c *config) {
 		c.jitter, c.share = proportionalJitter, share
-		c.give("ProportionalJitter", argument("share", share))
+		c.given.Data("ProportionalJitter", setting.Arg("share", share))
 	}
 }
 
@@ -369,7 +346,7 @@ func NoJitter() Option { return jitterOption("NoJitter", noJitter) }
 func jitterOption(name string, mode jitter) Option {
 	return func(c *config) {
 		c.jitter = mode
-		c.give(name)
+		c.given.Data(name)
 	}
 }
 
@@ -381,7 +358,7 @@ func Rand(source rand.Source) Option {
 		if source != nil {
 			c.random = random.Guard(source)
 		}
-		c.giveCode("Rand")
+		c.given.Code("Rand")
 	}
 }
 
@@ -392,7 +369,7 @@ func Rand(source rand.Source) Option {
 func If(retryable func(error) bool) Option {
 	return func(c *config) {
 		c.retryable = retryable
-		c.giveCode("If")
+		c.given.Code("If")
 	}
 }
 
@@ -401,7 +378,7 @@ func If(retryable func(error) bool) Option {
 func RetryNested() Option {
 	return func(c *config) {
 		c.nested = true
-		c.give("RetryNested")
+		c.given.Data("RetryNested")
 	}
 }
 
@@ -412,7 +389,7 @@ func RetryNested() Option {
 func RetryRejections(reasons ...error) Option {
 	return func(c *config) {
 		c.rejections = slices.Clone(reasons)
-		c.giveCode("RetryRejections")
+		c.given.Code("RetryRejections")
 	}
 }
 
@@ -423,7 +400,7 @@ func RetryRejections(reasons ...error) Option {
 func MaxRetryAfter(longest time.Duration) Option {
 	return func(c *config) {
 		c.maxRetryAfter = longest
-		c.give("MaxRetryAfter", argument("longest", longest))
+		c.given.Data("MaxRetryAfter", setting.Arg("longest", longest))
 	}
 }
 
@@ -439,7 +416,7 @@ func MaxRetryAfter(longest time.Duration) Option {
 func AwaitRecovery(longest time.Duration) Option {
 	return func(c *config) {
 		c.patience = longest
-		c.give("AwaitRecovery", argument("longest", longest))
+		c.given.Data("AwaitRecovery", setting.Arg("longest", longest))
 	}
 }
 
@@ -448,13 +425,13 @@ func AwaitRecovery(longest time.Duration) Option {
 func WithBudget(budget policy.Budget) Option {
 	return func(c *config) {
 		c.budget = budget
-		c.giveCode("WithBudget")
+		c.given.Code("WithBudget")
 	}
 }
 
 // NoBudget lets the number of attempts be the only bound. When everything fails, the load is then multiplied by it.
 func NoBudget() Option {
-	return func(c *config) { c.give("NoBudget") }
+	return func(c *config) { c.given.Data("NoBudget") }
 }
 
 // OnDiscard hands f the value that an attempt returned beside its error, when another attempt follows: the body of a
@@ -463,7 +440,7 @@ func NoBudget() Option {
 func OnDiscard(f func(value any)) Option {
 	return func(c *config) {
 		c.discard = f
-		c.giveCode("OnDiscard")
+		c.given.Code("OnDiscard")
 	}
 }
 
@@ -471,6 +448,6 @@ func OnDiscard(f func(value any)) Option {
 func Name(name string) Option {
 	return func(c *config) {
 		c.name = name
-		c.give("Name", argument("name", name))
+		c.given.Data("Name", setting.Arg("name", name))
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/budget"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -74,7 +75,7 @@ func (b *TokenBudget) configure(maxTokens int, tokenRatio float64) {
 	b.config.Store(&tokenConfig{
 		most: int64(maxTokens) * token, ratio: thousandths(tokenRatio),
 		settings: []policy.Setting{
-			{Name: "New", Args: []policy.Argument{argument("maxTokens", maxTokens), argument("tokenRatio", tokenRatio)}},
+			{Name: "New", Args: []policy.Argument{setting.Arg("maxTokens", maxTokens), setting.Arg("tokenRatio", tokenRatio)}},
 		},
 	})
 }
