@@ -8,10 +8,10 @@ import (
 	"log/slog"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/go-resilience/resilience/internal/oneline"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -67,7 +67,7 @@ type Error struct {
 func (e *Error) Error() string {
 	text := "retry"
 	if e.Name != "" {
-		text += fmt.Sprintf(" %q", e.Name)
+		text += fmt.Sprintf(" %q", e.Name) // quoted: one line too
 	}
 	text += fmt.Sprintf(": gave up after %d attempts", e.Attempts)
 	if e.Attempts == 1 {
@@ -76,7 +76,7 @@ func (e *Error) Error() string {
 	if e.Elapsed >= time.Millisecond {
 		text += fmt.Sprintf(", %v after the first failed", rounded(e.Elapsed))
 	}
-	return oneLine(fmt.Sprintf("%s: %v: %v", text, e.Reason, e.Last))
+	return fmt.Sprintf("%s: %s: %s", text, oneline.Of(e.Reason), oneline.Of(e.Last))
 }
 
 // rounded returns d with about three digits.
@@ -88,23 +88,6 @@ func rounded(d time.Duration) time.Duration {
 		return d.Round(10 * time.Millisecond)
 	}
 	return d.Round(time.Millisecond)
-}
-
-// mostText bounds the text of an error: one that carries a page of HTML should not fill a log.
-const mostText = 1000
-
-var breaks = strings.NewReplacer("\r\n", "; ", "\n", "; ", "\r", "; ", "\u2028", "; ", "\u2029", "; ")
-
-// oneLine returns text as one line of bounded length. Errors that are joined print a line each.
-func oneLine(text string) string {
-	if text = breaks.Replace(text); len(text) <= mostText {
-		return text
-	}
-	end := mostText
-	for !utf8.RuneStart(text[end]) {
-		end--
-	}
-	return text[:end] + "…"
 }
 
 // Unwrap returns Reason and Last.
@@ -150,7 +133,7 @@ func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
-	return oneLine(err.Error())
+	return oneline.Of(err)
 }
 
 // Permanent marks err as one that another attempt cannot mend. The mark is found anywhere in the tree of an error, so
