@@ -2,10 +2,12 @@ package retry
 
 import (
 	"math/rand/v2"
-	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
+
+	"github.com/go-resilience/resilience/internal/saturate"
+	"github.com/go-resilience/resilience/policy"
 )
 
 // jitter says how a delay is spread.
@@ -15,108 +17,73 @@ const (
 	fullJitter jitter = iota
 	equalJitter
 	decorrelatedJitter
+	proportionalJitter
 	noJitter
 )
 
-// delays says how long to wait: a source of growing delays, then jitter.
+// delays says how long to wait: a source of delays, then a cap, then jitter.
 type delays struct {
-	source  func() backoff.BackOff // a fresh one for each call
-	initial time.Duration          // of the exponential source, for decorrelated jitter
-	longest time.Duration          // of the exponential source, for decorrelated jitter
-	jitter  jitter
-	random  *rand.Rand // over a source that is safe for concurrent use
+	initial, longest time.Duration // a constant delay is one that begins as the longest
+	multiplier       float64
+	source           func() backoff.BackOff             // a fresh one for each call; nil: the above
+	function         func(policy.Attempt) time.Duration // nil: the above
+	jitter           jitter
+	share            float64    // of proportional jitter
+	random           *rand.Rand // over a source that is safe for concurrent use
 }
 
-// delay returns the next delay of c, or false when the source says stop.
-func (d *delays) delay(c *call) (time.Duration, bool) {
-	if d.jitter == decorrelatedJitter {
-		c.previous = d.decorrelate(max(c.previous, d.initial))
-		return c.previous, true
+// delay returns the next delay of k, or false when the source says stop.
+func (d *delays) delay(k *call, ended *policy.Attempt) (time.Duration, bool) {
+	switch {
+	case d.function != nil:
+		return d.spread(min(d.longest, max(0, d.function(*ended)))), true
+	case d.source != nil:
+		return d.fromSource(k)
+	case d.jitter == decorrelatedJitter:
+		k.previous = d.decorrelate(max(d.initial, k.previous))
+		return k.previous, true
+	case k.previous == 0:
+		k.previous = d.initial
+	default:
+		k.previous = min(d.longest, saturate.Scale(k.previous, d.multiplier))
 	}
-	if c.source == nil {
-		if c.source = d.source(); c.source == nil {
+	return d.spread(k.previous), true
+}
+
+func (d *delays) fromSource(k *call) (time.Duration, bool) {
+	if k.source == nil {
+		if k.source = d.source(); k.source == nil {
 			return 0, false
 		}
-		c.source.Reset()
+		k.source.Reset()
 	}
-	delay := c.source.NextBackOff()
+	delay := k.source.NextBackOff()
 	if delay == backoff.Stop {
 		return 0, false
 	}
 	return d.spread(max(0, delay)), true
 }
 
-// spread applies jitter to a delay. The result is never above it. See Brooker, "Exponential Backoff And Jitter",
-// AWS Architecture Blog, 2015, for the modes and their names.
+// spread applies jitter to a delay. See Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015, for full,
+// equal and decorrelated.
 func (d *delays) spread(delay time.Duration) time.Duration {
 	switch d.jitter {
 	case fullJitter:
 		return d.uniform(0, delay)
 	case equalJitter:
 		return d.uniform(delay/2, delay)
+	case proportionalJitter:
+		return d.uniform(saturate.Scale(delay, 1-d.share), saturate.Scale(delay, 1+d.share))
 	}
 	return delay
 }
 
-// decorrelate returns a delay between the initial one and three times the previous one. The bound is capped, and not
-// the result: otherwise clients would gather at the cap.
+// decorrelate returns a delay between the initial one and three times the previous one, then capped.
 func (d *delays) decorrelate(previous time.Duration) time.Duration {
-	bound := d.longest
-	if previous <= d.longest/3 {
-		bound = 3 * previous
-	}
-	return d.uniform(d.initial, bound)
+	return min(d.longest, d.uniform(d.initial, saturate.Scale(previous, 3)))
 }
 
 // uniform returns a duration from low to high, both included.
 func (d *delays) uniform(low, high time.Duration) time.Duration {
 	return low + time.Duration(d.random.Uint64N(uint64(high-low)+1))
-}
-
-// exponential returns a source that starts at initial and multiplies up to longest.
-func exponential(initial time.Duration, multiplier float64, longest time.Duration) func() backoff.BackOff {
-	// The source calculates in float64, where MaxInt64 rounds up to a number that is no Duration. Half of it is
-	// still a hundred years.
-	const limit = time.Duration(1 << 62)
-	template := backoff.ExponentialBackOff{
-		InitialInterval:     min(initial, limit),
-		RandomizationFactor: 0, // jitter is ours, after the cap and from our random source
-		Multiplier:          multiplier,
-		MaxInterval:         min(longest, limit),
-		MaxElapsedTime:      0, // limits are the pipeline's
-		Stop:                backoff.Stop,
-		Clock:               stopped{},
-	}
-	return func() backoff.BackOff {
-		source := template
-		return &source
-	}
-}
-
-// stopped is a clock that is never read: the source measures a time that nobody asks for.
-type stopped struct{}
-
-func (stopped) Now() time.Time { return time.Time{} }
-
-// constant returns a source that always answers delay. It has no state, so all calls share one.
-func constant(delay time.Duration) func() backoff.BackOff {
-	source := backoff.NewConstantBackOff(delay)
-	return func() backoff.BackOff { return source }
-}
-
-// shared is the random source of the process, which is safe for concurrent use.
-type shared struct{}
-
-func (shared) Uint64() uint64 { return rand.Uint64() }
-
-// guarded makes a random source safe for concurrent use.
-type guarded struct {
-	mu     sync.Mutex
-	source rand.Source
-}
-
-func (g *guarded) Uint64() uint64 {
-	g.mu.Lock()
-	defer g.mu.Unlock() // the source may panic
-	return g.source.Uint64()
 }

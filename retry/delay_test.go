@@ -8,6 +8,9 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/internal/saturate"
+	"github.com/go-resilience/resilience/policy"
 )
 
 // delaysOf returns the first n delays of a call.
@@ -15,7 +18,7 @@ func delaysOf(r *Retrier, n int) []time.Duration {
 	c := &call{}
 	var delays []time.Duration
 	for range n {
-		delay, ok := r.delay(c)
+		delay, ok := r.current().delay(c, &policy.Attempt{})
 		if !ok {
 			break
 		}
@@ -76,9 +79,8 @@ func TestFault105_JitterStaysBelowTheDelay(t *testing.T) {
 		option Option
 		low    time.Duration
 	}{
-		"full":         {FullJitter(), 0},
-		"equal":        {EqualJitter(), longest / 2},
-		"decorrelated": {DecorrelatedJitter(), base},
+		"full":  {FullJitter(), 0},
+		"equal": {EqualJitter(), longest / 2},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := New(Exponential(base, longest), test.option, Rand(rand.NewPCG(1, 2)))
@@ -86,11 +88,10 @@ func TestFault105_JitterStaysBelowTheDelay(t *testing.T) {
 			var histogram [tenths]int
 			c := &call{}
 			for range 10 { // let exponential delays reach the cap
-				r.delay(c)
+				r.current().delay(c, &policy.Attempt{})
 			}
 			for range samples {
-				c.previous = longest // for decorrelated jitter: the widest range
-				delay, ok := r.delay(c)
+				delay, ok := r.current().delay(c, &policy.Attempt{})
 				if !ok || delay < test.low || delay > longest {
 					t.Fatalf("delay %v", delay)
 				}
@@ -103,28 +104,103 @@ func TestFault105_JitterStaysBelowTheDelay(t *testing.T) {
 	}
 }
 
-func TestDecorrelatedJitterDrawsUpToThreeTimesThePreviousDelay(t *testing.T) {
-	for name, test := range map[string]struct{ previous, most time.Duration }{
-		"first":              {0, 300 * time.Second},
-		"three times":        {200 * time.Second, 600 * time.Second},
-		"just below the cap": {299 * time.Second, 897 * time.Second},
-		"just below a third": {300*time.Second - 1, 900*time.Second - 3},
-		"the cap":            {300 * time.Second, 900 * time.Second},
-		"above it":           {301 * time.Second, 900 * time.Second},
+// AWS: sleep = min(cap, random_between(base, sleep × 3)). What is drawn above the cap gathers at the cap.
+func TestFault264_DecorrelatedJitterIsCappedAfterItWasDrawn(t *testing.T) {
+	const initial, longest = 100 * time.Second, 900 * time.Second
+	for name, test := range map[string]struct {
+		previous time.Duration
+		atTheCap float64 // the share of delays
+	}{
+		"first":         {0, 0},
+		"three times":   {200 * time.Second, 0},
+		"a third":       {300 * time.Second, 0},
+		"twice a third": {600 * time.Second, 900.0 / 1700},
+		"the cap":       {900 * time.Second, 1800.0 / 2600},
+		"above the cap": {math.MaxInt64, 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := New(Exponential(100*time.Second, 900*time.Second), DecorrelatedJitter(), Rand(rand.NewPCG(1, 2)))
-			least, most := time.Duration(math.MaxInt64), time.Duration(0)
-			for range 20_000 {
-				delay, ok := r.delay(&call{previous: test.previous})
+			r := New(Exponential(initial, longest), DecorrelatedJitter(), Rand(rand.NewPCG(1, 2)))
+			const samples = 20_000
+			drawn := saturate.Scale(max(initial, test.previous), 3)
+			least, most, atTheCap := time.Duration(math.MaxInt64), time.Duration(0), 0
+			for range samples {
+				delay, ok := r.current().delay(&call{previous: test.previous}, &policy.Attempt{})
 				require.True(t, ok)
 				least, most = min(least, delay), max(most, delay)
+				if delay == longest {
+					atTheCap++
+				}
 			}
-			require.GreaterOrEqual(t, least, 100*time.Second)
-			require.Less(t, least, 101*time.Second)
-			require.LessOrEqual(t, most, test.most)
-			require.Greater(t, most, test.most-time.Second)
+			require.GreaterOrEqual(t, least, initial)
+			require.LessOrEqual(t, most, min(drawn, longest))
+			require.Greater(t, most, min(drawn, longest)-time.Second)
+			require.InDelta(t, test.atTheCap, float64(atTheCap)/samples, 0.015)
 		})
+	}
+}
+
+func TestFault265_DelaysReachWhatWasGiven(t *testing.T) {
+	for _, factor := range []float64{1.0000001, 1.5, 2, 3, 1e300} {
+		r := New(Exponential(24*time.Hour, math.MaxInt64), Multiplier(factor), NoJitter(), Attempts(10_000))
+		c, previous := &call{}, time.Duration(0)
+		for range 10_000 {
+			delay, ok := r.current().delay(c, &policy.Attempt{})
+			require.True(t, ok)
+			require.GreaterOrEqual(t, delay, previous)
+			previous = delay
+		}
+		if factor >= 1.5 {
+			require.Equal(t, time.Duration(math.MaxInt64), previous)
+		}
+	}
+	r := New(Exponential(math.MaxInt64, math.MaxInt64), NoJitter())
+	require.Equal(t, []time.Duration{math.MaxInt64, math.MaxInt64}, delaysOf(r, 2))
+}
+
+func TestProportionalJitter(t *testing.T) {
+	r := New(Constant(time.Second), ProportionalJitter(0.2), Rand(rand.NewPCG(1, 2)))
+	const samples, fifths = 50_000, 5
+	var histogram [fifths]int
+	for range samples {
+		delay, ok := r.current().delay(&call{}, &policy.Attempt{})
+		require.True(t, ok)
+		require.GreaterOrEqual(t, delay, 800*time.Millisecond)
+		require.LessOrEqual(t, delay, 1200*time.Millisecond)
+		histogram[min(fifths-1, int((delay-800*time.Millisecond)/(80*time.Millisecond)))]++
+	}
+	for _, n := range histogram { // standard deviation 90
+		require.InDelta(t, samples/fifths, n, 500)
+	}
+	for _, delay := range delaysOf(New(Constant(math.MaxInt64), ProportionalJitter(1)), 100) {
+		require.GreaterOrEqual(t, delay, time.Duration(0))
+	}
+}
+
+func TestDelayByFunction(t *testing.T) {
+	f := func(ended policy.Attempt) time.Duration {
+		if ended.Outcome.Err == nil {
+			return -time.Second
+		}
+		return time.Duration(ended.Number) * 4 * time.Second
+	}
+	delay := func(r *Retrier, number int, err error) time.Duration {
+		ended := policy.Attempt{Number: number, Outcome: policy.Outcome{Kind: policy.Returned, Err: err}}
+		delay, ok := r.current().delay(&call{}, &ended)
+		require.True(t, ok)
+		return delay
+	}
+	r := New(Delay(f), NoJitter())
+	require.Equal(t, 4*time.Second, delay(r, 1, ErrBudget))
+	require.Equal(t, 8*time.Second, delay(r, 2, ErrBudget))
+	require.Equal(t, 10*time.Second, delay(r, 3, ErrBudget), "capped")
+	require.Zero(t, delay(r, 1, nil), "never negative")
+	r = New(Delay(f), Exponential(1, time.Minute), NoJitter())
+	require.Equal(t, time.Minute, delay(r, 1000, ErrBudget), "the cap of Exponential")
+	r = New(Delay(f), EqualJitter())
+	for range 100 {
+		d := delay(r, 1, ErrBudget)
+		require.GreaterOrEqual(t, d, 2*time.Second)
+		require.LessOrEqual(t, d, 4*time.Second)
 	}
 }
 
@@ -191,7 +267,7 @@ func FuzzFault103_DelaysStayWithinBounds(f *testing.F) {
 func TestDecorrelatedJitterIsExactWhereTheCapIsNoMultipleOfThree(t *testing.T) {
 	r := New(Exponential(1, 5), DecorrelatedJitter(), Rand(rand.NewPCG(1, 2)))
 	for range 200 {
-		delay, ok := r.delay(&call{})
+		delay, ok := r.current().delay(&call{}, &policy.Attempt{})
 		require.True(t, ok)
 		require.LessOrEqual(t, delay, time.Duration(3), "three times the initial one")
 	}

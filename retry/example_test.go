@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -74,24 +75,89 @@ func ExampleIf() {
 	// Output:
 	// attempt 1
 	// attempt 2
-	// bad request
+	// retry: gave up after 2 attempts: the error is not to be retried: bad request
 }
 
-// A loop, where a function does not fit.
+// A loop, where a function does not fit. The breaker is told of every pass.
 func ExampleRetrier_Tries() {
-	again := retry.New(retry.Constant(time.Millisecond))
+	fetchUser := func(ctx context.Context) (string, error) {
+		if retry.Attempt(ctx) == 1 {
+			return "", errors.New("connection reset")
+		}
+		return "Ada", nil
+	}
+	again, db := retry.New(retry.Constant(time.Millisecond)), breaker.New()
+	ctx := context.Background()
 
 	var user string
-	tries := again.Tries(context.Background())
+	var err error
+	tries := again.Tries(ctx, db)
 	for try := range tries.All() {
-		if retry.Attempt(try.Context()) == 1 {
-			try.Failed(errors.New("connection reset"))
-			continue
-		}
-		user = "Ada"
+		user, err = fetchUser(try.Context())
+		try.Done(err)
 	}
-	fmt.Println(user, tries.Err())
+	err = tries.Err()
+	fmt.Println(user, err)
 	// Output: Ada <nil>
+}
+
+// A failed attempt returns a response beside its error. Its body is closed when another attempt follows.
+func ExampleOnDiscard() {
+	again := retry.New(retry.Constant(time.Millisecond),
+		retry.OnDiscard(func(value any) {
+			if resp, ok := value.(*http.Response); ok {
+				resp.Body.Close()
+				fmt.Println("closed", resp.StatusCode)
+			}
+		}),
+	)
+	get := func(ctx context.Context) (*http.Response, error) {
+		if retry.Attempt(ctx) == 1 {
+			return &http.Response{StatusCode: 503, Body: http.NoBody}, errors.New("unavailable")
+		}
+		return &http.Response{StatusCode: 200, Body: http.NoBody}, nil
+	}
+
+	resp, err := resilience.Do(context.Background(), again, get)
+	if err != nil {
+		return
+	}
+	defer resp.Body.Close()
+	fmt.Println(resp.StatusCode)
+	// Output:
+	// closed 503
+	// 200
+}
+
+// A delay from the number and the error of the attempt.
+func ExampleDelay() {
+	errLocked := errors.New("row is locked")
+	again := retry.New(retry.Delay(func(ended policy.Attempt) time.Duration {
+		if errors.Is(ended.Outcome.Err, errLocked) {
+			return time.Millisecond // soon
+		}
+		return time.Duration(ended.Number) * time.Second
+	}))
+
+	_, err := resilience.Do(context.Background(), again, func(ctx context.Context) (string, error) {
+		fmt.Println("attempt", retry.Attempt(ctx))
+		return "", errLocked
+	})
+	fmt.Println(errors.Is(err, retry.ErrExhausted))
+	// Output:
+	// attempt 1
+	// attempt 2
+	// attempt 3
+	// true
+}
+
+// As many retries at a time as a fifth of the attempts in flight, and always 3.
+func ExampleNewConcurrencyBudget() {
+	budget := retry.NewConcurrencyBudget(0.2, 3)
+	backend := resilience.Compose(retry.New(retry.WithBudget(budget)), budget, breaker.New())
+
+	fmt.Println(backend)
+	// Output: retry 3 > retry concurrency budget 0.2, at least 3 > breaker
 }
 
 // Delays from package backoff: a new source for each call, no time limit of its own.
@@ -149,8 +215,8 @@ func ExampleNewBudget() {
 }
 
 // The retry throttling that services configure for gRPC.
-func ExampleNewThrottle() {
-	again := retry.New(retry.WithBudget(retry.NewThrottle(10, 0.1)))
+func ExampleNewTokenBudget() {
+	again := retry.New(retry.WithBudget(retry.NewTokenBudget(10, 0.1)))
 	fmt.Println(again.Snapshot().Budget.Tokens)
 	// Output: 10
 }

@@ -73,99 +73,15 @@ func TestFault111_194_ServerHint(t *testing.T) {
 	}
 }
 
-func TestMaxElapsed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		again := retry.New(retry.MaxElapsed(10*time.Second), retry.Constant(time.Second), retry.NoJitter(), retry.Attempts(100))
-		entered := 0
-		op := func(context.Context) error {
-			entered++
-			time.Sleep(3 * time.Second)
-			return errBackend
-		}
-		for name, run := range map[string]func() error{
-			"pipeline": func() error { return resilience.Compose(again).Run(t.Context(), op) },
-			"layer": func() error {
-				_, err := retry.Policy[int]{Retrier: again}.Do(t.Context(), func(ctx context.Context) (int, error) { return 0, op(ctx) })
-				return err
-			},
-			"loop": func() error {
-				tries := again.Tries(t.Context())
-				for try := range tries.All() {
-					try.Failed(op(try.Context()))
-				}
-				return tries.Err()
-			},
-		} {
-			entered = 0
-			start := time.Now()
-			err := run()
-			require.ErrorIs(t, err, retry.ErrElapsed, name)
-			require.ErrorIs(t, err, errBackend)
-			require.Equal(t, 3, entered, "begun at 0, 4 and 8 s")
-			require.Equal(t, 11*time.Second, time.Since(start), "nothing is slept in vain")
-			gave, ok := errors.AsType[*retry.Error](err)
-			require.True(t, ok)
-			require.Equal(t, 8*time.Second, gave.Elapsed, "counts from the end of the first attempt")
-		}
-	})
-	require.Nil(t, retry.New().Start(), "costs nothing without a limit")
-}
-
-// somebody is a repeater that asks a Retrier, and does not tell it when calls begin.
-type somebody struct{ inner *retry.Retrier }
-
-func (s somebody) Stage() policy.Stage { return s.inner.Stage() }
-func (s somebody) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
-	return s.inner.Next(ctx, ended)
-}
-
-func TestMaxElapsedCountsFromTheFirstFailureIfNobodySaysWhenTheCallBegan(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		again := somebody{retry.New(retry.MaxElapsed(time.Minute), retry.Constant(time.Second), retry.NoJitter(), retry.NoBudget())}
-		for range 2 {
-			time.Sleep(time.Hour) // the Retrier is older than any call may take
-			entered := 0
-			_, err := resilience.Do(t.Context(), again, func(context.Context) (int, error) { entered++; return 0, errBackend })
-			require.ErrorIs(t, err, retry.ErrExhausted)
-			require.Equal(t, 3, entered)
-		}
-	})
-}
-
-func TestMaxElapsedAtItsEdge(t *testing.T) {
-	for limit, entered := range map[time.Duration]int{1: 1, 3 * time.Second: 1, 3*time.Second + 1: 2} {
-		synctest.Test(t, func(t *testing.T) {
-			again := retry.New(retry.MaxElapsed(limit), retry.Constant(time.Second), retry.NoJitter(), retry.Attempts(2))
-			n := 0
-			err := resilience.Compose(again).Run(t.Context(), func(context.Context) error {
-				n++
-				time.Sleep(2 * time.Second)
-				return errBackend
-			})
-			require.ErrorIs(t, err, errBackend)
-			require.Equal(t, entered, n, "a limit of %v", limit)
-		})
-	}
-}
-
-func TestMaxElapsedBoundsAwaitRecovery(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		again := retry.New(retry.MaxElapsed(4*time.Second), retry.AwaitRecovery(time.Minute), retry.NoJitter())
-		start := time.Now()
-		_, err := resilience.Do(t.Context(), resilience.Compose(again, &fakeBreaker{threshold: 1, openFor: 5 * time.Second}), always(errBackend).do)
-		require.ErrorIs(t, err, errOpen)
-		require.ErrorIs(t, err, errBackend)
-		require.Zero(t, time.Since(start))
-	})
-}
-
-func TestFault109_HugeDelaysDoNotOverflowTheElapsedTime(t *testing.T) {
+func TestFault109_HugeDelaysDoNotFitADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, delay := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2} {
-			again := retry.New(retry.MaxElapsed(time.Second), retry.Constant(delay), retry.NoJitter())
+			again := retry.New(retry.Constant(delay), retry.NoJitter())
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			start := time.Now()
-			err := resilience.Compose(again).Run(t.Context(), func(context.Context) error { time.Sleep(time.Millisecond); return errBackend })
-			require.ErrorIs(t, err, retry.ErrElapsed)
+			err := resilience.Compose(again).Run(ctx, func(context.Context) error { time.Sleep(time.Millisecond); return errBackend })
+			cancel()
+			require.ErrorIs(t, err, retry.ErrDeadline)
 			require.Equal(t, time.Millisecond, time.Since(start))
 		}
 	})

@@ -18,12 +18,11 @@ import (
 
 // story is one call: what its operation does, and when its context ends.
 type story struct {
-	attempts   int
-	delay      time.Duration
-	maxElapsed time.Duration // 0: none
-	deadline   time.Duration // from the beginning; 0: none
-	cancel     time.Duration // from the beginning; 0: never
-	steps      []step        // of the operation, one for each attempt
+	attempts int
+	delay    time.Duration
+	deadline time.Duration // from the beginning; 0: none
+	cancel   time.Duration // from the beginning; 0: never
+	steps    []step        // of the operation, one for each attempt
 }
 
 type step struct {
@@ -45,9 +44,6 @@ func drawStory(t *rapid.T) story {
 	}
 	if rapid.Bool().Draw(t, "is cancelled") {
 		s.cancel = ms("cancel", 0, 150) + 3
-	}
-	if rapid.Bool().Draw(t, "has a limit") {
-		s.maxElapsed = ms("limit", 1, 150)
 	}
 	for range s.attempts {
 		s.steps = append(s.steps, step{ms("takes", 0, 40), rapid.SampledFrom([]error{
@@ -86,8 +82,6 @@ func (s story) tell() (attempts int, now time.Duration, reason error) {
 		switch {
 		case s.deadline > 0 && now+wait > s.deadline:
 			return attempts + 1, now, retry.ErrDeadline
-		case s.maxElapsed > 0 && now+wait >= s.maxElapsed:
-			return attempts + 1, now, retry.ErrElapsed
 		case s.cancel > 0 && now+wait > s.cancel:
 			return attempts + 1, s.cancel, context.Canceled
 		}
@@ -108,9 +102,6 @@ type played struct {
 func (s story) play(t *testing.T) (p played) {
 	synctest.Test(t, func(t *testing.T) {
 		opts := []retry.Option{retry.Attempts(s.attempts), retry.Constant(s.delay), retry.NoJitter()}
-		if s.maxElapsed > 0 {
-			opts = append(opts, retry.MaxElapsed(s.maxElapsed))
-		}
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		if s.deadline > 0 {

@@ -9,136 +9,211 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/random"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Option configures a [Retrier]. Of the same option given twice, the later one counts.
 type Option func(*config)
 
-// config is a Retrier's configuration, after all options were applied.
+// config is a Retrier's configuration. Once it was checked it is not changed any more.
 type config struct {
 	delays
 	name       string
 	attempts   int
-	multiplier float64
-	retryable  func(error) bool // nil: every error
+	retryable  func(error) bool // nil: by class
 	rejections []error          // which may be retried
+	nested     bool             // errors of retries inside may be retried
+	discard    func(any)
 
 	maxRetryAfter time.Duration
 	patience      time.Duration // with gates; 0: none
-	budget        *Budget       // nil: none
+	budget        policy.Budget // nil: none
+	feedback      feedback      // the budget, if it needs to know how each attempt ended
 
-	sourceFrom, jitterFrom, budgetFrom string // the option that decided, for contradictions
-	problems                           policy.ConfigError
+	constant   time.Duration
+	randSource rand.Source
+	given      setting.List // the options that were given
 }
 
-func configure(opts []Option) (config, error) {
-	c := config{
+func (c *config) has(name string) bool { return c.given.Given(name) }
+
+// configure returns the configuration that opts make: of a new Retrier if old is nil.
+func configure(opts []Option, old *config) (*config, error) {
+	c := &config{
 		attempts:      3,
-		multiplier:    2,
 		maxRetryAfter: 30 * time.Second,
-		delays: delays{
-			initial: 100 * time.Millisecond,
-			longest: 10 * time.Second,
-			random:  rand.New(shared{}),
-		},
-		problems: policy.ConfigError{Policy: "retry"},
+		delays:        delays{initial: 100 * time.Millisecond, longest: 10 * time.Second, multiplier: 2},
 	}
-	for i, opt := range opts {
-		if opt == nil {
-			c.problems.Add("option %d is nil", i+1)
-			continue
-		}
-		opt(&c)
+	problems := policy.ConfigError{Policy: "retry"}
+	option.Apply(c, opts, &problems)
+	if old != nil {
+		c.keep(old, &problems)
 	}
-	c.check()
-	if c.source == nil {
-		c.source = exponential(c.initial, c.multiplier, c.longest)
+	c.check(&problems)
+	if err := problems.Err(); err != nil {
+		return nil, err
 	}
-	if c.budgetFrom == "" {
+	if c.has("Constant") {
+		c.initial, c.longest, c.multiplier = c.constant, c.constant, 1
+	}
+	if c.random == nil {
+		c.random = random.Shared()
+	}
+	if c.budget == nil && !c.has("NoBudget") {
 		c.budget = NewBudget(0.2, 10)
 	}
-	return c, c.problems.Err()
+	c.feedback, _ = c.budget.(feedback)
+	if !c.has("Attempts") {
+		c.given.Data("Attempts", setting.Arg("n", c.attempts))
+	}
+	return c, nil
 }
 
-// check finds the options that make no sense together.
-func (c *config) check() {
-	if c.patience > 0 && c.attempts == 1 {
-		c.problems.Add("AwaitRecovery(%v) with Attempts(1): there is no attempt to wait for", c.patience)
+// keep takes over from old what is not data and was not given, and what cannot be changed.
+func (c *config) keep(old *config, problems *policy.ConfigError) {
+	if c.has("Name") && c.name != old.name {
+		problems.Add("Name(%q): the name %q cannot be changed", c.name, old.name)
 	}
-	if c.source == nil {
+	if c.has("WithBudget") && c.budget != old.budget || c.has("NoBudget") && old.budget != nil {
+		problems.Add("the budget cannot be exchanged: use its own Reconfigure")
+	}
+	c.name, c.budget = old.name, old.budget
+	source := c.has("Exponential") || c.has("Constant") || c.has("BackOff") || c.has("Delay")
+	for _, setting := range old.given {
+		if c.has(setting.Name) {
+			continue
+		}
+		switch setting.Name {
+		case "Name", "WithBudget", "NoBudget":
+		case "BackOff":
+			if source {
+				continue
+			}
+			c.source = old.source
+		case "Delay":
+			if source && !c.has("Exponential") {
+				continue
+			}
+			c.function = old.function
+		case "Rand":
+			c.randSource, c.random = old.randSource, old.random
+		case "If":
+			c.retryable = old.retryable
+		case "OnDiscard":
+			c.discard = old.discard
+		case "RetryRejections":
+			c.rejections = old.rejections
+		default:
+			continue // data
+		}
+		c.given = append(c.given, setting)
+	}
+}
+
+// check finds what is wrong.
+func (c *config) check(problems *policy.ConfigError) {
+	if c.attempts < 1 {
+		problems.Add("Attempts(%d): must be at least 1", c.attempts)
+	}
+	c.checkDelays(problems)
+	if c.has("If") && c.retryable == nil {
+		problems.Add("If: the function is nil")
+	}
+	if c.has("OnDiscard") && c.discard == nil {
+		problems.Add("OnDiscard: the function is nil")
+	}
+	if c.has("RetryRejections") && len(c.rejections) == 0 {
+		problems.Add("RetryRejections: no reason is given")
+	}
+	for i, reason := range c.rejections {
+		if reason == nil {
+			problems.Add("RetryRejections: reason %d is nil", i+1)
+		}
+	}
+	if c.maxRetryAfter <= 0 {
+		problems.Add("MaxRetryAfter(%v): must be positive", c.maxRetryAfter)
+	}
+	switch {
+	case c.has("AwaitRecovery") && c.patience <= 0:
+		problems.Add("AwaitRecovery(%v): must be positive", c.patience)
+	case c.patience > 0 && c.attempts == 1:
+		problems.Add("AwaitRecovery(%v) with Attempts(1): there is no attempt to wait for", c.patience)
+	}
+	c.checkBudget(problems)
+}
+
+func (c *config) checkDelays(problems *policy.ConfigError) {
+	if c.initial <= 0 {
+		problems.Add("Exponential(%v, %v): the initial delay must be positive", c.initial, c.longest)
+	}
+	if c.initial > c.longest {
+		problems.Add("Exponential(%v, %v): the initial delay is above the longest", c.initial, c.longest)
+	}
+	if !(c.multiplier >= 1) || math.IsInf(c.multiplier, 0) {
+		problems.Add("Multiplier(%v): must be a finite number that is at least 1", c.multiplier)
+	}
+	if c.constant < 0 {
+		problems.Add("Constant(%v): must not be negative", c.constant)
+	}
+	if c.has("BackOff") {
+		if c.source == nil {
+			problems.Add("BackOff: the function is nil")
+		} else {
+			checkSource(c.source(), c.source(), problems)
+		}
+	}
+	if c.has("Delay") && c.function == nil {
+		problems.Add("Delay: the function is nil")
+	}
+	if c.has("ProportionalJitter") && !(c.share > 0 && c.share <= 1) {
+		problems.Add("ProportionalJitter(%v): must be above 0 and at most 1", c.share)
+	}
+	if c.has("Rand") && c.randSource == nil {
+		problems.Add("Rand: the source is nil")
+	}
+	c.contradictions(problems, "Exponential", "Constant", "BackOff")
+	c.contradictions(problems, "Delay", "Constant")
+	c.contradictions(problems, "Delay", "BackOff")
+	c.contradictions(problems, "FullJitter", "EqualJitter", "DecorrelatedJitter", "ProportionalJitter", "NoJitter")
+	for _, source := range []string{"Constant", "BackOff", "Delay"} {
+		if !c.has(source) {
+			continue
+		}
+		if c.has("DecorrelatedJitter") {
+			problems.Add("DecorrelatedJitter with %s: it makes delays of its own and needs Exponential", source)
+		}
+		if c.has("Multiplier") {
+			problems.Add("Multiplier(%v) with %s: it needs Exponential", c.multiplier, source)
+		}
+	}
+}
+
+// contradictions notes which of several options that exclude each other were given together.
+func (c *config) contradictions(problems *policy.ConfigError, names ...string) {
+	first := ""
+	for _, setting := range c.given {
+		switch {
+		case !slices.Contains(names, setting.Name):
+		case first == "":
+			first = setting.Name
+		default:
+			problems.Add("%s and %s contradict each other", first, setting.Name)
+		}
+	}
+}
+
+func (c *config) checkBudget(problems *policy.ConfigError) {
+	c.contradictions(problems, "WithBudget", "NoBudget")
+	if !c.has("WithBudget") {
 		return
 	}
-	if c.jitter == decorrelatedJitter {
-		c.problems.Add("DecorrelatedJitter with %s: it makes delays of its own and needs Exponential", c.sourceFrom)
-	}
-	if c.multiplier != 2 {
-		c.problems.Add("Multiplier(%v) with %s: it needs Exponential", c.multiplier, c.sourceFrom)
-	}
-}
-
-// Attempts sets the most attempts of a call, the first one included [3]. It must be at least 1, which means no retry.
-func Attempts(n int) Option {
-	return func(c *config) {
-		if n < 1 {
-			c.problems.Add("Attempts(%d): must be at least 1", n)
-		}
-		c.attempts = n
-	}
-}
-
-// Exponential lets delays, before jitter, start at initial and grow by the [Multiplier] up to longest [100 ms,
-// 10 s]. initial must be positive and not above longest.
-func Exponential(initial, longest time.Duration) Option {
-	return func(c *config) {
-		if initial <= 0 {
-			c.problems.Add("Exponential(%v, %v): the initial delay must be positive", initial, longest)
-		}
-		if initial > longest {
-			c.problems.Add("Exponential(%v, %v): the initial delay is above the longest", initial, longest)
-		}
-		c.decideSource("Exponential", nil)
-		c.initial, c.longest = initial, longest
-	}
-}
-
-// Multiplier sets the factor by which exponential delays grow [2]. It must be a number that is at least 1.
-func Multiplier(factor float64) Option {
-	return func(c *config) {
-		if !(factor >= 1) || math.IsInf(factor, 0) {
-			c.problems.Add("Multiplier(%v): must be a finite number that is at least 1", factor)
-		}
-		c.multiplier = factor
-	}
-}
-
-// Constant lets every delay, before jitter, be delay. 0 means to retry at once; it must not be negative.
-func Constant(delay time.Duration) Option {
-	return func(c *config) {
-		if delay < 0 {
-			c.problems.Add("Constant(%v): must not be negative", delay)
-		}
-		c.decideSource("Constant", constant(delay))
-	}
-}
-
-// BackOff takes delays from a source of package backoff. newSource is called for each call that fails, from the
-// goroutine of the call, and must return a new source each time, since sources have state; Reset is called before the
-// first delay. A negative delay counts as 0. backoff.Stop, and a nil source, end the call with [ErrExhausted].
-//
-// Only the delays are used. Jitter is applied to them: add [NoJitter] when the source randomises. Note that
-// backoff.NewExponentialBackOff randomises, and says stop after 15 minutes unless its MaxElapsedTime is set to 0.
-//
-// newSource is called at construction too, so that what can be checked is checked: nil, one instance for all calls,
-// and the fields of a *backoff.ExponentialBackOff.
-func BackOff(newSource func() backoff.BackOff) Option {
-	return func(c *config) {
-		if newSource == nil {
-			c.problems.Add("BackOff: the function is nil")
-			return
-		}
-		checkSource(newSource(), newSource(), &c.problems)
-		c.decideSource("BackOff", newSource)
+	if v := reflect.ValueOf(c.budget); c.budget == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		problems.Add("WithBudget: the budget is nil: use NoBudget")
+	} else if made, ok := c.budget.(interface{ made() bool }); ok && !made.made() {
+		problems.Add("WithBudget: use NewBudget, NewTokenBudget or NewConcurrencyBudget to make a budget")
 	}
 }
 
@@ -183,6 +258,66 @@ func checkSource(source, other backoff.BackOff, problems *policy.ConfigError) {
 	}
 }
 
+// Attempts sets the most attempts of a call, the first one included. It must be at least 1, which means no retry. The
+// default is 3.
+func Attempts(n int) Option {
+	return func(c *config) {
+		c.attempts = n
+		c.given.Data("Attempts", setting.Arg("n", n))
+	}
+}
+
+// Exponential lets delays, before jitter, start at initial and grow by the [Multiplier] up to longest. initial must be
+// positive and not above longest. The default is from 100 ms to 10 s.
+func Exponential(initial, longest time.Duration) Option {
+	return func(c *config) {
+		c.initial, c.longest = initial, longest
+		c.given.Data("Exponential", setting.Arg("initial", initial), setting.Arg("longest", longest))
+	}
+}
+
+// Multiplier sets the factor by which exponential delays grow. It must be a number that is at least 1. The default is 2.
+func Multiplier(factor float64) Option {
+	return func(c *config) {
+		c.multiplier = factor
+		c.given.Data("Multiplier", setting.Arg("factor", factor))
+	}
+}
+
+// Constant uses the same delay every time, before jitter. 0 means to retry at once; it must not be negative.
+func Constant(delay time.Duration) Option {
+	return func(c *config) {
+		c.constant = delay
+		c.given.Data("Constant", setting.Arg("delay", delay))
+	}
+}
+
+// Delay asks f for each delay: it can depend on the number of the attempt that has failed and on its error. f is called
+// on the goroutine of the call. Its answer is at most the longest delay of [Exponential], 10 s by default, a negative one
+// counts as 0, and jitter is applied.
+func Delay(f func(policy.Attempt) time.Duration) Option {
+	return func(c *config) {
+		c.function = f
+		c.given.Code("Delay")
+	}
+}
+
+// BackOff takes delays from a source of package backoff. newSource is called for each call that fails, from the
+// goroutine of the call, and must return a new source each time, since sources have state; Reset is called before the
+// first delay. A negative delay counts as 0. backoff.Stop, and a nil source, end the call with [ErrExhausted].
+//
+// Only the delays are used. Jitter is applied to them: add [NoJitter] when the source randomises. Note that
+// backoff.NewExponentialBackOff randomises, and says stop after 15 minutes unless its MaxElapsedTime is set to 0.
+//
+// newSource is called at construction too, so that what can be checked is checked: nil, one instance for all calls,
+// and the fields of a *backoff.ExponentialBackOff.
+func BackOff(newSource func() backoff.BackOff) Option {
+	return func(c *config) {
+		c.source = newSource
+		c.given.Code("BackOff")
+	}
+}
+
 // FullJitter draws each delay evenly from 0 to the source's delay. It is the default: with many clients it makes
 // the fewest attempts.
 func FullJitter() Option { return jitterOption("FullJitter", fullJitter) }
@@ -190,9 +325,19 @@ func FullJitter() Option { return jitterOption("FullJitter", fullJitter) }
 // EqualJitter draws each delay evenly from half of the source's delay to all of it: never very short.
 func EqualJitter() Option { return jitterOption("EqualJitter", equalJitter) }
 
-// DecorrelatedJitter draws each delay evenly from the initial delay to three times the previous one, or to the cap
-// if that is less. It replaces the growth by the multiplier, so it goes with [Exponential] only.
+// DecorrelatedJitter draws each delay evenly from the initial delay to three times the previous one, and then caps it.
+// It replaces the growth by the multiplier, so it goes with [Exponential] only.
 func DecorrelatedJitter() Option { return jitterOption("DecorrelatedJitter", decorrelatedJitter) }
+
+// ProportionalJitter draws each delay evenly from (1 − share) to (1 + share) times the source's delay, as gRPC does with
+// a share of 0.2. The delay can so be above the longest one by that share. share must be above 0 and at most 1. Clients
+// that failed together spread over less time than with [FullJitter].
+func ProportionalJitter(share float64) Option {
+	return func(c *config) {
+		c.jitter, c.share = proportionalJitter, share
+		c.given.Data("ProportionalJitter", setting.Arg("share", share))
+	}
+}
 
 // NoJitter waits exactly as long as the source says. Clients that failed together come back together: use it in
 // tests, or with a source that randomises itself.
@@ -200,118 +345,109 @@ func NoJitter() Option { return jitterOption("NoJitter", noJitter) }
 
 func jitterOption(name string, mode jitter) Option {
 	return func(c *config) {
-		if c.jitterFrom != "" && c.jitterFrom != name {
-			c.problems.Add("%s and %s contradict each other", c.jitterFrom, name)
-		}
-		c.jitterFrom, c.jitter = name, mode
+		c.jitter = mode
+		c.given.Data(name)
 	}
 }
 
-// Rand sets the source of randomness for jitter, so that a run can be repeated [the process's own]. The Retrier
-// guards it: it is never used by two goroutines at once, unless it is given to something else too.
+// Rand sets the source of randomness for jitter, so that a run can be repeated. The Retrier guards it: it is never used
+// by two goroutines at once, unless it is given to something else too. The default is the process's own.
 func Rand(source rand.Source) Option {
 	return func(c *config) {
-		if source == nil {
-			c.problems.Add("Rand: the source is nil")
-			return
+		c.randSource, c.random = source, nil
+		if source != nil {
+			c.random = random.Guard(source)
 		}
-		c.random = rand.New(&guarded{source: source})
+		c.given.Code("Rand")
 	}
 }
 
-// If retries only errors for which retryable returns true [every error]. It is asked once for each attempt that
-// entered the operation and failed, on the goroutine of the call, but not about errors that are never retried:
-// permanent ones, rejections, those of a [NotIdempotent] operation, and any after the context has ended.
+// If retries only errors for which retryable returns true, whatever their class. By default errors are retried whose
+// class is Transient, Throttled or not known. It is asked once for each attempt that entered the operation and failed,
+// on the goroutine of the call, but not about errors that are never retried: [Permanent] ones, rejections, those of a
+// retry inside, those of a [NotIdempotent] operation, and any after the context has ended.
 func If(retryable func(error) bool) Option {
 	return func(c *config) {
-		if retryable == nil {
-			c.problems.Add("If: the function is nil")
-		}
 		c.retryable = retryable
+		c.given.Code("If")
+	}
+}
+
+// RetryNested retries errors of an operation that has itself retried and given up: those with an [*Error] in their tree.
+// By default they are final, since three attempts at each of three levels are 27.
+func RetryNested() Option {
+	return func(c *config) {
+		c.nested = true
+		c.given.Data("RetryNested")
 	}
 }
 
 // RetryRejections retries rejections that match one of reasons, the sentinels of the policies that refuse, such as
-// bulkhead.ErrFull, as if the attempt had failed [none]. The delay is raised to the rejection's RetryAfter. A refused
-// attempt counts as one of [Attempts]. Gates that refuse, such as an open breaker, are not affected: see
-// [AwaitRecovery].
+// bulkhead.ErrFull, as if the attempt had failed. By default none is. The delay is raised to the rejection's RetryAfter.
+// A refused attempt counts as one of [Attempts]. A gate that refuses, such as an open breaker, ends the call all the
+// same: see [AwaitRecovery]. Composing refuses the reasons of gates.
 func RetryRejections(reasons ...error) Option {
 	return func(c *config) {
-		if len(reasons) == 0 {
-			c.problems.Add("RetryRejections: no reason is given")
-		}
-		for i, reason := range reasons {
-			if reason == nil {
-				c.problems.Add("RetryRejections: reason %d is nil", i+1)
-			}
-		}
 		c.rejections = slices.Clone(reasons)
+		c.given.Code("RetryRejections")
 	}
 }
 
-// MaxRetryAfter sets the longest wait that an error may ask for [30 s]. An error of the operation asks with a method
+// MaxRetryAfter sets the longest wait that an error may ask for. An error of the operation asks with a method
 // RetryAfter() (time.Duration, bool) anywhere in its tree, as made from a server's answer; the delay is raised to it,
 // never lowered, and no jitter is applied. A call that is asked for more ends at once, with [ErrRetryAfter], since the
-// caller's time is better spent than asleep. It must be positive.
+// caller's time is better spent than asleep. It must be positive. The default is 30 s.
 func MaxRetryAfter(longest time.Duration) Option {
 	return func(c *config) {
-		if longest <= 0 {
-			c.problems.Add("MaxRetryAfter(%v): must be positive", longest)
-		}
 		c.maxRetryAfter = longest
+		c.given.Data("MaxRetryAfter", setting.Arg("longest", longest))
 	}
 }
 
 // AwaitRecovery waits for a gate that refuses, such as an open breaker, instead of ending the call, for at most
-// longest and only if the deadline of the context allows [it does not wait]. At the end of the wait, at a random moment
-// after the gate should be ready, there is one more attempt, the last. It is for work that has time and cannot be done
-// without, such as a message from a queue; a user who waits is better served by an error.
+// longest and only if the deadline of the context allows. By default it does not wait. At the end of the wait, at a
+// random moment after the gate should be ready, there is one more attempt, the last. If other callers take the places of
+// the recovering dependency first, it asks again, as long as longest lasts. It is for work that has time and cannot be
+// done without, such as a message from a queue; a user who waits is better served by an error.
 //
 // A gate that cannot say when it will be ready is asked again from time to time. Every waiting call holds its
 // goroutine and whatever the caller holds: bound the number of callers. longest must be positive, and [Attempts] more
 // than 1.
 func AwaitRecovery(longest time.Duration) Option {
 	return func(c *config) {
-		if longest <= 0 {
-			c.problems.Add("AwaitRecovery(%v): must be positive", longest)
-		}
 		c.patience = longest
+		c.given.Data("AwaitRecovery", setting.Arg("longest", longest))
 	}
 }
 
-// WithBudget shares budget with everybody else who uses it [a budget of the Retrier's own: NewBudget(0.2, 10)].
-func WithBudget(budget *Budget) Option {
+// WithBudget pays retries from budget, which may be shared: with other Retriers, and with hedges. The default is a
+// budget of the Retrier's own: NewBudget(0.2, 10).
+func WithBudget(budget policy.Budget) Option {
 	return func(c *config) {
-		if budget == nil {
-			c.problems.Add("WithBudget: the budget is nil: use NoBudget")
-		} else if budget.rule == nil {
-			c.problems.Add("WithBudget: use NewBudget or NewThrottle to make a budget")
-		}
-		c.decideBudget("WithBudget", budget)
+		c.budget = budget
+		c.given.Code("WithBudget")
 	}
 }
 
 // NoBudget lets the number of attempts be the only bound. When everything fails, the load is then multiplied by it.
 func NoBudget() Option {
-	return func(c *config) { c.decideBudget("NoBudget", nil) }
+	return func(c *config) { c.given.Data("NoBudget") }
 }
 
-// Name sets the name that errors, [Retrier.String] and snapshots show [none].
+// OnDiscard hands f the value that an attempt returned beside its error, when another attempt follows: the body of a
+// response that was answered with an error, for example. It is called just before that attempt, on the goroutine of the
+// call. The value of the last attempt is the caller's. Zero values are not handed over.
+func OnDiscard(f func(value any)) Option {
+	return func(c *config) {
+		c.discard = f
+		c.given.Code("OnDiscard")
+	}
+}
+
+// Name sets the name that errors, [Retrier.String] and snapshots show. By default there is none.
 func Name(name string) Option {
-	return func(c *config) { c.name = name }
-}
-
-// decideSource sets where delays come from; nil is exponential.
-func (c *config) decideSource(name string, source func() backoff.BackOff) {
-	if c.sourceFrom != "" && c.sourceFrom != name {
-		c.problems.Add("%s and %s contradict each other", c.sourceFrom, name)
+	return func(c *config) {
+		c.name = name
+		c.given.Data("Name", setting.Arg("name", name))
 	}
-	c.sourceFrom, c.source = name, source
-}
-
-func (c *config) decideBudget(name string, budget *Budget) {
-	if c.budgetFrom != "" && c.budgetFrom != name {
-		c.problems.Add("%s and %s contradict each other", c.budgetFrom, name)
-	}
-	c.budgetFrom, c.budget = name, budget
 }

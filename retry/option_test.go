@@ -3,12 +3,14 @@ package retry_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -92,8 +94,6 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 		"two jitters":          {[]retry.Option{retry.NoJitter(), retry.FullJitter()}, "NoJitter and FullJitter contradict"},
 		"decorrelated":         {[]retry.Option{retry.DecorrelatedJitter(), retry.Constant(1)}, "DecorrelatedJitter with Constant"},
 		"max retry after":      {[]retry.Option{retry.MaxRetryAfter(0)}, "MaxRetryAfter(0s)"},
-		"max elapsed":          {[]retry.Option{retry.MaxElapsed(-1)}, "MaxElapsed(-1ns)"},
-		"max elapsed 0":        {[]retry.Option{retry.MaxElapsed(0)}, "MaxElapsed(0s)"},
 		"no patience":          {[]retry.Option{retry.AwaitRecovery(0)}, "AwaitRecovery(0s)"},
 		"vain patience":        {[]retry.Option{retry.AwaitRecovery(time.Second), retry.Attempts(1)}, "AwaitRecovery(1s) with Attempts(1)"},
 		"no rejections":        {[]retry.Option{retry.RetryRejections()}, "RetryRejections: no reason"},
@@ -101,6 +101,13 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 		"nil budget":           {[]retry.Option{retry.WithBudget(nil)}, "WithBudget: the budget is nil"},
 		"zero budget":          {[]retry.Option{retry.WithBudget(&retry.Budget{})}, "WithBudget: use NewBudget"},
 		"two budgets":          {[]retry.Option{retry.NoBudget(), retry.WithBudget(retry.NewBudget(1, 1))}, "NoBudget and WithBudget contradict"},
+		"proportion 0":         {[]retry.Option{retry.ProportionalJitter(0)}, "ProportionalJitter(0)"},
+		"proportion above 1":   {[]retry.Option{retry.ProportionalJitter(1.01)}, "ProportionalJitter(1.01)"},
+		"proportion NaN":       {[]retry.Option{retry.ProportionalJitter(math.NaN())}, "ProportionalJitter(NaN)"},
+		"nil delay":            {[]retry.Option{retry.Delay(nil)}, "Delay: the function is nil"},
+		"nil discard":          {[]retry.Option{retry.OnDiscard(nil)}, "OnDiscard: the function is nil"},
+		"delay and constant":   {[]retry.Option{retry.Delay(noDelay), retry.Constant(1)}, "Delay and Constant contradict"},
+		"delay decorrelated":   {[]retry.Option{retry.Delay(noDelay), retry.DecorrelatedJitter()}, "DecorrelatedJitter with Delay"},
 		"useless multiplier":   {[]retry.Option{retry.Constant(1), retry.Multiplier(3)}, "Multiplier(3) with Constant"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -108,6 +115,67 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 			require.ErrorContains(t, err, test.want)
 			require.IsType(t, &policy.ConfigError{}, err)
 			require.PanicsWithError(t, err.Error(), func() { retry.New(test.opts...) })
+		})
+	}
+}
+
+func noDelay(policy.Attempt) time.Duration { return 0 }
+
+// Options only store: what is checked is the configuration that results.
+func TestFault258_TheLaterOptionCounts(t *testing.T) {
+	source := func() backoff.BackOff { return &backoff.ZeroBackOff{} }
+	for _, opts := range [][]retry.Option{
+		{retry.Attempts(0), retry.Attempts(3)},
+		{retry.Exponential(0, -1), retry.Exponential(1, 2)},
+		{retry.Multiplier(math.NaN()), retry.Multiplier(2)},
+		{retry.Constant(-1), retry.Constant(1)},
+		{retry.BackOff(nil), retry.BackOff(source)},
+		{retry.Delay(nil), retry.Delay(noDelay)},
+		{retry.ProportionalJitter(7), retry.ProportionalJitter(1)},
+		{retry.Rand(nil), retry.Rand(rand.NewPCG(1, 2))},
+		{retry.If(nil), retry.If(func(error) bool { return true })},
+		{retry.RetryRejections(), retry.RetryRejections(nil), retry.RetryRejections(errFull)},
+		{retry.MaxRetryAfter(0), retry.MaxRetryAfter(1)},
+		{retry.AwaitRecovery(0), retry.AwaitRecovery(1)},
+		{retry.WithBudget(nil), retry.WithBudget(retry.NewBudget(1, 1))},
+		{retry.OnDiscard(nil), retry.OnDiscard(func(any) {})},
+	} {
+		require.NoError(t, retry.Validate(opts...))
+		require.Error(t, retry.Validate(opts[0]))
+	}
+	require.NoError(t, retry.Validate(retry.Delay(noDelay), retry.Exponential(1, 2)))
+}
+
+func TestFault247_ReasonsOfGatesAreRefused(t *testing.T) {
+	open, shed := policy.NewReason("breaker.open", "circuit open"), policy.NewReason("throttle.throttled", "throttled")
+	for name, layers := range map[string][]policy.Layer{
+		"breaker":  {retry.New(retry.RetryRejections(errFull, open)), &fakeBreaker{}},
+		"throttle": {retry.New(retry.RetryRejections(shed)), &fakeBreaker{}},
+		"moved":    {retry.New(retry.RetryRejections(open)), policy.At(policy.StageBulkhead, &fakeBreaker{})},
+		"pipeline": {retry.New(retry.RetryRejections(open)), resilience.Compose(&witness{}, &fakeBreaker{})},
+	} {
+		require.ErrorContains(t, resilience.Validate(layers...), "AwaitRecovery", name)
+	}
+	require.NoError(t, resilience.Validate(retry.New(retry.RetryRejections(errFull)), &fakeBreaker{}))
+	require.NoError(t, resilience.Validate(retry.New(retry.RetryRejections(open)), &witness{}), "there is no gate: the operation may be a call that is refused")
+	require.NoError(t, resilience.Validate(retry.New(retry.RetryRejections(open)), policy.At(policy.StageShed, &fakeBreaker{})), "it stands outside")
+}
+
+// odd is an error whose type looks comparable, and is not.
+type odd struct{ detail any }
+
+func (odd) Error() string { return "odd" }
+
+func TestFault281_AReasonThatCannotBeCompared(t *testing.T) {
+	for _, err := range []error{odd{map[string]int{}}, odd{[]int{}}, errFull} {
+		rejection := &policy.Rejection{Kind: "bulkhead", Reason: err}
+		again := retry.New(retry.Constant(0), retry.RetryRejections(odd{map[string]int{}}, errFull))
+		op := always(rejection)
+		require.NotPanics(t, func() { _, _ = resilience.Do(t.Context(), again, op.do) })
+		require.Equal(t, map[bool]int{true: 3, false: 1}[err == errFull], op.entered)
+		require.NotPanics(t, func() {
+			_ = resilience.Validate(again, &fakeBreaker{})
+			_, _ = resilience.Do(t.Context(), again, always(err).do)
 		})
 	}
 }
@@ -128,8 +196,8 @@ func TestValidExtremes(t *testing.T) {
 		{retry.Exponential(math.MaxInt64, math.MaxInt64)},
 		{retry.Constant(math.MaxInt64)},
 		{retry.Constant(0)},
-		{retry.MaxRetryAfter(math.MaxInt64), retry.MaxElapsed(math.MaxInt64), retry.AwaitRecovery(math.MaxInt64)},
-		{retry.MaxRetryAfter(1), retry.MaxElapsed(1), retry.AwaitRecovery(1)},
+		{retry.MaxRetryAfter(math.MaxInt64), retry.AwaitRecovery(math.MaxInt64)},
+		{retry.MaxRetryAfter(1), retry.AwaitRecovery(1)},
 		{retry.Attempts(2), retry.Attempts(5)},
 		{retry.NoJitter(), retry.NoJitter()},
 		{retry.BackOff(func() backoff.BackOff { return backoff.NewExponentialBackOff() })},

@@ -142,7 +142,7 @@ func storm(t *testing.T, opts ...retry.Option) (goodput float64) {
 func TestFault233_ARetryStormEndsWithABudget(t *testing.T) {
 	require.Zero(t, storm(t, retry.NoBudget()), "the control arm: the trigger is gone, the storm stays")
 	require.GreaterOrEqual(t, storm(t, retry.WithBudget(retry.NewBudget(0.1, 0))), 0.95)
-	require.GreaterOrEqual(t, storm(t, retry.WithBudget(retry.NewThrottle(10, 0.1))), 0.95)
+	require.GreaterOrEqual(t, storm(t, retry.WithBudget(retry.NewTokenBudget(10, 0.1))), 0.95)
 }
 
 // twice is a wrapper that makes two calls at the same time, like a hedge without a delay.

@@ -2,100 +2,190 @@ package retry
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"slices"
+	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Tries is one call whose operation is the body of a loop. See [Retrier.Tries].
+// ErrNotDone is the error of a loop over [Tries] that was left by a pass that did not call [Try.Done].
+var ErrNotDone = policy.NewReason("retry.not_done", "a pass of the loop has ended without Done")
+
+// Tries is one call whose operation is the body of a loop. See [Retrier.Tries]. It belongs to one goroutine.
 type Tries struct {
 	ctx  context.Context
 	plan *engine.Plan
+	last *Try // nil before the first pass
+	left bool // the last pass has ended the loop, whatever its error is
 	err  error
-}
-
-// Try is one attempt of a loop over [Tries].
-type Try struct {
-	ctx context.Context
-	err error
 }
 
 // Tries returns a call to loop over, where a function does not fit:
 //
-//	tries := again.Tries(ctx)
+//	tries := again.Tries(ctx, db)
 //	for try := range tries.All() {
-//		if user, err = fetchUser(try.Context()); err != nil {
-//			try.Failed(err)
-//		}
+//		user, err = fetchUser(try.Context())
+//		try.Done(err)
 //	}
-//	if err := tries.Err(); err != nil { … }
+//	err = tries.Err()
 //
-// It is the same call that a pipeline of the Retrier would make, run by the same code: a pass through the body that
-// does not call [Try.Failed] is a success and ends the loop, a failed one is followed by a wait and another pass, or
-// ends the loop. The gates are asked before every pass, before every wait and after it; when one refuses, the loop ends.
+// It is the same call that a pipeline of the Retrier and the guards would make, run by the same code and in the same
+// order: each pass is an attempt that the guards admit and are told the end of. A pass that is done with nil is a success
+// and ends the loop; one that is done with an error is followed by a wait and another pass, or ends the loop.
 //
-// Tries panics when ctx or a gate is nil.
-func (r *Retrier) Tries(ctx context.Context, gates ...policy.Gate) *Tries {
+// Leaving the loop by break or return ends it, whatever the error of the pass. Every pass must call [Try.Done]. One that
+// does not ends the loop with [ErrNotDone]; the guards are told that the attempt exited, or panicked.
+//
+// guards may be any guards, also pipelines of guards, and guards moved by [policy.At]. Tries panics when ctx or a guard
+// is nil, and when one is something else, such as a retry or a hedge.
+func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 	if ctx == nil {
 		panic("retry: Tries with a nil context")
 	}
-	layers := []policy.Layer{r}
-	for _, gate := range gates {
-		if gate == nil {
-			panic("retry: Tries with a nil gate")
-		}
-		layers = append(layers, door{gate})
+	r.current()
+	layers := flatten(guards)
+	slices.SortStableFunc(layers, func(a, b policy.Layer) int { return int(a.Stage()) - int(b.Stage()) })
+	place := slices.IndexFunc(layers, func(layer policy.Layer) bool { return layer.Stage() > policy.StageRetry })
+	if place < 0 {
+		place = len(layers)
 	}
-	return &Tries{ctx: ctx, plan: engine.NewPlan(layers, engine.Config{})}
+	if err := r.Check(layers[:place], layers[place:]); err != nil {
+		panic(err)
+	}
+	t := &Tries{ctx: ctx}
+	for i, layer := range layers {
+		if placed, ok := layer.(policy.Placed); ok {
+			layer = placed.Layer
+		}
+		layers[i] = newPass(layer.(policy.Guard), t)
+	}
+	t.plan = engine.NewPlan(slices.Insert(layers, place, policy.Layer(r)), engine.Config{})
+	return t
+}
+
+// flatten takes pipelines apart. It panics when a layer is no guard.
+func flatten(layers []policy.Layer) (flat []policy.Layer) {
+	for _, layer := range layers {
+		inner := layer
+		if placed, ok := layer.(policy.Placed); ok {
+			inner = placed.Layer
+		}
+		switch inner := inner.(type) {
+		case nil:
+			panic("retry: Tries with a nil guard")
+		case policy.Composite:
+			flat = append(flat, flatten(inner.Layers())...)
+		case policy.Guard:
+			flat = append(flat, layer)
+		default:
+			panic(fmt.Sprintf("retry: Tries with %v (%T), which is no guard", inner, inner))
+		}
+	}
+	return flat
 }
 
 // All returns the attempts. Each loop over it is a new call. A panic in the body goes on to the caller.
 func (t *Tries) All() iter.Seq[*Try] {
 	return func(yield func(*Try) bool) {
-		t.err = nil
-		var broken *Try // the attempt that left the loop, by break or return
-		_, err := engine.Do(t.ctx, t.plan, func(ctx context.Context) (struct{}, error) {
-			try := &Try{ctx: ctx}
-			if !yield(try) {
-				broken = try
-				return struct{}{}, Permanent(try.err)
+		t.last, t.left, t.err = nil, false, nil
+		defer func() {
+			if t.left {
+				t.err = t.last.end()
 			}
-			return struct{}{}, try.err
+		}()
+		_, t.err = engine.Do(t.ctx, t.plan, func(ctx context.Context) (struct{}, error) {
+			t.last = &Try{ctx: ctx}
+			t.left = true // by a panic
+			goOn := yield(t.last)
+			err := t.last.end()
+			if t.left = !goOn || err == ErrNotDone; t.left && err != nil {
+				err = Permanent(err)
+			}
+			return struct{}{}, err
 		})
-		if t.err = err; broken != nil {
-			t.err = broken.err
-		}
 	}
 }
 
 // Err says, after the loop, why it has ended: nil after a success, otherwise what a pipeline would have
 // returned, for example a [*Error], or a rejection when the body was never entered. After break or return it is the
-// error of the last attempt, nil if that had not failed.
+// error of the last pass, nil if that has succeeded. It is [ErrNotDone] when the last pass did not call [Try.Done].
 func (t *Tries) Err() error { return t.err }
+
+// Try is one pass of a loop over [Tries].
+type Try struct {
+	ctx   context.Context
+	ended atomic.Pointer[error]
+}
 
 // Context returns the context that the attempt must run under. [Attempt] tells its number.
 func (t *Try) Context() context.Context { return t.ctx }
 
-// Failed says that the attempt has failed. Of several errors the last one counts; nil means that it has not failed.
-// After the attempt it has no effect.
-func (t *Try) Failed(err error) { t.err = err }
+// Done says how the attempt has ended: nil means that it has succeeded. It reports whether it counts: the first one does,
+// until the pass is over. The guards are told at the end of the pass. Done is safe for concurrent use.
+func (t *Try) Done(err error) bool { return t.ended.CompareAndSwap(nil, &err) }
 
-// door lets a gate take part in a call as a guard: it refuses what the gate refuses, and has nothing to settle.
-type door struct{ policy.Gate }
-
-func (door) Stage() policy.Stage { return policy.StageBreaker }
-
-func (d door) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	return ctx, policy.Ticket{}, d.Ready(ctx)
+// end returns the error that the pass is done with.
+func (t *Try) end() error {
+	notDone := error(ErrNotDone)
+	t.ended.CompareAndSwap(nil, &notDone)
+	return *t.ended.Load()
 }
 
-func (door) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+// pass is a guard of a loop. When the loop is left, the engine sees an error that says so, or a panic; pass tells the
+// guard how the pass has ended.
+type pass struct {
+	policy.Guard
+	gate     policy.Gate     // nil if the guard is none
+	notifier policy.Notifier // nil if the guard is none
+	tries    *Tries
+}
 
-// Changed passes on that the gate can tell of a change. A gate that cannot has a channel that is never closed.
-func (d door) Changed(ctx context.Context) <-chan struct{} {
-	if notifier, ok := d.Gate.(policy.Notifier); ok {
-		return notifier.Changed(ctx)
+func newPass(guard policy.Guard, tries *Tries) *pass {
+	p := &pass{Guard: guard, tries: tries}
+	p.gate, _ = guard.(policy.Gate)
+	p.notifier, _ = guard.(policy.Notifier)
+	return p
+}
+
+func (p *pass) Ready(ctx context.Context) error {
+	if p.gate == nil {
+		return nil
 	}
-	return nil
+	return p.gate.Ready(ctx)
+}
+
+// Changed returns a channel that is never closed when the guard cannot tell of a change.
+func (p *pass) Changed(ctx context.Context) <-chan struct{} {
+	if p.notifier == nil {
+		return nil
+	}
+	return p.notifier.Changed(ctx)
+}
+
+func (p *pass) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	if p.tries.left && outcome.Kind != policy.NotCalled {
+		outcome = p.tries.last.outcome(ctx, outcome)
+	}
+	p.Guard.Settle(ctx, ticket, outcome)
+}
+
+// outcome returns what the pass, which has ended the loop, has come to, where the engine saw settled.
+func (t *Try) outcome(ctx context.Context, settled policy.Outcome) policy.Outcome {
+	switch err := t.end(); {
+	case err == ErrNotDone && settled.Kind != policy.Returned:
+		return settled // a panic, or runtime.Goexit
+	case err == ErrNotDone:
+		return policy.Outcome{Kind: policy.Exited}
+	case err == nil:
+		return policy.Outcome{Kind: policy.Returned}
+	default:
+		class := classOf(policy.Outcome{Class: settled.Class, Err: err})
+		if class == policy.Unclassified {
+			class = policy.Transient
+		}
+		return policy.Outcome{Kind: policy.Returned, Class: class, Canceled: policy.Canceled(ctx), Err: err}
+	}
 }

@@ -3,6 +3,9 @@ package retry_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -21,9 +24,7 @@ func TestTriesUntilSuccess(t *testing.T) {
 		tries := retry.New(retry.NoJitter()).Tries(t.Context())
 		for try := range tries.All() {
 			numbers = append(numbers, retry.Attempt(try.Context()))
-			if len(numbers) < 3 {
-				try.Failed(errBackend)
-			}
+			try.Done([]error{errBackend, errBackend, nil}[len(numbers)-1])
 		}
 		require.NoError(t, tries.Err())
 		require.Equal(t, []int{1, 2, 3}, numbers)
@@ -39,55 +40,255 @@ func TestTriesExhausted(t *testing.T) {
 		for try := range tries.All() {
 			passes++
 			require.NoError(t, tries.Err(), "nothing is known before the end")
-			try.Failed(errFull)
-			try.Failed(errBackend)
+			require.True(t, try.Done(errBackend))
+			require.False(t, try.Done(errFull))
+			require.False(t, try.Done(nil))
 		}
 		require.Equal(t, 3, passes)
 		gave, ok := errors.AsType[*retry.Error](tries.Err())
 		require.True(t, ok)
 		require.Equal(t, retry.ErrExhausted, gave.Reason)
-		require.Equal(t, errBackend, gave.Last, "the last error of an attempt counts")
+		require.Equal(t, errBackend, gave.Last, "of several errors of a pass the first counts")
 	}
 	require.EqualValues(t, 4, again.Snapshot().Retries)
 }
 
-func TestTriesLeft(t *testing.T) {
-	again := retry.New(retry.Constant(0))
-	tries := again.Tries(t.Context())
+// Leaving the loop ends it, whatever the error is.
+func TestFault238_TriesLeft(t *testing.T) {
+	for name, options := range map[string][]retry.Option{
+		"plain":              nil,
+		"retried rejections": {retry.RetryRejections(errFull)},
+		"everything":         {retry.If(func(error) bool { return true }), retry.RetryNested(), retry.RetryRejections(errFull, policy.ErrRejected)},
+	} {
+		for _, err := range []error{
+			nil, errBackend, retry.Permanent(errBackend), &policy.Rejection{Kind: "bulkhead", Reason: errFull}, policy.ErrRejected,
+			&retry.Error{Reason: retry.ErrExhausted, Last: errBackend}, context.Canceled,
+		} {
+			t.Run(fmt.Sprintf("%s, %v", name, err), func(t *testing.T) {
+				again := retry.New(append(options, retry.Constant(0))...)
+				guard := &witness{}
+				tries := again.Tries(t.Context(), guard)
+				passes := 0
+				for try := range tries.All() {
+					passes++
+					try.Done(err)
+					break
+				}
+				require.Equal(t, err, tries.Err(), "the bare error")
+				func() {
+					for try := range tries.All() {
+						passes++
+						try.Done(err)
+						return
+					}
+				}()
+				require.Equal(t, err, tries.Err())
+			outer:
+				for {
+					for try := range tries.All() {
+						passes++
+						try.Done(err)
+						break outer
+					}
+				}
+				require.Equal(t, err, tries.Err())
+				require.Equal(t, 3, passes)
+				require.Zero(t, again.Snapshot().Retries)
+				require.Len(t, guard.settled, 3)
+				for _, outcome := range guard.settled {
+					require.Equal(t, policy.Returned, outcome.Kind)
+					require.Equal(t, err, outcome.Err)
+				}
+			})
+		}
+	}
+}
+
+// witness notes how attempts end, and how many are inside.
+type witness struct {
+	stage   policy.Stage // 0: that of a bulkhead
+	inside  int
+	most    int
+	settled []policy.Outcome
+}
+
+func (w *witness) Stage() policy.Stage {
+	if w.stage == 0 {
+		return policy.StageBulkhead
+	}
+	return w.stage
+}
+
+func (w *witness) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	w.inside++
+	w.most = max(w.most, w.inside)
+	return ctx, policy.Ticket{}, nil
+}
+
+func (w *witness) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	w.inside--
+	w.settled = append(w.settled, outcome)
+}
+
+// A pass that does not say how it ended is an error, and is settled as such.
+func TestFault261_TriesThatAreNotDone(t *testing.T) {
+	guard := &witness{}
+	tries := retry.New(retry.Constant(0)).Tries(t.Context(), guard)
 	passes := 0
+	check := func(how string, kind policy.Kind, earlier int) {
+		t.Helper()
+		require.Equal(t, retry.ErrNotDone, tries.Err(), how)
+		require.Equal(t, earlier+1, passes, how)
+		require.Len(t, guard.settled, earlier+1, how)
+		require.Equal(t, policy.Outcome{Kind: kind}, guard.settled[earlier], how)
+		require.Zero(t, guard.inside, how)
+		passes, guard.settled = 0, nil
+	}
+	for range tries.All() {
+		passes++
+	}
+	check("the body goes on", policy.Exited, 0)
 	for range tries.All() {
 		passes++
 		break
 	}
-	require.NoError(t, tries.Err(), "break without a failure")
+	check("break", policy.Exited, 0)
 	for try := range tries.All() {
-		passes++
-		try.Failed(errBackend)
-		break
+		if passes++; passes == 2 {
+			break
+		}
+		try.Done(errBackend)
 	}
-	require.Equal(t, errBackend, tries.Err(), "the bare error")
+	check("break in the second pass", policy.Exited, 1)
 	func() {
-		for try := range tries.All() {
+		for range tries.All() {
 			passes++
-			try.Failed(errFull)
 			return
 		}
 	}()
-	require.Equal(t, errFull, tries.Err())
-	require.Equal(t, 3, passes)
-	require.Zero(t, again.Snapshot().Retries)
+	check("return", policy.Exited, 0)
+	require.PanicsWithValue(t, "boom", func() {
+		for range tries.All() {
+			passes++
+			panic("boom")
+		}
+	})
+	check("panic", policy.Panicked, 0)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for range tries.All() {
+			passes++
+			runtime.Goexit()
+		}
+	}()
+	<-done
+	check("Goexit", policy.Exited, 0)
+
+	var late *retry.Try
+	for try := range tries.All() {
+		passes++
+		late = try
+	}
+	require.False(t, late.Done(nil), "the pass is over")
+	check("too late", policy.Exited, 0)
 }
 
-func TestTriesFailedNil(t *testing.T) {
-	tries := retry.New().Tries(t.Context())
+func TestAPassThatIsDoneAndPanicsCountsAsDone(t *testing.T) {
+	guard := &witness{}
+	tries := retry.New().Tries(t.Context(), guard)
+	for _, err := range []error{nil, errBackend} {
+		require.PanicsWithValue(t, "boom", func() {
+			for try := range tries.All() {
+				try.Done(err)
+				panic("boom")
+			}
+		})
+		require.Equal(t, err, tries.Err())
+		settled := guard.settled[len(guard.settled)-1]
+		require.Equal(t, policy.Returned, settled.Kind)
+		require.Equal(t, err, settled.Err)
+	}
+	require.Zero(t, guard.inside)
+}
+
+// What is handed to Tries is ordered as by Compose, admitted and settled on each pass.
+func TestFault262_TriesTellTheGuards(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		breaker := &fakeBreaker{threshold: 150, openFor: time.Minute}
+		again := retry.New(retry.Constant(0), retry.NoBudget())
+		for range 50 {
+			for try := range again.Tries(t.Context(), breaker).All() {
+				try.Done(errBackend)
+			}
+		}
+		require.Len(t, breaker.settled, 150)
+		require.ErrorIs(t, breaker.Ready(t.Context()), errOpen)
+	})
+}
+
+func TestTriesOrderGuards(t *testing.T) {
+	var order []policy.Stage
+	at := func(stage policy.Stage) policy.Layer { return &ordered{stage, &order} }
+	tries := retry.New(retry.Constant(0)).Tries(t.Context(),
+		at(policy.StageAttemptTimeout), at(policy.StageBreaker), policy.At(policy.StageShed, at(policy.StageBulkhead)),
+		resilience.Compose(at(policy.StageRateLimit), at(policy.StageTotalTimeout)), resilience.Compose())
 	passes := 0
 	for try := range tries.All() {
 		passes++
-		try.Failed(errBackend)
-		try.Failed(nil)
+		try.Done([]error{errBackend, nil}[passes-1])
 	}
 	require.NoError(t, tries.Err())
-	require.Equal(t, 1, passes)
+	outside := []policy.Stage{policy.StageBulkhead, policy.StageTotalTimeout} // the first one at StageShed
+	inside := []policy.Stage{policy.StageBreaker, policy.StageRateLimit, policy.StageAttemptTimeout}
+	require.Equal(t, slices.Concat(outside, inside, inside), order)
+}
+
+// ordered is a guard that notes when it admits.
+type ordered struct {
+	stage policy.Stage
+	order *[]policy.Stage
+}
+
+func (o *ordered) Stage() policy.Stage { return o.stage }
+func (o *ordered) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	*o.order = append(*o.order, o.stage)
+	return ctx, policy.Ticket{}, nil
+}
+func (o *ordered) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+func TestAGuardOutsideTheTriesHearsHowTheLoopEnded(t *testing.T) {
+	outside := &witness{stage: policy.StageShed}
+	tries := retry.New(retry.Constant(0)).Tries(t.Context(), outside)
+	for try := range tries.All() {
+		try.Done(errBackend)
+	}
+	require.Len(t, outside.settled, 1)
+	require.Equal(t, tries.Err(), outside.settled[0].Err)
+	for try := range tries.All() {
+		try.Done(errBackend)
+		break
+	}
+	require.Equal(t, errBackend, outside.settled[1].Err)
+	for range tries.All() {
+	}
+	require.Equal(t, policy.Outcome{Kind: policy.Exited}, outside.settled[2])
+}
+
+func TestTriesOfWhatIsNoGuard(t *testing.T) {
+	again := retry.New()
+	require.PanicsWithValue(t, `retry: Tries with retry "other" 3 (*retry.Retrier), which is no guard`, func() {
+		again.Tries(t.Context(), retry.New(retry.Name("other")))
+	})
+	require.PanicsWithValue(t, `retry: Tries with retry "other" 3 (*retry.Retrier), which is no guard`, func() {
+		again.Tries(t.Context(), resilience.Compose(&witness{}, retry.New(retry.Name("other"))))
+	})
+	var problems *policy.ConfigError
+	func() {
+		defer func() { problems, _ = recover().(*policy.ConfigError) }()
+		retry.New(retry.WithBudget(retry.NewConcurrencyBudget(0.2, 3))).Tries(t.Context())
+	}()
+	require.ErrorContains(t, problems, "must be composed too")
 }
 
 func TestTriesPermanent(t *testing.T) {
@@ -95,7 +296,7 @@ func TestTriesPermanent(t *testing.T) {
 	passes := 0
 	for try := range tries.All() {
 		passes++
-		try.Failed(retry.Permanent(errBackend))
+		try.Done(retry.Permanent(errBackend))
 	}
 	require.Equal(t, 1, passes)
 	require.ErrorIs(t, tries.Err(), errBackend)
@@ -120,7 +321,7 @@ func TestTriesWaitHonoursTheContext(t *testing.T) {
 		start := time.Now()
 		tries := retry.New(retry.Constant(time.Hour), retry.NoJitter()).Tries(ctx)
 		for try := range tries.All() {
-			try.Failed(errBackend)
+			try.Done(errBackend)
 		}
 		require.Equal(t, time.Second, time.Since(start))
 		require.ErrorIs(t, tries.Err(), context.Canceled)
@@ -131,7 +332,7 @@ func TestTriesWaitHonoursTheContext(t *testing.T) {
 		start = time.Now()
 		tries = retry.New(retry.Constant(time.Hour), retry.NoJitter()).Tries(ctx)
 		for try := range tries.All() {
-			try.Failed(errBackend)
+			try.Done(errBackend)
 		}
 		require.Zero(t, time.Since(start))
 		require.ErrorIs(t, tries.Err(), retry.ErrDeadline)
@@ -147,7 +348,7 @@ func TestTriesConsultGates(t *testing.T) {
 		for try := range tries.All() { // closes before the wait
 			passes++
 			breaker.open()
-			try.Failed(errBackend)
+			try.Done(errBackend)
 		}
 		require.Equal(t, 1, passes)
 		require.ErrorIs(t, tries.Err(), errOpen)
@@ -164,12 +365,12 @@ func TestTriesConsultGates(t *testing.T) {
 		time.AfterFunc(50*time.Millisecond, breaker.open)
 		for try := range tries.All() { // closes during the wait
 			passes++
-			try.Failed(errBackend)
+			try.Done(errBackend)
 		}
 		require.Equal(t, 2, passes)
 		require.ErrorIs(t, tries.Err(), errOpen)
 		require.ErrorIs(t, tries.Err(), errBackend)
-		require.Empty(t, breaker.settled, "a gate is only asked")
+		require.Len(t, breaker.settled, 2)
 	})
 }
 
@@ -179,14 +380,13 @@ func TestTriesAskEachGateOfAPipelineOnce(t *testing.T) {
 	passes := 0
 	tries := again.Tries(t.Context(), resilience.Compose(first, policy.At(policy.StageShed, second)))
 	for try := range tries.All() {
-		if passes++; passes == 1 {
-			try.Failed(errBackend)
-		}
+		passes++
+		try.Done([]error{errBackend, nil}[passes-1])
 	}
 	require.NoError(t, tries.Err())
 	require.Equal(t, 2, passes)
-	require.Equal(t, 3, first.asked, "before each attempt, and before the wait")
-	require.Equal(t, 3, second.asked)
+	require.Equal(t, 3, first.asked, "when it admits each attempt, and before the wait")
+	require.Equal(t, 1, second.asked, "it stands outside the retry, and admits the loop")
 }
 
 func TestTriesPanicGoesOn(t *testing.T) {
@@ -200,5 +400,5 @@ func TestTriesPanicGoesOn(t *testing.T) {
 
 func TestTriesOfNil(t *testing.T) {
 	require.PanicsWithValue(t, "retry: Tries with a nil context", func() { retry.New().Tries(nil) }) //nolint:staticcheck
-	require.PanicsWithValue(t, "retry: Tries with a nil gate", func() { retry.New().Tries(t.Context(), nil) })
+	require.PanicsWithValue(t, "retry: Tries with a nil guard", func() { retry.New().Tries(t.Context(), nil) })
 }

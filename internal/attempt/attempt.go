@@ -13,20 +13,6 @@ func With(ctx context.Context, number int) context.Context {
 	return &marked{ctx, number}
 }
 
-// Marks makes the contexts of one call, two at a time. The zero Marks is ready.
-type Marks struct{ room []marked }
-
-// With returns a context that belongs to attempt number.
-func (m *Marks) With(ctx context.Context, number int) context.Context {
-	if len(m.room) == 0 {
-		m.room = make([]marked, 2)
-	}
-	made := &m.room[0]
-	m.room = m.room[1:]
-	*made = marked{ctx, number}
-	return made
-}
-
 // marked is what context.WithValue would make, at half the cost.
 type marked struct {
 	context.Context

@@ -17,7 +17,7 @@ import (
 func TestFault245_TheShareDeliveredIsTheRatio(t *testing.T) {
 	const calls = 10_000
 	for _, ratio := range []float64{0.001, 0.05, 0.1, 0.2, 0.3, 0.35, 0.5, 0.6, 0.75, 0.9, 0.99, 0.999, 0.9999, 1, 1.5, 2.25, 7} {
-		for _, every := range []time.Duration{0, time.Millisecond, 300 * time.Millisecond, 11 * time.Second, time.Hour} {
+		for _, every := range []time.Duration{0, 300 * time.Millisecond, 11 * time.Second} {
 			t.Run(fmt.Sprintf("%v, a call every %v", ratio, every), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b, extra := New(ratio, 0), 0
@@ -150,7 +150,7 @@ func TestABudgetIsItsModel(t *testing.T) {
 }
 
 func TestEveryCallCounts(t *testing.T) {
-	const goroutines, calls = 16, 100_000
+	const goroutines, calls = 16, 30_000
 	b := New(0.5, 0)
 	var group sync.WaitGroup
 	for range goroutines {

@@ -26,6 +26,8 @@ const (
 	mostTaken = 256     // batches a second until they become twice as large
 	manyCalls = 1 << 10 // the size of a batch from which on cores have cells of their own
 	mostBatch = 1 << 20
+
+	cellsPerCore = 4 // so that two goroutines that run at the same time seldom share one
 )
 
 func (t *tally) init() {
@@ -88,7 +90,7 @@ func (t *tally) adapt() {
 // grow gives the cores cells of their own. The first cell stays: somebody may be adding to it.
 func (t *tally) grow() {
 	cells := *t.cells.Load()
-	for len(cells) < runtime.GOMAXPROCS(0) { // up to a power of two
+	for len(cells) < cellsPerCore*runtime.GOMAXPROCS(0) { // up to a power of two
 		for range len(cells) {
 			cells = append(cells, new(cell))
 		}

@@ -1,0 +1,261 @@
+package retry
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// decide is how one failed attempt becomes a wait before the next one, or the reason why there is none. It asks three
+// questions: may there be another attempt at all (judge)? If a gate refuses now, how long to wait for it (await)?
+// Otherwise, how long to back off (backOff)? now is a reading of the Retrier's clock.
+func (c *config) decide(
+	ctx context.Context, k *call, ended *policy.Attempt, now time.Duration,
+) (wait time.Duration, reason error) {
+	if ctx.Err() != nil {
+		return 0, policy.ContextError(ctx)
+	}
+	if ended.Asked == 0 {
+		if reason := c.judge(ctx, k, ended, now); reason != nil {
+			return 0, reason
+		}
+	}
+	if ended.Blocked != nil {
+		return c.await(ctx, k, ended.Blocked, now)
+	}
+	return c.backOff(ctx, k, ended)
+}
+
+// judge returns why the attempt must not be followed by another one, whatever the wait, or nil.
+func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now time.Duration) (reason error) {
+	err, entered := ended.Outcome.Err, entered(ended)
+	refused := !entered || errors.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
+	switch {
+	case isPermanent(err), entered && !c.nested && gaveUp(err):
+		return ErrFinal
+	case !entered && c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
+		return nil // the gate can be waited for, and this attempt has done nothing
+	case !entered && k.lostRace(err) && now-k.since < c.patience:
+		return nil // it was waited for, and is ready again
+	case refused && !c.retriesRejection(err):
+		return refusal(err)
+	case entered && !repeatable(ctx, err):
+		return ErrFinal
+	case !refused && !c.retries(ended.Outcome):
+		return ErrFinal
+	case c.attempts == 1:
+		return ErrFinal
+	case k.awaited != nil && ended.Blocked != nil:
+		return ended.Blocked
+	case k.awaited != nil, ended.Number >= c.attempts:
+		return ErrExhausted
+	}
+	return nil
+}
+
+// retries reports whether a failure of the operation may be retried at all. If so, the budget is told.
+func (c *config) retries(outcome policy.Outcome) bool {
+	if c.retryable != nil {
+		if !c.retryable(outcome.Err) {
+			return false
+		}
+	} else {
+		switch classOf(outcome) {
+		case policy.Permanent, policy.Expected, policy.Ignored:
+			return false
+		}
+	}
+	if c.feedback != nil {
+		c.feedback.failed()
+	}
+	return true
+}
+
+// classOf returns the class that the engine found, or the one that the error declares.
+func classOf(outcome policy.Outcome) policy.Class {
+	if outcome.Class != policy.Unclassified {
+		return outcome.Class
+	}
+	return policy.ClassOf(outcome.Err)
+}
+
+// gaveUp reports whether err is that of a retry inside the operation, which has done what a retry can do.
+func gaveUp(err error) bool {
+	_, ok := errors.AsType[*Error](err)
+	return ok
+}
+
+func (c *config) retriesRejection(err error) bool {
+	for _, reason := range c.rejections {
+		if match.Is(err, reason) {
+			return true
+		}
+	}
+	return false
+}
+
+// refusal returns the rejection in err's tree, or err when it is one in a way of its own.
+func refusal(err error) error {
+	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
+		return rejection
+	}
+	return err
+}
+
+// backOff returns the delay before the next attempt after a failure, or the reason why there is none.
+func (c *config) backOff(ctx context.Context, k *call, ended *policy.Attempt) (wait time.Duration, reason error) {
+	wait, ok := c.delay(k, ended)
+	if !ok {
+		return 0, ErrExhausted
+	}
+	if hint, ok := policy.RetryAfter(ended.Outcome.Err); ok {
+		if hint > c.maxRetryAfter {
+			return 0, ErrRetryAfter
+		}
+		wait = max(wait, hint)
+	}
+	switch {
+	case !fits(ctx, wait):
+		return 0, ErrDeadline
+	case !k.pay(c.budget):
+		return 0, ErrBudget
+	}
+	return wait, nil
+}
+
+// fits reports whether there will be time left for an attempt after wait. It reads the clock, because Done of a context
+// whose deadline has passed may close a little later.
+func fits(ctx context.Context, wait time.Duration) bool {
+	deadline, ok := ctx.Deadline()
+	return !ok || wait < time.Until(deadline)
+}
+
+// await returns how long to wait for a gate that refuses, or, as the reason to stop, its rejection. The wait ends a
+// little after the gate should be ready, at a random moment, so that those who wait do not all come at once.
+func (c *config) await(
+	ctx context.Context, k *call, blocked error, now time.Duration,
+) (wait time.Duration, reason error) {
+	if match.Is(blocked, ErrBudget) { // this says nothing about the dependency, and is not waited for
+		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
+			budget.denied.Add(1)
+		}
+		return 0, blocked
+	}
+	if c.patience == 0 {
+		return 0, blocked
+	}
+	if k.awaited == nil {
+		k.since = now
+	}
+	k.awaited = blocked
+	limit := c.patience - (now - k.since)
+	if deadline, ok := ctx.Deadline(); ok {
+		limit = min(limit, time.Until(deadline)-1)
+	}
+	step := max(c.patience/8, time.Millisecond) // how soon to look again when the moment is not known
+	if wait, _ = policy.RetryAfter(blocked); wait == 0 {
+		wait = step / 2
+	}
+	wait = max(wait, time.Millisecond) // never a hot loop, whatever the gate says
+	if wait > limit {
+		return 0, blocked
+	}
+	if c.jitter != noJitter {
+		wait = c.uniform(wait, wait+min(step, limit-wait))
+	}
+	if !k.pay(c.budget) {
+		return 0, ErrBudget
+	}
+	return wait, nil
+}
+
+// history bounds the errors that a call remembers, so that endless retries keep memory flat.
+const history = 16
+
+// call is what is known about one call. It is made at the first failure and belongs to the goroutine of the call.
+// Times are readings of the Retrier's clock.
+type call struct {
+	failed   time.Duration // when the first attempt ended
+	attempts int           // how many entered the operation
+	noted    int           // the number of the last of them
+	errs     []error       // of the operation, the latest
+	class    policy.Class  // of the last of them
+
+	source   backoff.BackOff // nil until the first delay, and for delays that need none
+	previous time.Duration   // the last delay, before jitter unless that is decorrelated
+	paid     policy.Budget   // that a token is held of for an attempt that was not made yet; nil if none is
+	awaited  error           // the rejection of a gate that was waited for, the last one
+	since    time.Duration   // since when
+}
+
+// note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
+// the call before the next attempt.
+func (k *call) note(number int, outcome policy.Outcome) {
+	if number == k.noted {
+		return
+	}
+	k.noted = number
+	if k.errs == nil {
+		k.errs = make([]error, 0, 4) // enough for most calls
+	}
+	if len(k.errs) == history {
+		k.errs = append(k.errs[:0], k.errs[1:]...)
+	}
+	k.errs = append(k.errs, outcome.Err)
+	k.attempts++
+	k.class = outcome.Class
+	k.paid = nil // spent
+}
+
+// lostRace reports whether err is the refusal of a gate that was waited for: when it became ready, others were quicker.
+func (k *call) lostRace(err error) bool {
+	if k.awaited == nil {
+		return false
+	}
+	reason := k.awaited
+	if rejection, ok := errors.AsType[*policy.Rejection](reason); ok && rejection.Reason != nil {
+		reason = rejection.Reason
+	}
+	return match.Is(err, reason)
+}
+
+// pay takes a token for the next attempt, unless the call holds one for an attempt that was not made. A call that has
+// not entered the operation yet adds no load, and pays nothing.
+func (k *call) pay(budget policy.Budget) bool {
+	if budget == nil || k.paid != nil || k.attempts == 0 {
+		return true
+	}
+	if !budget.Withdraw() {
+		return false
+	}
+	k.paid = budget
+	return true
+}
+
+// giveBack returns the token of an attempt that is not made after all.
+func (k *call) giveBack() {
+	if budget := k.paid; budget != nil {
+		k.paid = nil
+		budget.Return()
+	}
+}
+
+// giveUp returns the error of the call. At least one attempt entered the operation.
+func (k *call) giveUp(name string, reason error, now time.Duration) *Error {
+	return &Error{
+		Name: name, Attempts: k.attempts, Elapsed: now - k.failed, Reason: reason,
+		Last: k.errs[len(k.errs)-1], Errs: k.errs, class: k.class,
+	}
+}
+
+// refusesAsGate reports whether reason is what a gate of this module refuses with.
+func refusesAsGate(reason error) bool {
+	code := policy.Code(reason)
+	return strings.HasPrefix(code, "breaker.") || strings.HasPrefix(code, "throttle.")
+}
