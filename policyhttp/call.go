@@ -1,0 +1,187 @@
+package policyhttp
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/idempotence"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// call is one request on its way through the pipeline. It is the context of the request, too, and the operation finds it
+// there: that spares an allocation for each.
+type call struct {
+	context.Context
+	transport *Transport
+	request   *http.Request   // the caller's, which is never changed
+	mark      context.Context // answers whether the request may be sent twice; nil if the caller has said so
+	bodies    bodies
+	ended     atomic.Bool // the caller has left
+
+	mu       sync.Mutex
+	attempts int       // that were made
+	running  int       // of them
+	failed   time.Time // when the last of them failed
+	waits    []time.Duration
+	open     []*attempt // that hold something
+	outcome  error      // how the call ended, as the pipeline said
+
+	first    attempt // these save allocations
+	openRoom [1]*attempt
+}
+
+// maxWaits bounds what a call remembers.
+const maxWaits = 16
+
+func newCall(t *Transport, request *http.Request) *call {
+	c := &call{Context: request.Context(), transport: t, request: request}
+	c.open = c.openRoom[:0]
+	c.bodies.init(c)
+	c.mark = markFor(c)
+	return c
+}
+
+// The marks of package idempotence, as contexts that can be asked.
+var (
+	repeatable    = idempotence.Mark(context.Background(), true)
+	notRepeatable = idempotence.Mark(context.Background(), false)
+)
+
+// markFor says whether the request of c may be sent twice. What the caller said about the context counts more than the
+// method; nothing counts more than a body that can be sent only once.
+func markFor(c *call) context.Context {
+	marked, may := idempotence.Of(c.Context)
+	if !marked {
+		may = isIdempotent(c.request)
+	}
+	switch {
+	case !may || c.bodies.kind == bodyOnce:
+		return notRepeatable
+	case c.bodies.kind == bodyRecorded && c.request.ContentLength <= 0: // not known
+		return nil // retries may try, but hedges should not race for a body that may turn out too long
+	}
+	return repeatable
+}
+
+// mayRepeat reports whether the request may be sent again after it has reached the server.
+func (c *call) mayRepeat() bool { return c.mark != notRepeatable }
+
+type callKey struct{}
+
+// callOf returns the call that ctx belongs to, nil if there is none.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// Value returns the call itself to this package, and whether the request may be repeated to package idempotence.
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	if c.mark != nil && !c.ended.Load() { // it is about this call, not about what is done with its result
+		if value := c.mark.Value(key); value != nil {
+			return value
+		}
+	}
+	return c.Context.Value(key)
+}
+
+// String says what the context is. It looks at nothing that changes.
+func (c *call) String() string { return fmt.Sprintf("%v.RoundTrip", c.Context) }
+
+// begin begins an attempt. Attempts of a retry before number are superseded. It returns nil when the caller has left.
+func (c *call) begin(number int) *attempt {
+	c.mu.Lock()
+	if c.ended.Load() {
+		c.mu.Unlock()
+		return nil
+	}
+	a := &c.first
+	if c.attempts > 0 {
+		a = new(attempt)
+	}
+	a.call, a.number = c, number
+	var superseded []*attempt
+	if c.attempts > 0 {
+		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
+			if other.number < number {
+				superseded = append(superseded, other)
+				return true
+			}
+			return false
+		})
+		if c.running == 0 {
+			if len(c.waits) == maxWaits {
+				c.waits = slices.Delete(c.waits, 0, 1)
+			}
+			c.waits = append(c.waits, time.Since(c.failed))
+		}
+	}
+	c.attempts++
+	c.running++
+	c.open = append(c.open, a)
+	c.mu.Unlock()
+	for _, other := range superseded {
+		other.discard()
+	}
+	return a
+}
+
+// returned says that an attempt has returned. holds says that it has a response; failed, that another attempt may
+// follow. It reports false when the caller has left: then the attempt must release what it holds.
+func (c *call) returned(a *attempt, holds, failed bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	if failed {
+		c.failed = time.Now()
+	}
+	if c.ended.Load() {
+		return false
+	}
+	if !holds {
+		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
+	}
+	return true
+}
+
+// finish makes what the pipeline returned into the result of the call.
+func (c *call) finish(response *http.Response, permit *policy.Permit, err error) (*http.Response, error) {
+	c.outcome = err
+	if err == nil || response != nil && permit != nil && c.Context.Err() == nil && permit.Context().Err() == nil {
+		if a := c.end(response); a != nil {
+			return a.deliver(permit), nil
+		}
+	}
+	c.end(nil)
+	permit.Done(nil)
+	if err == nil {
+		err = errNoResponse
+	}
+	return nil, c.failure(err)
+}
+
+// end says that the caller leaves with response, which may be nil, and releases what other attempts hold. It returns the
+// attempt that the response is from.
+func (c *call) end(response *http.Response) (delivered *attempt) {
+	c.mu.Lock()
+	c.ended.Store(true)
+	open := c.open
+	c.open = nil
+	c.mu.Unlock()
+	for _, a := range open {
+		if response != nil && a.response == response {
+			delivered = a
+			continue
+		}
+		defer a.discard() // although another one may panic
+	}
+	c.bodies.end(delivered)
+	return delivered
+}

@@ -1,0 +1,2 @@
+// Package policyhttp sends HTTP requests through a pipeline.
+package policyhttp
