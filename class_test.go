@@ -180,9 +180,10 @@ func TestTheClassOfWhatALayerMakesOfSeveralErrors(t *testing.T) {
 	require.Equal(t, policy.Expected, class(script(transient, expected), &again{max: 2}), "a repeater: the last error's")
 	require.Equal(t, policy.Transient, class(script(expected, transient), &again{max: 2}))
 	require.Equal(t, policy.Expected, class(script(expected), &again{max: 2}, &refusesLater{}), "the last that entered, though another attempt was refused")
-	require.Equal(t, policy.Transient, class(script(transient, expected), &relay{max: 2}), "a wrapper: the gravest")
-	require.Equal(t, policy.Throttled, class(script(expected, throttled), &relay{max: 2}))
-	require.Equal(t, policy.Throttled, class(script(throttled, expected), &relay{max: 2}))
+	require.Equal(t, policy.Expected, class(script(transient, expected), &relay{max: 2}), "a wrapper: that of the error it returns")
+	require.Equal(t, policy.Transient, class(script(transient, expected), &relay{max: 2, joins: true}), "of several the gravest")
+	require.Equal(t, policy.Throttled, class(script(expected, throttled), &relay{max: 2, joins: true}))
+	require.Equal(t, policy.Throttled, class(script(throttled, expected), &relay{max: 2, joins: true}))
 	require.Equal(t, policy.Expected, class(script(expected), &relay{max: 2}, &refusesLater{}), "a refusal does not count")
 	require.Equal(t, policy.Ignored, class(script(), &relay{max: 2}, &probe{refuse: errRefused, stage: policy.StageChaos}))
 	foreign := wrapper(func(ctx context.Context, call func(context.Context) error) error {

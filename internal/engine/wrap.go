@@ -30,14 +30,17 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			r.drop(&final.best)
 		}
 	}()
-	err := r.run(context.WithValue(ctx, judgeKey{}, judge(r)), n.wrapper)
+	r.judging = judging{ctx, r}
+	err := r.run(&r.judging, n.wrapper)
 	returned = true
 	final := r.finish()
 	if final.entered > 0 {
 		n.deposit()
 	}
 	best := &final.best
-	if t.opens() && best.open != nil { // nil when no call has ended
+	if t.opens() && !best.end.entered {
+		r.drop(best)
+	} else if t.opens() {
 		lost := best.open.outer.Err() != nil && ctx.Err() == nil // the wrapper has ended the context
 		if lost && best.end.succeeded() {
 			r.drop(best)
@@ -90,6 +93,7 @@ type race[T any] struct {
 	op        policy.Func[T]
 	trace     *trace
 	discarder policy.Discarder // nil when the results that lost are not wanted
+	judging   judging          // the wrapper's context: here it saves an allocation
 
 	mu     sync.Mutex
 	so     standing[T] // so far
@@ -141,20 +145,17 @@ func (r *race[T]) call(ctx context.Context, o *opening) error {
 	if o != nil && err != nil && !o.live {
 		o.close() // there is nothing to be read
 	}
-	dropped := r.take(&found)
+	dropped, taken := r.take(found)
 	ended = true
-	if dropped == &found && found.end.succeeded() {
+	if !taken && err == nil {
 		err = errLost
 	}
-	r.drop(dropped)
+	r.drop(&dropped)
 	return err
 }
 
 // drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
 func (r *race[T]) drop(dropped *result[T]) {
-	if dropped == nil {
-		return
-	}
 	if dropped.open != nil {
 		defer dropped.open.abandon()
 	}
@@ -163,13 +164,13 @@ func (r *race[T]) drop(dropped *result[T]) {
 	}
 }
 
-// take keeps the result of a call if it may still become the result of the whole. It returns the one that cannot any more,
-// nil if there is none.
-func (r *race[T]) take(found *result[T]) (dropped *result[T]) {
+// take keeps the result of a call if it may still become the result of the whole. It returns the result that cannot any
+// more, found itself if it was not taken.
+func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
-		return found
+		return found, false
 	}
 	if err := found.end.err; err != nil {
 		r.judged = append(r.judged, judged{err, found.end.class})
@@ -179,11 +180,10 @@ func (r *race[T]) take(found *result[T]) (dropped *result[T]) {
 	}
 	// A refusal does not replace the failure of a call that entered the operation.
 	if r.so.best.end.succeeded() || found.end.err != nil && r.so.best.end.entered && !found.end.entered {
-		return found
+		return found, false
 	}
-	before := r.so.best
-	r.so.best = *found
-	return &before
+	dropped, r.so.best = r.so.best, found
+	return dropped, true
 }
 
 // finish returns what the calls have come to. What comes later is dropped.
@@ -218,7 +218,20 @@ type judged struct {
 	class policy.Class
 }
 
+// judging is a context in which [ClassOf] finds a judge.
+type judging struct {
+	context.Context
+	judge judge
+}
+
 type judgeKey struct{}
+
+func (j *judging) Value(key any) any {
+	if key == (judgeKey{}) {
+		return j.judge
+	}
+	return j.Context.Value(key)
+}
 
 // judge knows what the errors of the calls of a wrapper mean.
 type judge interface{ classOf(err error) policy.Class }
