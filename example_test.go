@@ -205,9 +205,8 @@ func Example_tries() {
 	var err error
 	tries := again.Tries(ctx)
 	for try := range tries.All() {
-		if user, err = fetchUser(try.Context()); err != nil {
-			try.Failed(err)
-		}
+		user, err = fetchUser(try.Context())
+		try.Done(err)
 	}
 	fmt.Println(user.Name, tries.Err())
 	// Output: Ada <nil>
