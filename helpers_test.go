@@ -252,7 +252,6 @@ func (l *limit) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket, 
 type relay struct {
 	stage     policy.Stage
 	max       int
-	joins     bool                                           // returns the errors of all calls
 	after     func(call int, ctx context.Context, err error) // a call has returned
 	discarded []any
 }
@@ -271,20 +270,15 @@ func (r *relay) Run(ctx context.Context, call func(context.Context) error) error
 }
 
 func (r *relay) Open(ctx context.Context, call func(context.Context, context.CancelFunc) error) (err error) {
-	var all []error
 	for i := range r.max {
 		ctx, cancel := context.WithCancel(ctx)
 		err = call(ctx, cancel)
-		all = append(all, err)
 		if r.after != nil {
 			r.after(i+1, ctx, err)
 		}
 		if err == nil {
 			return nil
 		}
-	}
-	if r.joins {
-		return errors.Join(all...)
 	}
 	return err
 }

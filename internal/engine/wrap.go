@@ -38,15 +38,13 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		n.deposit()
 	}
 	best := &final.best
-	if t.opens() && !best.end.entered {
-		r.drop(best)
-	} else if t.opens() {
+	if t.opens() && best.end.entered { // else an answer of an attempt before may still have to be read
 		lost := best.open.outer.Err() != nil && ctx.Err() == nil // the wrapper has ended the context
 		if lost && best.end.succeeded() {
 			r.drop(best)
 			if err != nil {
 				// An error decided the call in the very moment in which an attempt succeeded.
-				return *new(T), ending{entered: true, class: r.meaning(err, final.class), err: err}
+				return *new(T), ending{entered: true, class: r.class(err, final.class), err: err}
 			}
 			err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
 			return *new(T), ending{entered: true, class: policy.Permanent, err: err}
@@ -68,7 +66,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			err = &causedError{cause: err, err: best.end.err}
 		}
 	}
-	end = ending{entered: final.entered > 0, class: r.meaning(err, final.class), err: err, over: overOf(ctx)}
+	end = ending{entered: final.entered > 0, class: r.class(err, final.class), err: err, over: overOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
@@ -173,7 +171,7 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 		return found, false
 	}
 	if err := found.end.err; err != nil {
-		r.judged = append(r.judged, judged{err, found.end.class})
+		r.judged = append(r.judged, judged{err, found.end.class, found.end.entered})
 		if found.end.entered {
 			r.so.class = r.so.class.Graver(found.end.class)
 		}
@@ -214,8 +212,9 @@ func (r *race[T]) exit() {
 
 // judged is an error that a call has ended with, and what it means.
 type judged struct {
-	err   error
-	class policy.Class
+	err     error
+	class   policy.Class
+	entered bool // the call has entered the operation
 }
 
 // judging is a context in which [ClassOf] finds a judge.
@@ -236,18 +235,32 @@ func (j *judging) Value(key any) any {
 // judge knows what the errors of the calls of a wrapper mean.
 type judge interface{ classOf(err error) policy.Class }
 
-func (r *race[T]) classOf(err error) policy.Class { return r.meaning(err, ownClass(err)) }
+func (r *race[T]) classOf(err error) policy.Class {
+	if j, ok := r.find(err); ok {
+		return j.class
+	}
+	return ownClass(err)
+}
 
-// meaning returns the class of the call that has ended with err, or other when there is none.
-func (r *race[T]) meaning(err error, other policy.Class) policy.Class {
+// class returns the class of the whole, which has ended with err: that of the call whose error it is, otherwise the gravest
+// one. A refusal does not speak for calls that entered the operation and failed.
+func (r *race[T]) class(err error, gravest policy.Class) policy.Class {
+	if j, ok := r.find(err); ok && j.entered {
+		return j.class
+	}
+	return gravest
+}
+
+// find returns what is known of the call that has ended with err.
+func (r *race[T]) find(err error) (_ judged, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, j := range r.judged {
 		if match.Same(j.err, err) {
-			return j.class
+			return j, true
 		}
 	}
-	return other
+	return judged{}, false
 }
 
 // ClassOf returns what err means, with which a call of a wrapper has ended: the answer that the engine has got already.
