@@ -101,7 +101,7 @@ func ignoreGate(layer policy.Layer) policy.Layer {
 type ungated struct{ *retry.Retrier }
 
 func (u ungated) Next(ctx context.Context, a policy.Attempt) policy.Decision {
-	if a.Waited > 0 {
+	if a.Asked > 0 {
 		return policy.Decision{Again: true, State: a.State}
 	}
 	a.Blocked = nil
