@@ -4,12 +4,14 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
@@ -17,12 +19,31 @@ import (
 )
 
 // play runs a part of a scenario.
-func play(t *testing.T, part func(*Lab), seed uint64) *Result {
+func play(t *testing.T, part func(*Lab), options Options) *Result {
 	t.Helper()
-	result := Play(&Scenario{Name: "part", Page: "part", Run: part}, Options{Seed: seed})
+	options.Size = testsize.Pick(Quick, Usual)
+	result := Play(&Scenario{Name: "part", Page: "part", Run: part}, options)
 	require.NoError(t, result.Err)
 	require.NotEmpty(t, result.Checks)
 	return result
+}
+
+// Every scenario meets all its expectations in a quick run too. The whole one is TestPagesShowWhatTheCodeDoes.
+func TestScenarios(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("takes seconds of work")
+	}
+	for _, s := range All() {
+		t.Run(s.Page, func(t *testing.T) {
+			result := Play(s, Options{Seed: 1, Size: Quick})
+			require.NoError(t, result.Err)
+			require.NotEmpty(t, result.Checks)
+			require.NotEmpty(t, result.Figures)
+			for _, c := range result.Checks {
+				assert.True(t, c.Passed, "%s: %s, expected %s (%s)", c.What, c.Measured, c.Expected, c.Source)
+			}
+		})
+	}
 }
 
 // The verdicts must bite: each part passes with the library's policies and fails with a broken one.
@@ -47,7 +68,7 @@ func TestVerdictsBite(t *testing.T) {
 			if c.heavy && (raceEnabled || testing.Short()) {
 				t.Skip("takes seconds of work")
 			}
-			require.True(t, play(t, c.part, 1).Passed(), "with the library's policies")
+			require.True(t, play(t, c.part, Options{Seed: 1}).Passed(), "with the library's policies")
 			compose = func(layers ...policy.Layer) *resilience.Pipeline {
 				for i := range layers {
 					layers[i] = c.broken(layers[i])
@@ -55,7 +76,7 @@ func TestVerdictsBite(t *testing.T) {
 				return resilience.Compose(layers...)
 			}
 			defer func() { compose = resilience.Compose }()
-			require.False(t, play(t, c.part, 1).Passed(), "with the broken one")
+			require.False(t, play(t, c.part, Options{Seed: 1}).Passed(), "with the broken one")
 		})
 	}
 }
