@@ -112,7 +112,7 @@ func lag(lab *Lab) {
 	type outcome struct{ lag, dead float64 }
 	const rate, latency = 50.0, 50 * time.Millisecond
 	opens := []float64{1, 2, 5, 10, 30}
-	phases := Pick(lab, 10, 60, 200)
+	phases := Pick(lab, 8, 60, 200)
 	runs := Runs(lab, len(opens), 1, func(w *sim.World, variant int) func() []outcome {
 		open := time.Duration(opens[variant] * float64(time.Second))
 		outcomes := make([]outcome, phases)

@@ -68,7 +68,7 @@ func runBlastRadius(lab *Lab) {
 			return func(shard int) *resilience.Pipeline { return each.Get(strconv.Itoa(shard)) }
 		}},
 	}
-	runs := Runs(lab, len(variants), Pick(lab, 4, 2, 20), func(w *sim.World, variant int) func() blast {
+	runs := Runs(lab, len(variants), Pick(lab, 3, 2, 20), func(w *sim.World, variant int) func() blast {
 		o := blast{perSecond: make([]float64, seconds)}
 		pipeline := variants[variant].make(&o)
 		healthy, dead := &sim.Server{}, &sim.Server{Fails: func(time.Duration) float64 { return 1 }}

@@ -121,7 +121,7 @@ func runOrder(lab *Lab) {
 	})
 	// Where the breaker trips for no reason, how often it does varies much from run to run.
 	long := Pick(lab, 90*time.Second, 5*time.Minute, 5*time.Minute)
-	flapping := Runs(lab, 2, Pick(lab, 6, 10, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, .3, long) })
+	flapping := Runs(lab, 2, Pick(lab, 5, 10, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, .3, long) })
 	// The first seconds of an outage, often, since chance decides what is in flight.
 	outages := Runs(lab, len(pipelines), Pick(lab, 12, 60, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, 1, 4*time.Second) })
 	at := func(pipeline int, p float64) []ordered {

@@ -127,7 +127,7 @@ func lost(lab *Lab) {
 	}{{10, 8}, {20, 16}, {100, 95}, {4, 8}, {6, 8}, {8, 8}, {12, 8}, {14, 8}}
 	runs := Runs(lab, len(services)*len(points), Pick(lab, 8, 6, 10), func(w *sim.World, variant int) func() waited {
 		point := points[variant%len(points)]
-		calls := Pick(lab, max(1000, 45*point.a), 25_000, 200_000)
+		calls := Pick(lab, max(1000, 35*point.a), 25_000, 200_000)
 		if variant%len(points) >= 3 { // only drawn
 			calls = Pick(lab, 200.0, 3000, 200_000)
 		}

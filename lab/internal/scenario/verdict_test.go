@@ -29,6 +29,9 @@ func play(t *testing.T, part func(*Lab), options Options) *Result {
 }
 
 // Every scenario meets all its expectations in a quick run too. The whole one is TestPagesShowWhatTheCodeDoes.
+//
+// When a change of the code changes what chance brings, an expectation of a quick run may miss by a little: few seeds say
+// little of their own scatter. Look whether the whole run meets it; then give the quick one more seeds, not more room.
 func TestScenarios(t *testing.T) {
 	if raceEnabled || testing.Short() {
 		t.Skip("takes seconds of work")
@@ -68,7 +71,9 @@ func TestVerdictsBite(t *testing.T) {
 			if c.heavy && (raceEnabled || testing.Short()) {
 				t.Skip("takes seconds of work")
 			}
-			require.True(t, play(t, c.part, Options{Seed: 1}).Passed(), "with the library's policies")
+			if testsize.Whole() { // TestScenarios has just asked for the same, in a quick run
+				require.True(t, play(t, c.part, Options{Seed: 1}).Passed(), "with the library's policies")
+			}
 			compose = func(layers ...policy.Layer) *resilience.Pipeline {
 				for i := range layers {
 					layers[i] = c.broken(layers[i])
