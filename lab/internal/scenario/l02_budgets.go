@@ -148,7 +148,7 @@ func runBudgets(lab *Lab) {
 			return []policy.Layer{atOnce(1000, retry.WithBudget(retry.NewBudget(.2, 10)))}
 		}},
 		{"library: NewThrottle(10, 0.1), after gRPC", func() []policy.Layer {
-			return []policy.Layer{atOnce(5, retry.WithBudget(retry.NewThrottle(10, .1)))}
+			return []policy.Layer{atOnce(5, retry.WithBudget(retry.NewTokenBudget(10, .1)))}
 		}},
 		{"bucket of 500, cost 14, after AWS", func() []policy.Layer {
 			return []policy.Layer{atOnce(3, retry.NoBudget()), bucket(500, 0, 13.5, 14, 14)}
