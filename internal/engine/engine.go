@@ -54,10 +54,10 @@ func (n *node) setLayer(layer policy.Layer) {
 	switch layer := layer.(type) {
 	case policy.Repeater:
 		n.setRepeater(layer)
-		n.setDeposits(layer, nil)
+		n.setBudget(layer, nil)
 	case policy.Wrapper:
 		n.wrapper = layer
-		n.setDeposits(layer, nil)
+		n.setBudget(layer, nil)
 	case policy.Guard:
 		n.guards[0], n.count = layer, 1
 	default:

@@ -39,9 +39,9 @@ type node struct {
 	repeater policy.Repeater
 	counter  successCounter // the repeater, if it is one
 	wrapper  policy.Wrapper
-	deposits []policy.Budget // budgets whose outermost user is the repeater or wrapper
-	gates    gates           // inside the repeater
-	next     *node           // nil in the node of the operation
+	budget   policy.Budget // of the repeater or wrapper, if no layer outside uses it too
+	gates    gates         // inside the repeater
+	next     *node         // nil in the node of the operation
 }
 
 // successCounter is what the Retrier of this module is in addition: all it needs to know about a first attempt that
@@ -75,10 +75,10 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 	case policy.Repeater:
 		n.setRepeater(layer)
 		n.gates = gatesOf(layers[1:])
-		paid = n.setDeposits(layer, paid)
+		n.setBudget(layer, paid)
 	case policy.Wrapper:
 		n.wrapper = layer
-		paid = n.setDeposits(layer, paid)
+		n.setBudget(layer, paid)
 	default:
 		used = 0
 		for used < len(layers) && used < guardsPerNode {
@@ -91,6 +91,9 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 		}
 		n.count = used
 	}
+	if n.budget != nil {
+		paid = append(slices.Clip(paid), n.budget)
+	}
 	n.next = p.link(layers[used:], paid)
 	return n
 }
@@ -100,18 +103,17 @@ func (n *node) setRepeater(repeater policy.Repeater) {
 	n.counter, _ = repeater.(successCounter)
 }
 
-// setDeposits lets n deposit in the budget of layer, unless a layer outside does. It returns all budgets that are paid.
-func (n *node) setDeposits(layer policy.Layer, paid []policy.Budget) []policy.Budget {
+// setBudget lets n deposit in the budget of layer, unless a layer outside does: paid are the budgets of those.
+func (n *node) setBudget(layer policy.Layer, paid []policy.Budget) {
 	user, ok := layer.(policy.BudgetUser)
 	if !ok {
-		return paid
+		return
 	}
 	budget := user.Budget()
 	if budget == nil || slices.ContainsFunc(paid, func(other policy.Budget) bool { return sameBudget(budget, other) }) {
-		return paid
+		return
 	}
-	n.deposits = []policy.Budget{budget}
-	return append(slices.Clip(paid), budget)
+	n.budget = budget
 }
 
 // sameBudget compares without the panic of values that cannot be compared.
@@ -121,8 +123,8 @@ func sameBudget(a, b policy.Budget) bool {
 
 // deposit counts a call that has entered the operation.
 func (n *node) deposit() {
-	for _, budget := range n.deposits {
-		budget.Deposit()
+	if n.budget != nil {
+		n.budget.Deposit()
 	}
 }
 
