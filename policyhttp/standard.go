@@ -22,7 +22,7 @@ const (
 	standardSlots   = 1000
 	standardRate    = 0.5
 	standardCalls   = 20
-	standardWindow  = 10 * time.Second
+	standardWindow  = 30 * time.Second
 	standardBuckets = 10
 	standardOpen    = 5 * time.Second
 )
@@ -32,7 +32,7 @@ const (
 //   - a total timeout of 30 s, until the end of the body;
 //   - a retry of up to 3 attempts, with delays of up to 100 ms and 200 ms, paid from a budget of 20 % of the calls and
 //     10 per second;
-//   - a breaker that opens for 5 s when half of at least 20 attempts in the last 10 s have failed;
+//   - a breaker that opens for 5 s when half of at least 20 attempts in the last 30 s have failed;
 //   - a bulkhead of 1000 requests at a time, without a queue;
 //   - an attempt timeout of 10 s, until the headers.
 //
@@ -58,7 +58,8 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 		timeout.Total(standardTotal),
 		retry.New(retry.Name(name)),
 		breaker.New(breaker.Name(name), breaker.FailureRate(standardRate, standardCalls),
-			breaker.TimeWindow(standardWindow, standardBuckets), breaker.OpenFor(standardOpen)),
+			breaker.TimeWindow(standardWindow, standardBuckets), breaker.OpenFor(standardOpen),
+			breaker.ProbeLease(standardAttempt)),
 		bulkhead.New(standardSlots, bulkhead.Name(name)),
 		timeout.PerAttempt(standardAttempt),
 	} {
