@@ -29,7 +29,7 @@ func send(ctx context.Context) (*http.Response, error) {
 		return nil, errLeft
 	}
 	if err := a.prepare(ctx); err != nil {
-		a.body.release()
+		a.release()
 		c.returned(a, false, true)
 		return nil, err
 	}
@@ -46,7 +46,7 @@ func send(ctx context.Context) (*http.Response, error) {
 			_ = response.Body.Close()
 		}
 		err = a.failure(err, sending)
-		a.body.release()
+		a.release()
 		c.returned(a, false, true)
 		return nil, err
 	}
@@ -73,9 +73,9 @@ func (a *attempt) prepare(ctx context.Context) error {
 		t.setDeadline(ctx, &a.sent)
 	}
 	if t.route != nil {
-		routed, err := t.routeOf(ctx, c.request)
-		if err != nil {
-			return err
+		routed := c.routeOf(ctx, true)
+		if routed == nil {
+			return &failure{err: errNoRoute, class: policy.Ignored}
 		}
 		if a.sent.Host == a.url.Host { // no host of its own
 			a.sent.Host = ""
@@ -141,7 +141,7 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 
 // discard releases what an attempt holds whose response nobody gets.
 func (a *attempt) discard() {
-	defer a.body.release()
+	defer a.release()
 	a.call.mu.Lock()
 	response := a.response
 	a.call.mu.Unlock()

@@ -62,7 +62,7 @@ func (b *responseBody) settle(err error) { b.permit.Done(err) }
 // Close implements [io.Closer].
 func (b *responseBody) Close() error {
 	b.closed.Store(true)
-	defer b.attempt.body.release()
+	defer b.attempt.release()
 	defer b.settle(nil)
 	return b.inner.Close()
 }

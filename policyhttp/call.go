@@ -29,7 +29,8 @@ type call struct {
 	failed   time.Time // when the last of them failed
 	waits    []time.Duration
 	open     []*attempt // that hold something
-	outcome  error      // how the call ended, as the pipeline said
+	routes   map[place]routed
+	outcome  error // how the call ended, as the pipeline said
 
 	first    attempt // these save allocations
 	openRoom [1]*attempt

@@ -80,8 +80,9 @@ func DeadlineHeader(name string) Option {
 
 // Route lets route say where an attempt goes: to another replica when one has failed, for instance. It is given the
 // request as the caller made it, which it must not change, and a context that retry.Attempt and hedge.Attempt tell the
-// number from. It must return the same URL for the same numbers, since [Host] asks as well, and never nil. By default every
-// attempt goes where the request says.
+// number from; it returns a URL that is its own, never nil. It is asked when an attempt is about to be admitted, by [Host],
+// and what it says last is where the attempt goes. So it may look whether a breaker is ready. It is called under no lock. By
+// default every attempt goes where the request says.
 //
 // The field Host goes along with the URL, unless the request has one of its own. All other fields are sent as they are,
 // credentials included: route only to hosts that may see them.
@@ -164,14 +165,6 @@ func (c *config) judge(r *http.Response) policy.Class {
 // retries reports whether a status that means class may be tried again.
 func (c *config) retries(status int, class policy.Class) bool {
 	return !c.restricted || class != policy.Throttled || c.retried[status] || c.classify != nil
-}
-
-// routeOf returns where the attempt of ctx goes.
-func (c *config) routeOf(ctx context.Context, request *http.Request) (*url.URL, error) {
-	if u := c.route(ctx, request); u != nil {
-		return u, nil
-	}
-	return nil, &failure{err: errNoRoute, class: policy.Ignored}
 }
 
 // setDeadline sets the header field that says how much time is left.

@@ -89,9 +89,7 @@ func Host(ctx context.Context) string {
 	}
 	u := c.request.URL
 	if c.transport.route != nil {
-		if routed, err := c.transport.routeOf(ctx, c.request); err == nil {
-			u = routed
-		}
+		u = c.routeOf(ctx, false)
 	}
 	return hostKeyOf(u).host
 }

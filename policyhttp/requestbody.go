@@ -51,27 +51,21 @@ func (b *bodies) next(a *attempt) error {
 	if b.kind == bodyNone {
 		return nil
 	}
-	r := b.call.request
 	body := &a.body
 	body.bodies = b
-	b.call.mu.Lock()
-	switch previous := b.first; {
-	case b.kind == bodyRecorded:
-		body.source, body.own = b.recorder.reader(body), true
-	case previous == nil, b.kind == bodyOnce && previous.reusable():
-		body.source, body.own = r.Body, true
-		b.first = body
-	case b.kind == bodyOnce:
-		b.call.mu.Unlock()
-		return errBodyGone
+	own, err := b.take(body)
+	if err != nil {
+		return err
 	}
-	b.call.mu.Unlock()
-	if body.source == nil {
-		source, err := r.GetBody()
+	if !own {
+		source, err := b.call.request.GetBody()
 		if err != nil {
 			return &failure{err: err, class: policy.Ignored}
 		}
-		body.source = source
+		if !body.set(source) {
+			_ = source.Close()
+			return errLeft
+		}
 	}
 	if b.kind == bodyRecorded {
 		a.sent.GetBody = func() (io.ReadCloser, error) {
@@ -82,6 +76,24 @@ func (b *bodies) next(a *attempt) error {
 	}
 	a.sent.Body = body
 	return nil
+}
+
+// take gives body the caller's own body, and reports true, if that can be done.
+func (b *bodies) take(body *requestBody) (own bool, err error) {
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
+	switch previous := b.first; {
+	case b.call.ended.Load():
+		return false, errLeft
+	case b.kind == bodyRecorded:
+		body.source, body.own = b.recorder.reader(body), true
+	case previous == nil, b.kind == bodyOnce && previous.reusable():
+		body.source, body.own = b.call.request.Body, true
+		b.first = body
+	case b.kind == bodyOnce:
+		return false, errBodyGone
+	}
+	return body.own, nil
 }
 
 // again reports whether another attempt can have the body.
@@ -119,8 +131,8 @@ func (b *bodies) close() error {
 // requestBody is the body of one attempt.
 type requestBody struct {
 	bodies *bodies
-	source io.ReadCloser
-	own    bool // source is, or reads, the caller's own body
+	source io.ReadCloser // guarded by the call's mutex until the request is sent
+	own    bool          // source is, or reads, the caller's own body
 
 	touched atomic.Bool // somebody has begun to read
 	closed  atomic.Bool
@@ -169,10 +181,25 @@ func (b *requestBody) reusable() bool {
 	return b.closed.Load() && !b.touched.Load() && !b.bodies.closed.Load()
 }
 
-// release closes the body in place of a base transport that has not done so.
-func (b *requestBody) release() {
-	if b.source != nil {
-		_ = b.Close()
+// set makes source the body, unless the caller has left.
+func (b *requestBody) set(source io.ReadCloser) bool {
+	c := b.bodies.call
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended.Load() {
+		return false
+	}
+	b.source = source
+	return true
+}
+
+// release closes the body of an attempt in place of a base transport that has not done so.
+func (a *attempt) release() {
+	a.call.mu.Lock()
+	given := a.body.source != nil
+	a.call.mu.Unlock()
+	if given {
+		_ = a.body.Close()
 	}
 }
 
