@@ -75,7 +75,7 @@ func Buffer(most int64) Option {
 // standard; Envoy calls it X-Envoy-Expected-Rq-Timeout-Ms. Where there is no limit, or the request has the field already,
 // nothing is set. By default no field is.
 func DeadlineHeader(name string) Option {
-	return func(c *config) { c.deadlineHeader, c.deadlined = http.CanonicalHeaderKey(name), true }
+	return func(c *config) { c.deadlineHeader, c.deadlined = name, true }
 }
 
 // Route lets route say where an attempt goes: to another replica when one has failed, for instance. It is given the
@@ -116,6 +116,7 @@ func configure(options []Option, problems *policy.ConfigError) config {
 	if c.deadlined && !isToken(c.deadlineHeader) {
 		problems.Add("DeadlineHeader(%q): is no name of a header field", c.deadlineHeader)
 	}
+	c.deadlineHeader = http.CanonicalHeaderKey(c.deadlineHeader)
 	return c
 }
 
