@@ -18,6 +18,7 @@ type attempt struct {
 	url      url.URL
 	body     requestBody
 	response *http.Response // guarded by the call's mutex
+	failed   *Error         // what the response means, nil for a success; guarded as well
 	stream   responseBody
 }
 
@@ -95,7 +96,7 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	class := t.judge(response)
 	a.stream.inner = response.Body
 	if class == policy.Unclassified || class == policy.Expected {
-		if !c.hold(a, response, false) {
+		if !c.hold(a, response, nil) {
 			a.discard()
 			return nil, errLeft
 		}
@@ -104,7 +105,7 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	failure := newError(response, class)
 	failure.notSent = t.notProcessed[response.StatusCode]
 	a.stream.prefetch()
-	if !c.hold(a, response, true) {
+	if !c.hold(a, response, failure) {
 		a.discard()
 		return nil, errLeft
 	}
@@ -115,11 +116,11 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 }
 
 // hold keeps the response of a, unless the caller has left.
-func (c *call) hold(a *attempt, response *http.Response, failed bool) bool {
+func (c *call) hold(a *attempt, response *http.Response, failed *Error) bool {
 	c.mu.Lock()
-	a.response = response
+	a.response, a.failed = response, failed
 	c.mu.Unlock()
-	return c.returned(a, true, failed)
+	return c.returned(a, true, failed != nil)
 }
 
 // deliver makes the response of a that of the call. permit is settled when its body is done with.

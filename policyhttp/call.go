@@ -2,6 +2,7 @@ package policyhttp
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 // call is one request on its way through the pipeline. It is the context of the request, too, and the operation finds it
@@ -155,17 +157,47 @@ func (c *call) returned(a *attempt, holds, failed bool) bool {
 // finish makes what the pipeline returned into the result of the call.
 func (c *call) finish(response *http.Response, permit *policy.Permit, err error) (*http.Response, error) {
 	c.outcome = err
-	if err == nil || response != nil && permit != nil && c.Context.Err() == nil && permit.Context().Err() == nil {
+	if err != nil {
+		response = c.answer(response, permit, err)
+	}
+	if err == nil || response != nil {
 		if a := c.end(response); a != nil {
 			return a.deliver(permit), nil
 		}
+		err = errNoResponse
 	}
 	c.end(nil)
 	permit.Done(nil)
-	if err == nil {
-		err = errNoResponse
-	}
 	return nil, c.failure(err)
+}
+
+// answer returns the response that a call which failed with err ends with all the same; nil if there is none, or if the
+// call was ended from outside.
+func (c *call) answer(response *http.Response, permit *policy.Permit, err error) *http.Response {
+	switch {
+	case c.Context.Err() != nil:
+		return nil
+	case response != nil && permit != nil:
+		if permit.Context().Err() != nil {
+			return nil
+		}
+		return response
+	case errors.Is(err, timeout.ErrTimeout):
+		return nil
+	}
+	// Of attempts at the same time, the one that decided need not be the one that ended last, whose result this is.
+	failed, ok := errors.AsType[*Error](err)
+	if !ok {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.open {
+		if a.failed == failed {
+			return a.response
+		}
+	}
+	return nil
 }
 
 // end says that the caller leaves with response, which may be nil, and releases what other attempts hold. It returns the

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -19,6 +20,9 @@ import (
 	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/retry"
 )
+
+// whole says that tests which take long run whole.
+var whole = os.Getenv("RESILIENCE_TESTS") == "whole"
 
 // tripper is a function that is a base transport.
 type tripper func(*http.Request) (*http.Response, error)
