@@ -31,7 +31,7 @@ func send(ctx context.Context) (*http.Response, error) {
 	}
 	if err := a.prepare(ctx); err != nil {
 		a.release()
-		c.returned(a, false, true)
+		c.failed(a)
 		return nil, err
 	}
 	var sending *sending
@@ -48,7 +48,7 @@ func send(ctx context.Context) (*http.Response, error) {
 		}
 		err = a.failure(err, sending)
 		a.release()
-		c.returned(a, false, true)
+		c.failed(a)
 		return nil, err
 	}
 	return a.answered(response)
@@ -97,8 +97,7 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	a.stream.inner = response.Body
 	if class == policy.Unclassified || class == policy.Expected {
 		if !c.hold(a, response, nil) {
-			a.discard()
-			return nil, errLeft
+			return nil, a.late()
 		}
 		return response, nil
 	}
@@ -106,21 +105,12 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	failure.notSent = t.notProcessed[response.StatusCode]
 	a.stream.prefetch()
 	if !c.hold(a, response, failure) {
-		a.discard()
-		return nil, errLeft
+		return nil, a.late()
 	}
 	if !t.retries(response.StatusCode, class) || c.mayRepeat() && !c.bodies.again() {
 		return response, retry.Permanent(failure)
 	}
 	return response, failure
-}
-
-// hold keeps the response of a, unless the caller has left.
-func (c *call) hold(a *attempt, response *http.Response, failed *Error) bool {
-	c.mu.Lock()
-	a.response, a.failed = response, failed
-	c.mu.Unlock()
-	return c.returned(a, true, failed != nil)
 }
 
 // deliver makes the response of a that of the call. permit is settled when its body is done with.
@@ -138,6 +128,13 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 		a.stream.settle(nil) // there is nothing to wait for
 	}
 	return r
+}
+
+// late releases the response of an attempt whose caller has left.
+func (a *attempt) late() error {
+	defer a.release()
+	_ = a.stream.inner.Close()
+	return errLeft
 }
 
 // discard releases what an attempt holds whose response nobody gets.

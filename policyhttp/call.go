@@ -28,7 +28,7 @@ type call struct {
 	mu       sync.Mutex
 	attempts int       // that were made
 	running  int       // of them
-	failed   time.Time // when the last of them failed
+	failedAt time.Time // when the last of them failed
 	waits    []time.Duration
 	open     []*attempt // that hold something
 	routes   map[place]routed
@@ -123,7 +123,7 @@ func (c *call) begin(number int) *attempt {
 			if len(c.waits) == maxWaits {
 				c.waits = slices.Delete(c.waits, 0, 1)
 			}
-			c.waits = append(c.waits, time.Since(c.failed))
+			c.waits = append(c.waits, time.Since(c.failedAt))
 		}
 	}
 	c.attempts++
@@ -136,21 +136,28 @@ func (c *call) begin(number int) *attempt {
 	return a
 }
 
-// returned says that an attempt has returned. holds says that it has a response; failed, that another attempt may
-// follow. It reports false when the caller has left: then the attempt must release what it holds.
-func (c *call) returned(a *attempt, holds, failed bool) bool {
+// failed says that an attempt has ended without a response.
+func (c *call) failed(a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
-	if failed {
-		c.failed = time.Now()
+	c.failedAt = time.Now()
+	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
+}
+
+// hold says that an attempt has ended with response, which it holds from now on, and which means failed unless that is
+// nil. It reports false when the caller has left: then nobody else releases the response.
+func (c *call) hold(a *attempt, response *http.Response, failed *Error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	if failed != nil {
+		c.failedAt = time.Now()
 	}
 	if c.ended.Load() {
 		return false
 	}
-	if !holds {
-		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
-	}
+	a.response, a.failed = response, failed
 	return true
 }
 
@@ -205,15 +212,18 @@ func (c *call) answer(response *http.Response, permit *policy.Permit, err error)
 func (c *call) end(response *http.Response) (delivered *attempt) {
 	c.mu.Lock()
 	c.ended.Store(true)
+	for _, a := range c.open {
+		if response != nil && a.response == response {
+			delivered = a
+		}
+	}
 	open := c.open
 	c.open = nil
 	c.mu.Unlock()
 	for _, a := range open {
-		if response != nil && a.response == response {
-			delivered = a
-			continue
+		if a != delivered {
+			defer a.discard() // although another one may panic
 		}
-		defer a.discard() // although another one may panic
 	}
 	c.bodies.end(delivered)
 	return delivered

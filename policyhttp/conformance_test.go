@@ -297,7 +297,9 @@ func TestConformance(t *testing.T) {
 			return resilience.Compose(timeout.Total(time.Minute), timeout.PerAttempt(time.Minute/2))
 		},
 		"standard": func() resilience.Source { return policyhttp.Standard("site", atOnce(3)) },
-		"hedged":   func() resilience.Source { return policyhttp.Standard("site", atOnce(3), hedge.New(hedge.After(9*time.Second))) },
+		"hedged": func() resilience.Source {
+			return policyhttp.Standard("site", atOnce(3), hedge.New(hedge.After(9*time.Second)))
+		},
 		"per host": func() resilience.Source {
 			return policyhttp.PerHost(func(host string) *resilience.Pipeline { return policyhttp.Standard(host, atOnce(3)) })
 		},
