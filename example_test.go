@@ -212,12 +212,12 @@ func ExamplePipeline_Report() {
 	report := backend.Report()
 	fmt.Println(report.Name, report.Calls.Succeeded)
 	for _, layer := range report.Layers {
-		fmt.Println(layer.Kind, layer.State.Name)
+		fmt.Printf("%s %q\n", layer.Kind, layer.State.Name)
 	}
 	// Output:
 	// users 3
-	// retry
-	// breaker closed
+	// retry ""
+	// breaker "closed"
 }
 
 // Work that is no function: the message of a consumer, the stream of a server.
