@@ -62,20 +62,21 @@ func ExampleClassify() {
 
 // For callers whose deadlines no healthy dependency could meet: their own deadline is not held against it.
 func ExampleClassify_deadlines() {
-	db := resilience.Compose(
-		breaker.New(breaker.FailureRate(0.5, 20), breaker.Classify(func(err error) policy.Class {
-			if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, timeout.ErrTimeout) {
-				return policy.Ignored // the caller's own deadline; the library's timeouts name themselves
-			}
-			return policy.Unclassified
-		})),
-		timeout.PerAttempt(time.Second),
-	)
+	db := breaker.New(breaker.FailureRate(0.5, 20), breaker.Classify(func(err error) policy.Class {
+		if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, timeout.ErrTimeout) {
+			return policy.Ignored // the caller's own deadline; the library's timeouts name themselves
+		}
+		return policy.Unclassified
+	}))
+	backend := resilience.Compose(db, timeout.PerAttempt(time.Second))
 	for range 100 {
-		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) { return 0, context.DeadlineExceeded })
+		_, _ = resilience.Do(context.Background(), backend, func(context.Context) (int, error) {
+			return 0, context.DeadlineExceeded
+		})
 	}
-	fmt.Println(db.Ready(context.Background()))
-	// Output: <nil>
+	s := db.Snapshot()
+	fmt.Println(s.State, s.Neutral, s.Failures)
+	// Output: closed 100 0
 }
 
 func ExampleOnChange() {
