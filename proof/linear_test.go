@@ -147,7 +147,7 @@ var bulkheadModel = porcupine.Model{
 // slotSystem is a bulkhead, or what claims to be one.
 type slotSystem interface {
 	policy.Guard
-	Resize(limit int) error
+	Reconfigure(limit int, options ...bulkhead.Option) error
 	Snapshot() bulkhead.Snapshot
 }
 
@@ -166,7 +166,7 @@ func slotExperiment(model porcupine.Model, system slotSystem, resizes bool) expe
 			})
 		case draw == 1 && resizes:
 			limit := 2 + random.IntN(3)
-			h.do(client, resize{limit}, func() any { return system.Resize(limit) })
+			h.do(client, resize{limit}, func() any { return system.Reconfigure(limit) })
 		case draw < 6 && last >= 0:
 			h.do(client, release{weights[client][last]}, func() any { return held[client][last].Done(nil) })
 			held[client], weights[client] = held[client][:last], weights[client][:last]
@@ -226,17 +226,20 @@ func (c *checkThenAct) Admit(ctx context.Context) (context.Context, policy.Ticke
 func (c *checkThenAct) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
 	c.inFlight.Add(-ticket.Number)
 }
-func (c *checkThenAct) Resize(limit int) error { c.limit.Store(int64(limit)); return nil }
+func (c *checkThenAct) Reconfigure(limit int, _ ...bulkhead.Option) error {
+	c.limit.Store(int64(limit))
+	return nil
+}
 func (c *checkThenAct) Snapshot() bulkhead.Snapshot {
 	return bulkhead.Snapshot{InFlight: int(c.inFlight.Load()), Limit: int(c.limit.Load())}
 }
 
-// forgetful is a bulkhead that loses a slot when it refuses after a resize.
+// forgetful is a bulkhead that loses a slot when its limit changes.
 type forgetful struct{ *bulkhead.Bulkhead }
 
-func (f forgetful) Resize(limit int) error {
+func (f forgetful) Reconfigure(limit int, options ...bulkhead.Option) error {
 	_, _, _ = f.Admit(context.WithValue(context.Background(), weighted{}, 1))
-	return f.Bulkhead.Resize(limit)
+	return f.Bulkhead.Reconfigure(limit, options...)
 }
 
 func TestLinearizableCatchesWrongBulkheads(t *testing.T) {

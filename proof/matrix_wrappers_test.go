@@ -85,7 +85,7 @@ func TestMatrixOfTheHedge(t *testing.T) {
 				read: func() string {
 					s := layer.Snapshot()
 					return fmt.Sprintf("%d %s", s.Running, gained(map[string][2]uint64{
-						"H": {0, s.Extra}, "S": {0, s.Starved}, "D": {0, s.Discarded}, "P": {0, s.Panics},
+						"H": {0, s.Extra}, "S": {0, s.OverBudget}, "D": {0, s.Discarded}, "P": {0, s.Panics},
 					}))
 				},
 				rest: func() error {
@@ -104,14 +104,14 @@ func TestMatrixOfTheHedge(t *testing.T) {
 state         | ok    | error | ignored | panic | Goexit | hang | cancel | timeout | refused | function | hooks
 in time       | 0 .   | 0 .   | 0 .     | 0 .   | 0 .    | 2 H  | 0 .    | 0 H     | 0 .     | -        | 0 .
 late          | 0 DH  | 0 H   | 0 H     | 0 HP  | 0 H    | 2 H  | 0 H    | 0 H     | 0 H     | 0 .      | 0 H
-late, starved | 0 S   | 0 S   | 0 S     | 0 S   | 0 S    | 1 S  | 0 S    | 0 S     | 0 S     | 0 .      | 0 S
+late, spent   | 0 S   | 0 S   | 0 S     | 0 S   | 0 S    | 1 S  | 0 S    | 0 S     | 0 S     | 0 .      | 0 S
 not hedged    | 0 .   | 0 .   | 0 .     | 0 .   | 0 .    | 0 .  | 0 .    | 0 .     | 0 .     | -        | 0 .
 `,
 		states: map[string]func(outcome) subject{
-			"in time":       in(hedge.Idempotent(), rich, nil),
-			"late":          in(hedge.Idempotent(), rich, late),
-			"late, starved": in(hedge.Idempotent(), budget{}, late),
-			"not hedged":    in(hedge.Name("not idempotent"), rich, late),
+			"in time":     in(hedge.Idempotent(), rich, nil),
+			"late":        in(hedge.Idempotent(), rich, late),
+			"late, spent": in(hedge.Idempotent(), budget{}, late),
+			"not hedged":  in(hedge.Name("not idempotent"), rich, late),
 		},
 	}.run(t)
 }
@@ -126,7 +126,8 @@ func (b budget) Withdraw() bool {
 	return b.allows
 }
 
-func (budget) Return() {}
+func (budget) Return()  {}
+func (budget) Deposit() {}
 
 // The cells: slots taken afterwards, of all bulkheads that there ever were, and keys. There is a place for one key, and
 // another one that is in use takes it where that is said. The function of the user is the one that says the key.
