@@ -82,7 +82,59 @@ reset during the probe   | closed X      | closed X      | closed X      | close
 	},
 }
 
-func TestMatrixOfTheBreaker(t *testing.T) { breakerMatrix.run(t) }
+func TestMatrixOfTheBreaker(t *testing.T) {
+	breakerMatrix.run(t)
+	breakerMatrix.ends(t, byOpen, `
+state                  | never           | success         | error            | ignored         | cancel          | late            | twice           | elsewhere        | panic            | exit             | not called
+closed                 | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+closed, edge           | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+open                   | R open          | R open          | R open           | R open          | R open          | R open          | R open          | R open           | R open           | R open           | R open
+open time over         | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+half-open, 1 of 2      | half-open S     | half-open S     | open FS          | half-open S     | half-open S     | half-open S     | half-open S     | open FS          | open FS          | open FS          | half-open S
+half-open, 2 of 2      | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+half-open, taken       | R half-open     | R half-open     | R half-open      | R half-open     | R half-open     | R half-open     | R half-open     | R half-open      | R half-open      | R half-open      | R half-open
+forced open            | R forced open   | R forced open   | R forced open    | R forced open   | R forced open   | R forced open   | R forced open   | R forced open    | R forced open    | R forced open    | R forced open
+forced closed          | forced closed S | forced closed S | forced closed FS | forced closed S | forced closed S | forced closed S | forced closed S | forced closed FS | forced closed FS | forced closed FS | forced closed S
+shadow, edge           | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+shadow, open           | open W          | open W          | open W           | open W          | open W          | open W          | open W          | open W           | open W           | open W           | open W
+shadow, taken          | half-open W     | half-open W     | half-open W      | half-open W     | half-open W     | half-open W     | half-open W     | half-open W      | half-open W      | half-open W      | half-open W
+shadow, forced open    | forced open W   | forced open W   | forced open W    | forced open W   | forced open W   | forced open W   | forced open W   | forced open W    | forced open W    | forced open W    | forced open W
+shadow meanwhile, edge | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+reset meanwhile        | closed X        | closed X        | closed X         | closed X        | closed X        | closed X        | closed X        | closed X         | closed X         | closed X         | closed X
+opened meanwhile       | open X          | open X          | open X           | open X          | open X          | open X          | open X          | open X           | open X           | open X           | open X
+half-open meanwhile    | half-open X     | half-open X     | half-open X      | half-open X     | half-open X     | half-open X     | half-open X     | half-open X      | half-open X      | half-open X      | half-open X
+closed again meanwhile | closed X        | closed X        | closed X         | closed X        | closed X        | closed X        | closed X        | closed X         | closed X         | closed X         | closed X
+forced open meanwhile  | forced open X   | forced open X   | forced open X    | forced open X   | forced open X   | forced open X   | forced open X   | forced open X    | forced open X    | forced open X    | forced open X
+lease over meanwhile   | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+slot taken meanwhile   | half-open X     | half-open X     | half-open X      | half-open X     | half-open X     | half-open X     | half-open X     | half-open X      | half-open X      | half-open X      | half-open X
+reset during the probe | closed X        | closed X        | closed X         | closed X        | closed X        | closed X        | closed X        | closed X         | closed X         | closed X         | closed X
+`)
+	breakerMatrix.ends(t, byAcquire, `
+state                  | never           | success         | error           | ignored         | cancel          | late            | twice           | elsewhere       | panic           | exit            | not called
+closed                 | closed .        | closed S        | closed F        | closed N        | closed N        | closed S        | closed S        | closed F        | closed F        | closed F        | closed N
+closed, edge           | closed .        | closed S        | open F          | closed N        | closed N        | closed S        | closed S        | open F          | open F          | open F          | closed N
+open                   | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open
+open time over         | half-open .     | closed S        | open F          | half-open N     | half-open N     | closed S        | closed S        | open F          | open F          | open F          | half-open N
+half-open, 1 of 2      | half-open .     | half-open S     | open F          | half-open N     | half-open N     | half-open S     | half-open S     | open F          | open F          | open F          | half-open N
+half-open, 2 of 2      | half-open .     | closed S        | open F          | half-open N     | half-open N     | closed S        | closed S        | open F          | open F          | open F          | half-open N
+half-open, taken       | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open
+forced open            | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open
+forced closed          | forced closed . | forced closed S | forced closed F | forced closed N | forced closed N | forced closed S | forced closed S | forced closed F | forced closed F | forced closed F | forced closed N
+shadow, edge           | closed .        | closed S        | open F          | closed N        | closed N        | closed S        | closed S        | open F          | open F          | open F          | closed N
+shadow, open           | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W
+shadow, taken          | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W
+shadow, forced open    | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W
+shadow meanwhile, edge | closed .        | closed S        | open F          | closed N        | closed N        | closed S        | closed S        | open F          | open F          | open F          | closed N
+reset meanwhile        | closed .        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X
+opened meanwhile       | open .          | open X          | open X          | open X          | open X          | open X          | open X          | open X          | open X          | open X          | open X
+half-open meanwhile    | half-open .     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X
+closed again meanwhile | closed .        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X
+forced open meanwhile  | forced open .   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X
+lease over meanwhile   | half-open .     | closed S        | open F          | half-open N     | half-open N     | closed S        | closed S        | open F          | open F          | open F          | half-open N
+slot taken meanwhile   | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X
+reset during the probe | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X
+`)
+}
 
 // A breaker behind a key is a breaker.
 func TestMatrixOfABreakerPerKey(t *testing.T) {

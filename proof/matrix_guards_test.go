@@ -86,7 +86,7 @@ func TestMatrixOfTheBulkhead(t *testing.T) {
 		}
 	}
 	queue := bulkhead.Queue(1, time.Minute)
-	matrix{
+	m := matrix{
 		table: `
 state            | ok     | error  | ignored | panic  | Goexit | hang   | cancel | timeout | refused | function | hooks
 free             | 0 of 2 | 0 of 2 | 0 of 2  | 0 of 2 | 0 of 2 | 1 of 2 | 0 of 2 | 0 of 2  | 0 of 2  | 0 of 2   | 0 of 2
@@ -122,7 +122,28 @@ adaptive, waits  | 1 of 2 | 1 of 2 | 1 of 2  | 1 of 2 | 1 of 2 | 2 of 2 | 1 of 2
 			"adaptive, full":   in(adaptive, 2, nil, nil),
 			"adaptive, waits":  in(adaptive, 2, nil, nil, queue),
 		},
-	}.run(t)
+	}
+	m.run(t)
+	same := `
+state            | never    | success  | error    | ignored  | cancel   | late     | twice    | elsewhere | panic    | exit     | not called
+free             | 1 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2    | 0 of 2   | 0 of 2   | 0 of 2
+last slot        | 2 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2    | 1 of 2   | 1 of 2   | 1 of 2
+full             | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2  | R 2 of 2 | R 2 of 2 | R 2 of 2
+waits            | 2 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2    | 1 of 2   | 1 of 2   | 1 of 2
+above the limit  | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of 1 | R 2 of 1  | R 2 of 1 | R 2 of 1 | R 2 of 1
+shrunk meanwhile | 2 of 1   | 1 of 1   | 1 of 1   | 1 of 1   | 1 of 1   | 1 of 1   | 1 of 1   | 1 of 1    | 1 of 1   | 1 of 1   | 1 of 1
+grown meanwhile  | 2 of 9   | 1 of 9   | 1 of 9   | 1 of 9   | 1 of 9   | 1 of 9   | 1 of 9   | 1 of 9    | 1 of 9   | 1 of 9   | 1 of 9
+waits, grown     | 3 of 9   | 2 of 9   | 2 of 9   | 2 of 9   | 2 of 9   | 2 of 9   | 2 of 9   | 2 of 9    | 2 of 9   | 2 of 9   | 2 of 9
+shadow, free     | 1 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2    | 0 of 2   | 0 of 2   | 0 of 2
+shadow, full     | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2  | W 2 of 2 | W 2 of 2 | W 2 of 2
+shadow meanwhile | 2 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2    | 1 of 2   | 1 of 2   | 1 of 2
+shadow, enforced | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2 | W 2 of 2  | W 2 of 2 | W 2 of 2 | W 2 of 2
+adaptive, free   | 1 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2   | 0 of 2    | 0 of 2   | 0 of 2   | 0 of 2
+adaptive, full   | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2 | R 2 of 2  | R 2 of 2 | R 2 of 2 | R 2 of 2
+adaptive, waits  | 2 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2   | 1 of 2    | 1 of 2   | 1 of 2   | 1 of 2
+`
+	m.ends(t, byOpen, same)
+	m.ends(t, byAcquire, same)
 }
 
 // The cells: tokens afterwards; R refused, W let through only in shadow. A token is spent however the operation ends, and comes back when it was never entered.
@@ -191,7 +212,7 @@ func TestMatrixOfTheRateLimit(t *testing.T) {
 			panic(err)
 		}
 	}
-	matrix{
+	m := matrix{
 		table: `
 state            | ok  | error | ignored | panic | Goexit | hang | cancel | timeout | refused | function | hooks
 full             | 4   | 4     | 4       | 4     | 4      | 4    | 4      | 4       | 5       | 5        | 4
@@ -221,7 +242,25 @@ shadow, enforced | W 0 | W 0   | W 0     | W 0   | W 0    | W 0  | W 0    | W 0 
 			"shadow meanwhile": in(1e-6, 5, 0, (*ratelimit.Limiter).Shadow),
 			"shadow, enforced": in(1e-6, 5, 5, (*ratelimit.Limiter).Enforce, ratelimit.Shadow()),
 		},
-	}.run(t)
+	}
+	m.run(t)
+	same := `
+state            | never | success | error | ignored | cancel | late | twice | elsewhere | panic | exit | not called
+full             | 4     | 4       | 4     | 4       | 4      | 4    | 4     | 4         | 4     | 4    | 5
+last token       | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 1
+empty            | R 0   | R 0     | R 0   | R 0     | R 0    | R 0  | R 0   | R 0       | R 0   | R 0  | R 0
+empty, no rate   | R 0   | R 0     | R 0   | R 0     | R 0    | R 0  | R 0   | R 0       | R 0   | R 0  | R 0
+no rate          | 4     | 4       | 4     | 4       | 4      | 4    | 4     | 4         | 4     | 4    | 5
+waits            | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 1
+shrunk meanwhile | 2     | 2       | 2     | 2       | 2      | 2    | 2     | 2         | 2     | 2    | 2
+shadow, full     | 4     | 4       | 4     | 4       | 4      | 4    | 4     | 4         | 4     | 4    | 5
+shadow, last     | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 1
+shadow, empty    | W 0   | W 0     | W 0   | W 0     | W 0    | W 0  | W 0   | W 0       | W 0   | W 0  | W 0
+shadow meanwhile | 4     | 4       | 4     | 4       | 4      | 4    | 4     | 4         | 4     | 4    | 5
+shadow, enforced | W 0   | W 0     | W 0   | W 0     | W 0    | W 0  | W 0   | W 0       | W 0   | W 0  | W 0
+`
+	m.ends(t, byOpen, same)
+	m.ends(t, byAcquire, same)
 }
 
 // The cells: whether the timeout says that it has expired. The limit is 1.5 s, above that of the attempt timeout further in.
@@ -242,7 +281,7 @@ func TestMatrixOfTheTimeouts(t *testing.T) {
 	attempt := func() *timeout.Timeout { return timeout.PerAttempt(limit) }
 	latency := func() *timeout.Timeout { return timeout.FromLatency(0.9, 2, time.Millisecond, limit) } // knows none yet
 	over := func() { time.Sleep(1600 * time.Millisecond) }
-	matrix{
+	m := matrix{
 		table: `
 state         | ok | error | ignored | panic | Goexit | hang | cancel | timeout | refused | function | hooks
 total, runs   | 0  | 0     | 0       | 0     | 0      | 0    | 0      | 0       | 0       | -        | 0
@@ -261,7 +300,26 @@ latency, over | 0  | 1     | 1       | 1     | 1      | 0    | -      | -       
 			"latency, over": in(latency, over),
 		},
 		opened: map[string]string{"total, over/ok": "1"}, // it bounds the use of the result too
-	}.run(t)
+	}
+	m.run(t)
+	m.ends(t, byOpen, `
+state         | never | success | error | ignored | cancel | late | twice | elsewhere | panic | exit | not called
+total, runs   | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+total, over   | 0     | 1       | 1     | 1       | 1      | 1    | 1     | 1         | 1     | 1    | 1
+attempt, runs | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+attempt, over | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+latency, runs | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+latency, over | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+`)
+	m.ends(t, byAcquire, `
+state         | never | success | error | ignored | cancel | late | twice | elsewhere | panic | exit | not called
+total, runs   | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+total, over   | 0     | 0       | 1     | 1       | 1      | 0    | 0     | 1         | 1     | 1    | 1
+attempt, runs | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+attempt, over | 0     | 0       | 1     | 1       | 1      | 0    | 0     | 1         | 1     | 1    | 1
+latency, runs | 0     | 0       | 0     | 0       | 0      | 0    | 0     | 0         | 0     | 0    | 0
+latency, over | 0     | 0       | 1     | 1       | 1      | 0    | 0     | 1         | 1     | 1    | 1
+`)
 }
 
 // The cells: attempts in the window, of which accepted; R refused, W let through only in shadow. A neutral outcome is as if the attempt had not been made; one that hangs for
@@ -315,7 +373,7 @@ func TestMatrixOfTheThrottle(t *testing.T) {
 			}
 		}
 	}
-	matrix{
+	m := matrix{
 		table: `
 state        | ok    | error | ignored | panic | Goexit | hang  | cancel | timeout | refused | function | hooks
 healthy      | 1/1   | 1/0   | 0/0     | 1/0   | 1/0    | 1/0   | 0/0    | 1/0     | 0/0     | 1/0      | 1/0
@@ -331,7 +389,24 @@ shadow, down | W 1/0 | W 1/0 | W 1/0   | W 1/0 | W 1/0  | W 1/0 | W 1/0  | W 1/0
 			"shadow":       in(20, math.MaxUint64, throttle.Shadow()),
 			"shadow, down": in(20, 0, throttle.Shadow()),
 		},
-	}.run(t)
+	}
+	m.run(t)
+	m.ends(t, byOpen, `
+state        | never | success | error | ignored | cancel | late  | twice | elsewhere | panic | exit  | not called
+healthy      | 1/1   | 1/1     | 2/1   | 1/1     | 1/1    | 1/1   | 1/1   | 2/1       | 2/1   | 2/1   | 1/1
+down, lucky  | 1/1   | 1/1     | 2/1   | 1/1     | 1/1    | 1/1   | 1/1   | 2/1       | 2/1   | 2/1   | 1/1
+down         | R 1/0 | R 1/0   | R 1/0 | R 1/0   | R 1/0  | R 1/0 | R 1/0 | R 1/0     | R 1/0 | R 1/0 | R 1/0
+shadow       | 1/1   | 1/1     | 2/1   | 1/1     | 1/1    | 1/1   | 1/1   | 2/1       | 2/1   | 2/1   | 1/1
+shadow, down | W 1/0 | W 1/0   | W 1/0 | W 1/0   | W 1/0  | W 1/0 | W 1/0 | W 1/0     | W 1/0 | W 1/0 | W 1/0
+`)
+	m.ends(t, byAcquire, `
+state        | never | success | error | ignored | cancel | late  | twice | elsewhere | panic | exit  | not called
+healthy      | 1/0   | 1/1     | 1/0   | 0/0     | 0/0    | 1/1   | 1/1   | 1/0       | 1/0   | 1/0   | 0/0
+down, lucky  | 1/0   | 1/1     | 1/0   | 0/0     | 0/0    | 1/1   | 1/1   | 1/0       | 1/0   | 1/0   | 0/0
+down         | R 1/0 | R 1/0   | R 1/0 | R 1/0   | R 1/0  | R 1/0 | R 1/0 | R 1/0     | R 1/0 | R 1/0 | R 1/0
+shadow       | 1/0   | 1/1     | 1/0   | 0/0     | 0/0    | 1/1   | 1/1   | 1/0       | 1/0   | 1/0   | 0/0
+shadow, down | W 1/0 | W 1/0   | W 1/0 | W 1/0   | W 1/0  | W 1/0 | W 1/0 | W 1/0     | W 1/0 | W 1/0 | W 1/0
+`)
 }
 
 // luck is a source of chance that always says the same.

@@ -100,7 +100,7 @@ type subject struct {
 // means that the guard refuses, and "-" that the outcome does not exist there.
 //
 // Every attempt is made twice, with resilience.Do and with resilience.Open, and must come to the same. A result that stays open
-// is looked at more closely in openMatrix.
+// and its permit are looked at more closely by ends.
 type matrix struct {
 	table  string
 	states map[string]func(o outcome) subject
