@@ -221,6 +221,20 @@ func TestAnAbandonerBoundsTheOpeningOnly(t *testing.T) {
 	})
 }
 
+// What an open result holds ends with it, whether the limit is a deadline or was lifted.
+func TestFault088_TheContextOfAnOpenResultIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, limit := range []*timeout.Timeout{timeout.Total(time.Hour), timeout.PerAttempt(time.Hour)} {
+			o, err := open(t.Context(), limit, ms)
+			require.NoError(t, err)
+			require.NoError(t, o.ctx.Err())
+			o.done(nil)
+			require.ErrorIs(t, o.ctx.Err(), context.Canceled, limit)
+			require.NotErrorIs(t, context.Cause(o.ctx), timeout.ErrTimeout, limit)
+		}
+	})
+}
+
 // answered is an answer that is a failure and still to be read.
 type answered struct{ error }
 

@@ -67,11 +67,11 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			err = &causedError{cause: err, err: best.end.err}
 		}
 	}
-	end = ending{entered: final.entered > 0, class: r.class(err, final.class), err: err, over: overOf(ctx)}
+	end = ending{entered: final.entered > 0, class: r.class(err, final.class), err: err, ended: endOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
-	case end.over.timedOut():
+	case end.ended.timedOut():
 		end.class = policy.Transient
 	case end.class == policy.Unclassified: // no call has ended: the error is the wrapper's own, and no classifier is asked
 		end.class = ownClass(err)
