@@ -99,7 +99,7 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 		Name(before.name)(c)
 	}
 	shared := before.settings.Given("WithBudget")
-	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && sameBudget(c.budget, before.budget)) {
+	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && option.Same(c.budget, before.budget)) {
 		problems.Add("the budget cannot be exchanged: use its own Reconfigure") // pipelines hold it
 	}
 	if stays("WithBudget") {
@@ -111,11 +111,6 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 	if stays("OnPanic") {
 		OnPanic(before.group.OnPanic)(c)
 	}
-}
-
-// sameBudget compares without the panic of values that cannot be compared.
-func sameBudget(a, b policy.Budget) bool {
-	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
 // After starts another attempt when none has succeeded for delay, which must be positive. Together with [Quantile] it

@@ -78,7 +78,7 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 	if c.has("Name") && c.name != old.name {
 		problems.Add("Name(%q): the name %q cannot be changed", c.name, old.name)
 	}
-	if c.has("WithBudget") && c.budget != old.budget || c.has("NoBudget") && old.budget != nil {
+	if c.has("WithBudget") && !option.Same(c.budget, old.budget) || c.has("NoBudget") && old.budget != nil {
 		problems.Add("the budget cannot be exchanged: use its own Reconfigure")
 	}
 	c.name, c.budget = old.name, old.budget

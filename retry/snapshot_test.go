@@ -152,6 +152,22 @@ func TestReconfigure(t *testing.T) {
 	})
 }
 
+// incomparable is a budget on which == panics.
+type incomparable struct{ _ []int }
+
+func (incomparable) Deposit()       {}
+func (incomparable) Withdraw() bool { return true }
+func (incomparable) Return()        {}
+
+func TestReconfigureABudgetThatCannotBeCompared(t *testing.T) {
+	again := retry.New(retry.WithBudget(incomparable{}))
+	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(incomparable{})), "the budget cannot be exchanged")
+	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(nil)), "the budget cannot be exchanged")
+	require.NoError(t, again.Reconfigure(retry.Attempts(2)))
+	require.IsType(t, incomparable{}, again.Budget())
+	require.Error(t, retry.New().Reconfigure(retry.WithBudget(incomparable{})))
+}
+
 func TestReconfigureKeepsCodeUnlessItIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		delay := func(policy.Attempt) time.Duration { return 7 * time.Second }
