@@ -78,6 +78,9 @@ func (c *config) check(problems *policy.ConfigError) {
 	if v := reflect.ValueOf(c.budget); given("WithBudget") && (c.budget == nil || v.Kind() == reflect.Pointer && v.IsNil()) {
 		problems.Add("WithBudget: the budget is nil")
 	}
+	if budget, ok := c.budget.(policy.Guard); ok && given("WithBudget") {
+		problems.Add("WithBudget: %T counts the attempts in flight that it admits, those of a retry: a hedge needs a budget that is not a guard", budget)
+	}
 	if given("Limit") && given("WithBudget") {
 		problems.Add("Limit and WithBudget contradict each other")
 	}
@@ -179,7 +182,8 @@ func Limit(ratio, perSecond float64) Option {
 }
 
 // WithBudget lets budget decide about extra attempts, in place of [Limit]: one budget for the retries and the hedges
-// of a dependency, for example. A retry.Budget is one.
+// of a dependency, for example. A retry.Budget is one, and so is a retry.TokenBudget. A budget that is a [policy.Guard],
+// such as a retry.ConcurrencyBudget, is refused: it counts the attempts of a retry.
 func WithBudget(budget policy.Budget) Option {
 	return func(c *config) {
 		c.budget = budget
