@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
@@ -187,6 +188,27 @@ func TestReconfigureKeepsCodeUnlessItIsReplaced(t *testing.T) {
 		require.NoError(t, again.Reconfigure(retry.NoJitter()))
 		require.Equal(t, 100*time.Millisecond, wait(), "the function was replaced")
 	})
+}
+
+// No change is lost, and the functions of the options run under no lock: one that changes the Retrier itself comes between
+// the begin and the end of another change.
+func TestReconfigureAtOnceLosesNothing(t *testing.T) {
+	again := retry.New()
+	asked := 0
+	require.NoError(t, again.Reconfigure(retry.BackOff(func() backoff.BackOff {
+		if asked++; asked == 1 {
+			require.NoError(t, again.Reconfigure(retry.If(func(error) bool { return false })))
+		}
+		return &backoff.ZeroBackOff{}
+	})))
+	names := []string{}
+	for _, setting := range again.Report().Settings {
+		names = append(names, setting.Name)
+	}
+	require.Equal(t, []string{"BackOff", "If", "Attempts"}, names)
+	op := always(errBackend)
+	_, _ = resilience.Do(t.Context(), again, op.do)
+	require.Equal(t, 1, op.entered, "the function of If is asked")
 }
 
 func TestReconfigureUnderLoad(t *testing.T) {
