@@ -89,3 +89,5 @@ func (v view[T]) String() string { return describe(v.layer) }
 func (v view[T]) Open(ctx context.Context, op policy.Func[T]) (T, *policy.Permit, error) {
 	return Open(ctx, v.layer, op)
 }
+
+func (v view[T]) String() string { return describe(v.layer) }
