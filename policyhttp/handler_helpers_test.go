@@ -80,7 +80,7 @@ func text(t *testing.T, r *http.Response) string {
 
 // bubble is a server and its client over connections in memory, for a synctest bubble.
 type bubble struct {
-	listener *pipeListener
+	listener *memoryListener
 	server   *http.Server
 	client   *http.Client
 	done     chan struct{}
@@ -90,7 +90,7 @@ type bubble struct {
 func serveBubble(t *testing.T, h http.Handler) *bubble {
 	t.Helper()
 	b := &bubble{
-		listener: &pipeListener{conns: make(chan net.Conn), closed: make(chan struct{})},
+		listener: &memoryListener{conns: make(chan net.Conn), closed: make(chan struct{})},
 		server:   &http.Server{Handler: h},
 		done:     make(chan struct{}),
 	}
@@ -111,13 +111,13 @@ func serveBubble(t *testing.T, h http.Handler) *bubble {
 	return b
 }
 
-type pipeListener struct {
+type memoryListener struct {
 	conns  chan net.Conn
 	once   sync.Once
 	closed chan struct{}
 }
 
-func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
+func (l *memoryListener) dial(ctx context.Context) (net.Conn, error) {
 	client, server := net.Pipe()
 	select {
 	case l.conns <- server:
@@ -129,7 +129,7 @@ func (l *pipeListener) dial(ctx context.Context) (net.Conn, error) {
 	}
 }
 
-func (l *pipeListener) Accept() (net.Conn, error) {
+func (l *memoryListener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.conns:
 		return conn, nil
@@ -138,17 +138,17 @@ func (l *pipeListener) Accept() (net.Conn, error) {
 	}
 }
 
-func (l *pipeListener) Close() error {
+func (l *memoryListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return nil
 }
 
-func (l *pipeListener) Addr() net.Addr { return pipeAddr{} }
+func (l *memoryListener) Addr() net.Addr { return memoryAddr{} }
 
-type pipeAddr struct{}
+type memoryAddr struct{}
 
-func (pipeAddr) Network() string { return "pipe" }
-func (pipeAddr) String() string  { return "pipe" }
+func (memoryAddr) Network() string { return "pipe" }
+func (memoryAddr) String() string  { return "pipe" }
 
 var errBoom = errors.New("boom")
 
