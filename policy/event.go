@@ -146,8 +146,19 @@ type KindObserver interface {
 	ObservedKinds() []EventKind
 }
 
-// ObserveOnly returns observer as a [KindObserver] that hears of the kinds given and of nothing else.
+// ObserveOnly returns observer as a [KindObserver] that is told of the kinds given and of nothing else. It panics with a
+// [*ConfigError] when observer is nil or no kind is given.
 func ObserveOnly(observer Observer, kinds ...EventKind) Observer {
+	problems := ConfigError{Policy: "policy.ObserveOnly"}
+	if observer == nil {
+		problems.Add("the observer is nil")
+	}
+	if len(kinds) == 0 {
+		problems.Add("no kind is given")
+	}
+	if err := problems.Err(); err != nil {
+		panic(err)
+	}
 	return &kindObserver{observer, slices.Clone(kinds)}
 }
 

@@ -48,8 +48,11 @@ type node struct {
 // succeeded is that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
 type successCounter interface {
 	policy.Repeater
-	Succeeded()
+	Succeeded(FirstAttempt)
 }
+
+// FirstAttempt makes Succeeded a method that no type of another module can have by chance.
+type FirstAttempt struct{}
 
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
 // Wrapper.
@@ -134,9 +137,9 @@ func (p *Plan) Ready(ctx context.Context) error { return p.gates.ready(ctx) }
 // Calls returns the counts of calls, nil for a pipeline without a name.
 func (p *Plan) Calls() *Calls { return p.calls }
 
-// classify says what an error of the operation means. over is the end of the operation's context, nil if it had not ended.
-func (p *Plan) classify(err error, over *over) policy.Class {
-	if over.timedOut() {
+// classify says what an error of the operation means. ended is the end of the operation's context, nil if it had not ended.
+func (p *Plan) classify(err error, ended *contextEnd) policy.Class {
+	if ended.timedOut() {
 		return policy.Transient // whatever the operation made of it
 	}
 	if p.Classify != nil {

@@ -40,19 +40,20 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	best := &final.best
 	if t.opens() && best.end.entered { // else an answer of an attempt before may still have to be read
 		lost := best.open.outer.Err() != nil && ctx.Err() == nil // the wrapper has ended the context
-		if lost && best.end.succeeded() {
-			r.drop(best)
-			if err != nil {
-				// An error decided the call in the very moment in which an attempt succeeded.
-				return *new(T), ending{entered: true, class: r.class(err, final.class), err: err}
+		switch {
+		case !lost || !best.end.succeeded():
+			t.open.adopt(best.open)
+			t.open.live = t.open.live && !lost
+			if best.end.succeeded() {
+				t.open.lift()
 			}
+		case err == nil:
+			r.drop(best)
 			err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
 			return *new(T), ending{entered: true, class: policy.Permanent, err: err}
-		}
-		t.open.adopt(best.open)
-		t.open.live = t.open.live && !lost
-		if best.end.succeeded() {
-			t.open.lift()
+		default: // an error decided the call in the very moment in which an attempt succeeded
+			r.drop(best)
+			best = new(result[T])
 		}
 	}
 	if best.end.succeeded() {
@@ -66,11 +67,11 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			err = &causedError{cause: err, err: best.end.err}
 		}
 	}
-	end = ending{entered: final.entered > 0, class: r.class(err, final.class), err: err, over: overOf(ctx)}
+	end = ending{entered: final.entered > 0, class: r.class(err, final.class), err: err, ended: endOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
-	case end.over.timedOut():
+	case end.ended.timedOut():
 		end.class = policy.Transient
 	case end.class == policy.Unclassified: // no call has ended: the error is the wrapper's own, and no classifier is asked
 		end.class = ownClass(err)
