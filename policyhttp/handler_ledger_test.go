@@ -108,14 +108,15 @@ func TestALedgerOfManyClients(t *testing.T) {
 	})
 }
 
-// script is a handler that does random things to its writer.
+// script is a handler that does random things to its writer. It sends no informational answers, which a recorder takes for
+// final ones.
 func script(t *rapid.T) http.HandlerFunc {
 	type step struct {
 		kind int
 		n    int
 	}
 	steps := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) step {
-		return step{rapid.IntRange(0, 6).Draw(t, "kind"), rapid.SampledFrom([]int{100, 103, 200, 204, 404, 429, 500, 503, 505}).Draw(t, "n")}
+		return step{rapid.IntRange(0, 6).Draw(t, "kind"), rapid.SampledFrom([]int{101, 200, 204, 404, 429, 500, 503, 505}).Draw(t, "n")}
 	}), 0, 6).Draw(t, "steps")
 	return func(w http.ResponseWriter, _ *http.Request) {
 		for _, s := range steps {

@@ -99,7 +99,7 @@ func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 	if os.Getenv("RESILIENCE_LONG") != "" {
 		lasts, seeds = 60*time.Second, 5
 	}
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name     string
 		took     func(*rand.Rand) time.Duration
 		unloaded time.Duration // the 99th percentile
@@ -114,7 +114,7 @@ func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 		{"uniform, Vegas", uniform, unloadedUniform(mean), adaptive(bulkhead.Vegas()), nothing},
 		{"exponential, no door", exponential, unloadedExponential(mean), func() []policy.Layer { return nil }, growth},
 	} {
-		if c.expect == nothing && seeds == 1 {
+		if c.expect == nothing && seeds == 1 || handlerRaced && i > 0 { // the race detector finds no more in the others
 			continue
 		}
 		for seed := range seeds {

@@ -158,7 +158,7 @@ func TestTheFilesOfAFormAreRemoved(t *testing.T) {
 		form := multipart.NewWriter(&body)
 		part, err := form.CreateFormFile("file", "x")
 		require.NoError(t, err)
-		_, err = part.Write(bytes.Repeat([]byte("x"), 11<<20))
+		_, err = part.Write(bytes.Repeat([]byte("x"), 1000))
 		require.NoError(t, err)
 		require.NoError(t, form.Close())
 		response, err := server.Client().Post(server.URL, form.FormDataContentType(), &body)
