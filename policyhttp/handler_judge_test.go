@@ -287,6 +287,7 @@ func TestHS3_AHijackedConnectionIsASuccess(t *testing.T) {
 // Neither a timeout nor a second answer touches a connection that the handler has taken over.
 func TestNothingIsWrittenToAHijackedConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		seen := &judge{}
 		b := serveBubble(t, front(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, _, err := http.NewResponseController(w).Hijack()
 			if err != nil {
@@ -295,7 +296,7 @@ func TestNothingIsWrittenToAHijackedConnection(t *testing.T) {
 			<-r.Context().Done()
 			_, _ = io.WriteString(conn, "HTTP/1.1 204 No Content\r\n\r\n")
 			_ = conn.Close()
-		}), timeout.PerAttempt(time.Second)))
+		}), seen, timeout.PerAttempt(time.Second)))
 		conn, err := b.listener.dial(t.Context())
 		require.NoError(t, err)
 		_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -303,6 +304,8 @@ func TestNothingIsWrittenToAHijackedConnection(t *testing.T) {
 		answer, err := io.ReadAll(conn)
 		require.NoError(t, err)
 		require.Equal(t, "HTTP/1.1 204 No Content\r\n\r\n", string(answer))
+		synctest.Wait()
+		require.True(t, seen.only(t).Succeeded(), "the door knows that it is not its answer")
 		require.NoError(t, conn.Close())
 	})
 }
