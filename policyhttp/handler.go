@@ -209,7 +209,7 @@ func (e *exchange) judge(ctx context.Context) error {
 	case w.refusal != nil:
 		return w.refusal
 	case w.begun():
-		return answerError(w.status)
+		return answerError(w.status, w.Header())
 	case ctx.Err() != nil:
 		e.unanswered = true
 		return policy.ContextError(ctx)

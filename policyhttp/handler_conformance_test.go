@@ -114,8 +114,8 @@ func doors(next http.Handler) http.Handler {
 	), policyhttp.ProblemDetails())
 }
 
-// seen is what a client sees of an answer.
-type seen struct {
+// view is what a client sees of an answer.
+type view struct {
 	Err              bool
 	Status           int
 	Proto            string
@@ -128,7 +128,7 @@ type seen struct {
 	Hints            []string
 }
 
-func see(t *testing.T, client *http.Client, server *httptest.Server, c exchangeCase) (s seen) {
+func see(t *testing.T, client *http.Client, server *httptest.Server, c exchangeCase) (s view) {
 	t.Helper()
 	trace := &httptrace.ClientTrace{Got1xxResponse: func(code int, header textproto.MIMEHeader) error {
 		s.Hints = append(s.Hints, fmt.Sprint(code, header))

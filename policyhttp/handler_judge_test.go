@@ -91,6 +91,23 @@ func TestClientsCannotOpenABreaker(t *testing.T) {
 	}
 }
 
+// A proxy passes on how long its backend wants to be left alone.
+func TestTheHandlersRetryAfterIsHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for value, want := range map[string]time.Duration{
+			"120": 2 * time.Minute, time.Now().Add(90 * time.Second).UTC().Format(http.TimeFormat): 90 * time.Second,
+			"": 5 * time.Second, "-5": 5 * time.Second, "99999999999999999999": 10 * time.Minute,
+		} {
+			door := breaker.New(breaker.ConsecutiveFailures(1), breaker.RetryAfter(10*time.Minute), breaker.Jitter(0))
+			ask(front(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Retry-After", value)
+				w.WriteHeader(http.StatusServiceUnavailable)
+			}), door), get())
+			require.Equal(t, want, time.Until(door.Report().State.Until).Round(time.Second), value)
+		}
+	})
+}
+
 func TestThePipelinesJudgementCounts(t *testing.T) {
 	seen := &judge{}
 	classify := resilience.Classify(func(err error) policy.Class {

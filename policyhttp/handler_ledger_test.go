@@ -108,9 +108,9 @@ func TestALedgerOfManyClients(t *testing.T) {
 	})
 }
 
-// script is a handler that does random things to its writer. It sends no informational answers, which a recorder takes for
+// randomly is a handler that does random things to its writer. It sends no informational answers, which a recorder takes for
 // final ones.
-func script(t *rapid.T) http.HandlerFunc {
+func randomly(t *rapid.T) http.HandlerFunc {
 	type step struct {
 		kind int
 		n    int
@@ -143,7 +143,7 @@ func script(t *rapid.T) http.HandlerFunc {
 // Whatever a handler does, its answer is what it would be without a door, and the policies judge the status that is sent.
 func TestAnAnswerIsNeverChanged(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
-		next := script(rt)
+		next := randomly(rt)
 		bare, behind, judge := httptest.NewRecorder(), httptest.NewRecorder(), &judge{}
 		next.ServeHTTP(bare, get())
 		policyhttp.Handler(next, resilience.Compose(judge)).ServeHTTP(behind, get())

@@ -3,36 +3,55 @@ package policyhttp
 import (
 	"net/http"
 	"strconv"
+	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
 
-// answer is the status of a handler as the error that the policies judge.
-type answer int
+// answer is what a handler answered, as the error that the policies judge.
+type answer struct {
+	status int
+	until  time.Time // when to come back, from Retry-After; zero if the handler did not say
+}
 
-// answerError returns the error that stands for a status, nil if it is below 400. 0 is the status of a connection that
-// was hijacked before there was one.
-func answerError(status int) error {
+// answerError returns the error that stands for an answer, nil if its status is below 400. 0 is the status of a
+// connection that was hijacked before there was one.
+func answerError(status int, header http.Header) error {
 	if status < http.StatusBadRequest {
 		return nil
 	}
-	return answer(status)
+	a := &answer{status: status}
+	now := time.Now()
+	if wait, ok := parseRetryAfter(header.Get("Retry-After"), now, dateOf(header)); ok {
+		a.until = now.Add(wait)
+	}
+	return a
 }
 
 // Error returns the status with its usual text.
-func (a answer) Error() string { return "the handler answered " + statusLine(int(a)) }
+func (a *answer) Error() string { return "the handler answered " + statusLine(a.status) }
 
 // StatusCode returns the status.
-func (a answer) StatusCode() int { return int(a) }
+func (a *answer) StatusCode() int { return a.status }
 
-// Class returns what the status says about the handler.
-func (a answer) Class() policy.Class {
-	switch {
-	case a == http.StatusTooManyRequests:
+// RetryAfter returns how long from now the handler, or the server behind it, asked to wait. It is what breaker.RetryAfter
+// looks at.
+func (a *answer) RetryAfter() (time.Duration, bool) {
+	if a.until.IsZero() {
+		return 0, false
+	}
+	return max(0, time.Until(a.until)), true
+}
+
+// Class returns what the status says about the handler. Unlike that of a response, 408 is Expected: here it is the client
+// that was slow, and it must not be able to open a breaker.
+func (a *answer) Class() policy.Class {
+	switch status := a.status; {
+	case status == http.StatusTooManyRequests:
 		return policy.Throttled
-	case a < http.StatusInternalServerError, a == http.StatusNotImplemented:
+	case status < http.StatusInternalServerError, status == http.StatusNotImplemented:
 		return policy.Expected
-	case a <= http.StatusGatewayTimeout:
+	case status <= http.StatusGatewayTimeout:
 		return policy.Transient
 	}
 	return policy.Permanent

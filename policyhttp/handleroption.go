@@ -84,20 +84,9 @@ func configureHandler(options []HandlerOption) handlerConfig {
 
 // checkField notes a name that no header field can have.
 func (c *handlerConfig) checkField(option string, given bool, name string) {
-	if given && !isFieldName(name) {
+	if given && !isToken(name) {
 		c.problems.Add("%s(%.80q): must be the name of a header field", option, name)
 	}
-}
-
-func isFieldName(name string) bool {
-	for i := range len(name) {
-		switch b := name[i]; {
-		case b == '-', b == '_', '0' <= b && b <= '9', 'a' <= b && b <= 'z', 'A' <= b && b <= 'Z':
-		default:
-			return false
-		}
-	}
-	return name != ""
 }
 
 // KeyBy sets what tells clients apart, for [Key]. By default it is [RemoteAddr], and also for a request for which key

@@ -24,7 +24,9 @@ const (
 )
 
 // customers are those who have a key. A key that is not among them is no key: whoever sends it is known by address.
-var customers = map[string]string{"key-of-ada": "ada", "key-of-grace": "grace", "key-of-joan": "joan", "key-of-mary": "mary", "key-of-max": "max"}
+var customers = map[string]string{
+	"key-of-ada": "ada", "key-of-grace": "grace", "key-of-joan": "joan", "key-of-mary": "mary", "key-of-max": "max",
+}
 
 func customer(r *http.Request) string { return customers[r.Header.Get("X-Api-Key")] }
 
