@@ -175,7 +175,7 @@ func TestStatusesOfRealProxies(t *testing.T) {
 			server.Config.ErrorLog = quiet
 			defer server.Close()
 			url := startProxy(t, name, config, server, 5*time.Second)
-			base := &http.Transport{}
+			base := &http.Transport{DisableKeepAlives: true} // haproxy ends connections after its own answers
 			defer base.CloseIdleConnections()
 			var classes []policy.Class
 			observer := policy.ObserverFunc(func(_ context.Context, e policy.Event) {
