@@ -360,7 +360,7 @@ var guardRules = []rule[policy.Guard]{
 			ticket.Cancel = nil // as the engine does for an answer that is still to be read
 			guard.Settle(inner, ticket, policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errOperation})
 			if inner.Err() != nil {
-				return errors.New("Settle has ended the context although ticket.Cancel was taken out")
+				return errors.New("in Settle it has ended the context although ticket.Cancel was taken out")
 			}
 			if cancel == nil {
 				if inner.Done() != ctx.Done() {
