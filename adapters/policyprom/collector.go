@@ -1,23 +1,20 @@
 package policyprom
 
 import (
-	"cmp"
-	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/go-resilience/resilience"
-	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/adapters/internal/target"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Collector shows what pipelines and registries are and do. It is made by [NewCollector] and safe for concurrent use.
 type Collector struct {
-	targets []*target
+	targets []shown
 	self    *prometheus.Desc // has no series; see collectors
 }
 
@@ -27,37 +24,26 @@ var collectors atomic.Int64
 
 var _ prometheus.Collector = (*Collector)(nil)
 
-// target is a pipeline or registry.
-type target struct {
-	name     string
-	what     string
-	read     func() reading
-	problem  string
-	descs    *descs
-	failures atomic.Uint64
+// shown is a target and how it is described.
+type shown struct {
+	*target.Target
+	descs *descs
 }
-
-// reading is what a target was like at one moment.
-type reading struct {
-	calls  *resilience.Calls
-	layers []policy.Report
-}
-
-func readingOf(report resilience.Report) reading { return reading{report.Calls, report.Layers} }
 
 // NewCollector returns a collector of what the options name. It panics with a [*policy.ConfigError] when an option makes no
 // sense, or two pipelines have the same name. Two collectors that show pipelines of the same name cannot be registered at the
 // same registry: the second registration fails, with an error that names the pipeline.
 func NewCollector(opts ...Option) *Collector {
-	config, err := configure(opts)
+	targets, err := target.Configure("policyprom", opts)
 	if err != nil {
 		panic(err)
 	}
-	for _, t := range config.targets {
-		t.descs = newDescs(t.name)
-	}
 	number := prometheus.Labels{"collector": strconv.FormatInt(collectors.Add(1), 10)}
-	return &Collector{config.targets, prometheus.NewDesc(prefix+"collector", "Has no series.", nil, number)}
+	c := &Collector{self: prometheus.NewDesc(prefix+"collector", "Has no series.", nil, number)}
+	for _, t := range targets {
+		c.targets = append(c.targets, shown{t, newDescs(t.Name)})
+	}
+	return c
 }
 
 // Describe implements [prometheus.Collector].
@@ -78,35 +64,22 @@ func (c *Collector) Collect(metrics chan<- prometheus.Metric) {
 }
 
 // collect returns the metrics of a target.
-func (t *target) collect() (metrics []prometheus.Metric) {
-	found, ok := t.try()
-	s := series{descs: t.descs, names: make(map[valueKey]int)}
-	if ok {
-		s.calls(found.calls)
-		for _, report := range found.layers {
+func (t shown) collect() (metrics []prometheus.Metric) {
+	s := series{descs: t.descs}
+	if found, ok := t.Read(); ok {
+		s.calls(found.Calls)
+		for _, report := range found.Layers {
 			s.layer(report)
 		}
 	}
-	s.count(t.descs.failures, float64(t.failures.Load()))
+	s.count(t.descs.failures, float64(t.Failures()))
 	return s.metrics
-}
-
-// try reads a target, and counts a panic.
-func (t *target) try() (found reading, ok bool) {
-	defer func() {
-		if !ok {
-			_ = recover()
-			t.failures.Add(1)
-		}
-	}()
-	return t.read(), true
 }
 
 // series grows by the series of a target.
 type series struct {
 	descs   *descs
 	metrics []prometheus.Metric
-	names   map[valueKey]int // how often a kind and name occurred
 }
 
 func (s *series) add(desc *prometheus.Desc, kind prometheus.ValueType, number float64, labels ...string) {
@@ -137,54 +110,30 @@ func (s *series) calls(c *resilience.Calls) {
 
 // layer adds the series of one layer.
 func (s *series) layer(r policy.Report) {
-	kind, name := text(r.Kind), s.unique(r)
-	s.state(kind, name, r.State)
+	s.state(r)
 	if !r.State.Since.IsZero() {
-		s.gauge(s.descs.since, float64(r.State.Since.UnixNano())/1e9, kind, name)
+		s.gauge(s.descs.since, float64(r.State.Since.UnixNano())/1e9, r.Kind, r.Name)
 	}
-	seen := make(map[[2]string]bool, len(r.Values))
 	for _, v := range r.Values {
-		if id := [2]string{v.Name, v.Label}; !seen[id] { // of a third party, whose mistake must not fail the scrape
-			seen[id] = true
-			s.value(kind, name, v)
-		}
+		s.value(r.Kind, r.Name, v)
 	}
-	if seen[[2]string{"shadow_rejected"}] {
-		s.gauge(s.descs.shadow, oneIf(r.Shadow), kind, name)
+	if _, ok := r.Value("shadow_rejected", ""); ok {
+		s.gauge(s.descs.shadow, oneIf(r.Shadow), r.Kind, r.Name)
 	}
-}
-
-// unique returns the name of a layer, with a number if there was one of the same kind and name before.
-func (s *series) unique(r policy.Report) string {
-	id := valueKey{text(r.Kind), text(r.Name)}
-	s.names[id]++
-	if n := s.names[id]; n > 1 {
-		return fmt.Sprintf("%s#%d", id.name, n)
-	}
-	return id.name
 }
 
 // state adds one series for each state.
-func (s *series) state(kind, name string, state policy.State) {
-	if state.Name == "" {
+func (s *series) state(r policy.Report) {
+	if r.State.Name == "" {
 		return
 	}
-	all := state.All
-	if !slices.Contains(all, state.Name) {
-		all = append(slices.Clone(all), state.Name)
-	}
-	desc, isKnown := s.descs.states[kind]
-	seen := make(map[string]bool, len(all))
-	for _, one := range all {
-		one := text(one)
-		switch {
-		case seen[one]:
-		case isKnown:
-			s.gauge(desc, oneIf(one == text(state.Name)), name, one)
-		default:
-			s.gauge(s.descs.otherState, oneIf(one == text(state.Name)), kind, name, one)
+	desc, isKnown := s.descs.states[r.Kind]
+	for _, state := range r.State.All {
+		if isKnown {
+			s.gauge(desc, oneIf(state == r.State.Name), r.Name, state)
+		} else {
+			s.gauge(s.descs.otherState, oneIf(state == r.State.Name), r.Kind, r.Name, state)
 		}
-		seen[one] = true
 	}
 }
 
@@ -205,7 +154,7 @@ func (s *series) value(kind, name string, v policy.Value) {
 	isKnown = isKnown && d.kind == v.Kind && d.unit == v.Unit && d.labelled == (v.Label != "")
 	labels := []string{name}
 	if v.Label != "" {
-		labels = append(labels, text(v.Label))
+		labels = append(labels, v.Label)
 	}
 	switch {
 	case v.Kind == policy.Counter && v.Name == "rejected":
@@ -220,47 +169,11 @@ func (s *series) value(kind, name string, v policy.Value) {
 			s.gauge(d.limit, v.Limit, labels...)
 		}
 	case v.Kind == policy.Counter:
-		s.count(s.descs.otherTotal, number, kind, name, text(v.Name), text(v.Label))
+		s.count(s.descs.otherTotal, number, kind, name, v.Name, v.Label)
 	default:
-		s.gauge(s.descs.otherValue, number, kind, name, text(v.Name), text(v.Label))
+		s.gauge(s.descs.otherValue, number, kind, name, v.Name, v.Label)
 		if v.Limit > 0 {
-			s.gauge(s.descs.otherLimit, v.Limit, kind, name, text(v.Name), text(v.Label))
+			s.gauge(s.descs.otherLimit, v.Limit, kind, name, v.Name, v.Label)
 		}
 	}
-}
-
-// readKeys reads single keys of a registry. Their layers have the label of the key as name.
-func readKeys[K comparable, V any](registry *keyed.Registry[K, V], label func(K) string, most int) reading {
-	type one struct {
-		label string
-		value any
-	}
-	var keys []one
-	seen := map[string]bool{}
-	for key, value := range registry.All() {
-		if label := text(label(key)); label != "" && !seen[label] {
-			seen[label] = true
-			keys = append(keys, one{label, value})
-		}
-	}
-	slices.SortFunc(keys, func(a, b one) int { return cmp.Compare(a.label, b.label) })
-	var found reading
-	for _, key := range keys[:min(most, len(keys))] {
-		for _, report := range reportsOf(key.value) {
-			report.Name = key.label
-			found.layers = append(found.layers, report)
-		}
-	}
-	return found
-}
-
-// reportsOf returns the reports of the value of a key, which is a policy or a pipeline.
-func reportsOf(value any) []policy.Report {
-	switch value := value.(type) {
-	case policy.Reporter:
-		return []policy.Report{value.Report()}
-	case resilience.Source:
-		return value.Current().Report().Layers
-	}
-	return nil
 }

@@ -2,7 +2,6 @@ package policyprom
 
 import (
 	"context"
-	"errors"
 	"maps"
 	"slices"
 	"sync"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/go-resilience/resilience/adapters/internal/target"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -64,19 +64,8 @@ var (
 
 // pipelineDurations are the series of one pipeline, by outcome.
 type pipelineDurations struct {
-	calls, attempts [len(outcomes)]prometheus.Observer
+	calls, attempts [target.Timed]prometheus.Observer
 }
-
-// The outcomes that have durations.
-const (
-	succeeded = iota
-	expected
-	failed
-	canceled
-	panicked
-)
-
-var outcomes = [...]string{succeeded: "succeeded", expected: "expected", failed: "failed", canceled: "canceled", panicked: "panicked"}
 
 // NewDurations returns histograms that no pipeline has yet. It panics with a [*policy.ConfigError] when an option makes no
 // sense.
@@ -142,8 +131,8 @@ func (d *Durations) ObservedKinds() []policy.EventKind {
 
 // Observe notes a duration.
 func (d *Durations) Observe(_ context.Context, event policy.Event) {
-	outcome, entered := outcomeOf(event.Outcome)
-	if !entered {
+	outcome := target.OutcomeOf(event.Outcome)
+	if outcome == target.Rejected {
 		return
 	}
 	all := *d.pipelines.Load()
@@ -177,29 +166,12 @@ func (d *Durations) add(pipeline string) *pipelineDurations {
 		}
 	}
 	found := &pipelineDurations{}
-	for i, outcome := range outcomes {
-		labels := prometheus.Labels{labelPipeline: text(pipeline), labelOutcome: outcome}
+	for i, outcome := range target.Outcomes[:target.Timed] {
+		labels := prometheus.Labels{labelPipeline: target.Text(pipeline), labelOutcome: outcome}
 		found.calls[i], found.attempts[i] = d.calls.With(labels), d.attempts.With(labels)
 	}
 	more := maps.Clone(all)
 	more[pipeline] = found
 	d.pipelines.Store(&more)
 	return found
-}
-
-// outcomeOf returns how something ended, and false if the operation was not entered because a policy refused.
-func outcomeOf(o policy.Outcome) (outcome int, entered bool) {
-	switch {
-	case o.Kind == policy.Panicked || o.Kind == policy.Exited:
-		return panicked, true
-	case o.Succeeded():
-		return succeeded, true
-	case o.Canceled:
-		return canceled, true
-	case o.Kind == policy.NotCalled && errors.Is(o.Err, policy.ErrRejected):
-		return 0, false
-	case o.Class == policy.Expected:
-		return expected, true
-	}
-	return failed, true
 }
