@@ -186,6 +186,8 @@ func TestUM5_AHundredThousandKeysAddNoSeries(t *testing.T) {
 // light is a value that is cheap to make.
 type light struct{ open bool }
 
+func (light) Idle() bool { return true }
+
 func (l light) Report() policy.Report {
 	state := policy.State{Name: "closed", All: []string{"closed", "open"}}
 	if l.open {
