@@ -49,8 +49,8 @@ func brief(groups []string, a slog.Attr) slog.Attr {
 
 func ExampleExpvar() {
 	users := resilience.Compose(resilience.Name("users"), breaker.New(breaker.Name("users-db")))
-	policyslog.Expvar("resilience", users) // /debug/vars, if net/http serves the default mux
-	fmt.Println(expvar.Get("resilience").String()[:59])
+	policyslog.Expvar("pipelines", users) // /debug/vars, if net/http serves the default mux
+	fmt.Println(expvar.Get("pipelines").String()[:59])
 	// Output:
 	// {"users":{"name":"users","calls":{"succeeded":0,"expected":
 }
@@ -72,4 +72,19 @@ func ExampleRecord() {
 	fmt.Println(recorder.Lost(), "lines lost")
 	// Output:
 	// 0 lines lost
+}
+
+// The start of docs/observing.md.
+func Example_observing() {
+	log := policyslog.New(slog.Default())
+	users := resilience.Compose(
+		resilience.Name("users"), // without a name nothing is counted or shown
+		retry.New(),
+		breaker.New(breaker.Name("users-db"), breaker.OnChange(log.Change)),
+		resilience.Observe(log),
+	)
+	policyslog.Expvar("resilience", users)
+	fmt.Println(users.Report().Calls.Failed)
+	// Output:
+	// 0
 }

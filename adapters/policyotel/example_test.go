@@ -38,3 +38,24 @@ func Example() {
 	// <nil>
 	// true
 }
+
+// The part of docs/observing.md about OpenTelemetry.
+func Example_observing() {
+	traces := policyotel.NewTraces()
+	users := resilience.Compose(
+		resilience.Name("users"),
+		retry.New(),
+		breaker.New(breaker.Name("users-db"), breaker.OnChange(traces.Change)),
+		policyotel.Attempts(nil), // a span per attempt: only if you want them
+		resilience.Observe(traces, policyotel.NewDurations(nil)),
+	)
+	metrics, err := policyotel.NewMetrics(nil, policyotel.Pipelines(users))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer func() { _ = metrics.Shutdown() }()
+	fmt.Println(users)
+	// Output:
+	// retry 3 > attempt spans > breaker "users-db"
+}

@@ -36,3 +36,22 @@ func Example() {
 	// Output:
 	// true <nil>
 }
+
+// The part of docs/observing.md about Prometheus.
+func Example_observing() {
+	registry := prometheus.NewRegistry()
+	users, orders := named("users", retry.New()), named("orders", retry.New())
+	hosts := keyed.New(func(host string) *breaker.Breaker { return breaker.New(breaker.Name(host)) })
+
+	collector := policyprom.NewCollector(
+		policyprom.Pipelines(users, orders),
+		policyprom.Registry("hosts", hosts), // keys as counts by state
+	)
+	durations := policyprom.NewDurations(policyprom.Native()) // observe pipelines with it
+	registry.MustRegister(collector, durations)
+
+	_, err := registry.Gather()
+	fmt.Println(err)
+	// Output:
+	// <nil>
+}
