@@ -4,8 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
-	"strconv"
-	"strings"
 	"time"
 )
 
@@ -52,20 +50,7 @@ type Line struct {
 type Seconds time.Duration
 
 // MarshalJSON writes a decimal number of seconds, such as 0.0301.
-func (s Seconds) MarshalJSON() ([]byte, error) {
-	text := strconv.AppendInt(nil, int64(s)/1e9, 10)
-	if fraction := int64(s) % 1e9; fraction != 0 {
-		if fraction < 0 {
-			fraction = -fraction
-			if int64(s)/1e9 == 0 {
-				text = append([]byte("-"), text...)
-			}
-		}
-		digits := strconv.FormatInt(1e9+fraction, 10)[1:]
-		text = append(append(text, '.'), strings.TrimRight(digits, "0")...)
-	}
-	return text, nil
-}
+func (s Seconds) MarshalJSON() ([]byte, error) { return appendSeconds(nil, s), nil }
 
 // UnmarshalJSON reads a number of seconds, rounded to the nanosecond. It refuses what a [time.Duration] cannot hold.
 func (s *Seconds) UnmarshalJSON(text []byte) error {

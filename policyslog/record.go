@@ -2,7 +2,6 @@ package policyslog
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -141,11 +140,8 @@ func (r *Recorder) keyOf(ctx context.Context) (key string) {
 // add hands a line to the writer.
 func (r *Recorder) add(line Line) {
 	line.Version = Version
-	text, err := json.Marshal(line) // cannot fail: the fields are strings and numbers
-	if err != nil {
-		return
-	}
-	text = append(text, '\n')
+	var buffer [512]byte
+	text := append(appendLine(buffer[:0], &line), '\n')
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.closed || r.err != nil || len(r.pending)+len(text) > r.buffer {
@@ -201,10 +197,9 @@ func (r *Recorder) take() (batch []byte, lines uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.missing > 0 && r.err == nil {
-		text, _ := json.Marshal(Line{
-			Version: Version, Kind: "lost", Time: time.Now().UTC(), Start: Seconds(time.Since(r.began)), Lost: r.missing,
-		})
-		r.pending = append(append(r.pending, text...), '\n')
+		start := time.Since(r.began)
+		line := Line{Version: Version, Kind: "lost", Time: r.began.Add(start).UTC(), Start: Seconds(start), Lost: r.missing}
+		r.pending = append(appendLine(r.pending, &line), '\n')
 		r.missing = 0
 	}
 	batch, lines = r.pending, r.lines
