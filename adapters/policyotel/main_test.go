@@ -77,7 +77,7 @@ func collect(t testing.TB, reader *sdkmetric.ManualReader) collected {
 func labels(set attribute.Set) string {
 	var texts []string
 	for _, kv := range set.ToSlice() {
-		texts = append(texts, fmt.Sprintf("%s=%s", strings.TrimPrefix(string(kv.Key), "resilience."), kv.Value.Emit()))
+		texts = append(texts, fmt.Sprintf("%s=%s", strings.TrimPrefix(string(kv.Key), "resilience."), kv.Value.String()))
 	}
 	slices.Sort(texts)
 	return strings.Join(texts, " ")
