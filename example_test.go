@@ -195,7 +195,7 @@ func Example_acquire() {
 	// false
 }
 
-// A retry loop that somebody wrote by hand, replaced without turning its body into a function.
+// A hand-written retry loop, replaced without turning its body into a function.
 func Example_tries() {
 	ctx := context.Background()
 	again := retry.New(retry.Constant(time.Millisecond))
@@ -205,9 +205,8 @@ func Example_tries() {
 	var err error
 	tries := again.Tries(ctx)
 	for try := range tries.All() {
-		if user, err = fetchUser(try.Context()); err != nil {
-			try.Failed(err)
-		}
+		user, err = fetchUser(try.Context())
+		try.Done(err)
 	}
 	fmt.Println(user.Name, tries.Err())
 	// Output: Ada <nil>

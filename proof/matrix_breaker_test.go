@@ -110,14 +110,14 @@ func breakerIn(successes int, before, meanwhile func(*breaker.Breaker)) func(out
 	return func(o outcome) subject {
 		options := []breaker.Option{
 			breaker.ConsecutiveFailures(2), breaker.OpenFor(openTime), breaker.Jitter(0), breaker.ProbeLease(lease), breaker.Successes(successes),
-			breaker.Classify(func(err error) policy.Verdict {
+			breaker.Classify(func(err error) policy.Class {
 				switch {
 				case errors.Is(err, errUnclear):
 					panic(panicOfFunction)
 				case errors.Is(err, errIgnored):
-					return policy.Neutral
+					return policy.Ignored
 				}
-				return policy.Failure
+				return policy.Transient
 			}),
 		}
 		if o.loud {

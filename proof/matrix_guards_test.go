@@ -244,14 +244,14 @@ func TestMatrixOfTheThrottle(t *testing.T) {
 	in := func(failures int, then luck) func(outcome) subject {
 		return func(outcome) subject {
 			luck := luck(math.MaxUint64)
-			guard := throttle.New(throttle.Rand(&luck), throttle.Classify(func(err error) policy.Verdict {
+			guard := throttle.New(throttle.Rand(&luck), throttle.Classify(func(err error) policy.Class {
 				switch {
 				case errors.Is(err, errUnclear):
 					panic(panicOfFunction)
 				case errors.Is(err, errIgnored):
-					return policy.Neutral
+					return policy.Ignored
 				}
-				return policy.Failure
+				return policy.Transient
 			}))
 			for range failures {
 				_, ticket, err := guard.Admit(context.Background())
