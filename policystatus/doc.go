@@ -10,6 +10,8 @@
 // nothing from anywhere else. The same data is there as JSON. It reads [policy.Report] when somebody looks, and hears of
 // refusals and of nothing else, so a call that is not refused pays next to nothing.
 //
+// By default the page only shows. [Control] lets operators act, if a function of the service says who they are.
+//
 // The page tells what a service calls and how that fares. Serve it where only operators get: on a port of its own, or
 // behind the authentication that the service has.
 package policystatus

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -136,7 +137,7 @@ func read(t *testing.T, handler http.Handler) (d document) {
 type layer struct {
 	report  func() policy.Report
 	err     error
-	reports int
+	reports atomic.Int64
 }
 
 func (*layer) Stage() policy.Stage { return policy.StageBulkhead }
@@ -145,7 +146,7 @@ func (l *layer) Admit(ctx context.Context) (context.Context, policy.Ticket, erro
 }
 func (*layer) Settle(context.Context, policy.Ticket, policy.Outcome) {}
 func (l *layer) Report() policy.Report {
-	l.reports++
+	l.reports.Add(1)
 	if l.report == nil {
 		return policy.Report{Kind: "gate"}
 	}

@@ -229,3 +229,6 @@ func (s *status) NewEvents() []event { return s.Events[:min(len(s.Events), 15)] 
 
 // OldEvents is the other ones.
 func (s *status) OldEvents() []event { return s.Events[min(len(s.Events), 15):] }
+
+// Status is what the document is about.
+func (d *document) Status() *status { return d.status }

@@ -253,7 +253,7 @@ func (s *status) refuse(line refusing) {
 	}
 	if line.layer != nil {
 		line.layer.Refusing = true
-		line.layer.explainForced(&line.Why)
+		line.layer.explainForced(&line.Why, s.Time)
 	}
 	s.Refusing = append(s.Refusing, line)
 }
