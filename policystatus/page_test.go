@@ -280,7 +280,7 @@ func TestT3_JSONByAcceptHeader(t *testing.T) {
 	require.Contains(t, request(u.page, http.MethodPut, "/?format=json").body, `"error"`)
 }
 
-const markup = `<script>alert(1)</script>"'><img src=x onerror=alert(2)>&{{.}}` + "\x00\n\u202e"
+const markup = `<script>window.pwned=1</script>"'><img src=x onerror=window.pwned=2>&{{.}}` + "\x00\n\u202e"
 
 func TestT6_MarkupInNamesAndErrorsIsText(t *testing.T) {
 	page := policystatus.New(policystatus.Title(markup))
@@ -308,7 +308,7 @@ func TestT6_MarkupInNamesAndErrorsIsText(t *testing.T) {
 		lacks(t, body, "\x00", target)
 		lacks(t, body, "\u202e", target)
 	}
-	has(t, get(page, "/").body, "&lt;script&gt;alert(1)&lt;/script&gt;")
+	has(t, get(page, "/").body, "&lt;script&gt;window.pwned=1&lt;/script&gt;")
 	lacks(t, get(page, "/?format=json").body, "<", "a browser that sniffs finds no tag in the JSON")
 }
 
