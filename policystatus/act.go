@@ -73,7 +73,7 @@ type (
 // actions returns what can be done to a layer now.
 func actions(layer any, r *policy.Report) (actions []string) {
 	if _, ok := layer.(forcer); ok {
-		actions = append(actions, actForceOpen, actForceClosed, actReset)
+		actions = append(actions, actReset, actForceClosed, actForceOpen)
 	}
 	if _, ok := layer.(shadower); ok {
 		switch {

@@ -495,11 +495,11 @@ func list(words []string) string {
 // Choices is what the form offers.
 func (d *document) Choices() (choices []choice) {
 	words := map[string]choice{
-		actForceOpen:   {Label: "Force open", Does: "refuse every call, until the time is over"},
-		actForceClosed: {Label: "Force closed", Does: "let every call through whatever happens, until the time is over"},
-		actReset:       {Label: "Reset", Does: "close now, forget what was counted, and decide anew; what was forced is over"},
-		actShadow:      {Label: "Shadow", Does: "refuse nothing and only count, until the time is over"},
-		actEnforce:     {Label: "Enforce", Does: "end the shadow: refuse again"},
+		actForceOpen:   {Label: "Refuse every call", Does: "force it open, until the time is over"},
+		actForceClosed: {Label: "Let every call through", Does: "force it closed whatever happens, until the time is over"},
+		actReset:       {Label: "Begin anew", Does: "reset it: it lets calls through and counts from zero, and may refuse again; what was forced is over"},
+		actShadow:      {Label: "Only count", Does: "put it in shadow: it refuses nothing, until the time is over"},
+		actEnforce:     {Label: "Refuse again", Does: "end the shadow"},
 	}
 	for _, action := range d.Target.Actions {
 		c := words[action]

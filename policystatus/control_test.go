@@ -501,7 +501,7 @@ func TestT4_TheForm(t *testing.T) {
 	a := get(u.page, "/?view=control&pipeline=users&layer=breaker")
 	require.Equal(t, http.StatusOK, a.Code)
 	for _, part := range []string{
-		`<form method="post" action="?">`, `name="seen" value="` + seen(t, u.page) + `"`, `value="force-open" required`,
+		`<form method="post" action="?">`, `name="seen" value="` + seen(t, u.page) + `"`, `value="force-open" required`, `<strong>Let every call through</strong>: force it closed`,
 		`value="force-closed"`, `value="reset"`, `value="shadow"`, `<option value="15m" selected>`, `name="reason" type="text" required`,
 	} {
 		has(t, a.body, part)

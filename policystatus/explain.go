@@ -171,8 +171,8 @@ func explainBreaker(e *explanation, f facts) {
 	if e.Until.IsZero() {
 		e.Until = state.Until
 	}
-	e.Do = "Find out why the dependency fails. If you know that it is well again, reset the breaker. " +
-		"To let every call through whatever happens, force it closed."
+	e.Do = "Find out why the dependency fails. If you know that it is well again, reset the breaker: it lets calls " +
+		"through and decides anew. To let every call through whatever happens, force it closed."
 	switch {
 	case state.Name == "forced open":
 		e.Until = state.Until

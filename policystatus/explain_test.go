@@ -93,7 +93,7 @@ func TestT8_ExplainSaysUntilWhen(t *testing.T) {
 		err := resilience.Run(t.Context(), b, ok)
 		require.Equal(t, `Breaker "users" refuses every call: the circuit is open, because too many calls failed. `+
 			`A call passes again at 00:00:05 UTC, in 4 s. Then it tries again with a first call: if that succeeds it closes, if not it `+
-			`stays open. Find out why the dependency fails. If you know that it is well again, reset the breaker. To let every call `+
+			`stays open. Find out why the dependency fails. If you know that it is well again, reset the breaker: it lets calls through and decides anew. To let every call `+
 			`through whatever happens, force it closed. The error: breaker "users": circuit open (retry after 4s).`, policystatus.Explain(err))
 		b.ForceOpen()
 		require.Contains(t, policystatus.Explain(resilience.Run(t.Context(), b, ok)), "it was forced open by hand. It stays open until it is reset.")

@@ -116,14 +116,14 @@ func TestT2_LayersInOrderWithStateLimitsAndUse(t *testing.T) {
 		const want = `Breaker "users-db" refuses every call: 13 of the last 20 calls failed (65 %), the limit is 50 % of at least 20; ` +
 			`the last error was: connection refused. It has been open since 00:01:00 UTC, for 3 s, and stays so until 00:01:05 UTC, ` +
 			`for 2 s more. Then it tries again with a first call: if that succeeds it closes, if not it stays open. Find out why the ` +
-			`dependency fails. If you know that it is well again, reset the breaker. To let every call through whatever happens, force it closed.`
+			`dependency fails. If you know that it is well again, reset the breaker: it lets calls through and decides anew. To let every call through whatever happens, force it closed.`
 		require.Equal(t, want, d.Refusing[0].Text)
 
 		html := get(u.page, "/").body
 		for _, part := range []string{
 			`Calls to “users” are refused.`, `Breaker &#34;users-db&#34; refuses every call`, `for <strong>2 s</strong> more`,
 			`<span class="badge bad">open</span>`, `0 of 16`, `7 calls succeeded`, `1 refused`, `13 failed`,
-			`FailureRate(0.5, 20)`, `<meter min="0" max="16" value="0" aria-label="in flight">`,
+			`FailureRate(0.5, 20)`, `<meter min="0" max="16" low="12.8" high="15.984" optimum="0" value="0" aria-label="in flight">`,
 		} {
 			has(t, html, part)
 		}

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
+	"math"
 	"net/http"
 	"strings"
 	"time"
@@ -56,7 +57,8 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"ago":     func(t, now time.Time) string { return span(now.Sub(t)) },
 	"left":    func(t, now time.Time) string { return span(t.Sub(now)) },
 	"after":   func(t, now time.Time) bool { return t.After(now) },
-	"metered": func(v policy.Value) bool { return v.Limit > 0 && !v.Unknown && v.Name != "limit" },
+	"metered": func(v policy.Value) bool { return v.Limit > 0 && !math.IsInf(v.Limit, 0) && !v.Unknown && v.Name != "limit" },
+	"meter":   meter,
 	"in":      func(value, now any) pair { return pair{value, now} },
 }).Parse(pageHTML))
 
@@ -232,3 +234,43 @@ func (s *status) OldEvents() []event { return s.Events[min(len(s.Events), 15):] 
 
 // Status is what the document is about.
 func (d *document) Status() *status { return d.status }
+
+// Control is the layer, if something can be done to it.
+func (r refusing) Control() *layer {
+	if r.layer == nil || r.layer.Seen == "" {
+		return nil
+	}
+	return r.layer
+}
+
+// Plain says what a state means, for those who do not know the words.
+func (l *layer) Plain() string {
+	if l.Shadow && l.State.Name != "draining" {
+		return ""
+	}
+	switch l.State.Name {
+	case "closed", "accepting":
+		return "Calls pass."
+	case "open":
+		return "Every call is refused."
+	case "half-open":
+		return "A few calls are let through, to find out; the others are refused."
+	case "forced open":
+		return "Every call is refused, by hand."
+	case "forced closed":
+		return "Every call passes, by hand, whatever happens."
+	case "draining":
+		return "Every call is refused, until the process ends."
+	}
+	return ""
+}
+
+// meter is a value beside its limit, red when it is reached. Of tokens, having none is what is bad.
+func meter(v policy.Value) template.HTML {
+	low, high, optimum := 0.8*v.Limit, 0.999*v.Limit, 0.0
+	if v.Name == "tokens" {
+		low, high, optimum = min(1, v.Limit/2), v.Limit/2, v.Limit
+	}
+	return template.HTML(fmt.Sprintf(`<meter min="0" max="%g" low="%g" high="%g" optimum="%g" value="%g" aria-label="%s"></meter>`,
+		v.Limit, low, high, optimum, v.Number, template.HTMLEscapeString(words(v.Name))))
+}
