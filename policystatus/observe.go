@@ -28,6 +28,7 @@ type run struct {
 	Pipeline string         `json:"pipeline,omitempty"`
 	Kind     string         `json:"kind,omitempty"` // of the layer that refused
 	Name     string         `json:"name,omitempty"`
+	Since    time.Time      `json:"since"` // when the first of several runs began that came without a pause
 	First    time.Time      `json:"first"`
 	Last     time.Time      `json:"last"`
 	Count    uint64         `json:"count"`
@@ -36,8 +37,9 @@ type run struct {
 	Facts    *policy.Report `json:"facts,omitempty"` // what the layer reported right after the first one
 
 	key    runKey
-	layer  any  // the first one that told
-	second bool // it was told by a retry that gave way to the policy
+	layer  any    // the first one that told
+	second bool   // it was told by a retry that gave way to the policy
+	before uint64 // refusals since Since, in earlier runs
 }
 
 // runKey is what makes refusals be of the same kind.
@@ -77,11 +79,14 @@ func (p *Page) Observe(_ context.Context, e policy.Event) {
 	if p.again(key, e, now) {
 		return
 	}
-	r := &run{First: now, Last: now, Count: 1, Error: errorText(err), key: key.clone()}
+	r := &run{Since: now, First: now, Last: now, Count: 1, Error: errorText(err), key: key.clone()}
 	r.learn(e, err)
 
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if old := p.runs.by[r.key]; old != nil && now.Sub(old.Last) <= runGap {
+		r.Since, r.before = old.Since, old.before+old.Count
+	}
 	p.runs.add(r)
 	p.history.add(event{Time: now, Kind: "refusal", Pipeline: r.Pipeline, Layer: layerName(r.Kind, r.Name), run: r})
 }
@@ -215,7 +220,7 @@ type event struct {
 	Pipeline string    `json:"pipeline,omitempty"`
 	Layer    string    `json:"layer,omitempty"`
 	Text     string    `json:"text"`
-	Count    uint64    `json:"count,omitempty"` // of refusals
+	Count    uint64    `json:"count,omitempty"` // how many refusals, or how often the same change came again
 
 	run *run
 }
@@ -226,14 +231,27 @@ type history struct {
 	number uint64
 }
 
-func (h *history) add(e event) {
+// add keeps an event, and returns its number.
+func (h *history) add(e event) uint64 {
 	h.number++
 	e.Number = h.number
 	if len(h.ring) < mostEvents {
 		h.ring = append(h.ring, e)
-		return
+	} else {
+		h.ring[(h.number-1)%mostEvents] = e
 	}
-	h.ring[(h.number-1)%mostEvents] = e
+	return h.number
+}
+
+// repeat replaces an event by one that is the same again, and counts. It reports false when the event is no longer kept.
+func (h *history) repeat(number uint64, e event) bool {
+	if number == 0 || number+mostEvents <= h.number {
+		return false
+	}
+	old := &h.ring[(number-1)%mostEvents]
+	e.Number, e.Count = number, max(1, old.Count)+1
+	*old = e
+	return true
 }
 
 // list returns the events, the newest first.

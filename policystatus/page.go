@@ -22,8 +22,7 @@ type Page struct {
 	sources []source
 	runs    runs
 	history history
-	states  map[any]policy.Report // the last known of each layer, for changes
-	notes   uint64
+	states  map[any]known // by layer
 }
 
 var (
@@ -38,7 +37,7 @@ func New(opts ...Option) *Page {
 	if err != nil {
 		panic(err)
 	}
-	p := &Page{config: c, states: make(map[any]policy.Report)}
+	p := &Page{config: c, states: make(map[any]known)}
 	p.hub.init(p)
 	if c.control {
 		p.control = newControls(p)

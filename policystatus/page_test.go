@@ -116,7 +116,7 @@ func TestT2_LayersInOrderWithStateLimitsAndUse(t *testing.T) {
 		const want = `Breaker "users-db" refuses every call: 13 of the last 20 calls failed (65 %), the limit is 50 % of at least 20; ` +
 			`the last error was: connection refused. It has been open since 00:01:00 UTC, for 3 s, and stays so until 00:01:05 UTC, ` +
 			`for 2 s more. Then it tries again with a first call: if that succeeds it closes, if not it stays open. Find out why the ` +
-			`dependency fails. If you know that it is well again, reset the breaker: it lets calls through and decides anew. To let every call through whatever happens, force it closed.`
+			`dependency fails. If you know that it is well again, reset the breaker: it lets calls through and decides anew. To let every call through whatever happens, force it closed. 1 refusal since 00:01:03 UTC, for 0 s.`
 		require.Equal(t, want, d.Refusing[0].Text)
 
 		html := get(u.page, "/").body
@@ -199,6 +199,33 @@ func TestT2_ChangesAreSeen(t *testing.T) {
 		u.breaker.Enforce()
 		time.Sleep(time.Second)
 		require.Equal(t, "shadow ended: it refuses again", read(t, u.page).Events[0].Text)
+	})
+}
+
+// Since when calls are refused is not since when the breaker has opened for the last time.
+func TestT2_SinceWhen(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUsers()
+		u.trip()
+		for range 6000 { // one of these is a probe every 5 s
+			time.Sleep(50 * time.Millisecond)
+			_ = u.backend.Run(t.Context(), fail)
+			if time.Now().UnixMilli()%1000 == 0 {
+				_ = read(t, u.page)
+			}
+		}
+		d := read(t, u.page)
+		require.Equal(t, 1, len(d.Refusing))
+		require.Contains(t, d.Refusing[0].Text, "the dependency is not well yet: of the calls that were to find out, 1 of 1 failed")
+		require.Regexp(t, `5,9\d\d refusals since 00:00:00 UTC, for 4 min 59 s\.$`, d.Refusing[0].Text)
+		changes := 0
+		for _, e := range d.Events {
+			if e.Kind == "change" {
+				changes++
+				require.Greater(t, e.Count, 50)
+			}
+		}
+		require.Equal(t, 1, changes, "that it opens again and again is one line")
 	})
 }
 

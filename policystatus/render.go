@@ -57,9 +57,11 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"ago":     func(t, now time.Time) string { return span(now.Sub(t)) },
 	"left":    func(t, now time.Time) string { return span(t.Sub(now)) },
 	"after":   func(t, now time.Time) bool { return t.After(now) },
-	"metered": func(v policy.Value) bool { return v.Limit > 0 && !math.IsInf(v.Limit, 0) && !v.Unknown && v.Name != "limit" },
-	"meter":   meter,
-	"in":      func(value, now any) pair { return pair{value, now} },
+	"metered": func(v policy.Value) bool {
+		return v.Limit > 0 && !math.IsInf(v.Limit, 0) && !v.Unknown && v.Name != "limit"
+	},
+	"meter": meter,
+	"in":    func(value, now any) pair { return pair{value, now} },
 }).Parse(pageHTML))
 
 // pair is what a template is given beside its data.

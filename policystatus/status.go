@@ -59,11 +59,13 @@ type refusing struct {
 	Pipeline string      `json:"pipeline"` // its ID
 	Layer    string      `json:"layer"`    // its ID, "" if it is not on the page
 	Why      explanation `json:"explanation"`
-	Text     string      `json:"text"` // all of it
-	Count    uint64      `json:"count,omitempty"`
+	Text     string      `json:"text"`            // all of it
+	Since    time.Time   `json:"since,omitzero"`  // when the refusals began that go on without a pause of 5 s; zero when none was seen
+	Count    uint64      `json:"count,omitempty"` // how many there were since
 
 	layer *layer
 	level string
+	Said  string `json:"-"` // since when and how many, in words
 }
 
 // status reads everything.
@@ -165,45 +167,66 @@ func refuses(r *policy.Report) bool {
 	return false
 }
 
+// known is what the page knows of a layer since it looked the last time.
+type known struct {
+	state  policy.State
+	shadow bool
+	said   string // the state that was noted last
+	event  uint64 // where
+}
+
 // changes notes what has changed since the last time. It is called with the lock held.
 func (p *Page) changes(s *status) {
-	seen := make(map[any]policy.Report, len(p.states))
+	seen := make(map[any]known, len(p.states))
 	for _, pipeline := range s.Pipelines {
 		for _, l := range pipeline.Layers {
 			key := identity(l.layer)
-			if _, again := seen[key]; key == nil || again {
-				continue
-			}
-			last, known := p.states[key]
-			seen[key] = l.Report
-			e := event{Kind: "change", Pipeline: pipeline.ID, Layer: layerName(l.Kind, l.Name), Time: l.State.Since}
-			if e.Time.IsZero() {
-				e.Time = s.Time
-			}
-			if known && last.Shadow != l.Shadow {
-				mode := e
-				mode.Time, mode.Text = s.Time, "shadow ended: it refuses again"
-				if l.Shadow {
-					mode.Text = "shadow began: it refuses nothing"
-				}
-				p.history.add(mode)
-			}
-			switch cause := causeText(l.State.Cause); {
-			case known && last.State.Name == l.State.Name && last.State.Since.Equal(l.State.Since):
-			case !known && cause == "":
-			case l.State.Name != "":
-				e.Text = l.State.Name
-				if known && last.State.Name != "" && last.State.Name != l.State.Name {
-					e.Text = last.State.Name + " to " + e.Text
-				}
-				if cause != "" {
-					e.Text += ": " + cause
-				}
-				p.history.add(e)
+			if _, again := seen[key]; key != nil && !again {
+				last, ok := p.states[key]
+				seen[key] = p.change(l, last, ok, s.Time)
 			}
 		}
 	}
 	p.states = seen
+}
+
+// change notes what has changed in a layer. That a breaker is half-open is not worth a line of its own, since what it finds
+// out follows soon; and that it opens again and again is one line, which would hide the others otherwise.
+func (p *Page) change(l *layer, last known, ok bool, now time.Time) known {
+	next := known{state: l.State, shadow: l.Shadow, said: last.said, event: last.event}
+	e := event{Kind: "change", Pipeline: l.pipeline.ID, Layer: layerName(l.Kind, l.Name), Time: now}
+	if ok && last.shadow != l.Shadow {
+		e.Text = "shadow ended: it refuses again"
+		if l.Shadow {
+			e.Text = "shadow began: it refuses nothing"
+		}
+		p.history.add(e)
+	}
+	cause := causeText(l.State.Cause)
+	switch {
+	case ok && last.state.Name == l.State.Name && last.state.Since.Equal(l.State.Since):
+		return next
+	case !ok && cause == "": // as it was made
+		next.said = l.State.Name
+		return next
+	case l.State.Name == "half-open":
+		return next
+	}
+	if !l.State.Since.IsZero() {
+		e.Time = l.State.Since
+	}
+	e.Text = l.State.Name
+	if last.said != "" && last.said != l.State.Name {
+		e.Text = last.said + " to " + e.Text
+	}
+	if cause != "" {
+		e.Text += ": " + cause
+	}
+	if last.said == l.State.Name && p.history.repeat(last.event, e) {
+		return next
+	}
+	next.said, next.event = l.State.Name, p.history.add(e)
+	return next
 }
 
 // findRefusing says what refuses calls: the layers whose state says so, and those that have refused just now.
@@ -220,11 +243,13 @@ func (s *status) findRefusing() {
 			}
 		}
 	}
+	done := make(map[runKey]bool)
 	for _, r := range s.Refusals {
-		if s.Time.Sub(r.Last) > recent || quiet(r.Code) {
+		if s.Time.Sub(r.Last) > recent || quiet(r.Code) || done[r.key] {
 			continue
 		}
-		line := refusing{Pipeline: r.Pipeline, Why: r.Why, Count: r.Count, level: "warn"}
+		done[r.key] = true // the latest run counts those before it in
+		line := refusing{Pipeline: r.Pipeline, Why: r.Why, Since: r.Since, Count: r.before + r.Count, level: "warn"}
 		if l := s.layerOf(r); l != nil {
 			f := facts{code: r.Code, kind: r.Kind, name: r.Name, report: &l.Report, reason: r.Error, described: describe(l.layer)}
 			line.Pipeline, line.Layer, line.layer = l.pipeline.ID, l.ID, l
@@ -236,7 +261,11 @@ func (s *status) findRefusing() {
 	}
 	for i := range s.Refusing {
 		line := &s.Refusing[i]
-		line.Text = line.Why.Text()
+		if !line.Since.IsZero() {
+			line.Said = fmt.Sprintf("%s since %s, for %s.", plural(line.Count, "refusal", "refusals"),
+				clock(line.Since, s.Time), span(s.Time.Sub(line.Since)))
+		}
+		line.Text = strings.TrimSpace(line.Why.Text() + " " + line.Said)
 	}
 }
 
@@ -248,6 +277,9 @@ func (s *status) refuse(line refusing) {
 		unknown := line.layer == nil && other.layer == nil && line.Pipeline == other.Pipeline && line.Why.Who == other.Why.Who
 		if same || unknown {
 			other.Count += line.Count
+			if other.Since.IsZero() || line.Since.Before(other.Since) {
+				other.Since = line.Since
+			}
 			return
 		}
 	}
