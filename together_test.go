@@ -324,6 +324,55 @@ func TestFault169_TotalAndPerAttemptTimeout(t *testing.T) {
 	})
 }
 
+// The deadline of the caller, an attempt timeout and a total timeout are all deadlines, and can be told apart.
+func TestFault076_TimeoutsCanBeToldFromTheCallersDeadline(t *testing.T) {
+	hang := func(ctx context.Context) (int, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	for name, c := range map[string]struct {
+		layer policy.Layer
+		own   bool // the library's
+		code  string
+	}{
+		"the caller's deadline": {resilience.Compose(), false, "deadline"},
+		"an attempt timeout":    {timeout.PerAttempt(time.Second), true, "timeout.attempt"},
+		"a total timeout":       {timeout.Total(time.Second), true, "timeout.total"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db := opensAt(1, time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				_, err := resilience.Do(ctx, resilience.Compose(c.layer, db), hang)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, c.own, errors.Is(err, timeout.ErrTimeout))
+				require.Equal(t, c.code, policy.Code(err))
+				require.Equal(t, breaker.Open, db.State(), "each is a failure")
+			})
+		})
+	}
+}
+
+// Attempts and waits together end by the total time, whatever the operation and the attempt timeout do.
+func TestFault115_TheTotalTimeoutBoundsAttemptsAndWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for total := 350 * time.Millisecond; total < 3*time.Second; total += 37 * time.Millisecond {
+			p := resilience.Compose(timeout.Total(total), steady(1000, 100*time.Millisecond), timeout.PerAttempt(300*time.Millisecond))
+			start, attempts := time.Now(), 0
+			_, err := resilience.Do(t.Context(), p, func(ctx context.Context) (int, error) {
+				attempts++
+				<-ctx.Done()
+				return 0, ctx.Err()
+			})
+			require.ErrorIs(t, err, timeout.ErrTimeout)
+			require.LessOrEqual(t, time.Since(start), total)
+			require.LessOrEqual(t, attempts, int(total/(400*time.Millisecond))+1)
+			require.Positive(t, attempts)
+		}
+	})
+}
+
 func TestFault170_WhoHoldsAPermitWhileRetrySleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slots := bulkhead.New(1)

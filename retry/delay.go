@@ -23,8 +23,9 @@ const (
 
 // delays says how long to wait: a source of delays, then a cap, then jitter.
 type delays struct {
-	initial, longest time.Duration // a constant delay is one that begins as the longest
+	initial, longest time.Duration
 	multiplier       float64
+	fixed            *backoff.ConstantBackOff           // which has no state; nil: the above
 	source           func() backoff.BackOff             // a fresh one for each call; nil: the above
 	function         func(policy.Attempt) time.Duration // nil: the above
 	jitter           jitter
@@ -65,8 +66,8 @@ func (d *delays) newSource(k *call) backoff.BackOff {
 	switch {
 	case d.source != nil:
 		return d.source()
-	case d.initial == d.longest:
-		return backoff.NewConstantBackOff(d.longest)
+	case d.fixed != nil:
+		return d.fixed
 	}
 	k.growth = backoff.ExponentialBackOff{
 		InitialInterval: min(d.initial, mostGrowth),
