@@ -26,8 +26,13 @@ func (c *config) decide(
 			return 0, reason
 		}
 	}
-	if ended.Blocked != nil {
+	switch {
+	case ended.Blocked != nil:
 		return c.await(ctx, k, ended.Blocked, now)
+	case ended.Elsewhere && !k.pay(c.budget):
+		return 0, ErrBudget
+	case ended.Elsewhere:
+		return 0, nil
 	}
 	return c.backOff(ctx, k, ended)
 }
@@ -43,6 +48,8 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 		return nil // the gate can be waited for, and this attempt has done nothing
 	case !entered && k.lostRace(err) && now-k.since < c.patience:
 		return nil // it was waited for, and is ready again
+	case ended.Elsewhere && ended.Number < c.attempts && k.awaited == nil:
+		return nil
 	case refused && !c.retriesRejection(err):
 		return refusal(err)
 	case entered && !repeatable(ctx, err):

@@ -106,7 +106,7 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 		return policy.Decision{}
 	}
 	first := ended.Number == 1 && ended.Asked == 0
-	if first && !entered(&ended) && len(c.rejections) == 0 && c.patience == 0 {
+	if first && !entered(&ended) && !ended.Elsewhere && len(c.rejections) == 0 && c.patience == 0 {
 		return policy.Decision{} // the bare refusal; an open breaker should cost nothing
 	}
 	k, ok := ended.State.(*call)
