@@ -349,7 +349,7 @@ func (c *controls) force(h *hand, layer any, act Act, d time.Duration) (Act, err
 		return c.note(act), err
 	}
 	after, _ := stateOf(layer)
-	act.Time = now()
+	act.Time = time.Now()
 
 	slot, back := &h.state, actReset
 	switch {
@@ -429,7 +429,7 @@ func (c *controls) end(h *hand, which func(*hand) *force, reason string) {
 
 	act := Act{
 		Action: actEnd, Reason: fmt.Sprintf("%s of %s by %s: %s", reason, f.act.Action, f.act.Actor, f.act.Reason),
-		Pipeline: f.act.Pipeline, Layer: f.act.Layer, Kind: f.act.Kind, Name: f.act.Name, Time: now(),
+		Pipeline: f.act.Pipeline, Layer: f.act.Layer, Kind: f.act.Kind, Name: f.act.Name, Time: time.Now(),
 	}
 	state, shadow := stateOf(f.layer)
 	switch {
@@ -450,7 +450,7 @@ func (c *controls) end(h *hand, which func(*hand) *force, reason string) {
 
 // note keeps an act that was not done, and tells of it.
 func (c *controls) note(act Act) Act {
-	act.Time = now()
+	act.Time = time.Now()
 	c.mu.Lock()
 	act = c.count(act)
 	c.mu.Unlock()

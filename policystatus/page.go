@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
@@ -100,7 +101,7 @@ func (p *Page) add(added source) {
 // Without it the page learns of changes when somebody looks, or when a call is refused. pipeline is the name of the
 // pipeline that the line is about, and may be empty. A long text is cut.
 func (p *Page) Note(pipeline, text string) {
-	e := event{Time: now(), Kind: "note", Pipeline: clean(pipeline, mostName), Text: clean(text, mostText)}
+	e := event{Time: time.Now(), Kind: "note", Pipeline: clean(pipeline, mostName), Text: clean(text, mostText)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.history.add(e)

@@ -150,7 +150,7 @@ func (p *Page) fail(w http.ResponseWriter, r *http.Request, code int, message st
 		writeJSON(w, r, code, map[string]string{"error": message})
 		return
 	}
-	p.write(w, r, "problem", code, &document{status: &status{Title: p.config.title, Time: now()}, Message: message})
+	p.write(w, r, "problem", code, &document{status: &status{Title: p.config.title, Time: time.Now()}, Message: message})
 }
 
 func writeJSON(w http.ResponseWriter, r *http.Request, code int, v any) {

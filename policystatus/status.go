@@ -13,9 +13,6 @@ import (
 // version is that of the JSON. It grows when a field changes its meaning or goes; new fields may come at any time.
 const version = 1
 
-// now is the time of what is noted, to the millisecond, in UTC.
-func now() time.Time { return time.Now() }
-
 // status is everything that the page shows, at one moment.
 type status struct {
 	Version   int         `json:"version"`
@@ -81,7 +78,7 @@ func (p *Page) status() *status {
 	if p.control != nil {
 		p.control.mark(s.Pipelines)
 	}
-	s.Time = now()
+	s.Time = time.Now()
 
 	p.mu.Lock()
 	p.changes(s)
