@@ -2,6 +2,7 @@ package policystatus_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -109,8 +110,6 @@ func TestT5_ThousandViewers(t *testing.T) {
 		page.Add(resilience.Compose(resilience.Name("users"), counted))
 		dial, stop := serve(page)
 		defer stop()
-		synctest.Wait()
-		before := runtime.NumGoroutine()
 
 		var wait sync.WaitGroup
 		var conns []net.Conn
@@ -126,11 +125,12 @@ func TestT5_ThousandViewers(t *testing.T) {
 		time.Sleep(3*time.Second + time.Second/2)
 		synctest.Wait()
 		require.EqualValues(t, 4, counted.reports.Load(), "one in each second since the first one came")
-		goroutines, heap := runtime.NumGoroutine(), heapInUse()
+		require.Equal(t, viewers, running(), "one goroutine for each viewer, that of its request")
+		heap := heapInUse()
 		time.Sleep(time.Duration(seconds) * time.Second)
 		synctest.Wait()
 		require.EqualValues(t, 4+seconds, counted.reports.Load())
-		require.Equal(t, goroutines, runtime.NumGoroutine())
+		require.Equal(t, viewers, running())
 		grown := int64(heapInUse()) - int64(heap)
 		t.Logf("%d viewers, %d s: heap grew by %d KiB", viewers, seconds, grown>>10)
 		require.Less(t, grown, int64(1<<20), "in all, or 1 KiB for each viewer")
@@ -148,8 +148,20 @@ func TestT5_ThousandViewers(t *testing.T) {
 		reports := counted.reports.Load()
 		time.Sleep(time.Minute)
 		require.Equal(t, reports, counted.reports.Load(), "nobody looks")
-		require.LessOrEqual(t, runtime.NumGoroutine(), before)
+		require.Zero(t, running())
 	})
+}
+
+// running is how many goroutines run code of the page.
+func running() (n int) {
+	stacks := make([]byte, 16<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	for stack := range bytes.SplitSeq(stacks, []byte("\n\n")) {
+		if bytes.Contains(stack, []byte("/policystatus.(*")) {
+			n++
+		}
+	}
+	return n
 }
 
 func heapInUse() uint64 {
