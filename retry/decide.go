@@ -2,7 +2,6 @@ package retry
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -40,7 +39,7 @@ func (c *config) decide(
 // judge returns why the attempt must not be followed by another one, whatever the wait, or nil.
 func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now time.Duration) (reason error) {
 	err, entered := ended.Outcome.Err, entered(ended)
-	refused := !entered || errors.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
+	refused := !entered || match.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
 	switch {
 	case isPermanent(err), entered && !c.nested && gaveUp(err):
 		return ErrFinal
@@ -94,7 +93,7 @@ func classOf(outcome policy.Outcome) policy.Class {
 
 // gaveUp reports whether err is that of a retry inside the operation, which has done what a retry can do.
 func gaveUp(err error) bool {
-	_, ok := errors.AsType[*Error](err)
+	_, ok := match.As[*Error](err)
 	return ok
 }
 
@@ -109,7 +108,7 @@ func (c *config) retriesRejection(err error) bool {
 
 // refusal returns the rejection in err's tree, or err when it is one in a way of its own.
 func refusal(err error) error {
-	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
+	if rejection, ok := match.As[*policy.Rejection](err); ok {
 		return rejection
 	}
 	return err
@@ -227,7 +226,7 @@ func (k *call) lostRace(err error) bool {
 		return false
 	}
 	reason := k.awaited
-	if rejection, ok := errors.AsType[*policy.Rejection](reason); ok && rejection.Reason != nil {
+	if rejection, ok := match.As[*policy.Rejection](reason); ok && rejection.Reason != nil {
 		reason = rejection.Reason
 	}
 	return match.Is(err, reason)

@@ -111,7 +111,8 @@ func (e *entry[T]) enter(ctx context.Context) (T, error) {
 	e.answer.end() // whoever comes second does not go on before it has ended
 	if e.held && !e.given.Swap(true) {
 		if ending := e.giveUp(); !ending.Returned() {
-			e.spoiled.Store(&ending)
+			spoiled := ending // ending itself would be on the heap always
+			e.spoiled.Store(&spoiled)
 			return *new(T), errLeft // the operation is not called: the caller panics instead
 		}
 	}
