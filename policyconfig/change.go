@@ -109,7 +109,7 @@ func (c Change) String() string {
 		if i > 0 {
 			b.WriteString(", ")
 		}
-		fmt.Fprintf(&b, "%s %s to %s", o.Words, o.From, o.To)
+		b.WriteString(strings.TrimSpace(o.Words + " " + o.From + " to " + o.To))
 	}
 	if c.Why != "" {
 		switch {
@@ -151,7 +151,7 @@ func stateInWords(layer any) string {
 			words = append(words, fmt.Sprintf(format, round(v.Number), round(v.Limit)))
 		}
 	}
-	if v, ok := report.Value("tokens", ""); ok && !v.Unknown {
+	if v, ok := report.Value("tokens", ""); ok && !v.Unknown && v.Number < v.Limit {
 		words = append(words, fmt.Sprintf("%v of %v tokens", round(v.Number), round(v.Limit)))
 	}
 	value("in_flight", "%[1]v in flight")

@@ -104,6 +104,8 @@ type parser struct {
 	i        int
 	line     int // of i
 	start    int // of the line
+	counted  int // characters of the line before the place that was asked for last
+	until    int // that place
 	nodes    int
 	problems *problems
 }
@@ -154,9 +156,14 @@ func (p *parser) fail(format string, args ...any) {
 	panic(stop{})
 }
 
+// here returns where the parser is. It counts on from where it was asked last, so that a long line costs no more.
 func (p *parser) here() place {
-	column := utf8.RuneCountInString(p.data[min(p.start, p.i):min(p.i, len(p.data))]) + 1
-	return place{line: p.line, column: column}
+	if p.until < p.start || p.until > p.i {
+		p.until, p.counted = min(p.start, p.i), 0
+	}
+	p.counted += utf8.RuneCountInString(p.data[p.until:p.i])
+	p.until = p.i
+	return place{line: p.line, column: p.counted + 1}
 }
 
 // next describes what stands where the parser is.

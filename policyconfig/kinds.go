@@ -2,7 +2,6 @@ package policyconfig
 
 import (
 	"context"
-	"math"
 	"math/rand/v2"
 	"time"
 
@@ -91,7 +90,7 @@ var breakerKind = &kind{
 			apply: func(a actual) any { return breaker.Jitter(a.number(0)) },
 		},
 		{
-			key: "growth", args: []argument{float("factor", 1, math.MaxFloat64), duration("limit", time.Millisecond)},
+			key: "growth", args: []argument{float("factor", 1, most), duration("limit", time.Millisecond)},
 			doc:   "Multiplies the open time by factor with every opening in a row, up to limit.",
 			apply: func(a actual) any { return breaker.Growth(a.number(0), a.duration(1)) },
 		},
@@ -167,7 +166,7 @@ var retryKind = &kind{
 			apply: func(a actual) any { return retry.Exponential(a.duration(0), a.duration(1)) },
 		},
 		{
-			key: "multiplier", args: []argument{float("factor", 1, math.MaxFloat64)}, otherwise: "2",
+			key: "multiplier", args: []argument{float("factor", 1, most)}, otherwise: "2",
 			doc:   "The factor by which exponential delays grow.",
 			apply: func(a actual) any { return retry.Multiplier(a.number(0)) },
 		},
@@ -438,7 +437,7 @@ var throttleKind = &kind{
 	constructors: []*option{{}},
 	options: []*option{
 		{
-			key: "k", args: []argument{float("k", 1, math.MaxFloat64)}, otherwise: "2",
+			key: "k", args: []argument{float("k", 1, most)}, otherwise: "2",
 			doc:   "How many attempts the dependency gets for each one that it accepts.",
 			apply: func(a actual) any { return throttle.K(a.number(0)) },
 		},

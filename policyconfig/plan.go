@@ -341,7 +341,10 @@ func argumentChanges(args []argument, key string, old, now []any) (changes []Opt
 			continue
 		}
 		change := OptionChange{Option: a.name, Words: inWords(a.name), From: shownValue(old[i]), To: shownValue(now[i])}
-		if key != "" {
+		switch {
+		case key == "" && a.name == "limit": // of what is itself a limit
+			change.Words = ""
+		case key != "":
 			change.Option, change.Words = key+"/"+a.name, inWords(key)+" "+inWords(a.name)
 		}
 		changes = append(changes, change)
