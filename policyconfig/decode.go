@@ -418,7 +418,9 @@ func (d *decoder) pipeline(key string, n *node) *pipeline {
 	}
 	layers := n.get("layers")
 	if layers == nil {
-		d.found.at(n, "\"layers\" is missing: must be a list, in any order")
+		if n.get("extends") == nil { // otherwise it was said of what it extends
+			d.found.at(n, "\"layers\" is missing: must be a list, in any order")
+		}
 		return p
 	}
 	if layers.kind != array {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"iter"
-	"os"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
@@ -21,9 +20,10 @@ import (
 //		log.Print(changes)
 //	}
 //
-// The file is looked at once at the beginning, and is applied if it is not what is in force. After that it is read when
-// its time of modification, its size or the file itself has changed, and applied when its content has. So it may be
-// overwritten, replaced by a rename, or be a symbolic link that is swapped, as orchestrators mount configuration.
+// The file is read once at the beginning, and is applied if it is not what is in force; after that it is applied when its
+// content has changed. Its content decides, not its time of modification, which tools preserve and whose resolution is
+// coarse: a file that was only touched changes nothing, and one that was changed within a tick is seen. It may be overwritten,
+// replaced by a rename, or be a symbolic link that is swapped, as orchestrators mount configuration.
 //
 // A file that is not there, or that is no complete JSON, may be about to be written: it is an error only when it is still
 // the same a period later. Each error is told once, until the file changes. Environment variables are read when the file
@@ -58,34 +58,26 @@ type watcher struct {
 	set  *Set
 	path string
 
-	info     os.FileInfo // as of the last reading
-	read     time.Time   // when that was
-	content  []byte      // that was judged last
-	judged   bool        // content was
-	doubtful string      // the error of a file that may be about to be written; told when it comes again
-	told     string      // the error that was told last
+	content  []byte // that was judged last
+	judged   bool   // content was
+	doubtful string // the error of a file that may be about to be written; told when it comes again
+	told     string // the error that was told last
 }
 
 // look looks at the file, and applies it if its content is new. told says whether there is something to tell.
 func (w *watcher) look() (changes Changes, told bool, err error) {
-	if w.unchanged() && w.doubtful == "" {
-		return Changes{}, false, nil
-	}
-	info, _ := os.Stat(w.path)
 	data, err := readFile(w.path)
 	if err != nil {
-		w.info, w.judged = nil, false
+		w.judged = false
 		return w.doubt(err, err.Error())
 	}
-	w.info, w.read = info, time.Now()
 	w.set.mu.Lock()
 	defer w.set.mu.Unlock()
 	if w.judged && bytes.Equal(data, w.content) && w.doubtful == "" {
 		return Changes{}, false, nil
 	}
-	if !w.judged && w.told == "" && bytes.Equal(data, w.set.data) {
-		w.content, w.judged = data, true
-		w.doubtful = ""
+	if w.told == "" && bytes.Equal(data, w.set.data) { // it is in force, and nothing else was said
+		w.content, w.judged, w.doubtful = data, true, ""
 		return Changes{}, false, nil
 	}
 	changes, err = w.set.apply(data, w.path)
@@ -112,17 +104,6 @@ func (w *watcher) doubt(err error, seen string) (Changes, bool, error) {
 	}
 	w.told = err.Error()
 	return Changes{}, true, err
-}
-
-// unchanged reports whether the file is the one that was read, by all that can be known without reading it. A file that
-// was changed shortly before it was read may have been changed again, within the resolution of its time.
-func (w *watcher) unchanged() bool {
-	if w.info == nil {
-		return false
-	}
-	info, err := os.Stat(w.path)
-	return err == nil && os.SameFile(info, w.info) && info.ModTime().Equal(w.info.ModTime()) && info.Size() == w.info.Size() &&
-		w.read.Sub(info.ModTime()) > 2*time.Second
 }
 
 // incomplete reports whether data is no complete JSON.
