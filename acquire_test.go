@@ -204,8 +204,11 @@ func TestEventsOfAnAcquisition(t *testing.T) {
 		require.Empty(t, recorder.Events())
 		time.Sleep(time.Minute)
 		require.True(t, permit.Done(errBackend))
+		require.Len(t, recorder.Events(), 1)
+		number := recorder.Events()[0].Call
+		require.Positive(t, number)
 		require.Equal(t, []policy.Event{{
-			Kind: policy.EventCall, Pipeline: "intake", Elapsed: time.Minute + time.Second, Queued: time.Second,
+			Kind: policy.EventCall, Pipeline: "intake", Call: number, Elapsed: time.Minute + time.Second, Queued: time.Second,
 			Outcome: policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errBackend},
 		}}, recorder.Events(), "a call, which ends with the permit")
 		require.Equal(t, resilience.Calls{Failed: 1}, *p.Report().Calls)

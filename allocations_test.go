@@ -69,3 +69,31 @@ func TestAllocationsOfRealPipelines(t *testing.T) {
 		}))
 	}
 }
+
+// Open costs two beside the contexts: what outlives the operation, and the permit.
+func TestAllocationsOfOpen(t *testing.T) {
+	ctx, op := context.Background(), answer(1, nil)
+	done := func(layer policy.Layer) float64 {
+		return testing.AllocsPerRun(100, func() {
+			_, permit, err := resilience.Open(ctx, layer, op)
+			if err != nil || !permit.Done(nil) {
+				t.Error(err)
+			}
+		})
+	}
+	require.LessOrEqual(t, done(resilience.Compose(&quietGuard{}, &quietRepeater{}, &quietMeter{}, &quietGuard{})), 2.0)
+	require.LessOrEqual(t, done(resilience.Compose(resilience.Name("n"), &quietGuard{}, &quietRepeater{}, &quietMeter{}, &quietGuard{})), 2.0)
+	require.LessOrEqual(t, done(resilience.Compose(&quietGuard{}, &quietGuard{}, &quietGuard{}, &quietGuard{}, &quietGuard{}, &quietGuard{})), 2.0)
+	require.LessOrEqual(t, done(&quietMeter{}), 3.0, "a single policy: its node")
+	acquire := resilience.Compose(&quietGuard{}, &quietMeter{}, &quietGuard{})
+	require.LessOrEqual(t, testing.AllocsPerRun(100, func() {
+		permit, err := acquire.Acquire(ctx)
+		if err != nil || !permit.Done(nil) {
+			t.Error(err)
+		}
+	}), 3.0)
+}
+
+type quietMeter struct{ quietGuard }
+
+func (*quietMeter) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket { return ticket }

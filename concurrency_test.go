@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -109,4 +110,53 @@ func TestFault176_LedgerOfAPipelineUnderLoad(t *testing.T) {
 	require.Zero(t, slots.Snapshot().InFlight)
 	require.Positive(t, panics.Load())
 	require.Positive(t, others.Load())
+}
+
+// A random pipeline under a wrapper that calls concurrently: whatever its calls come to, every admission is settled once
+// and exactly one result has an owner. Run it with -race.
+func TestConcurrentCallsOfAWrapperAreAllSettled(t *testing.T) {
+	for _, open := range []bool{false, true} {
+		inner, outer := &meter{}, &probe{stage: policy.StageShed}
+		var discarded atomic.Int64
+		var succeeded atomic.Int64
+		m := &many{calls: 6, onDiscard: func(any) { discarded.Add(1) }}
+		p := resilience.Compose(resilience.Name("raced"), outer, m, &fussy{}, inner, policy.At(policy.StageChaos, &decided{}))
+		won := int64(0)
+		for round := range 300 {
+			op := func(ctx context.Context) (int, error) {
+				if n := rand.IntN(4); n == 0 || round%10 == 0 {
+					return 0, errBackend
+				}
+				succeeded.Add(1)
+				return round + 1, nil
+			}
+			var permit *policy.Permit
+			var err error
+			if open {
+				_, permit, err = resilience.Open(context.Background(), p, op)
+			} else {
+				_, err = resilience.Do(context.Background(), p, op)
+			}
+			if err == nil {
+				won++
+				require.Equal(t, open, permit.Context().Err() == nil && permit.Done(nil))
+			} else {
+				require.Nil(t, permit)
+			}
+			require.Equal(t, inner.admitted.Load(), inner.settled.Load())
+			require.Equal(t, outer.admitted.Load(), outer.settled.Load())
+		}
+		require.Equal(t, succeeded.Load(), won+discarded.Load())
+		require.EqualValues(t, won, p.Report().Calls.Succeeded)
+	}
+}
+
+// fussy is a guard that refuses now and then.
+type fussy struct{ quietGuard }
+
+func (*fussy) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if rand.IntN(8) == 0 {
+		return ctx, policy.Ticket{}, errRefused
+	}
+	return ctx, policy.Ticket{}, nil
 }

@@ -53,7 +53,7 @@ func TestConformance(t *testing.T) {
 		"retry, patient": func() policy.Repeater {
 			return retry.New(retry.AwaitRecovery(time.Minute), retry.RetryRejections(bulkhead.ErrFull))
 		},
-		"retry, throttled": func() policy.Repeater { return retry.New(retry.WithBudget(retry.NewThrottle(1000, 0.1))) },
+		"retry, throttled": func() policy.Repeater { return retry.New(retry.WithBudget(retry.NewTokenBudget(1000, 0.1))) },
 	} {
 		t.Run(name, func(t *testing.T) { policytest.Repeater(t, newRepeater) })
 	}

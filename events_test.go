@@ -248,9 +248,10 @@ func TestEventsCarryPipelineAndClass(t *testing.T) {
 
 // A call pays only for the kinds of event that it causes.
 func TestAnObserverIsToldOnlyOfTheKindsItWants(t *testing.T) {
+	require.Panics(t, func() { policy.ObserveOnly(&policytest.Recorder{}) }, "an observer of nothing")
+	require.Panics(t, func() { policy.ObserveOnly(nil, policy.EventCall) })
 	ctx, op := t.Context(), answer(1, nil)
 	for name, kinds := range map[string][]policy.EventKind{
-		"none":               {},
 		"what goes wrong":    {policy.EventRejected, policy.EventRetry, policy.EventWait, policy.EventStopped},
 		"permits":            {policy.EventSettled},
 		"permits and others": {policy.EventSettled, policy.EventRetry},

@@ -2,9 +2,12 @@ package resilience_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,7 +79,7 @@ func ExampleCompose_shared() {
 	ctx := context.Background()
 	db := breaker.New(breaker.Name("db"))
 	reads := resilience.Compose(retry.New(), db)
-	writes := resilience.Compose(db, bulkhead.New(2))
+	writes := resilience.Compose(db, bulkhead.New(16))
 
 	user, err := resilience.Do(ctx, reads, fetchUser) // User
 	fmt.Println(user.Name, err)
@@ -131,30 +134,117 @@ func ExampleFor() {
 	// Ada <nil>
 }
 
-// A result that means failure becomes an error where the call is written, so that the policies see it.
-func ExampleDo_check() {
-	backend := resilience.Compose(breaker.New())
-	send := func(context.Context) (*http.Response, error) {
-		return &http.Response{StatusCode: http.StatusServiceUnavailable, Body: http.NoBody}, nil
+// get returns an operation that makes one request. A status that means failure becomes an error where the call is written,
+// so that every policy sees it. Nobody else sees the failed response, so it is closed here.
+func get(client *http.Client, url string) policy.Func[*http.Response] {
+	send := func(ctx context.Context) (*http.Response, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return nil, err
+		}
+		return client.Do(request)
 	}
-	resp, err := resilience.Do(context.Background(), backend, policy.Check(send, func(r *http.Response) error {
-		if r.StatusCode >= 500 {
+	return policy.Check(send, func(r *http.Response) error {
+		if r.StatusCode >= http.StatusInternalServerError {
+			r.Body.Close() // nobody else will see this response
 			return fmt.Errorf("status %d", r.StatusCode)
 		}
 		return nil
-	}))
-	fmt.Println(resp.StatusCode, err)
-	// Output: 503 status 503
+	})
+}
+
+// download writes the body of an answer to w.
+func download(ctx context.Context, backend *resilience.Pipeline, get policy.Func[*http.Response], w io.Writer) error {
+	response, permit, err := resilience.Open(ctx, backend, get)
+	if err != nil {
+		return err
+	}
+	defer permit.Done(nil)
+	defer response.Body.Close()
+	_, err = io.Copy(w, response.Body)
+	return err
+}
+
+// A result that outlives the operation: while the body is read, the slot of the bulkhead is taken and the context lives.
+// The first request is answered with 503 here.
+func ExampleOpen() {
+	server, client := unreliableServer()
+	defer server.Close()
+	backend := resilience.Compose(
+		retry.New(),
+		breaker.New(),
+		bulkhead.New(64),
+		timeout.PerAttempt(2*time.Second), // until the headers are there
+	)
+
+	err := download(context.Background(), backend, get(client, server.URL), os.Stdout)
+	fmt.Println(err)
+	// Output: hello, <nil>
+}
+
+// One judgement for all policies of a pipeline: no rows is an answer, so it is neither retried nor held against the
+// database.
+func ExampleClassify() {
+	backend := resilience.Compose(
+		resilience.Classify(func(err error) policy.Class {
+			if errors.Is(err, sql.ErrNoRows) {
+				return policy.Expected
+			}
+			return policy.Unclassified // ask the error itself; otherwise it is transient
+		}),
+		retry.New(),
+		breaker.New(),
+	)
+	call, calls := policytest.Script(User{}, sql.ErrNoRows)
+
+	_, err := resilience.Do(context.Background(), backend, call)
+	fmt.Println(err, calls())
+	// Output: sql: no rows in result set 1
+}
+
+// A pipeline with a name counts its calls, and reports what each of its layers is and does.
+func ExamplePipeline_Report() {
+	backend := resilience.Compose(resilience.Name("users"), retry.New(), breaker.New())
+	for range 3 {
+		_, _ = resilience.Do(context.Background(), backend, fetchUser)
+	}
+
+	report := backend.Report()
+	fmt.Println(report.Name, report.Calls.Succeeded)
+	for _, layer := range report.Layers {
+		fmt.Printf("%s %q\n", layer.Kind, layer.State.Name)
+	}
+	// Output:
+	// users 3
+	// retry ""
+	// breaker "closed"
+}
+
+// Work that is no function: the message of a consumer, the stream of a server.
+func ExamplePipeline_Acquire() {
+	intake := resilience.Compose(breaker.New(), bulkhead.New(16))
+	consume := func(ctx context.Context, handle func(context.Context) error) error {
+		permit, err := intake.Acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer permit.Settle(policy.Outcome{Kind: policy.Exited}) // does nothing after Done
+		err = handle(permit.Context())
+		permit.Done(err)
+		return err
+	}
+	fmt.Println(consume(context.Background(), ping))
+	// Output: <nil>
 }
 
 // Errors say who refused, when to come back, and what the operation said last.
 func ExampleDo_errors() {
 	ctx := context.Background()
 	backend := resilience.Compose(
-		retry.New(retry.Attempts(5), retry.Constant(0)),
-		breaker.New(breaker.ConsecutiveFailures(2)),
+		retry.New(retry.Attempts(6), retry.Exponential(10*time.Millisecond, time.Second)),
+		breaker.New(), // opens after 5 failures in a row
 	)
-	call, calls := policytest.Script(User{}, errDB, errDB, errDB)
+	call, calls := policytest.Script(User{}, errDB, errDB, errDB, errDB, errDB, errDB)
 
 	_, err := resilience.Do(ctx, backend, call)
 	switch {
@@ -173,8 +263,8 @@ func ExampleDo_errors() {
 	// Output:
 	// the circuit is open
 	// try again later: true
-	// 2 attempts, the last: connection refused
-	// true 2
+	// 5 attempts, the last: connection refused
+	// true 5
 }
 
 // Two steps, where a function does not fit: a stream, a connection that is handed on.
@@ -195,19 +285,18 @@ func Example_acquire() {
 	// false
 }
 
-// A retry loop that somebody wrote by hand, replaced without turning its body into a function.
+// A hand-written retry loop, replaced without turning its body into a function.
 func Example_tries() {
 	ctx := context.Background()
-	again := retry.New(retry.Constant(time.Millisecond))
+	again := retry.New()
 	fetchUser, _ := policytest.Script(User{Name: "Ada"}, errDB)
 
 	var user User
 	var err error
 	tries := again.Tries(ctx)
 	for try := range tries.All() {
-		if user, err = fetchUser(try.Context()); err != nil {
-			try.Failed(err)
-		}
+		user, err = fetchUser(try.Context())
+		try.Done(err)
 	}
 	fmt.Println(user.Name, tries.Err())
 	// Output: Ada <nil>

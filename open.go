@@ -15,6 +15,7 @@ import (
 //		return err
 //	}
 //	defer permit.Done(nil)
+//	defer response.Body.Close()
 //
 // Everything up to the success is as with Do: retries, hedges, refusals. What counts or measures does so when op returns:
 // it is then that a breaker counts a success and a probe has its answer. A later permit.Done(err) is one failure more,

@@ -321,6 +321,18 @@ func TestAForeignWrapperThatEndsItsContextCannotStayOpen(t *testing.T) {
 	require.Equal(t, policy.Permanent, outer.last.Load().Class)
 	require.True(t, inner.last.Load().Succeeded())
 
+	undecided := wrapper(func(ctx context.Context, call func(context.Context) error) error {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		_ = call(ctx)
+		return errRefused
+	})
+	_, permit, err = resilience.Open(t.Context(), resilience.Compose(outer, undecided, inner), connect)
+	require.Equal(t, errRefused, err, "an error of the wrapper's own, as the context of the success has ended")
+	require.Nil(t, permit)
+	require.EqualValues(t, 2, inner.settled.Load())
+	require.Equal(t, policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errRefused}, *outer.last.Load())
+
 	value, err := resilience.Do(t.Context(), resilience.Compose(outer, foreign, inner), answer(1, nil))
 	require.NoError(t, err)
 	require.Equal(t, 1, value)

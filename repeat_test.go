@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
 )
@@ -45,7 +46,7 @@ type counting struct {
 	succeeded int
 }
 
-func (c *counting) Succeeded() { c.succeeded++ }
+func (c *counting) Succeeded(engine.FirstAttempt) { c.succeeded++ }
 
 func TestASuccessCounterIsToldOfFirstAttemptsThatSucceed(t *testing.T) {
 	for name, wrap := range map[string]func(*counting) policy.Layer{

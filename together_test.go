@@ -324,6 +324,55 @@ func TestFault169_TotalAndPerAttemptTimeout(t *testing.T) {
 	})
 }
 
+// The deadline of the caller, an attempt timeout and a total timeout are all deadlines, and can be told apart.
+func TestFault076_TimeoutsCanBeToldFromTheCallersDeadline(t *testing.T) {
+	hang := func(ctx context.Context) (int, error) {
+		<-ctx.Done()
+		return 0, ctx.Err()
+	}
+	for name, c := range map[string]struct {
+		layer policy.Layer
+		own   bool // the library's
+		code  string
+	}{
+		"the caller's deadline": {resilience.Compose(), false, "deadline"},
+		"an attempt timeout":    {timeout.PerAttempt(time.Second), true, "timeout.attempt"},
+		"a total timeout":       {timeout.Total(time.Second), true, "timeout.total"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				db := opensAt(1, time.Minute)
+				ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+				defer cancel()
+				_, err := resilience.Do(ctx, resilience.Compose(c.layer, db), hang)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Equal(t, c.own, errors.Is(err, timeout.ErrTimeout))
+				require.Equal(t, c.code, policy.Code(err))
+				require.Equal(t, breaker.Open, db.State(), "each is a failure")
+			})
+		})
+	}
+}
+
+// Attempts and waits together end by the total time, whatever the operation and the attempt timeout do.
+func TestFault115_TheTotalTimeoutBoundsAttemptsAndWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for total := 350 * time.Millisecond; total < 3*time.Second; total += 37 * time.Millisecond {
+			p := resilience.Compose(timeout.Total(total), steady(1000, 100*time.Millisecond), timeout.PerAttempt(300*time.Millisecond))
+			start, attempts := time.Now(), 0
+			_, err := resilience.Do(t.Context(), p, func(ctx context.Context) (int, error) {
+				attempts++
+				<-ctx.Done()
+				return 0, ctx.Err()
+			})
+			require.ErrorIs(t, err, timeout.ErrTimeout)
+			require.LessOrEqual(t, time.Since(start), total)
+			require.LessOrEqual(t, attempts, int(total/(400*time.Millisecond))+1)
+			require.Positive(t, attempts)
+		}
+	})
+}
+
 func TestFault170_WhoHoldsAPermitWhileRetrySleeps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slots := bulkhead.New(1)
@@ -396,4 +445,82 @@ func TestFault048_175_OneBreakerInTwoPipelinesAndForTwoTypes(t *testing.T) {
 	require.ErrorIs(t, err, breaker.ErrOpen)
 	_, err = resilience.For[string](reads).Do(t.Context(), func(context.Context) (string, error) { return "x", nil })
 	require.ErrorIs(t, err, breaker.ErrOpen)
+}
+
+func TestOpenBodiesKeepTheirSlots(t *testing.T) {
+	slots := bulkhead.New(2)
+	p := resilience.Compose(steady(1, 0), opensAt(1, time.Minute), slots)
+	var permits []*policy.Permit
+	for i := range 5 {
+		_, permit, err := resilience.Open(t.Context(), p, connect)
+		if i < 2 {
+			require.NoError(t, err)
+			permits = append(permits, permit)
+			continue
+		}
+		require.ErrorIs(t, err, bulkhead.ErrFull)
+		require.Nil(t, permit)
+	}
+	require.True(t, permits[0].Done(nil))
+	_, permit, err := resilience.Open(t.Context(), p, connect)
+	require.NoError(t, err)
+	require.True(t, permit.Done(nil))
+	require.True(t, permits[1].Done(nil))
+	require.Zero(t, slots.Snapshot().InFlight)
+}
+
+func TestTimeoutsAroundAStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := resilience.Compose(timeout.Total(10*time.Second), steady(1, 0), timeout.PerAttempt(300*time.Millisecond))
+		after := func(d time.Duration) policy.Func[*stream] {
+			return func(ctx context.Context) (*stream, error) {
+				select {
+				case <-time.After(d):
+					return &stream{ctx}, nil
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			}
+		}
+		s, permit, err := resilience.Open(t.Context(), p, after(200*time.Millisecond))
+		require.NoError(t, err)
+		time.Sleep(800 * time.Millisecond)
+		require.NoError(t, s.read(), "the whole body")
+		require.True(t, permit.Done(nil))
+
+		_, permit, err = resilience.Open(t.Context(), p, after(301*time.Millisecond))
+		require.ErrorIs(t, err, timeout.ErrTimeout, "headers that come too late")
+		require.Equal(t, "timeout.attempt", policy.Code(err))
+		require.Nil(t, permit)
+
+		s, permit, err = resilience.Open(t.Context(), p, after(0))
+		require.NoError(t, err)
+		time.Sleep(11 * time.Second)
+		require.ErrorContains(t, s.read(), "total timeout 10s expired")
+		require.Equal(t, "timeout.total", policy.Code(s.read()))
+		require.True(t, permit.Done(s.read()))
+	})
+}
+
+// Streams of an hour whose opening fails once in a hundred times: a breaker at 50 % stays closed, and a probe that opens a
+// stream closes the breaker when it has opened.
+func TestOpenStreamsDoNotBiasABreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := breaker.New(breaker.FailureRate(0.5, 5), breaker.OpenFor(5*time.Second), breaker.Jitter(0))
+		for i := range 1000 {
+			_, permit, err := resilience.Open(t.Context(), db, answer(1, map[bool]error{true: errBackend}[i%100 == 99]))
+			require.NotErrorIs(t, err, breaker.ErrOpen)
+			time.AfterFunc(time.Hour, func() { permit.Done(nil) })
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.Equal(t, breaker.Closed, db.State())
+		db.Trip()
+		time.Sleep(5 * time.Second)
+		_, permit, err := resilience.Open(t.Context(), db, connect)
+		require.NoError(t, err)
+		require.Equal(t, breaker.Closed, db.State())
+		require.True(t, permit.Done(nil))
+		time.Sleep(2 * time.Hour)
+		require.Equal(t, breaker.Closed, db.State())
+	})
 }

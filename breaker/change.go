@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"github.com/go-resilience/resilience/policy"
 )
 
 // Change is a change of a breaker's state.
@@ -11,13 +13,14 @@ import (
 // Changes are numbered from 1 without a gap, and form a chain: each is From the state that the one before was To. A
 // change of mode is none.
 type Change struct {
-	Number   uint64    `json:"number"`
-	From     State     `json:"from"`
-	To       State     `json:"to"`
-	Shadow   bool      `json:"shadow,omitempty"` // the breaker was in shadow: it refuses nothing whatever its state
-	Reason   Reason    `json:"reason"`
-	At       time.Time `json:"at"`
-	Snapshot Snapshot  `json:"snapshot"` // right after the change; the counts are those that led to it, unless it closed
+	Number   uint64       `json:"number"`
+	From     State        `json:"from"`
+	To       State        `json:"to"`
+	Shadow   bool         `json:"shadow,omitempty"` // the breaker was in shadow: it refuses nothing whatever its state
+	Reason   Reason       `json:"reason"`
+	Cause    policy.Cause `json:"cause,omitzero"` // the Reason with its numbers and limits
+	At       time.Time    `json:"at"`
+	Snapshot Snapshot     `json:"snapshot"` // right after the change; the counts are those that led to it, unless it closed
 }
 
 // String returns one line, such as: closed to open: failure rate.
@@ -46,6 +49,7 @@ func (b *Breaker) note(e *era, now time.Duration) {
 		To:       c.state,
 		Shadow:   c.shadow,
 		Reason:   c.reason,
+		Cause:    c.cause,
 		At:       b.watch.Time(now),
 		Snapshot: b.snapshot(now),
 	})

@@ -112,6 +112,7 @@ func TestTheSnapshotOfAChange(t *testing.T) {
 		failTimes(b, 3)
 		require.Equal(t, []breaker.Change{{
 			Number: 1, From: breaker.Closed, To: breaker.Open, Reason: breaker.ReasonFailureRate, At: start,
+			Cause: policy.Cause{Rule: "FailureRate", What: "failed", Bad: 3, Calls: 6, Limit: 0.5, Minimum: 6, Err: errDown},
 			Snapshot: breaker.Snapshot{
 				Name: "users-db", State: breaker.Open, Since: start, Until: start.Add(D), Generation: 2, Changes: 1,
 				Reason: breaker.ReasonFailureRate, Cause: errDown,

@@ -9,6 +9,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 func Example() {
@@ -42,14 +43,14 @@ func ExamplePolicy() {
 func ExampleClassify() {
 	errNotFound := errors.New("not found")
 	errBadRequest := errors.New("bad request")
-	db := breaker.New(breaker.ConsecutiveFailures(2), breaker.Classify(func(err error) policy.Class {
+	db := breaker.New(breaker.Name("users-db"), breaker.Classify(func(err error) policy.Class {
 		switch {
 		case errors.Is(err, errNotFound):
 			return policy.Expected // the dependency answered, and well
 		case errors.Is(err, errBadRequest):
 			return policy.Ignored // it did not have to work for this answer
 		}
-		return policy.Unclassified // as the error or the pipeline says
+		return policy.Unclassified // as the pipeline or the error says
 	}))
 	for _, answer := range []error{errNotFound, errBadRequest, errNotFound, errBadRequest} {
 		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) { return 0, answer })
@@ -59,22 +60,43 @@ func ExampleClassify() {
 	// Output: closed 2 2 0
 }
 
+// For callers whose deadlines no healthy dependency could meet: their own deadline is not held against it.
+func ExampleClassify_deadlines() {
+	db := breaker.New(breaker.FailureRate(0.5, 20), breaker.Classify(func(err error) policy.Class {
+		if errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, timeout.ErrTimeout) {
+			return policy.Ignored // the caller's own deadline; the library's timeouts name themselves
+		}
+		return policy.Unclassified
+	}))
+	backend := resilience.Compose(db, timeout.PerAttempt(time.Second))
+	for range 100 {
+		_, _ = resilience.Do(context.Background(), backend, func(context.Context) (int, error) {
+			return 0, context.DeadlineExceeded
+		})
+	}
+	s := db.Snapshot()
+	fmt.Println(s.State, s.Neutral, s.Failures)
+	// Output: closed 100 0
+}
+
 func ExampleOnChange() {
-	db := breaker.New(breaker.Name("users-db"), breaker.ConsecutiveFailures(1), breaker.OnChange(func(c breaker.Change) {
+	db := breaker.New(breaker.Name("users-db"), breaker.OnChange(func(c breaker.Change) {
 		fmt.Printf("%s: %v to %v: %v (%v)\n", c.Snapshot.Name, c.From, c.To, c.Reason, c.Snapshot.Cause)
 	}))
-	_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) {
-		return 0, errors.New("connection refused")
-	})
+	for range 5 {
+		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) {
+			return 0, errors.New("connection refused")
+		})
+	}
 	// Output: users-db: closed to open: consecutive failures (connection refused)
 }
 
 // In shadow, rules can be tried on real traffic: nothing is refused, and the breaker says what it would have refused.
 func ExampleShadow() {
-	db := breaker.New(breaker.Shadow(), breaker.FailureRate(0.5, 4), breaker.OnChange(func(c breaker.Change) {
+	db := breaker.New(breaker.Shadow(), breaker.FailureRate(0.5, 20), breaker.OnChange(func(c breaker.Change) {
 		fmt.Printf("%v to %v, shadow %v\n", c.From, c.To, c.Shadow)
 	}))
-	for range 6 {
+	for range 22 {
 		_, _ = resilience.Do(context.Background(), db, func(context.Context) (int, error) { return 0, errors.New("down") })
 	}
 	s := db.Snapshot()
@@ -89,12 +111,13 @@ func ExampleShadow() {
 
 // Two steps, where a function does not fit: a stream, a connection that is handed on.
 func Example_twoSteps() {
-	db := breaker.New(breaker.ConsecutiveFailures(1))
+	db := breaker.New()
 	permit, err := policy.Acquire(context.Background(), db)
 	if err != nil {
+		fmt.Println(err)
 		return
 	}
 	permit.Done(errors.New("stream broke"))
-	fmt.Println(db.State())
-	// Output: open
+	fmt.Println(db.Snapshot().Failures)
+	// Output: 1
 }

@@ -167,7 +167,9 @@ func TestFault280_TextForms(t *testing.T) {
 		}
 		text, err := json.Marshal(change)
 		require.NoError(t, err)
-		require.JSONEq(t, `{"number": 1, "from": "closed", "to": "open", "reason": "failure rate", "at": "2000-01-01T00:00:00Z", "snapshot": {
+		require.JSONEq(t, `{"number": 1, "from": "closed", "to": "open", "reason": "failure rate", "at": "2000-01-01T00:00:00Z",
+			"cause": {"rule": "FailureRate", "what": "failed", "bad": 2, "calls": 2, "limit": 0.5, "minimum": 2, "error": "down",
+				"text": "2 of the last 2 calls failed (100 %), the limit is 50 % of at least 2"}, "snapshot": {
 			"name": "users-db", "state": "open", "shadow": false, "since": "2000-01-01T00:00:00Z", "until": "2000-01-01T00:00:05Z",
 			"generation": 2, "changes": 1, "reason": "failure rate", "cause": "down",
 			"calls": 2, "calls_failed": 2, "calls_slow": 0, "consecutive_failures": 2, "consecutive_successes": 0,

@@ -205,3 +205,56 @@ func TestFault271_ErrorsAreOneLine(t *testing.T) {
 		}
 	})
 }
+
+// watched is a context that is cancelled right after it was looked at for the n-th time.
+type watched struct {
+	context.Context
+	cancel context.CancelFunc
+	looks  int
+	last   int
+	ended  time.Time // when it was cancelled
+}
+
+func (c *watched) seen() {
+	if c.looks++; c.looks == c.last {
+		c.cancel()
+		c.ended = time.Now()
+	}
+}
+
+func (c *watched) Err() error {
+	defer c.seen()
+	return c.Context.Err()
+}
+
+func (c *watched) Done() <-chan struct{} {
+	defer c.seen()
+	return c.Context.Done()
+}
+
+// A context that ends between two looks at it, whichever they are, ends the wait at once.
+func TestFault049_ACancellationBetweenTwoLooks(t *testing.T) {
+	for last := 1; ; last++ {
+		cancelled := false
+		bubble(t, func(t *testing.T) {
+			b := bulkhead.New(1, bulkhead.Queue(1, time.Hour))
+			holder := acquire(t, b)
+			ctx := &watched{last: last}
+			ctx.Context, ctx.cancel = context.WithCancel(context.Background())
+			defer ctx.cancel()
+			start := time.Now()
+			_, err := resilience.Do(ctx, b, nothing)
+			if cancelled = ctx.ended.Equal(start); cancelled { // before the wait, or as it began
+				require.ErrorIs(t, err, context.Canceled)
+				require.Zero(t, time.Since(start))
+			}
+			require.Zero(t, b.Snapshot().Waiting)
+			holder.Done(nil)
+			require.Equal(t, 1, free(t, b))
+		})
+		if !cancelled {
+			require.Greater(t, last, 2, "the engine looks, and the queue")
+			return
+		}
+	}
+}

@@ -147,13 +147,9 @@ func TestFault154_ARejectionDoesNotSayThatNothingWasMade(t *testing.T) {
 func TestFault234_OneBudgetForRetriesAndHedges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := retry.NewBudget(0.1, 0)
-		shared, ok := any(budget).(policy.Budget)
-		if !ok {
-			t.Skip("retry.Budget is no policy.Budget yet")
-		}
 		p := resilience.Compose(
 			retry.New(retry.Attempts(3), retry.Constant(0), retry.WithBudget(budget)),
-			after(10*ms, hedge.Extra(2), hedge.WithBudget(shared)),
+			after(10*ms, hedge.Extra(2), hedge.WithBudget(budget)),
 		)
 		op, attempts := script(step{takes: 25 * ms, err: errBackend})
 		for range 1000 {
@@ -162,5 +158,19 @@ func TestFault234_OneBudgetForRetriesAndHedges(t *testing.T) {
 		}
 		require.LessOrEqual(t, attempts.Load(), int64(1000+100+1))
 		require.Greater(t, attempts.Load(), int64(1000+90))
+	})
+}
+
+// A budget of package retry is fed by the calls of the hedge that uses it, also where there is no retry.
+func TestFault248_AHedgeFeedsItsBudget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := after(10*ms, hedge.WithBudget(retry.NewBudget(0.5, 0)))
+		op, attempts := script(step{takes: 25 * ms})
+		for range 1000 {
+			_, err := resilience.Do(t.Context(), h, op)
+			require.NoError(t, err)
+		}
+		require.InDelta(t, 1500, attempts.Load(), 2)
+		time.Sleep(time.Second)
 	})
 }

@@ -66,8 +66,8 @@ func New(opts ...Option) *Hedge {
 // they are given. Counts stay, and so do, as far as the new options have use for them, latencies and what is in the
 // budget of [Limit]. Attempts that run are not cut short by a lower bound of [MaxRunning].
 //
-// Reconfigure returns a [*policy.ConfigError], and changes nothing, where [New] would panic, and when another name is
-// given. It is safe while the Hedge is in use. It does not compare the delay with the limits of other layers, as
+// Reconfigure returns a [*policy.ConfigError], and changes nothing, where [New] would panic, and when another name or
+// another budget is given: a budget has a Reconfigure of its own. It is safe while the Hedge is in use. It does not compare the delay with the limits of other layers, as
 // composing does.
 func (h *Hedge) Reconfigure(opts ...Option) error {
 	h.config()

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -226,4 +227,29 @@ func TestExactlyOneCallWins(t *testing.T) {
 	require.Equal(t, made.Load(), results.Load()+discarded.Load())
 	require.EqualValues(t, discarded.Load(), s.Discarded)
 	require.Zero(t, s.Left)
+}
+
+// The contexts of all attempts have ended when the call is over, also of those that ended by themselves.
+func TestFault088_TheContextsOfACallEndWithIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, err := range map[string]error{"a success": nil, "failures": errBackend} {
+			var mu sync.Mutex
+			var seen []context.Context
+			_, _ = resilience.Do(t.Context(), after(10*ms, hedge.Extra(2)), func(ctx context.Context) (int, error) {
+				mu.Lock()
+				seen = append(seen, ctx)
+				mu.Unlock()
+				time.Sleep(50 * ms)
+				return 0, err
+			})
+			synctest.Wait()
+			mu.Lock()
+			require.Len(t, seen, 3, name)
+			for _, ctx := range seen {
+				require.ErrorIs(t, ctx.Err(), context.Canceled, name)
+			}
+			mu.Unlock()
+		}
+		time.Sleep(time.Second) // the losers return
+	})
 }

@@ -98,7 +98,11 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 	if stays("Name") {
 		Name(before.name)(c)
 	}
-	if stays("WithBudget") && !c.settings.Given("Limit") {
+	shared := before.settings.Given("WithBudget")
+	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && sameBudget(c.budget, before.budget)) {
+		problems.Add("the budget cannot be exchanged: use its own Reconfigure") // pipelines hold it
+	}
+	if stays("WithBudget") {
 		WithBudget(before.budget)(c)
 	}
 	if stays("OnDiscard") {
@@ -107,6 +111,11 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 	if stays("OnPanic") {
 		OnPanic(before.group.OnPanic)(c)
 	}
+}
+
+// sameBudget compares without the panic of values that cannot be compared.
+func sameBudget(a, b policy.Budget) bool {
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
 // After starts another attempt when none has succeeded for delay, which must be positive. Together with [Quantile] it

@@ -80,11 +80,17 @@ func TestReconfigureTheBudget(t *testing.T) {
 	require.Equal(t, policy.Budget(shared), h.Budget())
 	require.NoError(t, h.Reconfigure(hedge.After(ms)))
 	require.Equal(t, policy.Budget(shared), h.Budget(), "it is no data: it stays")
-	require.NoError(t, h.Reconfigure(hedge.WithBudget(other)))
-	require.Equal(t, policy.Budget(other), h.Budget())
-	require.NoError(t, h.Reconfigure(hedge.Limit(0.2, 1)))
-	require.NotEqual(t, policy.Budget(other), h.Budget())
+	require.NoError(t, h.Reconfigure(hedge.WithBudget(shared)))
+	for _, exchange := range []hedge.Option{hedge.WithBudget(other), hedge.Limit(0.2, 1)} {
+		require.ErrorContains(t, h.Reconfigure(exchange), "the budget cannot be exchanged", "pipelines hold it")
+		require.Equal(t, policy.Budget(shared), h.Budget())
+	}
+
+	h = hedge.New()
 	own := h.Budget()
+	require.NoError(t, h.Reconfigure(hedge.Limit(0.2, 1)))
+	require.Same(t, own, h.Budget())
+	require.Error(t, h.Reconfigure(hedge.WithBudget(shared)))
 	require.NoError(t, h.Reconfigure())
 	require.Same(t, own, h.Budget())
 }
@@ -121,7 +127,7 @@ func TestReconfigureUnderLoad(t *testing.T) {
 			}
 			opts := []hedge.Option{hedge.Idempotent(), hedge.After(time.Duration(1 + i%3)), hedge.Extra(1 + i%5), hedge.MaxRunning(20 + i%20)}
 			if i%2 == 0 {
-				opts = append(opts, hedge.Quantile(0.5+float64(i%4)/10), hedge.AfterFailure(), hedge.WithBudget(&allOrNothing{open: true}))
+				opts = append(opts, hedge.Quantile(0.5+float64(i%4)/10), hedge.AfterFailure(), hedge.Limit(5, 1e8))
 			} else {
 				opts = append(opts, hedge.Limit(10, 1e9))
 			}

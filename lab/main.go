@@ -121,11 +121,15 @@ func (c *command) play(scenarios []*scenario.Scenario, stdout, stderr io.Writer)
 			return err
 		}
 	}
+	size := scenario.Usual
+	if c.full {
+		size = scenario.Full
+	}
 	began := time.Now()
 	var results []*scenario.Result
 	for i, s := range scenarios {
 		progress := newProgress(stderr, fmt.Sprintf("[%d/%d] %s %s", i+1, len(scenarios), s.Name, s.Page))
-		result := scenario.Play(s, scenario.Options{Seed: c.seed, Full: c.full, Progress: progress.at})
+		result := scenario.Play(s, scenario.Options{Seed: c.seed, Size: size, Progress: progress.at})
 		progress.done(result.Passed())
 		for _, figure := range result.Figures {
 			fmt.Fprintf(stdout, "\n%s\n", figure.Text())

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/lab/internal/report"
 	"github.com/go-resilience/resilience/lab/internal/scenario"
 )
@@ -71,9 +73,10 @@ func TestOneScenario(t *testing.T) {
 // The pages of docs/tradeoffs are what the lab draws, byte for byte. That they were made in another process, perhaps
 // with another number of processors, is also the proof that a seed says everything.
 func TestPagesShowWhatTheCodeDoes(t *testing.T) {
-	if testing.Short() || raceEnabled {
-		t.Skip("runs every scenario")
+	if !testsize.Whole() || raceEnabled {
+		t.Skip("runs every scenario whole; TestScenarios plays each of them quickly")
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the command does
 	var results []*scenario.Result
 	for _, s := range scenario.All() {
 		r := scenario.Play(s, scenario.Options{Seed: 1})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // ContextError returns the error of a call whose context has ended: it matches, with [errors.Is], both ctx.Err() and
@@ -25,13 +26,27 @@ func ContextError(ctx context.Context) error {
 // contextError is a context's error together with its cause.
 type contextError struct{ err, cause error }
 
-func (e *contextError) Error() string   { return fmt.Sprintf("%v: %v", e.err, e.cause) }
+// Error returns one line, whatever the cause says.
+func (e *contextError) Error() string {
+	return strings.Join(strings.FieldsFunc(fmt.Sprintf("%v: %v", e.err, e.cause), isLineBreak), "; ")
+}
+
+func isLineBreak(r rune) bool { return r == '\n' || r == '\r' || r == '\u2028' || r == '\u2029' }
+
 func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
 
-// Canceled reports whether ctx was cancelled by whoever made the call: not by its deadline, and not by a timeout that
-// cancels with a cause, which matches [context.DeadlineExceeded].
-func Canceled(ctx context.Context) bool {
-	return ctx.Err() == context.Canceled && !errors.Is(context.Cause(ctx), context.DeadlineExceeded) //nolint:errorlint // Err returns the very value
+// Canceled reports whether ctx was cancelled by the caller: not by its deadline, and not by a timeout that cancels with a
+// cause, which matches [context.DeadlineExceeded].
+func Canceled(ctx context.Context) (canceled bool) {
+	if ctx.Err() != context.Canceled { //nolint:errorlint // Err returns the very value
+		return false
+	}
+	defer func() {
+		if recover() != nil { // a cause whose methods panic is no timeout
+			canceled = true
+		}
+	}()
+	return !errors.Is(context.Cause(ctx), context.DeadlineExceeded)
 }
 
 type noWaitKey struct{}

@@ -50,6 +50,7 @@ func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), ni
 type Event struct {
 	Kind     EventKind
 	Pipeline string  // the name of the pipeline, "" if it has none
+	Call     uint64  // the number of the call, the same in all its events and no other's; 0 for a call that is not timed
 	Layer    Layer   // the layer that refused, repeated or stopped; nil for other events
 	Attempt  int     // the number of the attempt, from 1; 0 for EventCall and EventSettled
 	Outcome  Outcome // how the attempt or the call ended, with its class
@@ -79,6 +80,7 @@ func (e Event) LogValue() slog.Value {
 		}
 	}
 	add(e.Pipeline != "", slog.String("pipeline", e.Pipeline))
+	add(e.Call > 0, slog.Uint64("call", e.Call))
 	add(e.Layer != nil, slog.String("layer", layerText(e.Layer)))
 	add(e.Attempt > 0, slog.Int("attempt", e.Attempt))
 	attrs = append(attrs, slog.String("outcome", e.Outcome.Kind.String()))
@@ -98,6 +100,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 	return json.Marshal(struct {
 		Kind     EventKind `json:"kind"`
 		Pipeline string    `json:"pipeline,omitempty"`
+		Call     uint64    `json:"call,omitempty"`
 		Layer    string    `json:"layer,omitempty"`
 		Attempt  int       `json:"attempt,omitempty"`
 		Outcome  Outcome   `json:"outcome"`
@@ -107,7 +110,7 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		Queued   float64   `json:"queued,omitempty"`
 		Wait     float64   `json:"wait,omitempty"`
 	}{
-		e.Kind, e.Pipeline, layerText(e.Layer), e.Attempt, e.Outcome, e.Code(), errorText(e.Reason),
+		e.Kind, e.Pipeline, e.Call, layerText(e.Layer), e.Attempt, e.Outcome, e.Code(), errorText(e.Reason),
 		e.Elapsed.Seconds(), e.Queued.Seconds(), e.Wait.Seconds(),
 	})
 }
@@ -134,7 +137,7 @@ type Observer interface {
 
 // KindObserver is what an [Observer] implements in addition when it needs only some kinds of events. A call that causes
 // none of them then costs next to nothing. Without EventAttempt and EventCall among the kinds no clock is read, and
-// Queued is 0 in the events of other kinds.
+// Queued and Call are 0 in the events of other kinds.
 type KindObserver interface {
 	Observer
 
@@ -143,8 +146,19 @@ type KindObserver interface {
 	ObservedKinds() []EventKind
 }
 
-// ObserveOnly returns observer as a [KindObserver] that hears of the kinds given and of nothing else.
+// ObserveOnly returns observer as a [KindObserver] that is told of the kinds given and of nothing else. It panics with a
+// [*ConfigError] when observer is nil or no kind is given.
 func ObserveOnly(observer Observer, kinds ...EventKind) Observer {
+	problems := ConfigError{Policy: "policy.ObserveOnly"}
+	if observer == nil {
+		problems.Add("the observer is nil")
+	}
+	if len(kinds) == 0 {
+		problems.Add("no kind is given")
+	}
+	if err := problems.Err(); err != nil {
+		panic(err)
+	}
 	return &kindObserver{observer, slices.Clone(kinds)}
 }
 

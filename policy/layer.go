@@ -129,12 +129,16 @@ type Wrapper interface {
 	Run(ctx context.Context, call func(context.Context) error) error
 }
 
-// Discarder is what a [Wrapper] implements in addition when it wants the successful results that are not the result of
-// the call, so that what they hold can be released: those of calls that lost, or that ended after Run had returned.
-// The result of a failed operation is never handed out: an operation that fails releases what it holds.
+// Discarder is what a layer implements in addition when it wants the results that are not the result of the call, so that
+// what they hold can be released.
+//
+//   - A [Wrapper] gets the successful results of calls that lost, or that ended after Run had returned. It does not get
+//     the result of a failed operation, which releases what it holds itself.
+//   - A [Repeater] gets the value that a failed attempt returned beside its error, when another attempt enters the
+//     operation: until then it could still have been the value of the call. The zero value is not handed out.
 type Discarder interface {
-	// Discard is called exactly once for each such result, on the goroutine of the call that made it, outside of
-	// all locks.
+	// Discard is called exactly once for each such result, on the goroutine of the attempt that made it, or of the call,
+	// outside of all locks.
 	Discard(value any)
 }
 

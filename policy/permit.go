@@ -75,8 +75,8 @@ func (p *Permit) Settle(outcome Outcome) bool {
 
 // classify asks the guard, if it stands for a pipeline that has a classifier, and then the error.
 func (p *Permit) classify(err error) Class {
-	if pipeline, ok := p.guard.(interface{ Classify(error) Class }); ok {
-		return pipeline.Classify(err)
+	if pipeline, ok := p.guard.(interface{ ClassOfWork(error) Class }); ok {
+		return pipeline.ClassOfWork(err)
 	}
 	if class := ClassOf(err); class != Unclassified {
 		return class

@@ -21,8 +21,9 @@ type Policy[T any] interface {
 // check becomes the error of the operation, beside the value. It is the way to say that a result means failure, at
 // the place where the call is written:
 //
-//	resp, err := resilience.Do(ctx, backend, policy.Check(send, func(r *http.Response) error {
+//	resp, permit, err := resilience.Open(ctx, backend, policy.Check(send, func(r *http.Response) error {
 //		if r.StatusCode >= 500 {
+//			r.Body.Close() // nobody else will see this response
 //			return fmt.Errorf("status %d", r.StatusCode)
 //		}
 //		return nil

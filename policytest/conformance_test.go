@@ -307,7 +307,7 @@ func TestRepeaterCatchesWrongRepeaters(t *testing.T) {
 		"right":           {with(func(*tries) {}), ""},
 		"right, and pays": {func() policy.Repeater { return &paying{tries: tries{stage: policy.StageRetry}, tokens: 10_000} }, ""},
 		"never takes back": {func() policy.Repeater {
-			return &paying{tries: tries{stage: policy.StageRetry}, tokens: 1000, forgets: true}
+			return &paying{tries: tries{stage: policy.StageRetry}, tokens: 100, forgets: true}
 		}, "What it has spent"},
 		"reports nothing": {func() policy.Repeater { return &talkative{Repeater: &tries{stage: policy.StageRetry}, idle: true} }, "Report changes nothing"},
 		"is never idle":   {func() policy.Repeater { return &talkative{Repeater: &tries{stage: policy.StageRetry}, report: sound} }, "Idle is a pure question"},

@@ -17,6 +17,9 @@ type paying struct {
 func (r *paying) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if ended.Outcome.Succeeded() {
+		return policy.Decision{}
+	}
 	if ctx.Err() != nil && ended.Asked > 0 && !r.forgets {
 		r.tokens++
 	}

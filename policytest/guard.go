@@ -339,8 +339,8 @@ var guardRules = []rule[policy.Guard]{
 		func(ctx context.Context, newGuard func() policy.Guard) error {
 			guard := newGuard()
 			lifter, ok := guard.(policy.Lifter)
-			if !ok {
-				return nil
+			if !ok || guard.Stage() < policy.StageRetry {
+				return nil // a bound of the whole call stays until the permit is settled
 			}
 			inner, ticket, lift, err := lifter.AdmitOpen(ctx)
 			if err != nil {
@@ -360,11 +360,11 @@ var guardRules = []rule[policy.Guard]{
 			ticket.Cancel = nil // as the engine does for an answer that is still to be read
 			guard.Settle(inner, ticket, policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errOperation})
 			if inner.Err() != nil {
-				return errors.New("Settle has ended the context although ticket.Cancel was taken out")
+				return errors.New("in Settle it has ended the context although ticket.Cancel was taken out")
 			}
 			if cancel == nil {
-				if inner != ctx {
-					return errors.New("ticket.Cancel is nil although the context was derived")
+				if inner.Done() != ctx.Done() {
+					return errors.New("ticket.Cancel is nil although the context can end by itself")
 				}
 				return nil
 			}

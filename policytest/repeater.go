@@ -140,7 +140,10 @@ var repeaterRules = []rule[policy.Repeater]{
 			ended, cancel := context.WithCancel(ctx)
 			cancel()
 			repeater.Next(ended, policy.Attempt{Number: 1, Outcome: failed, Asked: 1, State: first.State})
-			for i := range 10_000 {
+			for i := range 2_000 {
+				for range 20 { // some repeaters pay for the failure, and not for the attempt
+					repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}})
+				}
 				decision := repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: failed})
 				if !decision.Again {
 					return fmt.Errorf("after %d attempts that were decided and not made, there are no more", i+1)

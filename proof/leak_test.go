@@ -16,6 +16,7 @@ import (
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
@@ -43,10 +44,11 @@ func grown(t *testing.T, goroutines int, before uint64) int64 {
 	return int64(heap()) - int64(before)
 }
 
-const (
-	waits  = 100_000
-	batch  = 1000
-	enough = 2 << 20 // bytes that the runtime may keep for itself: 20 for each wait
+const batch = 1000
+
+var (
+	waits  = testsize.Pick(30_000, 100_000)
+	enough = 20 * waits // bytes that the runtime may keep for itself
 )
 
 // waiters are the calls that wait for an hour, and are cancelled.

@@ -100,7 +100,7 @@ func linearizable(t *testing.T, rounds int, start func() experiment) (checked in
 func requireLinearizable(t *testing.T, start func() experiment) {
 	t.Helper()
 	checked, violation := linearizable(t, rounds, start)
-	require.Nil(t, violation, "no order of the model explains this history")
+	require.True(t, violation == nil, "no order of the model explains this history")
 	require.Greater(t, checked, rounds*clients*phases, "hardly anything was checked")
 	t.Logf("%d operations in %d histories", checked, rounds)
 }
@@ -147,7 +147,7 @@ var bulkheadModel = porcupine.Model{
 // slotSystem is a bulkhead, or what claims to be one.
 type slotSystem interface {
 	policy.Guard
-	Resize(limit int) error
+	Reconfigure(limit int, options ...bulkhead.Option) error
 	Snapshot() bulkhead.Snapshot
 }
 
@@ -166,7 +166,7 @@ func slotExperiment(model porcupine.Model, system slotSystem, resizes bool) expe
 			})
 		case draw == 1 && resizes:
 			limit := 2 + random.IntN(3)
-			h.do(client, resize{limit}, func() any { return system.Resize(limit) })
+			h.do(client, resize{limit}, func() any { return system.Reconfigure(limit) })
 		case draw < 6 && last >= 0:
 			h.do(client, release{weights[client][last]}, func() any { return held[client][last].Done(nil) })
 			held[client], weights[client] = held[client][:last], weights[client][:last]
@@ -226,17 +226,20 @@ func (c *checkThenAct) Admit(ctx context.Context) (context.Context, policy.Ticke
 func (c *checkThenAct) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
 	c.inFlight.Add(-ticket.Number)
 }
-func (c *checkThenAct) Resize(limit int) error { c.limit.Store(int64(limit)); return nil }
+func (c *checkThenAct) Reconfigure(limit int, _ ...bulkhead.Option) error {
+	c.limit.Store(int64(limit))
+	return nil
+}
 func (c *checkThenAct) Snapshot() bulkhead.Snapshot {
 	return bulkhead.Snapshot{InFlight: int(c.inFlight.Load()), Limit: int(c.limit.Load())}
 }
 
-// forgetful is a bulkhead that loses a slot when it refuses after a resize.
+// forgetful is a bulkhead that loses a slot when its limit changes.
 type forgetful struct{ *bulkhead.Bulkhead }
 
-func (f forgetful) Resize(limit int) error {
+func (f forgetful) Reconfigure(limit int, options ...bulkhead.Option) error {
 	_, _, _ = f.Admit(context.WithValue(context.Background(), weighted{}, 1))
-	return f.Bulkhead.Resize(limit)
+	return f.Bulkhead.Reconfigure(limit, options...)
 }
 
 func TestLinearizableCatchesWrongBulkheads(t *testing.T) {
@@ -257,36 +260,85 @@ func TestLinearizableCatchesWrongBulkheads(t *testing.T) {
 // The limiter.
 
 type (
-	take     struct{ cost int }
-	giveBack struct{ cost int }
+	take     struct{ cost, number int } // every one has a number of its own
+	giveBack take
 	wait     struct{ seconds int }
 )
 
-const burst = 5
+const burst = 4
+
+// bucket is a bucket of tokens. What a token that goes back is worth depends on how full the bucket has been since it was
+// taken, see peaks in package ratelimit. What was missing is remembered for the moments before a take, if it was less than
+// all takes together are worth; of these moments a later one with as little missing makes an earlier one superfluous. So
+// there are never more than there are tokens, and the limiter, which has room for four, is exact.
+type bucket struct {
+	left, worth int
+	moments     int
+	missing     [burst + 1]int                  // at those moments, in order
+	out         [clients * phases * steps]uint8 // for each take that may go back: 1 + the moments before it
+}
+
+func (b *bucket) take(t take) {
+	if missing := burst - b.left; missing < b.worth {
+		b.worth = missing
+		for b.moments > 0 && b.missing[b.moments-1] >= missing {
+			b.moments--
+			b.missing[b.moments] = 0
+		}
+		b.missing[b.moments] = missing
+		for i := range b.out {
+			b.out[i] = min(b.out[i], uint8(b.moments+1))
+		}
+		b.moments++
+	}
+	b.left -= t.cost
+	b.worth += t.cost
+	b.out[t.number] = uint8(b.moments + 1)
+}
+
+func (b *bucket) giveBack(t take) {
+	since := int(b.out[t.number]) - 1
+	worth := t.cost
+	for _, missing := range b.missing[since:b.moments] {
+		worth = min(worth, missing)
+	}
+	for i := since; i < b.moments; i++ {
+		b.missing[i] -= worth
+	}
+	b.left = min(burst, b.left+worth)
+	b.worth -= worth
+	b.out[t.number] = 0
+}
 
 var limiterModel = porcupine.Model{
-	Init: func() any { return burst },
+	Init: func() any { return bucket{left: burst} },
 	Step: func(state, input, output any) (bool, any) {
-		tokens := state.(int)
+		b := state.(bucket)
 		switch in := input.(type) {
 		case take:
-			enough := tokens >= in.cost
+			enough := b.left >= in.cost
 			if enough {
-				tokens -= in.cost
+				b.take(in)
 			}
-			return output.(bool) == enough, tokens
+			return output.(bool) == enough, b
 		case giveBack:
-			return true, min(burst, tokens+in.cost)
+			if b.out[in.number] == 0 {
+				return false, b
+			}
+			b.giveBack(take(in))
+			return true, b
 		case wait:
-			return true, min(burst, tokens+in.seconds)
+			b.left = min(burst, b.left+in.seconds)
+			return true, b
 		}
-		return output.(int) == tokens, tokens
+		return output.(int) == b.left, b
 	},
 }
 
 func tokenExperiment(l *ratelimit.Limiter, guard policy.Guard) experiment {
 	held := make([][]*policy.Permit, clients)
-	costs := make([][]int, clients)
+	takes := make([][]take, clients)
+	var numbers atomic.Int64
 	return experiment{
 		model: limiterModel,
 		step: func(h *history, client int, random *rand.Rand) {
@@ -295,14 +347,14 @@ func tokenExperiment(l *ratelimit.Limiter, guard policy.Guard) experiment {
 			case draw == 0:
 				h.do(client, look{}, func() any { return int(l.Snapshot().Tokens + 0.5) })
 			case draw < 4 && last >= 0:
-				h.do(client, giveBack{costs[client][last]}, func() any { return held[client][last].Settle(policy.Outcome{Kind: policy.NotCalled}) })
-				held[client], costs[client] = held[client][:last], costs[client][:last]
+				h.do(client, giveBack(takes[client][last]), func() any { return held[client][last].Settle(policy.Outcome{Kind: policy.NotCalled}) })
+				held[client], takes[client] = held[client][:last], takes[client][:last]
 			default:
-				cost := random.IntN(4)
-				h.do(client, take{cost}, func() any {
-					permit, err := policy.Acquire(context.WithValue(context.Background(), weighted{}, cost), guard)
+				t := take{random.IntN(4), int(numbers.Add(1)) - 1}
+				h.do(client, t, func() any {
+					permit, err := policy.Acquire(context.WithValue(context.Background(), weighted{}, t.cost), guard)
 					if err == nil {
-						held[client], costs[client] = append(held[client], permit), append(costs[client], cost)
+						held[client], takes[client] = append(held[client], permit), append(takes[client], t)
 					}
 					return err == nil
 				})

@@ -18,28 +18,32 @@ const (
 )
 
 // The cells: the state afterwards, and how the attempt was counted. S success, F failure, N neutral, X stale, R refused,
-// "." not at all yet; where an attempt hangs while another one is a probe, it is that one whose lease ends. The rule is two
-// failures in a row; one probe; two successes where that is said, else one.
+// W let through only in shadow, "." not at all yet. A probe whose lease is over counts as long as no other has taken its slot.
+// The rule is two failures in a row; one probe; two successes where that is said, else one.
 var breakerMatrix = matrix{
 	table: `
 state                    | ok            | error         | ignored       | panic         | Goexit        | hang          | cancel        | timeout       | refused       | function      | hooks
 closed                   | closed S      | closed F      | closed N      | closed F      | closed F      | closed .      | closed N      | closed F      | closed N      | closed F      | closed F
 closed, edge             | closed S      | open F        | closed N      | open F        | open F        | closed .      | closed N      | open F        | closed N      | open F        | open F
 open                     | R open        | R open        | R open        | R open        | R open        | R open        | R open        | R open        | R open        | R open        | R open
-open time over           | closed S      | open F        | half-open N   | open F        | open F        | half-open X   | half-open N   | open F        | half-open N   | open F        | open F
-half-open, 1 of 2        | half-open S   | open F        | half-open N   | open F        | open F        | half-open X   | half-open N   | open F        | half-open N   | open F        | open F
-half-open, 2 of 2        | closed S      | open F        | half-open N   | open F        | open F        | half-open X   | half-open N   | open F        | half-open N   | open F        | open F
+open time over           | closed S      | open F        | half-open N   | open F        | open F        | half-open .   | half-open N   | open F        | half-open N   | open F        | open F
+half-open, 1 of 2        | half-open S   | open F        | half-open N   | open F        | open F        | half-open .   | half-open N   | open F        | half-open N   | open F        | open F
+half-open, 2 of 2        | closed S      | open F        | half-open N   | open F        | open F        | half-open .   | half-open N   | open F        | half-open N   | open F        | open F
 half-open, taken         | R half-open   | R half-open   | R half-open   | R half-open   | R half-open   | R half-open   | R half-open   | R half-open   | R half-open   | R half-open   | R half-open
 forced open              | R forced open | R forced open | R forced open | R forced open | R forced open | R forced open | R forced open | R forced open | R forced open | R forced open | R forced open
 forced closed            | forced closed S | forced closed F | forced closed N | forced closed F | forced closed F | forced closed . | forced closed N | forced closed F | forced closed N | forced closed F | forced closed F
-disabled, edge           | disabled S    | disabled F    | disabled N    | disabled F    | disabled F    | disabled .    | disabled N    | disabled F    | disabled N    | disabled F    | disabled F
-disabled, would refuse   | disabled N    | disabled N    | disabled N    | disabled N    | disabled N    | disabled .    | disabled N    | disabled N    | disabled N    | disabled N    | disabled N
+shadow, edge             | closed S      | open F        | closed N      | open F        | open F        | closed .      | closed N      | open F        | closed N      | open F        | open F
+shadow, open             | open W        | open W        | open W        | open W        | open W        | open W        | open W        | open W        | open W        | open W        | open W
+shadow, taken            | half-open W   | half-open W   | half-open W   | half-open W   | half-open W   | half-open W   | half-open W   | half-open W   | half-open W   | half-open W   | half-open W
+shadow, forced open      | forced open W | forced open W | forced open W | forced open W | forced open W | forced open W | forced open W | forced open W | forced open W | forced open W | forced open W
+shadow meanwhile, edge   | closed S      | open F        | closed N      | open F        | open F        | closed .      | closed N      | open F        | closed N      | open F        | open F
 reset meanwhile          | closed X      | closed X      | closed X      | closed X      | closed X      | closed .      | closed X      | closed X      | closed X      | closed X      | closed X
 opened meanwhile         | open X        | open X        | open X        | open X        | open X        | open .        | open X        | open X        | open X        | open X        | open X
-half-open meanwhile      | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X
+half-open meanwhile      | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open .   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X
 closed again meanwhile   | closed X      | closed X      | closed X      | closed X      | closed X      | closed .      | closed X      | closed X      | closed X      | closed X      | closed X
 forced open meanwhile    | forced open X | forced open X | forced open X | forced open X | forced open X | forced open . | forced open X | forced open X | forced open X | forced open X | forced open X
-lease over meanwhile     | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X
+lease over meanwhile     | closed S      | open F        | half-open N   | open F        | open F        | half-open .   | half-open N   | open F        | half-open N   | open F        | open F
+slot taken meanwhile     | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X   | half-open X
 reset during the probe   | closed X      | closed X      | closed X      | closed X      | closed X      | closed X      | closed X      | closed X      | closed X      | closed X      | closed X
 `,
 	states: map[string]func(outcome) subject{
@@ -53,25 +57,84 @@ reset during the probe   | closed X      | closed X      | closed X      | close
 			openOver(b)
 			_, _, _ = b.Admit(context.Background())
 		}, nil),
-		"forced open":    breakerIn(1, (*breaker.Breaker).ForceOpen, nil),
-		"forced closed":  breakerIn(1, (*breaker.Breaker).ForceClosed, nil),
-		"disabled, edge": breakerIn(1, func(b *breaker.Breaker) { b.Disable(); fail(b) }, nil),
-		"disabled, would refuse": breakerIn(1, func(b *breaker.Breaker) {
-			b.Disable()
-			fail(b)
-			fail(b)
+		"forced open":   breakerIn(1, (*breaker.Breaker).ForceOpen, nil),
+		"forced closed": breakerIn(1, (*breaker.Breaker).ForceClosed, nil),
+		"shadow, edge":  breakerIn(1, func(b *breaker.Breaker) { b.Shadow(); fail(b) }, nil),
+		"shadow, open":  breakerIn(1, func(b *breaker.Breaker) { b.Shadow(); open(b) }, nil),
+		"shadow, taken": breakerIn(1, func(b *breaker.Breaker) {
+			b.Shadow()
+			openOver(b)
+			_, _, _ = b.Admit(context.Background())
 		}, nil),
+		"shadow, forced open":    breakerIn(1, func(b *breaker.Breaker) { b.Shadow(); b.ForceOpen() }, nil),
+		"shadow meanwhile, edge": breakerIn(1, func(b *breaker.Breaker) { fail(b) }, (*breaker.Breaker).Shadow),
 		"reset meanwhile":        breakerIn(1, func(b *breaker.Breaker) { fail(b) }, (*breaker.Breaker).Reset),
 		"opened meanwhile":       breakerIn(1, nil, open),
 		"half-open meanwhile":    breakerIn(1, nil, func(b *breaker.Breaker) { openOver(b); _, _, _ = b.Admit(context.Background()) }),
 		"closed again meanwhile": breakerIn(1, nil, func(b *breaker.Breaker) { openOver(b); succeed(b); fail(b) }),
 		"forced open meanwhile":  breakerIn(1, nil, (*breaker.Breaker).ForceOpen),
 		"lease over meanwhile":   breakerIn(1, openOver, func(*breaker.Breaker) { time.Sleep(lease) }),
+		"slot taken meanwhile": breakerIn(1, openOver, func(b *breaker.Breaker) {
+			time.Sleep(lease)
+			_, _, _ = b.Admit(context.Background())
+		}),
 		"reset during the probe": breakerIn(1, openOver, (*breaker.Breaker).Reset),
 	},
 }
 
-func TestMatrixOfTheBreaker(t *testing.T) { breakerMatrix.run(t) }
+func TestMatrixOfTheBreaker(t *testing.T) {
+	breakerMatrix.run(t)
+	breakerMatrix.ends(t, byOpen, `
+state                  | never           | success         | error            | ignored         | cancel          | late            | twice           | elsewhere        | panic            | exit             | not called
+closed                 | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+closed, edge           | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+open                   | R open          | R open          | R open           | R open          | R open          | R open          | R open          | R open           | R open           | R open           | R open
+open time over         | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+half-open, 1 of 2      | half-open S     | half-open S     | open FS          | half-open S     | half-open S     | half-open S     | half-open S     | open FS          | open FS          | open FS          | half-open S
+half-open, 2 of 2      | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+half-open, taken       | R half-open     | R half-open     | R half-open      | R half-open     | R half-open     | R half-open     | R half-open     | R half-open      | R half-open      | R half-open      | R half-open
+forced open            | R forced open   | R forced open   | R forced open    | R forced open   | R forced open   | R forced open   | R forced open   | R forced open    | R forced open    | R forced open    | R forced open
+forced closed          | forced closed S | forced closed S | forced closed FS | forced closed S | forced closed S | forced closed S | forced closed S | forced closed FS | forced closed FS | forced closed FS | forced closed S
+shadow, edge           | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+shadow, open           | open W          | open W          | open W           | open W          | open W          | open W          | open W          | open W           | open W           | open W           | open W
+shadow, taken          | half-open W     | half-open W     | half-open W      | half-open W     | half-open W     | half-open W     | half-open W     | half-open W      | half-open W      | half-open W      | half-open W
+shadow, forced open    | forced open W   | forced open W   | forced open W    | forced open W   | forced open W   | forced open W   | forced open W   | forced open W    | forced open W    | forced open W    | forced open W
+shadow meanwhile, edge | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+reset meanwhile        | closed X        | closed X        | closed X         | closed X        | closed X        | closed X        | closed X        | closed X         | closed X         | closed X         | closed X
+opened meanwhile       | open X          | open X          | open X           | open X          | open X          | open X          | open X          | open X           | open X           | open X           | open X
+half-open meanwhile    | half-open X     | half-open X     | half-open X      | half-open X     | half-open X     | half-open X     | half-open X     | half-open X      | half-open X      | half-open X      | half-open X
+closed again meanwhile | closed X        | closed X        | closed X         | closed X        | closed X        | closed X        | closed X        | closed X         | closed X         | closed X         | closed X
+forced open meanwhile  | forced open X   | forced open X   | forced open X    | forced open X   | forced open X   | forced open X   | forced open X   | forced open X    | forced open X    | forced open X    | forced open X
+lease over meanwhile   | closed S        | closed S        | closed FS        | closed S        | closed S        | closed S        | closed S        | closed FS        | closed FS        | closed FS        | closed S
+slot taken meanwhile   | half-open X     | half-open X     | half-open X      | half-open X     | half-open X     | half-open X     | half-open X     | half-open X      | half-open X      | half-open X      | half-open X
+reset during the probe | closed X        | closed X        | closed X         | closed X        | closed X        | closed X        | closed X        | closed X         | closed X         | closed X         | closed X
+`)
+	breakerMatrix.ends(t, byAcquire, `
+state                  | never           | success         | error           | ignored         | cancel          | late            | twice           | elsewhere       | panic           | exit            | not called
+closed                 | closed .        | closed S        | closed F        | closed N        | closed N        | closed S        | closed S        | closed F        | closed F        | closed F        | closed N
+closed, edge           | closed .        | closed S        | open F          | closed N        | closed N        | closed S        | closed S        | open F          | open F          | open F          | closed N
+open                   | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open          | R open
+open time over         | half-open .     | closed S        | open F          | half-open N     | half-open N     | closed S        | closed S        | open F          | open F          | open F          | half-open N
+half-open, 1 of 2      | half-open .     | half-open S     | open F          | half-open N     | half-open N     | half-open S     | half-open S     | open F          | open F          | open F          | half-open N
+half-open, 2 of 2      | half-open .     | closed S        | open F          | half-open N     | half-open N     | closed S        | closed S        | open F          | open F          | open F          | half-open N
+half-open, taken       | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open     | R half-open
+forced open            | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open   | R forced open
+forced closed          | forced closed . | forced closed S | forced closed F | forced closed N | forced closed N | forced closed S | forced closed S | forced closed F | forced closed F | forced closed F | forced closed N
+shadow, edge           | closed .        | closed S        | open F          | closed N        | closed N        | closed S        | closed S        | open F          | open F          | open F          | closed N
+shadow, open           | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W          | open W
+shadow, taken          | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W     | half-open W
+shadow, forced open    | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W   | forced open W
+shadow meanwhile, edge | closed .        | closed S        | open F          | closed N        | closed N        | closed S        | closed S        | open F          | open F          | open F          | closed N
+reset meanwhile        | closed .        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X
+opened meanwhile       | open .          | open X          | open X          | open X          | open X          | open X          | open X          | open X          | open X          | open X          | open X
+half-open meanwhile    | half-open .     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X
+closed again meanwhile | closed .        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X
+forced open meanwhile  | forced open .   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X   | forced open X
+lease over meanwhile   | half-open .     | closed S        | open F          | half-open N     | half-open N     | closed S        | closed S        | open F          | open F          | open F          | half-open N
+slot taken meanwhile   | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X     | half-open X
+reset during the probe | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X        | closed X
+`)
+}
 
 // A breaker behind a key is a breaker.
 func TestMatrixOfABreakerPerKey(t *testing.T) {
@@ -110,14 +173,14 @@ func breakerIn(successes int, before, meanwhile func(*breaker.Breaker)) func(out
 	return func(o outcome) subject {
 		options := []breaker.Option{
 			breaker.ConsecutiveFailures(2), breaker.OpenFor(openTime), breaker.Jitter(0), breaker.ProbeLease(lease), breaker.Successes(successes),
-			breaker.Classify(func(err error) policy.Verdict {
+			breaker.Classify(func(err error) policy.Class {
 				switch {
 				case errors.Is(err, errUnclear):
 					panic(panicOfFunction)
 				case errors.Is(err, errIgnored):
-					return policy.Neutral
+					return policy.Ignored
 				}
-				return policy.Failure
+				return policy.Transient
 			}),
 		}
 		if o.loud {
@@ -129,6 +192,9 @@ func breakerIn(successes int, before, meanwhile func(*breaker.Breaker)) func(out
 		}
 		was := b.Snapshot()
 		s := subject{layer: b}
+		if o.fails && was.Shadow && was.State != breaker.Closed { // what only a shadow lets through is not judged
+			s.check = returns(errUnclear)
+		}
 		if meanwhile != nil {
 			s.meanwhile = func() {
 				probe := b.Snapshot().InFlight > 0 // is in the ledger already
@@ -140,11 +206,12 @@ func breakerIn(successes int, before, meanwhile func(*breaker.Breaker)) func(out
 		}
 		s.read = func() string {
 			is := b.Snapshot()
-			if is.Rejections > was.Rejections {
+			if is.Rejected > was.Rejected {
 				return fmt.Sprintf("R %v", is.State)
 			}
 			return fmt.Sprintf("%v %s", is.State, gained(map[string][2]uint64{
 				"S": {was.Successes, is.Successes}, "F": {was.Failures, is.Failures}, "N": {was.Neutral, is.Neutral}, "X": {was.Stale, is.Stale},
+				"W": {was.ShadowRejected, is.ShadowRejected},
 			}))
 		}
 		s.rest = func() error {

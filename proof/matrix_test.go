@@ -98,9 +98,13 @@ type subject struct {
 
 // matrix is every outcome in every state of a guard. A cell of the table is what read says; one that begins with "R"
 // means that the guard refuses, and "-" that the outcome does not exist there.
+//
+// Every attempt is made twice, with resilience.Do and with resilience.Open, and must come to the same. A result that stays open
+// and its permit are looked at more closely by ends.
 type matrix struct {
 	table  string
 	states map[string]func(o outcome) subject
+	opened map[string]string // the cells that resilience.Open has otherwise, by state and outcome
 }
 
 func (m matrix) run(t *testing.T) {
@@ -119,13 +123,19 @@ func (m matrix) run(t *testing.T) {
 			if want[i+1] == "-" {
 				continue
 			}
-			ran++
-			t.Run(want[0]+"/"+columns[i].name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					o := outcomes()[i]
-					require.Equal(t, want[i+1], m.cell(t, o, state(o), strings.HasPrefix(want[i+1], "R")))
+			for how, call := range ways {
+				want := want[i+1]
+				if other, ok := m.opened[cells(row)[0]+"/"+columns[i].name]; ok && how == "Open" {
+					want = other
+				}
+				ran++
+				t.Run(cells(row)[0]+"/"+columns[i].name+"/"+how, func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) {
+						o := outcomes()[i]
+						require.Equal(t, want, m.cell(t, o, state(o), call, strings.HasPrefix(want, "R")))
+					})
 				})
-			})
+			}
 		}
 	}
 	require.Len(t, rows, len(m.states)+1, "a state is not in the table")
@@ -140,8 +150,35 @@ func cells(row string) []string {
 	return all
 }
 
+// way is how an attempt is made.
+type way func(ctx context.Context, pipeline *resilience.Pipeline, op func(context.Context) error) error
+
+var ways = map[string]way{
+	"Do": func(ctx context.Context, pipeline *resilience.Pipeline, op func(context.Context) error) error {
+		return pipeline.Run(ctx, op)
+	},
+	"Open": func(ctx context.Context, pipeline *resilience.Pipeline, op func(context.Context) error) error {
+		entered, permit, err := resilience.Open(ctx, pipeline, func(ctx context.Context) (context.Context, error) {
+			return ctx, op(ctx)
+		})
+		switch {
+		case err != nil && permit != nil:
+			return fmt.Errorf("a permit beside %w", err)
+		case err == nil && permit == nil:
+			return errors.New("no permit")
+		case permit != nil && permit.Context() != entered:
+			return errors.New("the context of the permit is not that of the operation")
+		case permit.Done(nil) != (err == nil):
+			return errors.New("the first settlement does not count, or that of a nil permit does")
+		case permit.Done(nil):
+			return errors.New("the second settlement counts")
+		}
+		return err
+	},
+}
+
 // cell makes one attempt, and returns what has become of the guard.
-func (m matrix) cell(t *testing.T, o outcome, s subject, refused bool) string {
+func (m matrix) cell(t *testing.T, o outcome, s subject, call way, refused bool) string {
 	layers := []policy.Layer{s.layer}
 	if o.inner != nil {
 		layers = append(layers, o.inner)
@@ -167,7 +204,7 @@ func (m matrix) cell(t *testing.T, o outcome, s subject, refused bool) string {
 				exited = false
 			}
 		}()
-		err = pipeline.Run(ctx, func(ctx context.Context) error {
+		err = call(ctx, pipeline, func(ctx context.Context) error {
 			entered.Store(true)
 			<-release
 			return o.end(ctx)
@@ -210,7 +247,7 @@ func TestMatrixCatchesAWrongCell(t *testing.T) {
 	require.Equal(t, []string{"a", "b c", ""}, cells("a| b c |"))
 	synctest.Test(t, func(t *testing.T) {
 		o := outcomes()[1]
-		got := breakerMatrix.cell(t, o, breakerMatrix.states["closed, edge"](o), false)
+		got := breakerMatrix.cell(t, o, breakerMatrix.states["closed, edge"](o), ways["Open"], false)
 		require.NotEqual(t, "closed F", got, "one failure at the edge must open")
 		require.Equal(t, "open F", got)
 	})

@@ -56,7 +56,7 @@ func TestMatrixOfTheAbandoningTimeout(t *testing.T) {
 			}
 		}
 	}
-	matrix{
+	m := matrix{
 		table: `
 state | ok    | error | ignored | panic | Goexit | hang | cancel | timeout | refused | function | hooks
 runs  | 0 .   | 0 .   | 0 .     | 0 .   | 0 .    | 1 E  | 0 .    | 0 .     | 0 .     | -        | 0 .
@@ -68,7 +68,14 @@ full  | R     | R     | R       | R     | R      | R    | R      | R       | R  
 			"over": in(0, func() { time.Sleep(1600 * time.Millisecond) }, returns(timeout.ErrTimeout)),
 			"full": in(1, nil, nil),
 		},
-	}.run(t)
+	}
+	m.run(t)
+	m.ends(t, byOpen, `
+state | never | success | error | ignored | cancel | late  | twice | elsewhere | panic | exit  | not called
+runs  | 0 .   | 0 .     | 0 .   | 0 .     | 0 .    | 0 .   | 0 .   | 0 .       | 0 .   | 0 .   | 0 .
+over  | 0 DEP | 0 DEP   | 0 DEP | 0 DEP   | 0 DEP  | 0 DEP | 0 DEP | 0 DEP     | 0 DEP | 0 DEP | 0 DEP
+full  | R     | R       | R     | R       | R      | R     | R     | R         | R     | R     | R
+`)
 }
 
 // The cells: how many attempts run, and what was counted: H an extra attempt was started, S it was not started for want of
@@ -85,7 +92,7 @@ func TestMatrixOfTheHedge(t *testing.T) {
 				read: func() string {
 					s := layer.Snapshot()
 					return fmt.Sprintf("%d %s", s.Running, gained(map[string][2]uint64{
-						"H": {0, s.Extra}, "S": {0, s.Starved}, "D": {0, s.Discarded}, "P": {0, s.Panics},
+						"H": {0, s.Extra}, "S": {0, s.OverBudget}, "D": {0, s.Discarded}, "P": {0, s.Panics},
 					}))
 				},
 				rest: func() error {
@@ -99,21 +106,29 @@ func TestMatrixOfTheHedge(t *testing.T) {
 	}
 	rich := budget{allows: true}
 	late := func() { time.Sleep(600 * time.Millisecond) }
-	matrix{
+	m := matrix{
 		table: `
 state         | ok    | error | ignored | panic | Goexit | hang | cancel | timeout | refused | function | hooks
 in time       | 0 .   | 0 .   | 0 .     | 0 .   | 0 .    | 2 H  | 0 .    | 0 H     | 0 .     | -        | 0 .
 late          | 0 DH  | 0 H   | 0 H     | 0 HP  | 0 H    | 2 H  | 0 H    | 0 H     | 0 H     | 0 .      | 0 H
-late, starved | 0 S   | 0 S   | 0 S     | 0 S   | 0 S    | 1 S  | 0 S    | 0 S     | 0 S     | 0 .      | 0 S
+late, spent   | 0 S   | 0 S   | 0 S     | 0 S   | 0 S    | 1 S  | 0 S    | 0 S     | 0 S     | 0 .      | 0 S
 not hedged    | 0 .   | 0 .   | 0 .     | 0 .   | 0 .    | 0 .  | 0 .    | 0 .     | 0 .     | -        | 0 .
 `,
 		states: map[string]func(outcome) subject{
-			"in time":       in(hedge.Idempotent(), rich, nil),
-			"late":          in(hedge.Idempotent(), rich, late),
-			"late, starved": in(hedge.Idempotent(), budget{}, late),
-			"not hedged":    in(hedge.Name("not idempotent"), rich, late),
+			"in time":     in(hedge.Idempotent(), rich, nil),
+			"late":        in(hedge.Idempotent(), rich, late),
+			"late, spent": in(hedge.Idempotent(), budget{}, late),
+			"not hedged":  in(hedge.Name("not idempotent"), rich, late),
 		},
-	}.run(t)
+	}
+	m.run(t)
+	m.ends(t, byOpen, `
+state       | never | success | error | ignored | cancel | late | twice | elsewhere | panic | exit | not called
+in time     | 0 .   | 0 .     | 0 .   | 0 .     | 0 .    | 0 .  | 0 .   | 0 .       | 0 .   | 0 .  | 0 .
+late        | 0 DH  | 0 DH    | 0 DH  | 0 DH    | 0 DH   | 0 DH | 0 DH  | 0 DH      | 0 DH  | 0 DH | 0 DH
+late, spent | 0 S   | 0 S     | 0 S   | 0 S     | 0 S    | 0 S  | 0 S   | 0 S       | 0 S   | 0 S  | 0 S
+not hedged  | 0 .   | 0 .     | 0 .   | 0 .     | 0 .    | 0 .  | 0 .   | 0 .       | 0 .   | 0 .  | 0 .
+`)
 }
 
 // budget always says the same.
@@ -126,7 +141,8 @@ func (b budget) Withdraw() bool {
 	return b.allows
 }
 
-func (budget) Return() {}
+func (budget) Return()  {}
+func (budget) Deposit() {}
 
 // The cells: slots taken afterwards, of all bulkheads that there ever were, and keys. There is a place for one key, and
 // another one that is in use takes it where that is said. The function of the user is the one that says the key.
@@ -176,7 +192,7 @@ func TestMatrixOfABulkheadPerKey(t *testing.T) {
 		}
 	}
 	type registry = *keyed.Registry[string, *bulkhead.Bulkhead]
-	matrix{
+	m := matrix{
 		table: `
 state               | ok     | error  | ignored | panic  | Goexit | hang   | cancel | timeout | refused | function | hooks
 new key             | 0 of 1 | 0 of 1 | 0 of 1  | 0 of 1 | 0 of 1 | 1 of 1 | 0 of 1 | 0 of 1  | 0 of 1  | 0 of 0   | 0 of 1
@@ -194,7 +210,19 @@ other key meanwhile | 0 of 1 | 0 of 1 | 0 of 1  | 0 of 1 | 0 of 1 | 1 of 1 | 0 o
 			"deleted meanwhile":   in(nil, func(r registry) { r.Delete("key") }),
 			"other key meanwhile": in(nil, func(r registry) { r.Get("other") }),
 		},
-	}.run(t)
+	}
+	m.run(t)
+	same := `
+state               | never  | success | error  | ignored | cancel | late   | twice  | elsewhere | panic  | exit   | not called
+new key             | 1 of 1 | 0 of 1  | 0 of 1 | 0 of 1  | 0 of 1 | 0 of 1 | 0 of 1 | 0 of 1    | 0 of 1 | 0 of 1 | 0 of 1
+known key           | 1 of 1 | 0 of 1  | 0 of 1 | 0 of 1  | 0 of 1 | 0 of 1 | 0 of 1 | 0 of 1    | 0 of 1 | 0 of 1 | 0 of 1
+idle key in place   | 1 of 1 | 0 of 1  | 0 of 1 | 0 of 1  | 0 of 1 | 0 of 1 | 0 of 1 | 0 of 1    | 0 of 1 | 0 of 1 | 0 of 1
+no place            | 1 of 1 | 0 of 1  | 0 of 1 | 0 of 1  | 0 of 1 | 0 of 1 | 0 of 1 | 0 of 1    | 0 of 1 | 0 of 1 | 0 of 1
+deleted meanwhile   | 1 of 0 | 0 of 0  | 0 of 0 | 0 of 0  | 0 of 0 | 0 of 0 | 0 of 0 | 0 of 0    | 0 of 0 | 0 of 0 | 0 of 0
+other key meanwhile | 1 of 1 | 0 of 1  | 0 of 1 | 0 of 1  | 0 of 1 | 0 of 1 | 0 of 1 | 0 of 1    | 0 of 1 | 0 of 1 | 0 of 1
+`
+	m.ends(t, byOpen, same)
+	m.ends(t, byAcquire, same)
 }
 
 func TestGained(t *testing.T) {

@@ -77,6 +77,17 @@ func ExampleLimiter_Reconfigure() {
 	// <nil> rate limit 50/s burst 10
 }
 
+// In shadow, a rate can be tried on real traffic: nothing is refused and nothing waits.
+func ExampleShadow() {
+	api := ratelimit.New(100, 10, ratelimit.Shadow()) // or api.Shadow(), and api.Enforce() to go on in earnest
+	fetch := func(context.Context) (string, error) { return "sunny", nil }
+	for range 1000 {
+		_, _ = resilience.Do(context.Background(), api, fetch)
+	}
+	fmt.Println("would have refused some:", api.Snapshot().ShadowRejected > 0)
+	// Output: would have refused some: true
+}
+
 // Policy is for injection where the type of the result is known.
 func ExamplePolicy() {
 	var names policy.Policy[string] = ratelimit.Policy[string]{Limiter: ratelimit.New(10, 10)}

@@ -55,12 +55,12 @@ func TestConcurrencyBudget(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		budget := retry.NewConcurrencyBudget(0.2, 3)
 		pipeline := resilience.Compose(retry.New(retry.WithBudget(budget), retry.Attempts(2), retry.Constant(100*time.Millisecond), retry.NoJitter()), budget)
-		most, retries, errs := failTogether(t, 2, pipeline)
+		most, retries, _ := failTogether(t, 2, pipeline)
 		require.Equal(t, 2, most, "the minimum")
 		require.Equal(t, 2, retries)
 
 		// 100 calls fail at once. While they wait none is in flight, so the minimum is what counts.
-		most, retries, errs = failTogether(t, 100, pipeline)
+		most, retries, errs := failTogether(t, 100, pipeline)
 		require.Equal(t, 3, most)
 		require.Equal(t, 3, retries)
 		spent := 0

@@ -187,11 +187,12 @@ type call struct {
 	errs     []error       // of the operation, the latest
 	class    policy.Class  // of the last of them
 
-	source   backoff.BackOff // nil until the first delay, and for delays that need none
-	previous time.Duration   // the last delay, before jitter unless that is decorrelated
-	paid     policy.Budget   // that a token is held of for an attempt that was not made yet; nil if none is
-	awaited  error           // the rejection of a gate that was waited for, the last one
-	since    time.Duration   // since when
+	source   backoff.BackOff            // nil until the first delay, and for delays that need none
+	growth   backoff.ExponentialBackOff // the source of exponential delays
+	previous time.Duration              // the last delay, before jitter unless that is decorrelated
+	paid     policy.Budget              // that a token is held of for an attempt that was not made yet; nil if none is
+	awaited  error                      // the rejection of a gate that was waited for, the last one
+	since    time.Duration              // since when
 }
 
 // note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends

@@ -23,8 +23,9 @@ const (
 
 // delays says how long to wait: a source of delays, then a cap, then jitter.
 type delays struct {
-	initial, longest time.Duration // a constant delay is one that begins as the longest
+	initial, longest time.Duration
 	multiplier       float64
+	fixed            *backoff.ConstantBackOff           // which has no state; nil: the above
 	source           func() backoff.BackOff             // a fresh one for each call; nil: the above
 	function         func(policy.Attempt) time.Duration // nil: the above
 	jitter           jitter
@@ -37,32 +38,51 @@ func (d *delays) delay(k *call, ended *policy.Attempt) (time.Duration, bool) {
 	switch {
 	case d.function != nil:
 		return d.spread(min(d.longest, max(0, d.function(*ended)))), true
-	case d.source != nil:
-		return d.fromSource(k)
 	case d.jitter == decorrelatedJitter:
 		k.previous = d.decorrelate(max(d.initial, k.previous))
 		return k.previous, true
-	case k.previous == 0:
-		k.previous = d.initial
-	default:
-		k.previous = min(d.longest, saturate.Scale(k.previous, d.multiplier))
 	}
-	return d.spread(k.previous), true
-}
-
-func (d *delays) fromSource(k *call) (time.Duration, bool) {
 	if k.source == nil {
-		if k.source = d.source(); k.source == nil {
+		if k.source = d.newSource(k); k.source == nil {
 			return 0, false
 		}
 		k.source.Reset()
 	}
 	delay := k.source.NextBackOff()
-	if delay == backoff.Stop {
+	switch {
+	case delay == backoff.Stop:
 		return 0, false
+	case d.source == nil && delay >= mostGrowth:
+		delay = d.longest
 	}
 	return d.spread(max(0, delay)), true
 }
+
+// mostGrowth is how far package backoff can count: it calculates in float64, where the longest duration is none.
+const mostGrowth = time.Duration(1 << 62)
+
+// newSource returns the delays of k, before jitter.
+func (d *delays) newSource(k *call) backoff.BackOff {
+	switch {
+	case d.source != nil:
+		return d.source()
+	case d.fixed != nil:
+		return d.fixed
+	}
+	k.growth = backoff.ExponentialBackOff{
+		InitialInterval: min(d.initial, mostGrowth),
+		Multiplier:      d.multiplier,
+		MaxInterval:     min(d.longest, mostGrowth),
+		Stop:            backoff.Stop,
+		Clock:           stopped{}, // jitter and limits of time are ours: RandomizationFactor and MaxElapsedTime are 0
+	}
+	return &k.growth
+}
+
+// stopped is a clock that is never read: the source measures a time that is never asked for.
+type stopped struct{}
+
+func (stopped) Now() time.Time { return time.Time{} }
 
 // spread applies jitter to a delay. See Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015, for full,
 // equal and decorrelated.

@@ -58,6 +58,7 @@ func configure(opts []Option, old *config) (*config, error) {
 	}
 	if c.has("Constant") {
 		c.initial, c.longest, c.multiplier = c.constant, c.constant, 1
+		c.fixed = backoff.NewConstantBackOff(c.constant)
 	}
 	if c.random == nil {
 		c.random = random.Shared()

@@ -85,7 +85,7 @@ func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 func (r *Retrier) Budget() policy.Budget { return r.current().budget }
 
 // Succeeded is told of a first attempt that succeeded, in place of Next.
-func (r *Retrier) Succeeded() {
+func (r *Retrier) Succeeded(engine.FirstAttempt) {
 	if feedback := r.current().feedback; feedback != nil {
 		feedback.succeeded()
 	}
@@ -102,7 +102,7 @@ func (r *Retrier) Discard(value any) {
 func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
 	c := r.current()
 	if ended.Outcome.Succeeded() {
-		r.Succeeded()
+		r.Succeeded(engine.FirstAttempt{})
 		return policy.Decision{}
 	}
 	first := ended.Number == 1 && ended.Asked == 0

@@ -174,11 +174,13 @@ func (t *Throttle) Returned(_ context.Context, ticket policy.Ticket) policy.Tick
 // If the success of the operation was counted when it returned, a failure counts as one more
 // request, which was not accepted, and any other outcome not at all.
 func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	if ticket.Number == rejected { // whatever becomes of it
+		return
+	}
 	s := t.settings()
 	w := s.window
 	verdict := s.judge(outcome)
 	switch {
-	case ticket.Number == rejected:
 	case ticket.Number == counted:
 		if verdict == policy.Failure {
 			w.failed()

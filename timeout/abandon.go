@@ -143,14 +143,14 @@ func (a *Abandoner) Open(caller context.Context, call func(ctx context.Context, 
 	cause := a.config().cause
 	ctx, lift, end := withLiftable(caller, cause)
 	return a.run(caller, ctx, cause, end, func() error {
-		succeeded := false
+		returned := false
 		defer func() {
-			if !succeeded {
+			if !returned {
 				end()
 			}
 		}()
-		err := call(ctx, end)
-		succeeded = err == nil
+		err := call(ctx, end) // which ends ctx itself, unless there is something to be read in it
+		returned = true
 		lift()
 		return err
 	})

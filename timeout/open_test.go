@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/timeout"
 )
@@ -193,9 +194,12 @@ func TestAnAbandonerBoundsTheOpeningOnly(t *testing.T) {
 		end()
 		require.ErrorIs(t, ctx.Err(), context.Canceled)
 
-		ctx, _, err = openAbandoning(t.Context(), limit, 200*ms, errBackend)
+		ctx, end, err = openAbandoning(t.Context(), limit, 200*ms, errBackend)
 		require.ErrorIs(t, err, errBackend)
-		require.Error(t, ctx.Err(), "a failure needs it no more")
+		time.Sleep(time.Hour)
+		require.NoError(t, ctx.Err(), "the call sees to it: the failure may still have to be read")
+		end()
+		require.ErrorIs(t, ctx.Err(), context.Canceled)
 
 		require.PanicsWithValue(t, "boom", func() {
 			_ = limit.Open(t.Context(), func(inner context.Context, _ context.CancelFunc) error { ctx = inner; panic("boom") })
@@ -214,5 +218,47 @@ func TestAnAbandonerBoundsTheOpeningOnly(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled)
 		require.False(t, errors.Is(err, timeout.ErrTimeout))
 		time.Sleep(time.Second)
+	})
+}
+
+// What an open result holds ends with it, whether the limit is a deadline or was lifted.
+func TestFault088_TheContextOfAnOpenResultIsReleased(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, limit := range []*timeout.Timeout{timeout.Total(time.Hour), timeout.PerAttempt(time.Hour)} {
+			o, err := open(t.Context(), limit, ms)
+			require.NoError(t, err)
+			require.NoError(t, o.ctx.Err())
+			o.done(nil)
+			require.ErrorIs(t, o.ctx.Err(), context.Canceled, limit)
+			require.NotErrorIs(t, context.Cause(o.ctx), timeout.ErrTimeout, limit)
+		}
+	})
+}
+
+// answered is an answer that is a failure and still to be read.
+type answered struct{ error }
+
+func (answered) Live() bool      { return true }
+func (a answered) Unwrap() error { return a.error }
+
+func TestAFailureInsideAnAbandonerCanBeRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, layer := range []policy.Layer{timeout.Abandon(time.Second), timeout.PerAttempt(time.Second)} {
+			p := resilience.Compose(layer)
+			ctx, permit, err := resilience.Open(t.Context(), p, func(ctx context.Context) (context.Context, error) {
+				return ctx, answered{errBackend}
+			})
+			require.ErrorIs(t, err, errBackend)
+			require.NotNil(t, permit, "%v", p)
+			time.Sleep(time.Hour)
+			require.NoError(t, ctx.Err(), "%v", p)
+			require.True(t, permit.Done(nil))
+			require.Error(t, ctx.Err(), "%v", p)
+
+			ctx, permit, err = resilience.Open(t.Context(), p, func(ctx context.Context) (context.Context, error) { return ctx, errBackend })
+			require.ErrorIs(t, err, errBackend)
+			require.Nil(t, permit)
+			require.Error(t, ctx.Err(), "there is nothing to be read")
+		}
 	})
 }

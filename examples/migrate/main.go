@@ -20,9 +20,15 @@ import (
 // User is what the dependency returns.
 type User struct{ Name string }
 
+// notFound is an answer: it says so to every policy, so that it is not tried again and opens no breaker.
+type notFound struct{}
+
+func (notFound) Error() string       { return "no such user" }
+func (notFound) Class() policy.Class { return policy.Expected }
+
 var (
 	errDown     = errors.New("connection refused")
-	errNotFound = errors.New("no such user")
+	errNotFound = notFound{}
 )
 
 // fetch is one attempt.
@@ -42,34 +48,23 @@ func before(ctx context.Context, fetchUser fetch) (user User, err error) {
 	return User{}, err
 }
 
+// again needs to know which errors another attempt cannot mend: errNotFound says so itself.
 var again = retry.New(
 	retry.Attempts(3),
 	retry.Exponential(50*time.Millisecond, time.Second),
-	retry.If(func(err error) bool { return !errors.Is(err, errNotFound) }),
-)
-
-var users = breaker.New(
-	breaker.ConsecutiveFailures(3),
-	breaker.Classify(func(err error) policy.Class {
-		if errors.Is(err, errNotFound) {
-			return policy.Expected // it has answered
-		}
-		return policy.Transient
-	}),
 )
 
 // between is the same loop: the body stays where it is, and the retrier says when to go round again.
 func between(ctx context.Context, fetchUser fetch) (user User, err error) {
 	tries := again.Tries(ctx)
 	for try := range tries.All() {
-		if user, err = fetchUser(try.Context()); err != nil {
-			try.Failed(err)
-		}
+		user, err = fetchUser(try.Context())
+		try.Done(err)
 	}
 	return user, tries.Err()
 }
 
-var backend = resilience.Compose(again, users)
+var backend = resilience.Compose(again, breaker.New(breaker.ConsecutiveFailures(3)))
 
 // after is a pipeline: with a breaker, which the retries consult.
 func after(ctx context.Context, fetchUser fetch) (User, error) {

@@ -80,6 +80,13 @@ func documents(t *testing.T) []string {
 	return documents
 }
 
+// read returns the text of a file of this repository.
+func read(t *testing.T, name string) string {
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	require.NoError(t, err)
+	return string(text)
+}
+
 // documentedCode returns the Go blocks of all documents.
 func documentedCode(t *testing.T) (blocks []block) {
 	for _, path := range documents(t) {

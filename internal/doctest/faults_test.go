@@ -6,7 +6,6 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -17,12 +16,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// TestFaultsHaveTests: every row of docs/faults.md names tests that exist and check something, every row of severity S1 one
-// that is named for it, and every test that is named for a fault is about a row that exists.
+// TestFaultsHaveTests: every row of docs/faults.md names tests that exist and check something, or a step of .ci/run, every
+// row of severity S1 a test that is named for it, and every test that is named for a fault is about a row that exists.
 func TestFaultsHaveTests(t *testing.T) {
-	text, err := os.ReadFile(filepath.Join(root, "docs", "faults.md"))
-	require.NoError(t, err)
-	faults, err := parseFaults(string(text))
+	faults, err := parseFaults(read(t, "docs/faults.md"))
 	require.NoError(t, err)
 	require.Greater(t, len(faults), 150, "most rows were not found")
 	tests := testFunctions(t)
@@ -31,7 +28,7 @@ func TestFaultsHaveTests(t *testing.T) {
 }
 
 func TestFaultProblems(t *testing.T) {
-	tests := map[string]bool{"breaker.TestFault001_A": true, "resilience.TestB": true}
+	tests := map[string]bool{"breaker.TestFault001_A": true, "resilience.TestB": true, ".ci/run: lint": true}
 	page := func(rows ...string) string {
 		return "| Id | Severity | What goes wrong | What the library does | Shown by | Peers |\n|---|---|---|---|---|---|\n" + strings.Join(rows, "\n") + "\n"
 	}
@@ -52,6 +49,8 @@ func TestFaultProblems(t *testing.T) {
 		"a number twice":           {[]string{good, good}, []string{"row 1: comes after row 1"}},
 		"an unknown severity":      {[]string{strings.Replace(good, "S1", "S4", 1)}, []string{`row 1: severity "S4"`}},
 		"nothing said":             {[]string{strings.Replace(good, " w ", " ", 1)}, []string{"row 1: an empty cell"}},
+		"a step of .ci/run":        {[]string{good, "| 2 | S2 | w | d | `.ci/run: lint` | p |"}, nil},
+		"a step that is gone":      {[]string{good, "| 2 | S2 | w | d | `.ci/run: polish` | p |"}, []string{"row 2: there is no .ci/run: polish"}},
 		"a test without its row":   {[]string{strings.Replace(good, "| 1 | S1", "| 2 | S2", 1)}, []string{"breaker.TestFault001_A: there is no row 1"}},
 		"text instead of the test": {[]string{"| 1 | S2 | w | d | by looking | p |"}, []string{"row 1: no test shows it"}},
 	} {
@@ -187,7 +186,7 @@ func faultProblems(faults []fault, tests map[string]bool) (problems []string) {
 }
 
 // testFunctions returns every test and fuzz target of this repository, nested modules included, as "folder.TestName", and
-// whether it checks anything; the folder of the root is "resilience".
+// whether it checks anything; the folder of the root is "resilience". A step of .ci/run is ".ci/run: name".
 func testFunctions(t *testing.T) map[string]bool {
 	found := make(map[string]bool)
 	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
@@ -220,5 +219,10 @@ func testFunctions(t *testing.T) map[string]bool {
 		return nil
 	})
 	require.NoError(t, err)
+	for _, match := range step.FindAllStringSubmatch(read(t, ".ci/run"), -1) {
+		found[".ci/run: "+match[1]] = true
+	}
 	return found
 }
+
+var step = regexp.MustCompile(`(?m)^step "([^"$]+)"$`)

@@ -13,11 +13,11 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"reflect"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -54,10 +54,10 @@ func (n *node) setLayer(layer policy.Layer) {
 	switch layer := layer.(type) {
 	case policy.Repeater:
 		n.setRepeater(layer)
-		n.setDeposits(layer, nil)
+		n.setBudget(layer, nil)
 	case policy.Wrapper:
 		n.wrapper = layer
-		n.setDeposits(layer, nil)
+		n.setBudget(layer, nil)
 	case policy.Guard:
 		n.guards[0], n.count = layer, 1
 	default:
@@ -79,26 +79,26 @@ type ending struct {
 	entered bool         // the operation was entered
 	class   policy.Class // of an error
 	err     error
-	over    *over // nil if the context of the operation, or of the layer that refused, had not ended by then
+	ended   *contextEnd // nil if the context of the operation, or of the layer that refused, had not ended by then
 }
 
-// over is a context that had ended when something returned. What comes after that moment, such as an observer that takes
+// contextEnd is a context that had ended when something returned. What comes after that moment, such as an observer that takes
 // its time, does not change what an error was.
-type over struct {
+type contextEnd struct {
 	cause error
 	at    time.Time // when it was looked at
 }
 
-// overOf looks whether ctx has ended.
-func overOf(ctx context.Context) *over {
+// endOf looks whether ctx has ended.
+func endOf(ctx context.Context) *contextEnd {
 	if ctx.Err() == nil {
 		return nil
 	}
-	return &over{cause: context.Cause(ctx), at: time.Now()}
+	return &contextEnd{cause: context.Cause(ctx), at: time.Now()}
 }
 
-// had reports whether ctx had ended by then too.
-func (o *over) had(ctx context.Context) bool {
+// included reports whether ctx had ended by then too.
+func (o *contextEnd) included(ctx context.Context) bool {
 	if o == nil || ctx.Err() == nil {
 		return false
 	}
@@ -107,8 +107,8 @@ func (o *over) had(ctx context.Context) bool {
 }
 
 // timedOut reports whether a timeout that a layer made was the cause, as opposed to the deadline of a caller.
-func (o *over) timedOut() bool {
-	return o != nil && o.cause != context.DeadlineExceeded && errors.Is(o.cause, context.DeadlineExceeded) //nolint:errorlint // the very value
+func (o *contextEnd) timedOut() bool {
+	return o != nil && o.cause != context.DeadlineExceeded && match.Is(o.cause, context.DeadlineExceeded) //nolint:errorlint // the very value
 }
 
 // succeeded reports whether the operation returned without an error.
@@ -120,7 +120,7 @@ func (e *ending) outcome(ctx context.Context) policy.Outcome {
 	if e.entered {
 		o.Kind = policy.Returned
 	}
-	o.Canceled = e.over != nil && policy.Canceled(ctx)
+	o.Canceled = e.ended != nil && policy.Canceled(ctx)
 	return o
 }
 
@@ -150,7 +150,7 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 
 // refusal is the ending of an attempt that did not come to the operation.
 func refusal(ctx context.Context, err error) ending {
-	return ending{class: policy.Ignored, err: err, over: overOf(ctx)}
+	return ending{class: policy.Ignored, err: err, ended: endOf(ctx)}
 }
 
 // judge is the ending of an operation that returned err. It is the one place that asks whether the operation was entered.
@@ -161,6 +161,6 @@ func (p *Plan) judge(ctx context.Context, err error) ending {
 	case errLeft:
 		return refusal(ctx, err)
 	}
-	over := overOf(ctx)
-	return ending{entered: true, class: p.classify(err, over), err: err, over: over}
+	ended := endOf(ctx)
+	return ending{entered: true, class: p.classify(err, ended), err: err, ended: ended}
 }

@@ -144,7 +144,7 @@ func (h *held) settleRest(n *node, outcome policy.Outcome) {
 // and that had ended by itself, the error matches its cause and still unwraps to the operation's error: this is how a
 // timeout names itself. The end of outer, which the guard had nothing to do with, is left as it is.
 func nameCause(outer, inner context.Context, end *ending) error {
-	if end.err == nil || !end.over.had(inner) || outer.Done() == inner.Done() {
+	if end.err == nil || !end.ended.included(inner) || outer.Done() == inner.Done() {
 		return end.err
 	}
 	cause := context.Cause(inner)

@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
@@ -39,7 +37,12 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 }
 
 // opening is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was
-// a failure and is still to be read. In the end it is one guard, that of the permit.
+// a failure and is still to be read. In the end it is one guard, that of the permit. It lets go in these ways:
+//
+//	settle   the permit is settled: the guards are told the outcome, then close
+//	abandon  what has succeeded has no owner: settle with the success
+//	end      another attempt begins: the contexts of the answer before end
+//	close    end, and the context that a wrapper made for this call ends
 type opening struct {
 	plan  *Plan
 	trace trace           // of the first attempt: saves an allocation
@@ -210,7 +213,7 @@ func (o *opening) Admit(context.Context) (context.Context, policy.Ticket, error)
 
 // Settle implements [policy.Guard].
 func (o *opening) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
-	end := ending{entered: true, class: outcome.Class, err: outcome.Err, over: overOf(o.ctx)}
+	end := ending{entered: true, class: outcome.Class, err: outcome.Err, ended: endOf(o.ctx)}
 	if o.plan.kinds.has(policy.EventSettled) {
 		defer func() {
 			t := trace{plan: o.plan}
@@ -220,122 +223,5 @@ func (o *opening) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outc
 	o.settle(end, outcome)
 }
 
-// Classify says what an error means with which the permit is settled.
-func (o *opening) Classify(err error) policy.Class { return o.plan.classify(err, overOf(o.ctx)) }
-
-// Acquire admits all guards of plan, which must have nothing else, for work that is no function.
-func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
-	if ctx == nil {
-		panic("resilience: Acquire with a nil context")
-	}
-	for n := plan.first; n != nil; n = n.next {
-		if n.repeater != nil {
-			return nil, refused(n.repeater, "repeats")
-		}
-		if n.wrapper != nil {
-			return nil, refused(n.wrapper, "wraps")
-		}
-	}
-	o := &opening{plan: plan, outer: ctx, ctx: ctx}
-	a := &acquisition{opening: o, trace: newTrace(plan, nil)}
-	if err := a.begin(); err != nil {
-		return nil, err
-	}
-	return policy.Acquire(context.Background(), a) // which always admits
-}
-
-func refused(layer policy.Layer, does string) error {
-	name := fmt.Sprintf("%T", layer)
-	if s, ok := layer.(fmt.Stringer); ok {
-		name = s.String()
-	}
-	problems := policy.ConfigError{Policy: "resilience.Acquire"}
-	problems.Add("%s %s: there is no operation", name, does)
-	return problems.Err()
-}
-
-// acquisition is an opening without an operation: it is a call, which ends with the permit.
-type acquisition struct {
-	*opening
-	trace *trace
-}
-
-// watch returns what sees to the end of the call.
-func (a *acquisition) watch() *watch {
-	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
-}
-
-// begin admits all guards. If one refuses or panics, the call is over.
-func (a *acquisition) begin() error {
-	w := a.watch()
-	defer w.done()
-	end := a.admit()
-	if end.err == nil {
-		w.goesOn = true
-		return nil
-	}
-	w.ended(&end)
-	return end.err
-}
-
-// admit admits all guards, or none: then it returns why, as the caller should see it.
-func (a *acquisition) admit() (end ending) {
-	admitted := false
-	defer func() {
-		if !admitted { // also when a guard panics
-			named := a.named(end)
-			a.settle(end, policy.Outcome{Kind: policy.NotCalled})
-			end.err = named
-		}
-	}()
-	if err := policy.ContextError(a.ctx); err != nil {
-		return refusal(a.ctx, err)
-	}
-	a.kept = a.keptRoom[:0]
-	for n := a.plan.first; n != nil; n = n.next {
-		for _, guard := range n.guards[:n.count] {
-			ctx, ticket, err := guard.Admit(a.ctx)
-			if err != nil {
-				end = refusal(a.ctx, err)
-				a.trace.rejected(a.ctx, guard, &end)
-				return end
-			}
-			if ctx == nil {
-				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
-			}
-			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, ctx, ticket})
-			a.ctx = ctx
-			if err := policy.ContextError(ctx); err != nil { // the guard has waited
-				a.trace.arrived()
-				return refusal(ctx, err)
-			}
-		}
-	}
-	a.trace.arrived()
-	admitted = true
-	return ending{}
-}
-
-// named returns the error of end as it is outside all guards.
-func (o *opening) named(end ending) error {
-	for _, k := range o.kept {
-		end.err = nameCause(k.outer, k.ctx, &end)
-	}
-	return end.err
-}
-
-// Settle implements [policy.Guard].
-func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
-	end := ending{
-		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, over: overOf(a.ctx),
-	}
-	w := a.watch()
-	defer w.done()
-	a.settle(end, outcome)
-	switch outcome.Kind {
-	case policy.Panicked, policy.Exited:
-		w.outcome = outcome
-	default:
-		w.ended(&end)
-	}
-}
+// ClassOfWork is what a [policy.Permit] asks: what does the error mean that it is settled with?
+func (o *opening) ClassOfWork(err error) policy.Class { return o.plan.classify(err, endOf(o.ctx)) }

@@ -39,17 +39,20 @@ type node struct {
 	repeater policy.Repeater
 	counter  successCounter // the repeater, if it is one
 	wrapper  policy.Wrapper
-	deposits []policy.Budget // budgets whose outermost user is the repeater or wrapper
-	gates    gates           // inside the repeater
-	next     *node           // nil in the node of the operation
+	budget   policy.Budget // of the repeater or wrapper, if no layer outside uses it too
+	gates    gates         // inside the repeater
+	next     *node         // nil in the node of the operation
 }
 
 // successCounter is what the Retrier of this module is in addition: all it needs to know about a first attempt that
 // succeeded is that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
 type successCounter interface {
 	policy.Repeater
-	Succeeded()
+	Succeeded(FirstAttempt)
 }
+
+// FirstAttempt makes Succeeded a method that no type of another module can have by chance.
+type FirstAttempt struct{}
 
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
 // Wrapper.
@@ -75,10 +78,10 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 	case policy.Repeater:
 		n.setRepeater(layer)
 		n.gates = gatesOf(layers[1:])
-		paid = n.setDeposits(layer, paid)
+		n.setBudget(layer, paid)
 	case policy.Wrapper:
 		n.wrapper = layer
-		paid = n.setDeposits(layer, paid)
+		n.setBudget(layer, paid)
 	default:
 		used = 0
 		for used < len(layers) && used < guardsPerNode {
@@ -91,6 +94,9 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 		}
 		n.count = used
 	}
+	if n.budget != nil {
+		paid = append(slices.Clip(paid), n.budget)
+	}
 	n.next = p.link(layers[used:], paid)
 	return n
 }
@@ -100,18 +106,17 @@ func (n *node) setRepeater(repeater policy.Repeater) {
 	n.counter, _ = repeater.(successCounter)
 }
 
-// setDeposits lets n deposit in the budget of layer, unless a layer outside does. It returns all budgets that are paid.
-func (n *node) setDeposits(layer policy.Layer, paid []policy.Budget) []policy.Budget {
+// setBudget lets n deposit in the budget of layer, unless a layer outside does: paid are the budgets of those.
+func (n *node) setBudget(layer policy.Layer, paid []policy.Budget) {
 	user, ok := layer.(policy.BudgetUser)
 	if !ok {
-		return paid
+		return
 	}
 	budget := user.Budget()
 	if budget == nil || slices.ContainsFunc(paid, func(other policy.Budget) bool { return sameBudget(budget, other) }) {
-		return paid
+		return
 	}
-	n.deposits = []policy.Budget{budget}
-	return append(slices.Clip(paid), budget)
+	n.budget = budget
 }
 
 // sameBudget compares without the panic of values that cannot be compared.
@@ -121,8 +126,8 @@ func sameBudget(a, b policy.Budget) bool {
 
 // deposit counts a call that has entered the operation.
 func (n *node) deposit() {
-	for _, budget := range n.deposits {
-		budget.Deposit()
+	if n.budget != nil {
+		n.budget.Deposit()
 	}
 }
 
@@ -132,9 +137,9 @@ func (p *Plan) Ready(ctx context.Context) error { return p.gates.ready(ctx) }
 // Calls returns the counts of calls, nil for a pipeline without a name.
 func (p *Plan) Calls() *Calls { return p.calls }
 
-// classify says what an error of the operation means. over is the end of the operation's context, nil if it had not ended.
-func (p *Plan) classify(err error, over *over) policy.Class {
-	if over.timedOut() {
+// classify says what an error of the operation means. ended is the end of the operation's context, nil if it had not ended.
+func (p *Plan) classify(err error, ended *contextEnd) policy.Class {
+	if ended.timedOut() {
 		return policy.Transient // whatever the operation made of it
 	}
 	if p.Classify != nil {

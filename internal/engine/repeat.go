@@ -23,7 +23,7 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 		return repeatedAgain(ctx, n, op, t, value, end)
 	}
 	if n.counter != nil {
-		n.counter.Succeeded()
+		n.counter.Succeeded(FirstAttempt{})
 	} else {
 		n.repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}})
 	}
@@ -70,8 +70,8 @@ func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *tr
 // stop is the ending of a call whose last attempt that entered the operation ended as e says, and that gives up with err
 // now.
 func (e ending) stop(ctx context.Context, err error) ending {
-	e.err, e.over = err, overOf(ctx)
-	if e.entered && e.over.timedOut() {
+	e.err, e.ended = err, endOf(ctx)
+	if e.entered && e.ended.timedOut() {
 		e.class = policy.Transient
 	}
 	return e

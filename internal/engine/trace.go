@@ -20,12 +20,16 @@ type trace struct {
 
 // call is what belongs to a whole call. The attempts of a hedge share it.
 type call struct {
+	number uint64 // of all timed calls of the process
 	start  time.Time
 	began  atomic.Int64 // when it was decided to make the attempt, since start
 	queued atomic.Int64 // the sum over all attempts
 	waits  atomic.Int64
 	known  known // of the first attempt: saves an allocation
 }
+
+// lastCall numbers the calls that are timed.
+var lastCall atomic.Uint64
 
 // known is how the operation has ended, or that it was not called, as far as that is known: what guards are told if an
 // observer calls runtime.Goexit. Each attempt of a hedge has its own.
@@ -73,7 +77,7 @@ func newTrace(p *Plan, o *opening) *trace {
 	case p.kinds == 0 && o == nil:
 		return nil
 	case p.kinds&timedKinds != 0:
-		c := &call{start: time.Now()}
+		c := &call{number: lastCall.Add(1), start: time.Now()}
 		return &trace{plan: p, attempt: 1, open: o, call: c, known: &c.known}
 	case o != nil:
 		o.trace = trace{plan: p, attempt: 1, open: o}
@@ -111,6 +115,9 @@ func (t *trace) emit(ctx context.Context, event policy.Event) {
 		return
 	}
 	event.Pipeline = t.plan.Name
+	if t.call != nil {
+		event.Call = t.call.number
+	}
 	for i, observer := range t.plan.Observers {
 		if t.plan.wanted[i].has(event.Kind) {
 			tell(ctx, observer, event)

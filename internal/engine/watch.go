@@ -17,7 +17,7 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 	switch {
 	case end.succeeded():
 		c.Succeeded.Add(1)
-	case end.over != nil && policy.Canceled(ctx):
+	case end.ended != nil && policy.Canceled(ctx):
 		c.Canceled.Add(1)
 	case !end.entered && errors.Is(end.err, policy.ErrRejected):
 		c.Rejected.Add(1)

@@ -30,28 +30,30 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			r.drop(&final.best)
 		}
 	}()
-	err := r.run(context.WithValue(ctx, judgeKey{}, judge(r)), n.wrapper)
+	r.judging = judging{ctx, r}
+	err := r.run(&r.judging, n.wrapper)
 	returned = true
 	final := r.finish()
 	if final.entered > 0 {
 		n.deposit()
 	}
 	best := &final.best
-	if t.opens() && best.open != nil { // nil when no call has ended
+	if t.opens() && best.end.entered { // else an answer of an attempt before may still have to be read
 		lost := best.open.outer.Err() != nil && ctx.Err() == nil // the wrapper has ended the context
-		if lost && best.end.succeeded() {
-			r.drop(best)
-			if err != nil {
-				// An error decided the call in the very moment in which an attempt succeeded.
-				return *new(T), ending{entered: true, class: r.meaning(err, final.class), err: err}
+		switch {
+		case !lost || !best.end.succeeded():
+			t.open.adopt(best.open)
+			t.open.live = t.open.live && !lost
+			if best.end.succeeded() {
+				t.open.lift()
 			}
+		case err == nil:
+			r.drop(best)
 			err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
 			return *new(T), ending{entered: true, class: policy.Permanent, err: err}
-		}
-		t.open.adopt(best.open)
-		t.open.live = t.open.live && !lost
-		if best.end.succeeded() {
-			t.open.lift()
+		default: // an error decided the call in the very moment in which an attempt succeeded
+			r.drop(best)
+			best = new(result[T])
 		}
 	}
 	if best.end.succeeded() {
@@ -65,11 +67,11 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			err = &causedError{cause: err, err: best.end.err}
 		}
 	}
-	end = ending{entered: final.entered > 0, class: r.meaning(err, final.class), err: err, over: overOf(ctx)}
+	end = ending{entered: final.entered > 0, class: r.class(err, final.class), err: err, ended: endOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
-	case end.over.timedOut():
+	case end.ended.timedOut():
 		end.class = policy.Transient
 	case end.class == policy.Unclassified: // no call has ended: the error is the wrapper's own, and no classifier is asked
 		end.class = ownClass(err)
@@ -90,6 +92,7 @@ type race[T any] struct {
 	op        policy.Func[T]
 	trace     *trace
 	discarder policy.Discarder // nil when the results that lost are not wanted
+	judging   judging          // the wrapper's context: here it saves an allocation
 
 	mu     sync.Mutex
 	so     standing[T] // so far
@@ -141,20 +144,17 @@ func (r *race[T]) call(ctx context.Context, o *opening) error {
 	if o != nil && err != nil && !o.live {
 		o.close() // there is nothing to be read
 	}
-	dropped := r.take(&found)
+	dropped, taken := r.take(found)
 	ended = true
-	if dropped == &found && found.end.succeeded() {
+	if !taken && err == nil {
 		err = errLost
 	}
-	r.drop(dropped)
+	r.drop(&dropped)
 	return err
 }
 
 // drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
 func (r *race[T]) drop(dropped *result[T]) {
-	if dropped == nil {
-		return
-	}
 	if dropped.open != nil {
 		defer dropped.open.abandon()
 	}
@@ -163,27 +163,26 @@ func (r *race[T]) drop(dropped *result[T]) {
 	}
 }
 
-// take keeps the result of a call if it may still become the result of the whole. It returns the one that cannot any more,
-// nil if there is none.
-func (r *race[T]) take(found *result[T]) (dropped *result[T]) {
+// take keeps the result of a call if it may still become the result of the whole. It returns the result that cannot any
+// more, found itself if it was not taken.
+func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
-		return found
+		return found, false
 	}
 	if err := found.end.err; err != nil {
-		r.judged = append(r.judged, judged{err, found.end.class})
+		r.judged = append(r.judged, judged{err, found.end.class, found.end.entered})
 		if found.end.entered {
 			r.so.class = r.so.class.Graver(found.end.class)
 		}
 	}
 	// A refusal does not replace the failure of a call that entered the operation.
 	if r.so.best.end.succeeded() || found.end.err != nil && r.so.best.end.entered && !found.end.entered {
-		return found
+		return found, false
 	}
-	before := r.so.best
-	r.so.best = *found
-	return &before
+	dropped, r.so.best = r.so.best, found
+	return dropped, true
 }
 
 // finish returns what the calls have come to. What comes later is dropped.
@@ -214,27 +213,55 @@ func (r *race[T]) exit() {
 
 // judged is an error that a call has ended with, and what it means.
 type judged struct {
-	err   error
-	class policy.Class
+	err     error
+	class   policy.Class
+	entered bool // the call has entered the operation
+}
+
+// judging is a context in which [ClassOf] finds a judge.
+type judging struct {
+	context.Context
+	judge judge
 }
 
 type judgeKey struct{}
 
+func (j *judging) Value(key any) any {
+	if key == (judgeKey{}) {
+		return j.judge
+	}
+	return j.Context.Value(key)
+}
+
 // judge knows what the errors of the calls of a wrapper mean.
 type judge interface{ classOf(err error) policy.Class }
 
-func (r *race[T]) classOf(err error) policy.Class { return r.meaning(err, ownClass(err)) }
+func (r *race[T]) classOf(err error) policy.Class {
+	if j, ok := r.find(err); ok {
+		return j.class
+	}
+	return ownClass(err)
+}
 
-// meaning returns the class of the call that has ended with err, or other when there is none.
-func (r *race[T]) meaning(err error, other policy.Class) policy.Class {
+// class returns the class of the whole, which has ended with err: that of the call whose error it is, otherwise the gravest
+// one. A refusal does not speak for calls that entered the operation and failed.
+func (r *race[T]) class(err error, gravest policy.Class) policy.Class {
+	if j, ok := r.find(err); ok && j.entered {
+		return j.class
+	}
+	return gravest
+}
+
+// find returns what is known of the call that has ended with err.
+func (r *race[T]) find(err error) (_ judged, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, j := range r.judged {
 		if match.Same(j.err, err) {
-			return j.class
+			return j, true
 		}
 	}
-	return other
+	return judged{}, false
 }
 
 // ClassOf returns what err means, with which a call of a wrapper has ended: the answer that the engine has got already.

@@ -3,8 +3,8 @@
 //	go run ./soak            # 10 s
 //	go run ./soak -for 10m
 //
-// 64 goroutines make calls through two pipelines and hang up, panic, call runtime.Goexit, are slow, and fail; others resize,
-// reset, force and delete; an observer checks the invariants all the while. It exits with 1 when one of them is broken, when the
+// 64 goroutines make calls through two pipelines, some with results that stay open, and hang up, panic, call runtime.Goexit, are slow, and fail; others
+// reconfigure, reset, force and delete; an observer checks the invariants all the while. It exits with 1 when one of them is broken, when the
 // ledger does not balance, or when goroutines are left behind.
 package main
 

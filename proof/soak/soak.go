@@ -13,6 +13,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
@@ -34,7 +35,12 @@ type path struct {
 	name     string
 	ledger   ledger
 	pipeline *resilience.Pipeline
-	running  atomic.Int64 // operations
+	running  atomic.Int64 // operations, and results that stay open
+
+	opened    atomic.Uint64 // results that stayed open
+	misled    atomic.Uint64 // permits or contexts that were not as they must be
+	begotten  atomic.Int64  // contexts of operations
+	deathless atomic.Int64  // those of them that have not ended
 }
 
 // dependency is what is soaked: the policies that stay on the goroutine of their caller, and those that do not.
@@ -54,11 +60,10 @@ type dependency struct {
 
 func newDependency() *dependency {
 	d := &dependency{path: path{name: "together"}, apart: newApart(), began: time.Now()}
-	d.breaker = breaker.New(breaker.FailureRate(0.6, 50), breaker.TimeWindow(500*time.Millisecond, 10), breaker.OpenFor(5*time.Millisecond),
-		breaker.Probes(probes), breaker.Successes(2), breaker.OnChange(d.changed))
-	d.limiter = ratelimit.New(perSecond, burst, ratelimit.MaxWait(2*time.Millisecond))
-	d.slots = bulkhead.New(mostSlots, bulkhead.Queue(queue, 2*time.Millisecond))
-	d.retrier = retry.New(retry.Attempts(3), retry.Constant(100*time.Microsecond), retry.RetryRejections(bulkhead.ErrFull))
+	d.breaker = breaker.New(append(breakerOptions(500*time.Millisecond, 10, probes), breaker.OnChange(d.changed))...)
+	d.limiter = ratelimit.New(perSecond, burst, limiterOptions()...)
+	d.slots = bulkhead.New(mostSlots, slotOptions()...)
+	d.retrier = retry.New(retrierOptions(3)...)
 	d.pipeline = resilience.Compose(d.retrier, d.breaker, d.limiter, d.slots, timeout.Total(50*time.Millisecond),
 		timeout.PerAttempt(3*time.Millisecond), resilience.Observe(&d.ledger))
 	return d
@@ -66,13 +71,11 @@ func newDependency() *dependency {
 
 // changed checks that changes form a chain, and then panics or exits now and then, as subscribers do.
 func (d *dependency) changed(change breaker.Change) {
-	if change.Number != d.last.Load()+1 || !change.Shadow && uint32(change.From) != d.state.Load() {
+	if change.Number != d.last.Load()+1 || uint32(change.From) != d.state.Load() {
 		d.broken.Add(1)
 	}
 	d.last.Store(change.Number)
-	if !change.Shadow { // what a disabled breaker would have done is a chain of its own
-		d.state.Store(uint32(change.To))
-	}
+	d.state.Store(uint32(change.To))
 	switch change.Number % 16 {
 	case 3:
 		panic("a subscriber panics")
@@ -130,7 +133,7 @@ func (d *dependency) paths() []*path { return []*path{&d.path, &d.apart.path} }
 func (d *dependency) String() string {
 	text := ""
 	for _, p := range d.paths() {
-		text += fmt.Sprintf("%s:\n%v", p.name, &p.ledger)
+		text += fmt.Sprintf("%s:\n%vopen results  %d\n", p.name, &p.ledger, p.opened.Load())
 	}
 	return text
 }
@@ -171,15 +174,67 @@ func (p *path) call() {
 			}
 			p.ledger.calls.end(end)
 		}()
-		if end = fateOfError(p.pipeline.Run(ctx, p.operate)); end == refused {
+		if rand.IntN(3) == 0 {
+			end = fateOfError(p.open(ctx))
+		} else {
+			end = fateOfError(p.pipeline.Run(ctx, p.operate))
+		}
+		if end == refused {
 			time.Sleep(100 * time.Microsecond) // or there would be little else
 		}
 	}()
 	<-done
 }
 
+// open makes a call whose result stays open for a while, and settles it in one of the ways in which that happens.
+func (p *path) open(ctx context.Context) error {
+	_, permit, err := resilience.Open(ctx, p.pipeline, func(ctx context.Context) (struct{}, error) {
+		return struct{}{}, p.operate(ctx)
+	})
+	if (err == nil) != (permit != nil) || err != nil && permit.Done(nil) {
+		p.misled.Add(1)
+	}
+	if err != nil {
+		return err
+	}
+	p.opened.Add(1)
+	p.running.Add(1)
+	work := permit.Context()
+	if rand.IntN(4) == 0 {
+		time.Sleep(time.Duration(rand.Int64N(int64(5 * time.Millisecond)))) // longer than an attempt may take
+	}
+	settle := func() {
+		p.running.Add(-1) // before the slot is free
+		var first bool
+		switch rand.IntN(8) {
+		case 0:
+			first = permit.Done(errDown)
+		case 1:
+			first = permit.Settle(policy.Outcome{Kind: policy.Panicked})
+		case 2:
+			first = permit.Settle(policy.Outcome{Kind: policy.Exited})
+		case 3:
+			first = permit.Done(work.Err())
+		default:
+			first = permit.Done(nil)
+		}
+		if !first || permit.Done(errDown) || work.Err() == nil {
+			p.misled.Add(1)
+		}
+	}
+	if rand.IntN(4) == 0 {
+		go settle()
+	} else {
+		settle()
+	}
+	return nil
+}
+
 // operate is the operation.
 func (p *path) operate(ctx context.Context) (err error) {
+	p.begotten.Add(1)
+	p.deathless.Add(1)
+	context.AfterFunc(ctx, func() { p.deathless.Add(-1) })
 	p.running.Add(1)
 	defer p.running.Add(-1)
 	p.ledger.attempts.begun.Add(1)
@@ -232,16 +287,46 @@ func (d *dependency) interfere(ctx context.Context) {
 		case 3:
 			d.breaker.ForceClosed()
 		case 4:
-			d.breaker.Disable()
+			d.breaker.Shadow()
+			time.Sleep(time.Millisecond)
+			d.breaker.Enforce()
 		default:
-			if err := d.slots.Resize(leastSlots + rand.IntN(mostSlots-leastSlots+1)); err != nil {
-				panic(err)
-			}
-			if err := d.limiter.SetBurst(1 + rand.IntN(burst)); err != nil {
-				panic(err)
-			}
+			d.reconfigure()
 		}
 		time.Sleep(time.Duration(rand.Int64N(int64(3 * time.Millisecond))))
+	}
+}
+
+// What a policy is made with is given again whenever it is reconfigured.
+
+func breakerOptions(window time.Duration, buckets, probes int) []breaker.Option {
+	return []breaker.Option{breaker.FailureRate(0.6, 50), breaker.TimeWindow(window, buckets), breaker.OpenFor(5 * time.Millisecond),
+		breaker.Probes(probes), breaker.Successes(2)}
+}
+
+func limiterOptions() []ratelimit.Option {
+	return []ratelimit.Option{ratelimit.MaxWait(2 * time.Millisecond)}
+}
+
+func slotOptions() []bulkhead.Option {
+	return []bulkhead.Option{bulkhead.Queue(queue, 2*time.Millisecond)}
+}
+
+func retrierOptions(attempts int) []retry.Option {
+	return []retry.Option{retry.Attempts(attempts), retry.Constant(100 * time.Microsecond), retry.RetryRejections(bulkhead.ErrFull)}
+}
+
+// reconfigure changes what is not checked to be constant.
+func (d *dependency) reconfigure() {
+	for _, err := range []error{
+		d.slots.Reconfigure(leastSlots+rand.IntN(mostSlots-leastSlots+1), slotOptions()...),
+		d.limiter.Reconfigure(perSecond, 1+rand.IntN(burst), limiterOptions()...),
+		d.breaker.Reconfigure(breakerOptions(time.Duration(100+rand.IntN(900))*time.Millisecond, 1+rand.IntN(20), 1+rand.IntN(probes))...),
+		d.retrier.Reconfigure(retrierOptions(2 + rand.IntN(3))...),
+	} {
+		if err != nil {
+			panic(err)
+		}
 	}
 }
 
@@ -271,6 +356,19 @@ func (d *dependency) check(p *problems) {
 	}
 }
 
+// atRest is what holds of the operations when nobody calls any more.
+func (p *path) atRest(problems *problems) {
+	if n := p.running.Load(); n != 0 {
+		problems.add(fmt.Errorf("%s: at rest %d operations run", p.name, n))
+	}
+	if n := p.deathless.Load(); n != 0 {
+		problems.add(fmt.Errorf("%s: at rest %d contexts of %d operations have not ended", p.name, n, p.begotten.Load()))
+	}
+	if n := p.misled.Load(); n != 0 {
+		problems.add(fmt.Errorf("%s: %d permits or their contexts were not as they must be", p.name, n))
+	}
+}
+
 // atRest is what holds when nobody calls any more.
 func (d *dependency) atRest(p *problems) {
 	if s := d.slots.Snapshot(); s.InFlight != 0 || s.Waiting != 0 {
@@ -282,8 +380,8 @@ func (d *dependency) atRest(p *problems) {
 	if s := d.breaker.Snapshot(); s.InFlight != 0 {
 		p.add(fmt.Errorf("at rest the breaker has %d probes", s.InFlight))
 	}
-	if n := d.running.Load(); n != 0 {
-		p.add(fmt.Errorf("at rest %d operations run", n))
+	for _, path := range d.paths() {
+		path.atRest(p)
 	}
 	if entered, admitted := d.ledger.attempts.begun.Load(), d.limiter.Snapshot(); entered != admitted.Admitted-admitted.Returned {
 		p.add(fmt.Errorf("%d operations were entered, and %d tokens spent", entered, admitted.Admitted-admitted.Returned))

@@ -21,7 +21,7 @@ func TestSoak(t *testing.T) {
 		require.NotZero(t, seen, "no %s: the soak does not mix", fateNames[f])
 	}
 	require.NotZero(t, d.apart.discarded.Load(), "no hedge lost and nothing was abandoned")
-	require.NotZero(t, d.apart.throttle.Snapshot().Refused)
+	require.NotZero(t, d.apart.throttle.Snapshot().Rejected)
 	t.Logf("\n%v", d)
 }
 
@@ -50,19 +50,21 @@ func TestALedgerThatDoesNotBalance(t *testing.T) {
 	}
 }
 
-// A disabled breaker reports what it would have done, which is no break of the chain.
-func TestShadowChangesAreAChainOfTheirOwn(t *testing.T) {
+// In shadow a breaker changes its state as it would, and the chain goes on.
+func TestChangesInShadowAreInTheChain(t *testing.T) {
 	d := newDependency()
-	d.breaker.Disable()
+	d.breaker.Shadow()
 	for range 50 {
 		permit, err := policy.Acquire(t.Context(), d.breaker)
 		require.NoError(t, err)
 		permit.Done(errDown)
 	}
-	require.Equal(t, breaker.Open, d.breaker.Snapshot().Shadow)
+	require.Equal(t, breaker.Open, d.breaker.State())
 	d.breaker.Reset()
-	require.Equal(t, uint64(3), d.last.Load(), "disabled, shadow, reset")
+	require.Equal(t, uint64(2), d.last.Load(), "opened, reset")
 	require.Zero(t, d.broken.Load())
+	d.changed(breaker.Change{Number: 3, From: breaker.Open})
+	require.NotZero(t, d.broken.Load())
 }
 
 func TestChecksNoticeWhatIsBroken(t *testing.T) {

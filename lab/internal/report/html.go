@@ -46,7 +46,7 @@ func HTML(results []*scenario.Result) string {
 		sections = append(sections, s)
 	}
 	var b strings.Builder
-	err := pageTemplate.Execute(&b, map[string]any{"Sections": sections, "Good": good, "Checks": checks, "Passed": good == checks, "Seed": results[0].Seed, "Full": results[0].Full})
+	err := pageTemplate.Execute(&b, map[string]any{"Sections": sections, "Good": good, "Checks": checks, "Passed": good == checks, "Seed": results[0].Seed, "Full": results[0].Size == scenario.Full})
 	if err != nil {
 		panic(err) // the template and its data are both of this package
 	}

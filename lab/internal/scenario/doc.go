@@ -8,7 +8,7 @@
 // ([Lab.Draw]):
 //
 //	Run: func(lab *Lab) {
-//		runs := Runs(lab, len(policies), lab.Seeds(3, 20), func(w *sim.World, variant int) func() float64 {
+//		runs := Runs(lab, len(policies), Pick(lab, 1, 3, 20), func(w *sim.World, variant int) func() float64 {
 //			server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond)}
 //			pipeline := compose(policies[variant](w)...)
 //			calls := w.Open(sim.Poisson(100), time.Minute, func(call *sim.Actor) error {

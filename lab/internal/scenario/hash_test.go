@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/internal/testsize"
 )
 
 // Parts that use timers, parallel attempts, queues and every kind of policy.
@@ -25,13 +27,14 @@ func TestSameSeedSameHash(t *testing.T) {
 			if raceEnabled && name != "bulkhead" && name != "rate limit" {
 				t.Skip("takes seconds of work")
 			}
+			seeds := testsize.Pick(1, 0)
 			runtime.GOMAXPROCS(1)
-			one := play(t, part, 3)
+			one := play(t, part, Options{Seed: 3, seeds: seeds})
 			runtime.GOMAXPROCS(2)
-			two := play(t, part, 3)
+			two := play(t, part, Options{Seed: 3, seeds: seeds})
 			require.Equal(t, one.Hash, two.Hash)
 			require.Equal(t, one.Checks, two.Checks)
-			require.NotEqual(t, one.Hash, play(t, part, 4).Hash)
+			require.NotEqual(t, one.Hash, play(t, part, Options{Seed: 4, seeds: seeds}).Hash)
 		})
 	}
 }

@@ -92,11 +92,12 @@ func runAmplification(lab *Lab) {
 	}
 	ps := []float64{.1, .3, .5, .7, .8, .9, .95, .99, 1}
 	// The number of attempts of a call varies as much as its mean: the points that are checked need many calls.
-	calls := map[float64]int{.1: 5000, .5: 10_000, .9: 20_000, .99: 8000, 1: 300}
-	if lab.Full {
-		calls = map[float64]int{.1: 40_000, .5: 40_000, .9: 40_000, .99: 40_000, 1: 20_000}
-	}
-	runs := Runs(lab, len(variants)*len(ps), lab.Seeds(4, 20), func(w *sim.World, variant int) func() amplified {
+	calls := Pick(lab,
+		map[float64]int{.1: 1000, .5: 1000, .9: 1000, .99: 300, 1: 100},
+		map[float64]int{.1: 5000, .5: 10_000, .9: 20_000, .99: 8000, 1: 300},
+		map[float64]int{.1: 40_000, .5: 40_000, .9: 40_000, .99: 40_000, 1: 20_000})
+	others := Pick(lab, 20, 1500, 1500)
+	runs := Runs(lab, len(variants)*len(ps), Pick(lab, 8, 4, 20), func(w *sim.World, variant int) func() amplified {
 		v, p := variants[variant/len(ps)], ps[variant%len(ps)]
 		attempts := 0
 		luck := w.Rand("luck")
@@ -110,7 +111,7 @@ func runAmplification(lab *Lab) {
 		top := chain(max(3, v.d), bottom, v.layer())
 		tally := w.Tally()
 		w.Go(func(a *sim.Actor) {
-			for range cmp.Or(calls[p], 1500) {
+			for range cmp.Or(calls[p], others) {
 				_ = tally.Call(a, func(a *sim.Actor) error { return top(a) })
 			}
 		})

@@ -53,7 +53,7 @@ func runJitter(lab *Lab) {
 	}
 	ns := []float64{10, 25, 50, 75, 100}
 	const bin = 50 * time.Millisecond
-	runs := Runs(lab, len(policies)*len(ns), lab.Seeds(10, 60), func(w *sim.World, variant int) func() contention {
+	runs := Runs(lab, len(policies)*len(ns), Pick(lab, 5, 10, 60), func(w *sim.World, variant int) func() contention {
 		policy, n := policies[variant/len(ns)], int(ns[variant%len(ns)])
 		hop := sim.Normal(10*time.Millisecond, 2*time.Millisecond)
 		version, attempts := 0, 0

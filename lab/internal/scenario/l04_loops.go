@@ -36,7 +36,9 @@ var loops = Scenario{
 type paced struct{ attempts, goodput float64 } // per second
 
 func runLoops(lab *Lab) {
-	const clients, rate, horizon = 100, 10.0, 20 * time.Second
+	const rate, horizon = 10.0, 20 * time.Second
+	const ofClients = 100
+	clients := Pick(lab, 5, ofClients, ofClients) // what they do is measured as if there were 100
 	atOnce := retry.Constant(0)
 	backoff := retry.Exponential(100*time.Millisecond, 10*time.Second)
 	variants := []struct {
@@ -80,7 +82,7 @@ func runLoops(lab *Lab) {
 		}},
 	}
 	ps := []float64{0, .25, .5, .75, .9, 1}
-	runs := Runs(lab, len(variants)*len(ps), lab.Seeds(1, 20), func(w *sim.World, variant int) func() paced {
+	runs := Runs(lab, len(variants)*len(ps), Pick(lab, 4, 1, 20), func(w *sim.World, variant int) func() paced {
 		v, p := variants[variant/len(ps)], ps[variant%len(ps)]
 		server := &sim.Server{Service: sim.Sum(sim.Exponential(10*time.Millisecond), sim.Exponential(10*time.Millisecond)),
 			Fails: func(time.Duration) float64 { return p }}
@@ -88,7 +90,7 @@ func runLoops(lab *Lab) {
 		call := func(a *sim.Actor) error { return pipeline.Run(a, server.Call) }
 		tally := &sim.Tally{}
 		if v.start == nil {
-			tally = w.Open(sim.Poisson(clients*rate), horizon, call)
+			tally = w.Open(sim.Poisson(float64(clients)*rate), horizon, call)
 		} else {
 			tally = w.Tally()
 			for range clients {
@@ -96,7 +98,8 @@ func runLoops(lab *Lab) {
 			}
 		}
 		return func() paced {
-			return paced{float64(server.Requests) / horizon.Seconds(), float64(tally.Succeeded) / horizon.Seconds()}
+			scale := ofClients / float64(clients)
+			return paced{scale * float64(server.Requests) / horizon.Seconds(), scale * float64(tally.Succeeded) / horizon.Seconds()}
 		}
 	})
 	attempts := func(r paced) float64 { return r.attempts }

@@ -20,7 +20,7 @@ func collapse(lab *Lab) {
 func slowTime(lab *Lab) {
 	type outcome struct{ backlog, goodput, empty float64 }
 	const from, until = 20 * time.Second, 28 * time.Second
-	runs := Runs(lab, 1, lab.Seeds(12, 40), func(w *sim.World, _ int) func() outcome {
+	runs := Runs(lab, 1, Pick(lab, 4, 12, 40), func(w *sim.World, _ int) func() outcome {
 		var o outcome
 		server := &sim.Server{Service: sim.Exponential(100 * time.Millisecond), Slots: 10, Queue: sim.Unbounded,
 			Slower: func(at time.Duration) float64 {
@@ -72,7 +72,7 @@ func spike(lab *Lab) {
 		}
 		return 40
 	}
-	runs := Runs(lab, len(delays), lab.Seeds(8, 20), func(w *sim.World, variant int) func() outcome {
+	runs := Runs(lab, len(delays), Pick(lab, 8, 8, 20), func(w *sim.World, variant int) func() outcome {
 		o := outcome{make([]float64, 80), make([]float64, 80)}
 		hop, busy := sim.Exponential(100*time.Millisecond), 0
 		count := func(into []float64, at time.Duration) {

@@ -88,12 +88,16 @@ func runTripping(lab *Lab) {
 		{sliding(100, .5), .4, 1015, Relative(.15), "Monte Carlo, 60 runs"},
 		{sliding(100, .2), .1, 9000, Relative(.15), "Monte Carlo, 60 runs"},
 	}
-	trips := 250.0
-	if lab.Full {
-		trips = 500
+	enough := Pick(lab, 250.0, 250, 500)
+	trips := make([]float64, len(points)) // to wait for
+	for i, point := range points {
+		trips[i] = enough
+		if lab.quick() {
+			trips[i] = math.Round(min(enough, max(10, 20_000/point.expected)))
+		}
 	}
 	runs := Runs(lab, len(points), 4, func(w *sim.World, variant int) func() float64 {
-		point := points[variant]
+		point, trips := points[variant], trips[variant]
 		circuit := breaker.New(point.rule.options()...)
 		pipeline := compose(circuit)
 		calls, tripped := 0.0, 0.0
@@ -123,13 +127,13 @@ func runTripping(lab *Lab) {
 	})
 	for i, point := range points {
 		// The time to a trip varies as much as its mean, so the mean of n trips has a standard error of 1/√n.
-		within := Relative(max(point.within.relative, 4/math.Sqrt(4*trips)))
+		within := Relative(max(point.within.relative, 4/math.Sqrt(4*trips[i])))
 		lab.Expect("calls between false trips, "+point.rule.name+", p = "+short(point.p), runs[i], point.expected, within, point.source)
 	}
 
 	// How likely a false trip within 10,000 calls is.
 	chances := []float64{.1, .2}
-	repeats := 500.0
+	repeats := Pick(lab, 50.0, 500, 500)
 	within := Runs(lab, len(chances), 2, func(w *sim.World, variant int) func() float64 {
 		circuit := breaker.New(breaker.ConsecutiveFailures(5))
 		pipeline := compose(circuit)
@@ -160,7 +164,7 @@ func runTripping(lab *Lab) {
 		lab.Expect("P(false trip within 10,000 calls), 5 in a row, p = "+short(p), within[i], expected, Absolute(4*math.Sqrt(expected*(1-expected)/(2*repeats))), "recurrence over runs, ± 4 standard errors")
 	}
 
-	detection := Runs(lab, 3, lab.Seeds(10, 20), func(w *sim.World, variant int) func() float64 {
+	detection := Runs(lab, 3, Pick(lab, 4, 10, 20), func(w *sim.World, variant int) func() float64 {
 		r := []rule{consecutive(5), sliding(20, .5), sliding(100, .5)}[variant]
 		dead := &sim.Server{Service: sim.Fixed(200 * time.Millisecond), Fails: func(time.Duration) float64 { return 1 }}
 		pipeline := compose(breaker.New(append(r.options(), breaker.OpenFor(time.Minute), breaker.Jitter(0))...))

@@ -86,7 +86,7 @@ func stampede(lab *Lab) {
 		w.Open(sim.Poisson(1000), 24*time.Second, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
 		return func() outcome { return o }
 	}
-	runs := Runs(lab, len(caps), lab.Seeds(8, 20), model)
+	runs := Runs(lab, len(caps), Pick(lab, 3, 8, 20), model)
 	largest := func(o outcome) float64 { return slices.Max(o.episodes) }
 	// The last episode is cut short by the end of the outage, so the first three tell the mean.
 	lab.Expect("attempts in a half-open episode, no cap", column(runs[0], func(o outcome) float64 { return mean(o.episodes[:3]) }), 201, Relative(.03), "1 + rate · latency")
@@ -112,7 +112,7 @@ func lag(lab *Lab) {
 	type outcome struct{ lag, dead float64 }
 	const rate, latency = 50.0, 50 * time.Millisecond
 	opens := []float64{1, 2, 5, 10, 30}
-	phases := lab.Seeds(60, 200)
+	phases := Pick(lab, 8, 60, 200)
 	runs := Runs(lab, len(opens), 1, func(w *sim.World, variant int) func() []outcome {
 		open := time.Duration(opens[variant] * float64(time.Second))
 		outcomes := make([]outcome, phases)
@@ -178,8 +178,9 @@ func poissonCalls(w *sim.World, a *sim.Actor, rate float64, over *bool, call fun
 // falseReopening: a healthy dependency with an error rate, and several successes required.
 func falseReopening(lab *Lab) {
 	needed := []int{1, 3, 5, 10}
-	const p, episodes = .05, 4000
-	runs := Runs(lab, len(needed), 2, func(w *sim.World, variant int) func() float64 {
+	const p = .05
+	episodes := Pick(lab, 400.0, 4000, 4000)
+	runs := Runs(lab, len(needed), Pick(lab, 6, 2, 2), func(w *sim.World, variant int) func() float64 {
 		reopened, ended := 0.0, 0.0
 		circuit := breaker.New(breaker.OpenFor(time.Second), breaker.Jitter(0), breaker.Successes(needed[variant]), breaker.OnChange(func(c breaker.Change) {
 			if c.From == breaker.HalfOpen {

@@ -41,7 +41,8 @@ type blast struct {
 }
 
 func runBlastRadius(lab *Lab) {
-	const shards, seconds = 10, 600
+	const shards = 10
+	seconds := Pick(lab, 40, 600, 600)
 	newBreaker := func(threshold float64, o *blast) *breaker.Breaker {
 		return breaker.New(breaker.FailureRate(threshold, 20), breaker.CountWindow(100), breaker.OpenFor(5*time.Second), breaker.Jitter(0),
 			breaker.OnChange(func(c breaker.Change) {
@@ -67,13 +68,13 @@ func runBlastRadius(lab *Lab) {
 			return func(shard int) *resilience.Pipeline { return each.Get(strconv.Itoa(shard)) }
 		}},
 	}
-	runs := Runs(lab, len(variants), lab.Seeds(2, 20), func(w *sim.World, variant int) func() blast {
+	runs := Runs(lab, len(variants), Pick(lab, 3, 2, 20), func(w *sim.World, variant int) func() blast {
 		o := blast{perSecond: make([]float64, seconds)}
 		pipeline := variants[variant].make(&o)
 		healthy, dead := &sim.Server{}, &sim.Server{Fails: func(time.Duration) float64 { return 1 }}
 		dead.Attempted = func(at time.Duration) { o.perSecond[int(at/time.Second)]++ }
 		choice := w.Rand("shard")
-		tally := w.Open(sim.Poisson(1000), seconds*time.Second, func(a *sim.Actor) error {
+		tally := w.Open(sim.Poisson(1000), time.Duration(seconds)*time.Second, func(a *sim.Actor) error {
 			shard := choice.IntN(shards)
 			if shard == 0 {
 				return pipeline(shard).Run(a, dead.Call)
@@ -91,11 +92,11 @@ func runBlastRadius(lab *Lab) {
 	for i, expected := range []float64{.46, 89.97, 89.97} {
 		lab.Expect("availability %, "+variants[i].name, column(runs[i], available), expected, Absolute(.3), source)
 	}
-	lab.Expect("trips, one breaker, 5 %", column(runs[0], trips), 110, Relative(.05), source)
+	lab.Expect("trips, one breaker, 5 %", column(runs[0], trips), 110*float64(seconds)/600, Relative(.05), source)
 	lab.ExpectWithin("trips, one breaker, 50 %", column(runs[1], trips), 0, 0, source)
 	lab.ExpectWithin("trips, one per shard, 50 %", column(runs[2], trips), 1, 1, source)
-	lab.ExpectWithin("calls of the dead shard, one per shard, 50 %", column(runs[2], func(o blast) float64 { return o.dead }), 135, 141, "20 + 600/5")
-	lab.Expect("calls of the dead shard per second, one breaker, 50 %", column(runs[1], func(o blast) float64 { return o.dead / seconds }), 100, Relative(.02), "1000/10")
+	lab.ExpectWithin("calls of the dead shard, one per shard, 50 %", column(runs[2], func(o blast) float64 { return o.dead }), 15+float64(seconds)/5, 21+float64(seconds)/5, "20 + 600/5")
+	lab.Expect("calls of the dead shard per second, one breaker, 50 %", column(runs[1], func(o blast) float64 { return o.dead / float64(seconds) }), 100, Relative(.02), "1000/10")
 
 	bars := plot.Panel{Title: "Availability", X: plot.Axis{Label: "one at 5 %  ·  one at 50 %  ·  one per shard at 50 %", Bare: true, Min: plot.At(.5), Max: plot.At(3.5)}, Y: plot.Axis{Label: "calls that succeed, %", Min: plot.At(0), Max: plot.At(100)}}
 	dead := plot.Panel{Title: "Calls of the dead shard so far", X: plot.Axis{Label: "seconds"}, Y: plot.Axis{Label: "calls", Log: true}}

@@ -35,7 +35,7 @@ func flagship(lab *Lab) {
 		return 1
 	}
 	seconds := int(flagshipEnd / time.Second)
-	runs := Runs(lab, len(pipelines)+1, lab.Seeds(3, 20), func(w *sim.World, variant int) func() lived {
+	runs := Runs(lab, len(pipelines)+1, Pick(lab, 2, 3, 20), func(w *sim.World, variant int) func() lived {
 		l := lived{make([]float64, seconds), make([]float64, seconds), make([]float64, seconds), make([]float64, seconds), nil}
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Fails: failing}
 		server.Attempted = func(at time.Duration) { l.attempts[min(seconds-1, int(at/time.Second))]++ }

@@ -111,13 +111,19 @@ func runOrder(lab *Lab) {
 			return *result
 		}
 	}
-	runs := Runs(lab, len(pipelines)*len(ps), lab.Seeds(1, 20), func(w *sim.World, variant int) func() ordered {
-		return model(w, variant/len(ps), ps[variant%len(ps)], 5*time.Minute)
+	runs := Runs(lab, len(pipelines)*len(ps), Pick(lab, 3, 1, 20), func(w *sim.World, variant int) func() ordered {
+		p := ps[variant%len(ps)]
+		horizon := Pick(lab, 30*time.Second, 5*time.Minute, 5*time.Minute)
+		if lab.quick() && p != .05 && p != .3 && p != 1 {
+			horizon = time.Second // it is only drawn
+		}
+		return model(w, variant/len(ps), p, horizon)
 	})
 	// Where the breaker trips for no reason, how often it does varies much from run to run.
-	flapping := Runs(lab, 2, lab.Seeds(10, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, .3, 5*time.Minute) })
+	long := Pick(lab, 90*time.Second, 5*time.Minute, 5*time.Minute)
+	flapping := Runs(lab, 2, Pick(lab, 5, 10, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, .3, long) })
 	// The first seconds of an outage, often, since chance decides what is in flight.
-	outages := Runs(lab, len(pipelines), 60, func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, 1, 4*time.Second) })
+	outages := Runs(lab, len(pipelines), Pick(lab, 12, 60, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, 1, 4*time.Second) })
 	at := func(pipeline int, p float64) []ordered {
 		for i := range ps {
 			if ps[i] == p {
@@ -145,8 +151,8 @@ func runOrder(lab *Lab) {
 	// probes every D + 1/λ + l until a probe succeeds.
 	needs := theory.CallsToRate(.3, .2, 20, 100)
 	cycle := needs/100 + (5+.01+.01)/(1-.3)
-	flaps := 300 / cycle
-	perCall := flaps * (needs + 1.2 + 1/(1-.3)) / 30_000 // 1.2 are in flight when it trips
+	flaps := long.Seconds() / cycle
+	perCall := flaps * (needs + 1.2 + 1/(1-.3)) / (100 * long.Seconds()) // 1.2 are in flight when it trips
 	for i := range flapping {
 		name := pipelines[i].name + ", p = 0.3"
 		lab.Expect("trips, "+name, column(flapping[i], trips), flaps, Absolute(4), "renewal; prototype, one run each: 40 and 43")

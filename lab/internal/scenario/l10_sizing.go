@@ -80,13 +80,10 @@ func queued(lab *Lab) {
 		c int
 		a float64
 	}{{1, .8}, {2, 1.6}, {10, 8}, {9, 8}, {11, 8}, {12, 8}, {14, 8}, {16, 8}}
-	runs := Runs(lab, len(points), lab.Seeds(6, 10), func(w *sim.World, variant int) func() waited {
-		calls := 40_000.0
-		switch {
-		case lab.Full:
-			calls = 200_000
-		case variant >= 3: // only drawn
-			calls = 4000
+	runs := Runs(lab, len(points), Pick(lab, 10, 6, 10), func(w *sim.World, variant int) func() waited {
+		calls := Pick(lab, 3500.0, 40_000, 200_000)
+		if variant >= 3 { // only drawn
+			calls = Pick(lab, 300.0, 4000, 200_000)
 		}
 		return offered(w, calls, points[variant].a, sim.Exponential(time.Second), points[variant].c, patient)
 	})
@@ -94,7 +91,7 @@ func queued(lab *Lab) {
 	wait := func(o waited) float64 { return o.wait }
 	// Four standard errors of 240,000 arrivals; the waits of neighbours are alike, so they are large.
 	shareWithin, waitWithin := .035, .13
-	if lab.Full { // 2,000,000
+	if lab.options.Size == Full { // 2,000,000
 		shareWithin, waitWithin = .01, .03
 	}
 	for i, point := range points[:3] {
@@ -128,23 +125,17 @@ func lost(lab *Lab) {
 		c int
 		a float64
 	}{{10, 8}, {20, 16}, {100, 95}, {4, 8}, {6, 8}, {8, 8}, {12, 8}, {14, 8}}
-	runs := Runs(lab, len(services)*len(points), lab.Seeds(6, 10), func(w *sim.World, variant int) func() waited {
+	runs := Runs(lab, len(services)*len(points), Pick(lab, 8, 6, 10), func(w *sim.World, variant int) func() waited {
 		point := points[variant%len(points)]
-		calls := 25_000.0
-		switch {
-		case lab.Full:
-			calls = 200_000
-		case variant%len(points) >= 3: // only drawn
-			calls = 3000
+		calls := Pick(lab, max(1000, 35*point.a), 25_000, 200_000)
+		if variant%len(points) >= 3 { // only drawn
+			calls = Pick(lab, 200.0, 3000, 200_000)
 		}
 		return offered(w, calls, point.a, services[variant/len(points)].of, point.c)
 	})
 	refused := func(o waited) float64 { return o.refused }
 	p := plot.Panel{Title: "Refused without a queue, at 8 Erlang", X: plot.Axis{Label: "slots"}, Y: plot.Axis{Label: "share of calls refused", Min: plot.At(0)}}
-	within := []float64{.035, .1, .2}
-	if lab.Full {
-		within = []float64{.02, .02, .02}
-	}
+	within := Pick(lab, []float64{.035, .1, .2}, []float64{.035, .1, .2}, []float64{.02, .02, .02})
 	for s, service := range services {
 		line := plot.Series{Name: service.name + " service", Style: plot.Points}
 		for i, point := range points {
@@ -167,7 +158,8 @@ func hanging(lab *Lab) {
 		healthy, all float64 // share refused of the healthy; share failed of all
 		inUse        []float64
 	}
-	const slots, rate = 1000, 1000.0
+	scale := Pick(lab, 20, 1, 1)
+	slots, rate := 1000/scale, 1000/float64(scale)
 	variants := []struct {
 		name              string
 		warm, measure     int // seconds
@@ -186,15 +178,12 @@ func hanging(lab *Lab) {
 		}},
 		{"with a cap of 250 for the kind that hangs", 20, 60, 100, 400, func() (*resilience.Pipeline, *resilience.Pipeline, *bulkhead.Bulkhead) {
 			shared := bulkhead.New(slots)
-			return compose(shared), compose(shared, bulkhead.New(250)), shared
+			return compose(shared), compose(shared, bulkhead.New(250/scale)), shared
 		}},
 	}
-	runs := Runs(lab, len(variants), lab.Seeds(1, 3), func(w *sim.World, variant int) func() outcome {
+	runs := Runs(lab, len(variants), Pick(lab, 4, 1, 3), func(w *sim.World, variant int) func() outcome {
 		v := variants[variant]
-		warm, measure := v.warm, v.measure
-		if lab.Full {
-			warm, measure = v.fullWarm, v.fullRun
-		}
+		warm, measure := Pick(lab, v.warm, v.warm, v.fullWarm), Pick(lab, v.measure, v.measure, v.fullRun)
 		var o outcome
 		var calls, healthyCalls, refused, failed float64
 		healthy, hangs, shared := v.layers()
@@ -234,7 +223,7 @@ func hanging(lab *Lab) {
 	})
 	healthy := func(o outcome) float64 { return 100 * o.healthy }
 	all := func(o outcome) float64 { return 100 * o.all }
-	blocking := theory.ErlangB(slots, 95+5000)
+	blocking := theory.ErlangB(slots, (95+5000)/float64(scale))
 	lab.Expect("healthy calls refused %, one shared bulkhead", column(runs[0], healthy), 100*blocking, Absolute(1), "Erlang B at 5095; SRE book: 80.4 %")
 	lab.Expect("all calls failed %, one shared bulkhead", column(runs[0], all), 100*(1-.95*(1-blocking)), Absolute(1), "those, and all that hang")
 	for i := 1; i < len(variants); i++ {

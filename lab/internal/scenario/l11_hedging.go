@@ -88,11 +88,8 @@ func shapes(lab *Lab) {
 		{"lognormal, hedged at p95", sim.Lognormal(10*time.Millisecond, 1), lognormal, .95},
 		{"lognormal, hedged at p99", sim.Lognormal(10*time.Millisecond, 1), lognormal, .99},
 	}
-	calls := 12_000
-	if lab.Full {
-		calls = 200_000
-	}
-	runs := Runs(lab, len(variants), lab.Seeds(4, 10), func(w *sim.World, variant int) func() hedged {
+	calls := Pick(lab, 1500, 12_000, 200_000)
+	runs := Runs(lab, len(variants), Pick(lab, 8, 4, 10), func(w *sim.World, variant int) func() hedged {
 		v := variants[variant]
 		if v.hedgeAt == 0 {
 			return times(w, calls, v.service)
@@ -141,10 +138,7 @@ func tailAtScale(lab *Lab) {
 	const fanOut, slow = 100, .02
 	leaf := theory.MeasuredSurvival(1, theory.Point{Time: 10, Survival: slow}, theory.Point{Time: 70, Survival: .00316}, theory.Point{Time: 1800, Survival: 1e-5})
 	inverse := func(s float64) time.Duration { return time.Duration(leaf.Quantile(1-s) * float64(time.Millisecond)) }
-	calls := 15_000
-	if lab.Full {
-		calls = 200_000
-	}
+	calls := Pick(lab, 3000, 15_000, 200_000)
 	run := func(w *sim.World, layers ...policy.Layer) func() hedged {
 		pipeline := compose(layers...)
 		var h hedged
@@ -165,7 +159,7 @@ func tailAtScale(lab *Lab) {
 			return h
 		}
 	}
-	runs := Runs(lab, 2, lab.Seeds(5, 10), func(w *sim.World, variant int) func() hedged {
+	runs := Runs(lab, 2, Pick(lab, 5, 5, 10), func(w *sim.World, variant int) func() hedged {
 		if variant == 0 {
 			return run(w)
 		}
@@ -182,12 +176,12 @@ func tailAtScale(lab *Lab) {
 func overload(lab *Lab) {
 	const slots = 10
 	utilisations := []float64{.2, .4, .6, .75, .9}
-	seconds := 15.0
-	if lab.Full {
-		seconds = 200
-	}
-	runs := Runs(lab, 2*len(utilisations), lab.Seeds(2, 5), func(w *sim.World, variant int) func() hedged {
+	runs := Runs(lab, 2*len(utilisations), Pick(lab, 1, 2, 5), func(w *sim.World, variant int) func() hedged {
 		rho := utilisations[variant%len(utilisations)]
+		seconds := Pick(lab, 8.0, 15, 200)
+		if lab.quick() && rho != .2 && rho != .9 {
+			seconds = 1 // it is only drawn
+		}
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Slots: slots, Queue: sim.Unbounded}
 		var layers []policy.Layer
 		if variant >= len(utilisations) {

@@ -53,11 +53,9 @@ func runLimiting(lab *Lab) {
 func waiting(lab *Lab) {
 	const rate = 10.0
 	loads := []float64{5, 8, 3, 7, 9}
-	runs := Runs(lab, len(loads), lab.Seeds(6, 10), func(w *sim.World, variant int) func() float64 {
-		calls := []float64{30_000, 30_000, 1000, 3000, 8000}[variant]
-		if lab.Full {
-			calls = 200_000
-		}
+	runs := Runs(lab, len(loads), Pick(lab, 6, 6, 10), func(w *sim.World, variant int) func() float64 {
+		calls := Pick(lab, []float64{3000, 3000, 200, 200, 200}, []float64{30_000, 30_000, 1000, 3000, 8000},
+			[]float64{200_000, 200_000, 200_000, 200_000, 200_000})[variant]
 		pipeline := compose(ratelimit.New(rate, 1, ratelimit.MaxWait(1000*time.Hour), ratelimit.MaxWaiters(1_000_000)))
 		server := &sim.Server{}
 		tally := w.Open(sim.Poisson(loads[variant]), gap(calls, loads[variant]), func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
@@ -109,7 +107,7 @@ func bursts(lab *Lab) {
 		func() policy.Layer { return ratelimit.New(rate, burst) },
 		func() policy.Layer { return &fixedWindow{limit: rate} },
 	}
-	runs := Runs(lab, len(variants), lab.Seeds(4, 10), func(w *sim.World, variant int) func() outcome {
+	runs := Runs(lab, len(variants), Pick(lab, 4, 4, 10), func(w *sim.World, variant int) func() outcome {
 		var at []float64
 		pipeline := compose(variants[variant]())
 		server := &sim.Server{Attempted: func(now time.Duration) { at = append(at, now.Seconds()) }}
@@ -160,15 +158,16 @@ func throttling(lab *Lab) {
 	type outcome struct{ sent, accepted float64 } // per second
 	const horizon, from = 400 * time.Second, 200 * time.Second
 	ks := []float64{1.1, 2, 3, 5}
+	scale := Pick(lab, 5.0, 1, 1) // the rates are that much less, and measured as if they were not
 	errOverloaded := errors.New("overloaded")
-	runs := Runs(lab, len(ks), lab.Seeds(1, 5), func(w *sim.World, variant int) func() outcome {
+	runs := Runs(lab, len(ks), Pick(lab, 1, 1, 5), func(w *sim.World, variant int) func() outcome {
 		var o outcome
-		backend := compose(ratelimit.New(250, 25)) // what the dependency does to protect itself
+		backend := compose(ratelimit.New(250/scale, 25)) // what the dependency does to protect itself
 		pipeline := compose(throttle.New(throttle.K(ks[variant]), throttle.Window(120*time.Second, 120), throttle.Padding(1), throttle.Rand(w.Source("throttle"))))
-		w.Open(sim.Poisson(1000), horizon, func(a *sim.Actor) error {
+		w.Open(sim.Poisson(1000/scale), horizon, func(a *sim.Actor) error {
 			counted := 0.0
 			if a.Now() >= from {
-				counted = 1 / (horizon - from).Seconds()
+				counted = scale / (horizon - from).Seconds()
 			}
 			return pipeline.Run(a, func(ctx context.Context) error {
 				o.sent += counted
@@ -213,7 +212,7 @@ func slowness(lab *Lab) {
 		{"rate limit, 100/s", func() policy.Layer { return ratelimit.New(100, 1, ratelimit.MaxWait(time.Second)) }},
 		{"bulkhead of 5", func() policy.Layer { return bulkhead.New(5, bulkhead.Queue(100, 10*time.Second)) }},
 	}
-	runs := Runs(lab, len(variants), lab.Seeds(2, 5), func(w *sim.World, variant int) func() outcome {
+	runs := Runs(lab, len(variants), Pick(lab, 2, 2, 5), func(w *sim.World, variant int) func() outcome {
 		o := outcome{make([]float64, seconds), make([]float64, seconds)}
 		pipeline := compose(variants[variant].layer())
 		inFlight := 0.0

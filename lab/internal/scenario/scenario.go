@@ -37,7 +37,7 @@ func All() []*Scenario {
 type Result struct {
 	*Scenario
 	Seed    uint64
-	Full    bool
+	Size    Size
 	Checks  []Check
 	Figures []*plot.Figure
 	Hash    uint64 // of everything that happened in all its worlds, and what was measured
@@ -51,17 +51,29 @@ func (r *Result) Passed() bool {
 	return r.Err == nil && len(r.Checks) > 0 && !slices.ContainsFunc(r.Checks, func(c Check) bool { return !c.Passed })
 }
 
+// Size says how much a scenario runs: how many seeds, and for how long. What it expects is the same for every size.
+type Size int
+
+const (
+	// Usual is what the pages show.
+	Usual Size = iota
+	// Quick is for tests: a second or less for each scenario, and no more than its expectations need.
+	Quick
+	// Full is the seeds and horizons of the published experiments.
+	Full
+)
+
 // Options says how to run a scenario.
 type Options struct {
 	Seed     uint64
-	Full     bool                  // seeds and horizons of the reference, instead of fewer and shorter ones
+	Size     Size
 	Progress func(done, total int) // worlds; nil for none
+
+	seeds int // at most so many for each variant; 0: as many as the scenario wants
 }
 
 // Lab is where a scenario runs.
 type Lab struct {
-	Full bool
-
 	options Options
 	result  *Result
 	total   int
@@ -71,7 +83,7 @@ type Lab struct {
 
 // Play runs a scenario. The same options give the same result, on any machine and any number of cores.
 func Play(s *Scenario, options Options) *Result {
-	lab := &Lab{Full: options.Full, options: options, result: &Result{Scenario: s, Seed: options.Seed, Full: options.Full}}
+	lab := &Lab{options: options, result: &Result{Scenario: s, Seed: options.Seed, Size: options.Size}}
 	func() {
 		defer func() {
 			if recovered := recover(); recovered != nil {
@@ -93,18 +105,27 @@ func Play(s *Scenario, options Options) *Result {
 // failed carries an error of the simulation out of a scenario, which has nothing to do about it.
 type failed struct{ err error }
 
-// Seeds returns how many seeds to use, usually and with -full.
-func (l *Lab) Seeds(usual, full int) int {
-	if l.Full {
+// Pick returns how much of something the run uses, such as seeds or calls: one of the three, by its size.
+func Pick[T any](l *Lab, quick, usual, full T) T {
+	switch l.options.Size {
+	case Quick:
+		return quick
+	case Full:
 		return full
 	}
 	return usual
 }
 
+// quick reports whether the run is a quick one.
+func (l *Lab) quick() bool { return l.options.Size == Quick }
+
 // Runs makes a world for each variant and each seed and returns what they show, by variant and seed. Worlds of the
 // same seed have the same arrivals and the same luck, whatever the variant. model sets a world up; what it returns is
 // called after the end.
 func Runs[T any](l *Lab, variants, seeds int, model func(w *sim.World, variant int) func() T) [][]T {
+	if most := l.options.seeds; most > 0 {
+		seeds = min(seeds, most)
+	}
 	type job struct{ variant, seed int }
 	results := make([][]T, variants)
 	records := make([][]sim.Record, variants)

@@ -4,12 +4,14 @@ import (
 	"context"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
@@ -17,12 +19,34 @@ import (
 )
 
 // play runs a part of a scenario.
-func play(t *testing.T, part func(*Lab), seed uint64) *Result {
+func play(t *testing.T, part func(*Lab), options Options) *Result {
 	t.Helper()
-	result := Play(&Scenario{Name: "part", Page: "part", Run: part}, Options{Seed: seed})
+	options.Size = testsize.Pick(Quick, Usual)
+	result := Play(&Scenario{Name: "part", Page: "part", Run: part}, options)
 	require.NoError(t, result.Err)
 	require.NotEmpty(t, result.Checks)
 	return result
+}
+
+// Every scenario meets all its expectations in a quick run too. The whole one is TestPagesShowWhatTheCodeDoes.
+//
+// When a change of the code changes what chance brings, an expectation of a quick run may miss by a little: few seeds say
+// little of their own scatter. Look whether the whole run meets it; then give the quick one more seeds, not more room.
+func TestScenarios(t *testing.T) {
+	if raceEnabled || testing.Short() {
+		t.Skip("takes seconds of work")
+	}
+	for _, s := range All() {
+		t.Run(s.Page, func(t *testing.T) {
+			result := Play(s, Options{Seed: 1, Size: Quick})
+			require.NoError(t, result.Err)
+			require.NotEmpty(t, result.Checks)
+			require.NotEmpty(t, result.Figures)
+			for _, c := range result.Checks {
+				assert.True(t, c.Passed, "%s: %s, expected %s (%s)", c.What, c.Measured, c.Expected, c.Source)
+			}
+		})
+	}
 }
 
 // The verdicts must bite: each part passes with the library's policies and fails with a broken one.
@@ -47,7 +71,9 @@ func TestVerdictsBite(t *testing.T) {
 			if c.heavy && (raceEnabled || testing.Short()) {
 				t.Skip("takes seconds of work")
 			}
-			require.True(t, play(t, c.part, 1).Passed(), "with the library's policies")
+			if testsize.Whole() { // TestScenarios has just asked for the same, in a quick run
+				require.True(t, play(t, c.part, Options{Seed: 1}).Passed(), "with the library's policies")
+			}
 			compose = func(layers ...policy.Layer) *resilience.Pipeline {
 				for i := range layers {
 					layers[i] = c.broken(layers[i])
@@ -55,7 +81,7 @@ func TestVerdictsBite(t *testing.T) {
 				return resilience.Compose(layers...)
 			}
 			defer func() { compose = resilience.Compose }()
-			require.False(t, play(t, c.part, 1).Passed(), "with the broken one")
+			require.False(t, play(t, c.part, Options{Seed: 1}).Passed(), "with the broken one")
 		})
 	}
 }
@@ -101,7 +127,7 @@ func ignoreGate(layer policy.Layer) policy.Layer {
 type ungated struct{ *retry.Retrier }
 
 func (u ungated) Next(ctx context.Context, a policy.Attempt) policy.Decision {
-	if a.Waited > 0 {
+	if a.Asked > 0 {
 		return policy.Decision{Again: true, State: a.State}
 	}
 	a.Blocked = nil

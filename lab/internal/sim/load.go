@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -134,7 +133,7 @@ func (t *Tally) change(by int) {
 // refused reports whether err is a refusal and nothing else.
 func refused(err error) bool {
 	outcome := policy.Outcome{Kind: policy.Returned, Err: err}
-	return errors.Is(err, policy.ErrRejected) && outcome.Verdict(context.Background(), nil) == policy.Neutral
+	return errors.Is(err, policy.ErrRejected) && outcome.Verdict(nil) == policy.Neutral
 }
 
 func (t *Tally) conserved() error {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	resilience "github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/lab/internal/theory"
 	"github.com/go-resilience/resilience/timeout"
@@ -121,10 +122,10 @@ func TestQueueOrderAndBound(t *testing.T) {
 }
 
 // queue measures a queue: the share of calls that waited, and the mean wait, after a start that is not counted.
-func queue(t *testing.T, server *sim.Server, perSecond float64, service sim.Distribution, seed uint64) (waited, wait, lost float64) {
-	var calls, waits int
+func queue(t *testing.T, calls float64, server *sim.Server, perSecond float64, service sim.Distribution, seed uint64) (waited, wait, lost float64) {
+	var counted, waits int
 	var sum float64
-	horizon := time.Duration(50_000/perSecond) * time.Second
+	horizon := time.Duration(calls/perSecond) * time.Second
 	var tally *sim.Tally
 	server.Service = service
 	run(t, seed, func(w *sim.World) {
@@ -132,7 +133,7 @@ func queue(t *testing.T, server *sim.Server, perSecond float64, service sim.Dist
 			came, busy := a.Now(), server.Busy()
 			err := server.Call(a)
 			if came > horizon/20 && err == nil {
-				calls++
+				counted++
 				if busy == server.Slots {
 					waits++
 				}
@@ -141,13 +142,16 @@ func queue(t *testing.T, server *sim.Server, perSecond float64, service sim.Dist
 			return err
 		})
 	})
-	return float64(waits) / float64(calls), sum/float64(calls) - 1, float64(tally.Failed) / float64(tally.Calls)
+	return float64(waits) / float64(counted), sum/float64(counted) - 1, float64(tally.Failed) / float64(tally.Calls)
 }
 
 func TestQueueingTheory(t *testing.T) {
 	if raceEnabled {
 		t.Skip("is about numbers, and takes minutes under the race detector")
 	}
+	const whole = 50_000 // calls
+	calls := testsize.Pick(whole/10.0, whole)
+	within := func(tolerance float64) float64 { return tolerance * math.Sqrt(whole/calls) } // so many standard errors
 	mean := func(f func(seed uint64) (float64, float64, float64)) (a, b, c float64) {
 		const seeds = 4
 		for seed := range uint64(seeds) {
@@ -161,24 +165,24 @@ func TestQueueingTheory(t *testing.T) {
 		a float64
 	}{{1, .8}, {2, 1.6}, {10, 8}} {
 		waited, wait, _ := mean(func(seed uint64) (float64, float64, float64) {
-			return queue(t, &sim.Server{Slots: c.c, Queue: sim.Unbounded}, c.a, sim.Exponential(time.Second), seed)
+			return queue(t, calls, &sim.Server{Slots: c.c, Queue: sim.Unbounded}, c.a, sim.Exponential(time.Second), seed)
 		})
-		require.InEpsilon(t, theory.ErlangC(c.c, c.a), waited, .03, "M/M/%d", c.c)
-		require.InEpsilon(t, theory.MeanWait(c.c, c.a), wait, .08, "M/M/%d", c.c)
+		require.InEpsilon(t, theory.ErlangC(c.c, c.a), waited, within(.03), "M/M/%d", c.c)
+		require.InEpsilon(t, theory.MeanWait(c.c, c.a), wait, within(.08), "M/M/%d", c.c)
 	}
 	_, wait, _ := mean(func(seed uint64) (float64, float64, float64) {
-		return queue(t, &sim.Server{Slots: 1, Queue: sim.Unbounded}, .8, sim.Fixed(time.Second), seed)
+		return queue(t, calls, &sim.Server{Slots: 1, Queue: sim.Unbounded}, .8, sim.Fixed(time.Second), seed)
 	})
-	require.InEpsilon(t, theory.DeterministicWait(.8, 1), wait, .05, "M/D/1")
+	require.InEpsilon(t, theory.DeterministicWait(.8, 1), wait, within(.05), "M/D/1")
 	for name, service := range map[string]sim.Distribution{
 		"exponential": sim.Exponential(time.Second),
 		"fixed":       sim.Fixed(time.Second),
 		"lognormal":   sim.Lognormal(duration(math.Exp(-.5)), 1),
 	} {
 		_, _, lost := mean(func(seed uint64) (float64, float64, float64) {
-			return queue(t, &sim.Server{Slots: 10}, 8, service, seed)
+			return queue(t, calls, &sim.Server{Slots: 10}, 8, service, seed)
 		})
-		require.InEpsilon(t, theory.ErlangB(10, 8), lost, .03, "Erlang B, %s service", name)
+		require.InEpsilon(t, theory.ErlangB(10, 8), lost, within(.03), "Erlang B, %s service", name)
 	}
 }
 

@@ -63,12 +63,14 @@ func (s Survival) Quantile(q float64) float64 {
 	for s(high) > 1-q {
 		high *= 2
 	}
-	for range 200 {
-		if mid := (low + high) / 2; s(mid) > 1-q {
+	for {
+		switch mid := (low + high) / 2; {
+		case mid == low || mid == high: // there is no number between them
+			return high
+		case s(mid) > 1-q:
 			low = mid
-		} else {
+		default:
 			high = mid
 		}
 	}
-	return high
 }

@@ -1,0 +1,27 @@
+# What the scripts in this folder share. They source it from the root of the repository.
+
+# fail MESSAGE... says why, and ends the script.
+fail() {
+  echo "$*" >&2
+  exit 1
+}
+
+# quiet COMMAND... fails when the command fails, and also when it has something to say.
+quiet() {
+  local out
+  out=$("$@" 2>&1) || fail "$out"
+  [[ -z $out ]] || fail "$out"
+}
+
+# need COMMAND PACKAGE... makes sure that a command is there. Where it is missing, Debian's packages are installed.
+need() {
+  local command=$1 out sudo=
+  shift
+  ! command -v "$command" >/dev/null || return 0
+  command -v apt-get >/dev/null || fail "$command is missing: install $*"
+  ((EUID == 0)) || sudo=sudo
+  echo "    $command is missing: installing $*"
+  out=$({ $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } 2>&1) ||
+    fail "$out"
+  command -v "$command" >/dev/null || fail "$command is still missing after installing $*"
+}

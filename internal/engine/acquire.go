@@ -1,0 +1,126 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Acquire admits all guards of plan, which must have nothing else, for work that is no function.
+func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
+	if ctx == nil {
+		panic("resilience: Acquire with a nil context")
+	}
+	for n := plan.first; n != nil; n = n.next {
+		if n.repeater != nil {
+			return nil, refused(n.repeater, "repeats")
+		}
+		if n.wrapper != nil {
+			return nil, refused(n.wrapper, "wraps")
+		}
+	}
+	o := &opening{plan: plan, outer: ctx, ctx: ctx}
+	a := &acquisition{opening: o, trace: newTrace(plan, nil)}
+	if err := a.begin(); err != nil {
+		return nil, err
+	}
+	return policy.Acquire(context.Background(), a) // which always admits
+}
+
+func refused(layer policy.Layer, does string) error {
+	name := fmt.Sprintf("%T", layer)
+	if s, ok := layer.(fmt.Stringer); ok {
+		name = s.String()
+	}
+	problems := policy.ConfigError{Policy: "resilience.Acquire"}
+	problems.Add("%s %s: there is no operation", name, does)
+	return problems.Err()
+}
+
+// acquisition is an opening without an operation: it is a call, which ends with the permit.
+type acquisition struct {
+	*opening
+	trace *trace
+}
+
+// watch returns what sees to the end of the call.
+func (a *acquisition) watch() *watch {
+	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
+}
+
+// begin admits all guards. If one refuses or panics, the call is over.
+func (a *acquisition) begin() error {
+	w := a.watch()
+	defer w.done()
+	end := a.admit()
+	if end.err == nil {
+		w.goesOn = true
+		return nil
+	}
+	w.ended(&end)
+	return end.err
+}
+
+// admit admits all guards, or none: then it returns why, as the caller should see it.
+func (a *acquisition) admit() (end ending) {
+	admitted := false
+	defer func() {
+		if !admitted { // also when a guard panics
+			named := a.named(end)
+			a.settle(end, policy.Outcome{Kind: policy.NotCalled})
+			end.err = named
+		}
+	}()
+	if err := policy.ContextError(a.ctx); err != nil {
+		return refusal(a.ctx, err)
+	}
+	a.kept = a.keptRoom[:0]
+	for n := a.plan.first; n != nil; n = n.next {
+		for _, guard := range n.guards[:n.count] {
+			ctx, ticket, err := guard.Admit(a.ctx)
+			if err != nil {
+				end = refusal(a.ctx, err)
+				a.trace.rejected(a.ctx, guard, &end)
+				return end
+			}
+			if ctx == nil {
+				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
+			}
+			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, ctx, ticket})
+			a.ctx = ctx
+			if err := policy.ContextError(ctx); err != nil { // the guard has waited
+				a.trace.arrived()
+				return refusal(ctx, err)
+			}
+		}
+	}
+	a.trace.arrived()
+	admitted = true
+	return ending{}
+}
+
+// named returns the error of end as it is outside all guards.
+func (a *acquisition) named(end ending) error {
+	for _, k := range a.kept {
+		end.err = nameCause(k.outer, k.ctx, &end)
+	}
+	return end.err
+}
+
+// Settle implements [policy.Guard].
+func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	end := ending{
+		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, ended: endOf(a.ctx),
+	}
+	w := a.watch()
+	defer w.done()
+	a.settle(end, outcome)
+	switch outcome.Kind {
+	case policy.Panicked, policy.Exited:
+		w.outcome = outcome
+	default:
+		w.ended(&end)
+	}
+}

@@ -1,0 +1,12 @@
+package sim_test
+
+import (
+	"os"
+	"runtime/debug"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	debug.SetGCPercent(400) // as the lab does: worlds make garbage and are short
+	os.Exit(m.Run())
+}
