@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,15 +16,20 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-// From returns a pipeline as a configuration, with its name as the key, or "pipeline" if it has none.
+// From returns a pipeline as a configuration, with its name as the key, or "pipeline" if it has none. Of a [Handle] it is
+// what the configuration in force says of the pipeline, with everything that it inherits, uses and is told by the
+// environment. Modes and states that were set by hand are not in it.
 //
-// Data is written as it was configured. Code is not data: an option that takes a function is written with the name of the
+// Of a pipeline that was written in Go, data is written as it was configured. Code is not data: an option that takes a function is written with the name of the
 // option as the name of the code, and a layer that is not of this module with its type. [Load] then asks for them in its
 // Registry, so nothing is lost silently. What a pipeline does not tell cannot be written: its Classify and its observers,
 // and what stands per key.
 //
 // The error is a [*policy.ConfigError] that names every layer that cannot be written.
 func From(source resilience.Source) ([]byte, error) {
+	if handle, ok := source.(*Handle); ok {
+		return fromFile(handle.file.Load(), handle.key), nil
+	}
 	p := source.Current()
 	f := &fileWriter{budgets: make(map[policy.Budget]string), problems: policy.ConfigError{Policy: "policyconfig.From"}}
 	layers := p.Layers()
@@ -47,6 +53,119 @@ func From(source resilience.Source) ([]byte, error) {
 	}
 	root.add("pipelines", ordered{{cmp.Or(p.Name(), "pipeline"), pipeline}})
 	return root.indented(), nil
+}
+
+// fromFile returns one pipeline of a file, and what it needs.
+func fromFile(f *file, key string) []byte {
+	var budgets, policies ordered
+	var needed []*layer
+	root, body := ordered{{"$schema", SchemaID}}, ordered{}
+	for _, p := range f.pipelines {
+		if p.key != key {
+			continue
+		}
+		if p.name != p.key {
+			body.add("name", p.name)
+		}
+		for _, g := range []*given{p.classify, p.observe} {
+			if g != nil {
+				body.add(g.option.key, g.data())
+			}
+		}
+		list := []ordered{}
+		for _, l := range p.layers {
+			list = append(list, l.data())
+			needed = append(needed, l)
+		}
+		body.add("layers", list)
+	}
+	for _, l := range f.policies {
+		name := l.id[len("policies/"):]
+		if slices.ContainsFunc(needed, func(user *layer) bool { return user.use == name }) {
+			policies.add(name, l.data())
+			needed = append(needed, l)
+		}
+	}
+	for _, b := range f.budgets {
+		if slices.ContainsFunc(needed, func(l *layer) bool {
+			return slices.ContainsFunc(l.given, func(g *given) bool { return g.option.code == "Budgets" && g.names[0] == b.name })
+		}) {
+			one := ordered{{"kind", b.kind.key}}
+			one.arguments(b.kind.args, b.args)
+			budgets.add(b.name, one)
+		}
+	}
+	if budgets != nil {
+		root.add("budgets", budgets)
+	}
+	if policies != nil {
+		root.add("policies", policies)
+	}
+	root.add("pipelines", ordered{{key, body}})
+	return root.indented()
+}
+
+// data returns a layer as it stands in a file.
+func (l *layer) data() ordered {
+	var o ordered
+	switch {
+	case l.use != "":
+		o.add("use", l.use)
+	case l.kind == nil:
+		o = ordered{{"kind", "layer"}, {"layer", l.given[0].names[0]}}
+	default:
+		o.add("kind", l.kind.name)
+		if l.constructor.key == "" {
+			o.arguments(l.constructor.args, l.args)
+		} else {
+			o.add(l.constructor.key, (&given{option: l.constructor, args: l.args}).data())
+		}
+		for _, g := range l.given {
+			o.add(g.option.key, g.data())
+		}
+	}
+	if l.perKey != nil {
+		keys := ordered{{"key", l.perKey.name}}
+		for _, g := range l.perKey.given {
+			keys.add(g.option.key, g.data())
+		}
+		o.add("perKey", keys)
+	}
+	if !l.enabled {
+		o.add("enabled", false)
+	}
+	if name := stageName(l.stage); stages[name] == l.stage && l.stage != 0 {
+		o.add("stage", name)
+	} else if l.stage != 0 {
+		o.add("stage", int(l.stage))
+	}
+	return o
+}
+
+// data returns the value of an option as it stands in a file.
+func (g *given) data() any {
+	switch {
+	case g.option.list:
+		return g.names
+	case g.names != nil:
+		return g.names[0]
+	case len(g.option.args) == 0:
+		return true
+	case len(g.option.args) == 1:
+		return dataOf(g.args[0])
+	}
+	o := ordered{}
+	o.arguments(g.option.args, g.args)
+	return o
+}
+
+// arguments adds arguments by name.
+func (o *ordered) arguments(args []argument, values []any) {
+	for i, a := range args {
+		if values[i] != nil {
+			o.add(a.name, dataOf(values[i]))
+		}
+	}
 }
 
 // ordered is an object whose members keep their order.
@@ -90,7 +209,7 @@ func (o ordered) indented() []byte {
 	write = func(value any, indent string) {
 		switch v := value.(type) {
 		case ordered:
-			if indent == "" || strings.Count(indent, "  ") < 3 && !isLayer(v) {
+			if strings.Count(indent, "  ") < 3 && !isLayer(v) {
 				b.WriteString("{\n")
 				for i, p := range v {
 					fmt.Fprintf(&b, "%s  %s: ", indent, encoded(p.name))
@@ -136,7 +255,7 @@ func (o ordered) indented() []byte {
 	return b.Bytes()
 }
 
-func isLayer(o ordered) bool { return len(o) > 0 && o[0].name == "kind" }
+func isLayer(o ordered) bool { return len(o) > 0 && (o[0].name == "kind" || o[0].name == "use") }
 
 // encoded returns a value in JSON. What is written here can always be encoded.
 func encoded(value any) []byte {

@@ -15,6 +15,7 @@ import (
 type Handle struct {
 	key      string
 	pipeline atomic.Pointer[resilience.Pipeline] // never nil once the handle is handed out
+	file     atomic.Pointer[file]                // that the pipeline comes from
 }
 
 var (

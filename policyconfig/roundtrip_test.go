@@ -303,6 +303,9 @@ func TestGoSource(t *testing.T) {
 		renamed := strings.Replace(string(source), "package pipelines", "package main", 1)
 		write(fmt.Sprintf("p%d.go", i), strings.Replace(renamed, "func Pipelines", fmt.Sprintf("func pipelines%d", i), 1))
 	}
+	source, err := policyconfig.Go([]byte(withCode))
+	require.NoError(t, err)
+	write("code.go", strings.Replace(string(source), "package pipelines", "package main", 1)) // compiled, and not called
 	main.WriteString(`)
 
 func show(pipelines map[string]*resilience.Pipeline) {

@@ -160,25 +160,35 @@ func (s *Set) apply(data []byte, path string) (Changes, error) {
 	if err != nil {
 		return Changes{}, err
 	}
-	for i, step := range t.steps {
-		if err := step.do(); err != nil { // what has been rehearsed does not fail
-			for _, done := range slices.Backward(t.steps[:i]) {
-				err = errors.Join(err, done.undo())
-			}
-			found := &problems{}
-			if step.layer != nil {
-				step.layer.blame(err, found)
-			} else {
-				found.at(step.budget.node, "%v", err)
-			}
-			return Changes{}, found.err(path)
-		}
+	if found := run(t.steps); found.count() > 0 {
+		return Changes{}, found.err(path)
 	}
 	t.compose(s.now)
 	s.now, s.path, s.data = t.next, path, slices.Clone(data)
 	s.hand(t.next)
 	s.generation.Add(1)
 	return t.changes, nil
+}
+
+// run does all steps, or none: if one fails, those before it are undone. After the rehearsal none should.
+func run(steps []step) *problems {
+	found := &problems{}
+	for i, step := range steps {
+		err := step.do()
+		if err == nil {
+			continue
+		}
+		for _, done := range slices.Backward(steps[:i]) {
+			err = errors.Join(err, done.undo())
+		}
+		if step.layer != nil {
+			step.layer.blame(err, found)
+		} else {
+			found.at(step.budget.node, "%v", err)
+		}
+		break
+	}
+	return found
 }
 
 // hand gives the handles their pipelines.
@@ -193,6 +203,7 @@ func (s *Set) hand(a *assembly) {
 			fresh[name] = &Handle{key: name}
 		}
 		fresh[name].pipeline.Store(c.pipeline)
+		fresh[name].file.Store(a.file)
 	}
 	s.handles.Store(&fresh)
 }
