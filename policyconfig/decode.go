@@ -121,6 +121,7 @@ type decoder struct {
 	registry *Registry
 	found    *problems
 	policies map[string]string // the kinds of the shared policies
+	shared   []string          // their names
 	budgets  []string
 }
 
@@ -160,6 +161,7 @@ func (d *decoder) file(root *node) *file {
 			d.policies[m.name] = ""
 		}
 	}
+	d.shared = sortedKeys(d.policies)
 	for _, m := range policies {
 		if l := d.policy(m.name, override.object(d, "policies", m, layerKeys(m.value))); l != nil {
 			f.policies = append(f.policies, l)
@@ -196,7 +198,7 @@ func (d *decoder) members(n *node, known ...string) bool {
 
 func (d *decoder) unknown(m member, known []string) {
 	known = slices.DeleteFunc(slices.Clone(known), func(name string) bool { return name[0] == '$' })
-	d.found.add(m.at, m.value.pointer, "%q is not known here%s", clip(m.name), nearest(m.name, known))
+	d.found.add(m.at, m.value.pointer, "%q is not known here%s", clip(m.name), d.found.nearest(m.name, known))
 }
 
 // named returns the members of an object of things by name.
@@ -258,12 +260,12 @@ func (d *decoder) budget(name string, n *node) *budget {
 	}
 	kind := n.get("kind")
 	if kind == nil {
-		d.found.at(n, "\"kind\" is missing%s", nearest("", kinds))
+		d.found.at(n, "\"kind\" is missing%s", d.found.nearest("", kinds))
 		return b
 	}
 	i := slices.Index(kinds, d.text(kind))
 	if i < 0 {
-		d.found.at(kind, "%s: no kind of budget%s", kind.shown(), nearest(kind.text, kinds))
+		d.found.at(kind, "%s: no kind of budget%s", kind.shown(), d.found.nearest(kind.text, kinds))
 		return b
 	}
 	b.kind = budgetKinds[i]
@@ -356,6 +358,10 @@ func (d *decoder) names(o *option, n *node) []string {
 		d.found.at(n, "%s: must be a name, or a list of names", n.shown())
 		return nil
 	}
+	if len(n.items) > maxList {
+		d.found.at(n, "%d names: must be at most %d", len(n.items), maxList)
+		return nil
+	}
 	var names []string
 	for _, item := range n.items {
 		name := d.text(item)
@@ -377,7 +383,7 @@ func (d *decoder) code(o *option, name string, n *node, i int) any {
 		if slices.Contains(d.budgets, name) {
 			return nil // see assembly.resolve
 		}
-		d.found.at(n, "%s: no budget of this name%s", n.shown(), nearest(name, d.budgets))
+		d.found.at(n, "%s: no budget of this name%s", n.shown(), d.found.nearest(name, d.budgets))
 		return nil
 	case "Rejection":
 		if reason, ok := rejections[name]; ok {
@@ -390,7 +396,7 @@ func (d *decoder) code(o *option, name string, n *node, i int) any {
 		if o.code == "Rejection" {
 			known = append(known, sortedKeys(rejections)...)
 		}
-		d.found.at(n, "%q: nothing is registered in Registry.%s under this name%s", clip(name), o.code, nearest(name, known))
+		d.found.at(n, "%q: nothing is registered in Registry.%s under this name%s", clip(name), o.code, d.found.nearest(name, known))
 	}
 	return code
 }
@@ -425,6 +431,10 @@ func (d *decoder) pipeline(key string, n *node) *pipeline {
 	}
 	if layers.kind != array {
 		d.found.at(layers, "%s: must be a list of layers", layers.shown())
+		return p
+	}
+	if len(layers.items) > maxList {
+		d.found.at(layers, "%d layers: a pipeline can have at most %d", len(layers.items), maxList)
 		return p
 	}
 	count := make(map[string]int)
@@ -467,7 +477,7 @@ func (d *decoder) layer(n *node, shared string) *layer {
 	case use != nil && shared == "":
 		d.use(l, use)
 	case kind == nil:
-		d.found.at(n, "\"kind\" is missing%s", nearest("", kindNames()))
+		d.found.at(n, "\"kind\" is missing%s", d.found.nearest("", kindNames()))
 		return nil
 	case d.text(kind) == "layer":
 		d.members(n, "$comment", "kind", "layer", "stage", "enabled")
@@ -478,7 +488,7 @@ func (d *decoder) layer(n *node, shared string) *layer {
 		}
 	case kindNamed(kind.text) == nil:
 		if kind.kind == text || kind.kind == setting {
-			d.found.at(kind, "%s: no kind of layer%s", kind.shown(), nearest(kind.text, kindNames()))
+			d.found.at(kind, "%s: no kind of layer%s", kind.shown(), d.found.nearest(kind.text, kindNames()))
 		}
 		return nil
 	default:
@@ -504,7 +514,7 @@ func (d *decoder) use(l *layer, n *node) {
 	d.members(l.node, "$comment", "use", "stage", "enabled")
 	l.use = d.text(n)
 	if _, ok := d.policies[l.use]; !ok && (n.kind == text || n.kind == setting) {
-		d.found.at(n, "%s: no policy of this name%s", n.shown(), nearest(l.use, sortedKeys(d.policies)))
+		d.found.at(n, "%s: no policy of this name%s", n.shown(), d.found.nearest(l.use, d.shared))
 	}
 }
 
@@ -524,7 +534,7 @@ func (d *decoder) standing(l *layer, shared string) {
 		}
 	case stages[d.text(stage)] == 0:
 		if stage.kind == text {
-			d.found.at(stage, "%s: no stage%s", stage.shown(), nearest(stage.text, sortedKeys(stages)))
+			d.found.at(stage, "%s: no stage%s", stage.shown(), d.found.nearest(stage.text, sortedKeys(stages)))
 		}
 	default:
 		l.stage = stages[stage.text]

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -101,7 +102,7 @@ func TestF5_WholeFile(t *testing.T) {
 	}
 	t.Run("byte order mark", func(t *testing.T) { load(t, "\ufeff"+layersOf(`{"kind": "retry"}`)) })
 	t.Run("no more than 100 problems", func(t *testing.T) {
-		_, err := policyconfig.Load([]byte(layersOf(strings.Repeat(`{},`, 999)+`{}`)), policyconfig.Registry{})
+		_, err := policyconfig.Load([]byte(`{"pipelines": {`+many(1000, `"#": 0`)+`}}`), policyconfig.Registry{})
 		var config *policyconfig.Error
 		require.ErrorAs(t, err, &config)
 		require.Len(t, config.Problems, 100)
@@ -170,4 +171,30 @@ func TestNearestName(t *testing.T) {
 	set, err := policyconfig.Load([]byte(`{"pipelines": {"users": {"layers": []}}}`), policyconfig.Registry{Require: []string{"users", "orders"}})
 	require.Nil(t, set)
 	require.EqualError(t, err, `policyconfig: configuration:1:1: the pipeline "orders" is missing, which the program needs`)
+}
+
+// many returns n items, in which # is the number.
+func many(n int, item string) string {
+	items := make([]string, n)
+	for i := range items {
+		items[i] = strings.ReplaceAll(item, "#", fmt.Sprint(i))
+	}
+	return strings.Join(items, ",")
+}
+
+// TestF5_HostileFilesAreCheap: what is within the bounds of size is read in no more time than its length explains.
+func TestF5_HostileFilesAreCheap(t *testing.T) {
+	long := strings.Repeat("x", 150)
+	for i, file := range []string{
+		layersOf(many(20_000, `{"use": "`+long[:20]+`#"}`)),
+		`{"policies": {` + many(1000, `"`+long+`#": {"kind": "breaker"}`) + `}, "pipelines": {` + many(900, `"#": {"layers": [`+many(10, `{"use": "x`+long[:40]+`"}`)+`]}`) + `}}`,
+		`{"pipelines": {` + many(20_000, `"#": 1`) + `}}`,
+		`{"pipelines": {"a": {"observe": [` + many(50_000, `"#"`) + `], "layers": []}}}`,
+		`{"pipelines": {"a": {"layers": [` + many(15_000, `{"kind": "retry"}`) + `]}, "b": {"extends": "a", "layers": [` + many(15_000, `{"kind": "retry"}`) + `]}}}`,
+		`{"pipelines": {"0": {"layers": []},` + many(900, `"p#": {"extends": "0", "layers": [{"kind": "breaker", "timeWindow": {"d": "1h", "buckets": 1000}, "failureCount": 1}]}`) + `}}`,
+	} {
+		start := time.Now()
+		_, _ = policyconfig.Load([]byte(file), policyconfig.Registry{})
+		t.Logf("file %d of %d bytes: %v", i, len(file), time.Since(start))
+	}
 }

@@ -184,7 +184,7 @@ func (v *variable) layer(d *decoder, n, layers *node) (int, bool) {
 	}
 	at := place{variable: v.name}
 	if len(found) == 0 {
-		d.found.add(at, n.pointer, "%q: no layer of this kind or name%s", v.path[1], nearest(v.path[1], known))
+		d.found.add(at, n.pointer, "%q: no layer of this kind or name%s", v.path[1], d.found.nearest(v.path[1], known))
 	} else {
 		d.found.add(at, n.pointer, "%q: there are %d such layers: give them names", v.path[1], len(found))
 	}
@@ -241,7 +241,7 @@ func (v *variable) set(d *decoder, n *node, path []string, known keys) *node {
 	for key := range known {
 		names = append(names, environmentName(key))
 	}
-	d.found.add(at, n.pointer, "%q is not known here%s", path[0], nearest(path[0], names))
+	d.found.add(at, n.pointer, "%q is not known here%s", path[0], d.found.nearest(path[0], names))
 	return n
 }
 

@@ -91,9 +91,13 @@ func (p *problems) err(file string) error {
 // nearest returns ", did you mean …?" for the known name that is nearest to one that is not, or the list of them when they
 // are few, or nothing.
 func nearest(name string, known []string) string {
+	name = clip(name)
 	best, distance := "", 1+max(2, len(name)/3)
 	for _, candidate := range known {
-		if d := editDistance(strings.ToLower(clip(name)), strings.ToLower(candidate)); d < distance {
+		if apart := len(name) - len(candidate); max(apart, -apart) >= distance {
+			continue
+		}
+		if d := editDistance(strings.ToLower(name), strings.ToLower(candidate)); d < distance {
 			best, distance = candidate, d
 		}
 	}
@@ -107,6 +111,14 @@ func nearest(name string, known []string) string {
 		return fmt.Sprintf(": must be one of %q", known)
 	}
 	return ""
+}
+
+// nearest is the function, as long as problems are listed: a hostile file costs no more.
+func (p *problems) nearest(name string, known []string) string {
+	if len(p.list) == maxFound {
+		return ""
+	}
+	return nearest(name, known)
 }
 
 // editDistance is the number of characters to insert, delete, replace or swap with their neighbour (optimal string

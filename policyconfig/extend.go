@@ -12,6 +12,7 @@ const maxLayers = 20_000
 type extension struct {
 	*decoder
 	raw    map[string]member
+	names  []string
 	done   map[string]*node
 	chain  []string
 	layers int
@@ -24,6 +25,7 @@ func (d *decoder) extend(n *node) []member {
 	for _, m := range pipelines {
 		e.raw[m.name] = m
 	}
+	e.names = sortedKeys(e.raw)
 	extended := make([]member, 0, len(pipelines))
 	for _, m := range pipelines {
 		extended = append(extended, member{m.name, m.at, e.resolve(m.name)})
@@ -52,7 +54,7 @@ func (e *extension) resolve(name string) *node {
 		return n
 	}
 	if _, ok := e.raw[base]; !ok {
-		e.found.at(extends, "%s: no pipeline of this name%s", extends.shown(), nearest(base, sortedKeys(e.raw)))
+		e.found.at(extends, "%s: no pipeline of this name%s", extends.shown(), e.found.nearest(base, e.names))
 		return n
 	}
 	if len(e.chain) == maxDepth {
@@ -95,6 +97,13 @@ func (e *extension) merge(base, n *node) *node {
 // mergeLayers overrides the layers of a base. A layer overrides that of its kind; where the base has several of the kind,
 // that of its name; and otherwise it is one more.
 func (e *extension) mergeLayers(base, own []*node) []*node {
+	if len(own) == 0 {
+		return base
+	}
+	if e.layers += len(base) + len(own); e.layers > maxLayers || len(base)+len(own) > 2*maxList {
+		e.found.at(own[0], "too many layers: at most %d in a pipeline, and %d in all, inherited ones included", maxList, maxLayers)
+		return nil
+	}
 	merged := slices.Clone(base)
 	for _, n := range own {
 		var same []int
@@ -111,10 +120,6 @@ func (e *extension) mergeLayers(base, own []*node) []*node {
 			continue
 		}
 		merged[same[0]] = mergeLayer(merged[same[0]], n)
-	}
-	if e.layers += len(merged); e.layers > maxLayers {
-		e.found.at(own[0], "more than %d layers in all pipelines, inherited ones included", maxLayers)
-		return nil
 	}
 	return merged
 }

@@ -17,6 +17,7 @@ const (
 	maxNumber = 40      // characters of a number
 	maxFound  = 100     // problems that are listed
 	maxNames  = 1000    // pipelines, policies and budgets of a file, each
+	maxList   = 100     // layers of a pipeline, and names in a list
 	maxShown  = 60      // characters of a value that a message quotes
 	maxNodes  = 100_000 // values of a file, those that are inherited counted each time
 )
@@ -94,8 +95,10 @@ func clip(s string) string {
 
 // pointerTo returns the JSON pointer of a member or an item.
 func pointerTo(parent, name string) string {
-	return parent + "/" + strings.NewReplacer("~", "~0", "/", "~1").Replace(name)
+	return parent + "/" + pointerEscapes.Replace(name)
 }
+
+var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1")
 
 // parser reads strict JSON, RFC 8259: no comments, no trailing commas, no duplicate names, no NaN, valid UTF-8, nothing
 // after the value. What cannot be read ends it; duplicate names are noted, and the reading goes on.

@@ -226,7 +226,7 @@ func (a argument) read(n *node, found *problems) (any, bool) {
 		}
 	}
 	if a.choices != nil {
-		found.at(n, "%s: not known%s", n.shown(), nearest(n.text, a.choices))
+		found.at(n, "%s: not known%s", n.shown(), found.nearest(n.text, a.choices))
 		return nil, false
 	}
 	return n.text, true
