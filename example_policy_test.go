@@ -19,7 +19,7 @@ type Maintenance struct {
 	until atomic.Pointer[time.Time]
 }
 
-var ErrMaintenance = errors.New("maintenance window")
+var ErrMaintenance = policy.NewReason("maintenance.window", "maintenance window")
 
 func (m *Maintenance) Announce(until time.Time) { m.until.Store(&until) }
 

@@ -37,9 +37,10 @@ func ping(context.Context) error                   { return nil }
 // A pipeline is made once for each dependency, and every call goes through it. The operation fails once here.
 func Example() {
 	backend := resilience.Compose(
+		resilience.Name("users"),
 		timeout.Total(2*time.Second),
 		retry.New(retry.Attempts(3)),
-		breaker.New(breaker.Name("users")),
+		breaker.New(),
 		timeout.PerAttempt(300*time.Millisecond),
 	)
 

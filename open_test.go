@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -794,4 +795,65 @@ func TestAnErrorTreeMayBeLive(t *testing.T) {
 	_, permit, err := resilience.Open(t.Context(), derivedAt(10), answer(1, errors.Join(errRefused, answered{errBackend})))
 	require.ErrorIs(t, err, errBackend)
 	require.True(t, permit.Done(nil))
+}
+
+// overtaken is a wrapper that makes two calls from its second run on: the second begins when the first has come to the
+// operation, and the wrapper leaves as soon as it has succeeded.
+type overtaken struct {
+	runs    int
+	arrived chan struct{} // the first call has come to the operation
+	left    sync.WaitGroup
+}
+
+func (*overtaken) Stage() policy.Stage { return policy.StageHedge }
+func (o *overtaken) Run(ctx context.Context, call func(context.Context) error) error {
+	return o.Open(ctx, func(ctx context.Context, end context.CancelFunc) error { defer end(); return call(ctx) })
+}
+
+func (o *overtaken) Open(ctx context.Context, call func(context.Context, context.CancelFunc) error) error {
+	if o.runs++; o.runs > 1 {
+		ctx, end := context.WithCancel(ctx)
+		o.left.Go(func() { _ = call(ctx, end) })
+		<-o.arrived
+	}
+	ctx, end := context.WithCancel(ctx)
+	return call(ctx, end)
+}
+
+// The contexts of an answer that another attempt supersedes end before that enters the operation. The call that ends them may
+// outlive the attempt: it must not touch what stays open by then.
+func TestACallThatIsLeftBehindEndsNothingButTheAnswerBefore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow, ends := make(chan struct{}), new(atomic.Int64)
+		w := &overtaken{arrived: make(chan struct{})}
+		attempt := &probe{stage: policy.StageChaos, derive: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			if w.runs > 1 {
+				return ctx, func() {}
+			}
+			ctx, cancel := context.WithCancel(ctx)
+			return ctx, func() {
+				cancel()
+				if ends.Add(1) == 1 { // whoever supersedes the answer stays here
+					close(w.arrived)
+					<-slow
+				}
+			}
+		}}
+		number := new(atomic.Int64)
+		var answer context.Context
+		work, permit, err := resilience.Open(t.Context(), resilience.Compose(&again{max: 2}, w, attempt), func(ctx context.Context) (context.Context, error) {
+			if number.Add(1) == 1 {
+				answer = ctx
+				return ctx, answered{errBackend}
+			}
+			require.Error(t, answer.Err())
+			return ctx, nil
+		})
+		require.NoError(t, err)
+		close(slow)
+		w.left.Wait()
+		require.NoError(t, work.Err(), "the result stays open")
+		require.True(t, permit.Done(nil))
+		require.Error(t, work.Err(), "its context ends with the permit")
+	})
 }

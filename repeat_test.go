@@ -448,3 +448,20 @@ func TestFault252_TheValueOfTheLastAttemptThatEntered(t *testing.T) {
 		require.Equal(t, []any{2}, outer.discarded)
 	})
 }
+
+// An operation that exits has exited, also after the value of the attempt before was given up.
+func TestAnExitAfterAValueWasGivenUp(t *testing.T) {
+	guard, number := &probe{}, 0
+	recorder := &policytest.Recorder{}
+	p := resilience.Compose(&collector{again: again{max: 2}}, guard, resilience.Observe(recorder))
+	_, exited := caught(func() {
+		_, _ = resilience.Do(context.Background(), p, func(context.Context) (int, error) {
+			if number++; number == 2 {
+				runtime.Goexit()
+			}
+			return number, errBackend
+		})
+	})
+	require.True(t, exited)
+	require.Equal(t, policy.Exited, guard.last.Load().Kind)
+}

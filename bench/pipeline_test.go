@@ -30,9 +30,22 @@ const (
 )
 
 // pipelines is retry, breaker with a failure rate over a time window, limiter and bulkhead ("four"); the same between a
-// total and an attempt timeout ("six"); and that inside a fallback.
+// total and an attempt timeout, whose operation waits for its context ("six-waiting") or does not look at it ("six"); and
+// that inside a fallback.
 func pipelines() []subject {
 	return []subject{
+		{"six-waiting", ours, shared(func() call {
+			pipeline := resilience.Compose(six()...)
+			return leaving(func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, await)) })
+		})},
+		{"six-waiting", "failsafe-go", shared(func() call {
+			return leaving(failsafeDerivedCall(failsafe.With(failsafeSix()...), await))
+		})},
+		{"six-waiting", "by-hand", shared(func() call {
+			h := newByHand()
+			return leaving(func(ctx context.Context) bool { return fetched(h.six(ctx, await)) })
+		})},
+
 		{"four", ours, shared(func() call {
 			pipeline := resilience.Compose(four()...)
 			return func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, fetch)) }
@@ -69,18 +82,6 @@ func pipelines() []subject {
 		{"six", "by-hand", shared(func() call {
 			h := newByHand()
 			return func(ctx context.Context) bool { return fetched(h.six(ctx, fetch)) }
-		})},
-
-		{"six-waiting", ours, shared(func() call {
-			pipeline := resilience.Compose(six()...)
-			return leaving(func(ctx context.Context) bool { return fetched(resilience.Do(ctx, pipeline, await)) })
-		})},
-		{"six-waiting", "failsafe-go", shared(func() call {
-			return leaving(failsafeDerivedCall(failsafe.With(failsafeSix()...), await))
-		})},
-		{"six-waiting", "by-hand", shared(func() call {
-			h := newByHand()
-			return leaving(func(ctx context.Context) bool { return fetched(h.six(ctx, await)) })
 		})},
 
 		{"six-fallback", ours, shared(func() call {

@@ -31,12 +31,12 @@ const ours = "resilience"
 // subjects is all work, each piece with everybody who does it.
 func subjects() []subject {
 	var all []subject
+	all = append(all, pipelines()...) // the honest row first
 	all = append(all, breakers()...)
 	all = append(all, retries()...)
 	all = append(all, limiters()...)
 	all = append(all, bulkheads()...)
 	all = append(all, timeouts()...)
-	all = append(all, pipelines()...)
 	all = append(all, keyedLimiters(100_000)...)
 	return all
 }

@@ -23,8 +23,6 @@ type Breaker struct {
 	shadowRejected atomic.Uint64
 	lost           atomic.Uint64
 
-	configuring sync.Mutex // held by Reconfigure
-
 	mu          sync.Mutex
 	config      *config
 	core        *core
@@ -67,18 +65,15 @@ func New(opts ...Option) *Breaker {
 // State, counts and probes stay. An open breaker stays open until its old end, a ramp goes on, and a probe keeps its
 // lease. A window of another length keeps the calls that it can hold; a time window in place of a count window, or the
 // other way round, begins empty. The new rules are asked after the next bad outcome.
-func (b *Breaker) Reconfigure(opts ...Option) error {
-	b.configuring.Lock()
-	defer b.configuring.Unlock()
-	config, err := configure(b.current().config, opts)
-	if err != nil {
-		return err
-	}
+func (b *Breaker) Reconfigure(opts ...Option) (err error) {
 	b.update(func(c *core, now time.Duration) {
-		b.config = config
-		c.reconfigure(&config.rules, config.shadow, now)
+		var config *config
+		if config, err = configure(b.config, opts); err == nil {
+			b.config = config
+			c.reconfigure(&config.rules, config.shadow, now)
+		}
 	})
-	return nil
+	return err
 }
 
 // Name returns the name, "" if the breaker has none.

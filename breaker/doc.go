@@ -24,11 +24,6 @@
 // Every attempt belongs to the generation it was admitted in. Whatever it ends with after the breaker has changed its
 // state counts nowhere.
 //
-// # Inside
-//
-// A phase is the facts that hold from one change to the next. The core is the state machine, without lock or clock; half
-// open is a part of it. Attempts that take no lock look at an era: a copy of the phase, and a count of successes.
-//
 // # Cost
 //
 // While the breaker is closed, a success costs two atomic loads and one atomic addition: no lock and no allocation, and
@@ -38,4 +33,9 @@
 //
 // A breaker has no goroutine and needs about 1 KiB, plus 24 bytes for each bucket of a time window, or 16 bytes for
 // each call of a count window, plus 32 bytes for each probe in flight.
+//
+// # Inside
+//
+// A phase is the facts that hold from one change to the next. The core is the state machine, without lock or clock; half
+// open is a part of it. Attempts that take no lock look at an era: a copy of the phase, and a count of successes.
 package breaker

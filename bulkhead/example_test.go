@@ -12,21 +12,36 @@ import (
 )
 
 func Example() {
-	db := bulkhead.New(1)
+	ctx := context.Background()
+	db := bulkhead.New(16)
 	query := func(context.Context) (string, error) { return "row", nil }
 
-	_, err := resilience.Do(context.Background(), db, func(ctx context.Context) (string, error) {
-		return resilience.Do(ctx, db, query) // the only slot is taken
-	})
+	row, err := resilience.Do(ctx, db, query)
+	fmt.Println(row, err)
+
+	defer takeAll(db)() // sixteen others are inside
+	_, err = resilience.Do(ctx, db, query)
 	fmt.Println(err)
 	fmt.Println(errors.Is(err, bulkhead.ErrFull), errors.Is(err, policy.ErrRejected))
-
-	row, err := resilience.Do(context.Background(), db, query)
-	fmt.Println(row, err)
 	// Output:
+	// row <nil>
 	// bulkhead: all slots are taken
 	// true true
-	// row <nil>
+}
+
+// takeAll takes the slots that are free, and returns a function that gives them back.
+func takeAll(b *bulkhead.Bulkhead) (release func()) {
+	var permits []*policy.Permit
+	for range b.Snapshot().Limit - b.Snapshot().InFlight {
+		if permit, err := policy.Acquire(context.Background(), b); err == nil {
+			permits = append(permits, permit)
+		}
+	}
+	return func() {
+		for _, permit := range permits {
+			permit.Done(nil)
+		}
+	}
 }
 
 func ExampleNew() {
@@ -88,16 +103,16 @@ func ExampleBulkhead_Drain() {
 
 // Shadow mode tries a limit out on real traffic.
 func ExampleShadow() {
-	db := bulkhead.New(1, bulkhead.Shadow())
+	db := bulkhead.New(16, bulkhead.Shadow())
 	query := func(context.Context) (string, error) { return "row", nil }
-	_, err := resilience.Do(context.Background(), db, func(ctx context.Context) (string, error) {
-		return resilience.Do(ctx, db, query) // would be refused
-	})
-	fmt.Println(err, db.Snapshot().ShadowRejected)
+
+	defer takeAll(db)()
+	row, err := resilience.Do(context.Background(), db, query) // would be refused
+	fmt.Println(row, err, db.Snapshot().ShadowRejected)
 	db.Enforce()
 	fmt.Println(db.Snapshot().Shadow)
 	// Output:
-	// <nil> 1
+	// row <nil> 1
 	// false
 }
 

@@ -53,7 +53,7 @@ func ExampleQuantile() {
 // A result that must be closed is released by OnDiscard when it loses.
 func ExampleOnDiscard() {
 	released := make(chan string, 1)
-	h := hedge.New(hedge.After(time.Millisecond), hedge.Idempotent(), hedge.OnDiscard(func(value any) {
+	h := hedge.New(hedge.After(20*time.Millisecond), hedge.Idempotent(), hedge.OnDiscard(func(value any) {
 		released <- value.(string)
 	}))
 

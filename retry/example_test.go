@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -16,7 +18,7 @@ import (
 )
 
 func Example() {
-	again := retry.New(retry.Attempts(4), retry.Exponential(time.Millisecond, 50*time.Millisecond))
+	again := retry.New(retry.Attempts(4), retry.Exponential(50*time.Millisecond, 2*time.Second))
 
 	fetchUser := func(ctx context.Context) (string, error) {
 		if retry.Attempt(ctx) < 3 {
@@ -31,7 +33,7 @@ func Example() {
 
 // What the caller gets when there is no further attempt.
 func ExampleError() {
-	again := retry.New(retry.Constant(0))
+	again := retry.New()
 
 	_, err := resilience.Do(context.Background(), again, func(context.Context) (string, error) {
 		return "", errors.New("connection reset")
@@ -62,7 +64,7 @@ func ExamplePermanent() {
 
 func ExampleIf() {
 	errBusy := errors.New("busy")
-	again := retry.New(retry.Constant(0), retry.If(func(err error) bool { return errors.Is(err, errBusy) }))
+	again := retry.New(retry.If(func(err error) bool { return errors.Is(err, errBusy) }))
 
 	_, err := resilience.Do(context.Background(), again, func(ctx context.Context) (string, error) {
 		fmt.Println("attempt", retry.Attempt(ctx))
@@ -71,11 +73,11 @@ func ExampleIf() {
 		}
 		return "", errors.New("bad request")
 	})
-	fmt.Println(err)
+	fmt.Println(errors.Is(err, retry.ErrFinal))
 	// Output:
 	// attempt 1
 	// attempt 2
-	// retry: gave up after 2 attempts: the error is not to be retried: bad request
+	// true
 }
 
 // A loop, where a function does not fit. The breaker is told of every pass.
@@ -86,7 +88,7 @@ func ExampleRetrier_Tries() {
 		}
 		return "Ada", nil
 	}
-	again, db := retry.New(retry.Constant(time.Millisecond)), breaker.New()
+	again, db := retry.New(), breaker.New()
 	ctx := context.Background()
 
 	var user string
@@ -103,7 +105,7 @@ func ExampleRetrier_Tries() {
 
 // A failed attempt returns a response beside its error. Its body is closed when another attempt follows.
 func ExampleOnDiscard() {
-	again := retry.New(retry.Constant(time.Millisecond),
+	again := retry.New(
 		retry.OnDiscard(func(value any) {
 			if resp, ok := value.(*http.Response); ok {
 				resp.Body.Close()
@@ -134,7 +136,7 @@ func ExampleDelay() {
 	errLocked := errors.New("row is locked")
 	again := retry.New(retry.Delay(func(ended policy.Attempt) time.Duration {
 		if errors.Is(ended.Outcome.Err, errLocked) {
-			return time.Millisecond // soon
+			return 20 * time.Millisecond // soon
 		}
 		return time.Duration(ended.Number) * time.Second
 	}))
@@ -164,7 +166,7 @@ func ExampleNewConcurrencyBudget() {
 func ExampleBackOff() {
 	again := retry.New(retry.Attempts(5), retry.BackOff(func() backoff.BackOff {
 		return backoff.NewExponentialBackOff(
-			backoff.WithInitialInterval(time.Millisecond),
+			backoff.WithInitialInterval(50*time.Millisecond),
 			backoff.WithRandomizationFactor(0), // the Retrier spreads the delays
 			backoff.WithMaxElapsedTime(0),
 		)
@@ -201,17 +203,19 @@ func ExampleMaxRetryAfter() {
 // One budget for all that retries against one dependency.
 func ExampleNewBudget() {
 	budget := retry.NewBudget(0.1, 1) // 10 % of the calls, and 1 per second
-	reads := retry.New(retry.Attempts(5), retry.Constant(0), retry.WithBudget(budget))
-	writes := retry.New(retry.Attempts(2), retry.Constant(0), retry.WithBudget(budget))
+	reads := retry.New(retry.Attempts(5), retry.WithBudget(budget))
+	writes := retry.New(retry.Attempts(2), retry.WithBudget(budget))
 
-	attempts := 0
-	down := func(context.Context) (string, error) { attempts++; return "", errors.New("connection refused") }
+	var attempts atomic.Int64
+	down := func(context.Context) (string, error) { attempts.Add(1); return "", errors.New("connection refused") }
+	var calls sync.WaitGroup
 	for range 500 {
-		_, _ = resilience.Do(context.Background(), reads, down)
-		_, _ = resilience.Do(context.Background(), writes, down)
+		calls.Go(func() { _, _ = resilience.Do(context.Background(), reads, down) })
+		calls.Go(func() { _, _ = resilience.Do(context.Background(), writes, down) })
 	}
-	fmt.Println("1000 calls,", attempts < 1150, "less than 1150 attempts")
-	// Output: 1000 calls, true less than 1150 attempts
+	calls.Wait()
+	fmt.Println("1000 calls, fewer than 1150 attempts:", attempts.Load() < 1150)
+	// Output: 1000 calls, fewer than 1150 attempts: true
 }
 
 // The retry throttling that services configure for gRPC.
@@ -223,8 +227,8 @@ func ExampleNewTokenBudget() {
 
 // A consumer of a queue has time, and nobody else to hand the message to: it waits until the breaker lets it through.
 func ExampleAwaitRecovery() {
-	patient := retry.New(retry.AwaitRecovery(400 * time.Millisecond))
-	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond))
+	patient := retry.New(retry.AwaitRecovery(2 * time.Second))
+	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(100*time.Millisecond))
 	backend := resilience.Compose(patient, db)
 
 	err := backend.Run(context.Background(), func(ctx context.Context) error {
@@ -239,7 +243,7 @@ func ExampleAwaitRecovery() {
 
 // A payment is repeated only if it is certain that nothing was sent.
 func ExampleNotIdempotent() {
-	again := retry.New(retry.Constant(0))
+	again := retry.New()
 	ctx := retry.NotIdempotent(context.Background())
 
 	pay := func(err error) (attempts int) {

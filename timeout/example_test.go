@@ -19,11 +19,11 @@ func ExampleTotal() {
 			return "", ctx.Err()
 		}
 	}
-	_, err := resilience.Do(context.Background(), timeout.Total(time.Millisecond), slow)
+	_, err := resilience.Do(context.Background(), timeout.Total(100*time.Millisecond), slow)
 	fmt.Println(err)
 	fmt.Println(errors.Is(err, timeout.ErrTimeout), errors.Is(err, context.DeadlineExceeded))
 	// Output:
-	// total timeout 1ms expired: context deadline exceeded
+	// total timeout 100ms expired: context deadline exceeded
 	// true true
 }
 
@@ -36,7 +36,7 @@ func ExamplePerAttempt() {
 
 // The call returns in time, although the operation does not look at its context.
 func ExampleAbandon() {
-	limit := timeout.Abandon(time.Millisecond, timeout.OnDiscard(func(value any) { fmt.Println("discarded:", value) }))
+	limit := timeout.Abandon(100*time.Millisecond, timeout.OnDiscard(func(value any) { fmt.Println("discarded:", value) }))
 	release, released := make(chan struct{}), make(chan struct{})
 	deaf := func(context.Context) (string, error) {
 		defer close(released)
@@ -52,7 +52,7 @@ func ExampleAbandon() {
 		time.Sleep(time.Millisecond)
 	}
 	// Output:
-	// abandoning timeout 1ms expired
+	// abandoning timeout 100ms expired
 	// abandoned: 1
 	// discarded: late
 }

@@ -101,8 +101,9 @@ func TestCodesAndClass(t *testing.T) {
 
 func TestFault271_OneLine(t *testing.T) {
 	long := errors.New("a\nb\r\nc " + strings.Repeat("x", 10_000))
-	seen := false
-	for range 1000 { // the error of the operation and the end of its time come at once: either may be first
+	// The error of the operation and the end of its time come at once, and either may be first: see
+	// TestFault271_AnErrorAfterTheLimitIsOneLine.
+	for range 100 {
 		synctest.Test(t, func(t *testing.T) {
 			_, err := resilience.Do(t.Context(), timeout.Abandon(50*ms), func(ctx context.Context) (int, error) {
 				<-ctx.Done()
@@ -112,13 +113,8 @@ func TestFault271_OneLine(t *testing.T) {
 			require.NotContains(t, err.Error(), "\n")
 			require.NotContains(t, err.Error(), "\r")
 			require.Less(t, len(err.Error()), 600)
-			seen = seen || strings.HasPrefix(err.Error(), "abandoning timeout 50ms expired: a; b; c xxx")
 		})
-		if seen {
-			return
-		}
 	}
-	t.Error("the operation was never heard")
 }
 
 func TestFault268_ZeroValues(t *testing.T) {

@@ -47,8 +47,8 @@ var titles = map[string]string{
 	"timeout-caller-sooner": "Timeout, where the caller's own deadline is sooner",
 	"timeout-waiting":       "Timeout, where the caller can leave and the operation waits for its context",
 	"four":                  "Four policies: retry, breaker (time window), limiter, bulkhead",
-	"six":                   "Six policies: the four between a total and an attempt timeout",
-	"six-waiting":           "Six policies, where the caller can leave and the operation waits for its context",
+	"six":                   "Six policies, where nobody looks at the context (shown, not advertised)",
+	"six-waiting":           "Six policies (the four between a total and an attempt timeout), the operation waits for its context",
 	"six-fallback":          "Six policies inside a fallback",
 	"keyed-limiter":         "Limiter per key, 100,000 keys in random order",
 

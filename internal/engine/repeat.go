@@ -37,6 +37,9 @@ func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *tr
 	promised := false // the repeater has said that there will be another attempt, and that has not ended
 	var current *entry[T]
 	defer func() {
+		if current != nil { // a panic or runtime.Goexit passes through: nobody will read
+			current.answer.end()
+		}
 		if promised && (current == nil || !current.begun.Load()) {
 			// A panic or runtime.Goexit passes through before the attempt has entered the operation: the repeater takes
 			// back what it has spent on it.
@@ -50,8 +53,15 @@ func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *tr
 			return value, last.stop(ctx, err)
 		}
 		number := ended.Number + 1
-		current = &entry[T]{op: op, previous: value, held: last.entered, repeater: n.repeater, trace: t}
+		current = &entry[T]{
+			op: op, previous: value, held: last.entered, answer: t.setAside(), repeater: n.repeater, trace: t, shared: n.next.wraps(),
+		}
 		found, end := run(next, n.next, current.enter, t.at(number))
+		if end.entered || current.begun.Load() {
+			current.answer.end()
+		} else {
+			t.putBack(current.answer)
+		}
 		promised, current = false, nil
 		if end.entered && !last.entered {
 			n.deposit() // the first attempt of the call that entered the operation
@@ -82,13 +92,16 @@ func (e ending) stop(ctx context.Context, err error) ending {
 type entry[T any] struct {
 	op       policy.Func[T]
 	previous T
-	held     bool // previous is the value of an attempt that entered the operation
+	held     bool   // previous is the value of an attempt that entered the operation
+	answer   answer // of that attempt
 	repeater policy.Repeater
 	trace    *trace
-	begun    atomic.Bool // a wrapper inside may enter several times, at once
+	shared   bool        // a wrapper inside may enter several times, at once
+	begun    atomic.Bool // the operation was entered
 }
 
 func (e *entry[T]) enter(ctx context.Context) (T, error) {
+	e.answer.end() // whoever comes second does not go on before it has ended
 	if !e.begun.Swap(true) && e.held {
 		e.giveUp()
 	}
@@ -96,12 +109,26 @@ func (e *entry[T]) enter(ctx context.Context) (T, error) {
 }
 
 func (e *entry[T]) giveUp() {
-	e.trace.supersede()
 	discarder, ok := e.repeater.(policy.Discarder)
 	if v := reflect.ValueOf(&e.previous).Elem(); ok && !v.IsZero() {
-		e.trace.notYet() // if Discard calls runtime.Goexit, the operation was not called
+		if !e.shared { // else the trace belongs to nobody who enters
+			e.trace.notYet() // if Discard calls runtime.Goexit, the operation was not called
+		}
 		discarder.Discard(e.previous)
+		if !e.shared {
+			e.trace.forget()
+		}
 	}
+}
+
+// wraps reports whether there is a wrapper at n or inside.
+func (n *node) wraps() bool {
+	for ; n != nil; n = n.next {
+		if n.wrapper != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // decide asks the repeater of n what follows an attempt without success, and waits if it says so. next is the context of

@@ -1,0 +1,158 @@
+package policyhttp
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// attempt is one attempt to get a response.
+type attempt struct {
+	call   *call
+	number int // as the retry counts
+
+	sent     http.Request // what the base transport gets
+	url      url.URL
+	body     requestBody
+	response *http.Response // guarded by the call's mutex
+	failed   *Error         // what the response means, nil for a success; guarded as well
+	stream   responseBody
+}
+
+// send is the operation: it makes one attempt of the call that ctx belongs to.
+func send(ctx context.Context) (*http.Response, error) {
+	c := callOf(ctx)
+	a := c.begin(retry.Attempt(ctx))
+	if a == nil {
+		return nil, errLeft
+	}
+	if err := a.prepare(ctx); err != nil {
+		a.release()
+		c.failed(a)
+		return nil, err
+	}
+	var sending *sending
+	if c.mark == notRepeatable {
+		sending = traceSending(&a.sent)
+	}
+	response, err := c.transport.base.RoundTrip(&a.sent)
+	if err == nil && response == nil {
+		err = errNoResponse
+	}
+	if err != nil {
+		if response != nil && response.Body != nil { // against the contract of a RoundTripper
+			_ = response.Body.Close()
+		}
+		err = a.failure(err, sending)
+		a.release()
+		c.failed(a)
+		return nil, err
+	}
+	return a.answered(response)
+}
+
+// prepare makes the request that is sent: a copy of the caller's, with the context of the attempt.
+func (a *attempt) prepare(ctx context.Context) error {
+	c := a.call
+	t := c.transport
+	a.sent = *c.request.WithContext(ctx) // inlined: on no heap
+	if err := c.bodies.next(a); err != nil {
+		return err
+	}
+	if c.request.URL != nil {
+		a.url = *c.request.URL
+		a.sent.URL = &a.url
+	}
+	if t.careful || a != &c.first || t.deadlineHeader != "" {
+		a.sent.Header = c.request.Header.Clone()
+		a.sent.Trailer = c.request.Trailer.Clone()
+	}
+	if t.deadlineHeader != "" {
+		t.setDeadline(ctx, &a.sent)
+	}
+	if t.route != nil {
+		routed := c.routeOf(ctx, true)
+		if routed == nil {
+			return &failure{err: errNoRoute, class: policy.Ignored}
+		}
+		if a.sent.Host == a.url.Host { // no host of its own
+			a.sent.Host = ""
+		}
+		a.url = *routed
+	}
+	return nil
+}
+
+// answered makes a response of the base transport into the result of the attempt.
+func (a *attempt) answered(response *http.Response) (*http.Response, error) {
+	c := a.call
+	t := c.transport
+	if response.Body == nil {
+		response.Body = http.NoBody
+	}
+	class := t.judge(response)
+	a.stream.inner = response.Body
+	if class == policy.Unclassified || class == policy.Expected {
+		if !c.hold(a, response, nil) {
+			return nil, a.late()
+		}
+		return response, nil
+	}
+	failure := newError(response, class)
+	failure.notSent = t.notProcessed[response.StatusCode]
+	a.stream.prefetch()
+	if !c.hold(a, response, failure) {
+		return nil, a.late()
+	}
+	if !t.retries(response.StatusCode, class) || c.mayRepeat() && !c.bodies.again() {
+		return response, retry.Permanent(failure)
+	}
+	return response, failure
+}
+
+// deliver makes the response of a that of the call. permit is settled when its body is done with.
+func (a *attempt) deliver(permit *policy.Permit) *http.Response {
+	r := a.response
+	a.stream.attempt, a.stream.permit = a, permit
+	r.Request = a.call.request
+	if _, hidden := a.call.Deadline(); hidden {
+		// http.Client with a Timeout hides the body behind a type of its own: let Info find the call by the context.
+		// The request is a copy of the caller's there anyway.
+		r.Request = a.call.request.WithContext(a.call)
+	}
+	r.Body = a.stream.facing()
+	if hasNoBody(r, a.stream.inner) {
+		a.stream.settle(nil) // there is nothing to wait for
+	}
+	return r
+}
+
+// late releases the response of an attempt whose caller has left.
+func (a *attempt) late() error {
+	defer a.release()
+	_ = a.stream.inner.Close()
+	return errLeft
+}
+
+// discard releases what an attempt holds whose response nobody gets.
+func (a *attempt) discard() {
+	defer a.release()
+	a.call.mu.Lock()
+	response := a.response
+	a.call.mu.Unlock()
+	if response != nil {
+		_ = a.stream.inner.Close()
+	}
+}
+
+// hasNoBody reports whether there is nothing to be read.
+func hasNoBody(r *http.Response, body any) bool {
+	switch {
+	case body == http.NoBody, r.StatusCode == http.StatusNoContent, r.StatusCode == http.StatusNotModified:
+		return true
+	}
+	return r.Request != nil && r.Request.Method == http.MethodHead
+}

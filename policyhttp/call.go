@@ -1,0 +1,230 @@
+package policyhttp
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/idempotence"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+// call is one request on its way through the pipeline. It is the context of the request, too, and the operation finds it
+// there: that spares an allocation for each.
+type call struct {
+	context.Context
+	transport *Transport
+	request   *http.Request   // the caller's, which is never changed
+	mark      context.Context // answers whether the request may be sent twice; nil if the caller has said so
+	bodies    bodies
+	ended     atomic.Bool // the caller has left
+
+	mu       sync.Mutex
+	attempts int       // that were made
+	running  int       // of them
+	failedAt time.Time // when the last of them failed
+	waits    []time.Duration
+	open     []*attempt // that hold something
+	routes   map[place]routed
+	outcome  error // how the call ended, as the pipeline said
+
+	first    attempt // these save allocations
+	openRoom [1]*attempt
+}
+
+// maxWaits bounds what a call remembers.
+const maxWaits = 16
+
+func newCall(t *Transport, request *http.Request) *call {
+	c := &call{Context: request.Context(), transport: t, request: request}
+	c.open = c.openRoom[:0]
+	c.bodies.init(c)
+	c.mark = markFor(c)
+	return c
+}
+
+// The marks of package idempotence, as contexts that can be asked.
+var (
+	repeatable    = idempotence.Mark(context.Background(), true)
+	notRepeatable = idempotence.Mark(context.Background(), false)
+)
+
+// markFor says whether the request of c may be sent twice. What the caller said about the context counts more than the
+// method; nothing counts more than a body that can be sent only once.
+func markFor(c *call) context.Context {
+	marked, may := idempotence.Of(c.Context)
+	if !marked {
+		may = isIdempotent(c.request)
+	}
+	switch {
+	case !may || c.bodies.kind == bodyOnce:
+		return notRepeatable
+	case c.bodies.kind == bodyRecorded && c.request.ContentLength <= 0: // not known
+		return nil // retries may try, but hedges should not race for a body that may turn out too long
+	}
+	return repeatable
+}
+
+// mayRepeat reports whether the request may be sent again after it has reached the server.
+func (c *call) mayRepeat() bool { return c.mark != notRepeatable }
+
+type callKey struct{}
+
+// callOf returns the call that ctx belongs to, nil if there is none.
+func callOf(ctx context.Context) *call {
+	c, _ := ctx.Value(callKey{}).(*call)
+	return c
+}
+
+// Value returns the call itself to this package, and whether the request may be repeated to package idempotence.
+func (c *call) Value(key any) any {
+	if key == (callKey{}) {
+		return c
+	}
+	if c.mark != nil && !c.ended.Load() { // it is about this call, not about what is done with its result
+		if value := c.mark.Value(key); value != nil {
+			return value
+		}
+	}
+	return c.Context.Value(key)
+}
+
+// String says what the context is. It looks at nothing that changes.
+func (c *call) String() string { return fmt.Sprintf("%v.RoundTrip", c.Context) }
+
+// begin begins an attempt. Attempts of a retry before number are superseded. It returns nil when the caller has left.
+func (c *call) begin(number int) *attempt {
+	c.mu.Lock()
+	if c.ended.Load() {
+		c.mu.Unlock()
+		return nil
+	}
+	a := &c.first
+	if c.attempts > 0 {
+		a = new(attempt)
+	}
+	a.call, a.number = c, number
+	var superseded []*attempt
+	if c.attempts > 0 {
+		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
+			if other.number < number {
+				superseded = append(superseded, other)
+				return true
+			}
+			return false
+		})
+		if c.running == 0 {
+			if len(c.waits) == maxWaits {
+				c.waits = slices.Delete(c.waits, 0, 1)
+			}
+			c.waits = append(c.waits, time.Since(c.failedAt))
+		}
+	}
+	c.attempts++
+	c.running++
+	c.open = append(c.open, a)
+	c.mu.Unlock()
+	for _, other := range superseded {
+		other.discard()
+	}
+	return a
+}
+
+// failed says that an attempt has ended without a response.
+func (c *call) failed(a *attempt) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	c.failedAt = time.Now()
+	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
+}
+
+// hold says that an attempt has ended with response, which it holds from now on, and which means failed unless that is
+// nil. It reports false when the caller has left: then nobody else releases the response.
+func (c *call) hold(a *attempt, response *http.Response, failed *Error) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.running--
+	if failed != nil {
+		c.failedAt = time.Now()
+	}
+	if c.ended.Load() {
+		return false
+	}
+	a.response, a.failed = response, failed
+	return true
+}
+
+// finish makes what the pipeline returned into the result of the call.
+func (c *call) finish(response *http.Response, permit *policy.Permit, err error) (*http.Response, error) {
+	c.outcome = err
+	if err != nil {
+		response = c.answer(response, permit, err)
+	}
+	if err == nil || response != nil {
+		if a := c.end(response); a != nil {
+			return a.deliver(permit), nil
+		}
+		err = errNoResponse
+	}
+	c.end(nil)
+	permit.Done(nil)
+	return nil, c.failure(err)
+}
+
+// answer returns the response that a call which failed with err ends with all the same; nil if there is none, or if the
+// call was ended from outside.
+func (c *call) answer(response *http.Response, permit *policy.Permit, err error) *http.Response {
+	switch {
+	case c.Context.Err() != nil:
+		return nil
+	case response != nil && permit != nil:
+		if permit.Context().Err() != nil {
+			return nil
+		}
+		return response
+	case errors.Is(err, timeout.ErrTimeout):
+		return nil
+	}
+	// Of attempts at the same time, the one that decided need not be the one that ended last, whose result this is.
+	failed, ok := errors.AsType[*Error](err)
+	if !ok {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.open {
+		if a.failed == failed {
+			return a.response
+		}
+	}
+	return nil
+}
+
+// end says that the caller leaves with response, which may be nil, and releases what other attempts hold. It returns the
+// attempt that the response is from.
+func (c *call) end(response *http.Response) (delivered *attempt) {
+	c.mu.Lock()
+	c.ended.Store(true)
+	for _, a := range c.open {
+		if response != nil && a.response == response {
+			delivered = a
+		}
+	}
+	open := c.open
+	c.open = nil
+	c.mu.Unlock()
+	for _, a := range open {
+		if a != delivered {
+			defer a.discard() // although another one may panic
+		}
+	}
+	c.bodies.end(delivered)
+	return delivered
+}

@@ -1,0 +1,319 @@
+package policyhttp_test
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// quiet drops what a server complains of.
+var quiet = log.New(io.Discard, "", 0)
+
+// classes is row 13 of the table of adapters.
+var classes = map[int]policy.Class{
+	200: policy.Unclassified, 201: policy.Unclassified, 204: policy.Unclassified, 301: policy.Unclassified,
+	304: policy.Unclassified, 307: policy.Unclassified,
+	400: policy.Expected, 401: policy.Expected, 403: policy.Expected, 404: policy.Expected, 409: policy.Expected,
+	410: policy.Expected, 413: policy.Expected, 422: policy.Expected, 425: policy.Expected, 451: policy.Expected,
+	408: policy.Transient, 429: policy.Throttled,
+	500: policy.Transient, 501: policy.Expected, 502: policy.Transient, 503: policy.Transient, 504: policy.Transient,
+	505: policy.Permanent, 507: policy.Permanent, 511: policy.Permanent, 521: policy.Permanent, 599: policy.Permanent,
+}
+
+func TestFault204_ClassesOfStatuses(t *testing.T) {
+	for status, class := range classes {
+		attempts, verdict := 1, policy.Success
+		switch class {
+		case policy.Transient:
+			attempts, verdict = 3, policy.Failure
+		case policy.Throttled:
+			attempts, verdict = 3, policy.Neutral
+		case policy.Permanent:
+			verdict = policy.Failure
+		}
+		var outcomes []policy.Outcome
+		observe := resilience.Observe(policy.ObserverFunc(func(_ context.Context, e policy.Event) {
+			if e.Kind == policy.EventAttempt {
+				outcomes = append(outcomes, e.Outcome)
+			}
+		}))
+		base := newScript(status)
+		response, err := transport(base, atOnce(3), breaker.New(), observe).RoundTrip(request(t, "GET", "http://example.com/", nil))
+		require.NoError(t, err)
+		require.Equal(t, status, response.StatusCode)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, attempts, base.calls(), "status %d", status)
+		for _, outcome := range outcomes {
+			require.Equal(t, verdict, outcome.Verdict(nil), "status %d", status)
+		}
+		err = policyhttp.Check(answer(status, nil))
+		if verdict == policy.Success {
+			require.NoError(t, err)
+		} else {
+			require.Equal(t, class, policy.ClassOf(err), "status %d", status)
+		}
+	}
+}
+
+func TestFault204_413WithRetryAfterIsAThrottle(t *testing.T) {
+	base := newScript(413)
+	base.header = []string{"Retry-After", "0"}
+	_, _, call := roundTrip(t, transport(base, atOnce(3)))
+	require.Equal(t, 3, call.Attempts)
+}
+
+func TestUH8_A429IsNeutralForTheBreaker(t *testing.T) {
+	judge := breaker.New(breaker.ConsecutiveFailures(1))
+	base := newScript(429)
+	tr := transport(base, atOnce(3), judge)
+	for range 5 {
+		status, _, _ := roundTrip(t, tr)
+		require.Equal(t, 429, status)
+	}
+	require.Equal(t, breaker.Closed, judge.State())
+	require.Equal(t, 15, base.calls())
+}
+
+func TestH6_Fault204_AnUntrustedCertificateIsPermanent(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = quiet
+	server.StartTLS()
+	defer server.Close()
+	dials := 0
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	counting := tripper(func(r *http.Request) (*http.Response, error) {
+		dials++
+		return base.RoundTrip(r)
+	})
+	judge := breaker.New(breaker.ConsecutiveFailures(1))
+	for _, method := range []string{"GET", "POST"} { // nothing was sent, and yet it is not tried again
+		dials = 0
+		_, err := transport(counting, atOnce(3)).RoundTrip(request(t, method, server.URL, nil))
+		_, ok := errors.AsType[x509.UnknownAuthorityError](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, 1, dials)
+	}
+	_, err := transport(base, judge).RoundTrip(request(t, "GET", server.URL, nil))
+	require.Error(t, err)
+	require.Equal(t, breaker.Open, judge.State())
+
+	base.TLSClientConfig = server.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	base.TLSClientConfig.ServerName = "other.example"
+	dials = 0
+	_, err = transport(counting, atOnce(3)).RoundTrip(request(t, "GET", server.URL, nil))
+	_, ok := errors.AsType[x509.HostnameError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, 1, dials)
+}
+
+func TestFault204_AServerWithoutTLSIsPermanentAndSaysSo(t *testing.T) {
+	server := httptest.NewServer(http.NotFoundHandler())
+	defer server.Close()
+	base := &http.Transport{}
+	defer base.CloseIdleConnections()
+	url := strings.Replace(server.URL, "http:", "https:", 1)
+	client := &http.Client{Transport: transport(base, atOnce(3))}
+	_, err := client.Get(url) //nolint:noctx // the plain use
+	require.ErrorIs(t, err, http.ErrSchemeMismatch)
+	require.Equal(t, policy.Permanent, policyhttp.Classify(err))
+}
+
+func TestFault204_RedirectsWithoutEndArePermanent(t *testing.T) {
+	server := httptest.NewServer(http.RedirectHandler("/", http.StatusFound))
+	defer server.Close()
+	client := server.Client()
+	calls := 0
+	_, err := resilience.Do(t.Context(), resilience.Compose(atOnce(3), resilience.Classify(policyhttp.Classify)),
+		func(ctx context.Context) (*http.Response, error) {
+			calls++
+			r, err := http.NewRequestWithContext(ctx, "GET", server.URL, nil)
+			if err != nil {
+				return nil, err
+			}
+			response, err := client.Do(r)
+			if response != nil {
+				_ = response.Body.Close()
+			}
+			return response, err
+		})
+	require.ErrorContains(t, err, "stopped after 10 redirects")
+	require.Equal(t, 1, calls)
+}
+
+// TestFault204_TheCallersMistakes are neither retried nor held against the server.
+func TestFault204_TheCallersMistakes(t *testing.T) {
+	base := &http.Transport{}
+	for name, spoil := range map[string]func(*http.Request){
+		"no URL":       func(r *http.Request) { r.URL = nil },
+		"no host":      func(r *http.Request) { r.URL.Host = "" },
+		"scheme":       func(r *http.Request) { r.URL.Scheme = "gopher" },
+		"method":       func(r *http.Request) { r.Method = "GE T" },
+		"field name":   func(r *http.Request) { r.Header["a b"] = []string{"x"} },
+		"field value":  func(r *http.Request) { r.Header.Set("A", "x\r\nB: y") },
+		"no header":    func(r *http.Request) { r.Header = nil },
+		"short body":   func(r *http.Request) { r.Method = "PUT"; r.Body = newBody("x"); r.ContentLength = 5 },
+		"broken body":  func(r *http.Request) { r.Method = "PUT"; r.Body = io.NopCloser(brokenReader{}) },
+		"broken again": func(r *http.Request) { r.Method = "PUT"; r.Body = io.NopCloser(brokenReader{}); r.GetBody = getBroken },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				_, _ = io.Copy(io.Discard, r.Body)
+			}))
+			defer server.Close()
+			defer base.CloseIdleConnections()
+			judge := breaker.New(breaker.ConsecutiveFailures(1))
+			again := retry.New(retry.Attempts(3), retry.Constant(0))
+			for what, source := range map[string]resilience.Source{
+				"pipeline": resilience.Compose(again, judge),
+				"per host": policyhttp.PerHost(func(string) *resilience.Pipeline { return resilience.Compose(again, judge) }),
+			} {
+				r := request(t, "GET", server.URL, nil)
+				spoil(r)
+				_, err := policyhttp.NewTransport(base, source).RoundTrip(r)
+				require.Error(t, err, what)
+				require.Equal(t, breaker.Closed, judge.State(), what)
+				call, ok := policyhttp.Info(nil, err)
+				require.True(t, ok)
+				require.Equal(t, 1, call.Attempts, what)
+				require.Equal(t, policy.Ignored, policy.ClassOf(err))
+			}
+		})
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("disk broken") }
+
+func getBroken() (io.ReadCloser, error) { return nil, errors.New("no copy") }
+
+func TestClassify(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want policy.Class
+	}{
+		{nil, policy.Unclassified},
+		{io.ErrUnexpectedEOF, policy.Unclassified},
+		{&net.OpError{Op: "dial", Err: errors.New("refused")}, policy.Unclassified},
+		{&url.Error{Op: "Get", Err: x509.HostnameError{}}, policy.Permanent},
+		{&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}, policy.Permanent},
+		{tls.RecordHeaderError{}, policy.Permanent},
+		{fmt.Errorf("get: %w", &url.Error{Op: "Get", Err: errors.New("stopped after 10 redirects")}), policy.Permanent},
+		{policyhttp.Check(answer(429, nil)), policy.Throttled},
+		{fmt.Errorf("get: %w", policyhttp.Check(answer(503, nil))), policy.Transient},
+	} {
+		require.Equal(t, c.want, policyhttp.Classify(c.err), "%v", c.err)
+	}
+}
+
+func TestRetryStatuses(t *testing.T) {
+	attempts := func(status int, opts ...policyhttp.Option) (int, breaker.State) {
+		base := newScript(status)
+		base.header = []string{"Retry-After", "0"}
+		judge := breaker.New(breaker.ConsecutiveFailures(3))
+		tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(3), judge), opts...)
+		_, _, call := roundTrip(t, tr)
+		return call.Attempts, judge.State()
+	}
+	only := policyhttp.RetryStatuses(502, 404)
+	for status, want := range map[int]int{502: 3, 404: 3, 503: 1, 500: 1, 429: 1, 413: 1, 408: 1, 200: 1, 403: 1} {
+		n, _ := attempts(status, only)
+		require.Equal(t, want, n, "status %d", status)
+	}
+	_, state := attempts(404, only)
+	require.Equal(t, breaker.Open, state, "a status that is added is a failure")
+
+	forbidden := policyhttp.ClassifyResponse(func(r *http.Response) policy.Class {
+		if r.StatusCode == 403 && r.Header.Get("Retry-After") != "" {
+			return policy.Throttled
+		}
+		return policy.Unclassified
+	})
+	n, state := attempts(403, forbidden)
+	require.Equal(t, 3, n)
+	require.Equal(t, breaker.Closed, state)
+	n, _ = attempts(503, forbidden)
+	require.Equal(t, 3, n)
+	n, _ = attempts(503, policyhttp.ClassifyResponse(func(*http.Response) policy.Class { return policy.Expected }))
+	require.Equal(t, 1, n)
+}
+
+func TestRetryNotIdempotent(t *testing.T) {
+	for status, want := range map[int]int{429: 3, 503: 3, 500: 1, 504: 1} {
+		base := newScript(status)
+		tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)), policyhttp.RetryNotIdempotent(429, 503))
+		response, err := tr.RoundTrip(request(t, "POST", "http://example.com/", strings.NewReader("order")))
+		require.NoError(t, err)
+		read(t, response)
+		require.Equal(t, want, base.calls(), "status %d", status)
+	}
+}
+
+func TestCheckAndDiscardInARoundTripOfOnesOwn(t *testing.T) {
+	base := newScript(503, 503, 503)
+	get := func(ctx context.Context) (*http.Response, error) {
+		return base.RoundTrip(request(t, "GET", "http://example.com/", nil))
+	}
+	backend := resilience.Compose(atOnce(3, retry.OnDiscard(policyhttp.Discard)))
+	response, permit, err := resilience.Open(t.Context(), backend, policy.Check(get, policyhttp.Check))
+	failed, ok := errors.AsType[*policyhttp.Error](err)
+	require.True(t, ok)
+	require.Equal(t, 503, failed.Status)
+	require.True(t, failed.Live())
+	require.NotNil(t, permit)
+	require.Equal(t, "answer Service Unavailable", read(t, response))
+	require.True(t, permit.Done(nil))
+	for _, b := range base.bodies {
+		require.EqualValues(t, 1, b.closes.Load())
+	}
+	policyhttp.Discard(nil)
+	policyhttp.Discard(42)
+	policyhttp.Discard((*http.Response)(nil))
+	policyhttp.Discard(&http.Response{})
+}
+
+func TestAResponseThatWasRetriedInsideIsFinalOutside(t *testing.T) {
+	base := newScript(503)
+	inner := transport(base, atOnce(3))
+	_, _, call := roundTrip(t, transport(inner, atOnce(3)))
+	require.Equal(t, 3, base.calls())
+	require.Equal(t, 1, call.Attempts)
+
+	base = newScript(503)
+	client := &http.Client{Transport: transport(base, atOnce(3))}
+	get := func(ctx context.Context) (*http.Response, error) {
+		return client.Do(request(t, "GET", "http://example.com/", nil))
+	}
+	response, err := resilience.Do(t.Context(), atOnce(3), policy.Check(get, policyhttp.Check))
+	require.Error(t, err)
+	require.Equal(t, 3, base.calls())
+	read(t, response)
+
+	failing := 0
+	refusing := tripper(func(*http.Request) (*http.Response, error) {
+		failing++
+		return nil, errors.New("reset")
+	})
+	_, err = transport(transport(refusing, atOnce(3)), atOnce(3)).RoundTrip(request(t, "GET", "http://example.com/", nil))
+	require.Error(t, err)
+	require.Equal(t, 3, failing)
+}

@@ -1,0 +1,44 @@
+// Package policyhttp sends HTTP requests through a pipeline: retries that are safe, a breaker, limits and timeouts, in one
+// line.
+//
+//	client := &http.Client{Transport: policyhttp.NewTransport(nil, policyhttp.Standard("users"))}
+//
+// [NewTransport] makes an [http.RoundTripper] from a pipeline of any policies; [Standard] is a preset, and [PerHost] keeps a
+// pipeline for each host. While nothing fails, requests and responses are those of the base transport.
+//
+// # What is tried again
+//
+// A request may be sent twice if its method is GET, HEAD, OPTIONS, TRACE, PUT, DELETE or QUERY, if it has an
+// Idempotency-Key or X-Idempotency-Key, or if its context is marked with [Idempotent]. Any other, such as a POST, is tried
+// again only if nothing of it was sent: no connection, no name, a stream that HTTP/2 refused. [RetryNotIdempotent] adds
+// statuses by which a server says that it has done nothing.
+//
+// A body is sent again by the request's GetBody, which [http.NewRequest] sets for bodies in memory. A body without it is
+// sent once, unless [Buffer] keeps it. The request given to RoundTrip is never changed, and its body closed exactly once.
+//
+// # What the pipeline hears
+//
+//	408, 500, 502, 503, 504         policy.Transient   retried; a failure
+//	429, 413 with Retry-After       policy.Throttled   retried, after the wait; neutral to a breaker
+//	505 and above                   policy.Permanent   not retried; a failure
+//	a certificate that is not good  policy.Permanent
+//	all others, 404 and 501 too     an answer
+//	errors of the connection        policy.Transient
+//	an invalid request, a body      policy.Ignored     the caller's own mistake: not retried, neutral
+//	that cannot be read
+//
+// Of a 429, 503 or 413, Retry-After raises the delay; a wait beyond retry.MaxRetryAfter (30 s) or the deadline ends the
+// call at once. [RetryStatuses] and [ClassifyResponse] change the table.
+//
+// # What the caller gets
+//
+// When the attempts are used up, the caller gets the last response with its body open, and no error: a 503 is a 503. A
+// refusal by a policy is an error that matches the policy's own, such as breaker.ErrOpen, also through the [*url.Error] of
+// [http.Client]. [Info] says of both how many attempts there were, and why there was no further one.
+//
+// The slot of a bulkhead is held, and the context lives, until the body is closed or read to its end. An attempt timeout
+// bounds the time to the headers; a total timeout bounds the body too. Responses that are superseded are closed; of their
+// bodies up to 4 KiB are read, so that connections can be used again.
+//
+// docs/http.md explains every default, and the traps.
+package policyhttp

@@ -1,0 +1,10 @@
+package policyhttp
+
+// CopyStreamError does what the As of net/http's error does, if target is what this package asks with.
+func CopyStreamError(target any, id, code uint32, cause error) bool {
+	if t, ok := target.(*streamError); ok {
+		*t = streamError{id, code, cause}
+		return true
+	}
+	return false
+}

@@ -1,0 +1,169 @@
+package policyhttp
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// Call is how a call of a [Transport] went.
+type Call struct {
+	// Attempts is how often the request was handed to the base transport: 0 if a policy refused at once.
+	Attempts int
+	// Waits are the times between an attempt that failed and the next one, queueing included; the last 16 if there were
+	// more. There are none between attempts at the same time, as of a hedge.
+	Waits []time.Duration
+	// Reason is why a failure was not followed by another attempt: a reason of package retry, [ErrNotIdempotent],
+	// [ErrBodyNotReplayable], the rejection of the policy that refused, or the error of the context. It is nil when the
+	// call succeeded, and when another attempt was never in question, as after a status that is not retried.
+	Reason error
+	// Err is the error that the pipeline ended with, nil for success. Where the last response was a failure, it is an
+	// [*Error], or a retry.Error around it.
+	Err error
+}
+
+// Code returns the [policy.Code] of Reason, such as "retry.exhausted" or "breaker.open", or that of Err if there is no
+// Reason. It is "" for success.
+func (c Call) Code() string {
+	if c.Reason != nil {
+		if code := policy.Code(c.Reason); code != "" {
+			return code
+		}
+	}
+	return policy.Code(c.Err)
+}
+
+// LogValue returns the fields as a group.
+func (c Call) LogValue() slog.Value {
+	attrs := []slog.Attr{slog.Int("attempts", c.Attempts)}
+	if len(c.Waits) > 0 {
+		attrs = append(attrs, slog.Any("waits", c.Waits))
+	}
+	if code := c.Code(); code != "" {
+		attrs = append(attrs, slog.String("code", code))
+	}
+	if c.Reason != nil {
+		attrs = append(attrs, slog.String("reason", c.Reason.Error()))
+	}
+	if c.Err != nil {
+		attrs = append(attrs, slog.String("error", c.Err.Error()))
+	}
+	return slog.GroupValue(attrs...)
+}
+
+// Info returns how the call went that ended with response and err, as a [Transport] or an [http.Client] with one returned
+// them; either may be nil. It reports false when they are not from a Transport. After redirects it is about the last
+// request.
+//
+//	response, err := client.Do(request)
+//	call, _ := policyhttp.Info(response, err)
+//	log.Info("answered", "call", call)
+func Info(response *http.Response, err error) (Call, bool) {
+	if failed, ok := errors.AsType[*CallError](err); ok {
+		return failed.Call, true
+	}
+	if response == nil {
+		return Call{}, false
+	}
+	if body := bodyOf(response.Body); body != nil && body.attempt != nil {
+		return body.attempt.call.info(), true
+	}
+	if response.Request != nil {
+		if c := callOf(response.Request.Context()); c != nil && c.ended.Load() {
+			return c.info(), true
+		}
+	}
+	return Call{}, false
+}
+
+// info returns how the call went, once it has ended.
+func (c *call) info() Call {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return Call{Attempts: c.attempts, Waits: slices.Clone(c.waits), Reason: c.reason(c.outcome), Err: c.outcome}
+}
+
+// reason returns why err was not followed by another attempt.
+func (c *call) reason(err error) error {
+	if err == nil {
+		return nil
+	}
+	reason := policyReason(err)
+	if reason != nil && !errors.Is(reason, retry.ErrFinal) {
+		return reason
+	}
+	if class := policy.ClassOf(err); class != policy.Unclassified && class != policy.Transient && class != policy.Throttled {
+		return reason
+	}
+	switch {
+	case c.mayRepeat() && c.again():
+		return reason
+	case c.bodies.kind == bodyOnce || c.bodies.kind == bodyRecorded && c.mayRepeat():
+		return ErrBodyNotReplayable
+	}
+	return ErrNotIdempotent
+}
+
+// again is bodies.again once the call has ended.
+func (c *call) again() bool {
+	return c.bodies.kind != bodyOnce && (c.bodies.kind != bodyRecorded || !c.bodies.recorder.overflowed())
+}
+
+// policyReason returns the reason that a policy has given in err, if one has.
+func policyReason(err error) error {
+	if gaveUp, ok := errors.AsType[*retry.Error](err); ok {
+		return gaveUp.Reason
+	}
+	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
+		return rejection
+	}
+	return nil
+}
+
+// CallError is the error of a [Transport]. It says what the base transport or the pipeline said, and matches that, and
+// carries what [Info] returns.
+type CallError struct{ Call Call }
+
+// failure returns err as the error of the call.
+func (c *call) failure(err error) error {
+	c.outcome = err
+	call := c.info()
+	if call.Reason == nil && c.Context.Err() != nil {
+		call.Reason = policy.ContextError(c.Context)
+	}
+	if call.Attempts == 1 {
+		// http.Client looks for this very type, to say that a server does not speak TLS.
+		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+			return plain
+		}
+	}
+	return &CallError{call}
+}
+
+// Error returns the text of the error that the call ended with.
+func (e *CallError) Error() string { return e.Call.Err.Error() }
+
+// Unwrap returns the error that the call ended with.
+func (e *CallError) Unwrap() error { return e.Call.Err }
+
+// Timeout reports whether the call ended with a timeout: of the base transport, of the pipeline, or of the caller.
+func (e *CallError) Timeout() bool {
+	if timeout, ok := errors.AsType[net.Error](e.Call.Err); ok && timeout.Timeout() {
+		return true
+	}
+	return errors.Is(e.Call.Err, os.ErrDeadlineExceeded) || isDeadline(e.Call.Err)
+}
+
+// Temporary is Timeout. It makes the error a [net.Error], as those of [http.Transport] are.
+func (e *CallError) Temporary() bool { return e.Timeout() }
+
+// LogValue returns what [Call.LogValue] does.
+func (e *CallError) LogValue() slog.Value { return e.Call.LogValue() }

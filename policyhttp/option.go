@@ -1,0 +1,183 @@
+package policyhttp
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"reflect"
+	"strconv"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Option configures a [Transport]. Of the same option given twice, the later one counts.
+type Option func(*config)
+
+// config is what the options store.
+type config struct {
+	statuses       []int
+	restricted     bool // statuses were given
+	classify       func(*http.Response) policy.Class
+	classified     bool
+	unprocessed    []int
+	buffer         int64
+	buffered       bool
+	deadlineHeader string
+	deadlined      bool
+	route          func(context.Context, *http.Request) *url.URL
+	routed         bool
+
+	retried      map[int]bool // of statuses
+	notProcessed map[int]bool // of unprocessed
+}
+
+// RetryStatuses replaces the statuses after which a request is tried again. Each must be from 400 to 599. The default is
+// 408, 429, 500, 502, 503 and 504, and 413 if it comes with a Retry-After.
+//
+// A status that is added is a failure to the whole pipeline, of class [policy.Transient]. One that is left out is tried no
+// more, and a failure as before. To decide by anything else than the status, use [ClassifyResponse].
+func RetryStatuses(statuses ...int) Option {
+	return func(c *config) { c.statuses, c.restricted = statuses, true }
+}
+
+// ClassifyResponse lets classify say what a response means, to every policy of the pipeline. For [policy.Unclassified] the
+// status decides, as by default; [policy.Expected] is a success. classify must not touch the body. It is called once for
+// each response, under no lock.
+//
+//	policyhttp.ClassifyResponse(func(r *http.Response) policy.Class {
+//		if r.StatusCode == http.StatusForbidden && r.Header.Get("Retry-After") != "" {
+//			return policy.Throttled // GitHub
+//		}
+//		return policy.Unclassified
+//	})
+func ClassifyResponse(classify func(*http.Response) policy.Class) Option {
+	return func(c *config) { c.classify, c.classified = classify, true }
+}
+
+// RetryNotIdempotent says that the server has done nothing when it answers with one of statuses, such as 429 or 503 of a
+// gateway that refuses. After these, a request is also tried again if it is not idempotent, such as a POST. Each must be
+// from 400 to 599. By default there are none.
+func RetryNotIdempotent(statuses ...int) Option {
+	return func(c *config) { c.unprocessed = statuses }
+}
+
+// Buffer keeps up to most bytes of a body that could be sent only once, one without a GetBody, in memory, so that it can
+// be sent again. Nothing waits for it: it is recorded while it is sent. A body that turns out longer is sent once. most
+// must be positive; 64 KiB is a usual choice. By default nothing is kept.
+func Buffer(most int64) Option {
+	return func(c *config) { c.buffer, c.buffered = most, true }
+}
+
+// DeadlineHeader lets each attempt tell the server, in the field of that name, how many milliseconds are left for it: until
+// the deadline of the caller or of the total timeout, and no more than an attempt timeout of the pipeline. There is no
+// standard; Envoy calls it X-Envoy-Expected-Rq-Timeout-Ms. Where there is no limit, or the request has the field already,
+// nothing is set. By default no field is.
+func DeadlineHeader(name string) Option {
+	return func(c *config) { c.deadlineHeader, c.deadlined = name, true }
+}
+
+// Route lets route say where an attempt goes: to another replica when one has failed, for instance. It is given the
+// request as the caller made it, which it must not change, and a context that retry.Attempt and hedge.Attempt tell the
+// number from; it returns a URL that is its own, never nil. It is asked when an attempt is about to be admitted, by [Host],
+// and what it says last is where the attempt goes. So it may look whether a breaker is ready. It is called under no lock. By
+// default every attempt goes where the request says.
+//
+// The field Host goes along with the URL, unless the request has one of its own. All other fields are sent as they are,
+// credentials included: route only to hosts that may see them.
+//
+// [PerHost] chooses by the request, not by the route. For a breaker per host, compose keyed.By([Host], breakers).
+func Route(route func(ctx context.Context, request *http.Request) *url.URL) Option {
+	return func(c *config) { c.route, c.routed = route, true }
+}
+
+// Validate returns the [*policy.ConfigError] that [NewTransport] would panic with because of options, or nil.
+func Validate(options ...Option) error {
+	problems := policy.ConfigError{Policy: "policyhttp.NewTransport"}
+	configure(options, &problems)
+	return problems.Err()
+}
+
+func configure(options []Option, problems *policy.ConfigError) config {
+	var c config
+	option.Apply(&c, options, problems)
+	c.retried = setOf("RetryStatuses", c.statuses, problems)
+	c.notProcessed = setOf("RetryNotIdempotent", c.unprocessed, problems)
+	if c.classified && c.classify == nil {
+		problems.Add("ClassifyResponse: the function is nil")
+	}
+	if c.routed && c.route == nil {
+		problems.Add("Route: the function is nil")
+	}
+	if c.buffered && c.buffer <= 0 {
+		problems.Add("Buffer(%d): must be positive", c.buffer)
+	}
+	if c.deadlined && !isToken(c.deadlineHeader) {
+		problems.Add("DeadlineHeader(%q): is no name of a header field", c.deadlineHeader)
+	}
+	c.deadlineHeader = http.CanonicalHeaderKey(c.deadlineHeader)
+	return c
+}
+
+func setOf(name string, statuses []int, problems *policy.ConfigError) map[int]bool {
+	set := make(map[int]bool, len(statuses))
+	for _, status := range statuses {
+		if status < 400 || status > 599 {
+			problems.Add("%s(%d): must be from 400 to 599", name, status)
+		}
+		set[status] = true
+	}
+	return set
+}
+
+// isNil reports whether v is nil, or an interface that holds a nil pointer.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map:
+		return r.IsNil()
+	}
+	return false
+}
+
+// judge returns what a response means to the pipeline; Unclassified or Expected for a success.
+func (c *config) judge(r *http.Response) policy.Class {
+	if c.classify != nil {
+		if class := c.classify(r); class != policy.Unclassified {
+			return class
+		}
+	}
+	class := classOfStatus(r.StatusCode, r.Header)
+	if c.restricted {
+		failure := class == policy.Transient || class == policy.Throttled
+		switch listed := c.retried[r.StatusCode]; {
+		case listed && !failure:
+			return policy.Transient
+		case !listed && class == policy.Transient:
+			return policy.Permanent
+		}
+	}
+	return class
+}
+
+// retries reports whether a status that means class may be tried again.
+func (c *config) retries(status int, class policy.Class) bool {
+	return !c.restricted || class != policy.Throttled || c.retried[status] || c.classify != nil
+}
+
+// setDeadline sets the header field that says how much time is left.
+func (t *Transport) setDeadline(ctx context.Context, r *http.Request) {
+	if _, ok := r.Header[t.deadlineHeader]; ok || r.Header == nil {
+		return
+	}
+	left := attemptLimit(t.pipelineFor(callOf(ctx).request))
+	if deadline, ok := ctx.Deadline(); ok {
+		left = min(left, time.Until(deadline))
+	}
+	if left < noLimit {
+		r.Header[t.deadlineHeader] = []string{strconv.FormatInt(max(1, left.Milliseconds()), 10)}
+	}
+}

@@ -1,0 +1,297 @@
+package policyhttp
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+	"sync/atomic"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// bodyKind says how the body of a request can be sent again.
+type bodyKind uint8
+
+const (
+	bodyNone     bodyKind = iota // there is none
+	bodyAgain                    // GetBody makes another one
+	bodyRecorded                 // it is recorded as it is read
+	bodyOnce                     // it cannot
+)
+
+// bodies hands the body of a request to its attempts. The caller's own body is closed exactly once, whatever happens.
+type bodies struct {
+	call   *call
+	kind   bodyKind
+	closed atomic.Bool // the caller's own body
+
+	first    *requestBody // that was made of the caller's own body, the last one; guarded by the call's mutex
+	recorder *recorder
+}
+
+func (b *bodies) init(c *call) {
+	b.call = c
+	r := c.request
+	switch limit := c.transport.buffer; {
+	case r.Body == nil || r.Body == http.NoBody:
+		b.kind = bodyNone
+	case r.GetBody != nil:
+		b.kind = bodyAgain
+	case limit > 0 && r.ContentLength <= limit:
+		b.kind = bodyRecorded
+		b.recorder = newRecorder(r.Body, limit)
+	default:
+		b.kind = bodyOnce
+	}
+}
+
+// next gives a the body to send.
+func (b *bodies) next(a *attempt) error {
+	if b.kind == bodyNone {
+		return nil
+	}
+	body := &a.body
+	body.bodies = b
+	own, err := b.take(body)
+	if err != nil {
+		return err
+	}
+	if !own {
+		source, err := b.call.request.GetBody()
+		if err != nil {
+			return &failure{err: err, class: policy.Ignored}
+		}
+		if !body.set(source) {
+			_ = source.Close()
+			return errLeft
+		}
+	}
+	if b.kind == bodyRecorded {
+		a.sent.GetBody = func() (io.ReadCloser, error) {
+			again := &requestBody{bodies: b, own: true}
+			again.source = b.recorder.reader(again)
+			return again, nil
+		}
+	}
+	a.sent.Body = body
+	return nil
+}
+
+// take gives body the caller's own body, and reports true, if that can be done.
+func (b *bodies) take(body *requestBody) (own bool, err error) {
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
+	switch previous := b.first; {
+	case b.call.ended.Load():
+		return false, errLeft
+	case b.kind == bodyRecorded:
+		body.source, body.own = b.recorder.reader(body), true
+	case previous == nil, b.kind == bodyOnce && previous.reusable():
+		body.source, body.own = b.call.request.Body, true
+		b.first = body
+	case b.kind == bodyOnce:
+		return false, errBodyGone
+	}
+	return body.own, nil
+}
+
+// again reports whether another attempt can have the body.
+func (b *bodies) again() bool {
+	switch b.kind {
+	case bodyOnce:
+		b.call.mu.Lock()
+		defer b.call.mu.Unlock()
+		return b.first == nil || b.first.reusable()
+	case bodyRecorded:
+		return !b.recorder.overflowed()
+	}
+	return true
+}
+
+// end closes the caller's own body, unless the attempt whose response is delivered still has it.
+func (b *bodies) end(delivered *attempt) {
+	if b.kind == bodyNone {
+		return
+	}
+	if delivered != nil && delivered.body.own && !delivered.body.closed.Load() {
+		return
+	}
+	_ = b.close()
+}
+
+// close closes the caller's own body, if that has not happened.
+func (b *bodies) close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	return b.call.request.Body.Close()
+}
+
+// requestBody is the body of one attempt.
+type requestBody struct {
+	bodies *bodies
+	source io.ReadCloser // guarded by the call's mutex until the request is sent
+	own    bool          // source is, or reads, the caller's own body
+
+	touched atomic.Bool // somebody has begun to read
+	closed  atomic.Bool
+	broken  atomic.Bool // reading has failed, or found another length than the request says
+	read    atomic.Int64
+}
+
+// Read implements [io.Reader].
+func (b *requestBody) Read(p []byte) (int, error) {
+	b.touched.Store(true)
+	if b.closed.Load() { // looked at after touched: see reusable
+		return 0, http.ErrBodyReadAfterClose
+	}
+	n, err := b.source.Read(p)
+	if n > 0 {
+		b.read.Add(int64(n))
+	}
+	if err != nil && !b.closed.Load() && (!errors.Is(err, io.EOF) || b.wrongLength()) {
+		b.broken.Store(true)
+	}
+	return n, err
+}
+
+func (b *requestBody) wrongLength() bool {
+	says := b.bodies.call.request.ContentLength
+	return says > 0 && b.read.Load() < says
+}
+
+// Close implements [io.Closer]. The caller's own body stays open while another attempt might still send it.
+func (b *requestBody) Close() error {
+	if b.closed.Swap(true) {
+		return nil
+	}
+	if !b.own {
+		return b.source.Close()
+	}
+	mayBeSent := b.bodies.kind == bodyRecorded || b.bodies.kind == bodyOnce && !b.touched.Load()
+	if mayBeSent && !b.bodies.call.ended.Load() { // looked at after closed: see bodies.end
+		return nil
+	}
+	return b.bodies.close()
+}
+
+// reusable reports whether b was given back unread. Nobody can read it any more then.
+func (b *requestBody) reusable() bool {
+	return b.closed.Load() && !b.touched.Load() && !b.bodies.closed.Load()
+}
+
+// set makes source the body, unless the caller has left.
+func (b *requestBody) set(source io.ReadCloser) bool {
+	c := b.bodies.call
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ended.Load() {
+		return false
+	}
+	b.source = source
+	return true
+}
+
+// release closes the body of an attempt in place of a base transport that has not done so.
+func (a *attempt) release() {
+	a.call.mu.Lock()
+	given := a.body.source != nil
+	a.call.mu.Unlock()
+	if given {
+		_ = a.body.Close()
+	}
+}
+
+// recorder lets several readers read one source, each from its beginning, as long as that is not longer than limit.
+type recorder struct {
+	source io.Reader
+	limit  int64
+	turn   chan struct{} // holds one element, which the reader takes who reads from the source
+
+	mu       sync.Mutex
+	recorded []byte
+	read     int64 // from the source
+	err      error // of the source
+	over     bool  // the source is longer than limit: what was recorded is gone
+}
+
+func newRecorder(source io.Reader, limit int64) *recorder {
+	r := &recorder{source: source, limit: limit, turn: make(chan struct{}, 1)}
+	r.turn <- struct{}{}
+	return r
+}
+
+func (r *recorder) overflowed() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.over
+}
+
+func (r *recorder) reader(body *requestBody) io.ReadCloser {
+	return &recordReader{recorder: r, body: body}
+}
+
+// recordReader is one reader. Its Read is not safe for concurrent use, as that of any body.
+type recordReader struct {
+	recorder *recorder
+	body     *requestBody
+	at       int64
+}
+
+// Read implements [io.Reader].
+func (r *recordReader) Read(p []byte) (int, error) {
+	if n, ok, err := r.replay(p); ok {
+		return n, err
+	}
+	rec := r.recorder
+	<-rec.turn // a reader that is ahead reads what this one will need
+	defer func() { rec.turn <- struct{}{} }()
+	if r.body.closed.Load() {
+		return 0, http.ErrBodyReadAfterClose
+	}
+	if n, ok, err := r.replay(p); ok {
+		return n, err
+	}
+	n, err := rec.source.Read(p)
+	r.at += int64(n)
+	rec.record(p[:n], err)
+	return n, err
+}
+
+// replay copies what was recorded. It reports false when the source has to be read.
+func (r *recordReader) replay(p []byte) (n int, ok bool, err error) {
+	rec := r.recorder
+	rec.mu.Lock()
+	defer rec.mu.Unlock()
+	switch {
+	case rec.over && r.at != rec.read:
+		return 0, true, ErrBodyNotReplayable
+	case rec.over:
+		return 0, false, nil
+	case r.at < int64(len(rec.recorded)):
+		n = copy(p, rec.recorded[r.at:])
+		r.at += int64(n)
+		return n, true, nil
+	case rec.err != nil:
+		return 0, true, rec.err
+	}
+	return 0, false, nil
+}
+
+func (r *recorder) record(p []byte, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read += int64(len(p))
+	switch {
+	case r.over:
+	case int64(len(r.recorded)+len(p)) > r.limit:
+		r.recorded, r.over = nil, true
+	default:
+		r.recorded = append(r.recorded, p...)
+		r.err = err
+	}
+}
+
+// Close implements [io.Closer]. The source is closed by [bodies].
+func (r *recordReader) Close() error { return nil }

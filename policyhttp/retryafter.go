@@ -1,0 +1,148 @@
+package policyhttp
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/saturate"
+)
+
+// maxHint bounds the values of header fields that are looked at.
+const maxHint = 256
+
+// hintOf returns how long from now a response asks to wait.
+func hintOf(r *http.Response, now time.Time) (time.Duration, bool) {
+	if wait, ok := parseRetryAfter(r.Header.Get("Retry-After"), now, dateOf(r.Header)); ok {
+		return wait, true
+	}
+	if r.StatusCode == http.StatusTooManyRequests {
+		return quotaReset(r.Header, now)
+	}
+	return 0, false
+}
+
+// dateOf returns when the server says that it has answered, zero if it does not.
+func dateOf(header http.Header) time.Time {
+	value := header.Get("Date")
+	if len(value) > maxHint {
+		return time.Time{}
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return time.Time{}
+	}
+	return date
+}
+
+// parseRetryAfter returns the wait that the value of a Retry-After asks for: a number of seconds or a date. A date is
+// compared with date, the server's own clock, and with now if that is zero. Values below zero and nonsense are ignored;
+// a date in the past is 0; a number that is too large is the longest duration.
+func parseRetryAfter(value string, now, date time.Time) (time.Duration, bool) {
+	value = strings.TrimSpace(value)
+	if value == "" || len(value) > maxHint {
+		return 0, false
+	}
+	if isDigits(value) {
+		return seconds(value), true
+	}
+	at, ok := parseDate(value)
+	if !ok {
+		return 0, false
+	}
+	if date.IsZero() {
+		date = now
+	}
+	return max(0, at.Sub(date)), true
+}
+
+// parseDate parses the three forms of an HTTP date, and those of servers that write UTC or a zone in place of GMT.
+func parseDate(value string) (time.Time, bool) {
+	if at, err := http.ParseTime(value); err == nil {
+		return at, true
+	}
+	for _, layout := range []string{time.RFC1123, time.RFC1123Z} {
+		if at, err := time.Parse(layout, value); err == nil {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// seconds returns a number of seconds, which must be digits, as a duration.
+func seconds(digits string) time.Duration {
+	n, err := strconv.ParseInt(digits, 10, 64)
+	if err != nil || n > int64(saturate.Max/time.Second) {
+		return saturate.Max
+	}
+	return time.Duration(n) * time.Second
+}
+
+// quotaFields are what servers call the field that says when a quota is full again.
+var quotaFields = [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"}
+
+// quotaReset returns how long from now until the caller's quota is full again, as the fields about rate limits say. There
+// is no standard: a number is seconds from now, or seconds or milliseconds since 1970, whichever its size suggests. Where
+// that is in doubt, the longer wait is taken.
+func quotaReset(header http.Header, now time.Time) (time.Duration, bool) {
+	if wait, ok := structuredReset(header.Get("Ratelimit")); ok {
+		return wait, true
+	}
+	for _, field := range quotaFields {
+		value := strings.TrimSpace(header.Get(field))
+		if len(value) > maxHint {
+			continue
+		}
+		whole, _, _ := strings.Cut(value, ".")
+		if !isDigits(whole) {
+			continue
+		}
+		n, err := strconv.ParseInt(whole, 10, 64)
+		switch {
+		case err != nil:
+			return saturate.Max, true
+		case n >= 1e12: // milliseconds since 1970; as seconds this would be in the year 33658
+			return max(0, time.UnixMilli(n).Sub(now)), true
+		case n >= 1e9: // seconds since 1970; as seconds from now this would be 31 years
+			return max(0, time.Unix(n, 0).Sub(now)), true
+		case whole != value: // a fraction of a second: round up
+			n++
+		}
+		return time.Duration(n) * time.Second, true
+	}
+	return 0, false
+}
+
+// structuredReset returns the wait of a RateLimit field as of draft 10 of the IETF: `"default";r=0;t=5`. Of several quotas
+// that are used up the longest counts.
+func structuredReset(value string) (wait time.Duration, ok bool) {
+	if len(value) > maxHint {
+		return 0, false
+	}
+	for quota := range strings.SplitSeq(value, ",") {
+		remaining, reset := "", ""
+		for parameter := range strings.SplitSeq(quota, ";") {
+			name, number, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+			switch name {
+			case "r":
+				remaining = number
+			case "t":
+				reset = number
+			}
+		}
+		if remaining == "0" && isDigits(reset) {
+			wait, ok = max(wait, seconds(reset)), true
+		}
+	}
+	return wait, ok
+}

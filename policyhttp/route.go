@@ -1,0 +1,41 @@
+package policyhttp
+
+import (
+	"context"
+	"maps"
+	"net/url"
+
+	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// place is which attempt of a call something is about: the number of the retry, and that of the hedge.
+type place struct{ retry, hedge int }
+
+// routed is where an attempt goes.
+type routed struct {
+	url  *url.URL
+	sent bool // it has gone there
+}
+
+// routeOf returns where the attempt of ctx goes; nil if nowhere. An attempt that is sent goes where the route said last,
+// since that is what it was admitted for.
+func (c *call) routeOf(ctx context.Context, send bool) *url.URL {
+	p := place{retry.Attempt(ctx), hedge.Attempt(ctx)}
+	c.mu.Lock()
+	known, ok := c.routes[p]
+	c.mu.Unlock()
+	if !ok || send == known.sent { // not decided; or decided for one that is gone, or not for good
+		known.url = c.transport.route(ctx, c.request)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.routes == nil {
+		c.routes = make(map[place]routed)
+	}
+	if send { // a later attempt is decided about later
+		maps.DeleteFunc(c.routes, func(other place, _ routed) bool { return other.retry > p.retry })
+	}
+	c.routes[p] = routed{known.url, known.sent || send}
+	return known.url
+}

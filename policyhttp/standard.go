@@ -1,0 +1,90 @@
+package policyhttp
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+// The numbers of [Standard]. docs/http.md gives the reason for each.
+const (
+	standardTotal   = 30 * time.Second
+	standardAttempt = 10 * time.Second
+	standardSlots   = 1000
+	standardRate    = 0.5
+	standardCalls   = 20
+	standardWindow  = 30 * time.Second
+	standardBuckets = 10
+	standardOpen    = 5 * time.Second
+)
+
+// Standard returns a pipeline for HTTP requests to one server, or one cluster, in the canonical order:
+//
+//   - a total timeout of 30 s, until the end of the body;
+//   - a retry of up to 3 attempts, with delays of up to 100 ms and 200 ms, paid from a budget of 20 % of the calls and
+//     10 per second;
+//   - a breaker that opens for 5 s when half of at least 20 attempts in the last 30 s have failed;
+//   - a bulkhead of 1000 requests at a time, without a queue;
+//   - an attempt timeout of 10 s, until the headers.
+//
+// name is the name of the pipeline and of its policies. A layer that is given takes the place of the one at its stage; a
+// layer at another stage, and one without a place, is added:
+//
+//	policyhttp.Standard("users",
+//		timeout.Total(5*time.Second),
+//		retry.New(retry.Attempts(5)),
+//		ratelimit.New(100, 10),
+//		resilience.Observe(observer),
+//	)
+//
+// Standard panics with a [*policy.ConfigError] when the name is empty or the layers do not fit together, as
+// [resilience.Compose] does.
+func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
+	if name == "" {
+		panic(&policy.ConfigError{Policy: "policyhttp.Standard", Problems: []string{"the name is empty"}})
+	}
+	given := resilience.Compose(layers...)
+	all := []policy.Layer{resilience.Name(name)}
+	for _, layer := range []policy.Layer{
+		timeout.Total(standardTotal),
+		retry.New(retry.Name(name)),
+		breaker.New(breaker.Name(name), breaker.FailureRate(standardRate, standardCalls),
+			breaker.TimeWindow(standardWindow, standardBuckets), breaker.OpenFor(standardOpen),
+			breaker.ProbeLease(standardAttempt)),
+		bulkhead.New(standardSlots, bulkhead.Name(name)),
+		timeout.PerAttempt(standardAttempt),
+	} {
+		taken := func(other policy.Layer) bool { return other.Stage() == layer.Stage() }
+		if !slices.ContainsFunc(given.Layers(), taken) {
+			all = append(all, layer)
+		}
+	}
+	return resilience.Compose(append(all, given)...)
+}
+
+const noLimit = time.Duration(math.MaxInt64)
+
+// attemptLimit returns the limit of an attempt in a pipeline, noLimit if it has none.
+func attemptLimit(p *resilience.Pipeline) time.Duration {
+	limit := noLimit
+	for _, layer := range p.Layers() {
+		if placed, ok := layer.(policy.Placed); ok {
+			layer = placed.Layer
+		}
+		if limiter, ok := layer.(policy.TimeLimiter); ok && limiter.Stage() == policy.StageAttemptTimeout {
+			limit = min(limit, limiter.TimeLimit())
+		}
+	}
+	return limit
+}
+
+func isDeadline(err error) bool { return errors.Is(err, context.DeadlineExceeded) }
