@@ -69,7 +69,7 @@ func TestPerKey_MadeDuringAReload(t *testing.T) {
 	users := set.Pipeline("users")
 	guard := find[*keyed.Guard[string, *ratelimit.Limiter]](t, users)
 	var workers sync.WaitGroup
-	const keys = 2000
+	const keys = 800
 	for w := range 4 {
 		workers.Go(func() {
 			for i := range keys / 4 {
@@ -77,7 +77,7 @@ func TestPerKey_MadeDuringAReload(t *testing.T) {
 			}
 		})
 	}
-	for n := range 50 {
+	for n := range 25 {
 		apply(t, set, file(2+n))
 	}
 	workers.Wait()
@@ -85,7 +85,7 @@ func TestPerKey_MadeDuringAReload(t *testing.T) {
 		for i := range keys / 4 {
 			report, ok := guard.ReportOf(fmt.Sprint(w, " ", i))
 			require.True(t, ok)
-			require.Equal(t, 51, report.Settings[0].Args[1].Value)
+			require.Equal(t, 26, report.Settings[0].Args[1].Value)
 		}
 	}
 }

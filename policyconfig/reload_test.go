@@ -572,7 +572,7 @@ func reloadsUnderLoad(t *testing.T) {
 			for ctx.Err() == nil {
 				err := users.Run(context.Background(), func(context.Context) error {
 					entered.Add(1)
-					time.Sleep(time.Millisecond)
+					time.Sleep(5 * time.Millisecond)
 					return nil
 				})
 				if err != nil {

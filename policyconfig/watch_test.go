@@ -21,6 +21,8 @@ type watched struct {
 	t    *testing.T
 	set  *policyconfig.Set
 	path string
+
+	mu   sync.Mutex
 	said []string
 }
 
@@ -37,11 +39,13 @@ func watch(t *testing.T, first string, test func(w *watched)) {
 		var watching sync.WaitGroup
 		watching.Go(func() {
 			for changes, err := range set.Watch(ctx, w.path, time.Second) {
+				w.mu.Lock()
 				if err != nil {
 					w.said = append(w.said, strings.ReplaceAll(err.Error(), dir+"/", ""))
 				} else {
 					w.said = append(w.said, changes.String())
 				}
+				w.mu.Unlock()
 			}
 		})
 		synctest.Wait()
@@ -60,6 +64,8 @@ func (w *watched) hears(lines ...string) {
 	w.t.Helper()
 	time.Sleep(time.Second)
 	synctest.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	require.Equal(w.t, lines, append([]string(nil), w.said...))
 	w.said = nil
 }
