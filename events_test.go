@@ -332,7 +332,6 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 		"before a retry":        {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
 		"when a retry stops":    {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventStopped, 1))}, answer(1, errBackend), failure, failure},
 		"when a guard refuses":  {[]policy.Layer{&probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(on(policy.EventRejected, 1))}, answer(1, nil), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},
-		"a value is given up":   {[]policy.Layer{&collector{again: again{max: 2}, onDiscard: func(any) { runtime.Goexit() }}, resilience.Observe(&policytest.Recorder{})}, answer(1, errBackend), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},
 		"of a hedge":            {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2, stage: policy.StageHedge}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), policy.Outcome{Kind: policy.Exited}, failure},
 		"outside of a hedge":    {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
 		"the operation, second": {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
@@ -349,5 +348,18 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 			require.Equal(t, c.outer, *outer.last.Load())
 			require.Equal(t, c.inner, *inner.last.Load())
 		})
+	}
+	for _, observed := range []bool{true, false} {
+		outer, inner := &probe{stage: policy.StageShed}, &probe{stage: policy.StageBulkhead}
+		layers := []policy.Layer{&collector{again: again{max: 2}, onDiscard: func(any) { runtime.Goexit() }}, outer, inner}
+		if observed {
+			layers = append(layers, resilience.Observe(&policytest.Recorder{}))
+		}
+		p := resilience.Compose(layers...)
+		_, exited := caught(func() { _, _ = resilience.Do(context.Background(), p, answer(1, errBackend)) })
+		require.True(t, exited)
+		require.Equal(t, policy.NotCalled, inner.last.Load().Kind, "a value was given up, and the attempt was not made")
+		require.EqualValues(t, 2, inner.settled.Load())
+		require.EqualValues(t, 1, outer.settled.Load())
 	}
 }

@@ -317,8 +317,9 @@ func TestFault237_GatesAreAskedForTheNextAttempt(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, 42, value)
 					require.Equal(t, c.wait, time.Since(start))
-					for _, number := range h.numbers {
-						require.Equal(t, 2, number, "Ready and Changed get the next attempt's context")
+					for i, number := range h.numbers {
+						elsewhere := number == 0 && i > 0 && h.numbers[i-1] == 2 // would the refused attempt be refused still?
+						require.True(t, number == 2 || elsewhere, "Ready and Changed get the next attempt's context")
 					}
 					succeeded++
 				}

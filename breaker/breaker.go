@@ -23,6 +23,8 @@ type Breaker struct {
 	shadowRejected atomic.Uint64
 	lost           atomic.Uint64
 
+	exploded exploded
+
 	mu          sync.Mutex
 	config      *config
 	core        *core
@@ -132,7 +134,7 @@ func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ti
 
 // Settle counts how an attempt ended.
 func (b *Breaker) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if outcome.Succeeded() && b.succeed(ticket) {
+	if outcome.Succeeded() && b.succeed(ticket) || b.exploded.take(ticket) {
 		return
 	}
 	b.settle(ticket, outcome)
@@ -141,7 +143,16 @@ func (b *Breaker) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 // Returned counts the success of an operation whose result stays open: as a probe's answer, and with the time that it
 // took. When the result then fails, Settle counts one failure more.
 func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
-	switch counted := b.succeed(ticket) || b.settle(ticket, policy.Outcome{Kind: policy.Returned}); {
+	b.current()
+	returned := false
+	defer func() {
+		if !returned { // TripWhen has panicked: the success is counted, but Settle will get the ticket that does not say so
+			b.exploded.put(ticket)
+		}
+	}()
+	counted := b.succeed(ticket) || b.settle(ticket, policy.Outcome{Kind: policy.Returned})
+	returned = true
+	switch {
 	case !counted:
 		ticket.Number = slotNone
 	case ticket.Number > 0:

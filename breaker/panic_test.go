@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -265,4 +266,45 @@ func admitQuietly(b *breaker.Breaker) { _, _ = policy.Acquire(context.Background
 func half(b *breaker.Breaker) {
 	failTimes(b, 1)
 	time.Sleep(D)
+}
+
+// Returned counts a success and then asks TripWhen, if it was slow. The engine settles after a panic there, with the ticket
+// of Admit: the attempt must not count again.
+func TestATripWhenThatPanicsWhenTheOperationReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		explode := func() { panic("trip") }
+		b := breaker.New(breaker.SlowCalls(time.Second, 0.9, 100), breaker.CountWindow(100),
+			breaker.TripWhen(func(breaker.Snapshot) bool { explode(); return false }))
+		slow := func(context.Context) (int, error) { time.Sleep(2 * time.Second); return 1, nil }
+		open := func() (recovered any) {
+			defer func() { recovered = recover() }()
+			_, permit, err := resilience.Open(t.Context(), b, slow)
+			require.NoError(t, err)
+			permit.Done(nil)
+			return nil
+		}
+		for n := range uint64(3) {
+			require.Equal(t, "trip", open())
+			s := b.Snapshot()
+			require.Equal(t, n+1, s.Requests)
+			require.Equal(t, n+1, s.Successes)
+			require.EqualValues(t, n+1, s.CallsSlow)
+			require.Zero(t, s.Failures, "a slow success is no failure")
+			identity(t, s)
+		}
+		explode = runtime.Goexit
+		done := make(chan struct{})
+		go func() { defer close(done); open() }()
+		<-done
+		require.EqualValues(t, 4, b.Snapshot().Requests)
+		require.Zero(t, b.Snapshot().Failures)
+
+		explode = func() {}
+		require.Nil(t, open())
+		require.NotNil(t, caught(b, func(context.Context) error { panic("boom") }), "others count")
+		s := b.Snapshot()
+		require.EqualValues(t, 6, s.Requests)
+		require.EqualValues(t, 1, s.Failures)
+		identity(t, s)
+	})
 }

@@ -156,7 +156,7 @@ func (s Snapshot) LogValue() slog.Value {
 	}
 	attrs = append(attrs, slog.String("reason", s.Reason.String()))
 	if s.Cause != nil {
-		attrs = append(attrs, slog.String("cause", s.Cause.Error()))
+		attrs = append(attrs, slog.String("cause", fmt.Sprint(s.Cause)))
 	}
 	if s.FailureRateKnown {
 		attrs = append(attrs, slog.Float64("failure_rate", s.FailureRate))
@@ -180,7 +180,7 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 	}
 	causeText := ""
 	if s.Cause != nil {
-		causeText = s.Cause.Error()
+		causeText = fmt.Sprint(s.Cause)
 	}
 	return json.Marshal(struct {
 		Name                 string    `json:"name,omitempty"`

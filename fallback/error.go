@@ -1,6 +1,7 @@
 package fallback
 
 import (
+	"encoding/json"
 	"fmt"
 
 	"github.com/go-resilience/resilience/internal/match"
@@ -38,4 +39,20 @@ func (e *Error) Code() string {
 		return policy.Code(ErrNoLastGood)
 	}
 	return "fallback.failed"
+}
+
+// MarshalJSON writes errors as text.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Code     string `json:"code"`
+		Err      string `json:"err"`
+		Fallback string `json:"fallback"`
+	}{e.Code(), errorText(e.Err), errorText(e.Fallback)})
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return oneline.Of(err)
 }

@@ -246,9 +246,12 @@ func TestAFallbackAroundAFallback(t *testing.T) {
 	value, err := f.Do(t.Context(), answer(0, errBackend))
 	require.NoError(t, err)
 	require.Equal(t, 42, value)
-	require.Equal(t, `fallback "guest" value > fallback function`, f.String())
+	require.Equal(t, `fallback "guest" value > fallback function > empty pipeline`, f.String())
 	aged := fallback.LastGood(retry.Policy[int]{Retrier: retry.New()}, time.Minute)
 	require.Equal(t, "fallback last good of 1m0s", aged.String())
+	around := fallback.Value(resilience.For[int](resilience.Compose(retry.New(), breaker.New(breaker.Name("db")))), 1)
+	require.Equal(t, `fallback value > retry 3 > breaker "db"`, around.String())
+	require.Equal(t, "fallback value > retry 3", fallback.Value(resilience.For[int](retry.New()), 1).String())
 }
 
 func TestFault173_182_Configuration(t *testing.T) {

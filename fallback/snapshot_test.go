@@ -75,3 +75,15 @@ func TestFault258_TheLaterOptionCounts(t *testing.T) {
 	require.NoError(t, fallback.Validate(1, fallback.If(nil), always))
 	require.Error(t, fallback.Validate(1, always, fallback.If(nil)))
 }
+
+func TestAnErrorAsJSON(t *testing.T) {
+	for want, e := range map[string]*fallback.Error{
+		`{"code":"fallback.failed","err":"backend failed; twice","fallback":"cache"}`:                {Err: errors.New("backend failed\ntwice"), Fallback: errors.New("cache")},
+		`{"code":"fallback.no_last_good","err":"","fallback":"no good result that is young enough"}`: {Fallback: fallback.ErrNoLastGood},
+		`{"code":"fallback.failed","err":"\u003cnil\u003e","fallback":""}`:                           {Err: (*nilError)(nil)},
+	} {
+		text, err := json.Marshal(e)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(text))
+	}
+}

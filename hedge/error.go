@@ -2,6 +2,7 @@ package hedge
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -48,6 +49,18 @@ func (e *Error) Code() string {
 		}
 	}
 	return ""
+}
+
+// MarshalJSON writes errors as text.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	errs := make([]string, len(e.Errs))
+	for i, err := range e.Errs {
+		errs[i] = oneline.Of(err)
+	}
+	return json.Marshal(struct {
+		Code string   `json:"code,omitempty"`
+		Errs []string `json:"errs"`
+	}{e.Code(), errs})
 }
 
 func gravest(errs []error) (class policy.Class) {

@@ -1,6 +1,7 @@
 package hedge_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -87,4 +88,17 @@ func TestFault271_OneLine(t *testing.T) {
 	require.NotContains(t, text, "\r")
 	require.Less(t, len(text), 6000)
 	require.Contains(t, text, "a; b; c10 xxx")
+}
+
+func TestAnErrorAsJSON(t *testing.T) {
+	for want, e := range map[string]*hedge.Error{
+		`{"errs":["backend failed","other; backend"]}`:                      {Errs: []error{errBackend, errors.New("other\nbackend")}},
+		`{"code":"hedge.lost","errs":["another attempt decided the call"]}`: {Errs: []error{hedge.ErrLost}},
+		`{"errs":["\u003cnil\u003e"]}`:                                      {Errs: []error{(*nilError)(nil)}},
+		`{"errs":[]}`:                                                       {},
+	} {
+		text, err := json.Marshal(e)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(text))
+	}
 }

@@ -19,9 +19,11 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -494,6 +496,89 @@ func TestAnOpenBreakerInsideRefusesTheExtraAttemptOnly(t *testing.T) {
 		require.EqualValues(t, 1, calls.Load())
 		_, err = resilience.Do(t.Context(), resilience.Compose(after(10*ms), b), op)
 		require.ErrorIs(t, err, breaker.ErrOpen, "at once")
+	})
+}
+
+// refuser refuses extra attempts with an error of its own, as a third party's guard may.
+type refuser struct{ err error }
+
+func (*refuser) Stage() policy.Stage { return policy.StageBreaker }
+func (r *refuser) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if hedge.Attempt(ctx) > 1 {
+		return nil, policy.Ticket{}, r.err
+	}
+	return ctx, policy.Ticket{}, nil
+}
+func (*refuser) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+func TestARefusalByAnyErrorDecidesNothing(t *testing.T) {
+	for name, refusal := range map[string]error{
+		"plain":     errors.New("full"),
+		"expected":  classified{errBackend, policy.Expected},
+		"permanent": classified{errBackend, policy.Permanent},
+		"context":   context.DeadlineExceeded,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, opts := range [][]hedge.Option{nil, {hedge.AfterFailure(), hedge.Extra(3)}} {
+					p := resilience.Compose(after(100*ms, opts...), &refuser{refusal})
+					start := time.Now()
+					op, calls := script(step{takes: time.Second})
+					value, err := resilience.Do(t.Context(), p, op)
+					require.NoError(t, err, "the first attempt runs and succeeds")
+					require.Equal(t, 1, value)
+					require.Equal(t, time.Second, time.Since(start))
+					require.EqualValues(t, 1, calls.Load())
+
+					op, _ = script(step{takes: time.Second, err: errBackend})
+					_, err = resilience.Do(t.Context(), p, op)
+					require.Equal(t, errBackend, err, "a call one of whose attempts was made was not refused")
+				}
+			})
+		})
+	}
+}
+
+// impatient is an attempt timeout for extra attempts only, which bounds their wait in a queue inside it.
+type impatient struct{ *timeout.Timeout }
+
+func (i impatient) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if hedge.Attempt(ctx) == 1 {
+		return ctx, policy.Ticket{}, nil
+	}
+	return i.Timeout.Admit(ctx)
+}
+
+// queue lets extra attempts wait for ever.
+type queue struct{ refuser }
+
+func (q *queue) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if hedge.Attempt(ctx) > 1 {
+		<-ctx.Done()
+		return nil, policy.Ticket{}, policy.ContextError(ctx)
+	}
+	return ctx, policy.Ticket{}, nil
+}
+
+func TestAWaitThatEndsInAQueueDecidesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slots := bulkhead.New(1, bulkhead.Queue(5, time.Hour))
+		bound := policy.At(policy.StageRateLimit, impatient{timeout.PerAttempt(500 * ms)})
+		p := resilience.Compose(after(100*ms), bound, slots)
+		op, calls := script(step{takes: time.Second})
+		value, err := resilience.Do(t.Context(), p, op)
+		require.NoError(t, err, "the first attempt runs and succeeds")
+		require.Equal(t, 1, value)
+		require.EqualValues(t, 1, calls.Load())
+		require.Zero(t, slots.Snapshot().InFlight)
+
+		// The end of the caller's own context is in the error, beside the failure of the attempt that was made.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		op, _ = script(step{takes: 500 * ms, err: errBackend})
+		_, err = resilience.Do(ctx, resilience.Compose(after(100*ms), &queue{}), op)
+		require.ErrorIs(t, err, errBackend)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
 	})
 }
 

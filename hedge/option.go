@@ -78,6 +78,9 @@ func (c *config) check(problems *policy.ConfigError) {
 	if v := reflect.ValueOf(c.budget); given("WithBudget") && (c.budget == nil || v.Kind() == reflect.Pointer && v.IsNil()) {
 		problems.Add("WithBudget: the budget is nil")
 	}
+	if budget, ok := c.budget.(policy.Guard); ok && given("WithBudget") {
+		problems.Add("WithBudget: %T counts the attempts in flight that it admits, those of a retry: a hedge needs a budget that is not a guard", budget)
+	}
 	if given("Limit") && given("WithBudget") {
 		problems.Add("Limit and WithBudget contradict each other")
 	}
@@ -99,7 +102,7 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 		Name(before.name)(c)
 	}
 	shared := before.settings.Given("WithBudget")
-	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && sameBudget(c.budget, before.budget)) {
+	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && option.Same(c.budget, before.budget)) {
 		problems.Add("the budget cannot be exchanged: use its own Reconfigure") // pipelines hold it
 	}
 	if stays("WithBudget") {
@@ -111,11 +114,6 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 	if stays("OnPanic") {
 		OnPanic(before.group.OnPanic)(c)
 	}
-}
-
-// sameBudget compares without the panic of values that cannot be compared.
-func sameBudget(a, b policy.Budget) bool {
-	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
 // After starts another attempt when none has succeeded for delay, which must be positive. Together with [Quantile] it
@@ -184,7 +182,8 @@ func Limit(ratio, perSecond float64) Option {
 }
 
 // WithBudget lets budget decide about extra attempts, in place of [Limit]: one budget for the retries and the hedges
-// of a dependency, for example. A retry.Budget is one.
+// of a dependency, for example. A retry.Budget is one, and so is a retry.TokenBudget. A budget that is a [policy.Guard],
+// such as a retry.ConcurrencyBudget, is refused: it counts the attempts of a retry.
 func WithBudget(budget policy.Budget) Option {
 	return func(c *config) {
 		c.budget = budget

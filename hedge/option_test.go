@@ -13,6 +13,7 @@ import (
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/internal/budget"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -44,6 +45,7 @@ func TestFault178_181_182_Configuration(t *testing.T) {
 		{[]hedge.Option{hedge.WithBudget(nil)}, "WithBudget: the budget is nil"},
 		{[]hedge.Option{hedge.WithBudget((*budget.Budget)(nil))}, "WithBudget: the budget is nil"},
 		{[]hedge.Option{hedge.Limit(1, 1), hedge.WithBudget(&allOrNothing{})}, "Limit and WithBudget contradict each other"},
+		{[]hedge.Option{hedge.WithBudget(retry.NewConcurrencyBudget(0.2, 3))}, "WithBudget: *retry.ConcurrencyBudget counts the attempts"},
 		{[]hedge.Option{hedge.MaxRunning(1)}, "MaxRunning(1): no call could have the 2 attempts that it may make"},
 		{[]hedge.Option{hedge.MaxRunning(math.MinInt)}, fmt.Sprintf("MaxRunning(%d)", math.MinInt)},
 		{[]hedge.Option{hedge.OnDiscard(nil)}, "OnDiscard: the function is nil"},
@@ -56,6 +58,8 @@ func TestFault178_181_182_Configuration(t *testing.T) {
 		require.True(t, ok)
 	}
 	require.NoError(t, hedge.Validate())
+	require.NoError(t, hedge.Validate(hedge.WithBudget(retry.NewBudget(0.1, 1))))
+	require.NoError(t, hedge.Validate(hedge.WithBudget(retry.NewTokenBudget(10, 0.1))))
 	require.NoError(t, hedge.Validate(hedge.After(math.MaxInt64), hedge.Quantile(0.999), hedge.Extra(10), hedge.MaxRunning(math.MaxInt), hedge.Limit(10, 1e9)))
 }
 

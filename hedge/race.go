@@ -75,16 +75,20 @@ func (r *race) run() error {
 }
 
 // failed notes the error of an attempt. decides says that it is the error of the call, retriable that another attempt
-// may do better. An attempt that was refused was not made: it leaves the decision to others, and asks for none.
+// may do better. An attempt that was refused, by whatever error, was not made: it leaves the decision to others, and
+// asks for none. So does one whose operation was itself a call that is refused.
 func (r *race) failed(err error) (decides, retriable bool) {
-	if refused(err) {
+	entered := engine.Entered(r.ctx, err)
+	if refused(err) || !entered && r.ctx.Err() == nil {
 		r.failures.refuse(err)
 		return false, false
 	}
 	class := engine.ClassOf(r.ctx, err)
 	r.failures.add(err, class)
-	switch class {
-	case policy.Permanent, policy.Expected, policy.Ignored:
+	switch {
+	case !entered: // the end of the caller's context has ended its wait, and belongs into the error of the call
+		return false, false
+	case class == policy.Permanent, class == policy.Expected, class == policy.Ignored:
 		return true, false
 	}
 	return false, true

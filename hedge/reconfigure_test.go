@@ -95,6 +95,22 @@ func TestReconfigureTheBudget(t *testing.T) {
 	require.Same(t, own, h.Budget())
 }
 
+// incomparable is a budget on which == panics.
+type incomparable struct{ _ []int }
+
+func (incomparable) Deposit()       {}
+func (incomparable) Withdraw() bool { return true }
+func (incomparable) Return()        {}
+
+func TestReconfigureABudgetThatCannotBeCompared(t *testing.T) {
+	h := after(10*ms, hedge.WithBudget(incomparable{}))
+	require.ErrorContains(t, h.Reconfigure(hedge.WithBudget(incomparable{})), "the budget cannot be exchanged")
+	require.ErrorContains(t, h.Reconfigure(hedge.WithBudget(nil)), "the budget is nil")
+	require.NoError(t, h.Reconfigure(hedge.After(ms)))
+	require.IsType(t, incomparable{}, h.Budget())
+	require.Error(t, hedge.New().Reconfigure(hedge.WithBudget(incomparable{})))
+}
+
 func TestReconfigureMaxRunning(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := after(10*ms, hedge.Extra(3), hedge.Limit(10, 100))

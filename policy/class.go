@@ -75,7 +75,16 @@ func (c Class) Verdict() Verdict {
 // Class() Class that answers something other than [Unclassified], or Unclassified when there is none. Of joined errors
 // the gravest class counts. A [*Rejection] is [Ignored], unless it is joined with an error that is none: a call that
 // failed and was then refused has failed.
-func ClassOf(err error) Class {
+func ClassOf(err error) (class Class) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked, such as that of a nil pointer
+			class = Unclassified
+		}
+	}()
+	return classOf(err)
+}
+
+func classOf(err error) Class {
 	for err != nil {
 		if classified, ok := err.(interface{ Class() Class }); ok {
 			if class := classified.Class(); class != Unclassified {
@@ -102,7 +111,7 @@ func classOfAll(errs []error) Class {
 			continue
 		}
 		failed = failed || err != nil
-		class = class.Graver(ClassOf(err))
+		class = class.Graver(classOf(err))
 	}
 	if !failed && refusals > 0 {
 		return Ignored
@@ -112,7 +121,12 @@ func classOfAll(errs []error) Class {
 
 // refused reports whether err is a rejection and nothing else. It follows plain wrapping only: an error that joins a
 // rejection with another error (a retry that was stopped by an open breaker after failed attempts) is not one.
-func refused(err error) bool {
+func refused(err error) (is bool) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked
+			is = false
+		}
+	}()
 	for ; err != nil; err = errors.Unwrap(err) {
 		if _, ok := err.(*Rejection); ok {
 			return true

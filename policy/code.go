@@ -10,7 +10,12 @@ import (
 // a method Code() string answers, the outermost first; an empty answer does not count. For an error that matches
 // [context.Canceled] or [context.DeadlineExceeded] and has no code it is "canceled" or "deadline". For nil, and for an
 // error of the operation that says nothing, it is "".
-func Code(err error) string {
+func Code(err error) (code string) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked, such as that of a nil pointer
+			code = ""
+		}
+	}()
 	if code := codeOf(err); code != "" {
 		return code
 	}

@@ -38,8 +38,8 @@ func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
 // Canceled reports whether ctx was cancelled by the caller: not by its deadline, and not by a timeout that cancels with a
 // cause, which matches [context.DeadlineExceeded].
 func Canceled(ctx context.Context) (canceled bool) {
-	if ctx.Err() != context.Canceled { //nolint:errorlint // Err returns the very value
-		return false
+	if err := ctx.Err(); err == nil || err == context.DeadlineExceeded { //nolint:errorlint // Err returns the very value
+		return false // a context of a foreign type may end with an error of its own
 	}
 	defer func() {
 		if recover() != nil { // a cause whose methods panic is no timeout

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"time"
 )
@@ -150,7 +151,7 @@ type KindObserver interface {
 // [*ConfigError] when observer is nil or no kind is given.
 func ObserveOnly(observer Observer, kinds ...EventKind) Observer {
 	problems := ConfigError{Policy: "policy.ObserveOnly"}
-	if observer == nil {
+	if v := reflect.ValueOf(observer); observer == nil || (v.Kind() == reflect.Func || v.Kind() == reflect.Pointer) && v.IsNil() {
 		problems.Add("the observer is nil")
 	}
 	if len(kinds) == 0 {

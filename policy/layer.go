@@ -96,8 +96,13 @@ type Attempt struct {
 	Number  int     // 1 for the first attempt of a call
 	Outcome Outcome // Returned, or NotCalled when a layer inside refused
 	Blocked error   // the rejection that the gates inside would give the next attempt now; nil when they are ready
-	Asked   int     // how often Next was asked about this attempt before: 0 the first time
-	State   any     // what the previous Decision of this call said; nil at first
+
+	// Elsewhere says that the attempt was refused by a gate that refuses it still, but not the next attempt, which will
+	// go elsewhere: to another host, whose breaker is closed. Such an attempt is worth making, and at once.
+	Elsewhere bool
+
+	Asked int // how often Next was asked about this attempt before: 0 the first time
+	State any // what the previous Decision of this call said; nil at first
 }
 
 // Decision is the answer of a [Repeater]. The zero Decision ends the call with the attempt's own result.

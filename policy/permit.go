@@ -66,7 +66,14 @@ func (p *Permit) Settle(outcome Outcome) bool {
 		return false
 	}
 	if outcome.Err != nil && outcome.Class == Unclassified {
+		judged := false
+		defer func() {
+			if !judged { // the classifier, or a method of the error, has panicked or called runtime.Goexit: settle all the same
+				p.guard.Settle(p.ctx, p.ticket, Outcome{Kind: Panicked})
+			}
+		}()
 		outcome.Class = p.classify(outcome.Err)
+		judged = true
 	}
 	outcome.Canceled = outcome.Canceled || outcome.Err != nil && Canceled(p.ctx)
 	p.guard.Settle(p.ctx, p.ticket, outcome)

@@ -105,6 +105,15 @@ func (r *Rejection) RetryAfter() (time.Duration, bool) {
 // errors made from a server's answer can be another. The answer is never negative. It can be very long: it comes
 // from outside and is not bounded here.
 func RetryAfter(err error) (wait time.Duration, ok bool) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked, such as that of a nil pointer
+			wait, ok = 0, false
+		}
+	}()
+	return retryAfter(err)
+}
+
+func retryAfter(err error) (wait time.Duration, ok bool) {
 	if err == nil {
 		return 0, false
 	}
@@ -115,10 +124,10 @@ func RetryAfter(err error) (wait time.Duration, ok bool) {
 	}
 	switch wrapped := err.(type) {
 	case interface{ Unwrap() error }:
-		return RetryAfter(wrapped.Unwrap())
+		return retryAfter(wrapped.Unwrap())
 	case interface{ Unwrap() []error }:
 		for _, err := range wrapped.Unwrap() {
-			if wait, ok := RetryAfter(err); ok {
+			if wait, ok := retryAfter(err); ok {
 				return wait, true
 			}
 		}

@@ -196,10 +196,10 @@ func (r Report) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// errorText returns the text of an error, "" for nil.
+// errorText returns the text of an error, "" for nil. It does not panic when the error does.
 func errorText(err error) string {
 	if err == nil {
 		return ""
 	}
-	return err.Error()
+	return fmt.Sprint(err)
 }

@@ -506,3 +506,58 @@ func TestTheAttemptTimeoutIsRetriedWhileTheCallerHasTime(t *testing.T) {
 		n.close()
 	})
 }
+
+// lingering is a body whose Close ends a Read at once, and takes its time.
+type lingering struct{ closed chan struct{} }
+
+func (l lingering) Read([]byte) (int, error) {
+	<-l.closed
+	return 0, http.ErrBodyReadAfterClose
+}
+
+func (l lingering) Close() error {
+	close(l.closed)
+	time.Sleep(time.Second)
+	return nil
+}
+
+func TestAReadThatACloseEndsIsNoFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		judge := breaker.New(breaker.ConsecutiveFailures(1))
+		base := tripper(func(*http.Request) (*http.Response, error) {
+			return answer(200, lingering{make(chan struct{})}), nil
+		})
+		response, err := transport(base, judge).RoundTrip(request(t, "GET", "http://example.com/", nil))
+		require.NoError(t, err)
+		go func() { _, _ = response.Body.Read(make([]byte, 1)) }()
+		synctest.Wait()
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, breaker.Closed, judge.State())
+	})
+}
+
+// TestABodyThatIsStillBeingSentIsTheBases: a server may answer before it has read everything.
+func TestABodyThatIsStillBeingSentIsTheBases(t *testing.T) {
+	for _, options := range [][]policyhttp.Option{nil, {policyhttp.Buffer(10)}} {
+		var given io.ReadCloser
+		base := tripper(func(r *http.Request) (*http.Response, error) {
+			given = r.Body
+			return answer(200, newBody("x")), nil
+		})
+		sent := newBody("hello")
+		response, err := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)), options...).
+			RoundTrip(request(t, "PUT", "http://example.com/", sent))
+		require.NoError(t, err)
+		_, err = io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.Zero(t, sent.closes.Load())
+		b, err := io.ReadAll(given)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(b))
+		require.NoError(t, given.Close())
+		require.NoError(t, given.Close())
+		require.EqualValues(t, 1, sent.closes.Load())
+		require.NoError(t, response.Body.Close())
+		require.EqualValues(t, 1, sent.closes.Load())
+	}
+}

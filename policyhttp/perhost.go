@@ -115,17 +115,20 @@ func hostKeyOf(u *url.URL) hostKey {
 	return key
 }
 
-// lower returns s in lower case. What is not ASCII stays: such names are sent as they are.
+// lower returns s in lower case. Bytes that are not ASCII stay: such names are sent as they are.
 func lower(s string) string {
 	for i := range len(s) {
-		if c := s[i]; 'A' <= c && c <= 'Z' {
-			return strings.Map(func(r rune) rune {
-				if 'A' <= r && r <= 'Z' {
-					return r + 'a' - 'A'
+		if isUpper(s[i]) {
+			b := []byte(s)
+			for ; i < len(b); i++ {
+				if isUpper(b[i]) {
+					b[i] += 'a' - 'A'
 				}
-				return r
-			}, s)
+			}
+			return string(b)
 		}
 	}
 	return s
 }
+
+func isUpper(c byte) bool { return 'A' <= c && c <= 'Z' }

@@ -54,7 +54,7 @@ func (c *changing) options() (random func(least, most int) int, r []retry.Option
 	l []ratelimit.Option, s []bulkhead.Option, h []hedge.Option) {
 	random = func(least, most int) int { return least + rand.IntN(most-least+1) }
 	r = []retry.Option{retry.Attempts(random(8, 12)), retry.Constant(time.Duration(random(1, 50)) * time.Microsecond)}
-	t = []throttle.Option{throttle.K(2 + rand.Float64()), throttle.Window(time.Duration(random(100, 1000))*time.Millisecond, random(4, 20)),
+	t = []throttle.Option{throttle.K(2 + rand.Float64()), throttle.Window(time.Duration(random(10, 20))*time.Second, random(4, 8)),
 		throttle.Padding(random(5, 20))}
 	b = []breaker.Option{breaker.FailureRate(0.5+0.5*rand.Float64(), random(20, 50)), breaker.OpenFor(time.Millisecond), breaker.ProbeLease(10 * time.Second),
 		breaker.Probes(random(1, mostProbes)), breaker.Successes(random(1, 3)), breaker.FailedProbes(random(0, 2))}

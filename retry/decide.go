@@ -2,7 +2,6 @@ package retry
 
 import (
 	"context"
-	"errors"
 	"strings"
 	"time"
 
@@ -26,8 +25,13 @@ func (c *config) decide(
 			return 0, reason
 		}
 	}
-	if ended.Blocked != nil {
+	switch {
+	case ended.Blocked != nil:
 		return c.await(ctx, k, ended.Blocked, now)
+	case ended.Elsewhere && !k.pay(c.budget):
+		return 0, ErrBudget
+	case ended.Elsewhere:
+		return 0, nil
 	}
 	return c.backOff(ctx, k, ended)
 }
@@ -35,7 +39,7 @@ func (c *config) decide(
 // judge returns why the attempt must not be followed by another one, whatever the wait, or nil.
 func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now time.Duration) (reason error) {
 	err, entered := ended.Outcome.Err, entered(ended)
-	refused := !entered || errors.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
+	refused := !entered || match.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
 	switch {
 	case isPermanent(err), entered && !c.nested && gaveUp(err):
 		return ErrFinal
@@ -43,6 +47,8 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 		return nil // the gate can be waited for, and this attempt has done nothing
 	case !entered && k.lostRace(err) && now-k.since < c.patience:
 		return nil // it was waited for, and is ready again
+	case ended.Elsewhere && ended.Number < c.attempts && k.awaited == nil:
+		return nil
 	case refused && !c.retriesRejection(err):
 		return refusal(err)
 	case entered && !repeatable(ctx, err):
@@ -87,7 +93,7 @@ func classOf(outcome policy.Outcome) policy.Class {
 
 // gaveUp reports whether err is that of a retry inside the operation, which has done what a retry can do.
 func gaveUp(err error) bool {
-	_, ok := errors.AsType[*Error](err)
+	_, ok := match.As[*Error](err)
 	return ok
 }
 
@@ -102,7 +108,7 @@ func (c *config) retriesRejection(err error) bool {
 
 // refusal returns the rejection in err's tree, or err when it is one in a way of its own.
 func refusal(err error) error {
-	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
+	if rejection, ok := match.As[*policy.Rejection](err); ok {
 		return rejection
 	}
 	return err
@@ -220,7 +226,7 @@ func (k *call) lostRace(err error) bool {
 		return false
 	}
 	reason := k.awaited
-	if rejection, ok := errors.AsType[*policy.Rejection](reason); ok && rejection.Reason != nil {
+	if rejection, ok := match.As[*policy.Rejection](reason); ok && rejection.Reason != nil {
 		reason = rejection.Reason
 	}
 	return match.Is(err, reason)

@@ -3,7 +3,6 @@ package retry
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -11,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/internal/oneline"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -156,9 +156,9 @@ func (p *permanent) Unwrap() error { return p.err }
 
 // isPermanent reports whether the operation said that another attempt cannot mend err.
 func isPermanent(err error) bool {
-	if _, ok := errors.AsType[*permanent](err); ok {
+	if _, ok := match.As[*permanent](err); ok {
 		return true
 	}
-	_, ok := errors.AsType[*backoff.PermanentError](err)
+	_, ok := match.As[*backoff.PermanentError](err)
 	return ok
 }

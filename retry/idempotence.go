@@ -45,7 +45,12 @@ func (n *notSent) Unwrap() error { return n.err }
 func (n *notSent) NotSent() bool { return true }
 
 // repeatable reports whether the operation of ctx may be done again after an attempt that failed with err.
-func repeatable(ctx context.Context, err error) bool {
+func repeatable(ctx context.Context, err error) (is bool) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked: it says nothing
+			is = false
+		}
+	}()
 	if marked, idempotent := idempotence.Of(ctx); !marked || idempotent {
 		return true
 	}

@@ -40,21 +40,29 @@ type config struct {
 
 func (c *config) has(name string) bool { return c.given.Given(name) }
 
-// configure returns the configuration that opts make: of a new Retrier if old is nil.
-func configure(opts []Option, old *config) (*config, error) {
-	c := &config{
+// apply returns what opts say, and what is wrong with their functions, which it calls.
+func apply(opts []Option) (c *config, problems *policy.ConfigError) {
+	c = &config{
 		attempts:      3,
 		maxRetryAfter: 30 * time.Second,
 		delays:        delays{initial: 100 * time.Millisecond, longest: 10 * time.Second, multiplier: 2},
 	}
-	problems := policy.ConfigError{Policy: "retry"}
-	option.Apply(c, opts, &problems)
-	if old != nil {
-		c.keep(old, &problems)
+	problems = &policy.ConfigError{Policy: "retry"}
+	option.Apply(c, opts, problems)
+	if c.source != nil {
+		checkSource(c.source(), c.source(), problems)
 	}
-	c.check(&problems)
+	return c, problems
+}
+
+// complete makes of what options say a configuration: of a new Retrier if old is nil. It calls no function of the user.
+func (c *config) complete(old *config, problems *policy.ConfigError) error {
+	if old != nil {
+		c.keep(old, problems)
+	}
+	c.check(problems)
 	if err := problems.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	if c.has("Constant") {
 		c.initial, c.longest, c.multiplier = c.constant, c.constant, 1
@@ -70,7 +78,7 @@ func configure(opts []Option, old *config) (*config, error) {
 	if !c.has("Attempts") {
 		c.given.Data("Attempts", setting.Arg("n", c.attempts))
 	}
-	return c, nil
+	return nil
 }
 
 // keep takes over from old what is not data and was not given, and what cannot be changed.
@@ -78,7 +86,7 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 	if c.has("Name") && c.name != old.name {
 		problems.Add("Name(%q): the name %q cannot be changed", c.name, old.name)
 	}
-	if c.has("WithBudget") && c.budget != old.budget || c.has("NoBudget") && old.budget != nil {
+	if c.has("WithBudget") && !option.Same(c.budget, old.budget) || c.has("NoBudget") && old.budget != nil {
 		problems.Add("the budget cannot be exchanged: use its own Reconfigure")
 	}
 	c.name, c.budget = old.name, old.budget
@@ -159,12 +167,8 @@ func (c *config) checkDelays(problems *policy.ConfigError) {
 	if c.constant < 0 {
 		problems.Add("Constant(%v): must not be negative", c.constant)
 	}
-	if c.has("BackOff") {
-		if c.source == nil {
-			problems.Add("BackOff: the function is nil")
-		} else {
-			checkSource(c.source(), c.source(), problems)
-		}
+	if c.has("BackOff") && c.source == nil {
+		problems.Add("BackOff: the function is nil")
 	}
 	if c.has("Delay") && c.function == nil {
 		problems.Add("Delay: the function is nil")

@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"fmt"
+	"sync"
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/attempt"
@@ -18,8 +19,9 @@ import (
 // A Retrier keeps nothing about a single call, is safe for concurrent use, and may be part of several pipelines. The
 // first attempt of a call costs next to nothing when it succeeds: no allocation, no lock, no reading of the clock.
 type Retrier struct {
-	config atomic.Pointer[config]
-	clock  stopwatch.Stopwatch
+	config   atomic.Pointer[config]
+	changing sync.Mutex // held by Reconfigure, not while functions of the user run
+	clock    stopwatch.Stopwatch
 
 	scheduled atomic.Uint64 // retries
 	gaveUp    atomic.Uint64 // calls
@@ -41,8 +43,8 @@ var (
 //
 // New panics with a [*policy.ConfigError] that lists everything that is wrong with the options; see [Validate].
 func New(opts ...Option) *Retrier {
-	c, err := configure(opts, nil)
-	if err != nil {
+	c, problems := apply(opts)
+	if err := c.complete(nil, problems); err != nil {
 		panic(err)
 	}
 	r := &Retrier{clock: stopwatch.Start()}
@@ -52,8 +54,8 @@ func New(opts ...Option) *Retrier {
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
 func Validate(opts ...Option) error {
-	_, err := configure(opts, nil)
-	return err
+	c, problems := apply(opts)
+	return c.complete(nil, problems)
 }
 
 // Reconfigure changes the options while calls are running; it takes those of [New]. An option that is data and is not
@@ -63,11 +65,15 @@ func Validate(opts ...Option) error {
 // It returns a [*policy.ConfigError], and changes nothing, when New would refuse the options, and when they give another
 // [Name] or another budget: a budget has a Reconfigure of its own.
 func (r *Retrier) Reconfigure(opts ...Option) error {
-	c, err := configure(opts, r.current())
-	if err == nil {
-		r.config.Store(c)
+	r.current()
+	c, problems := apply(opts)
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	if err := c.complete(r.current(), problems); err != nil {
+		return err
 	}
-	return err
+	r.config.Store(c)
+	return nil
 }
 
 func (r *Retrier) current() *config {
@@ -106,7 +112,7 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 		return policy.Decision{}
 	}
 	first := ended.Number == 1 && ended.Asked == 0
-	if first && !entered(&ended) && len(c.rejections) == 0 && c.patience == 0 {
+	if first && !entered(&ended) && !ended.Elsewhere && len(c.rejections) == 0 && c.patience == 0 {
 		return policy.Decision{} // the bare refusal; an open breaker should cost nothing
 	}
 	k, ok := ended.State.(*call)

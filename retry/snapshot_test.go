@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cenkalti/backoff/v4"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
@@ -152,6 +153,22 @@ func TestReconfigure(t *testing.T) {
 	})
 }
 
+// incomparable is a budget on which == panics.
+type incomparable struct{ _ []int }
+
+func (incomparable) Deposit()       {}
+func (incomparable) Withdraw() bool { return true }
+func (incomparable) Return()        {}
+
+func TestReconfigureABudgetThatCannotBeCompared(t *testing.T) {
+	again := retry.New(retry.WithBudget(incomparable{}))
+	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(incomparable{})), "the budget cannot be exchanged")
+	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(nil)), "the budget cannot be exchanged")
+	require.NoError(t, again.Reconfigure(retry.Attempts(2)))
+	require.IsType(t, incomparable{}, again.Budget())
+	require.Error(t, retry.New().Reconfigure(retry.WithBudget(incomparable{})))
+}
+
 func TestReconfigureKeepsCodeUnlessItIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		delay := func(policy.Attempt) time.Duration { return 7 * time.Second }
@@ -171,6 +188,27 @@ func TestReconfigureKeepsCodeUnlessItIsReplaced(t *testing.T) {
 		require.NoError(t, again.Reconfigure(retry.NoJitter()))
 		require.Equal(t, 100*time.Millisecond, wait(), "the function was replaced")
 	})
+}
+
+// No change is lost, and the functions of the options run under no lock: one that changes the Retrier itself comes between
+// the begin and the end of another change.
+func TestReconfigureAtOnceLosesNothing(t *testing.T) {
+	again := retry.New()
+	asked := 0
+	require.NoError(t, again.Reconfigure(retry.BackOff(func() backoff.BackOff {
+		if asked++; asked == 1 {
+			require.NoError(t, again.Reconfigure(retry.If(func(error) bool { return false })))
+		}
+		return &backoff.ZeroBackOff{}
+	})))
+	names := []string{}
+	for _, setting := range again.Report().Settings {
+		names = append(names, setting.Name)
+	}
+	require.Equal(t, []string{"BackOff", "If", "Attempts"}, names)
+	op := always(errBackend)
+	_, _ = resilience.Do(t.Context(), again, op.do)
+	require.Equal(t, 1, op.entered, "the function of If is asked")
 }
 
 func TestReconfigureUnderLoad(t *testing.T) {

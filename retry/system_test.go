@@ -6,6 +6,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -213,12 +214,12 @@ func TestAnOpenBreakerEndsTheCall(t *testing.T) {
 		db := breaker.New(breaker.ConsecutiveFailures(2), breaker.OpenFor(time.Minute))
 		pipeline := resilience.Compose(retry.New(retry.Attempts(9), retry.NoJitter()), db)
 		start := time.Now()
-		entered := 0
-		fail := func(context.Context) error { entered++; return errBackend }
+		var entered atomic.Int64
+		fail := func(context.Context) error { entered.Add(1); return errBackend }
 		err := pipeline.Run(t.Context(), fail)
 		require.ErrorIs(t, err, breaker.ErrOpen)
 		require.ErrorIs(t, err, errBackend)
-		require.Equal(t, 2, entered)
+		require.EqualValues(t, 2, entered.Load())
 		require.Equal(t, 100*time.Millisecond, time.Since(start), "one wait, between the two attempts")
 
 		// A call that sleeps while another one opens the breaker is woken.

@@ -2,6 +2,7 @@ package timeout
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -57,6 +58,15 @@ func (e *Error) Class() policy.Class { return policy.Transient }
 
 // Code returns "timeout.total", "timeout.attempt" or "timeout.abandoned". See [policy.Code].
 func (e *Error) Code() string { return e.scope.code }
+
+// MarshalJSON writes the limit as a number of seconds.
+func (e *Error) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Code  string  `json:"code,omitempty"`
+		Kind  string  `json:"kind,omitempty"`
+		Limit float64 `json:"limit"`
+	}{e.scope.code, e.scope.kind, e.Limit.Seconds()})
+}
 
 // expiredError is the error of an operation whose time was over.
 type expiredError struct {

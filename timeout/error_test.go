@@ -1,6 +1,7 @@
 package timeout
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -15,4 +16,15 @@ func TestFault271_AnErrorAfterTheLimitIsOneLine(t *testing.T) {
 	require.True(t, strings.HasPrefix(err.Error(), "abandoning timeout 50ms expired: a; b; c xxx"), err.Error())
 	require.Less(t, len(err.Error()), 600)
 	require.ErrorIs(t, err, ErrTimeout)
+}
+
+func TestAnErrorAsJSON(t *testing.T) {
+	for want, e := range map[string]*Error{
+		`{"code":"timeout.attempt","kind":"attempt timeout","limit":0.3}`: {Limit: 300 * time.Millisecond, scope: scopeAttempt},
+		`{"limit":1}`: {Limit: time.Second},
+	} {
+		text, err := json.Marshal(e)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(text))
+	}
 }

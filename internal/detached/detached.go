@@ -234,3 +234,11 @@ type panicked struct {
 func (p *panicked) Error() string {
 	return fmt.Sprintf("panic on another goroutine: %v\n\n%s", p.value, p.stack)
 }
+
+// Wait runs f on a goroutine of its own, waits for it, and returns how it ended.
+func Wait(f func()) Ending {
+	calls := NewGroup(Config{Limit: 1}).Calls(1)
+	defer calls.Leave()
+	calls.Go(func() error { f(); return nil })
+	return <-calls.Endings()
+}

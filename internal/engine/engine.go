@@ -48,6 +48,9 @@ func (n *node) setLayer(layer policy.Layer) {
 	if placed, ok := layer.(policy.Placed); ok {
 		layer = placed.Layer
 	}
+	if _, ok := layer.(policy.Composite); ok {
+		panic(fmt.Sprintf("resilience: a %T was moved: move its layers instead", layer))
+	}
 	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
 		panic(fmt.Sprintf("resilience: a call through a nil %T", layer))
 	}

@@ -108,7 +108,12 @@ func (o *opening) lift() {
 }
 
 // isLive reports whether err is an answer that is still to be read.
-func isLive(err error) bool {
+func isLive(err error) (is bool) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked
+			is = false
+		}
+	}()
 	live, ok := errors.AsType[interface {
 		error
 		Live() bool
@@ -213,6 +218,9 @@ func (o *opening) Admit(context.Context) (context.Context, policy.Ticket, error)
 
 // Settle implements [policy.Guard].
 func (o *opening) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	if outcome.Kind == policy.NotCalled {
+		outcome.Kind = policy.Returned // the operation was called: what it has used does not come back
+	}
 	end := ending{entered: true, class: outcome.Class, err: outcome.Err, ended: endOf(o.ctx)}
 	if o.plan.kinds.has(policy.EventSettled) {
 		defer func() {

@@ -150,13 +150,10 @@ func (p *Plan) classify(err error, ended *contextEnd) policy.Class {
 	return ownClass(err)
 }
 
-// ownClass is what an error says of itself, Transient if it says nothing. An error whose
-// methods panic, such as a nil pointer in an interface, is Transient too.
-func ownClass(err error) (class policy.Class) {
-	defer func() {
-		if recover() != nil || class == policy.Unclassified {
-			class = policy.Transient
-		}
-	}()
-	return policy.ClassOf(err)
+// ownClass is what an error says of itself, Transient if it says nothing.
+func ownClass(err error) policy.Class {
+	if class := policy.ClassOf(err); class != policy.Unclassified {
+		return class
+	}
+	return policy.Transient
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/attempt"
+	"github.com/go-resilience/resilience/internal/detached"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -20,7 +21,7 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 		n.deposit()
 	}
 	if !end.succeeded() {
-		return repeatedAgain(ctx, n, op, t, value, end)
+		return repeatedAgain(ctx, inner, n, op, t, value, end)
 	}
 	if n.counter != nil {
 		n.counter.Succeeded(FirstAttempt{})
@@ -30,8 +31,11 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 	return value, end
 }
 
-// repeatedAgain is the rest of repeated, when the first attempt has ended with value and end, without success.
-func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *trace, value T, end ending) (T, ending) {
+// repeatedAgain is the rest of repeated, when the first attempt, with the context first, has ended with value and end, without
+// success.
+func repeatedAgain[T any](
+	ctx, first context.Context, n *node, op policy.Func[T], t *trace, value T, end ending,
+) (T, ending) {
 	last := end // of the last attempt that entered the operation, with value; of the first while there is none
 	ended := policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
 	promised := false // the repeater has said that there will be another attempt, and that has not ended
@@ -46,23 +50,26 @@ func repeatedAgain[T any](ctx context.Context, n *node, op policy.Func[T], t *tr
 			n.repeater.Next(endedContext(ctx), ended)
 		}
 	}()
-	for {
+	for latest := first; ; {
 		next := attempt.With(ctx, ended.Number+1)
-		due, err := n.decide(ctx, next, &ended, &promised, t)
+		due, err := n.decide(ctx, latest, next, &ended, &promised, t)
 		if !due {
 			return value, last.stop(ctx, err)
 		}
 		number := ended.Number + 1
 		current = &entry[T]{
-			op: op, previous: value, held: last.entered, answer: t.setAside(), repeater: n.repeater, trace: t, shared: n.next.wraps(),
+			op: op, previous: value, held: last.entered, answer: t.setAside(), repeater: n.repeater,
 		}
 		found, end := run(next, n.next, current.enter, t.at(number))
+		if spoiled := current.spoiled.Load(); spoiled != nil {
+			_ = spoiled.Resume() // which does not return
+		}
 		if end.entered || current.begun.Load() {
 			current.answer.end()
 		} else {
 			t.putBack(current.answer)
 		}
-		promised, current = false, nil
+		promised, current, latest = false, nil, next
 		if end.entered && !last.entered {
 			n.deposit() // the first attempt of the call that entered the operation
 		}
@@ -95,47 +102,43 @@ type entry[T any] struct {
 	held     bool   // previous is the value of an attempt that entered the operation
 	answer   answer // of that attempt
 	repeater policy.Repeater
-	trace    *trace
-	shared   bool        // a wrapper inside may enter several times, at once
-	begun    atomic.Bool // the operation was entered
+	given    atomic.Bool                     // previous is given up; a wrapper inside may enter several times, at once
+	spoiled  atomic.Pointer[detached.Ending] // giving it up has panicked, or called runtime.Goexit
+	begun    atomic.Bool                     // the operation was entered
 }
 
 func (e *entry[T]) enter(ctx context.Context) (T, error) {
 	e.answer.end() // whoever comes second does not go on before it has ended
-	if !e.begun.Swap(true) && e.held {
-		e.giveUp()
+	if e.held && !e.given.Swap(true) {
+		if ending := e.giveUp(); !ending.Returned() {
+			spoiled := ending // ending itself would be on the heap always
+			e.spoiled.Store(&spoiled)
+			return *new(T), errLeft // the operation is not called: the caller panics instead
+		}
 	}
+	e.begun.Store(true)
 	return e.op(ctx)
 }
 
-func (e *entry[T]) giveUp() {
+// giveUp hands the value before to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
+// there is no end of the attempt that comes.
+func (e *entry[T]) giveUp() detached.Ending {
 	discarder, ok := e.repeater.(policy.Discarder)
-	if v := reflect.ValueOf(&e.previous).Elem(); ok && !v.IsZero() {
-		if !e.shared { // else the trace belongs to nobody who enters
-			e.trace.notYet() // if Discard calls runtime.Goexit, the operation was not called
-		}
-		discarder.Discard(e.previous)
-		if !e.shared {
-			e.trace.forget()
-		}
+	if v := reflect.ValueOf(&e.previous).Elem(); !ok || v.IsZero() {
+		return detached.Ending{}
 	}
+	return detached.Wait(func() { discarder.Discard(e.previous) })
 }
 
-// wraps reports whether there is a wrapper at n or inside.
-func (n *node) wraps() bool {
-	for ; n != nil; n = n.next {
-		if n.wrapper != nil {
-			return true
-		}
-	}
-	return false
-}
-
-// decide asks the repeater of n what follows an attempt without success, and waits if it says so. next is the context of
-// the attempt that would come: gates are asked on its behalf. If due, that attempt is due now. Otherwise the call ends
+// decide asks the repeater of n what follows an attempt without success, and waits if it says so. latest is the context
+// of that attempt, next that of the attempt that would come: gates are asked on its behalf. If due, that attempt is due now. Otherwise the call ends
 // with err. promised tells, also when it panics, whether the repeater counts on another attempt.
-func (n *node) decide(ctx, next context.Context, ended *policy.Attempt, promised *bool, t *trace) (due bool, err error) {
+func (n *node) decide(
+	ctx, latest, next context.Context, ended *policy.Attempt, promised *bool, t *trace,
+) (due bool, err error) {
 	ended.Blocked = n.gates.ready(next)
+	refused := ended.Outcome.Kind == policy.NotCalled
+	ended.Elsewhere = refused && ended.Blocked == nil && n.gates.ready(latest) != nil
 	for kind := policy.EventRetry; ; kind = policy.EventWait {
 		over := ctx.Err() != nil
 		*promised = false // if Next panics, it takes back itself what it has spent

@@ -234,13 +234,27 @@ func (j *judging) Value(key any) any {
 }
 
 // judge knows what the errors of the calls of a wrapper mean.
-type judge interface{ classOf(err error) policy.Class }
+type judge interface {
+	classOf(err error) policy.Class
+	entered(err error) bool
+}
 
 func (r *race[T]) classOf(err error) policy.Class {
 	if j, ok := r.find(err); ok {
 		return j.class
 	}
 	return ownClass(err)
+}
+
+func (r *race[T]) entered(err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, j := range r.judged {
+		if !j.entered && match.Same(j.err, err) {
+			return false
+		}
+	}
+	return true
 }
 
 // class returns the class of the whole, which has ended with err: that of the call whose error it is, otherwise the gravest
@@ -271,4 +285,11 @@ func ClassOf(ctx context.Context, err error) policy.Class {
 		return judge.classOf(err)
 	}
 	return ownClass(err)
+}
+
+// Entered reports whether the call of a wrapper that has ended with err had entered the operation, true if that is not
+// known. Of several calls with this error, one that was refused counts. ctx is the context that the wrapper was given.
+func Entered(ctx context.Context, err error) bool {
+	judge, ok := ctx.Value(judgeKey{}).(judge)
+	return !ok || judge.entered(err)
 }

@@ -23,3 +23,13 @@ func Same(a, b error) (same bool) {
 	}()
 	return a == b //nolint:errorlint // identity is meant
 }
+
+// As is errors.AsType for errors whose methods may panic, such as a nil pointer: they do not match.
+func As[E error](err error) (found E, ok bool) {
+	defer func() {
+		if recover() != nil {
+			found, ok = *new(E), false
+		}
+	}()
+	return errors.AsType[E](err)
+}

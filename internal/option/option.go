@@ -1,7 +1,11 @@
 // Package option applies the options of a policy.
 package option
 
-import "github.com/go-resilience/resilience/policy"
+import (
+	"reflect"
+
+	"github.com/go-resilience/resilience/policy"
+)
 
 // Apply lets each option store what it is about in c, in order, so that of the same option given twice the later one
 // counts. A nil option is noted as a problem. Options only store: the configuration that results is checked afterwards.
@@ -13,4 +17,9 @@ func Apply[C any, O ~func(*C)](c *C, options []O, problems *policy.ConfigError) 
 		}
 		apply(c)
 	}
+}
+
+// Same reports whether a and b are the same object. Values that cannot be compared, on which == would panic, are not.
+func Same(a, b any) bool {
+	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }

@@ -1,0 +1,34 @@
+//go:build !race
+
+package policyhttp_test
+
+import (
+	"net/http"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// TestA12_Allocations: the call, and two of resilience.Open. A base that may change what it gets costs a copy of the header
+// on top. What timeouts add is what their contexts cost; see the module bench.
+func TestA12_Allocations(t *testing.T) {
+	r := request(t, "GET", "http://example.com/", nil)
+	count := func(tr http.RoundTripper) float64 {
+		return testing.AllocsPerRun(1000, func() {
+			response, err := tr.RoundTrip(r)
+			if err != nil {
+				panic(err)
+			}
+			_ = response.Body.Close()
+		})
+	}
+	guards := transport(canned, retry.New(), breaker.New(), bulkhead.New(10))
+	require.LessOrEqual(t, count(guards)-count(canned), 4.0)
+
+	// A Transport is a base that is known to keep its hands off.
+	require.LessOrEqual(t, count(transport(guards, retry.New(), breaker.New()))-count(guards), 3.0)
+}

@@ -1,0 +1,232 @@
+package policyhttp
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Handler returns next behind a pipeline of guards, which decide whether a request is handled at all:
+//
+//	clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(10, 20) }, keyed.Max(100_000))
+//	front := resilience.Compose(
+//		resilience.Name("front"),
+//		keyed.By(policyhttp.Key, clients),                        // 10 requests per second and client: 429
+//		bulkhead.New(64, bulkhead.Queue(64, 100*time.Millisecond)), // 64 requests at a time: 503
+//	)
+//	http.ListenAndServe(":8080", policyhttp.Handler(mux, front))
+//
+// A request that is refused is answered without entering next: with 429 if a rate limit refused it, with 503 for every
+// other reason, and with a Retry-After of whole seconds. [RefuseWith] and [ProblemDetails] change the answer. Its body
+// is not read. When the client has gone while its request was queued, there is no body and the status, which only logs
+// see, is 499.
+//
+// The pipeline judges next by what it answers. 500 and above are failures: 501 alone is [policy.Expected], 505 and above
+// are [policy.Permanent], the others [policy.Transient]. 429 is [policy.Throttled]. The other statuses from 400 to 499 are
+// [policy.Expected]: they are mistakes of the client, who must not be able to open a breaker with them. A panic is a
+// failure and goes on to the server, and so does [http.ErrAbortHandler], which is neutral if the client has gone. A
+// connection that was hijacked is a success when next returns without a panic. resilience.Classify can judge otherwise;
+// the status is what a method StatusCode() int of the error says.
+//
+// next runs once, on the goroutine of the server, until it returns, and keeps its slot until then. The context of its
+// request is the pipeline's: it ends with the request, or when a timeout of the pipeline expires. When it has ended by
+// a timeout and next returns without having begun its answer, the answer is 503 and next's header fields are dropped.
+//
+// source is a [*resilience.Pipeline] or something that replaces its pipeline while it runs. A pipeline with a repeater or
+// a wrapper (a retry, a hedge) is refused, since a handler must not run twice; a handler can use such a pipeline for
+// calls of its own. If source comes to such a pipeline later, the last good one stays in force; see [OnConfigError].
+//
+// Handler panics with a [*policy.ConfigError] that lists every problem; see [ValidateHandler]. The handler is safe for
+// concurrent use, as next must be.
+func Handler(next http.Handler, source resilience.Source, options ...HandlerOption) http.Handler {
+	h, err := newHandler(next, source, options)
+	if err != nil {
+		panic(err)
+	}
+	return h
+}
+
+// ValidateHandler returns the [*policy.ConfigError] that [Handler] would panic with, or nil.
+func ValidateHandler(next http.Handler, source resilience.Source, options ...HandlerOption) error {
+	_, err := newHandler(next, source, options)
+	return err
+}
+
+// handler is what Handler makes.
+type handler struct {
+	handlerConfig
+	next   http.Handler
+	source resilience.Source
+	last   atomic.Pointer[door]                // the last pipeline that could be used
+	unfit  atomic.Pointer[resilience.Pipeline] // the last one that could not
+}
+
+func newHandler(next http.Handler, source resilience.Source, options []HandlerOption) (*handler, error) {
+	h := &handler{handlerConfig: configureHandler(options), next: next, source: source}
+	problems := &h.problems
+	if next == nil {
+		problems.Add("the handler is nil")
+	}
+	if v := reflect.ValueOf(source); source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		problems.Add("the pipeline is nil")
+	} else if pipeline := source.Current(); pipeline == nil {
+		problems.Add("%T: the pipeline in force is nil", source)
+	} else {
+		h.last.Store(newDoor(pipeline, problems))
+		pipeline.Report() // panics for one that was not made with Compose
+	}
+	return h, problems.Err()
+}
+
+// door is a pipeline that can stand in front of a handler, and what is known about it.
+type door struct {
+	pipeline *resilience.Pipeline
+	quotas   []quotaSource
+}
+
+// newDoor notes what makes pipeline unfit.
+func newDoor(pipeline *resilience.Pipeline, problems *policy.ConfigError) *door {
+	layers := pipeline.Layers()
+	for i, layer := range layers {
+		if placed, ok := layer.(policy.Placed); ok {
+			layer = placed.Layer
+			layers[i] = layer
+		}
+		switch layer.(type) {
+		case policy.Repeater:
+			problems.Add("%v: repeats, and a handler must not run twice", layer)
+		case policy.Wrapper:
+			problems.Add("%v: wraps, and a handler must not run twice or on another goroutine", layer)
+		}
+	}
+	return &door{pipeline: pipeline, quotas: quotaSources(layers)}
+}
+
+// inForce returns the pipeline in force.
+func (h *handler) inForce() *door {
+	last, pipeline := h.last.Load(), h.source.Current()
+	if pipeline == last.pipeline || pipeline == h.unfit.Load() {
+		return last
+	}
+	problems := policy.ConfigError{Policy: handlerName}
+	if pipeline == nil {
+		problems.Add("%T: the pipeline in force is nil", h.source)
+	} else if next := newDoor(pipeline, &problems); len(problems.Problems) == 0 {
+		h.last.Store(next)
+		return next
+	}
+	if h.unfit.Swap(pipeline) != pipeline && h.onConfigError != nil {
+		h.onConfigError(problems.Err())
+	}
+	return last
+}
+
+// ServeHTTP implements [http.Handler].
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e := &exchange{
+		handler: h,
+		door:    h.inForce(),
+		request: r,
+		writer:  responseWriter{ResponseWriter: w},
+		context: requestContext{Context: r.Context(), request: r, keyBy: h.keyBy},
+	}
+	ctx, end := h.withDeadline(&e.context, r)
+	defer end()
+	e.admission = ctx
+	_, err := resilience.Do(ctx, e.door.pipeline, e.serve)
+	switch {
+	case !e.entered:
+		e.refuse(err)
+	case e.unanswered && r.Context().Err() == nil:
+		e.restore()
+		e.refuse(err)
+	case e.aborted:
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// exchange is one request and its answer.
+type exchange struct {
+	handler   *handler
+	door      *door
+	request   *http.Request
+	context   requestContext
+	admission context.Context // that the pipeline was given
+	writer    responseWriter
+
+	entered    bool
+	aborted    bool        // with http.ErrAbortHandler, after the client had gone
+	unanswered bool        // the handler has returned without an answer, after its context had ended
+	before     http.Header // the fields of the answer before the handler; nil if there were none
+}
+
+// serve is the operation.
+func (e *exchange) serve(ctx context.Context) (struct{}, error) {
+	e.entered = true
+	header := e.writer.Header()
+	e.announce(header, noRetryAfter)
+	if len(header) > 0 {
+		e.before = header.Clone()
+	}
+	e.handle(e.request.WithContext(ctx))
+	err := e.judge(ctx)
+	if err != nil && e.isImpatient() {
+		err = &impatience{err}
+	}
+	return struct{}{}, err
+}
+
+// handle lets the handler answer r, a copy of the request.
+func (e *exchange) handle(r *http.Request) {
+	defer func() { // the server removes the files of the form it knows; handlers outside ask for the pattern
+		e.request.MultipartForm, e.request.Pattern = r.MultipartForm, r.Pattern
+	}()
+	defer func() {
+		if !policy.Canceled(r.Context()) {
+			return
+		}
+		switch value := recover(); value { // nil for runtime.Goexit, which goes on
+		case nil:
+		case http.ErrAbortHandler:
+			e.aborted = true
+		default:
+			panic(value) // on top of the stack that it came from
+		}
+	}()
+	e.handler.next.ServeHTTP(e.writer.face(), r)
+}
+
+// judge returns the answer as an error, nil for one below 400.
+func (e *exchange) judge(ctx context.Context) error {
+	w := &e.writer
+	switch {
+	case e.aborted:
+		return policy.ContextError(ctx)
+	case w.refusal != nil:
+		return w.refusal
+	case w.begun():
+		return answerError(w.status, w.Header())
+	case ctx.Err() != nil:
+		e.unanswered = true
+		return policy.ContextError(ctx)
+	}
+	return nil
+}
+
+// isImpatient reports whether the request was ended by the deadline that the client has asked for.
+func (e *exchange) isImpatient() bool {
+	return e.admission != context.Context(&e.context) && e.admission.Err() != nil && e.request.Context().Err() == nil
+}
+
+// restore drops the header fields of a handler that has not used them.
+func (e *exchange) restore() {
+	header := e.writer.Header()
+	clear(header)
+	for name, values := range e.before {
+		header[name] = values
+	}
+}

@@ -1,0 +1,5 @@
+//go:build !race
+
+package policyhttp_test
+
+const handlerRaced = false

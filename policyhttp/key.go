@@ -1,0 +1,117 @@
+package policyhttp
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+)
+
+// maxKey bounds a key, in bytes. It is the default of keyed.MaxKeyLength.
+const maxKey = 256
+
+// Key returns the key of the client whose request is handled under ctx, for keyed.By:
+//
+//	clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(10, 20) }, keyed.Max(100_000))
+//	front := resilience.Compose(keyed.By(policyhttp.Key, clients))
+//
+// The key is what the function given to [KeyBy] returns, by default [RemoteAddr]. It has at most 256 bytes: a longer one
+// is replaced by its SHA-256 in hex. It is computed once for each request, when it is first asked for. Outside of a
+// [Handler] it is "".
+func Key(ctx context.Context) string {
+	if c, ok := ctx.Value(requestKey{}).(*requestContext); ok {
+		return c.clientKey()
+	}
+	return ""
+}
+
+// RemoteAddr returns the address of the client, without the port: an IPv4 address, or the first 64 bits of an IPv6
+// address, such as "2001:db8::/64", since a single client usually has as many addresses as it likes below those. An
+// IPv4 address that is written as IPv6 is an IPv4 address. A link-local address has its zone, since the same network is
+// another one on another link; other zones are dropped.
+//
+// Behind a proxy every client has the address of the proxy: use [KeyBy] then. An address that is none, such as that of
+// a Unix socket, is returned as it is, without a port and at most 64 bytes of it.
+func RemoteAddr(r *http.Request) string {
+	if addr, ok := parseRemote(r.RemoteAddr); ok {
+		return network(addr)
+	}
+	host := r.RemoteAddr
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	return host[:min(len(host), 64)]
+}
+
+// parseRemote parses an address with or without a port.
+func parseRemote(remote string) (netip.Addr, bool) {
+	if withPort, err := netip.ParseAddrPort(remote); err == nil {
+		return withPort.Addr(), true
+	}
+	if len(remote) > 2 && remote[0] == '[' && remote[len(remote)-1] == ']' {
+		remote = remote[1 : len(remote)-1]
+	}
+	addr, err := netip.ParseAddr(remote)
+	return addr, err == nil
+}
+
+// network returns what stands for a client with the address addr.
+func network(addr netip.Addr) string {
+	addr = addr.Unmap()
+	if addr.Is4() {
+		return addr.String()
+	}
+	zone := ""
+	if addr.IsLinkLocalUnicast() {
+		zone = addr.Zone()
+	}
+	prefix, _ := addr.WithZone("").Prefix(64) // valid for every IPv6 address
+	if zone != "" {
+		return prefix.String() + "%" + zone[:min(len(zone), 64)]
+	}
+	return prefix.String()
+}
+
+// requestKey is the key of the context's own value.
+type requestKey struct{}
+
+// requestContext is the context of a request in a pipeline.
+type requestContext struct {
+	context.Context
+	request *http.Request
+	keyBy   func(*http.Request) string // nil: RemoteAddr
+
+	once sync.Once
+	key  string
+}
+
+// Value returns c itself for its own key.
+func (c *requestContext) Value(key any) any {
+	if key == (requestKey{}) {
+		return c
+	}
+	return c.Context.Value(key)
+}
+
+func (c *requestContext) clientKey() string {
+	c.once.Do(func() { c.key = clientKey(c.request, c.keyBy) })
+	return c.key
+}
+
+func clientKey(r *http.Request, keyBy func(*http.Request) string) string {
+	key := ""
+	if keyBy != nil {
+		key = keyBy(r)
+	}
+	if key == "" {
+		return RemoteAddr(r)
+	}
+	if len(key) > maxKey {
+		sum := sha256.Sum256([]byte(key))
+		return hex.EncodeToString(sum[:])
+	}
+	return key
+}

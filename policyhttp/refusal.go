@@ -1,0 +1,152 @@
+package policyhttp
+
+import (
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Refusal is why a request was refused, for the function given to [RefuseWith].
+type Refusal struct {
+	Status     int           // 429 if a rate limit refused the request, otherwise 503
+	RetryAfter time.Duration // what the field Retry-After says, in whole seconds; 0 if coming back is of no use
+	Code       string        // such as "ratelimit.limited"; see policy.Code
+	Err        error         // for logs, not for clients
+}
+
+// statusClientGone is what web servers log for a client that has gone before its answer.
+const statusClientGone = 499
+
+// maxUnread is how much of a body, by its declared length, the server may have to read and drop in order to keep the
+// connection of a refused request.
+const maxUnread = 64 << 10
+
+// refuse answers a request that next has not answered.
+func (e *exchange) refuse(err error) {
+	w, r := e.writer.ResponseWriter, e.request
+	tellOutside(w, err)
+	if isGone(r) {
+		w.WriteHeader(statusClientGone)
+		return
+	}
+	h := e.handler
+	refusal := Refusal{Status: statusOf(err), Code: policy.Code(err), Err: err}
+	seconds := h.retryAfter(err, refusal.Code)
+	refusal.RetryAfter = time.Duration(seconds) * time.Second
+
+	header := w.Header()
+	e.announce(header, seconds)
+	if seconds > 0 {
+		header.Set("Retry-After", strconv.FormatInt(seconds, 10))
+	}
+	if h.coding && refusal.Code != "" {
+		header.Set(h.codeHeader, fieldText(refusal.Code))
+	}
+	if r.ProtoMajor == 1 && r.ContentLength > maxUnread && !e.entered { // in HTTP/2 it would end the other requests too
+		header.Set("Connection", "close")
+	}
+	switch {
+	case h.refuseWith != nil:
+		h.refuseWith(w, r, refusal)
+	case h.problem:
+		e.writeProblem(w, refusal)
+	default:
+		write(w, refusal.Status, "text/plain; charset=utf-8", http.StatusText(refusal.Status)+"\n")
+	}
+}
+
+// isGone reports whether the client has left. A context that was cancelled for another reason has a cause of its own.
+func isGone(r *http.Request) bool {
+	ctx := r.Context()
+	return policy.Canceled(ctx) && policy.ContextError(ctx) == ctx.Err() //nolint:errorlint // the very value: no cause
+}
+
+// tellOutside lets the Handlers around this one know that it was a policy who answered.
+func tellOutside(w http.ResponseWriter, err error) {
+	for {
+		if outer, ok := w.(interface{ noteRefusal(error) }); ok {
+			outer.noteRefusal(err)
+		}
+		unwrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return
+		}
+		w = unwrapper.Unwrap()
+	}
+}
+
+// statusOf returns the status of the answer to a request that was refused with err.
+func statusOf(err error) int {
+	if code := policy.Code(err); strings.HasPrefix(code, "ratelimit.") {
+		return http.StatusTooManyRequests
+	}
+	return http.StatusServiceUnavailable
+}
+
+// retryAfter returns what Retry-After says, in seconds; 0 if coming back is of no use.
+func (h *handler) retryAfter(err error, code string) int64 {
+	if code == "ratelimit.cost" || code == "ratelimit.exhausted" {
+		return 0
+	}
+	wait, _ := policy.RetryAfter(err)
+	wait = min(max(wait, h.least), h.most)
+	seconds := ceilSeconds(wait)
+	jitter := h.random.Int64N(max(1, seconds/4) + 1)
+	return min(seconds+jitter, max(seconds, int64(h.most/time.Second)))
+}
+
+// problem is the body of an answer in the format of RFC 9457.
+type problem struct {
+	Type     string   `json:"type,omitempty"`
+	Title    string   `json:"title"`
+	Status   int      `json:"status"`
+	Violated []string `json:"violated-policies,omitempty"`
+}
+
+const problemTypes = "https://iana.org/assignments/http-problem-types#"
+
+func (e *exchange) writeProblem(w http.ResponseWriter, refusal Refusal) {
+	p := problem{Title: http.StatusText(refusal.Status), Status: refusal.Status}
+	switch {
+	case refusal.Status == http.StatusTooManyRequests:
+		p.Type, p.Title = problemTypes+"quota-exceeded", "Quota Exceeded"
+	case !e.entered:
+		p.Type, p.Title = problemTypes+"temporary-reduced-capacity", "Temporary Reduced Capacity"
+	}
+	body, err := json.Marshal(p)
+	if err != nil { // strings and a number
+		panic(err)
+	}
+	write(w, refusal.Status, "application/problem+json", string(body)+"\n")
+}
+
+// write writes a whole answer, without the fields of another one that was under way.
+func write(w http.ResponseWriter, status int, contentType, body string) {
+	header := w.Header()
+	for _, name := range [...]string{
+		"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Trailer", "Transfer-Encoding",
+	} {
+		header.Del(name)
+	}
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Content-Type", contentType)
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(body)) // a client that has gone is no matter
+}
+
+// fieldText returns text as the value of a header field: printable ASCII of bounded length.
+func fieldText(text string) string {
+	text = text[:min(len(text), 64)]
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r > '~' {
+			return '_'
+		}
+		return r
+	}, text)
+}
