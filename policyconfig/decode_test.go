@@ -134,6 +134,10 @@ func TestFault186_ParsingOfDurations(t *testing.T) {
 		_, err := policyconfig.Load([]byte(layersOf(`{"kind": "throttle"}`)), environment("P__USERS__THROTTLE__K="+bad))
 		require.ErrorContains(t, err, "must be a number, at least 1", bad)
 	}
+	for _, bad := range []string{"0", "-0", "+0", "0.0", "-1s"} { // where 0 is allowed, it has a unit too
+		require.Len(t, problemsOf(t, layersOf(`{"kind": "retry", "constant": "`+bad+`"}`)), 1, bad)
+	}
+	load(t, layersOf(`{"kind": "retry", "constant": "0s"}`))
 	for good, want := range map[string]string{"1h": "1h0m0s", "1.5s": "1.5s", "250ms": "250ms", "1µs": "1µs", "1us": "1µs", "1h2m3s": "1h2m3s", "2562047h": "2562047h0m0s"} {
 		set := load(t, layersOf(`{"kind": "timeout", "total": "`+good+`"}`))
 		require.Equal(t, "total timeout "+want, set.Pipeline("users").String())
