@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +32,7 @@ func From(source resilience.Source) ([]byte, error) {
 		return fromFile(handle.file.Load(), handle.key), nil
 	}
 	p := source.Current()
-	f := &fileWriter{budgets: make(map[policy.Budget]string), problems: policy.ConfigError{Policy: "policyconfig.From"}}
+	f := &fileWriter{problems: policy.ConfigError{Policy: "policyconfig.From"}}
 	layers := p.Layers()
 	var list []ordered
 	for _, layer := range layers {
@@ -270,7 +271,7 @@ func encoded(value any) []byte {
 
 // fileWriter writes layers as configuration.
 type fileWriter struct {
-	budgets  map[policy.Budget]string
+	budgets  []policy.Budget
 	list     ordered // of budgets
 	problems policy.ConfigError
 }
@@ -378,15 +379,22 @@ func (f *fileWriter) withBudget(o *ordered, layer policy.Layer) {
 		return
 	}
 	budget := user.Budget()
-	if name, ok := f.budgets[budget]; ok {
-		o.add("withBudget", name)
-		return
+	nameOf := func(i int) string {
+		if i == 0 {
+			return "budget"
+		}
+		return "budget " + strconv.Itoa(i+1)
 	}
-	name := "budget"
-	if n := len(f.budgets); n > 0 {
-		name += " " + strconv.Itoa(n+1)
+	if reflect.ValueOf(budget).Comparable() {
+		for i, other := range f.budgets {
+			if reflect.ValueOf(other).Comparable() && other == budget {
+				o.add("withBudget", nameOf(i))
+				return
+			}
+		}
 	}
-	f.budgets[budget] = name
+	name := nameOf(len(f.budgets))
+	f.budgets = append(f.budgets, budget)
 	o.add("withBudget", name)
 	kind := ""
 	switch budget.(type) {

@@ -16,11 +16,11 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyconfig"
 	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
-	"github.com/go-resilience/resilience/timeout"
 )
 
 func TestF1_OpenStaysOpenToItsOldEnd(t *testing.T) {
@@ -644,9 +644,10 @@ func TestDisabledKeepsItsState(t *testing.T) {
 
 // TestBudgetsAreShared: a budget is named once; one that is a guard is composed by itself.
 func TestBudgetsAreShared(t *testing.T) {
+	extra := `, {"kind": "hedge", "withBudget": "api", "after": "1s"}`
 	file := func(kind, args string) string {
 		return `{"budgets": {"api": {"kind": "` + kind + `", ` + args + `}}, "pipelines": {
-			"users": {"layers": [{"kind": "retry", "withBudget": "api"}, {"kind": "hedge", "withBudget": "api", "after": "1s"}]},
+			"users": {"layers": [{"kind": "retry", "withBudget": "api"}` + extra + `]},
 			"orders": {"layers": [{"kind": "retry", "withBudget": "api", "attempts": 2}]}}}`
 	}
 	set := load(t, file("budget", `"ratio": 0, "perSecond": 1`))
@@ -657,18 +658,21 @@ func TestBudgetsAreShared(t *testing.T) {
 	require.Equal(t, "budget api: ratio 0 to 0.5", changes.String())
 	require.Same(t, budget, find[*retry.Retrier](t, orders).Budget())
 
-	changes = apply(t, set, file("concurrencyBudget", `"share": 0.2, "minimum": 3`))
+	changes = apply(t, set, file("tokenBudget", `"maxTokens": 10, "tokenRatio": 0.1`))
 	require.Equal(t, strings.Join([]string{
-		"budget api: concurrency budget replaced",
+		"budget api: token budget replaced",
 		`users: retry replaced, budget "api" is a new one`,
 		`users: hedge replaced, budget "api" is a new one`,
 		`orders: retry replaced, budget "api" is a new one`,
 	}, "\n"), changes.String())
+	require.Same(t, find[*hedge.Hedge](t, users).Budget(), find[*retry.Retrier](t, orders).Budget())
+
+	extra = ""
+	changes = apply(t, set, file("concurrencyBudget", `"share": 0.2, "minimum": 3`))
+	require.Contains(t, changes.String(), "budget api: concurrency budget replaced")
 	require.Same(t, find[*retry.ConcurrencyBudget](t, users), find[*retry.ConcurrencyBudget](t, orders))
-	require.Contains(t, users.String(), "retry 3 > retry concurrency budget 0.2, at least 3 > hedge")
+	require.Contains(t, users.String(), "retry 3 > retry concurrency budget 0.2, at least 3")
 	changes = apply(t, set, file("concurrencyBudget", `"share": 0.3, "minimum": 3`))
 	require.Contains(t, users.String(), "retry concurrency budget 0.3, at least 3")
 	require.Equal(t, "budget api: share 0.2 to 0.3", changes.String())
 }
-
-var _ = timeout.Total
