@@ -84,8 +84,6 @@ type view[T any] struct{ layer policy.Layer }
 
 func (v view[T]) Do(ctx context.Context, op policy.Func[T]) (T, error) { return Do(ctx, v.layer, op) }
 
-func (v view[T]) String() string { return describe(v.layer) }
-
 func (v view[T]) Open(ctx context.Context, op policy.Func[T]) (T, *policy.Permit, error) {
 	return Open(ctx, v.layer, op)
 }

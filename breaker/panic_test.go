@@ -125,7 +125,7 @@ func TestFault068_TheSourceOfChancePanics(t *testing.T) {
 
 func TestFault061_TheErrorThatOpensPanics(t *testing.T) {
 	b := breaker.New(breaker.ConsecutiveFailures(1), breaker.RetryAfter(time.Minute))
-	require.Equal(t, "hint", caught(b, func(context.Context) error { return hint(func() time.Duration { panic("hint") }) }))
+	require.Nil(t, caught(b, func(context.Context) error { return hint(func() time.Duration { panic("hint") }) }), "it says nothing")
 	require.Equal(t, breaker.Open, b.State())
 }
 
