@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/attempt"
+	"github.com/go-resilience/resilience/internal/decimal"
 	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -24,6 +25,7 @@ type ConcurrencyBudget struct {
 
 type concurrencyConfig struct {
 	share    float64
+	fraction decimal.Fraction // share
 	minimum  int
 	settings []policy.Setting
 }
@@ -41,6 +43,8 @@ var (
 //
 //	budget := retry.NewConcurrencyBudget(0.2, 3)
 //	backend := resilience.Compose(retry.New(retry.WithBudget(budget)), budget, breaker.New())
+//
+// The share counts as the decimal fraction that it is written as, rounded down: 0.29 of 100 attempts is 29.
 //
 // A call that waits for its next attempt is not in flight. Compared with [NewBudget], it needs no time to earn
 // anything and forgets at once; but a dependency that fails quickly has few attempts in flight, and then minimum is all
@@ -73,7 +77,7 @@ func ValidateConcurrencyBudget(share float64, minimum int) error {
 }
 
 func (b *ConcurrencyBudget) configure(share float64, minimum int) {
-	b.config.Store(&concurrencyConfig{share, minimum, []policy.Setting{
+	b.config.Store(&concurrencyConfig{share, decimal.Of(share), minimum, []policy.Setting{
 		{Name: "New", Args: []policy.Argument{setting.Arg("share", share), setting.Arg("minimum", minimum)}},
 	}})
 }
@@ -102,7 +106,7 @@ func (b *ConcurrencyBudget) Reconfigure(share float64, minimum int) error {
 // limit returns how many retries may be in flight.
 func (b *ConcurrencyBudget) limit() int64 {
 	c := b.current()
-	return max(int64(c.minimum), int64(c.share*float64(b.inFlight.Load())))
+	return max(int64(c.minimum), c.fraction.Floor(b.inFlight.Load()))
 }
 
 // Stage returns a stage between [policy.StageRetry] and [policy.StageHedge].
