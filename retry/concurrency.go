@@ -33,6 +33,7 @@ type concurrencyConfig struct {
 var (
 	_ policy.Guard    = (*ConcurrencyBudget)(nil)
 	_ policy.Gate     = (*ConcurrencyBudget)(nil)
+	_ policy.Returner = (*ConcurrencyBudget)(nil)
 	_ policy.Budget   = (*ConcurrencyBudget)(nil)
 	_ policy.Idler    = (*ConcurrencyBudget)(nil)
 	_ policy.Reporter = (*ConcurrencyBudget)(nil)
@@ -46,7 +47,8 @@ var (
 //
 // The share counts as the decimal fraction that it is written as, rounded down: 0.29 of 100 attempts is 29.
 //
-// A call that waits for its next attempt is not in flight. Compared with [NewBudget], it needs no time to earn
+// A call that waits for its next attempt is not in flight, nor is a result that stays open once the operation has returned.
+// Compared with [NewBudget], it needs no time to earn
 // anything and forgets at once; but a dependency that fails quickly has few attempts in flight, and then minimum is all
 // that bounds the rate of retries: one caller whose calls all fail retries each of them.
 //
@@ -128,16 +130,22 @@ func (b *ConcurrencyBudget) Admit(ctx context.Context) (context.Context, policy.
 	if b.current(); !b.composed.Load() {
 		b.composed.Store(true)
 	}
-	retry := int64(0)
+	number := int64(firstInFlight)
 	if attempt.Number(ctx) > 1 {
 		if !b.take() {
 			return nil, policy.Ticket{}, errConcurrency
 		}
-		retry = 1
+		number = retryInFlight
 	}
 	b.inFlight.Add(1)
-	return ctx, policy.Ticket{Number: retry}, nil
+	return ctx, policy.Ticket{Number: number}, nil
 }
+
+// What the attempt of a ticket holds. The zero ticket, which Returned hands out, holds nothing.
+const (
+	firstInFlight = 1
+	retryInFlight = 2
+)
 
 // take counts one more retry in flight, if there may be one more.
 func (b *ConcurrencyBudget) take() bool {
@@ -153,10 +161,21 @@ func (b *ConcurrencyBudget) take() bool {
 	}
 }
 
+// Returned implements [policy.Returner]: an attempt is over when the operation has returned, also if its result stays open.
+func (b *ConcurrencyBudget) Returned(ctx context.Context, ticket policy.Ticket) policy.Ticket {
+	b.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned})
+	return policy.Ticket{}
+}
+
 // Settle implements [policy.Guard].
 func (b *ConcurrencyBudget) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
-	b.inFlight.Add(-1)
-	b.retries.Add(-ticket.Number)
+	switch b.current(); ticket.Number {
+	case retryInFlight:
+		b.retries.Add(-1)
+		fallthrough
+	case firstInFlight:
+		b.inFlight.Add(-1)
+	}
 }
 
 // Deposit does nothing: attempts in flight are what allows retries.
