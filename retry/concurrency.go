@@ -27,7 +27,7 @@ type concurrencyConfig struct {
 	share    float64
 	fraction decimal.Fraction // share
 	minimum  int
-	settings []policy.Setting
+	numbers  *numbers
 }
 
 var (
@@ -79,10 +79,13 @@ func ValidateConcurrencyBudget(share float64, minimum int) error {
 }
 
 func (b *ConcurrencyBudget) configure(share float64, minimum int) {
-	b.config.Store(&concurrencyConfig{share, decimal.Of(share), minimum, []policy.Setting{
-		{Name: "New", Args: []policy.Argument{setting.Arg("share", share), setting.Arg("minimum", minimum)}},
-	}})
+	b.config.Store(&concurrencyConfig{
+		share: share, fraction: decimal.Of(share), minimum: minimum,
+		numbers: newNumbers(kindConcurrencyBudget, setting.Arg("share", share), setting.Arg("minimum", minimum)),
+	})
 }
+
+func (b *ConcurrencyBudget) described() *numbers { return b.current().numbers }
 
 func (b *ConcurrencyBudget) made() bool { return b.config.Load() != nil }
 
@@ -115,7 +118,7 @@ func (b *ConcurrencyBudget) limit() int64 {
 func (b *ConcurrencyBudget) Stage() policy.Stage { return (policy.StageRetry + policy.StageHedge) / 2 }
 
 // errConcurrency is every refusal.
-var errConcurrency = &policy.Rejection{Kind: "retry concurrency budget", Reason: ErrBudget}
+var errConcurrency = &policy.Rejection{Kind: kindConcurrencyBudget, Reason: ErrBudget}
 
 // Ready implements [policy.Gate]: whether a retry would be admitted now. A first attempt always is.
 func (b *ConcurrencyBudget) Ready(ctx context.Context) error {
@@ -208,7 +211,7 @@ func (b *ConcurrencyBudget) Snapshot() BudgetSnapshot {
 // Report returns the attempts and the retries in flight, and how many retries were denied.
 func (b *ConcurrencyBudget) Report() policy.Report {
 	return policy.Report{
-		Kind: "retry concurrency budget", Stage: b.Stage(), Settings: b.current().settings,
+		Kind: kindConcurrencyBudget, Stage: b.Stage(), Settings: b.current().numbers.settings,
 		Values: []policy.Value{
 			{Name: "in_flight", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(b.inFlight.Load())},
 			{Name: "retries_in_flight", Unit: policy.UnitCount, Kind: policy.Gauge,
