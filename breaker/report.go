@@ -2,6 +2,9 @@ package breaker
 
 import "github.com/go-resilience/resilience/policy"
 
+// ReportState implements [policy.StateReporter].
+func (b *Breaker) ReportState() string { return b.State().String() }
+
 // Report returns what the breaker is and does, in the form that all layers share.
 func (b *Breaker) Report() policy.Report {
 	b.current()
@@ -10,10 +13,10 @@ func (b *Breaker) Report() policy.Report {
 	c.good = b.current().good.n.Load()
 	s, cause, r, settings := b.snapshot(now), c.cause, c.rules, b.config.settings
 	slots := c.halfOpen.slots(r)
-	b.mu.Unlock()
 	if s.State != c.state && s.State == HalfOpen {
 		cause = policy.Cause{Rule: "OpenFor"}
 	}
+	b.mu.Unlock()
 	return policy.Report{
 		Kind:     "breaker",
 		Name:     s.Name,

@@ -59,6 +59,14 @@ func (r *Registry[K, V]) String() string {
 	return fmt.Sprintf("keyed %d/%d", s.Live, s.Max)
 }
 
+// stateOf returns the name of a value's state, "" if it has none.
+func stateOf(value any) string {
+	if reporter, ok := value.(policy.StateReporter); ok {
+		return reporter.ReportState()
+	}
+	return reportOf(value).State.Name
+}
+
 // Report counts the keys by the state of their values, where those are [policy.Reporter] and have
 // states, and otherwise under the label "total". It contains no keys; see [Registry.ReportOf] for
 // those. The name and the stage are those of the overflow value.
@@ -82,7 +90,7 @@ func (r *Registry[K, V]) Report() policy.Report {
 	}
 	r.entries.Range(func(_, found any) bool {
 		if e := found.(*entry[K, V]); e.there() {
-			keys.add(cmp.Or(reportOf(e.value).State.Name, total), 1)
+			keys.add(cmp.Or(stateOf(e.value), total), 1)
 		}
 		return true
 	})

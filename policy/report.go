@@ -15,6 +15,15 @@ type Reporter interface {
 	Report() Report
 }
 
+// StateReporter is what a [Reporter] implements in addition when its state alone costs less than a whole report: those who
+// count very many layers by their state ask it.
+type StateReporter interface {
+	Reporter
+
+	// ReportState returns what Report().State.Name would be.
+	ReportState() string
+}
+
 // Report is what a layer is and does, at one moment. Its slices must not be changed.
 type Report struct {
 	Kind     string    `json:"kind"`           // the kind of layer, such as "breaker"

@@ -3,7 +3,6 @@ package policyconfig_test
 import (
 	"context"
 	"errors"
-	"os"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -12,6 +11,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyconfig"
 	"github.com/go-resilience/resilience/ratelimit"
@@ -20,7 +20,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // long reports whether tests run at full length.
-func long() bool { return os.Getenv("RESILIENCE_LONG") != "" }
+func long() bool { return testsize.Whole() }
 
 var errDown = errors.New("down")
 

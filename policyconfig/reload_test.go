@@ -541,7 +541,7 @@ func TestF4_ReloadsUnderLoad(t *testing.T) { synctest.Test(t, reloadsUnderLoad) 
 // TestF4_ReloadsUnderLoadForReal is the same in real time, which interleaves otherwise.
 func TestF4_ReloadsUnderLoadForReal(t *testing.T) {
 	if !long() {
-		t.Skip("takes 10 s of real time: set RESILIENCE_LONG")
+		t.Skip("takes 10 s of real time: set RESILIENCE_TESTS=whole")
 	}
 	reloadsUnderLoad(t)
 }

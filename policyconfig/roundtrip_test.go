@@ -276,7 +276,7 @@ func jsonOf(value any) (string, error) {
 }
 
 // TestGoSource: the same configuration as Go source compiles, and is the same pipelines. A few samples; many when
-// RESILIENCE_LONG is set.
+// RESILIENCE_TESTS=whole is set.
 func TestGoSource(t *testing.T) {
 	files := []string{layersOf(users), everything, layersOf("")}
 	samples := 5

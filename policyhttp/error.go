@@ -51,8 +51,11 @@ type Error struct {
 // Check returns an [*Error] if response means a failure, nil otherwise. It is for round trips of your own, and does not
 // read or close the body:
 //
-//	get := func(ctx context.Context) (*http.Response, error) { … }
 //	response, permit, err := resilience.Open(ctx, backend, policy.Check(get, policyhttp.Check))
+//	if response != nil {
+//		defer response.Body.Close()
+//	}
+//	defer permit.Done(nil)
 //
 // These are failures: 408, 500, 502, 503 and 504 are [policy.Transient]; 429, and 413 with a Retry-After, are
 // [policy.Throttled]; every other status from 505 up is [policy.Permanent]. All others, 501 and 404 among them, are

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -160,3 +161,17 @@ func ExamplePauseHost() {
 	fmt.Println(github)
 	// Output: total timeout 30s > retry "github" 3 > breaker "github" > host pause 1m0s > bulkhead "github" 1000 > attempt timeout 10s
 }
+
+// documented is the code on the page about HTTP.
+func documented(base http.RoundTripper, request *http.Request, log *slog.Logger) (*http.Response, error) {
+	client := &http.Client{Transport: policyhttp.NewTransport(base, policyhttp.PerHost(
+		func(host string) *resilience.Pipeline { return policyhttp.Standard(host) },
+	))}
+
+	response, err := client.Do(request)
+	call, _ := policyhttp.Info(response, err)
+	log.Info("answered", "call", call) // attempts, waits, why there was no further attempt
+	return response, err
+}
+
+var _ = documented

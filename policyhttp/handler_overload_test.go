@@ -4,7 +4,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/http"
-	"os"
 	"slices"
 	"sync"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
 )
@@ -96,7 +96,7 @@ func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 	exponential := func(r *rand.Rand) time.Duration { return time.Duration(r.ExpFloat64() * float64(mean)) }
 	uniform := func(r *rand.Rand) time.Duration { return mean/2 + time.Duration(r.Int64N(int64(mean))) }
 	lasts, seeds := 2*time.Second, uint64(1)
-	if os.Getenv("RESILIENCE_LONG") != "" {
+	if testsize.Whole() {
 		lasts, seeds = 60*time.Second, 5
 	}
 	for i, c := range []struct {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/stretchr/testify/require"
 )
 
@@ -36,8 +37,8 @@ type reply struct {
 // chromium starts a browser with one page, or skips the test.
 func chromium(t *testing.T) *browser {
 	t.Helper()
-	if os.Getenv("RESILIENCE_LONG") == "" {
-		t.Skip("set RESILIENCE_LONG to look at the page in a real browser")
+	if !testsize.Whole() {
+		t.Skip("set RESILIENCE_TESTS=whole to look at the page in a real browser")
 	}
 	path, err := exec.LookPath("chromium")
 	if err != nil {

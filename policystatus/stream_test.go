@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -21,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policystatus"
 )
 
@@ -101,7 +101,7 @@ func next(r *bufio.Reader) (f frame, err error) {
 func TestT5_ThousandViewers(t *testing.T) {
 	const viewers = 1000
 	seconds := 10
-	if os.Getenv("RESILIENCE_LONG") != "" {
+	if testsize.Whole() {
 		seconds = 600
 	}
 	synctest.Test(t, func(t *testing.T) {

@@ -26,6 +26,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/adapters/policyprom"
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/retry"
 )
 
@@ -74,7 +75,7 @@ func TestP4_PromtoolTestRules(t *testing.T) {
 	require.NoError(t, err, string(out))
 
 	// The tests of the rules can fail: they do when a rule is broken.
-	if os.Getenv("RESILIENCE_LONG") == "" {
+	if !testsize.Whole() {
 		return
 	}
 	text, err := os.ReadFile(rules)

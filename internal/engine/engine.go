@@ -27,7 +27,7 @@ func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 	if plan.watched {
 		return watched(ctx, plan, plan.first, op, nil)
 	}
-	value, end := run(ctx, plan.first, op, nil)
+	value, end := run(ctx, plan.first, op, plan.quiet)
 	return value, end.err
 }
 

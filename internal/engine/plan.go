@@ -18,7 +18,7 @@ type Plan struct {
 	quiet  *trace  // for a call that is not timed; nil when the observers need times, or when there are none
 	calls  *Calls  // nil in a pipeline without a name
 
-	watched bool // calls are counted, or there are observers
+	watched bool // calls are counted or timed
 }
 
 // Config is what a pipeline has besides its layers.
@@ -63,7 +63,7 @@ func NewPlan(layers []policy.Layer, config Config) *Plan {
 	if p.Name != "" {
 		p.calls = new(Calls)
 	}
-	p.watched = p.calls != nil || p.kinds != 0
+	p.watched = p.calls != nil || p.kinds&timedKinds != 0
 	return p
 }
 
