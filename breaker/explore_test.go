@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/decimal"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -99,7 +100,7 @@ var settings = []setting{
 	{name: "2 probes, 3 successes, lease of one tick",
 		rules: rules{consecutive: 1, probes: 2, successes: 3, lease: tick}},
 	{name: "1 probe, window of 3 calls, half of at least 2",
-		rules: rules{failureRate: rateRule{ratio{1, 2}, 2}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}},
+		rules: rules{failureRate: rateRule{decimal.Of(0.5), 2}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}},
 	{name: "2 probes, 2 successes, ramp of 2 ticks",
 		rules: rules{consecutive: 2, probes: 2, successes: 2, lease: 3 * tick, ramp: 2 * tick}},
 	{name: "3 probes, 3 successes, 1 may fail, lease of one tick",
@@ -115,7 +116,7 @@ var settings = []setting{
 		other: &rules{consecutive: 1, probes: 1, successes: 1, failedProbes: 1, lease: tick}},
 	{name: "window of 4 calls to one of 2, and back",
 		rules: rules{failureCount: 3, lastCalls: 4, probes: 1, successes: 1, lease: tick},
-		other: &rules{failureRate: rateRule{ratio{1, 2}, 2}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
+		other: &rules{failureRate: rateRule{decimal.Of(0.5), 2}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
 }
 
 // rules returns the rules that are in force.

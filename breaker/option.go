@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/decimal"
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/internal/random"
 	"github.com/go-resilience/resilience/internal/saturate"
@@ -293,7 +294,7 @@ func (o *rateOption) rule(option string, problems *policy.ConfigError) rateRule 
 	if !sound {
 		return rateRule{}
 	}
-	return rateRule{share: ratioOf(o.rate), minimumCalls: int64(o.minimumCalls)}
+	return rateRule{share: decimal.Of(o.rate), minimumCalls: int64(o.minimumCalls)}
 }
 
 // windowed reports whether there is a rule that looks at a window.

@@ -1,11 +1,9 @@
 package breaker
 
 import (
-	"math/bits"
-	"strconv"
-	"strings"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/decimal"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -82,43 +80,16 @@ func (r *rules) trip(e evidence, failed, slow bool) (Reason, policy.Cause) {
 	return ReasonNone, policy.Cause{}
 }
 
-// ratio is an exact fraction. The zero ratio stands for a rule that does not exist.
-type ratio struct{ num, den uint64 }
-
-// ratioOf returns the fraction that the shortest decimal form of rate shows: what a person wrote as 0.57 is 57/100,
-// and not the nearest binary fraction, which is a little less. Beyond 18 decimal places it rounds. rate must be
-// between 0 and 1.
-func ratioOf(rate float64) ratio {
-	text := strconv.FormatFloat(rate, 'f', -1, 64)
-	whole, decimals, _ := strings.Cut(text, ".")
-	if len(decimals) > 18 {
-		whole, decimals, _ = strings.Cut(strconv.FormatFloat(rate, 'f', 18, 64), ".")
-	}
-	num, _ := strconv.ParseUint(whole+decimals, 10, 64)
-	den := uint64(1)
-	for range decimals {
-		den *= 10
-	}
-	return ratio{num, den}
-}
-
-// reachedBy reports whether part/whole is at least the ratio, exactly.
-func (r ratio) reachedBy(part, whole int64) bool {
-	partHigh, partLow := bits.Mul64(uint64(part), r.den)
-	wholeHigh, wholeLow := bits.Mul64(r.num, uint64(whole))
-	return partHigh > wholeHigh || partHigh == wholeHigh && partLow >= wholeLow
-}
-
 // rateRule trips when a share of the calls in the window is bad.
 type rateRule struct {
-	share        ratio
+	share        decimal.Fraction // the zero one stands for a rule that does not exist
 	minimumCalls int64
 }
 
-func (r rateRule) exists() bool { return r.share.den != 0 }
+func (r rateRule) exists() bool { return r.share.Den != 0 }
 
 func (r rateRule) trips(bad, calls int64) bool {
-	return r.exists() && r.known(calls) && r.share.reachedBy(bad, calls)
+	return r.exists() && r.known(calls) && r.share.ReachedBy(bad, calls)
 }
 
 // known reports whether there are enough calls to speak of a rate.
@@ -128,7 +99,7 @@ func (r rateRule) limit() float64 {
 	if !r.exists() {
 		return 0
 	}
-	return float64(r.share.num) / float64(r.share.den)
+	return float64(r.share.Num) / float64(r.share.Den)
 }
 
 func (r rateRule) cause(rule, what string, bad, calls int64) policy.Cause {

@@ -1,8 +1,6 @@
 package breaker
 
 import (
-	"math"
-	"math/big"
 	"slices"
 	"testing"
 	"time"
@@ -158,63 +156,6 @@ func TestAClockThatWasReplacedEmptiesTheTimeWindow(t *testing.T) {
 	require.Equal(t, counts{calls: 1, failures: 1}, w.counts(-500, 2))
 	require.Equal(t, counts{calls: 1, failures: 1}, w.counts(-471, 2))
 	require.Zero(t, w.counts(-470, 2))
-}
-
-func TestFault023_RatesCompareExactly(t *testing.T) {
-	for _, rate := range []struct {
-		float    float64
-		num, den int64
-	}{{0.5, 1, 2}, {0.57, 57, 100}, {0.004, 4, 1000}, {0.01, 1, 100}, {1, 1, 1}, {0.29, 29, 100}, {0.07, 7, 100}} {
-		r := ratioOf(rate.float)
-		for calls := int64(1); calls <= 1000; calls++ {
-			for failures := int64(0); failures <= calls; failures++ {
-				if got, want := r.reachedBy(failures, calls), failures*rate.den >= rate.num*calls; got != want {
-					t.Fatalf("%v: %d of %d: %v", rate.float, failures, calls, got)
-				}
-			}
-		}
-	}
-	require.False(t, ratioOf(0.5).reachedBy(124, 250))
-	require.True(t, ratioOf(0.5).reachedBy(125, 250))
-	require.True(t, ratioOf(0.57).reachedBy(57, 100))
-	third := 1.0 / 3
-	require.True(t, ratioOf(third).reachedBy(1, 3))
-	require.True(t, ratioOf(2*third).reachedBy(2, 3))
-}
-
-// 18 decimal places are exact; what has more is rounded, so that no product overflows.
-func TestFault023_DecimalPlacesOfARate(t *testing.T) {
-	for rate, want := range map[float64]ratio{
-		1:                     {1, 1},
-		0.57:                  {57, 100},
-		1e-9:                  {1, 1e9},
-		0.012345678901234568:  {12345678901234568, 1e18},
-		0.001234567890123456:  {1234567890123456, 1e18},
-		0.0012345678901234567: {1234567890123457, 1e18},
-		0.0012345678901234563: {1234567890123456, 1e18},
-		1.2345678901234567e-9: {1234567890, 1e18},
-	} {
-		require.Equal(t, want, ratioOf(rate), "%v", rate)
-	}
-}
-
-func TestFault023_RatesAreTheDecimalsThatPeopleWrite(t *testing.T) { rapid.Check(t, ratesAreDecimals) }
-func FuzzRatio(f *testing.F)                                       { f.Fuzz(rapid.MakeFuzz(ratesAreDecimals)) }
-
-func ratesAreDecimals(t *rapid.T) {
-	rate := rapid.Float64Range(minimumRate, 1).Draw(t, "rate")
-	part := rapid.Int64Range(0, 1<<62).Draw(t, "part")
-	whole := rapid.Int64Range(part, 1<<62).Draw(t, "whole")
-	r := ratioOf(rate)
-	exact := new(big.Rat).SetFrac(new(big.Int).SetUint64(r.num), new(big.Int).SetUint64(r.den))
-	if float, _ := exact.Float64(); math.Abs(float-rate) > 1e-18 || rate > 0.01 && float != rate {
-		t.Fatalf("%v became %v", rate, exact)
-	}
-	left := new(big.Int).Mul(big.NewInt(part), new(big.Int).SetUint64(r.den))
-	right := new(big.Int).Mul(big.NewInt(whole), new(big.Int).SetUint64(r.num))
-	if got, want := r.reachedBy(part, whole), left.Cmp(right) >= 0; got != want {
-		t.Fatalf("%d of %d at %v: %v", part, whole, rate, got)
-	}
 }
 
 // Windows of another size hold the same calls, as far as they can.

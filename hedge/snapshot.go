@@ -3,6 +3,7 @@ package hedge
 import (
 	"encoding/json"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
@@ -76,15 +77,16 @@ func (s Snapshot) LogValue() slog.Value {
 	)...)
 }
 
-// Report implements [policy.Reporter]. The kind is "hedge".
+// Report implements [policy.Reporter]. The kind is "hedge". The setting "WithBudget" has the kind of the budget and the
+// numbers that it was made with, if the budget reports them, as a retry.Budget does.
 func (h *Hedge) Report() policy.Report {
 	h.config()
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	c := h.config()
 	s := h.snapshot(c)
+	h.mu.Unlock()
 	return policy.Report{
-		Kind: "hedge", Name: c.name, Stage: policy.StageHedge, Settings: c.settings,
+		Kind: "hedge", Name: c.name, Stage: policy.StageHedge, Settings: c.reported(),
 		Values: []policy.Value{
 			{Name: "delay", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: s.Delay.Seconds(), Unknown: s.Delay == 0},
 			counter("calls", s.Calls),
@@ -102,4 +104,24 @@ func (h *Hedge) Report() policy.Report {
 
 func counter(name string, n uint64) policy.Value {
 	return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Counter, Number: float64(n)}
+}
+
+// reported returns the options, with the numbers of a budget that reports them. The budget is asked under no lock.
+func (c *config) reported() []policy.Setting {
+	reporter, ok := c.budget.(policy.Reporter)
+	if !ok || !c.settings.Given("WithBudget") {
+		return c.settings
+	}
+	budget := reporter.Report()
+	constructor := slices.IndexFunc(budget.Settings, func(s policy.Setting) bool { return s.Name == "New" })
+	if constructor < 0 {
+		return c.settings
+	}
+	settings := slices.Clone([]policy.Setting(c.settings))
+	for i := range settings {
+		if settings[i].Name == "WithBudget" {
+			settings[i].Args = append([]policy.Argument{{Name: "kind", Value: budget.Kind}}, budget.Settings[constructor].Args...)
+		}
+	}
+	return settings
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
 )
 
 func TestFault280_SnapshotsAreReadable(t *testing.T) {
@@ -72,6 +73,22 @@ func TestReport(t *testing.T) {
 		require.Empty(t, hedge.New().Report().Settings)
 		time.Sleep(time.Second)
 	})
+}
+
+func TestTheNumbersOfABudgetAreInTheReport(t *testing.T) {
+	budget := retry.NewBudget(0.3, 7)
+	h := hedge.New(hedge.WithBudget(budget))
+	want := func(ratio, perSecond float64) []policy.Setting {
+		return []policy.Setting{{Name: "WithBudget", Code: true, Args: []policy.Argument{
+			{Name: "kind", Value: "retry budget"}, {Name: "ratio", Value: ratio}, {Name: "perSecond", Value: perSecond},
+		}}}
+	}
+	require.Equal(t, want(0.3, 7), h.Report().Settings)
+	require.NoError(t, budget.Reconfigure(0.5, 9))
+	require.Equal(t, want(0.5, 9), h.Report().Settings)
+	tokens := hedge.New(hedge.WithBudget(retry.NewTokenBudget(10, 0.1))).Report().Settings
+	require.Equal(t, policy.Argument{Name: "maxTokens", Value: 10}, tokens[0].Args[1])
+	require.Equal(t, []policy.Setting{{Name: "WithBudget", Code: true}}, hedge.New(hedge.WithBudget(&allOrNothing{})).Report().Settings)
 }
 
 func TestFault268_ZeroValues(t *testing.T) {

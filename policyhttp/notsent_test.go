@@ -2,6 +2,7 @@ package policyhttp_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -40,6 +42,49 @@ func writeFrame(w io.Writer, kind, flags byte, stream uint32, payload ...byte) {
 	_, _ = w.Write(append(frame, payload...))
 }
 
+// queued is a connection whose writes wait for no reader, and keep their order.
+type queued struct {
+	net.Conn
+	mu     sync.Mutex
+	closed bool
+	writes chan []byte
+}
+
+func queue(conn net.Conn) *queued {
+	q := &queued{Conn: conn, writes: make(chan []byte, 64)}
+	go func() {
+		defer conn.Close()
+		for frame := range q.writes {
+			if _, err := conn.Write(frame); err != nil {
+				for range q.writes { // until it is closed
+				}
+			}
+		}
+	}()
+	return q
+}
+
+func (q *queued) Write(p []byte) (int, error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.closed {
+		return 0, net.ErrClosed
+	}
+	q.writes <- bytes.Clone(p)
+	return len(p), nil
+}
+
+// Close closes the connection when everything is written.
+func (q *queued) Close() error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !q.closed {
+		q.closed = true
+		close(q.writes)
+	}
+	return nil
+}
+
 // serveFrames speaks HTTP/2 on conn, as far as is needed, and calls request for each stream that ends.
 func serveFrames(conn net.Conn, request func(stream uint32)) {
 	defer conn.Close()
@@ -47,7 +92,7 @@ func serveFrames(conn net.Conn, request func(stream uint32)) {
 	if _, err := r.Discard(len("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")); err != nil {
 		return
 	}
-	go writeFrame(conn, frameSettings, 0, 0)
+	writeFrame(conn, frameSettings, 0, 0)
 	for {
 		header := make([]byte, 9)
 		if _, err := io.ReadFull(r, header); err != nil {
@@ -60,9 +105,9 @@ func serveFrames(conn net.Conn, request func(stream uint32)) {
 		kind, flags, stream := header[3], header[4], binary.BigEndian.Uint32(header[5:])
 		switch {
 		case kind == frameSettings && flags&flagAck == 0:
-			go writeFrame(conn, frameSettings, flagAck, 0)
+			writeFrame(conn, frameSettings, flagAck, 0)
 		case (kind == frameHeaders || kind == frameData) && flags&flagEndStream != 0:
-			go request(stream)
+			request(stream)
 		}
 	}
 }
@@ -101,7 +146,8 @@ func TestUH9_HTTP2(t *testing.T) {
 					base := &http.Transport{Protocols: new(http.Protocols)}
 					base.Protocols.SetUnencryptedHTTP2(true)
 					base.DialContext = func(context.Context, string, string) (net.Conn, error) {
-						client, server := net.Pipe()
+						client, pipe := net.Pipe()
+						server := queue(pipe)
 						conns = append(conns, client)
 						go serveFrames(server, func(stream uint32) {
 							if requests++; requests == 1 {

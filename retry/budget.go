@@ -24,8 +24,8 @@ type feedback interface {
 // Every [Retrier] has a budget of its own unless [WithBudget] or [NoBudget] says otherwise. Share one among the
 // Retriers and hedges of one dependency. A Budget is safe for concurrent use.
 type Budget struct {
-	sums     *budget.Budget
-	settings atomic.Pointer[[]policy.Setting]
+	sums    *budget.Budget
+	numbers atomic.Pointer[numbers]
 }
 
 var (
@@ -59,10 +59,33 @@ func NewBudget(ratio, perSecond float64) *Budget {
 }
 
 func (b *Budget) configured(ratio, perSecond float64) {
-	b.settings.Store(&[]policy.Setting{
-		{Name: "New", Args: []policy.Argument{setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)}},
-	})
+	b.numbers.Store(newNumbers(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
 }
+
+// described is a budget of this package.
+type described interface{ described() *numbers }
+
+// numbers is what a budget was made with, for reports. It is not changed.
+type numbers struct {
+	settings []policy.Setting  // of the budget
+	args     []policy.Argument // the same after the kind: of WithBudget
+}
+
+func newNumbers(kind string, args ...policy.Argument) *numbers {
+	return &numbers{
+		settings: []policy.Setting{{Name: "New", Args: args}},
+		args:     append([]policy.Argument{setting.Arg("kind", kind)}, args...),
+	}
+}
+
+// The kinds of budgets in reports.
+const (
+	kindBudget            = "retry budget"
+	kindTokenBudget       = "retry token budget"
+	kindConcurrencyBudget = "retry concurrency budget"
+)
+
+func (b *Budget) described() *numbers { return b.numbers.Load() }
 
 // ValidateBudget returns the [*policy.ConfigError] that [NewBudget] would panic with, or nil.
 func ValidateBudget(ratio, perSecond float64) error {
@@ -111,7 +134,7 @@ func (b *Budget) Snapshot() BudgetSnapshot { return BudgetSnapshot(b.get().Snaps
 
 // Report returns the tokens with their limit, and how many retries were denied.
 func (b *Budget) Report() policy.Report {
-	return reportBudget("retry budget", b.Snapshot(), *b.settings.Load())
+	return reportBudget(kindBudget, b.Snapshot(), b.numbers.Load().settings)
 }
 
 // String returns what is there and the most that can be there now.

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/attempt"
+	"github.com/go-resilience/resilience/internal/decimal"
 	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -24,13 +25,15 @@ type ConcurrencyBudget struct {
 
 type concurrencyConfig struct {
 	share    float64
+	fraction decimal.Fraction // share
 	minimum  int
-	settings []policy.Setting
+	numbers  *numbers
 }
 
 var (
 	_ policy.Guard    = (*ConcurrencyBudget)(nil)
 	_ policy.Gate     = (*ConcurrencyBudget)(nil)
+	_ policy.Returner = (*ConcurrencyBudget)(nil)
 	_ policy.Budget   = (*ConcurrencyBudget)(nil)
 	_ policy.Idler    = (*ConcurrencyBudget)(nil)
 	_ policy.Reporter = (*ConcurrencyBudget)(nil)
@@ -42,7 +45,10 @@ var (
 //	budget := retry.NewConcurrencyBudget(0.2, 3)
 //	backend := resilience.Compose(retry.New(retry.WithBudget(budget)), budget, breaker.New())
 //
-// A call that waits for its next attempt is not in flight. Compared with [NewBudget], it needs no time to earn
+// The share counts as the decimal fraction that it is written as, rounded down: 0.29 of 100 attempts is 29.
+//
+// A call that waits for its next attempt is not in flight, nor is a result that stays open once the operation has returned.
+// Compared with [NewBudget], it needs no time to earn
 // anything and forgets at once; but a dependency that fails quickly has few attempts in flight, and then minimum is all
 // that bounds the rate of retries: one caller whose calls all fail retries each of them.
 //
@@ -73,10 +79,13 @@ func ValidateConcurrencyBudget(share float64, minimum int) error {
 }
 
 func (b *ConcurrencyBudget) configure(share float64, minimum int) {
-	b.config.Store(&concurrencyConfig{share, minimum, []policy.Setting{
-		{Name: "New", Args: []policy.Argument{setting.Arg("share", share), setting.Arg("minimum", minimum)}},
-	}})
+	b.config.Store(&concurrencyConfig{
+		share: share, fraction: decimal.Of(share), minimum: minimum,
+		numbers: newNumbers(kindConcurrencyBudget, setting.Arg("share", share), setting.Arg("minimum", minimum)),
+	})
 }
+
+func (b *ConcurrencyBudget) described() *numbers { return b.current().numbers }
 
 func (b *ConcurrencyBudget) made() bool { return b.config.Load() != nil }
 
@@ -102,14 +111,14 @@ func (b *ConcurrencyBudget) Reconfigure(share float64, minimum int) error {
 // limit returns how many retries may be in flight.
 func (b *ConcurrencyBudget) limit() int64 {
 	c := b.current()
-	return max(int64(c.minimum), int64(c.share*float64(b.inFlight.Load())))
+	return max(int64(c.minimum), c.fraction.Floor(b.inFlight.Load()))
 }
 
 // Stage returns a stage between [policy.StageRetry] and [policy.StageHedge].
 func (b *ConcurrencyBudget) Stage() policy.Stage { return (policy.StageRetry + policy.StageHedge) / 2 }
 
 // errConcurrency is every refusal.
-var errConcurrency = &policy.Rejection{Kind: "retry concurrency budget", Reason: ErrBudget}
+var errConcurrency = &policy.Rejection{Kind: kindConcurrencyBudget, Reason: ErrBudget}
 
 // Ready implements [policy.Gate]: whether a retry would be admitted now. A first attempt always is.
 func (b *ConcurrencyBudget) Ready(ctx context.Context) error {
@@ -124,16 +133,22 @@ func (b *ConcurrencyBudget) Admit(ctx context.Context) (context.Context, policy.
 	if b.current(); !b.composed.Load() {
 		b.composed.Store(true)
 	}
-	retry := int64(0)
+	number := int64(firstInFlight)
 	if attempt.Number(ctx) > 1 {
 		if !b.take() {
 			return nil, policy.Ticket{}, errConcurrency
 		}
-		retry = 1
+		number = retryInFlight
 	}
 	b.inFlight.Add(1)
-	return ctx, policy.Ticket{Number: retry}, nil
+	return ctx, policy.Ticket{Number: number}, nil
 }
+
+// What the attempt of a ticket holds. The zero ticket, which Returned hands out, holds nothing.
+const (
+	firstInFlight = 1
+	retryInFlight = 2
+)
 
 // take counts one more retry in flight, if there may be one more.
 func (b *ConcurrencyBudget) take() bool {
@@ -149,10 +164,21 @@ func (b *ConcurrencyBudget) take() bool {
 	}
 }
 
+// Returned implements [policy.Returner]: an attempt is over when the operation has returned, also if its result stays open.
+func (b *ConcurrencyBudget) Returned(ctx context.Context, ticket policy.Ticket) policy.Ticket {
+	b.Settle(ctx, ticket, policy.Outcome{Kind: policy.Returned})
+	return policy.Ticket{}
+}
+
 // Settle implements [policy.Guard].
 func (b *ConcurrencyBudget) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
-	b.inFlight.Add(-1)
-	b.retries.Add(-ticket.Number)
+	switch b.current(); ticket.Number {
+	case retryInFlight:
+		b.retries.Add(-1)
+		fallthrough
+	case firstInFlight:
+		b.inFlight.Add(-1)
+	}
 }
 
 // Deposit does nothing: attempts in flight are what allows retries.
@@ -185,7 +211,7 @@ func (b *ConcurrencyBudget) Snapshot() BudgetSnapshot {
 // Report returns the attempts and the retries in flight, and how many retries were denied.
 func (b *ConcurrencyBudget) Report() policy.Report {
 	return policy.Report{
-		Kind: "retry concurrency budget", Stage: b.Stage(), Settings: b.current().settings,
+		Kind: kindConcurrencyBudget, Stage: b.Stage(), Settings: b.current().numbers.settings,
 		Values: []policy.Value{
 			{Name: "in_flight", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(b.inFlight.Load())},
 			{Name: "retries_in_flight", Unit: policy.UnitCount, Kind: policy.Gauge,

@@ -97,6 +97,38 @@ func TestConcurrencyBudget(t *testing.T) {
 	})
 }
 
+// Streams that a retry has opened stay open for hours. They are no retries in flight.
+func TestOpenResultsAreNotInFlight(t *testing.T) {
+	budget := retry.NewConcurrencyBudget(0.2, 3)
+	pipeline := resilience.Compose(retry.New(retry.WithBudget(budget), retry.Constant(0)), budget)
+	for range 10 {
+		_, permit, err := resilience.Open(t.Context(), pipeline, fails(errBackend).do)
+		require.NoError(t, err)
+		defer func() {
+			require.True(t, permit.Done(errBackend))
+			require.Equal(t, retry.BudgetSnapshot{Tokens: 3, Limit: 3}, budget.Snapshot(), "nothing is given back twice")
+		}()
+	}
+	require.True(t, budget.Idle())
+	require.Equal(t, retry.BudgetSnapshot{Tokens: 3, Limit: 3}, budget.Snapshot())
+	_, err := resilience.Do(t.Context(), pipeline, fails(errBackend).do)
+	require.NoError(t, err)
+}
+
+func TestTheShareOfAConcurrencyBudgetIsExact(t *testing.T) {
+	for _, c := range []struct {
+		share    float64
+		n, limit int
+	}{{0.2, 100, 20}, {0.29, 100, 29}, {0.57, 100, 57}, {0.07, 100, 7}, {0.3, 10, 3}, {0.3, 9, 2}, {1, 7, 7}} {
+		budget := retry.NewConcurrencyBudget(c.share, 0)
+		for range c.n {
+			_, err := policy.Acquire(t.Context(), budget)
+			require.NoError(t, err)
+		}
+		require.Equal(t, float64(c.limit), budget.Snapshot().Limit, "%v of %d", c.share, c.n)
+	}
+}
+
 func TestConcurrencyBudgetHearsEveryExit(t *testing.T) {
 	budget := retry.NewConcurrencyBudget(0.5, 5)
 	pipeline := resilience.Compose(retry.New(retry.WithBudget(budget), retry.Constant(0)), budget)

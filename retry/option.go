@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"reflect"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -36,6 +37,7 @@ type config struct {
 	constant   time.Duration
 	randSource rand.Source
 	given      setting.List // the options that were given
+	reported   atomic.Pointer[reported]
 }
 
 func (c *config) has(name string) bool { return c.given.Given(name) }

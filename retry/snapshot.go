@@ -3,6 +3,7 @@ package retry
 import (
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/go-resilience/resilience/policy"
 )
@@ -58,7 +59,34 @@ func (r *Retrier) Snapshot() Snapshot {
 	return s
 }
 
-// Report returns what Snapshot does, and the options.
+// reported is the options as the last report has shown them.
+type reported struct {
+	numbers  *numbers
+	settings []policy.Setting
+}
+
+// settings returns the options, with the numbers of the budget as they are now.
+func (c *config) settings() []policy.Setting {
+	budget, ok := c.budget.(described)
+	if !ok || !c.has("WithBudget") {
+		return c.given
+	}
+	numbers := budget.described()
+	if last := c.reported.Load(); last != nil && last.numbers == numbers {
+		return last.settings
+	}
+	settings := slices.Clone([]policy.Setting(c.given))
+	for i := range settings {
+		if settings[i].Name == "WithBudget" {
+			settings[i].Args = numbers.args
+		}
+	}
+	c.reported.Store(&reported{numbers, settings})
+	return settings
+}
+
+// Report returns what Snapshot does, and the options. The setting "WithBudget" of a budget of this package has the kind of
+// the budget and the numbers that it was made with, or reconfigured to.
 func (r *Retrier) Report() policy.Report {
 	c, s := r.current(), r.Snapshot()
 	values := make([]policy.Value, 0, 4)
@@ -69,7 +97,7 @@ func (r *Retrier) Report() policy.Report {
 	if s.Budget != (BudgetSnapshot{}) {
 		values = appendBudget(values, s.Budget)
 	}
-	return policy.Report{Kind: "retry", Name: c.name, Stage: r.Stage(), Settings: c.given, Values: values}
+	return policy.Report{Kind: "retry", Name: c.name, Stage: r.Stage(), Settings: c.settings(), Values: values}
 }
 
 func reportBudget(kind string, s BudgetSnapshot, settings []policy.Setting) policy.Report {

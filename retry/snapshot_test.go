@@ -32,7 +32,9 @@ func TestReport(t *testing.T) {
 			{Name: "Attempts", Args: []policy.Argument{{Name: "n", Value: 4}}},
 			{Name: "ProportionalJitter", Args: []policy.Argument{{Name: "share", Value: 0.2}}},
 			{Name: "If", Code: true},
-			{Name: "WithBudget", Code: true},
+			{Name: "WithBudget", Code: true, Args: []policy.Argument{
+				{Name: "kind", Value: "retry budget"}, {Name: "ratio", Value: 0.1}, {Name: "perSecond", Value: 1.0},
+			}},
 		},
 		Values: []policy.Value{
 			{Name: "retries", Unit: policy.UnitCount, Kind: policy.Counter},
@@ -56,6 +58,30 @@ func TestReport(t *testing.T) {
 	value, ok := budget.Report().Value("denied", "")
 	require.True(t, ok)
 	require.Positive(t, value.Number)
+}
+
+func TestTheNumbersOfABudgetAreInTheReportOfItsRetrier(t *testing.T) {
+	budget, tokens, concurrency := retry.NewBudget(0.3, 7), retry.NewTokenBudget(10, 0.1), retry.NewConcurrencyBudget(0.2, 3)
+	for want, budget := range map[string]policy.Budget{
+		`[{"name":"kind","value":"retry budget"},{"name":"ratio","value":0.3},{"name":"perSecond","value":7}]`:             budget,
+		`[{"name":"kind","value":"retry token budget"},{"name":"maxTokens","value":10},{"name":"tokenRatio","value":0.1}]`: tokens,
+		`[{"name":"kind","value":"retry concurrency budget"},{"name":"share","value":0.2},{"name":"minimum","value":3}]`:   concurrency,
+	} {
+		settings := retry.New(retry.WithBudget(budget)).Report().Settings
+		require.Equal(t, "WithBudget", settings[0].Name)
+		require.True(t, settings[0].Code)
+		text, err := json.Marshal(settings[0].Args)
+		require.NoError(t, err)
+		require.JSONEq(t, want, string(text))
+	}
+	again := retry.New(retry.WithBudget(budget))
+	before := again.Report()
+	require.NoError(t, budget.Reconfigure(0.5, 9))
+	require.Equal(t, 9.0, again.Report().Settings[0].Args[2].Value, "as it is now")
+	require.Equal(t, 7.0, before.Settings[0].Args[2].Value, "a report is not changed")
+	require.NoError(t, again.Reconfigure(retry.Attempts(4)))
+	require.Equal(t, 0.5, again.Report().Settings[1].Args[1].Value)
+	require.Equal(t, []policy.Setting{{Name: "WithBudget", Code: true}}, retry.New(retry.WithBudget(incomparable{})).Report().Settings[:1], "of the program")
 }
 
 func TestAReportAllocatesOnce(t *testing.T) {

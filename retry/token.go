@@ -23,7 +23,7 @@ type TokenBudget struct {
 
 type tokenConfig struct {
 	most, ratio int64
-	settings    []policy.Setting
+	numbers     *numbers
 }
 
 var (
@@ -74,11 +74,11 @@ func thousandths(ratio float64) int64 { return int64(math.Round(ratio*1e9) / 1e6
 func (b *TokenBudget) configure(maxTokens int, tokenRatio float64) {
 	b.config.Store(&tokenConfig{
 		most: int64(maxTokens) * token, ratio: thousandths(tokenRatio),
-		settings: []policy.Setting{
-			{Name: "New", Args: []policy.Argument{setting.Arg("maxTokens", maxTokens), setting.Arg("tokenRatio", tokenRatio)}},
-		},
+		numbers: newNumbers(kindTokenBudget, setting.Arg("maxTokens", maxTokens), setting.Arg("tokenRatio", tokenRatio)),
 	})
 }
+
+func (b *TokenBudget) described() *numbers { return b.current().numbers }
 
 func (b *TokenBudget) made() bool { return b.config.Load() != nil }
 
@@ -151,7 +151,7 @@ func (b *TokenBudget) Snapshot() BudgetSnapshot {
 
 // Report returns what Snapshot does, and the two numbers.
 func (b *TokenBudget) Report() policy.Report {
-	return reportBudget("retry token budget", b.Snapshot(), b.current().settings)
+	return reportBudget(kindTokenBudget, b.Snapshot(), b.current().numbers.settings)
 }
 
 // String returns what is there and the most that can be there.

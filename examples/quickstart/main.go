@@ -4,13 +4,21 @@
 //
 //	go run ./examples/quickstart
 //
+// With -page it takes its time, a bit more than a minute, and serves a live page about both, on loopback. The page stays
+// until the program is interrupted.
+//
+//	go run ./examples/quickstart -page
+//
 // Where to read: loop.go and pipeline.go are the two ways to call; server.go is what they call; traffic.go runs the
-// experiment; timeline.go and table.go print it. Every figure is measured in this run.
+// experiment; timeline.go and table.go print it; page.go serves the page. Every figure is measured in this run.
 package main
 
 import (
+	"context"
+	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"time"
 )
 
@@ -22,6 +30,8 @@ const (
 )
 
 func main() {
+	page := flag.Bool("page", false, "serve a live page about both ways to call, on loopback, until interrupted")
+	flag.Parse()
 	phases := []phase{
 		{name: "healthy", lasts: time.Second},
 		{name: "fails 30 %", lasts: 2 * time.Second, failing: 0.3},
@@ -29,7 +39,15 @@ func main() {
 		{name: "slow", lasts: 3 * time.Second, work: 100 * time.Millisecond},
 		{name: "healthy again", lasts: 2 * time.Second},
 	}
-	if err := run(os.Stdout, phases, 10*time.Millisecond, time.Second); err != nil {
+	var err error
+	if *page {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+		defer stop()
+		err = runWithPage(ctx, os.Stdout, slower(phases, 6), 10*time.Millisecond, 5*time.Second)
+	} else {
+		err = run(os.Stdout, phases, 10*time.Millisecond, time.Second)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}

@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"regexp"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -30,7 +33,7 @@ func TestLedger(t *testing.T) {
 	e, err := newExperiment(&out, short)
 	require.NoError(t, err)
 	defer e.stop()
-	e.send(interval, 50*time.Millisecond)
+	e.send(t.Context(), interval, 50*time.Millisecond)
 
 	planned := 0
 	for index, phase := range short {
@@ -63,7 +66,7 @@ func TestADeadServer(t *testing.T) {
 	e, err := newExperiment(&out, []phase{{name: "dead", lasts: 400 * time.Millisecond, dead: true}})
 	require.NoError(t, err)
 	defer e.stop()
-	e.send(5*time.Millisecond, time.Second)
+	e.send(t.Context(), 5*time.Millisecond, time.Second)
 
 	calls := len(e.loop.ended())
 	require.Equal(t, 80, calls)
@@ -158,4 +161,55 @@ func TestAliveConnectionsAreReused(t *testing.T) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	require.Len(t, s.connections, 1)
+}
+
+// TestPage: the page shows both ways to call while the traffic runs, and ends with it.
+func TestPage(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	said := &lines{found: make(chan string, 1)}
+	done := make(chan error)
+	go func() { done <- runWithPage(ctx, said, slower(short, 4), 10*time.Millisecond, time.Second) }()
+	address := <-said.found
+	for {
+		page := read(t, address)
+		if strings.Contains(page, "Calls to “pipeline” are refused.") {
+			require.Contains(t, page, "loop by hand")
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	cancel()
+	require.NoError(t, <-done)
+	_, err := http.Get(address)
+	require.Error(t, err, "it is closed")
+}
+
+func read(t *testing.T, address string) string {
+	transport := &http.Transport{DisableKeepAlives: true}
+	response, err := (&http.Client{Transport: transport}).Get(address)
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	return string(body)
+}
+
+// lines finds the address of the page among what is printed.
+type lines struct {
+	mu    sync.Mutex
+	text  string
+	found chan string
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text += string(p)
+	if address := regexp.MustCompile(`http://127[^ \n]+/\n`).FindString(l.text); address != "" {
+		select {
+		case l.found <- strings.TrimSpace(address):
+		default:
+		}
+	}
+	return len(p), nil
 }

@@ -86,7 +86,7 @@ func run(w io.Writer, phases []phase, interval, reportEvery time.Duration) error
 		return err
 	}
 	defer e.stop()
-	e.send(interval, reportEvery)
+	e.send(context.Background(), interval, reportEvery)
 	printTable(w, phases, e.arms())
 	return nil
 }
@@ -97,6 +97,7 @@ type experiment struct {
 	timeline *timeline
 	loop     *arm
 	pipeline *arm
+	composed *pipeline
 	heard    *tally // what the pipeline says about itself
 }
 
@@ -114,7 +115,7 @@ func newExperiment(w io.Writer, phases []phase) (*experiment, error) {
 	}
 	e := &experiment{phases: phases, timeline: newTimeline(w), loop: byHand, pipeline: composed, heard: &tally{}}
 	p := newPipeline(composed.client, e.heard, e.timeline.changed)
-	composed.get = p.get
+	composed.get, e.composed = p.get, p
 	e.timeline.say(byHand.name, "client timeout %v, %d tries, sleep %v and doubling", limit, attempts, firstDelay)
 	e.timeline.say(composed.name, "%v", p.backend)
 	return e, nil
@@ -128,8 +129,8 @@ func (e *experiment) stop() {
 	}
 }
 
-// send sends the traffic of all phases and waits until every call has ended.
-func (e *experiment) send(interval, reportEvery time.Duration) {
+// send sends the traffic of all phases, or until ctx ends, and waits until every call has ended.
+func (e *experiment) send(ctx context.Context, interval, reportEvery time.Duration) {
 	done, reported := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(reported)
@@ -144,7 +145,7 @@ func (e *experiment) send(interval, reportEvery time.Duration) {
 		for _, arm := range e.arms() {
 			arm.server.enter(index)
 		}
-		for end := next.Add(phase.lasts); next.Before(end); next = next.Add(interval) {
+		for end := next.Add(phase.lasts); next.Before(end) && ctx.Err() == nil; next = next.Add(interval) {
 			time.Sleep(time.Until(next))
 			number++
 			path := fmt.Sprintf("/users/%d", number)

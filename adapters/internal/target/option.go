@@ -1,0 +1,108 @@
+package target
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Config is what options say.
+type Config struct{ targets []*Target }
+
+// Pipelines adds pipelines.
+func Pipelines(sources ...resilience.Source) func(*Config) {
+	sources = slices.Clone(sources)
+	return func(c *Config) {
+		for _, source := range sources {
+			c.targets = append(c.targets, &Target{
+				Name: nameOf(source),
+				what: "pipeline",
+				read: func() Reading {
+					report := source.Current().Report()
+					return Reading{report.Calls, report.Layers}
+				},
+			})
+		}
+	}
+}
+
+// Registry adds something that reports.
+func Registry(name string, reporter policy.Reporter) func(*Config) {
+	return func(c *Config) {
+		t := &Target{Name: name, what: "registry", read: func() Reading { return Reading{Layers: []policy.Report{reporter.Report()}} }}
+		if isNil(reporter) {
+			t.read = nil
+		}
+		c.targets = append(c.targets, t)
+	}
+}
+
+// PerKey adds single keys of a registry.
+func PerKey[K comparable, V any](name string, registry *keyed.Registry[K, V], label func(K) string, most int) func(*Config) {
+	return func(c *Config) {
+		t := &Target{Name: name, what: "registry", read: func() Reading { return readKeys(registry, label, most) }}
+		switch {
+		case registry == nil:
+			t.read = nil
+		case label == nil:
+			t.problem = "the function for labels is nil"
+		case most < 1 || most > 1000:
+			t.problem = fmt.Sprintf("most is %d: must be between 1 and 1000", most)
+		}
+		c.targets = append(c.targets, t)
+	}
+}
+
+// Configure returns the targets, and the [*policy.ConfigError] of the package with everything that is wrong with them.
+func Configure[O ~func(*Config)](pkg string, opts []O) ([]*Target, error) {
+	c := &Config{}
+	problems := policy.ConfigError{Policy: pkg}
+	for i, opt := range opts {
+		if opt == nil {
+			problems.Add("option %d is nil", i+1)
+			continue
+		}
+		opt(c)
+	}
+	seen := map[string]int{}
+	for i, t := range c.targets {
+		id := fmt.Sprintf("%s %d", t.what, i+1)
+		switch {
+		case t.read == nil || t.Name == noPipeline:
+			problems.Add("%s is nil", id)
+		case t.Name == "":
+			problems.Add("%s has no name", id)
+		case seen[Text(t.Name)] > 0:
+			problems.Add("%s %q has the name of %s %d, %[2]q", id, t.Name, c.targets[seen[Text(t.Name)]-1].what, seen[Text(t.Name)])
+		default:
+			seen[Text(t.Name)] = i + 1
+		}
+		if t.problem != "" {
+			problems.Add("%s %q: %s", id, t.Name, t.problem)
+		}
+		t.Name = Text(t.Name)
+	}
+	return c.targets, problems.Err()
+}
+
+// noPipeline is no name that a pipeline can have: it is not UTF-8.
+const noPipeline = "\xff"
+
+// nameOf returns the name of the pipeline in force.
+func nameOf(source resilience.Source) (name string) {
+	defer func() {
+		if recover() != nil { // a nil pointer in the interface
+			name = noPipeline
+		}
+	}()
+	return source.Current().Name()
+}
+
+func isNil(reporter policy.Reporter) bool {
+	v := reflect.ValueOf(reporter)
+	return reporter == nil || v.Kind() == reflect.Pointer && v.IsNil()
+}

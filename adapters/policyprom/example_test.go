@@ -1,0 +1,57 @@
+package policyprom_test
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/adapters/policyprom"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/retry"
+)
+
+func Example() {
+	durations := policyprom.NewDurations(policyprom.ForPipelines("users"))
+	users := resilience.Compose(
+		resilience.Name("users"),
+		retry.New(),
+		breaker.New(breaker.Name("users-db"), breaker.FailureRate(0.5, 20)),
+		resilience.Observe(durations),
+	)
+	hosts := keyed.New(func(host string) *breaker.Breaker { return breaker.New(breaker.Name(host)) })
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(durations, policyprom.NewCollector(
+		policyprom.Pipelines(users),
+		policyprom.Registry("hosts", hosts),
+	))
+	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	families, err := registry.Gather()
+	fmt.Println(len(families) > 20, err)
+	// Output:
+	// true <nil>
+}
+
+// The part of docs/observing.md about Prometheus.
+func Example_observing() {
+	registry := prometheus.NewRegistry()
+	users, orders := named("users", retry.New()), named("orders", retry.New())
+	hosts := keyed.New(func(host string) *breaker.Breaker { return breaker.New(breaker.Name(host)) })
+
+	collector := policyprom.NewCollector(
+		policyprom.Pipelines(users, orders),
+		policyprom.Registry("hosts", hosts), // keys as counts by state
+	)
+	durations := policyprom.NewDurations(policyprom.Native()) // observe pipelines with it
+	registry.MustRegister(collector, durations)
+
+	_, err := registry.Gather()
+	fmt.Println(err)
+	// Output:
+	// <nil>
+}

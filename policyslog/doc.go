@@ -1,0 +1,43 @@
+// Package policyslog shows what pipelines do in logs, in expvar and in recordings. It needs the standard library only.
+//
+//	log := policyslog.New(slog.Default())
+//	backend := resilience.Compose(
+//		resilience.Name("users"),
+//		retry.New(),
+//		breaker.New(breaker.Name("users-db"), breaker.OnChange(log.Change)),
+//		resilience.Observe(log),
+//	)
+//	policyslog.Expvar("resilience", backend)
+//
+// # Logs
+//
+// A [Log] is an observer of pipelines and a subscriber for changes of breakers. It writes
+//
+//	WARN   a breaker has opened, and INFO for its other changes: one line each, with the cause and the numbers
+//	WARN   a call was given up after retries: one line for each retry that gave up
+//	WARN   attempts were refused: at most one line per second and policy, with how many
+//	DEBUG  attempts, retries and waits
+//
+// What the caller has cancelled is DEBUG. [Level] and [ChangeLevel] set other levels, [Off] leaves kinds out. Messages
+// are constant, except for those of changes; everything is in attributes too, inside the group "resilience", with
+// durations and numbers as such.
+//
+// A call that succeeds at its first attempt costs next to nothing, unless the logger was enabled for the level of attempts
+// when the Log was made.
+//
+// # Expvar
+//
+// [Expvar] publishes the reports of pipelines. They are read when somebody asks; calls pay nothing.
+//
+// # Recordings
+//
+// [Record] writes one JSON line for each attempt and each call: for a replay of the traffic against other policies, and for
+// any tool that reads JSON. [Line] is the format.
+//
+// # What waits, and what does not
+//
+// A line of a log is written by the goroutine that has something to say. So a call that logs waits for the handler, and a
+// handler that hangs keeps that call; calls that log nothing, and refusals beyond the first of a second, do not wait. The
+// goroutine that caused a change of a breaker waits for its line, as for every subscriber. A recording is written on a
+// goroutine of its own: no call ever waits for the writer. A panic of a handler or of a writer changes no call.
+package policyslog

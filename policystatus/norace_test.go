@@ -1,0 +1,5 @@
+//go:build !race
+
+package policystatus_test
+
+const raceEnabled = false
