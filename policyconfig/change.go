@@ -14,7 +14,7 @@ import (
 type Changes struct {
 	// Generation is the number that the configuration has, or would have, in [Set.Generation].
 	Generation uint64   `json:"generation"`
-	List       []Change `json:"changes"` // in the order of the file; what is gone comes last
+	List       []Change `json:"changes"` // budgets, layers, pipelines: each in the order of the file, then what is gone
 }
 
 // Empty reports whether nothing changes. What was set by hand and differs from the configuration is no change.
