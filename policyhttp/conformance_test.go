@@ -315,7 +315,7 @@ func TestConformance(t *testing.T) {
 		}
 		defer server.Close()
 		for name, pipeline := range pipelines {
-			for _, limit := range []time.Duration{0, time.Minute} {
+			for _, limit := range []time.Duration{0, time.Minute} { // of http.Client
 				for _, through := range []bool{false, true} { // a middleware of the user's, which is no *http.Transport
 					variant := fmt.Sprintf("%s/%v/%v", name, limit, through)
 					if !whole && !short[variant] {

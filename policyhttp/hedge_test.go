@@ -69,8 +69,11 @@ func TestA9_LosersOfEveryKindAreClosed(t *testing.T) {
 			ends = append(ends, end{status, after, false}, end{status, after, true})
 		}
 	}
-	for _, first := range ends {
-		for _, second := range ends {
+	for i, first := range ends {
+		for j, second := range ends {
+			if !whole && (i+j)%4 != 0 {
+				continue
+			}
 			t.Run(fmt.Sprint(first, second), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					var calls atomic.Int64
