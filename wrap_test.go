@@ -344,3 +344,23 @@ func TestFault123_ACallThatComesTooLateTakesNothingBack(t *testing.T) {
 	<-wrapper.ended
 	require.Equal(t, policy.Returned, guard.outcome.Kind)
 }
+
+// A failure that decides the call keeps its value, although a call that is cancelled because of it ends later.
+func TestFault269_TheValueBelongsToTheErrorThatDecides(t *testing.T) {
+	decided, cancel := context.WithCancel(t.Context())
+	w := wrapper(func(ctx context.Context, call func(context.Context) error) error {
+		err := call(ctx)
+		_ = call(decided)
+		return err
+	})
+	calls := 0
+	value, err := resilience.Do(t.Context(), w, func(ctx context.Context) (int, error) {
+		if calls++; calls == 1 {
+			return 505, errBackend
+		}
+		cancel() // as a hedge does
+		return 0, ctx.Err()
+	})
+	require.ErrorIs(t, err, errBackend)
+	require.Equal(t, 505, value)
+}

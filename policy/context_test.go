@@ -38,6 +38,7 @@ func TestNoWait(t *testing.T) {
 
 func TestANilPermitMayBeSettled(t *testing.T) {
 	var permit *policy.Permit
+	require.Equal(t, "no permit", permit.String())
 	require.False(t, permit.Done(errBackend))
 	require.False(t, permit.Settle(policy.Outcome{}))
 	require.Equal(t, context.Background(), permit.Context())

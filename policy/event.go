@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -94,6 +95,12 @@ func (e Event) LogValue() slog.Value {
 	add(e.Queued > 0, slog.Duration("queued", e.Queued))
 	add(e.Wait > 0, slog.Duration("wait", e.Wait))
 	return slog.GroupValue(attrs...)
+}
+
+// String returns what is set, on one line.
+func (e Event) String() string {
+	text := strings.Trim(e.LogValue().String(), "[]")
+	return strings.Join(strings.FieldsFunc(text, isLineBreak), "; ")
 }
 
 // MarshalJSON writes the layer and the errors as text, and durations as numbers of seconds.

@@ -44,6 +44,18 @@ func TestFault280_AnEventAsJSONAndInLogs(t *testing.T) {
 	require.Equal(t, "[event=stopped pipeline=users layer=policy_test.layer attempt=3 outcome=returned class=transient "+
 		"error=backend failed reason=attempts exhausted elapsed=1s queued=2s wait=500ms]", event.LogValue().String())
 
+	event.Outcome.Err = errors.New("a\nb")
+	require.Contains(t, event.String(), "event=stopped pipeline=users layer=policy_test.layer attempt=3")
+	require.NotContains(t, event.String(), "\n")
+
+	text, err = json.Marshal(policy.Attempt{Number: 2, Outcome: event.Outcome, Blocked: errBackend, Elsewhere: true, Asked: 1})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"number": 2, "outcome": {"kind": "returned", "class": "transient", "error": "a\nb"},
+		"blocked": "backend failed", "elsewhere": true, "asked": 1}`, string(text))
+	text, err = json.Marshal(policy.Decision{Again: true, Wait: time.Second, Err: errBackend, Reason: errBackend})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"again": true, "wait": 1, "error": "backend failed", "reason": "backend failed"}`, string(text))
+
 	text, err = json.Marshal(policy.Event{Kind: policy.EventCall})
 	require.NoError(t, err)
 	require.JSONEq(t, `{"kind": "call", "outcome": {"kind": "not called"}}`, string(text))

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"encoding/json"
 	"time"
 )
 
@@ -105,6 +106,17 @@ type Attempt struct {
 	State any // what the previous Decision of this call said; nil at first
 }
 
+// MarshalJSON writes errors as text, and leaves the State out.
+func (a Attempt) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Number    int     `json:"number"`
+		Outcome   Outcome `json:"outcome"`
+		Blocked   string  `json:"blocked,omitempty"`
+		Elsewhere bool    `json:"elsewhere,omitempty"`
+		Asked     int     `json:"asked,omitempty"`
+	}{a.Number, a.Outcome, errorText(a.Blocked), a.Elsewhere, a.Asked})
+}
+
 // Decision is the answer of a [Repeater]. The zero Decision ends the call with the attempt's own result.
 type Decision struct {
 	Again bool          // make another attempt, after Wait
@@ -116,6 +128,16 @@ type Decision struct {
 	Reason error
 
 	State any // handed back with the next Attempt of this call
+}
+
+// MarshalJSON writes errors as text and the wait as a number of seconds, and leaves the State out.
+func (d Decision) MarshalJSON() ([]byte, error) {
+	return json.Marshal(struct {
+		Again  bool    `json:"again"`
+		Wait   float64 `json:"wait,omitempty"`
+		Err    string  `json:"error,omitempty"`
+		Reason string  `json:"reason,omitempty"`
+	}{d.Again, d.Wait.Seconds(), errorText(d.Err), errorText(d.Reason)})
 }
 
 // Wrapper runs the attempts itself: hedge, or whatever a third party can only do by wrapping. Prefer [Guard] where

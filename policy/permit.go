@@ -2,6 +2,7 @@ package policy
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 )
 
@@ -41,6 +42,18 @@ func Acquire(ctx context.Context, guard Guard) (*Permit, error) {
 		return nil, err
 	}
 	return &Permit{guard: guard, ctx: ctx, ticket: ticket}, nil
+}
+
+// String says what the permit is for and whether it is settled.
+func (p *Permit) String() string {
+	if p == nil {
+		return "no permit"
+	}
+	state := "held"
+	if p.settled.Load() {
+		state = "settled"
+	}
+	return fmt.Sprintf("permit of %s, %s", layerText(p.guard), state)
 }
 
 // Context returns the context that the work must run under: the one that Acquire was given, or one that the guard

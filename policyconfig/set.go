@@ -64,7 +64,7 @@ func readFile(path string) ([]byte, error) {
 	}
 	f, err := os.Open(path)
 	if err == nil {
-		defer f.Close()
+		defer func() { _ = f.Close() }()
 		var data []byte
 		if data, err = io.ReadAll(io.LimitReader(f, MaxSize+1)); err == nil {
 			return data, nil

@@ -169,16 +169,6 @@ func (f *fetched) fetch() {
 	f.rest = f.room[:n]
 }
 
-// complete reports whether all of the body has been read.
-func (f *fetched) complete() bool {
-	select {
-	case <-f.done:
-		return f.err != nil
-	default:
-		return false
-	}
-}
-
 // Read implements [io.Reader].
 func (f *fetched) Read(p []byte) (int, error) {
 	<-f.done

@@ -52,7 +52,7 @@ func site() http.Handler {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		mux.Handle(fmt.Sprintf("/redirect/%d", status), http.RedirectHandler("/echo", status))
 	}
-	mux.Handle("/loop", http.RedirectHandler("/loop", 302))
+	mux.Handle("/loop", http.RedirectHandler("/loop", http.StatusFound))
 	mux.HandleFunc("/cookie", func(w http.ResponseWriter, r *http.Request) {
 		if c, err := r.Cookie("visit"); err == nil {
 			_, _ = io.WriteString(w, c.Value)

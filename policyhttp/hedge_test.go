@@ -187,7 +187,7 @@ func TestFault201_UH4_TheRequestIsNotMutated(t *testing.T) {
 		r.Header = header
 		r.Trailer = http.Header{"Sum": nil}
 		before := r.Clone(r.Context())
-		sent := r.Body
+		var sent io.ReadCloser
 		for range 20 {
 			r.Body, _ = r.GetBody()
 			sent = r.Body

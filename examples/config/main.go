@@ -77,7 +77,7 @@ func demonstrate(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	s := &service{out: out, start: time.Now(), path: filepath.Join(dir, "pipelines.json")}
 	if err := s.write(pipelines); err != nil {
 		return err

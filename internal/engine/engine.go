@@ -117,6 +117,12 @@ func (o *contextEnd) timedOut() bool {
 // succeeded reports whether the operation returned without an error.
 func (e *ending) succeeded() bool { return e.entered && e.err == nil }
 
+// outlasts reports whether the failure e stays the result of several calls although another one ended later: neither a
+// refusal nor a call that was cancelled, because of e, has more to say.
+func (e *ending) outlasts(later *ending) bool {
+	return e.entered && later.err != nil && (!later.entered || later.ended != nil && e.ended == nil)
+}
+
 // outcome is the ending as the layer with the context ctx is told.
 func (e *ending) outcome(ctx context.Context) policy.Outcome {
 	o := policy.Outcome{Kind: policy.NotCalled, Class: e.class, Err: e.err}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -204,6 +205,9 @@ func (o *opening) settleKept(end ending, given policy.Outcome) {
 	defer o.settleKept(end, given)
 	k.guard.Settle(k.ctx, k.ticket, outcome)
 }
+
+// String is for the permit.
+func (o *opening) String() string { return cmp.Or(o.plan.Name, "an open result") }
 
 // Stage, Admit and Settle make the opening the guard of its permit.
 func (o *opening) Stage() policy.Stage { return policy.StageFallback }

@@ -187,13 +187,6 @@ func (t *trace) learn(end ending) {
 	}
 }
 
-// notYet notes that the operation is about to be called, but was not called.
-func (t *trace) notYet() {
-	if t != nil {
-		t.learn(ending{})
-	}
-}
-
 func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 	if t == nil {
 		return

@@ -177,8 +177,7 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 			r.so.class = r.so.class.Graver(found.end.class)
 		}
 	}
-	// A refusal does not replace the failure of a call that entered the operation.
-	if r.so.best.end.succeeded() || found.end.err != nil && r.so.best.end.entered && !found.end.entered {
+	if r.so.best.end.succeeded() || r.so.best.end.outlasts(&found.end) {
 		return found, false
 	}
 	dropped, r.so.best = r.so.best, found

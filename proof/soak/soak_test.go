@@ -63,7 +63,8 @@ func TestChangesInShadowAreInTheChain(t *testing.T) {
 	d.breaker.Reset()
 	require.Equal(t, uint64(2), d.last.Load(), "opened, reset")
 	require.Zero(t, d.broken.Load())
-	d.changed(breaker.Change{Number: 3, From: breaker.Open})
+	d.last.Store(4)
+	d.changed(breaker.Change{Number: 5, From: breaker.Open})
 	require.NotZero(t, d.broken.Load())
 }
 

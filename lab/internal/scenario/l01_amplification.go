@@ -18,7 +18,7 @@ var amplification = Scenario{
 	Answer:   "They multiply, but only when failure is close to total: 4 attempts at each of 3 layers are 64 attempts per call when everything fails, and still 2.0 when half of it does.",
 	Setup: []string{
 		"A chain of d layers; each makes up to n attempts of the layer below. An attempt at the bottom fails with probability p, independently. Nothing takes time.",
-		"On: retry.Attempts(n) at the layers named. Off: delays, jitter, budgets (except where one is named).",
+		"On: retry.Attempts(n) at the layers named, with retry.RetryNested: by default a retry leaves alone what a retry inside has given up. Off: delays, jitter, budgets (except where one is named).",
 	},
 	Advice: []string{
 		"Retry at one layer of a call path. Which one makes no difference to the load (the curves of top and bottom are one): choose the layer nearest to the failure that knows what is safe to repeat.",
@@ -56,7 +56,7 @@ type amplified struct{ attempts, success float64 }
 
 func runAmplification(lab *Lab) {
 	atOnce := func(n int, more ...retry.Option) *retry.Retrier {
-		return retry.New(append([]retry.Option{retry.Attempts(n), retry.Constant(0)}, more...)...)
+		return retry.New(append([]retry.Option{retry.Attempts(n), retry.Constant(0), retry.RetryNested()}, more...)...)
 	}
 	variants := []struct {
 		name  string

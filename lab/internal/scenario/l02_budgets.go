@@ -147,7 +147,7 @@ func runBudgets(lab *Lab) {
 		{"library: NewBudget(0.2, 10), after Finagle", func() []policy.Layer {
 			return []policy.Layer{atOnce(1000, retry.WithBudget(retry.NewBudget(.2, 10)))}
 		}},
-		{"library: NewThrottle(10, 0.1), after gRPC", func() []policy.Layer {
+		{"library: NewTokenBudget(10, 0.1), after gRPC", func() []policy.Layer {
 			return []policy.Layer{atOnce(5, retry.WithBudget(retry.NewTokenBudget(10, .1)))}
 		}},
 		{"bucket of 500, cost 14, after AWS", func() []policy.Layer {

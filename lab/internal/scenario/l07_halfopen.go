@@ -18,7 +18,7 @@ var halfOpen = Scenario{
 	Question: "How should a half-open breaker probe?",
 	Answer:   "With one probe at a time. A half-open state without a cap lets rate × latency calls through, 201 at 1,000/s and 200 ms, each time it probes. The open time sets how late a recovery is noticed: half of it on average.",
 	Setup: []string{
-		"Storm: 1,000 calls/s, 200 ms each, outage for the first 21 s. Trip on 5 failures in a row, open for 5 s, one success closes. Probes: 1, 10, or practically without a cap (10,000).",
+		"Storm: 1,000 calls/s, 200 ms each, outage for the first 21 s. Trip on 5 failures in a row, open for 5 s. Probes: 1, 10, or practically without a cap (10,000); as many successes close, since a breaker admits no more probes than can still matter.",
 		"Lag: 50 calls/s, 50 ms each, outage of 60 s plus a phase that sweeps over one open time. One probe.",
 		"On: the breaker. Off: retry, jitter of the open time, growth, ramp.",
 	},
@@ -65,7 +65,7 @@ func stampede(lab *Lab) {
 			return 0
 		}}
 		probing := false
-		circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(5*time.Second), breaker.Jitter(0), breaker.Probes(caps[variant]),
+		circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(5*time.Second), breaker.Jitter(0), breaker.Probes(caps[variant]), breaker.Successes(caps[variant]),
 			breaker.OnChange(func(c breaker.Change) {
 				if probing = c.To == breaker.HalfOpen; probing {
 					o.episodes = append(o.episodes, 0)
