@@ -132,7 +132,7 @@ func drawLayers(t *rapid.T) []policy.Layer {
 			if rapid.Bool().Draw(t, "waits") {
 				options = append(options, ratelimit.MaxWaiters(drawInt(t, 1, math.MaxInt32)), ratelimit.MaxWait(drawDuration(t, 1, time.Hour)))
 			}
-			return ratelimit.New(perSecond, drawInt(t, 1, math.MaxInt32), options...)
+			return ratelimit.New(perSecond, drawInt(t, 1, ratelimit.MaxBurst), options...)
 		},
 		func() policy.Layer {
 			queue := func() bulkhead.Option {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"math"
 	"fmt"
 	"os"
 	"reflect"
@@ -23,6 +24,9 @@ var update = flag.Bool("update", false, "write schema.json")
 func TestF6_SchemaIsCurrent(t *testing.T) {
 	if *update {
 		require.NoError(t, os.WriteFile("schema.json", policyconfig.Schema(), 0o644))
+	}
+	if math.MaxInt == math.MaxInt32 {
+		t.Skip("schema.json has the bounds of machines with 64 bits")
 	}
 	stored, err := os.ReadFile("schema.json")
 	require.NoError(t, err)

@@ -22,7 +22,7 @@ func handlers() []struct {
 	handler http.Handler
 	allocs  float64
 } {
-	clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(ratelimit.MaxRate, 1<<30) })
+	clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(ratelimit.MaxRate, ratelimit.MaxBurst) })
 	next := status(http.StatusNoContent)
 	return []struct {
 		name    string
