@@ -32,7 +32,7 @@ const (
 // and begins with the first term. So what was earned in good times lasts for 10 seconds, and where extra attempts are
 // always wanted there are as many as calls and time have earned, whatever the ratio. After Finagle's RetryBudget.
 //
-// Every call is counted. The second that it is counted in is exact up to some hundred calls a second; beyond that a
+// Every call is counted. The second that it is counted in is exact up to 256 calls a second; beyond that a
 // small part of one second's calls may be counted later, when a batch is full or somebody asks for a token.
 type Budget struct {
 	tally tally
