@@ -404,14 +404,14 @@ func TestFault205_AnErrorInTheBodyCountsOnce(t *testing.T) {
 	}
 }
 
+// The body is a pipe, not one of net/http: since Go 1.27 Close lets a running Read of that wait for a moment, behind a
+// mutex for which the clock of a bubble does not go on.
 func TestClosingABodyEarlyIsNoFailure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := serve(t, func(w http.ResponseWriter, r *http.Request) {
-			_ = http.NewResponseController(w).Flush()
-			<-r.Context().Done()
-		})
+		body, _ := io.Pipe()
+		base := tripper(func(*http.Request) (*http.Response, error) { return answer(200, body), nil })
 		judge := breaker.New(breaker.ConsecutiveFailures(1))
-		response, err := transport(n.base, judge).RoundTrip(request(t, "GET", "http://example.com/", nil))
+		response, err := transport(base, judge).RoundTrip(request(t, "GET", "http://example.com/", nil))
 		require.NoError(t, err)
 		done := make(chan error)
 		go func() {
@@ -422,7 +422,6 @@ func TestClosingABodyEarlyIsNoFailure(t *testing.T) {
 		require.NoError(t, response.Body.Close())
 		require.Error(t, <-done)
 		require.Equal(t, breaker.Closed, judge.State())
-		n.close()
 	})
 }
 
