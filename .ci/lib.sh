@@ -25,3 +25,11 @@ need() {
     fail "$out"
   command -v "$command" >/dev/null || fail "$command is still missing after installing $*"
 }
+
+# need_programs makes sure that the real servers and the browser that tests start are there.
+need_programs() {
+  need nginx nginx-light
+  need haproxy haproxy
+  need promtool prometheus
+  need chromium chromium
+}

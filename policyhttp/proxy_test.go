@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
 )
@@ -81,10 +82,7 @@ backend back
 // startProxy starts a real proxy from a Debian package in front of backend, and returns its URL.
 func startProxy(t *testing.T, name, config string, backend *httptest.Server, keepAlive time.Duration) string {
 	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed: apt-get install -y %s", name, name)
-	}
+	path := testsize.Program(t, name, name)
 	dir := t.TempDir()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

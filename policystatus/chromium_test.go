@@ -40,10 +40,7 @@ func chromium(t *testing.T) *browser {
 	if !testsize.Whole() {
 		t.Skip("set RESILIENCE_TESTS=whole to look at the page in a real browser")
 	}
-	path, err := exec.LookPath("chromium")
-	if err != nil {
-		t.Skip("chromium is not installed: the page is not looked at in a real browser")
-	}
+	path := testsize.Program(t, "chromium", "chromium")
 	toRead, toWrite, err := os.Pipe()
 	require.NoError(t, err)
 	fromRead, fromWrite, err := os.Pipe()

@@ -151,13 +151,26 @@ type answered struct{ error }
 func (answered) Live() bool      { return true }
 func (a answered) Unwrap() error { return a.error }
 
+// canceled is when the caller of a call has cancelled it, in nanoseconds of Unix time, or 0. Contexts of calls carry a pointer.
+type canceled struct{ at atomic.Int64 }
+
+// endedBefore reports whether the caller's context had ended before now. A context that ends at the very moment at which an
+// attempt begins may end on either side of the last look at it.
+func endedBefore(ctx context.Context, now time.Time) bool {
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(now) {
+		return true
+	}
+	at := ctx.Value((*canceled)(nil)).(*canceled).at.Load()
+	return at != 0 && at < now.UnixNano()
+}
+
 // op ends in one of the ways in which operations end.
 func (r *random) op(ctx context.Context) (context.Context, error) {
 	r.mu.Lock()
 	r.contexts = append(r.contexts, ctx)
 	r.mu.Unlock()
-	if ctx.Err() != nil {
-		r.problem("entered under a context that has ended")
+	if endedBefore(ctx, time.Now()) {
+		r.problem("entered under a context that had ended")
 	}
 	wait := func(d time.Duration) error {
 		select {
@@ -217,8 +230,17 @@ func (r *random) settle(permit *policy.Permit, cancel context.CancelFunc) {
 
 // call makes a call of some kind. Everything has ended, or will, when it returns.
 func (r *random) call(ctx context.Context, later *sync.WaitGroup) {
-	ctx, cancel := context.WithCancel(ctx)
-	if rand.IntN(5) == 0 {
+	record := new(canceled)
+	ctx, end := context.WithCancel(context.WithValue(ctx, (*canceled)(nil), record))
+	cancel := func() {
+		record.at.CompareAndSwap(0, time.Now().UnixNano())
+		end()
+	}
+	switch rand.IntN(20) {
+	case 0: // a call that comes too late
+		cancel()
+		time.Sleep(ms)
+	case 1, 2, 3, 4:
 		time.AfterFunc(time.Duration(rand.IntN(60))*ms, cancel)
 	}
 	r.calls.Add(1)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -122,14 +121,4 @@ func (s samples) number() (n int) {
 		n += len(family.GetMetric())
 	}
 	return n
-}
-
-// tool returns the path of a program, or skips the test.
-func tool(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Skipf("%s is not installed: apt-get install -y prometheus", name)
-	}
-	return path
 }

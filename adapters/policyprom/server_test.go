@@ -49,7 +49,7 @@ func TestP1_TheNamesAreByTheRules(t *testing.T) {
 }
 
 func TestP1_PromtoolCheckMetrics(t *testing.T) {
-	check := exec.Command(tool(t, "promtool"), "check", "metrics")
+	check := exec.Command(testsize.Program(t, "promtool", "prometheus"), "check", "metrics")
 	check.Stdin = strings.NewReader(gatherFrom(t, everything()).text(t))
 	out, err := check.CombinedOutput()
 	require.NoError(t, err, string(out))
@@ -63,14 +63,14 @@ const (
 )
 
 func TestP1_PromtoolCheckRules(t *testing.T) {
-	out, err := exec.Command(tool(t, "promtool"), "check", "rules", "--lint-fatal", rules).CombinedOutput()
+	out, err := exec.Command(testsize.Program(t, "promtool", "prometheus"), "check", "rules", "--lint-fatal", rules).CombinedOutput()
 	require.NoError(t, err, string(out))
 	require.Contains(t, string(out), "5 rules found")
 }
 
 func TestP4_PromtoolTestRules(t *testing.T) {
 	t.Parallel()
-	promtool := tool(t, "promtool")
+	promtool := testsize.Program(t, "promtool", "prometheus")
 	out, err := exec.Command(promtool, "test", "rules", ruleTests).CombinedOutput()
 	require.NoError(t, err, string(out))
 
@@ -172,7 +172,7 @@ func TestTheDashboardHasAPlaceForEachPanel(t *testing.T) {
 // A real server scrapes a service under load, with native histograms, and answers every query of the dashboard.
 func TestP1_APrometheusServerScrapesARunningService(t *testing.T) {
 	t.Parallel()
-	binary := tool(t, "prometheus")
+	binary := testsize.Program(t, "prometheus", "prometheus")
 	registry := everything()
 	native := policyprom.NewDurations(policyprom.Native())
 	b := breaker.New(breaker.Name("db"), breaker.FailureRate(0.5, 5), breaker.OpenFor(time.Minute))
