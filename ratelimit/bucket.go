@@ -103,8 +103,9 @@ func (b *bucket) turn(owed, n int) (time.Duration, bool) {
 	case owed > 0:
 		return b.now + time.Duration(math.Ceil(wait-b.rounding)), true
 	}
-	// Quotient and level are rounded: close in on the first moment.
-	slack := time.Duration(min(1+wait*0x1p-48+b.wait(float64(b.burst)*0x1p-50), float64(horizon/2)))
+	// Quotient and level are rounded: close in on the first moment. It is earlier than their sum by what rounding may miss
+	// and by what was cut off of wait and slack, less than a nanosecond each.
+	slack := time.Duration(min(3+wait*0x1p-48+b.wait(float64(b.burst)*0x1p-50), float64(horizon/2)))
 	early, late := max(b.now, b.now+time.Duration(wait)-slack), b.now+time.Duration(wait)+slack
 	for late-early > 1 {
 		if middle := early + (late-early)/2; b.enough(float64(n) - b.tokens.TokensAt(epoch.Add(middle))) {

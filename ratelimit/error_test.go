@@ -24,35 +24,47 @@ func TestFault120_TheWaitOfARejectionIsExact(t *testing.T) {
 		costs := rapid.SliceOfN(rapid.IntRange(1, burst), len(idle), len(idle)).Draw(r, "costs")
 		// shorter than it takes to refill one token: otherwise a single caller is never refused
 		maxWait := time.Duration(rapid.Float64Range(0, 0.9).Draw(r, "max wait in tokens") / perSecond * 1e9)
-		check(r, t, func(fail func(string, ...any)) {
-			options := []ratelimit.Option{ratelimit.CostOf(costMark)}
-			if maxWait > 0 {
-				options = append(options, ratelimit.MaxWait(maxWait))
-			}
-			l := ratelimit.New(perSecond, burst, options...)
-			for i := range idle {
-				time.Sleep(time.Duration(idle[i]))
-				ask := costing(context.Background(), costs[i])
-				_, _, err := l.Admit(ask)
-				for ; err == nil; _, _, err = l.Admit(ask) {
-				}
-				wait, ok := policy.RetryAfter(err)
-				if !ok || wait <= 0 {
-					fail("%v: wait %v, %v", err, wait, ok)
-				}
-				time.Sleep(wait - 1)
-				if _, _, err := l.Admit(ask); err == nil {
-					fail("admitted a nanosecond before")
-				} else if left, _ := policy.RetryAfter(err); left != 1 {
-					fail("a nanosecond before, the wait is %v", left)
-				}
-				time.Sleep(time.Nanosecond)
-				if _, _, err := l.Admit(ask); err != nil {
-					fail("refused at the moment itself: %v", err)
-				}
-			}
-		})
+		check(r, t, func(fail func(string, ...any)) { waitIsExact(fail, perSecond, burst, maxWait, idle, costs) })
 	})
+}
+
+// Found by the property: near its end a wait of eleven days was measured from a moment that was late already.
+func TestFault120_TheWaitOfARejectionIsExactAfterDays(t *testing.T) {
+	perSecond := 0.00017547607421875
+	maxWait := time.Duration(0.9 / perSecond * 1e9)
+	synctest.Test(t, func(t *testing.T) {
+		waitIsExact(t.Fatalf, perSecond, 193, maxWait, []int64{0, 0}, []int{17, 193})
+	})
+}
+
+// waitIsExact exhausts a limiter, comes back a nanosecond before the time that it is told, and then at that time.
+func waitIsExact(fail func(string, ...any), perSecond float64, burst int, maxWait time.Duration, idle []int64, costs []int) {
+	options := []ratelimit.Option{ratelimit.CostOf(costMark)}
+	if maxWait > 0 {
+		options = append(options, ratelimit.MaxWait(maxWait))
+	}
+	l := ratelimit.New(perSecond, burst, options...)
+	for i := range idle {
+		time.Sleep(time.Duration(idle[i]))
+		ask := costing(context.Background(), costs[i])
+		_, _, err := l.Admit(ask)
+		for ; err == nil; _, _, err = l.Admit(ask) {
+		}
+		wait, ok := policy.RetryAfter(err)
+		if !ok || wait <= 0 {
+			fail("%v: wait %v, %v", err, wait, ok)
+		}
+		time.Sleep(wait - 1)
+		if _, _, err := l.Admit(ask); err == nil {
+			fail("admitted a nanosecond before")
+		} else if left, _ := policy.RetryAfter(err); left != 1 {
+			fail("a nanosecond before, the wait is %v", left)
+		}
+		time.Sleep(time.Nanosecond)
+		if _, _, err := l.Admit(ask); err != nil {
+			fail("refused at the moment itself: %v", err)
+		}
+	}
 }
 
 // With others in the queue the moment is that at which the wait fits MaxWait, within a nanosecond for each of them: they
