@@ -83,3 +83,30 @@ func (nothing) Admit(ctx context.Context) (context.Context, policy.Ticket, error
 	return ctx, policy.Ticket{}, nil
 }
 func (nothing) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+// TestExtends_EachIsOverriddenOnce: of several layers of a kind each means the one of its name, and none is lost.
+func TestExtends_EachIsOverriddenOnce(t *testing.T) {
+	set := load(t, `{"pipelines": {
+		"base": {"layers": [{"kind": "ratelimit", "name": "second", "perSecond": 3, "burst": 3}]},
+		"two": {"extends": "base", "layers": [{"kind": "ratelimit", "name": "hour", "perSecond": 1, "burst": 9}, {"kind": "ratelimit", "name": "second", "burst": 2}]}}}`)
+	require.Equal(t, `rate limit "second" 3/s burst 2 > rate limit "hour" 1/s burst 9`, set.Pipeline("two").String())
+	found := problemsOf(t, `{"pipelines": {"base": {"layers": [{"kind": "retry"}]}, "twice": {"extends": "base", "layers": [{"kind": "retry", "attempts": 2}, {"kind": "retry", "attempts": 4}]}}}`)
+	require.Contains(t, found[0].Message, "retry")
+}
+
+// TestExtends_NothingIsLostByNull: null takes an option away, but never all layers.
+func TestExtends_NothingIsLostByNull(t *testing.T) {
+	for _, test := range []struct{ file, want string }{
+		{`{"a": {"layers": [{"kind": "retry"}]}, "b": {"extends": "a", "layers": null}}`, "null: must be a list of layers; leave it out to inherit them as they are"},
+		{`{"a": {"layers": null}}`, "null: must be a list of layers"},
+		{`{"a": {"extends": null, "layers": []}}`, "null: must be a text"},
+		{`{"a": {"extends": "", "layers": []}}`, `"": no pipeline of this name: did you mean "a"?`},
+		{`{"a": null}`, `null: must be an object that says what the pipeline "a" is`},
+		{`{"a": {"layers": [null]}}`, `null: must be an object with a "kind"`},
+		{`{"a": {"layers": [{"kind": null}]}}`, "null: must be a text"},
+	} {
+		found := problemsOf(t, `{"pipelines": `+test.file+`}`)
+		require.Len(t, found, 1, test.file)
+		require.Equal(t, test.want, found[0].Message)
+	}
+}

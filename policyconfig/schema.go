@@ -108,7 +108,7 @@ func schema() document {
 		"properties": document{
 			"$comment": document{"type": "string"},
 			"extends":  document{"type": "string", "description": "The pipeline whose layers and options this one inherits."},
-			"name":     document{"type": "string", "description": "The name in events and reports; empty for none.", "default": "the name of the member"},
+			"name":     document{"type": "string", "maxLength": maxName, "description": "The name in events and reports; empty for none.", "default": "the name of the member"},
 			"classify": document{"type": "string", "description": classifyOption.doc},
 			"observe":  reference("names"),
 			"layers":   document{"type": "array", "items": reference("anyLayer"), "description": "The layers, in any order."},
@@ -193,7 +193,7 @@ func (k *kind) schema(inPipeline bool) document {
 		properties["stage"] = reference("stage")
 	}
 	if k.named {
-		properties["name"] = document{"type": "string", "description": nameOption.doc}
+		properties["name"] = document{"type": "string", "maxLength": maxName, "description": nameOption.doc}
 	}
 	if k.shadowing {
 		properties["mode"] = document{"enum": modeOption.args[0].choices, "default": modeOption.otherwise, "description": modeOption.doc}
