@@ -2,6 +2,7 @@ package keyed
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -203,6 +204,9 @@ func (g *Guard[K, V]) Idle() bool {
 
 // Report returns the report of the registry; see [Registry.Report].
 func (g *Guard[K, V]) Report() policy.Report { return g.made().Report() }
+
+// MarshalJSON writes the report.
+func (g *Guard[K, V]) MarshalJSON() ([]byte, error) { return json.Marshal(g.Report()) }
 
 // ReportOf returns the report of the guard of a single key; see [Registry.ReportOf].
 func (g *Guard[K, V]) ReportOf(key K) (policy.Report, bool) { return g.made().ReportOf(key) }

@@ -291,7 +291,7 @@ func (f *fileWriter) layer(layer policy.Layer) ordered {
 		report = reporter.Report()
 	}
 	var o ordered
-	k, constructor := kindOfReport(report)
+	k := kindOfReport(report)
 	switch {
 	case report.Kind == "keyed":
 		f.problems.Add("%v: a layer per key cannot be written", layer)
@@ -301,7 +301,7 @@ func (f *fileWriter) layer(layer policy.Layer) ordered {
 	default:
 		o = ordered{{"kind", k.name}}
 		for _, setting := range report.Settings {
-			f.setting(&o, k, constructor, setting, layer)
+			f.setting(&o, setting, layer)
 		}
 	}
 	if stage != 0 {
@@ -314,28 +314,21 @@ func (f *fileWriter) layer(layer policy.Layer) ordered {
 	return o
 }
 
-// kindOfReport returns the kind of a layer of this module, and the key of its constructor.
-func kindOfReport(report policy.Report) (*kind, string) {
+// kindOfReport returns the kind of a layer of this module, nil if it is none.
+func kindOfReport(report policy.Report) *kind {
 	switch report.Kind {
-	case "breaker", "retry", "bulkhead", "hedge", "throttle":
-		return kindNamed(report.Kind), ""
 	case "rate limiter":
-		return ratelimitKind, ""
-	case "total timeout":
-		return timeoutKind, "total"
-	case "attempt timeout":
-		if len(report.Settings) > 0 && len(report.Settings[0].Args) == 4 {
-			return timeoutKind, "fromLatency"
-		}
-		return timeoutKind, "perAttempt"
-	case "abandoning timeout":
-		return timeoutKind, "abandon"
+		return ratelimitKind
+	case "total timeout", "attempt timeout", "abandoning timeout":
+		return timeoutKind
+	case "breaker", "retry", "bulkhead", "hedge", "throttle":
+		return kindNamed(report.Kind)
 	}
-	return nil, ""
+	return nil
 }
 
 // setting adds an option as it was configured.
-func (f *fileWriter) setting(o *ordered, k *kind, constructor string, s policy.Setting, layer policy.Layer) {
+func (f *fileWriter) setting(o *ordered, s policy.Setting, layer policy.Layer) {
 	key := strings.ToLower(s.Name[:1]) + s.Name[1:]
 	switch {
 	case s.Name == "Shadow":
@@ -344,12 +337,10 @@ func (f *fileWriter) setting(o *ordered, k *kind, constructor string, s policy.S
 		if name := s.Args[0].Value; name != "" {
 			o.add("name", name)
 		}
-	case s.Name == "New" && constructor == "":
+	case s.Name == "New":
 		for _, a := range s.Args {
 			o.add(a.Name, dataOf(a.Value))
 		}
-	case s.Name == "New":
-		o.add(constructor, valueOf(s.Args))
 	case s.Name == "WithBudget":
 		f.withBudget(o, layer)
 	case s.Code && key == "onChange":
