@@ -61,6 +61,9 @@ func By[K comparable, V policy.Guard](key func(context.Context) K, registry *Reg
 	return &Guard[K, V]{key: key, registry: registry}
 }
 
+// Registry returns the registry that the guards come from, which is the one that [By] was given.
+func (g *Guard[K, V]) Registry() *Registry[K, V] { return g.made() }
+
 // made returns the registry.
 func (g *Guard[K, V]) made() *Registry[K, V] {
 	if g.registry == nil {
