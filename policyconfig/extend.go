@@ -70,11 +70,10 @@ func (e *extension) resolve(name string) *node {
 
 // merge returns a pipeline with what it takes from another one. Neither is changed.
 func (e *extension) merge(base, n *node) *node {
-	if layers := n.get("layers"); layers != nil && layers.kind == null {
-		e.found.at(layers, "null: must be a list of layers; leave it out to inherit them as they are")
-	}
 	merged := *n
-	merged.members = slices.Clip(slices.DeleteFunc(slices.Clone(n.members), func(m member) bool { return m.value.kind == null }))
+	merged.members = slices.Clip(slices.DeleteFunc(slices.Clone(n.members), func(m member) bool {
+		return (m.name == "classify" || m.name == "observe") && m.takesAway(base)
+	}))
 	for _, m := range base.members {
 		switch m.name {
 		case "$comment", "name", "extends":
@@ -96,6 +95,9 @@ func (e *extension) merge(base, n *node) *node {
 	}
 	return &merged
 }
+
+// takesAway reports whether a member is null in place of one that is inherited. Other nulls stay, and are refused later.
+func (m member) takesAway(base *node) bool { return m.value.kind == null && base.get(m.name) != nil }
 
 // mergeLayers overrides the layers of a base, each once. A layer overrides that of its kind; where there are several of the
 // kind, in the base or beside it, that of its name; and otherwise it is one more.
@@ -179,7 +181,7 @@ func mergeLayer(base, own *node) *node {
 		merged.members = append(merged.members, m)
 	}
 	for _, m := range own.members {
-		if m.value.kind != null {
+		if m.name == "$comment" || !m.takesAway(base) {
 			merged.members = append(merged.members, m)
 		}
 	}

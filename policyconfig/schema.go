@@ -174,6 +174,9 @@ func inheriting(pipeline document) document {
 	conditions = append(conditions,
 		document{"if": document{"properties": document{"kind": document{"const": "layer"}}, "required": []string{"kind"}}, "then": reference("layer")},
 		document{"if": document{"required": []string{"use"}}, "then": reference("use")})
+	for _, key := range []string{"classify", "observe"} {
+		properties[key] = document{"anyOf": []any{properties[key], document{"type": "null"}}}
+	}
 	properties["layers"] = document{
 		"type": "array", "description": "What differs from the layers that are inherited.",
 		"items": document{
