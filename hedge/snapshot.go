@@ -102,6 +102,9 @@ func (h *Hedge) Report() policy.Report {
 	}
 }
 
+// MarshalJSON writes the report.
+func (h *Hedge) MarshalJSON() ([]byte, error) { return json.Marshal(h.Report()) }
+
 func counter(name string, n uint64) policy.Value {
 	return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Counter, Number: float64(n)}
 }

@@ -2,6 +2,7 @@ package policyhttp
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"net/http"
 	"net/url"
@@ -75,6 +76,9 @@ func (h *Hosts) All() iter.Seq2[string, *resilience.Pipeline] {
 
 // Report returns how many hosts there are, and what became of others. It is that of the registry; see [keyed.Registry].
 func (h *Hosts) Report() policy.Report { return h.registry.Report() }
+
+// MarshalJSON writes the report.
+func (h *Hosts) MarshalJSON() ([]byte, error) { return json.Marshal(h.Report()) }
 
 // Host returns the host that the attempt of ctx goes to, as [PerHost] would name it, "" outside of a [Transport]. It is the
 // key for one policy per host within a pipeline, and follows [Route]:

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"encoding/json"
 	"math"
 	"sync/atomic"
 	"time"
@@ -153,6 +154,9 @@ func (b *TokenBudget) Snapshot() BudgetSnapshot {
 func (b *TokenBudget) Report() policy.Report {
 	return reportBudget(kindTokenBudget, b.Snapshot(), b.current().numbers.settings)
 }
+
+// MarshalJSON writes the report.
+func (b *TokenBudget) MarshalJSON() ([]byte, error) { return json.Marshal(b.Report()) }
 
 // String returns what is there and the most that can be there.
 func (b *TokenBudget) String() string { return b.Snapshot().String() }

@@ -55,7 +55,7 @@ func newTimeout(constructor string, limit time.Duration, scope scope, stage poli
 		panic(err)
 	}
 	t := &Timeout{scope: scope, stage: stage}
-	t.grant(&shape{most: limit, settings: settingsOf(limit)}, limit)
+	t.grant(&shape{most: limit, settings: t.scope.settings(limit)}, limit)
 	return t
 }
 
@@ -88,7 +88,7 @@ func (t *Timeout) Reconfigure(limit time.Duration) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.grant(&shape{most: limit, settings: settingsOf(limit)}, limit)
+	t.grant(&shape{most: limit, settings: t.scope.settings(limit)}, limit)
 	t.changed.Store(true)
 	return nil
 }
