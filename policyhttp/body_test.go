@@ -150,6 +150,39 @@ func TestUH1_Fault202_TheSameBytesThreeTimes(t *testing.T) {
 	}
 }
 
+func TestTheTrailerOfEachAttemptIsThatOfItsBody(t *testing.T) {
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		got = append(got, r.Trailer.Get("Sum"))
+		w.WriteHeader(503)
+	}))
+	defer server.Close()
+	r := request(t, "PUT", server.URL, nil)
+	r.Trailer = http.Header{"Sum": nil}
+	bodies := 0
+	r.GetBody = func() (io.ReadCloser, error) {
+		bodies++
+		sum := fmt.Sprint(bodies)
+		return io.NopCloser(io.MultiReader(strings.NewReader("x"), atEnd(func() { r.Trailer.Set("Sum", sum) }))), nil
+	}
+	r.Body, _ = r.GetBody()
+	response, err := transport(server.Client().Transport, atOnce(3)).RoundTrip(r)
+	require.NoError(t, err)
+	read(t, response)
+	require.Equal(t, []string{"1", "2", "3"}, got)
+}
+
+func TestAGetBodyThatReturnsNothingIsNoBody(t *testing.T) {
+	base := newScript(503)
+	r := request(t, "PUT", "http://example.com/", newBody("x"))
+	r.GetBody = func() (io.ReadCloser, error) { return nil, nil } //nolint:nilnil // as users do
+	response, err := transport(base, atOnce(2)).RoundTrip(r)
+	require.NoError(t, err)
+	read(t, response)
+	require.Equal(t, []string{"x", ""}, base.received)
+}
+
 func TestUH2_Fault202_ABodyThatCannotBeReplayedIsSentOnce(t *testing.T) {
 	base := newScript(503)
 	response, err := transport(base, atOnce(3)).RoundTrip(request(t, "PUT", "http://example.com/", once{strings.NewReader("x")}))
@@ -376,6 +409,41 @@ func TestA8_TheLastResponseIsReadableHoweverSlowAndLarge(t *testing.T) {
 		require.Len(t, read(t, response), 12<<10)
 		n.close()
 	})
+}
+
+// The beginning of the body of a failure is read on another goroutine, where nobody could recover from a panic.
+func TestFault58_APanicInABodyIsTheReaders(t *testing.T) {
+	base := tripper(func(*http.Request) (*http.Response, error) {
+		return answer(503, &body{Reader: io.MultiReader(strings.NewReader("text"), atEnd(func() { panic("boom") }))}), nil
+	})
+	response, err := transport(base, atOnce(2)).RoundTrip(request(t, "GET", "http://example.com/", nil))
+	require.NoError(t, err)
+	text := make([]byte, 4)
+	_, err = io.ReadFull(response.Body, text)
+	require.NoError(t, err)
+	require.Equal(t, "text", string(text))
+	require.PanicsWithValue(t, "boom", func() { _, _ = response.Body.Read(text) })
+	require.NoError(t, response.Body.Close())
+}
+
+func TestNothingCanBeReadAfterClose(t *testing.T) {
+	for _, status := range []int{200, 503} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "text")
+		}))
+		bare := server.Client().Transport
+		for _, tr := range []http.RoundTripper{bare, transport(bare, atOnce(1))} {
+			response, err := tr.RoundTrip(request(t, "GET", server.URL, nil))
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			n, err := response.Body.Read(make([]byte, 1))
+			require.Zero(t, n)
+			require.EqualError(t, err, "http: read on closed response body")
+			require.NoError(t, response.Body.Close(), "a second time")
+		}
+		server.Close()
+	}
 }
 
 func TestFault205_AnErrorInTheBodyCountsOnce(t *testing.T) {

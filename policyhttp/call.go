@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -20,7 +22,8 @@ import (
 type call struct {
 	context.Context
 	transport *Transport
-	request   *http.Request   // the caller's, which is never changed
+	request   *http.Request   // the caller's, which is never changed, and not looked at when the caller has left
+	url       url.URL         // that of the request
 	mark      context.Context // answers whether the request may be sent twice; nil if the caller has said so
 	bodies    bodies
 	ended     atomic.Bool // the caller has left
@@ -30,7 +33,8 @@ type call struct {
 	running  int       // of them
 	failedAt time.Time // when the last of them failed
 	waits    []time.Duration
-	open     []*attempt // that hold something
+	open     []*attempt    // that hold something
+	forRoute *http.Request // a copy of the request; nil if nobody asks for it
 	routes   map[place]routed
 	outcome  error // how the call ended, as the pipeline said
 
@@ -44,6 +48,12 @@ const maxWaits = 16
 func newCall(t *Transport, request *http.Request) *call {
 	c := &call{Context: request.Context(), transport: t, request: request}
 	c.open = c.openRoom[:0]
+	if request.URL != nil {
+		c.url = *request.URL
+	}
+	if t.route != nil {
+		c.forRoute = request.Clone(request.Context())
+	}
 	c.bodies.init(c)
 	c.mark = markFor(c)
 	return c
@@ -98,8 +108,9 @@ func (c *call) Value(key any) any {
 // String says what the context is. It looks at nothing that changes.
 func (c *call) String() string { return fmt.Sprintf("%v.RoundTrip", c.Context) }
 
-// begin begins an attempt. Attempts of a retry before number are superseded. It returns nil when the caller has left.
-func (c *call) begin(number int) *attempt {
+// begin begins an attempt. Attempts of a retry before it are superseded. It returns nil when the caller has left.
+func (c *call) begin(ctx context.Context) *attempt {
+	number := retry.Attempt(ctx)
 	c.mu.Lock()
 	if c.ended.Load() {
 		c.mu.Unlock()
@@ -109,7 +120,8 @@ func (c *call) begin(number int) *attempt {
 	if c.attempts > 0 {
 		a = new(attempt)
 	}
-	a.call, a.number = c, number
+	a.Context, a.call, a.number = ctx, c, number
+	a.copyRequest()
 	var superseded []*attempt
 	if c.attempts > 0 {
 		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {

@@ -170,6 +170,9 @@ func TestFault204_TheCallersMistakes(t *testing.T) {
 		"field name":   func(r *http.Request) { r.Header["a b"] = []string{"x"} },
 		"field value":  func(r *http.Request) { r.Header.Set("A", "x\r\nB: y") },
 		"no header":    func(r *http.Request) { r.Header = nil },
+		"trailer":      func(r *http.Request) { r.Method = "PUT"; r.Body = newBody("x"); r.Trailer = http.Header{"a b": nil} },
+		"no body":      func(r *http.Request) { r.ContentLength = 5 },
+		"long body":    func(r *http.Request) { r.Method = "PUT"; r.Body = newBody("123456"); r.ContentLength = 5 },
 		"short body":   func(r *http.Request) { r.Method = "PUT"; r.Body = newBody("x"); r.ContentLength = 5 },
 		"broken body":  func(r *http.Request) { r.Method = "PUT"; r.Body = io.NopCloser(brokenReader{}) },
 		"broken again": func(r *http.Request) { r.Method = "PUT"; r.Body = io.NopCloser(brokenReader{}); r.GetBody = getBroken },
@@ -198,6 +201,16 @@ func TestFault204_TheCallersMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A base transport may know other schemes: what it says about those is about the server.
+func TestFault204_ASchemeOfTheBaseTransport(t *testing.T) {
+	base := tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no such socket") })
+	judge := breaker.New(breaker.ConsecutiveFailures(3))
+	_, err := transport(base, atOnce(3), judge).RoundTrip(request(t, "GET", "unix:///run/docker.sock", nil))
+	call, _ := policyhttp.Info(nil, err)
+	require.Equal(t, 3, call.Attempts)
+	require.Equal(t, breaker.Open, judge.State())
 }
 
 type brokenReader struct{}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -203,6 +204,29 @@ func TestFault201_UH4_TheRequestIsNotMutated(t *testing.T) {
 			require.True(t, sent == r.Body)
 		}
 	}
+}
+
+// TestFault201_TheRequestIsTheCallersAgain lets the caller change a request while the loser of a hedge is still at it.
+func TestFault201_TheRequestIsTheCallersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := serve(t, func(http.ResponseWriter, *http.Request) {})
+		dial, dials := n.base.DialContext, 0
+		n.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials++; dials > 1 {
+				return dial(ctx, network, address)
+			}
+			stuck, _ := net.Pipe() // from which nobody reads
+			return stuck, nil
+		}
+		r := request(t, "PUT", "http://example.com/", strings.NewReader("x"))
+		r.Header.Set("A", "1")
+		response, err := transport(n.base, hedged()).RoundTrip(r)
+		require.NoError(t, err)
+		read(t, response)
+		r.Header.Set("A", "2")
+		r.URL.Host, r.Body, r.ContentLength = "changed", nil, 0
+		n.close()
+	})
 }
 
 // replicas is a base transport to two hosts, one of which is down.

@@ -87,7 +87,7 @@ func Host(ctx context.Context) string {
 	if c == nil {
 		return ""
 	}
-	u := c.request.URL
+	u := &c.url
 	if c.transport.route != nil {
 		u = c.routeOf(ctx, false)
 	}

@@ -125,6 +125,10 @@ func TestFault196_QuotaResetAsDeltaOrEpoch(t *testing.T) {
 		_, wait := now, time.Duration(0)
 		wait, _ = hint(429, "Retry-After", "3", "X-RateLimit-Reset", "60")
 		require.Equal(t, 3*time.Second, wait, "Retry-After counts more")
+		for remaining, want := range map[string]bool{"0": true, " 0 ": true, "": true, "many": true, "-1": true, "1": false, "010": false} {
+			_, ok := hint(429, "X-RateLimit-Remaining", remaining, "X-RateLimit-Reset", "60")
+			require.Equal(t, want, ok, "%q left: it was another limit that refused", remaining)
+		}
 	})
 }
 

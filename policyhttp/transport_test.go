@@ -56,6 +56,30 @@ func TestH10_UH3_POSTIsSentOnce(t *testing.T) {
 	require.Equal(t, 1, send(request(t, "GET", "http://example.com/", nil).WithContext(retry.NotIdempotent(t.Context()))))
 }
 
+// A base transport that makes requests of its own under the context of one: each is judged for itself.
+func TestUH3_ARequestWithinARequestIsAnother(t *testing.T) {
+	for _, c := range []struct {
+		ctx           context.Context
+		outer, within string
+		want          int
+	}{
+		{t.Context(), "GET", "POST", 1},
+		{t.Context(), "POST", "GET", 3},
+		{policyhttp.Idempotent(t.Context()), "POST", "POST", 3}, // what the caller has said is about both
+		{retry.NotIdempotent(t.Context()), "GET", "GET", 1},
+	} {
+		tokens := newScript(503)
+		within := transport(tokens, atOnce(3))
+		outer := transport(tripper(func(r *http.Request) (*http.Response, error) {
+			return within.RoundTrip(request(t, c.within, "http://tokens.example/", nil).WithContext(r.Context()))
+		}), atOnce(1))
+		response, err := outer.RoundTrip(request(t, c.outer, "http://example.com/", nil).WithContext(c.ctx))
+		require.NoError(t, err)
+		read(t, response)
+		require.Equal(t, c.want, tokens.calls(), "%s within %s", c.within, c.outer)
+	}
+}
+
 func TestA8_H11_ExhaustedReturnsTheLastResponse(t *testing.T) {
 	base := newScript(503)
 	client := &http.Client{Transport: transport(base, atOnce(3))}
