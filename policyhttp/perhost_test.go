@@ -232,7 +232,7 @@ func TestPauseHostIsBoundedAndCanBeWaitedFor(t *testing.T) {
 		read(t, response)
 		require.False(t, pause.Idle())
 		start := time.Now()
-		patient := transport(base, retry.New(retry.RetryRejections(policyhttp.ErrPaused)), pause)
+		patient := transport(base, retry.New(retry.RetryRejections(policyhttp.ErrPaused), retry.NoJitter()), pause)
 		response, err = patient.RoundTrip(request(t, "GET", "http://example.com/", nil))
 		require.NoError(t, err)
 		require.Equal(t, 10*time.Second, time.Since(start))

@@ -165,7 +165,7 @@ func TestH9_RetryAfterAsADateIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := newScript(503, 200)
 		base.header = []string{"Retry-After", time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat)}
-		status, took, call := roundTrip(t, transport(base, atOnce(3)))
+		status, took, call := roundTrip(t, transport(base, atOnce(3, retry.NoJitter())))
 		require.Equal(t, 200, status)
 		require.Equal(t, 2*time.Second, took)
 		require.Equal(t, []time.Duration{2 * time.Second}, call.Waits)
