@@ -123,7 +123,7 @@ func TestH3_GetBodyIsUsedAndNothingBuffered(t *testing.T) {
 	require.Equal(t, []string{"original", "again 1", "again 2"}, base.received)
 }
 
-func TestUH1_Fault202_TheSameBytesThreeTimes(t *testing.T) {
+func TestFault202_UH1_TheSameBytesThreeTimes(t *testing.T) {
 	for _, size := range []int{825, 1 << 20} {
 		payload := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
 		var received []string
@@ -183,7 +183,7 @@ func TestAGetBodyThatReturnsNothingIsNoBody(t *testing.T) {
 	require.Equal(t, []string{"x", ""}, base.received)
 }
 
-func TestUH2_Fault202_ABodyThatCannotBeReplayedIsSentOnce(t *testing.T) {
+func TestFault202_UH2_ABodyThatCannotBeReplayedIsSentOnce(t *testing.T) {
 	base := newScript(503)
 	response, err := transport(base, atOnce(3)).RoundTrip(request(t, "PUT", "http://example.com/", once{strings.NewReader("x")}))
 	require.NoError(t, err)
@@ -265,7 +265,7 @@ func TestUH2_BufferedBodies(t *testing.T) {
 	}
 }
 
-func TestH4_Fault206_TheContextLivesUntilTheBodyIsClosed(t *testing.T) {
+func TestFault206_H4_TheContextLivesUntilTheBodyIsClosed(t *testing.T) {
 	const size = 512 << 10
 	payload := strings.Repeat("x", size)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -324,7 +324,7 @@ func TestTheAttemptTimeoutBoundsTheHeadersAndTheTotalTimeoutTheBody(t *testing.T
 	})
 }
 
-func TestUH5_Fault200_DiscardedResponsesLeaveTheirConnection(t *testing.T) {
+func TestFault200_UH5_DiscardedResponsesLeaveTheirConnection(t *testing.T) {
 	for name, attempt := range map[string]policy.Layer{
 		"without timeout": nil, "with attempt timeout": timeout.PerAttempt(10 * time.Second),
 	} {
@@ -412,7 +412,7 @@ func TestA8_TheLastResponseIsReadableHoweverSlowAndLarge(t *testing.T) {
 }
 
 // The beginning of the body of a failure is read on another goroutine, where nobody could recover from a panic.
-func TestFault58_APanicInABodyIsTheReaders(t *testing.T) {
+func TestFault058_APanicInABodyIsTheReaders(t *testing.T) {
 	base := tripper(func(*http.Request) (*http.Response, error) {
 		return answer(503, &body{Reader: io.MultiReader(strings.NewReader("text"), atEnd(func() { panic("boom") }))}), nil
 	})

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
@@ -40,6 +41,16 @@ type call struct {
 
 	first    attempt // these save allocations
 	openRoom [1]*attempt
+	opening  engine.Opening
+	opened   atomic.Bool // opening is in use
+}
+
+// Opening implements [engine.Roomy].
+func (c *call) Opening() *engine.Opening {
+	if c.opened.Swap(true) { // a layer that opens something under the context of the call
+		return nil
+	}
+	return &c.opening
 }
 
 // maxWaits bounds what a call remembers.

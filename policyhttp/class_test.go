@@ -92,7 +92,7 @@ func TestUH8_A429IsNeutralForTheBreaker(t *testing.T) {
 	require.Equal(t, 15, base.calls())
 }
 
-func TestH6_Fault204_AnUntrustedCertificateIsPermanent(t *testing.T) {
+func TestFault204_H6_AnUntrustedCertificateIsPermanent(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = quiet
 	server.StartTLS()

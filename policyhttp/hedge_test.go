@@ -246,7 +246,7 @@ func (p *replicas) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer(200, newBody(r.URL.String()+" "+r.Host)), nil
 }
 
-func TestUH10_Fault237_OneOfTwoHostsIsDown(t *testing.T) {
+func TestFault237_UH10_OneOfTwoHostsIsDown(t *testing.T) {
 	hosts := []string{"a.example", "b.example"}
 	for _, down := range hosts {
 		base := &replicas{down: down, sent: map[string]int{}}

@@ -167,7 +167,7 @@ func isASCII(s string) bool {
 	return true
 }
 
-func TestA6_Fault_PauseHost(t *testing.T) {
+func TestA6_PauseHost(t *testing.T) {
 	for _, pausing := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			var first, second atomic.Int64

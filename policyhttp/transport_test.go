@@ -28,7 +28,7 @@ func TestH1_DiscardedBodiesAreClosed(t *testing.T) {
 	}
 }
 
-func TestH10_UH3_POSTIsSentOnce(t *testing.T) {
+func TestFault203_H10_UH3_POSTIsSentOnce(t *testing.T) {
 	send := func(r *http.Request) int {
 		base := newScript(503)
 		response, err := transport(base, atOnce(3)).RoundTrip(r)
@@ -134,6 +134,40 @@ func TestUH11_TheSlotIsHeldUntilTheBodyEnds(t *testing.T) {
 		require.NoError(t, response.Body.Close())
 		require.Zero(t, slots.Snapshot().InFlight)
 	}
+}
+
+// opener is a guard that opens something of its own for as long as an attempt lasts.
+type opener struct {
+	slots  *bulkhead.Bulkhead
+	permit *policy.Permit
+	held   int // slots when the attempt ended
+}
+
+func (o *opener) Stage() policy.Stage { return policy.StageBulkhead }
+
+func (o *opener) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	var err error
+	_, o.permit, err = resilience.Open(ctx, o.slots, func(context.Context) (int, error) { return 1, nil })
+	return ctx, policy.Ticket{}, err
+}
+
+func (o *opener) Settle(context.Context, policy.Ticket, policy.Outcome) {
+	o.held = o.slots.Snapshot().InFlight
+	o.permit.Done(nil)
+}
+
+func TestUH11_WhatALayerOpensIsItsOwn(t *testing.T) {
+	slots, own := bulkhead.New(1), bulkhead.New(1)
+	layer := &opener{slots: own}
+	tr := transport(newScript(200), slots, layer)
+	response, err := tr.RoundTrip(request(t, "GET", "http://example.com/", nil))
+	require.NoError(t, err)
+	require.Equal(t, 1, slots.Snapshot().InFlight)
+	require.Equal(t, 1, own.Snapshot().InFlight)
+	read(t, response)
+	require.Zero(t, slots.Snapshot().InFlight)
+	require.Zero(t, own.Snapshot().InFlight)
+	require.Equal(t, 1, layer.held)
 }
 
 func TestUH14_ACancelIsNeutral(t *testing.T) {
