@@ -45,7 +45,7 @@ func (a *attempt) copyRequest() {
 	c := a.call
 	a.sent = *c.request.WithContext(a) // inlined: on no heap
 	if c.request.URL != nil {
-		a.url = c.url
+		a.url = *c.request.URL
 		a.sent.URL = &a.url
 	}
 	// A plain http.Transport only reads the fields, and while the caller waits.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -24,7 +23,6 @@ type call struct {
 	context.Context
 	transport *Transport
 	request   *http.Request   // the caller's, which is never changed, and not looked at when the caller has left
-	url       url.URL         // that of the request
 	mark      context.Context // answers whether the request may be sent twice; nil if the caller has said so
 	bodies    bodies
 	ended     atomic.Bool // the caller has left
@@ -38,6 +36,8 @@ type call struct {
 	forRoute *http.Request // a copy of the request; nil if nobody asks for it
 	routes   map[place]routed
 	outcome  error // how the call ended, as the pipeline said
+	host     hostKey
+	hosted   bool // host is known
 
 	first    attempt // these save allocations
 	openRoom [1]*attempt
@@ -59,9 +59,6 @@ const maxWaits = 16
 func newCall(t *Transport, request *http.Request) *call {
 	c := &call{Context: request.Context(), transport: t, request: request}
 	c.open = c.openRoom[:0]
-	if request.URL != nil {
-		c.url = *request.URL
-	}
 	if t.route != nil {
 		c.forRoute = request.Clone(request.Context())
 	}
