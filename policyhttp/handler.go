@@ -3,7 +3,6 @@ package policyhttp
 import (
 	"context"
 	"net/http"
-	"reflect"
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience"
@@ -71,7 +70,7 @@ func newHandler(next http.Handler, source resilience.Source, options []HandlerOp
 	if next == nil {
 		problems.Add("the handler is nil")
 	}
-	if v := reflect.ValueOf(source); source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if isNil(source) {
 		problems.Add("the pipeline is nil")
 	} else if pipeline := source.Current(); pipeline == nil {
 		problems.Add("%T: the pipeline in force is nil", source)

@@ -91,11 +91,20 @@ func Host(ctx context.Context) string {
 	if c == nil {
 		return ""
 	}
-	u := c.request.URL
 	if c.transport.route != nil {
-		u = c.routeOf(ctx, false)
+		return hostKeyOf(c.routeOf(ctx, false)).host
 	}
-	return hostKeyOf(u).host
+	return c.hostKey().host
+}
+
+// hostKey returns the host that the request goes to. Whoever wants to know when the caller has left, has asked before.
+func (c *call) hostKey() hostKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.hosted && !c.ended.Load() {
+		c.host, c.hosted = hostKeyOf(c.request.URL), true
+	}
+	return c.host
 }
 
 // hostKeyOf returns the host of a URL in the one form that names it.

@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/internal/saturate"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -124,7 +125,7 @@ func (c *config) backOff(ctx context.Context, k *call, ended *policy.Attempt) (w
 		if hint > c.maxRetryAfter {
 			return 0, ErrRetryAfter
 		}
-		wait = max(wait, hint)
+		wait = max(wait, c.later(ctx, hint))
 	}
 	switch {
 	case !fits(ctx, wait):
@@ -133,6 +134,19 @@ func (c *config) backOff(ctx context.Context, k *call, ended *policy.Attempt) (w
 		return 0, ErrBudget
 	}
 	return wait, nil
+}
+
+// later returns hint and up to a tenth more, as far as the time of ctx goes, so that those who were asked to wait together
+// do not come back together.
+func (c *config) later(ctx context.Context, hint time.Duration) time.Duration {
+	if hint <= 0 || c.jitter == noJitter {
+		return hint
+	}
+	latest := saturate.Add(hint, hint/10)
+	if deadline, ok := ctx.Deadline(); ok {
+		latest = max(hint, min(latest, time.Until(deadline)-1))
+	}
+	return c.uniform(hint, latest)
 }
 
 // fits reports whether there will be time left for an attempt after wait. It reads the clock, because Done of a context

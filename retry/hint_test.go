@@ -73,6 +73,45 @@ func TestFault111_194_ServerHint(t *testing.T) {
 	}
 }
 
+// TestFault111_HintsAreSpreadUpwards lets many clients be asked to wait at the same time: none comes back earlier, and
+// they do not come back together. The deadline still counts.
+func TestFault111_HintsAreSpreadUpwards(t *testing.T) {
+	const asked, n = 20 * time.Second, 1000
+	waits := func(t *testing.T, deadline time.Duration, opts ...retry.Option) (least, most time.Duration) {
+		least = math.MaxInt64
+		again := retry.New(append(opts, retry.Constant(0), retry.NoBudget())...)
+		for range n {
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
+			start := time.Now()
+			_, err := resilience.Do(ctx, again, fails(hint(asked)).do)
+			cancel()
+			require.NoError(t, err)
+			least, most = min(least, time.Since(start)), max(most, time.Since(start))
+		}
+		return least, most
+	}
+	synctest.Test(t, func(t *testing.T) {
+		least, most := waits(t, time.Hour)
+		require.GreaterOrEqual(t, least, asked)
+		require.LessOrEqual(t, most, asked+asked/10)
+		// That all of 1000 miss a fifth of the range has a probability of 0.8^1000.
+		require.Less(t, least, asked+asked/50)
+		require.Greater(t, most, asked+asked/10-asked/50)
+
+		least, most = waits(t, asked+time.Second)
+		require.GreaterOrEqual(t, least, asked)
+		require.Less(t, most, asked+time.Second, "the deadline")
+
+		least, most = waits(t, asked+1)
+		require.Equal(t, asked, least)
+		require.Equal(t, asked, most)
+
+		least, most = waits(t, time.Hour, retry.NoJitter())
+		require.Equal(t, asked, least)
+		require.Equal(t, asked, most)
+	})
+}
+
 func TestFault109_HugeDelaysDoNotFitADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, delay := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2} {

@@ -14,10 +14,7 @@ func (l *loop) get(ctx context.Context, path string) (*reply, error) {
 	delay := firstDelay
 	for try := 1; try <= attempts; try++ {
 		var r *reply
-		r, err = l.client.send(ctx, path)
-		if err == nil {
-			err = r.failure()
-		}
+		r, err = l.client.get(ctx, path)
 		if err == nil {
 			return r, nil
 		}

@@ -74,6 +74,9 @@ func (r *race[T]) find(err error) (_ judged, ok bool) {
 	return judged{}, false
 }
 
+// Wrapped reports whether ctx belongs to a call of a wrapper: one that may go on after the caller has left.
+func Wrapped(ctx context.Context) bool { return ctx.Value(judgeKey{}) != nil }
+
 // ClassOf returns what err means, with which a call of a wrapper has ended: the answer that the engine has got already.
 // ctx is the context that the wrapper was given.
 func ClassOf(ctx context.Context, err error) policy.Class {
