@@ -246,6 +246,9 @@ func (s *status) findRefusing() {
 			continue
 		}
 		done[r.key] = true // the latest run counts those before it in
+		if s.over(r) {
+			continue
+		}
 		line := refusing{Pipeline: r.Pipeline, Why: r.Why, Since: r.Since, Count: r.before + r.Count, level: "warn"}
 		if l := s.layerOf(r); l != nil {
 			f := facts{code: r.Code, kind: r.Kind, name: r.Name, report: &l.Report, reason: r.Error, described: describe(l.layer)}
@@ -264,6 +267,15 @@ func (s *status) findRefusing() {
 		}
 		line.Text = strings.TrimSpace(line.Why.Text() + " " + line.Said)
 	}
+}
+
+// over reports whether the layer that refused is by now in a state in which it does not, as after a reset.
+func (s *status) over(r run) bool {
+	l := s.layerOf(r)
+	if l == nil || l.Kind != r.Kind || l.Refusing {
+		return false
+	}
+	return l.Shadow || r.Last.Before(l.State.Since)
 }
 
 // refuse adds a line, or its count to that of the same layer.
@@ -301,6 +313,18 @@ func (s *status) layerOf(r run) *layer {
 		}
 	}
 	return nil
+}
+
+// Held is the layers that an operator must know of although they refuse nothing: those that are in a state by hand.
+func (s *status) Held() (held []*layer) {
+	for _, p := range s.Pipelines {
+		for _, l := range p.Layers {
+			if !l.Refusing && (len(l.Forced) > 0 || l.State.Name == "forced closed") {
+				held = append(held, l)
+			}
+		}
+	}
+	return held
 }
 
 // quiet reports whether a code is about single calls and no refusal of others.
