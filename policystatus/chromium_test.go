@@ -151,7 +151,8 @@ func (b *browser) open(url string) {
 	b.until(5*time.Second, fmt.Sprintf("document.readyState === 'complete' && location.href.startsWith(%q)", url))
 }
 
-// until waits for an expression to become true, and returns how long that took.
+// until waits for an expression to become true, and returns how long that took. The browser is a process of its own, in real
+// time, and whether the page has changed can only be asked: hence the sleep between two questions.
 func (b *browser) until(most time.Duration, expression string) time.Duration {
 	b.t.Helper()
 	start := time.Now()

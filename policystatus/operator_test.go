@@ -53,7 +53,7 @@ func TestT4_WhatIsHeldByHandComesFirst(t *testing.T) {
 		post(u.page, map[string]string{"action": "force-closed", "reason": "<b>the database is well</b>"})
 		time.Sleep(time.Minute)
 		body := get(u.page, "/").body
-		has(t, body, `<strong>Breaker &#34;users-db&#34; of “users” is held by hand.</strong> alice forced it closed: &lt;b&gt;the database is well&lt;/b&gt;.`)
+		has(t, body, `<strong>Breaker &#34;users-db&#34; of “users” is held by hand.</strong> Every call passes, by hand, whatever happens. alice forced it closed: &lt;b&gt;the database is well&lt;/b&gt;.`)
 		has(t, body, "in 14 min.")
 		post(u.page, map[string]string{"action": "force-open"})
 		body = get(u.page, "/").body
@@ -62,6 +62,28 @@ func TestT4_WhatIsHeldByHandComesFirst(t *testing.T) {
 		post(u.page, map[string]string{"action": "reset"})
 		u.breaker.ForceClosed()
 		has(t, get(u.page, "/").body, "is held by hand.</strong> Every call passes, by hand, whatever happens.")
+	})
+}
+
+// A bulkhead that was full a moment ago is not explained with the slots that are taken now.
+func TestT2_TheFiguresAreThoseOfTheRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		u := newUsers()
+		release := make(chan struct{})
+		for range 16 {
+			go u.backend.Run(t.Context(), func(context.Context) error { <-release; return nil })
+		}
+		synctest.Wait()
+		require.Error(t, u.backend.Run(t.Context(), ok))
+		close(release)
+		synctest.Wait()
+		d := read(t, u.page)
+		require.Len(t, d.Refusing, 1)
+		require.Contains(t, d.Refusing[0].Text, "16 of 16 slots are taken")
+
+		body := get(u.page, "/").body
+		has(t, body, `<span class="badge warn">accepting</span>`)
+		has(t, body, "Calls pass; in the last ten seconds some were refused.")
 	})
 }
 

@@ -175,9 +175,9 @@ func writeJSON(w http.ResponseWriter, r *http.Request, code int, v any) {
 // Badge is the class of a layer's state.
 func (l *layer) Badge() string {
 	switch {
-	case l.Refusing && !l.Shadow:
+	case refuses(&l.Report) && !l.Shadow:
 		return "bad"
-	case l.Shadow, l.State.Name == "forced closed":
+	case l.Shadow, l.Refusing, l.State.Name == "forced closed":
 		return "warn"
 	}
 	return "good"
@@ -276,6 +276,9 @@ func (l *layer) Plain() string {
 	}
 	switch l.State.Name {
 	case "closed", "accepting":
+		if l.Refusing {
+			return "Calls pass; in the last ten seconds some were refused."
+		}
 		return "Calls pass."
 	case "open":
 		return "Every call is refused."

@@ -251,7 +251,10 @@ func (s *status) findRefusing() {
 		}
 		line := refusing{Pipeline: r.Pipeline, Why: r.Why, Since: r.Since, Count: r.before + r.Count, level: "warn"}
 		if l := s.layerOf(r); l != nil {
-			f := facts{code: r.Code, kind: r.Kind, name: r.Name, report: &l.Report, reason: r.Error, described: describe(l.layer)}
+			f := facts{code: r.Code, kind: r.Kind, name: r.Name, report: r.Facts, reason: r.Error, described: describe(l.layer)}
+			if still(r.Code, &l.Report) {
+				f.report = &l.Report
+			}
 			line.Pipeline, line.Layer, line.layer = l.pipeline.ID, l.ID, l
 			if l.Kind == r.Kind {
 				line.Why = explain(f, s.Time)
@@ -276,6 +279,29 @@ func (s *status) over(r run) bool {
 		return false
 	}
 	return l.Shadow || r.Last.Before(l.State.Since)
+}
+
+// still reports whether what a layer reports now is why it has refused: the figures of a bulkhead that has free slots again
+// would contradict the sentence that they are in.
+func still(code string, r *policy.Report) bool {
+	number := func(name string) (number, limit float64) {
+		v, _ := r.Value(name, "")
+		return v.Number, v.Limit
+	}
+	switch family, _, _ := strings.Cut(code, "."); family {
+	case "breaker":
+		return true
+	case "throttle":
+		share, _ := number("probability")
+		return share > 0
+	case "bulkhead":
+		taken, slots := number("in_flight")
+		return taken >= slots
+	case "retry":
+		tokens, _ := number("tokens")
+		return tokens < 1
+	}
+	return false
 }
 
 // refuse adds a line, or its count to that of the same layer.
