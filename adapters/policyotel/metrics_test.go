@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/adapters/internal/target/targettest"
 	"github.com/go-resilience/resilience/adapters/policyotel"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
@@ -339,33 +340,13 @@ func TestFault231_ACollectionThatHangsHoldsNoCall(t *testing.T) {
 func TestFault229_EveryCollectionAddsUp(t *testing.T) {
 	p := named("users", breaker.New(breaker.FailureRate(0.9, 1000)))
 	read := newMetrics(t, policyotel.Pipelines(p))
-	stop := make(chan struct{})
-	var callers sync.WaitGroup
-	for range 2 {
-		callers.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if n%2 == 0 {
-					_ = p.Run(context.Background(), ok)
-				} else {
-					_ = p.Run(context.Background(), fail)
-				}
-			}
-		})
-	}
-	for range 50 {
+	targettest.UnderLoad(p, func() {
 		found := read()
 		n := func(name string) float64 {
 			return found["resilience.breaker."+name]["pipeline.name=users policy.name= policy.type=breaker"]
 		}
 		require.Equal(t, n("requests"), n("successes")+n("failures")+n("neutral_outcomes")+n("stale_outcomes")+n("in_flight"))
-	}
-	close(stop)
-	callers.Wait()
+	})
 }
 
 func TestO4_Fault232_MetricsCostNoCallAnything(t *testing.T) {

@@ -6,7 +6,6 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/adapters/internal/target/targettest"
 	"github.com/go-resilience/resilience/adapters/policyprom"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
@@ -358,30 +358,10 @@ func TestFault231_AScrapeThatHangsHoldsNoCall(t *testing.T) {
 func TestFault229_EveryScrapeAddsUp(t *testing.T) {
 	p := named("users", breaker.New(breaker.Name("db"), breaker.FailureRate(0.9, 1000)))
 	c := policyprom.NewCollector(policyprom.Pipelines(p))
-	stop := make(chan struct{})
-	var callers sync.WaitGroup
-	for range 2 {
-		callers.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if n%2 == 0 {
-					_ = p.Run(context.Background(), ok)
-				} else {
-					_ = p.Run(context.Background(), fail)
-				}
-			}
-		})
-	}
-	for range 50 {
+	targettest.UnderLoad(p, func() {
 		s := gather(t, c)
 		n := func(name string) float64 { return s.of("resilience_breaker_" + name)["name=db pipeline=users"] }
 		require.Equal(t, n("requests_total"),
 			n("successes_total")+n("failures_total")+n("neutral_total")+n("stale_total")+n("in_flight"))
-	}
-	close(stop)
-	callers.Wait()
+	})
 }

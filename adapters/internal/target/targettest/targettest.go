@@ -3,11 +3,14 @@ package targettest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/hedge"
@@ -34,6 +37,36 @@ func Policies() []policy.Reporter {
 		hosts, keyed.By(func(context.Context) string { return "a" }, hosts),
 	}
 }
+
+// UnderLoad calls read again and again while two goroutines make calls through a pipeline, half of which fail.
+func UnderLoad(pipeline *resilience.Pipeline, read func()) {
+	stop := make(chan struct{})
+	var callers sync.WaitGroup
+	defer callers.Wait()
+	defer close(stop)
+	for range 2 {
+		callers.Go(func() {
+			for n := 0; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				_ = pipeline.Run(context.Background(), func(context.Context) error {
+					if n%2 == 0 {
+						return nil
+					}
+					return errFailed
+				})
+			}
+		})
+	}
+	for range 50 {
+		read()
+	}
+}
+
+var errFailed = errors.New("failed")
 
 // DocumentCompiles fails a test unless docs/observing.md has one block of code that uses the package, and the block is in
 // example_test.go, which the compiler has seen. It is called in the directory of the package.
