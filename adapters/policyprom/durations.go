@@ -147,20 +147,20 @@ func (d *Durations) Observe(ctx context.Context, event policy.Event) {
 }
 
 func (d *Durations) observe(ctx context.Context, to prometheus.Observer, elapsed time.Duration) {
-	labels := d.labels(ctx)
-	if labels == nil {
+	if d.exemplar == nil {
 		to.Observe(elapsed.Seconds())
 		return
 	}
+	d.observeWith(d.labels(ctx), to, elapsed)
+}
+
+func (d *Durations) observeWith(labels prometheus.Labels, to prometheus.Observer, elapsed time.Duration) {
 	defer func() { _ = recover() }() // of labels that are not accepted, which is found out after the duration was counted
 	to.(prometheus.ExemplarObserver).ObserveWithExemplar(elapsed.Seconds(), labels)
 }
 
 // labels returns the labels of an exemplar. A panic costs the exemplar.
 func (d *Durations) labels(ctx context.Context) prometheus.Labels {
-	if d.exemplar == nil {
-		return nil
-	}
 	defer func() { _ = recover() }()
 	return d.exemplar(ctx)
 }
