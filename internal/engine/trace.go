@@ -25,7 +25,8 @@ type call struct {
 	began  atomic.Int64 // when it was decided to make the attempt, since start
 	queued atomic.Int64 // the sum over all attempts
 	waits  atomic.Int64
-	known  known // of the first attempt: saves an allocation
+	known  known // of the first attempt, as is first: they save allocations
+	first  trace
 }
 
 // lastCall numbers the calls that are timed.
@@ -78,7 +79,8 @@ func newTrace(p *Plan, o *opening) *trace {
 		return nil
 	case p.kinds&timedKinds != 0:
 		c := &call{number: lastCall.Add(1), start: time.Now()}
-		return &trace{plan: p, attempt: 1, open: o, call: c, known: &c.known}
+		c.first = trace{plan: p, attempt: 1, open: o, call: c, known: &c.known}
+		return &c.first
 	case o != nil:
 		o.trace = trace{plan: p, attempt: 1, open: o}
 		return &o.trace
