@@ -17,7 +17,7 @@ import (
 const root = "../.."
 
 // TestGoCodeInDocumentsCompiles: every block of Go code in a document is a whole program that compiles, or
-// occurs, up to indentation, in a Go file of this module, which the compiler has seen.
+// occurs, up to indentation, in a Go file of this repository, which the compiler has seen.
 func TestGoCodeInDocumentsCompiles(t *testing.T) {
 	compiled := goFiles(t)
 	blocks := documentedCode(t)
@@ -29,7 +29,7 @@ func TestGoCodeInDocumentsCompiles(t *testing.T) {
 				return
 			}
 			require.True(t, occurs(block.code, compiled),
-				"%s: this code is in no Go file of the module; copy it from an example:\n\n%s", block.where, block.code)
+				"%s: this code is in no Go file; copy it from an example:\n\n%s", block.where, block.code)
 		})
 	}
 }
@@ -116,13 +116,23 @@ func blocksOf(name, text string) (blocks []block) {
 	return blocks
 }
 
-// goFiles returns the text of every Go file of this module, without indentation.
+// goFiles returns the text of every Go file of this repository, without indentation. Those of nested modules are compiled by
+// the tests of these.
 func goFiles(t *testing.T) (files []string) {
-	walk(t, root, ".go", func(path string) {
-		text, err := os.ReadFile(path)
-		require.NoError(t, err)
-		files = append(files, unindent(string(text)))
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == ".git":
+			return filepath.SkipDir
+		case filepath.Ext(path) == ".go":
+			text, err := os.ReadFile(path)
+			files = append(files, unindent(string(text)))
+			return err
+		}
+		return nil
 	})
+	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	return files
 }
