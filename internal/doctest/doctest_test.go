@@ -56,6 +56,52 @@ func TestLinksInDocumentsLead(t *testing.T) {
 	require.Positive(t, found)
 }
 
+var (
+	anchor  = regexp.MustCompile(`\]\(([^)#\s]*)#([^)\s]+)\)`) // the file and the fragment of a link
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	markup  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// TestAnchorsInDocumentsLead: every link to a heading of a document of this repository leads to one.
+func TestAnchorsInDocumentsLead(t *testing.T) {
+	found := 0
+	for _, path := range documents(t) {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, match := range anchor.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			target := path
+			if match[1] != "" {
+				target = filepath.Join(filepath.Dir(path), filepath.FromSlash(match[1]))
+			}
+			if strings.Contains(match[1], "://") || filepath.Ext(target) != ".md" {
+				continue
+			}
+			found++
+			there, err := os.ReadFile(target)
+			require.NoError(t, err)
+			assert.True(t, anchors(string(there))[match[2]], "%s links to %s#%s", filepath.Base(path), filepath.Base(target), match[2])
+		}
+	}
+	require.Greater(t, found, 100, "most links were not found")
+}
+
+// anchors returns the fragments that a page makes of the headings of a document.
+func anchors(text string) map[string]bool {
+	found := make(map[string]bool)
+	for _, match := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		name := strings.ReplaceAll(markup.ReplaceAllString(strings.ToLower(match[1]), ""), " ", "-")
+		for n := 1; found[name]; n++ {
+			name = fmt.Sprintf("%s-%d", strings.TrimSuffix(name, fmt.Sprintf("-%d", n-1)), n)
+		}
+		found[name] = true
+	}
+	return found
+}
+
+func TestAnchors(t *testing.T) {
+	require.Equal(t, map[string]bool{"a-b": true, "what-it-does-and-why": true, "a-b-1": true}, anchors("# A `b`\n## What it does, and why\n### A b\n"))
+}
+
 func TestOccurs(t *testing.T) {
 	compiled := []string{unindent("func f() {\n\ta()\n\n\tb()\n}\n")}
 	require.True(t, occurs("a()\n\nb()\n", compiled))
