@@ -231,3 +231,20 @@ func compile(t *testing.T, program string) {
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 }
+
+// TestIndexNamesEveryPage: docs/README.md links to every page of docs, so that none can be found only by chance.
+func TestIndexNamesEveryPage(t *testing.T) {
+	index := read(t, "docs/README.md")
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	require.NoError(t, err)
+	for _, page := range pages {
+		if name := filepath.Base(page); name != "README.md" {
+			assert.Contains(t, index, "("+name+")")
+		}
+	}
+	programs, err := filepath.Glob(filepath.Join(root, "examples", "*"))
+	require.NoError(t, err)
+	for _, program := range programs {
+		assert.Contains(t, index, "(../examples/"+filepath.Base(program)+")")
+	}
+}
