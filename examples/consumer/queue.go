@@ -70,7 +70,7 @@ func (q *queue) RetryLater(m message, delay time.Duration) {
 	time.AfterFunc(delay, func() { q.waiting <- m })
 }
 
-// SetAside: it can never succeed, and somebody must look at it (the dead-letter queue).
+// SetAside: it can never succeed, and a person must look at it (the dead-letter queue).
 func (q *queue) SetAside(message) { q.count(func(c *counts) { c.setAside++ }) }
 
 func (q *queue) Counts() counts {

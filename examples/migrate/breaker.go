@@ -24,7 +24,7 @@ var circuit = gobreaker.NewCircuitBreaker[User](gobreaker.Settings{
 	IsExcluded:   func(err error) bool { return errors.Is(err, context.Canceled) },
 })
 
-// breakerBefore retries around the breaker. Nobody tells backoff that the circuit is open, so it sleeps and asks again.
+// breakerBefore retries around the breaker. backoff does not know that the circuit is open, so it sleeps and asks again.
 func breakerBefore(ctx context.Context, fetchUser fetch) (User, error) {
 	return backoff.Retry(ctx, func() (User, error) {
 		user, err := circuit.Execute(func() (User, error) { return fetchUser(ctx) })

@@ -36,7 +36,7 @@ func limitsBefore() func(context.Context, call) error {
 	}
 }
 
-// limitsAfter returns the same with an end to the waiting: who would wait longer is refused at once, and told when to come
+// limitsAfter returns the same with an end to the waiting: a caller who would wait longer is refused at once, and told when to come
 // back if that is known.
 func limitsAfter() func(context.Context, call) error {
 	backend := resilience.Compose(
