@@ -2,7 +2,7 @@ package policy
 
 import "fmt"
 
-// Stage says where in a pipeline a layer stands; layers of a lower stage are outside those of a higher one. The constants leave gaps:
+// Stage says where in a pipeline a layer stands: a lower stage is further outside. The constants leave gaps:
 // a third party's layer may use any positive number.
 type Stage int
 
