@@ -53,8 +53,8 @@ func choose(in input) (c choice, err error) {
 	}
 	c.lost = math.Pow(c.failing, float64(c.attempts))
 	c.longest = time.Duration(c.attempts)*c.attempt + c.delay*time.Duration(1<<(c.attempts-1)-1)
-	if c.longest > in.within {
-		return choice{}, fmt.Errorf("%d attempts of %v and the delays take up to %v, which is more than %v: promise more time, or cut attempts earlier and accept that healthy ones are cut",
+	if c.longest >= in.within { // Compose wants an attempt timeout below the total one
+		return choice{}, fmt.Errorf("%d attempts of %v and the delays take up to %v, which is not less than %v: promise more time, or cut attempts earlier and accept that healthy ones are cut",
 			c.attempts, c.attempt, c.longest, in.within)
 	}
 

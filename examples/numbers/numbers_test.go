@@ -49,6 +49,7 @@ func TestPromisesThatCannotBeKept(t *testing.T) {
 	for _, in := range []func(*input){
 		func(in *input) { in.errors = 0.4 },
 		func(in *input) { in.within = 500 * time.Millisecond },
+		func(in *input) { in.within, in.p999, in.slo = 110*time.Millisecond, 81*time.Millisecond, 0.9 }, // found by TestChoicesAreValid
 		func(in *input) { in.slo = 1 },
 		func(in *input) { in.rate = 0 },
 	} {
