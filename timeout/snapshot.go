@@ -62,7 +62,7 @@ type AbandonSnapshot struct {
 	Expired   uint64 // attempts that it ended
 	Rejected  uint64 // attempts that it refused with ErrMaxRunning
 	Running   int    // operations that run now
-	Abandoned int    // those of them whose caller has left
+	Abandoned int    // of these, operations whose caller has left
 	Discarded uint64 // successful results of abandoned operations
 	Panics    uint64 // panics of abandoned operations, or in the function given to OnDiscard
 }

@@ -78,7 +78,7 @@ func (t *Timeout) granting() *granting {
 // returns a [*policy.ConfigError], and changes nothing, when limit is not positive, or when the timeout was made by
 // [FromLatency], which has [Timeout.ReconfigureFromLatency]. It is safe while the timeout is in use.
 //
-// It does not compare the limit with those of other layers, as composing does.
+// It does not compare the limit with other layers, as composing does.
 func (t *Timeout) Reconfigure(limit time.Duration) error {
 	t.granting()
 	problems := problemsOf("timeout.Reconfigure", limit)
@@ -175,7 +175,7 @@ func (t *Timeout) bound(ctx context.Context, now time.Time) (limit *Error, ticke
 	return limit, ticket, nil
 }
 
-// Returned implements [policy.Returner]: the latency is that of the operation, however long its result stays open.
+// Returned implements [policy.Returner]: the latency of the operation counts, however long its result stays open.
 func (t *Timeout) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
 	t.observe(ticket, false)
 	ticket.Number |= returned
