@@ -33,16 +33,6 @@ func keyedLimiters(count int) []subject {
 				return fetched(resilience.Do(ctx, limiters.Get(key), fetch))
 			}
 		})},
-		{"keyed-limiter", "resilience-per-key", perKey(count, func() func(context.Context, string) bool {
-			limiter := ratelimit.NewPerKey(unlimitedRate/1e9, unlimitedBurst, benchKey, ratelimit.Keys(count))
-			return func(_ context.Context, key string) bool {
-				return fetched(resilience.Do(&keyContext{background, key}, limiter, fetch))
-			}
-		})},
-		{"keyed-limiter", "resilience-per-key-allow", perKey(count, func() func(context.Context, string) bool {
-			limiter := ratelimit.NewPerKey(unlimitedRate/1e9, unlimitedBurst, benchKey, ratelimit.Keys(count))
-			return func(ctx context.Context, key string) bool { return limiter.Allow(key) && fetched(fetch(ctx)) }
-		})},
 		{"keyed-limiter", "x-time-rate-mutex-map", perKey(count, func() func(context.Context, string) bool {
 			var mu sync.Mutex
 			limiters := make(map[string]*rate.Limiter)
@@ -173,13 +163,3 @@ func keysOf(count int) []string {
 	}
 	return keys
 }
-
-// keyContext is a context with a key, as a server makes one for each request.
-type keyContext struct {
-	context.Context
-	key string
-}
-
-var background = context.Background()
-
-func benchKey(ctx context.Context) string { return ctx.(*keyContext).key }

@@ -483,7 +483,7 @@ func TestPerKeyAllocations(t *testing.T) {
 }
 
 // A flood of new keys: memory stays within the bound, who is exhausted stays so, and the others share what is left.
-func TestPerKeyInAFloodOfKeys(t *testing.T) {
+func TestFault188_PerKeyInAFloodOfKeys(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		const room = 2_000
 		p := ratelimit.NewPerKey(1, 2, clientOf, ratelimit.Keys(room))
