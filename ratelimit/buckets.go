@@ -89,8 +89,7 @@ func (b *buckets) await() {
 }
 
 // adopt makes a quota for a clock whose reading the present one does not reach: it is another clock, as inside a
-// testing/synctest bubble around a limiter that was made outside of it, or decades have passed. Time goes on from the
-// latest that is known.
+// testing/synctest bubble around a limiter that was made outside of it, or decades have passed.
 func (b *buckets) adopt(now time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -98,11 +97,8 @@ func (b *buckets) adopt(now time.Duration) {
 	if q.reaches(now) {
 		return
 	}
-	line := int64(lastLine)
-	if now < q.start {
-		line = max(q.line, q.table.Usage(lastLine).Latest)
-	}
-	after := q.after(q.config, line, now)
+	line, start := q.position(now)
+	after := q.after(q.config, line, start)
 	after.shadow = q.shadow
 	b.quota.Store(after)
 }
@@ -130,13 +126,15 @@ func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 		return
 	}
 	cost := min(ticket.Number, int64(q.burst)) * q.token
-	taken := q.lineAt(ticket.Start)
 	q.table.GiveBack(ticket.Period, func() int64 {
 		now := b.clock.Elapsed()
 		if b.quota.Load().start != q.start || !q.reaches(now) { // it was changed meanwhile
 			return 0
 		}
-		return cost - (q.lineAt(now) - taken)
+		if now = max(now, q.start); now < ticket.Start { // by another clock
+			return 0
+		}
+		return cost - (q.lineAt(now) - q.lineAt(ticket.Start))
 	})
 }
 
@@ -181,12 +179,7 @@ func (b *buckets) reconfigure(configure func(old *config) (*config, error)) erro
 	if err != nil {
 		return err
 	}
-	now := b.clock.Elapsed()
-	line := int64(lastLine)
-	if q.reaches(now) {
-		now = max(now, q.start)
-		line = q.lineAt(now)
-	}
+	line, now := q.position(b.clock.Elapsed())
 	b.changed = true
 	b.quota.Store(q.after(c, line, now+1)) // a nanosecond later, so that tickets from before can be told apart
 	return nil

@@ -230,7 +230,7 @@ func TestPerKeyIsNeverMoreThanExact(t *testing.T) {
 						panic(errorfAt(now, "%d refused with %v tokens: %v", n, had, err))
 					}
 				case 4:
-					d := time.Duration(value % 5_000_000_000)
+					d := time.Duration(value) * 300
 					if perSecond > 0 && value%3 > 0 {
 						d = time.Duration(min(float64(value%4000)/1000/perSecond, 3e8) * 1e9)
 					}

@@ -365,7 +365,13 @@ func TestPerKeyShadowIsExact(t *testing.T) {
 func TestFault118_APerKeyMadeOutsideOfABubble(t *testing.T) {
 	p := ratelimit.NewPerKey(10, 5, clientOf)
 	require.Equal(t, 5, allowed(p, "a"))
+	_, early, err := p.Admit(client("b"))
+	require.NoError(t, err)
+	require.Equal(t, 4, allowed(p, "b"))
 	bubble(t, func(t *testing.T) {
+		p.Allow("a")
+		p.Settle(context.Background(), early, neverCalled)
+		require.LessOrEqual(t, allowed(p, "b"), 1)
 		n := allowed(p, "a")
 		require.LessOrEqual(t, n, 5)
 		_, _, err := p.Admit(client("a"))
@@ -383,10 +389,16 @@ func TestFault118_APerKeyMadeOutsideOfABubble(t *testing.T) {
 		require.Equal(t, 1, allowed(p, "a"))
 	})
 	require.LessOrEqual(t, allowed(p, "a"), 100)
-	_, _, err := p.Admit(client("a"))
+	_, _, err = p.Admit(client("a"))
 	wait, ok := policy.RetryAfter(err)
 	require.True(t, ok)
 	require.LessOrEqual(t, wait, 50*time.Millisecond)
+
+	bubble(t, func(t *testing.T) { // the first that a limiter does by another clock is a change
+		p := p
+		require.NoError(t, p.Reconfigure(10, 5))
+		require.LessOrEqual(t, allowed(p, "a"), 5)
+	})
 }
 
 func TestPerKeyValidation(t *testing.T) {
@@ -463,10 +475,10 @@ func TestPerKeyReport(t *testing.T) {
 
 func TestPerKeyAllocations(t *testing.T) {
 	ctx := client("a")
-	p := ratelimit.NewPerKey(1, 1<<40, clientOf)
+	p := ratelimit.NewPerKey(1, ratelimit.MaxBurst/4, clientOf)
 	empty := ratelimit.NewPerKey(0, 1, clientOf)
 	require.True(t, empty.Allow("a"))
-	addr := ratelimit.NewPerKey[netip.Addr](1, 1<<40, nil)
+	addr := ratelimit.NewPerKey[netip.Addr](1, ratelimit.MaxBurst/4, nil)
 	for name, test := range map[string]struct {
 		run    func()
 		allocs float64

@@ -116,12 +116,24 @@ func (q *quota) fits(c *config, line int64) bool {
 // unlimited reports whether there is no limit.
 func (c *config) unlimited() bool { return math.IsInf(c.perSecond, 1) }
 
-// clamp returns a moment that is not before the quota began.
-func (q *quota) clamp(now time.Duration) time.Duration { return max(now, q.start) }
-
 // reaches reports whether the quota knows its line at a moment. A moment a little before its start counts as its start.
 func (q *quota) reaches(now time.Duration) bool {
 	return now-q.start <= q.reach && q.start-now <= anotherClock
+}
+
+// position returns where the line is at a moment, and that moment, which is not before the start. If q does not reach it, the
+// line goes on from the latest word by another clock, or is where it ends after decades.
+func (q *quota) position(now time.Duration) (line int64, at time.Duration) {
+	switch {
+	case q.unlimited():
+		return q.line, now
+	case q.reaches(now):
+		at = max(now, q.start)
+		return q.lineAt(at), at
+	case now < q.start:
+		return max(q.line, q.table.Usage(lastLine).Latest), now
+	}
+	return lastLine, now
 }
 
 // lineAt returns the line at a moment that the quota reaches.
