@@ -82,10 +82,11 @@ func (b *buckets) take(hash uint64, cost int) decision {
 	}
 }
 
-// await waits until a quota with another table is in force.
-func (b *buckets) await() {
+// await waits until no quota is being made.
+func (b *buckets) await() *quota {
 	b.mu.Lock()
-	b.mu.Unlock() //nolint:staticcheck // what happens in between is done by others
+	defer b.mu.Unlock()
+	return b.quota.Load()
 }
 
 // adopt makes a quota for a clock whose reading the present one does not reach: it is another clock, as inside a

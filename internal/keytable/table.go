@@ -72,7 +72,7 @@ func (t *Table) Take(hash uint64, now, line, cost int64) (from int64, outcome Ou
 // await waits for whoever is changing s, and reports whether the table was closed.
 func (t *Table) await(s *segment) bool {
 	s.lock().Lock()
-	s.lock().Unlock() //nolint:staticcheck // what happens in between is done by others
+	defer s.lock().Unlock()
 	return t.closed.Load()
 }
 
