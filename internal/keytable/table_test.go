@@ -107,7 +107,7 @@ func TestModel(t *testing.T) {
 
 // All keys keep their words while segments are split.
 func TestSplits(t *testing.T) {
-	const keys = 20_000
+	keys := testsize.Pick(4_000, 20_000)
 	table := New(keys)
 	random := rand.New(rand.NewPCG(1, 2))
 	hashes := make([]uint64, keys)
