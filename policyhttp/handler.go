@@ -11,10 +11,9 @@ import (
 
 // Handler returns next behind a pipeline of guards, which decide whether a request is handled at all:
 //
-//	clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(10, 20) }, keyed.Max(100_000))
 //	front := resilience.Compose(
 //		resilience.Name("front"),
-//		keyed.By(policyhttp.Key, clients),                        // 10 requests per second and client: 429
+//		ratelimit.NewPerKey(10, 20, policyhttp.Key),                // 10 requests per second and client: 429
 //		bulkhead.New(64, bulkhead.Queue(64, 100*time.Millisecond)), // 64 requests at a time: 503
 //	)
 //	http.ListenAndServe(":8080", policyhttp.Handler(mux, front))

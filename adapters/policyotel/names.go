@@ -118,6 +118,11 @@ var known = map[key]metricOf{
 	{"rate limiter", "admitted"}: count("resilience.rate_limiter.admissions", "{attempt}", "Attempts that got their tokens."),
 	{"rate limiter", "returned"}: count("resilience.rate_limiter.returns", "{attempt}", "Attempts whose tokens went back, since they were never made."),
 
+	{"rate limiter per key", "keys"}:           gauge("resilience.rate_limiter.keys.usage", "resilience.rate_limiter.keys.limit", "{key}", "Keys whose buckets are not full, and that have room."),
+	{"rate limiter per key", "overflow_share"}: gauge("resilience.rate_limiter.overflow.share", "", "1", "Share of the buckets for keys without room that are not full."),
+	{"rate limiter per key", "overflowed"}:     count("resilience.rate_limiter.overflows", "{attempt}", "Attempts that were decided by a bucket for keys without room."),
+	{"rate limiter per key", "returned"}:       count("resilience.rate_limiter.returns", "{attempt}", "Attempts whose tokens went back, since they were never made."),
+
 	{"throttle", "probability"}: gauge("resilience.throttle.rejection_probability", "", "1", "Probability that an attempt is rejected now."),
 	{"throttle", "requests"}:    gauge("resilience.throttle.window.requests", "", "{attempt}", "Attempts in the window."),
 	{"throttle", "accepts"}:     gauge("resilience.throttle.window.accepts", "", "{attempt}", "Attempts in the window that the dependency accepted."),

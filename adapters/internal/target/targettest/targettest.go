@@ -30,6 +30,7 @@ func Policies() []policy.Reporter {
 		bulkhead.New(1, bulkhead.Queue(1, time.Second)),
 		bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 10),
 		ratelimit.New(1, 1, ratelimit.MaxWait(time.Second)),
+		ratelimit.NewPerKey(1, 1, func(context.Context) string { return "" }),
 		throttle.New(),
 		retry.New(), retry.NewBudget(0.2, 10), retry.NewTokenBudget(10, 0.1), retry.NewConcurrencyBudget(0.2, 3),
 		hedge.New(),
