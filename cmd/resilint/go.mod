@@ -5,8 +5,14 @@ go 1.26.0
 replace github.com/go-resilience/resilience => ../..
 
 require (
+	github.com/go-resilience/resilience v0.0.0-00010101000000-000000000000
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/tools v0.52.0
+)
+
+require (
+	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
 )
 
 require (

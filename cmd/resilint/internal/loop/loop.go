@@ -104,15 +104,13 @@ func (f *function) loops() (found []*Loop) {
 // look returns stmt as a retry loop, nil if it is none.
 func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 	var waits []Wait
-	calls := map[types.Object]*ast.CallExpr{}
+	calls := map[types.Object][]*ast.CallExpr{}
 	own(stmt, body, func(n ast.Node) {
 		if w, ok := f.wait(n); ok {
 			waits = append(waits, w)
 		}
 		if err, call := f.assigned(n); err != nil {
-			if calls[err] == nil {
-				calls[err] = call
-			}
+			calls[err] = append(calls[err], call)
 		}
 	})
 	if len(waits) == 0 || len(calls) == 0 {
@@ -126,17 +124,18 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 			continue
 		}
 		condition, _ := block.Nodes[len(block.Nodes)-1].(ast.Expr)
-		for err, call := range calls {
-			failed, succeeded, ok := f.test(condition, err, block)
+		for err, calls := range calls {
+			t, ok := f.test(condition, err, block)
 			if !ok {
 				continue
 			}
+			call := latest(calls, condition.Pos())
 			for _, w := range waits {
 				v := view{graph: f.graph, loop: stmt, call: call, wait: w}
-				if v.comesAgain(failed) && v.leaves(succeeded) {
+				if v.comesAgain(t.failed) && v.leaves(t.succeeded) {
 					return &Loop{
 						Stmt: stmt, Body: body, Func: f.node, Decl: f.decl, Call: call, Err: err, Wait: w,
-						Retries: v.comesAgain(succeeded),
+						Retries: t.mixed || v.comesAgain(t.succeeded),
 					}
 				}
 			}
@@ -191,8 +190,24 @@ func makesError(info *types.Info, call *ast.CallExpr) bool {
 	return false
 }
 
-// test reports whether a condition looks at err, and where control goes after a failure and after a success.
-func (f *function) test(condition ast.Expr, err types.Object, block *cfg.Block) (failed, succeeded *cfg.Block, ok bool) {
+// latest returns the last of several calls before pos; the last of all when that is the condition of the loop.
+func latest(calls []*ast.CallExpr, pos token.Pos) *ast.CallExpr {
+	for i := len(calls) - 1; i >= 0; i-- {
+		if calls[i].Pos() < pos {
+			return calls[i]
+		}
+	}
+	return calls[len(calls)-1]
+}
+
+// test is a condition that looks at an error, and where control goes.
+type test struct {
+	failed, succeeded *cfg.Block
+	mixed             bool // after a success control can go the way of a failure too: the condition looks at more
+}
+
+// test returns a condition as one that looks at err, false if it does not.
+func (f *function) test(condition ast.Expr, err types.Object, block *cfg.Block) (t test, ok bool) {
 	ast.Inspect(condition, func(n ast.Node) bool {
 		compare, is := n.(*ast.BinaryExpr)
 		if !is || ok || compare.Op != token.EQL && compare.Op != token.NEQ {
@@ -200,14 +215,18 @@ func (f *function) test(condition ast.Expr, err types.Object, block *cfg.Block) 
 		}
 		if f.is(compare.X, err) && isNil(compare.Y) || f.is(compare.Y, err) && isNil(compare.X) {
 			ok = true
-			failed, succeeded = block.Succs[0], block.Succs[1]
-			if compare.Op == token.EQL != negated(condition, compare) {
-				failed, succeeded = succeeded, failed
+			isNil := compare.Op == token.EQL != negated(condition, compare)
+			t.failed, t.succeeded = block.Succs[0], block.Succs[1]
+			if isNil {
+				t.failed, t.succeeded = t.succeeded, t.failed
+			}
+			if whole, compound := ast.Unparen(condition).(*ast.BinaryExpr); compound {
+				t.mixed = isNil && whole.Op == token.LAND || !isNil && whole.Op == token.LOR
 			}
 		}
 		return !ok
 	})
-	return failed, succeeded, ok
+	return t, ok
 }
 
 // negated reports whether part stands under an odd number of negations in whole.
