@@ -9,6 +9,7 @@ import (
 	"golang.org/x/tools/go/analysis"
 	"golang.org/x/tools/go/analysis/analysistest"
 
+	checklist "github.com/go-resilience/resilience/cmd/resilint/checks"
 	"github.com/go-resilience/resilience/cmd/resilint/deafsleep"
 )
 
@@ -20,7 +21,7 @@ func TestChecks(t *testing.T) {
 	checks := map[string]*analysis.Analyzer{"tries": tries}
 	folders := []string{"./testdata/tries"}
 	requires := map[*analysis.Analyzer]bool{}
-	for _, a := range analyzers {
+	for _, a := range checklist.All() {
 		checks[a.Name] = a
 		folders = append(folders, "./testdata/"+a.Name)
 		for _, required := range a.Requires {

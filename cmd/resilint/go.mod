@@ -6,6 +6,7 @@ replace github.com/go-resilience/resilience => ../..
 
 require (
 	github.com/go-resilience/resilience v0.0.0-00010101000000-000000000000
+	github.com/golangci/plugin-module-register v0.1.2
 	github.com/stretchr/testify v1.12.1
 	golang.org/x/tools v0.52.0
 )

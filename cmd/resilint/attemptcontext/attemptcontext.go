@@ -14,7 +14,7 @@ import (
 	"github.com/go-resilience/resilience/cmd/resilint/internal/loop"
 )
 
-var rule = check.Check{ID: "RL9a", Name: "attemptcontext", Tests: true, Doc: `find operations that ignore the context of their attempt
+var rule = check.Check{ID: "RL9a", Name: "attemptcontext", Doc: `find operations that ignore the context of their attempt
 
 An operation is given a context of its own. Timeouts end it, and a hedge cancels through it the attempt that has lost. An
 operation that uses the caller's context instead runs on after its timeout and holds what it was to give back.

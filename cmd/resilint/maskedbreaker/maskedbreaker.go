@@ -14,7 +14,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-var rule = check.Check{ID: "RL9e", Name: "maskedbreaker", Tests: true, Doc: `find pipelines in which a retry stands inside a breaker
+var rule = check.Check{ID: "RL9e", Name: "maskedbreaker", Doc: `find pipelines in which a retry stands inside a breaker
 
 Inside a breaker, a retry hides failures from it: three failed attempts are one failure, and a call that the third attempt
 has rescued is a success. The breaker opens late or never, and while it is open nothing tells the retry.

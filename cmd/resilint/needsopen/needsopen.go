@@ -14,7 +14,7 @@ import (
 	"github.com/go-resilience/resilience/cmd/resilint/internal/loop"
 )
 
-var rule = check.Check{ID: "RL9c", Name: "needsopen", Tests: true, Doc: `find results of Do that are still to be read
+var rule = check.Check{ID: "RL9c", Name: "needsopen", Doc: `find results of Do that are still to be read
 
 When Do returns, its slots are free and its timeouts have ended the context of the attempt. A response body or rows that are
 read afterwards break off in the middle, or hold no slot. resilience.Open keeps both until the permit is done.`}

@@ -16,7 +16,7 @@ import (
 	"github.com/go-resilience/resilience/cmd/resilint/internal/loop"
 )
 
-var rule = check.Check{ID: "RL9d", Name: "unsettledpermit", Tests: true, Doc: `find permits that are not settled on some path
+var rule = check.Check{ID: "RL9d", Name: "unsettledpermit", Doc: `find permits that are not settled on some path
 
 A permit holds slots of bulkheads and probes of breakers until Done or Settle is called. One that is forgotten is a slot less
 for the rest of the process, and a breaker that never recovers.
@@ -156,7 +156,13 @@ func (p path) uses(node ast.Node) (uses bool) {
 
 // failed reports whether the way to a successor is the one on which the call has failed, so that there is no permit.
 func (p path) failed(block *cfg.Block, successor int) bool {
-	condition, _ := block.Nodes[len(block.Nodes)-1].(ast.Expr)
+	if len(block.Nodes) == 0 {
+		return false
+	}
+	condition, ok := block.Nodes[len(block.Nodes)-1].(ast.Expr)
+	if !ok {
+		return false
+	}
 	compare, ok := ast.Unparen(condition).(*ast.BinaryExpr)
 	if !ok || compare.Op != token.EQL && compare.Op != token.NEQ {
 		return false

@@ -123,7 +123,10 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 		if len(block.Succs) != 2 || len(block.Nodes) == 0 || !within(block, stmt) {
 			continue
 		}
-		condition, _ := block.Nodes[len(block.Nodes)-1].(ast.Expr)
+		condition, ok := block.Nodes[len(block.Nodes)-1].(ast.Expr)
+		if !ok {
+			continue // of a select
+		}
 		for err, calls := range calls {
 			t, ok := f.test(condition, err, block)
 			if !ok {
