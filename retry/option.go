@@ -404,6 +404,10 @@ func RetryRejections(reasons ...error) Option {
 // RetryAfter() (time.Duration, bool) anywhere in its tree, as made from a server's answer; the delay is raised to it,
 // never lowered, and no jitter is applied. A call that is asked for more ends at once, with [ErrRetryAfter], since the
 // caller's time is better spent than asleep. It must be positive. The default is 30 s.
+//
+// If the error also has a method Pushback() bool that answers true, as gRPC's pushback demands, the delay is exactly the
+// wait that it asks for, even if that is shorter, and delays begin anew after it. With [Delay] the function alone knows
+// where it begins.
 func MaxRetryAfter(longest time.Duration) Option {
 	return func(c *config) {
 		c.maxRetryAfter = longest
