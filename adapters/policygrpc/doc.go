@@ -1,0 +1,2 @@
+// Package policygrpc sends gRPC calls through a pipeline.
+package policygrpc
