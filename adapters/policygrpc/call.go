@@ -9,8 +9,10 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
@@ -218,6 +220,7 @@ func (a *attempt) succeeded() {
 // failed returns the error of the attempt, which has ended with err, as the policies judge it.
 func (a *attempt) failed(ctx context.Context, err error) error {
 	c, l := a.call, a.call.line
+	awaitDeadline(ctx, err)
 	f := newFailure(err, a.trailer)
 	beneath := c.client.beneath(c)
 	f.notSent = a.peer.Addr == nil && c.connection != nil && !retriesBeneath(c.connection, c.method)
@@ -238,4 +241,21 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 	}
 	c.failed(f)
 	return f
+}
+
+// awaitDeadline waits for the context of an attempt to end that has failed because its deadline is here. gRPC compares
+// clocks, and so does the server: both can know a little before the context does, and then nobody could tell whose deadline
+// it was.
+func awaitDeadline(ctx context.Context, err error) {
+	const early = 10 * time.Millisecond
+	deadline, ok := ctx.Deadline()
+	if !ok || ctx.Err() != nil || status.Code(err) != codes.DeadlineExceeded || time.Until(deadline) > early {
+		return
+	}
+	timer := time.NewTimer(2 * early)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
 }
