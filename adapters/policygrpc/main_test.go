@@ -130,7 +130,8 @@ type backend struct {
 	server     *grpc.Server
 	connection *grpc.ClientConn
 	client     testgrpc.TestServiceClient
-	address    string // of a TCP server
+	address    string            // of a TCP server
+	dial       []grpc.DialOption // without interceptors
 }
 
 // setting says how a backend is made.
@@ -152,12 +153,7 @@ func start(t testing.TB, s *service, set setting) *backend {
 	if set.health {
 		healthgrpc.RegisterHealthServer(b.server, health.NewServer())
 	}
-	dial := append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry()}, set.dial...)
-	if set.source != nil {
-		dial = append(dial,
-			grpc.WithChainUnaryInterceptor(policygrpc.UnaryClient(set.source, set.options...)),
-			grpc.WithChainStreamInterceptor(policygrpc.StreamClient(set.source, set.options...)))
-	}
+	dial := append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}, set.dial...)
 	target := "passthrough:///bufconn"
 	var listener net.Listener
 	if set.tcp {
@@ -180,6 +176,12 @@ func start(t testing.TB, s *service, set setting) *backend {
 		b.server.Stop()
 		<-done
 	})
+	b.dial = dial
+	if set.source != nil {
+		dial = append(dial,
+			grpc.WithChainUnaryInterceptor(policygrpc.UnaryClient(set.source, set.options...)),
+			grpc.WithChainStreamInterceptor(policygrpc.StreamClient(set.source, set.options...)))
+	}
 	var err error
 	b.connection, err = grpc.NewClient(target, dial...)
 	require.NoError(t, err)
