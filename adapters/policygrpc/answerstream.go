@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -12,6 +13,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/go-resilience/resilience/policy"
 )
 
 // answerStream is a stream of the server: one request, and a stream of messages as the answer. It is opened by SendMsg, on
@@ -95,7 +98,11 @@ func (s *answerStream) run(kept bool) {
 			s.exited = s.panicked == nil
 		}
 	}()
+	var tried atomic.Bool
 	s.attempt, s.err = s.call.open(func(ctx context.Context) (*streamAttempt, error) {
+		if tried.Swap(true) && !kept { // only a hedge comes so far
+			return nil, &policy.Rejection{Kind: "stream", Reason: ErrCommitted}
+		}
 		a := s.call.newAttempt(ctx)
 		defer a.cancelUnlessOpen()
 		err := s.exchange(a)

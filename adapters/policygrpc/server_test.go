@@ -69,7 +69,7 @@ func asked(t *testing.T, err error, trailer metadata.MD) (info time.Duration, pu
 }
 
 func TestG5_G6_WhatAServerAnswers(t *testing.T) {
-	open := breaker.New(breaker.OpenFor(2 * time.Second))
+	open := breaker.New(breaker.OpenFor(15 * time.Second))
 	open.Trip()
 	long := breaker.New(breaker.OpenFor(time.Hour))
 	long.Trip()
@@ -91,7 +91,7 @@ func TestG5_G6_WhatAServerAnswers(t *testing.T) {
 		code      codes.Code
 		low, high time.Duration // 0: do not come back
 	}{
-		"breaker":           {open, breaker.ErrOpen, codes.Unavailable, time.Second, 2500 * time.Millisecond},
+		"breaker":           {open, breaker.ErrOpen, codes.Unavailable, 5 * time.Second, 25 * time.Second},
 		"breaker, for long": {long, breaker.ErrOpen, codes.Unavailable, 30 * time.Second, 30 * time.Second},
 		"breaker, forced":   {forced, breaker.ErrForced, codes.Unavailable, 0, 0},
 		"bulkhead":          {full, bulkhead.ErrFull, codes.Unavailable, time.Second, 1250 * time.Millisecond},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -46,6 +47,7 @@ func (cl *client) stream(
 		return streamer(ctx, desc, connection, method, opts...)
 	}
 	c := &streamCall{desc: desc, streamer: streamer}
+	opts = slices.Clone(opts) // the slice is the caller's again when a stream has been opened
 	cl.newCall(&c.call, ctx, chosen.line, method, connection, opts, chosen.infos)
 	if desc.ServerStreams && !desc.ClientStreams {
 		return &answerStream{call: c, sent: make(chan struct{}), ready: make(chan struct{})}, nil

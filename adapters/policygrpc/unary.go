@@ -3,6 +3,7 @@ package policygrpc
 import (
 	"context"
 	"reflect"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -88,35 +89,40 @@ func (c *unaryCall) attempt(ctx context.Context, a *attempt, request, reply any)
 	return nil
 }
 
-// race makes the call where attempts can run at the same time.
+// race makes the call where attempts can run at the same time. One that has lost may still be on its way when the caller
+// goes on, and so none has anything that is the caller's.
 func (c *unaryCall) race() error {
 	if message, ok := c.request.(proto.Message); ok {
-		c.request = proto.Clone(message) // an attempt that has lost may still look at it when the caller goes on
+		c.request = proto.Clone(message)
 	}
+	c.opts = slices.Clone(c.opts)
+	reply, request, empty := c.reply, c.request, emptyLike(c.reply)
 	won, err := resilience.Do(c, c.line.pipeline, func(ctx context.Context) (*unaryAttempt, error) {
-		a := &unaryAttempt{reply: emptyLike(c.reply)}
+		a := &unaryAttempt{reply: empty()}
 		a.call = &c.call
 		a.isolate(c.opts)
-		return a, c.attempt(ctx, &a.attempt, c.request, a.reply)
+		return a, c.attempt(ctx, &a.attempt, request, a.reply)
 	})
 	if won != nil {
 		won.publish()
 		if err == nil {
-			copyReply(c.reply, won.reply)
+			copyReply(reply, won.reply)
 		}
 	}
 	return c.end(err)
 }
 
-// emptyLike returns an empty message of the type of reply.
-func emptyLike(reply any) any {
+// emptyLike returns what makes empty messages of the type of reply.
+func emptyLike(reply any) func() any {
 	if message, ok := reply.(proto.Message); ok {
-		return message.ProtoReflect().New().Interface()
+		kind := message.ProtoReflect().Type()
+		return func() any { return kind.New().Interface() }
 	}
 	if v := reflect.ValueOf(reply); v.Kind() == reflect.Pointer && !v.IsNil() {
-		return reflect.New(v.Type().Elem()).Interface()
+		kind := v.Type().Elem()
+		return func() any { return reflect.New(kind).Interface() }
 	}
-	return reply
+	return func() any { return reply }
 }
 
 // copyReply makes to what from is, which emptyLike has made for it.
