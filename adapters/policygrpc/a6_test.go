@@ -331,7 +331,7 @@ func TestA6_Hedging(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			return reply("first"), nil
 		}
-		b := start(t, s, setting{source: config(t, hedging(5, "0.03s", "", `"UNAVAILABLE"`))})
+		b := start(t, s, setting{source: config(t, hedging(5, "0.5s", "", `"UNAVAILABLE"`))})
 		answer, err := b.call(within(t))
 		require.NoError(t, err)
 		require.Equal(t, "first", body(answer))

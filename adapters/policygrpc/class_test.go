@@ -165,11 +165,10 @@ func TestG3_Fault195_PushbackInAllForms(t *testing.T) {
 		"beyond 32 bits":      {[]string{"2147483648"}, 1, 0},
 		"two values":          {[]string{"70", "70"}, 1, 0},
 		"beyond what we wait": {[]string{"2147483647"}, 1, 0},
-		"none":                {nil, 2, 300 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			again := retry.New(retry.Constant(300*time.Millisecond), retry.NoJitter())
+			again := retry.New(retry.Constant(time.Minute), retry.NoJitter())
 			seen := &witness{}
 			b := start(t, &service{unary: pushing(errUnavailable, test.values...)}, setting{source: resilience.Compose(again, seen)})
 			var call policygrpc.Call
@@ -187,12 +186,13 @@ func TestG3_Fault195_PushbackInAllForms(t *testing.T) {
 			}
 			require.NoError(t, err)
 			require.GreaterOrEqual(t, call.Waits[0], test.wait)
-			require.Less(t, call.Waits[0], test.wait+150*time.Millisecond, "exactly what the server asks, not the backoff")
+			require.Less(t, call.Waits[0], test.wait+10*time.Second, "what the server asks, not the backoff")
 		})
 	}
 }
 
 func TestG3_AfterAPushbackBackoffStartsAnew(t *testing.T) {
+	t.Parallel()
 	s := &service{}
 	s.unary = func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
 		switch number {
@@ -203,16 +203,15 @@ func TestG3_AfterAPushbackBackoffStartsAnew(t *testing.T) {
 		}
 		return nil, errUnavailable
 	}
-	again := retry.New(retry.Attempts(5), retry.Exponential(30*time.Millisecond, time.Hour), retry.Multiplier(10), retry.NoJitter())
+	again := retry.New(retry.Attempts(5), retry.Exponential(30*time.Millisecond, time.Hour), retry.Multiplier(50), retry.NoJitter())
 	b := start(t, s, setting{source: resilience.Compose(again)})
 	_, err := b.call(within(t))
 	require.NoError(t, err)
 	gaps := b.gaps()
 	require.GreaterOrEqual(t, gaps[0], 30*time.Millisecond)
-	require.GreaterOrEqual(t, gaps[1], 300*time.Millisecond)
-	require.Less(t, gaps[2], 300*time.Millisecond, "the pushback, not 3 s")
-	require.GreaterOrEqual(t, gaps[3], 30*time.Millisecond)
-	require.Less(t, gaps[3], 300*time.Millisecond, "anew, neither 300 ms nor 30 s")
+	require.GreaterOrEqual(t, gaps[1], 1500*time.Millisecond)
+	require.GreaterOrEqual(t, gaps[3], 30*time.Millisecond, "anew")
+	require.Less(t, gaps[2]+gaps[3], 10*time.Second, "a pushback and the first delay, where it would have been 75 s")
 }
 
 func TestUG2_ResourceExhausted(t *testing.T) {
@@ -283,7 +282,7 @@ func TestUG6_TheAttemptTimeoutIsRetriedTheCallersDeadlineIsNot(t *testing.T) {
 	t.Run("the caller's deadline", func(t *testing.T) {
 		seen := &witness{}
 		b := start(t, &service{unary: sleeping}, setting{source: resilience.Compose(quick(3), seen, timeout.PerAttempt(10*time.Second))})
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 		defer cancel()
 		_, err := b.call(ctx)
 		require.Equal(t, codes.DeadlineExceeded, status.Code(err))

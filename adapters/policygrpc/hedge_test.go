@@ -28,12 +28,19 @@ func racing(layers ...policy.Layer) *resilience.Pipeline {
 }
 
 func TestHedgingIsForMethodsThatAreIdempotent(t *testing.T) {
-	slow := func(ctx context.Context, _ int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
-		select {
-		case <-time.After(100 * time.Millisecond):
+	// slow returns a method whose first answer waits for a second attempt, if there is to be one.
+	slow := func(attempts int) func(context.Context, int, *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+		second := make(chan struct{})
+		return func(_ context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+			switch {
+			case number == 2:
+				close(second)
+			case attempts == 2:
+				<-second
+			default:
+				time.Sleep(50 * time.Millisecond)
+			}
 			return reply("ok"), nil
-		case <-ctx.Done():
-			return nil, ctx.Err()
 		}
 	}
 	for name, test := range map[string]struct {
@@ -52,7 +59,7 @@ func TestHedgingIsForMethodsThatAreIdempotent(t *testing.T) {
 		"another interceptor": {nil, retry.Idempotent, 2},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := start(t, &service{unary: slow}, setting{source: racing(), options: test.options})
+			b := start(t, &service{unary: slow(test.attempts)}, setting{source: racing(), options: test.options})
 			ctx := within(t)
 			if test.mark != nil {
 				ctx = test.mark(ctx)

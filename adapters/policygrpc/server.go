@@ -171,7 +171,7 @@ func (s *server) unary(
 	answer, err := resilience.Do(ctx, pipeline, func(inner context.Context) (any, error) {
 		entered = true
 		answer, err := handler(inner, request)
-		return answer, judge(ctx, err)
+		return answer, judge(ctx, inner, err)
 	})
 	if err == nil {
 		return answer, nil
@@ -196,9 +196,9 @@ func (s *server) stream(
 	_, err := resilience.Do(ctx, pipeline, func(inner context.Context) (struct{}, error) {
 		entered = true
 		if inner != ctx {
-			return struct{}{}, judge(ctx, handler(srv, &serverStream{stream, inner}))
+			return struct{}{}, judge(ctx, inner, handler(srv, &serverStream{stream, inner}))
 		}
-		return struct{}{}, judge(ctx, handler(srv, stream))
+		return struct{}{}, judge(ctx, inner, handler(srv, stream))
 	})
 	if err == nil {
 		return nil
@@ -218,11 +218,12 @@ type serverStream struct {
 
 func (s *serverStream) Context() context.Context { return s.ctx }
 
-// judge returns the error of a handler as the policies judge it. ctx is that of the client.
-func judge(ctx context.Context, err error) error {
+// judge returns the error of a handler as the policies judge it. ctx is the context of the client, inner that of the handler.
+func judge(ctx, inner context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
+	awaitDeadline(inner, err)
 	f := newFailure(err, nil)
 	if ctx.Err() != nil {
 		f.class = policy.Ignored // the client has left, or has set a deadline that was too short

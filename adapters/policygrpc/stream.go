@@ -104,6 +104,7 @@ type streamAttempt struct {
 	mu     sync.Mutex
 	over   bool // it has ended with err
 	err    error
+	cause  error // of the context, when it ended
 	permit *policy.Permit
 	stop   func() bool // listening to the context
 	once   sync.Once   // settle
@@ -167,12 +168,15 @@ func (a *streamAttempt) end(err error) {
 	if err == io.EOF { //nolint:errorlint // as gRPC itself: the very value
 		err = nil
 	}
+	if err != nil {
+		awaitDeadline(a.ctx, err)
+	}
 	a.mu.Lock()
 	if a.over {
 		a.mu.Unlock()
 		return
 	}
-	a.over, a.err = true, err
+	a.over, a.err, a.cause = true, err, context.Cause(a.ctx)
 	permit, stop := a.permit, a.stop
 	a.mu.Unlock()
 	if permit == nil {
@@ -228,7 +232,10 @@ func (a *streamAttempt) alter(err error) error {
 	if err == nil || err == io.EOF { //nolint:errorlint // the very value
 		return err
 	}
-	if cause := context.Cause(a.ctx); errors.Is(cause, timeout.ErrTimeout) && a.stream.Context.Err() == nil {
+	a.mu.Lock()
+	cause := a.cause
+	a.mu.Unlock()
+	if errors.Is(cause, timeout.ErrTimeout) && a.stream.Context.Err() == nil {
 		if code := status.Code(err); code == codes.Canceled || code == codes.DeadlineExceeded {
 			return result(errors.Join(cause, err))
 		}
@@ -243,9 +250,8 @@ func (a *streamAttempt) RecvMsg(m any) error {
 	err := a.ClientStream.RecvMsg(m)
 	returned = true
 	if err != nil || !a.stream.desc.ServerStreams {
-		altered := a.alter(err)
 		a.end(err)
-		return altered
+		return a.alter(err)
 	}
 	return nil
 }
@@ -257,9 +263,8 @@ func (a *streamAttempt) SendMsg(m any) error {
 	err := a.ClientStream.SendMsg(m)
 	returned = true
 	if err != nil && err != io.EOF { //nolint:errorlint // the very value
-		altered := a.alter(err)
 		a.end(err)
-		return altered
+		return a.alter(err)
 	}
 	return err
 }
@@ -271,9 +276,8 @@ func (a *streamAttempt) Header() (metadata.MD, error) {
 	header, err := a.ClientStream.Header()
 	returned = true
 	if err != nil {
-		altered := a.alter(err)
 		a.end(err)
-		return header, altered
+		return header, a.alter(err)
 	}
 	return header, nil
 }
