@@ -176,7 +176,7 @@ func (s *server) unary(
 	if err == nil {
 		return answer, nil
 	}
-	err, pushback := s.answer(err, entered)
+	pushback, err := s.answer(err, entered)
 	if pushback != nil {
 		_ = grpc.SetTrailer(ctx, pushback) // fails only outside of a server
 	}
@@ -203,7 +203,7 @@ func (s *server) stream(
 	if err == nil {
 		return nil
 	}
-	err, pushback := s.answer(err, entered)
+	pushback, err := s.answer(err, entered)
 	if pushback != nil {
 		stream.SetTrailer(pushback)
 	}
@@ -233,24 +233,24 @@ func judge(ctx, inner context.Context, err error) error {
 
 // answer returns what the client gets for the error of a pipeline, and the trailer that says when to come back, nil if there
 // is nothing to say.
-func (s *server) answer(err error, entered bool) (error, metadata.MD) {
+func (s *server) answer(err error, entered bool) (pushback metadata.MD, answer error) {
 	if f, ok := err.(*failure); ok { //nolint:errorlint // the handler's own
-		return unaltered(f.cause), nil
+		return nil, unaltered(f.cause)
 	}
 	code := codes.DeadlineExceeded
 	switch {
 	case errors.Is(err, policy.ErrRejected) && !entered:
 		code = codeOfRefusal(err)
 	case !errors.Is(err, timeout.ErrTimeout): // the client has left
-		return result(err), nil
+		return nil, result(err)
 	}
-	answer := status.New(code, err.Error())
+	as := status.New(code, err.Error())
 	wait, ok := s.pushback(err)
 	if !ok {
-		return &Error{err, answer}, metadata.Pairs(pushbackKey, "-1")
+		return metadata.Pairs(pushbackKey, "-1"), &Error{err, as}
 	}
 	ms := int64((wait + time.Millisecond - 1) / time.Millisecond)
-	return &Error{err, withRetryInfo(answer, wait)}, metadata.Pairs(pushbackKey, strconv.FormatInt(ms, 10))
+	return metadata.Pairs(pushbackKey, strconv.FormatInt(ms, 10)), &Error{err, withRetryInfo(as, wait)}
 }
 
 // pushback returns how long a client should wait, and false if it should not come back by itself.

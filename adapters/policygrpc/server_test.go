@@ -42,18 +42,18 @@ func guarded(source resilience.Source, options ...policygrpc.ServerOption) ([]gr
 		return err
 	}
 	return []grpc.ServerOption{
-			grpc.ChainUnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
-				answer, err := handler(ctx, request)
-				return answer, note(err)
-			}, policygrpc.UnaryServer(source, options...)),
-			grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
-				return note(handler(srv, stream))
-			}, policygrpc.StreamServer(source, options...)),
-		}, func() []error {
-			mu.Lock()
-			defer mu.Unlock()
-			return append([]error(nil), errs...)
-		}
+		grpc.ChainUnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+			answer, err := handler(ctx, request)
+			return answer, note(err)
+		}, policygrpc.UnaryServer(source, options...)),
+		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+			return note(handler(srv, stream))
+		}, policygrpc.StreamServer(source, options...)),
+	}, func() []error {
+		mu.Lock()
+		defer mu.Unlock()
+		return append([]error(nil), errs...)
+	}
 }
 
 // asked returns what a refusal says about when to come back.
