@@ -136,13 +136,12 @@ type backend struct {
 
 // setting says how a backend is made.
 type setting struct {
-	tcp      bool
-	source   resilience.Source // of the client's interceptors; nil: none
-	options  []policygrpc.Option
-	dial     []grpc.DialOption
-	serve    []grpc.ServerOption
-	health   bool
-	manually bool // do not stop the server at the end
+	tcp     bool
+	source  resilience.Source // of the client's interceptors; nil: none
+	options []policygrpc.Option
+	dial    []grpc.DialOption
+	serve   []grpc.ServerOption
+	health  bool
 }
 
 // start runs a server until the end of the test.

@@ -41,7 +41,7 @@ func guarded(source resilience.Source, options ...policygrpc.ServerOption) ([]gr
 		errs = append(errs, err)
 		return err
 	}
-	return []grpc.ServerOption{
+	guarding := []grpc.ServerOption{
 		grpc.ChainUnaryInterceptor(func(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 			answer, err := handler(ctx, request)
 			return answer, note(err)
@@ -49,7 +49,8 @@ func guarded(source resilience.Source, options ...policygrpc.ServerOption) ([]gr
 		grpc.ChainStreamInterceptor(func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 			return note(handler(srv, stream))
 		}, policygrpc.StreamServer(source, options...)),
-	}, func() []error {
+	}
+	return guarding, func() []error {
 		mu.Lock()
 		defer mu.Unlock()
 		return append([]error(nil), errs...)

@@ -58,7 +58,7 @@ func wellAgain(ctx context.Context, out io.Writer, log *slog.Logger, address str
 	if err != nil {
 		return err
 	}
-	defer connection.Close()
+	defer func() { _ = connection.Close() }()
 	client := healthgrpc.NewHealthClient(connection)
 
 	for i := range 3 {
@@ -94,7 +94,7 @@ func refusals(ctx context.Context, out io.Writer, address string) error {
 	if err != nil {
 		return err
 	}
-	defer connection.Close()
+	defer func() { _ = connection.Close() }()
 	client := healthgrpc.NewHealthClient(connection)
 
 	failed, refused := 0, 0
