@@ -349,3 +349,17 @@ func TestAPipelineThatIsUnfitForAServer(t *testing.T) {
 		require.Equal(t, 1, told)
 	})
 }
+
+// Over a connection the client's cancellation is usually quicker than the deadline that it has sent.
+func TestTheDeadlineOfAClientIsNeutralOnTheServer(t *testing.T) {
+	seen := &witness{}
+	ours := policygrpc.UnaryServer(resilience.Compose(seen))
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	_, err := ours(ctx, nil, &grpc.UnaryServerInfo{FullMethod: unaryMethod}, func(ctx context.Context, _ any) (any, error) {
+		<-ctx.Done()
+		return nil, status.FromContextError(ctx.Err()).Err()
+	})
+	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
+	require.Equal(t, policy.Neutral, seen.only(t).Verdict(nil))
+}

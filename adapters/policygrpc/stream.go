@@ -172,11 +172,10 @@ func (a *streamAttempt) end(err error) {
 		awaitDeadline(a.ctx, err)
 	}
 	a.mu.Lock()
-	if a.over {
-		a.mu.Unlock()
-		return
+	if !a.over {
+		a.over, a.err, a.cause = true, err, context.Cause(a.ctx)
 	}
-	a.over, a.err, a.cause = true, err, context.Cause(a.ctx)
+	err = a.err
 	permit, stop := a.permit, a.stop
 	a.mu.Unlock()
 	if permit == nil {
@@ -188,7 +187,8 @@ func (a *streamAttempt) end(err error) {
 	a.settle(err)
 }
 
-// settle tells the pipeline how the stream has ended.
+// settle tells the pipeline how the stream has ended. Who comes second waits for the first, so that the caller of RecvMsg
+// finds everything told.
 func (a *streamAttempt) settle(err error) {
 	a.once.Do(func() {
 		c := &a.stream.call

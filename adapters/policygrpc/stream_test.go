@@ -168,6 +168,9 @@ func TestG1_UG5_EveryStreamIsSettledOnce(t *testing.T) {
 						require.Zero(t, len(seen.seen()))
 					}
 					end.client(t, kind, stream, cancel)
+					if name != "deadline without Recv" && name != "abandoned and then cancelled" {
+						require.Equal(t, 1, call.Attempts, "told before RecvMsg returns")
+					}
 					require.Equal(t, end.verdict, seen.only(t).Verdict(nil), "%v", seen.seen())
 					require.Eventually(t, func() bool { return slots.Snapshot().InFlight == 0 }, 10*time.Second, time.Millisecond, "the slot is back")
 
@@ -562,4 +565,22 @@ func TestAServerStreamIsUsedWrongly(t *testing.T) {
 	require.NoError(t, stream.RecvMsg(&testgrpc.StreamingOutputCallResponse{}))
 	require.Equal(t, io.EOF, stream.RecvMsg(&testgrpc.StreamingOutputCallResponse{}))
 	require.NotNil(t, stream.Context())
+}
+
+func TestG1_TheConnectionIsClosedAndNobodyReads(t *testing.T) {
+	for kind, open := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			slots := bulkhead.New(1)
+			b := start(t, behaving(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), setting{tcp: true, source: resilience.Compose(slots)})
+			stream, err := open(within(t), b)
+			require.NoError(t, err)
+			if kind == "server" {
+				_, err = stream.Header()
+				require.NoError(t, err)
+			}
+			require.Equal(t, 1, slots.Snapshot().InFlight)
+			require.NoError(t, b.connection.Close())
+			require.Eventually(t, func() bool { return slots.Snapshot().InFlight == 0 }, 10*time.Second, time.Millisecond, "gRPC says that it has ended")
+		})
+	}
 }
