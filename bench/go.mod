@@ -4,6 +4,7 @@ go 1.26.0
 
 replace (
 	github.com/go-resilience/resilience => ../
+	github.com/go-resilience/resilience/adapters/policygrpc => ../adapters/policygrpc
 	github.com/go-resilience/resilience/adapters/policyotel => ../adapters/policyotel
 	github.com/go-resilience/resilience/adapters/policyprom => ../adapters/policyprom
 )
@@ -14,9 +15,11 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/eapache/go-resiliency v1.7.0
 	github.com/failsafe-go/failsafe-go v0.9.8
-	github.com/go-resilience/resilience v0.0.0
+	github.com/go-resilience/resilience v0.0.0-00010101000000-000000000000
+	github.com/go-resilience/resilience/adapters/policygrpc v0.0.0-00010101000000-000000000000
 	github.com/go-resilience/resilience/adapters/policyotel v0.0.0-00010101000000-000000000000
 	github.com/go-resilience/resilience/adapters/policyprom v0.0.0-00010101000000-000000000000
+	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/prometheus/client_golang v1.25.0
 	github.com/rubyist/circuitbreaker v2.2.1+incompatible
@@ -34,6 +37,7 @@ require (
 	go.uber.org/ratelimit v0.3.1
 	golang.org/x/sync v0.24.0
 	golang.org/x/time v0.16.0
+	google.golang.org/grpc v1.85.0
 )
 
 require (
@@ -60,6 +64,9 @@ require (
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/sdk v1.47.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/text v0.42.0 // indirect
+	google.golang.org/genproto/googleapis/rpc v0.0.0-20260817212433-ac3dfec99bb1 // indirect
 	google.golang.org/protobuf v1.36.12 // indirect
 )

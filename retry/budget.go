@@ -11,8 +11,8 @@ import (
 
 // feedback is a budget that needs to know how each attempt ended.
 type feedback interface {
-	succeeded()
-	failed() // in a way that may be retried
+	Succeeded()
+	Failed() // in a way that may be retried
 }
 
 // Budget bounds the retries of all Retriers that share it, so that a dependency that fails is not also flooded. A number

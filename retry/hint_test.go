@@ -172,3 +172,41 @@ type refusedConnection struct{ notSent bool }
 
 func (refusedConnection) Error() string   { return "connection refused" }
 func (r refusedConnection) NotSent() bool { return r.notSent }
+
+// pushback is a hint that takes the place of the delay.
+type pushback struct{ hint }
+
+func (pushback) Pushback() bool { return true }
+
+func TestAPushbackIsTheDelayAndDelaysBeginAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := retry.New(retry.Attempts(7), retry.NoJitter(), retry.NoBudget())
+		errs := []error{errBackend, errBackend, pushback{hint(70 * time.Millisecond)}, pushback{hint(0)}, errBackend, errBackend}
+		var starts []time.Duration
+		start := time.Now()
+		err := resilience.Compose(again).Run(t.Context(), func(context.Context) error {
+			starts = append(starts, time.Since(start))
+			if len(starts) > len(errs) {
+				return nil
+			}
+			return errs[len(starts)-1]
+		})
+		require.NoError(t, err)
+		ms := time.Millisecond
+		require.Equal(t, []time.Duration{0, 100 * ms, 300 * ms, 370 * ms, 370 * ms, 470 * ms, 670 * ms}, starts)
+
+		_, err = resilience.Do(t.Context(), again, fails(pushback{hint(time.Hour)}).do)
+		require.ErrorIs(t, err, retry.ErrRetryAfter)
+	})
+}
+
+func TestATokenBudgetIsToldByHand(t *testing.T) {
+	tokens := retry.NewTokenBudget(10, 0.5)
+	for range 5 {
+		tokens.Failed()
+	}
+	require.Equal(t, 5.0, tokens.Snapshot().Tokens)
+	require.False(t, tokens.Withdraw())
+	tokens.Succeeded()
+	require.True(t, tokens.Withdraw())
+}
