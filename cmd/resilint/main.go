@@ -9,7 +9,7 @@
 //	resilint -fix -diff ./...                 shows what the fixes would change; -fix makes them
 //	resilint help                             the checks
 //
-// A finding is taken back by a comment on its line or on the line before, with a reason:
+// A finding is taken back by a comment on its line, on the line before, or in the comment of the function, with a reason:
 //
 //	//resilint:ignore RL2 the process has nothing else to do
 //

@@ -72,7 +72,9 @@ func TestCommand(t *testing.T) {
 			Version string
 			Runs    []struct {
 				Tool struct {
-					Driver struct{ Rules []struct{ ID, Name, HelpURI string } }
+					Driver struct {
+						Rules []struct{ ID, Name, HelpURI string }
+					}
 				}
 				Results []struct {
 					RuleID    string

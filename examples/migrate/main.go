@@ -37,6 +37,8 @@ type fetch func(context.Context) (User, error)
 
 // before is the loop. It sleeps after its last try, sleeps on when the caller has left, tries again what cannot
 // succeed, and all clients that failed together come back together.
+//
+//resilint:ignore RL1,RL2,RL3,RL4 what the example replaces
 func before(ctx context.Context, fetchUser fetch) (user User, err error) {
 	delay := 50 * time.Millisecond
 	for range 3 {

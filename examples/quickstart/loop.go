@@ -9,6 +9,9 @@ import (
 // timeout. Every line of it is reasonable.
 type loop struct{ client *client }
 
+// get is what the pipeline is compared with.
+//
+//resilint:ignore RL1,RL2,RL4 what the example replaces
 func (l *loop) get(ctx context.Context, path string) (*reply, error) {
 	var err error
 	delay := firstDelay

@@ -49,16 +49,22 @@ func outerContext(pass *check.Pass, operation *ast.FuncLit) (found *ast.Ident) {
 		if !ok || found != nil {
 			return found == nil
 		}
+		var outer *ast.Ident
 		for _, arg := range call.Args {
 			id, ok := ast.Unparen(arg).(*ast.Ident)
 			if !ok {
 				continue
 			}
 			variable, ok := pass.TypesInfo.Uses[id].(*types.Var)
-			if ok && loop.IsContext(variable.Type()) && !variable.IsField() && (variable.Pos() < operation.Pos() || variable.Pos() > operation.End()) {
-				found = id
+			if !ok || !loop.IsContext(variable.Type()) || variable.IsField() {
+				continue
 			}
+			if operation.Pos() <= variable.Pos() && variable.Pos() < operation.End() {
+				return true // who gets that of the attempt too compares the two
+			}
+			outer = id
 		}
+		found = outer
 		return true
 	})
 	return found

@@ -9,6 +9,8 @@ import (
 )
 
 // Blind makes up to attempts attempts and sleeps in between, whatever the error is.
+//
+//resilint:ignore RL2 the tutorial shows what is missing
 func Blind(attempts int, delay time.Duration, op func() error) (err error) {
 	for attempt := range attempts {
 		if attempt > 0 {
@@ -24,6 +26,8 @@ func Blind(attempts int, delay time.Duration, op func() error) (err error) {
 
 // Listening looks at the breaker before it sleeps: while the circuit is open another attempt is pointless. The error says
 // both that the circuit is open and why.
+//
+//resilint:ignore RL2 the tutorial shows what is missing
 func Listening(b *step8.Breaker, attempts int, delay time.Duration, op func() error) (err error) {
 	for attempt := range attempts {
 		if attempt > 0 {

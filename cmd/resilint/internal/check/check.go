@@ -48,7 +48,8 @@ type Pass struct {
 // ignore is a comment that takes findings of this check back.
 type ignore struct {
 	file   *token.File
-	line   int // findings on this line and on the next one
+	first  int // findings on these lines: that of the comment and the next one, or those of a function
+	last   int
 	used   bool
 	reason string
 	pos    token.Pos
@@ -61,14 +62,24 @@ func (p *Pass) read(file *ast.File) {
 		p.skipped[tokens] = true
 		return
 	}
+	functions := map[*ast.CommentGroup]*ast.FuncDecl{}
+	for _, decl := range file.Decls {
+		if f, ok := decl.(*ast.FuncDecl); ok && f.Doc != nil {
+			functions[f.Doc] = f
+		}
+	}
 	for _, group := range file.Comments {
 		for _, comment := range group.List {
 			checks, reason, ok := parseIgnore(comment.Text)
-			if ok && p.named(checks) {
-				p.ignored = append(p.ignored, ignore{
-					file: tokens, line: tokens.Line(comment.Pos()), reason: reason, pos: comment.Pos(),
-				})
+			if !ok || !p.named(checks) {
+				continue
 			}
+			line := tokens.Line(comment.Pos())
+			note := ignore{file: tokens, first: line, last: line + 1, reason: reason, pos: comment.Pos()}
+			if f := functions[group]; f != nil {
+				note.last = tokens.Line(f.End())
+			}
+			p.ignored = append(p.ignored, note)
 		}
 	}
 }
@@ -106,7 +117,7 @@ func (p *Pass) Report(d analysis.Diagnostic) {
 	line := file.Line(d.Pos)
 	for i := range p.ignored {
 		note := &p.ignored[i]
-		if note.file != file || line != note.line && line != note.line+1 {
+		if note.file != file || line < note.first || line > note.last {
 			continue
 		}
 		if note.reason != "" {

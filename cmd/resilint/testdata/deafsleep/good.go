@@ -113,6 +113,19 @@ func ignored(ctx context.Context) error {
 	return nil
 }
 
+// ignoredAsAWhole is a loop that shows how not to do it.
+//
+//resilint:ignore RL1,RL2 an example
+func ignoredAsAWhole(ctx context.Context) error {
+	for range 3 {
+		if _, err := fetch(ctx); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second)
+	}
+	return nil
+}
+
 func ignoredWithoutReason(ctx context.Context) error {
 	for range 3 {
 		if _, err := fetch(ctx); err == nil {
