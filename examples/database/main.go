@@ -61,5 +61,10 @@ func run(ctx context.Context, url string) (err error) {
 	fmt.Printf("%d transfers, %d attempts, %d given up; the accounts hold %d, as at the beginning\n",
 		clients*transfers, s.attempts.Load(), lost, total)
 	fmt.Println(s.down.Snapshot())
+	if err != nil {
+		return err
+	}
+	first, err := s.balance(ctx, 0)
+	fmt.Printf("account 0 holds %d\n", first)
 	return err
 }
