@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -74,6 +75,7 @@ func TestG12_A6_RetryPolicy(t *testing.T) {
 		"a pushback of 0 retries at once":            {fast(3, "", "UNAVAILABLE"), pushing(errUnavailable, "0"), 2, codes.OK, nil},
 		"a pushback does not make a code retryable":  {fast(3, "", "ABORTED"), pushing(errUnavailable, "0"), 1, codes.Unavailable, nil},
 		"headers commit":                             {fast(3, "", "UNAVAILABLE"), withHeader, 1, codes.Unavailable, policygrpc.ErrCommitted},
+		"headers commit, empty ones too":             {fast(3, "", "UNAVAILABLE"), withEmptyHeader, 1, codes.Unavailable, policygrpc.ErrCommitted},
 		"a server that is throttled gets no retries": {fast(3, `,"retryThrottling":{"maxTokens":2,"tokenRatio":0.1}`, "UNAVAILABLE"), always(errUnavailable), 1, codes.Unavailable, retry.ErrBudget},
 		"more than half of the tokens allow a retry": {fast(5, `,"retryThrottling":{"maxTokens":5,"tokenRatio":0.1}`, "UNAVAILABLE"), always(errUnavailable), 3, codes.Unavailable, retry.ErrBudget},
 		"codes that are not retried cost no token":   {fast(3, `,"retryThrottling":{"maxTokens":2,"tokenRatio":0.1}`, "UNAVAILABLE"), answers(status.Error(codes.NotFound, "")), 1, codes.NotFound, nil},
@@ -97,6 +99,11 @@ func TestG12_A6_RetryPolicy(t *testing.T) {
 
 func withHeader(ctx context.Context, _ int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
 	_ = grpc.SendHeader(ctx, metadata.Pairs("a", "b"))
+	return nil, errUnavailable
+}
+
+func withEmptyHeader(ctx context.Context, _ int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+	_ = grpc.SendHeader(ctx, metadata.MD{})
 	return nil, errUnavailable
 }
 
@@ -216,6 +223,8 @@ func TestG12_AServiceConfigThatIsNoGood(t *testing.T) {
 	for name, test := range map[string]struct{ json, says string }{
 		"no JSON":            {`{`, "unexpected EOF"},
 		"two":                {`{}{}`, "more than one JSON value"},
+		"a bracket too many": {`{}}`, "more than one JSON value"},
+		"words behind it":    {`{} and so on`, "more than one JSON value"},
 		"a wrong type":       {`{"methodConfig":3}`, "cannot unmarshal"},
 		"one attempt":        {policyOf(`"maxAttempts":1,` + good), "maxAttempts 1: must be a whole number of at least 2"},
 		"half an attempt":    {policyOf(`"maxAttempts":2.5,` + good), "maxAttempts 2.5"},
@@ -230,6 +239,10 @@ func TestG12_AServiceConfigThatIsNoGood(t *testing.T) {
 		"a multiplier of 0":  {policyOf(`"maxAttempts":2,"initialBackoff":"1s","maxBackoff":"1s","retryableStatusCodes":[14]`), `backoffMultiplier 0: must be positive`},
 		"no codes":           {policyOf(`"maxAttempts":2,"initialBackoff":"1s","maxBackoff":"1s","backoffMultiplier":1`), `retryableStatusCodes: there are none`},
 		"an unknown code":    {policyOf(`"maxAttempts":2,"retryableStatusCodes":["SLOW"]`), `SLOW`},
+		"a code too large":   {policyOf(`"maxAttempts":2,"retryableStatusCodes":[17]`), `retryableStatusCodes: "17" is no code`},
+		"a negative code":    {policyOf(`"maxAttempts":2,"retryableStatusCodes":[-1]`), `"-1" is no code`},
+		"no code":            {policyOf(`"maxAttempts":2,"retryableStatusCodes":[null]`), `"null" is no code`},
+		"a list as a code":   {policyOf(`"maxAttempts":2,"retryableStatusCodes":[[14]]`), `"[14]" is no code`},
 		"both":               {`{"methodConfig":[{"name":[{}],"retryPolicy":{},"hedgingPolicy":{}}]}`, "has a retryPolicy and a hedgingPolicy"},
 		"no name":            {`{"methodConfig":[{}]}`, "methodConfig[0]: has no name"},
 		"no service":         {`{"methodConfig":[{"name":[{"method":"Get"}]}]}`, `has a method "Get" and no service`},
@@ -255,6 +268,42 @@ func TestG12_AServiceConfigThatIsNoGood(t *testing.T) {
 	require.ErrorContains(t, err, "retry")
 	_, err = policygrpc.FromServiceConfig(`{}`, nil)
 	require.Error(t, err)
+}
+
+// What gRPC for Go writes in its own examples, and what the proposal says about names of codes.
+func TestG12_AServiceConfigThatIsSpelledOtherwise(t *testing.T) {
+	const example = `{
+		"methodConfig": [{
+		  "name": [{"service": "grpc.testing.TestService"}],
+		  "waitForReady": true,
+		  "retryPolicy": {
+			  "MaxAttempts": 4,
+			  "InitialBackoff": ".01s",
+			  "MaxBackoff": ".01s",
+			  "BackoffMultiplier": 1.0,
+			  "RetryableStatusCodes": [ "UNAVAILABLE" ]
+		  }
+		}]}`
+	for name, test := range map[string]struct {
+		json     string
+		attempts int
+	}{
+		"the example of gRPC for Go": {example, 4},
+		"a number":                   {strings.ReplaceAll(example, `"UNAVAILABLE"`, `14`), 4},
+		"lower case":                 {strings.ReplaceAll(example, `"UNAVAILABLE"`, `"unavailable"`), 4},
+		"mixed case, and twice":      {strings.ReplaceAll(example, `"UNAVAILABLE"`, `"Unavailable", 14, "Resource_Exhausted"`), 4},
+		"nanoseconds":                {strings.ReplaceAll(example, `".01s"`, `"0.000000001s"`), 4},
+		"nothing":                    {`{}`, 1},
+		"null":                       {`null`, 1},
+		"something that is unknown":  {`{"methodConfig":[{"name":[{"service":"a","more":1}],"extra":{}}],"unknown":[1,2]} `, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := start(t, &service{unary: always(errUnavailable)}, setting{source: config(t, test.json)})
+			_, err := b.call(within(t))
+			require.Equal(t, codes.Unavailable, status.Code(err))
+			require.Equal(t, test.attempts, b.count())
+		})
+	}
 }
 
 func FuzzFromServiceConfig(f *testing.F) {
@@ -317,6 +366,65 @@ func TestA6_Hedging(t *testing.T) {
 		_, err := b.call(within(t))
 		require.NoError(t, err)
 		require.GreaterOrEqual(t, b.gaps()[0], 140*time.Millisecond)
+	})
+	t.Run("a pushback says when the next is sent, and the others follow it", func(t *testing.T) {
+		s := &service{}
+		s.unary = func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+			if number == 1 {
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "250"))
+				return nil, errUnavailable
+			}
+			if number == 3 {
+				return reply("third"), nil
+			}
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		// All three that follow are ready to be sent long before.
+		b := start(t, s, setting{source: config(t, hedging(4, "0.1s", "", `"UNAVAILABLE"`))})
+		answer, err := b.call(within(t))
+		require.NoError(t, err)
+		require.Equal(t, "third", body(answer))
+		require.GreaterOrEqual(t, b.gaps()[0], 240*time.Millisecond)
+		require.GreaterOrEqual(t, b.gaps()[1], 90*time.Millisecond)
+	})
+	t.Run("a failure without one is followed at once all the same", func(t *testing.T) {
+		s := &service{}
+		s.unary = func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+			if number == 1 {
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "10"))
+			}
+			if number < 4 {
+				return nil, errUnavailable
+			}
+			return reply("fourth"), nil
+		}
+		b := start(t, s, setting{source: config(t, hedging(4, "10s", "", `"UNAVAILABLE"`))})
+		answer, err := b.call(within(t))
+		require.NoError(t, err)
+		require.Equal(t, "fourth", body(answer))
+	})
+	t.Run("a pushback below 0 stops what waits for another one", func(t *testing.T) {
+		s := &service{}
+		second, first := make(chan struct{}), make(chan struct{})
+		s.unary = func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+			switch number {
+			case 1: // the third attempt waits for this one
+				<-second
+				defer close(first)
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "400"))
+			case 2: // and must not be made because of this one
+				close(second)
+				<-first
+				time.Sleep(50 * time.Millisecond)
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1"))
+			}
+			return nil, errUnavailable
+		}
+		b := start(t, s, setting{source: config(t, hedging(5, "1s", "", `"UNAVAILABLE"`))})
+		_, err := b.call(within(t))
+		require.Equal(t, codes.Unavailable, status.Code(err))
+		require.Equal(t, 2, b.count())
 	})
 	t.Run("an attempt that was sent before goes on after a pushback below 0", func(t *testing.T) {
 		s := &service{}
@@ -415,6 +523,18 @@ func TestG4_Fault210_UG8_RetriesOfAServiceConfigBeneath(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.Equal(t, 1, told)
+	})
+	t.Run("of methods without end, of the first 1000", func(t *testing.T) { // where calls are passed on, others choose their names
+		told := 0
+		b := start(t, &service{unary: answers()}, setting{dial: beneath})
+		_, err := b.call(within(t)) // the connection has its config
+		require.NoError(t, err)
+		ours := policygrpc.UnaryClient(resilience.Compose(quick(3)), policygrpc.RefuseServiceConfigRetry(func(error) { told++ }))
+		for i := range 3000 {
+			require.NoError(t, ours(t.Context(), fmt.Sprintf("/any.Service/%d", i), nil, nil, b.connection,
+				func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { return nil }))
+		}
+		require.Equal(t, 1000, told)
 	})
 	t.Run("nobody is told", func(t *testing.T) {
 		b := start(t, &service{unary: always(errUnavailable)}, setting{dial: beneath, source: resilience.Compose(quick(3)),

@@ -123,7 +123,12 @@ func (s *answerStream) exchange(a *streamAttempt) error {
 	if err := a.begin(); err != nil {
 		return err
 	}
-	if err := a.ClientStream.SendMsg(s.request); err != nil && err != io.EOF { //nolint:errorlint // the very value
+	a.sent = true
+	request := s.request
+	if s.call.line.races {
+		request = copyOf(request)
+	}
+	if err := a.ClientStream.SendMsg(request); err != nil && err != io.EOF { //nolint:errorlint // the very value
 		return err
 	}
 	if err := a.ClientStream.CloseSend(); err != nil && err != io.EOF { //nolint:errorlint // the very value

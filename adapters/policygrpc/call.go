@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -29,6 +30,7 @@ type call struct {
 	opts       []grpc.CallOption // the caller's
 	infos      int
 	mark       context.Context // answers whether the call may be made twice; nil if no option says so
+	careful    bool            // it must not be made twice: another attempt needs proof that nothing was sent
 
 	mu       sync.Mutex
 	attempts int       // that were made
@@ -36,7 +38,8 @@ type call struct {
 	failedAt time.Time // when the last of them failed
 	waits    []time.Duration
 	stopped  bool      // the server has asked for no further attempt
-	notUntil time.Time // the server has asked for no further attempt before
+	notUntil time.Time // there must be no further attempt before, zero if nobody has asked to wait
+	spaced   bool      // the server has not asked for that moment: it is a delay after the attempt that it had asked to wait
 }
 
 // maxWaits bounds what a call remembers.
@@ -47,15 +50,19 @@ func (cl *client) newCall(
 ) {
 	c.Context, c.client, c.line, c.method, c.connection = ctx, cl, line, method, connection
 	c.opts, c.infos = opts, infos
-	if marked, idempotent := cl.config.mark(method); marked {
-		c.mark = notRepeatable
-		if idempotent {
-			c.mark = repeatable
-		}
-		if marked, _ := idempotence.Of(ctx); marked { // what the caller says of this very call counts more
-			c.mark = nil
+	if !line.repeats {
+		return
+	}
+	marked, idempotent := idempotence.Of(ctx) // what the caller says of this very call counts more
+	if !marked {
+		if marked, idempotent = cl.config.mark(method); marked {
+			c.mark = notRepeatable
+			if idempotent {
+				c.mark = repeatable
+			}
 		}
 	}
+	c.careful = marked && !idempotent
 }
 
 // The marks of package idempotence, as contexts that can be asked.
@@ -85,6 +92,23 @@ func (c *call) Value(key any) any {
 	return c.Context.Value(key)
 }
 
+// outward is the context of an attempt. Of repetition it says what the caller has said, and not what our options say of the
+// call: another call that an interceptor makes under it, such as for a token, is another one.
+type outward struct {
+	context.Context
+	caller context.Context
+}
+
+func (o outward) Value(key any) any {
+	if idempotence.Asks(key) {
+		return o.caller.Value(key)
+	}
+	return o.Context.Value(key)
+}
+
+// String says what the context is. It looks at nothing that changes.
+func (o outward) String() string { return fmt.Sprint(o.Context) }
+
 // String says what the context is. It looks at nothing that changes.
 func (c *call) String() string { return fmt.Sprintf("%v.Invoke(%s)", c.Context, c.method) }
 
@@ -111,17 +135,29 @@ func (c *call) failed(f *failure) {
 	c.failedAt = time.Now()
 	if f != nil {
 		c.stopped = c.stopped || f.final == ErrPushback //nolint:errorlint // it is that or nothing
-		if f.pushback {
-			c.notUntil = f.until
+		switch {
+		case f.pushback:
+			c.notUntil, c.spaced = f.until, false
+		case c.spaced: // what fails is followed at once
+			c.notUntil, c.spaced = time.Time{}, false
 		}
 	}
 }
 
-// pushedBack returns what the server has asked for.
-func (c *call) pushedBack() (stopped bool, until time.Time) {
+// mayFollow returns whether the server has asked for no further attempt, and the moment until which the next one has to wait,
+// zero if it may begin now: then the one after it has to wait for delay, if the server has asked to wait at all.
+func (c *call) mayFollow(delay time.Duration) (stopped bool, until time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.stopped, c.notUntil
+	if c.stopped || c.notUntil.IsZero() {
+		return c.stopped, time.Time{}
+	}
+	now := time.Now()
+	if now.Before(c.notUntil) {
+		return false, c.notUntil
+	}
+	c.notUntil, c.spaced = now.Add(delay), true
+	return false, time.Time{}
 }
 
 // tell fills in the Infos of a call that has ended with err.
@@ -146,6 +182,8 @@ type attempt struct {
 	header  metadata.MD
 	trailer metadata.MD
 	peer    peer.Peer
+	reached atomic.Bool // gRPC has got the attempt with our options, and has ended it
+	sent    bool        // it may have left
 }
 
 // previousKey says how many attempts were made before; see gRPC proposal A6.
@@ -154,6 +192,9 @@ const previousKey = "grpc-previous-rpc-attempts"
 // outgoing begins the attempt, and returns its context, which says to the server how many attempts were made before.
 func (a *attempt) outgoing(ctx context.Context) context.Context {
 	before := a.call.begin()
+	if a.call.mark != nil {
+		ctx = outward{ctx, a.call.Context}
+	}
 	if before == 0 {
 		return ctx
 	}
@@ -165,15 +206,16 @@ func (a *attempt) outgoing(ctx context.Context) context.Context {
 	return metadata.NewOutgoingContext(ctx, md)
 }
 
-// isolate gives the attempt options of its own: where it writes is its own, and more are added.
+// isolate gives the attempt options of its own: where it writes is its own, and more are added. An [Info] is ours alone: of
+// two interceptors of this package, that further in must not write it at any time.
 func (a *attempt) isolate(opts []grpc.CallOption, more ...grpc.CallOption) {
-	a.opts = make([]grpc.CallOption, 0, len(opts)+len(more)+3)
+	a.opts = make([]grpc.CallOption, 0, len(opts)+len(more)+4)
 	headers := a.call.line.strict
 	for _, opt := range opts {
 		switch opt.(type) {
 		case grpc.HeaderCallOption:
 			headers = true
-		case grpc.TrailerCallOption, grpc.PeerCallOption, grpc.OnFinishCallOption:
+		case grpc.TrailerCallOption, grpc.PeerCallOption, grpc.OnFinishCallOption, info:
 		default:
 			a.opts = append(a.opts, opt)
 		}
@@ -182,7 +224,10 @@ func (a *attempt) isolate(opts []grpc.CallOption, more ...grpc.CallOption) {
 		a.opts = append(a.opts, grpc.Header(&a.header))
 	}
 	a.opts = append(a.opts, grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
-	a.opts = append(a.opts, more...)
+	if a.call.careful {
+		a.opts = append(a.opts, grpc.OnFinish(func(error) { a.reached.Store(true) }))
+	}
+	a.opts = slices.Clip(append(a.opts, more...)) // interceptors further in may append, several at a time
 }
 
 // publish writes what the attempt was given to where the caller wants it.
@@ -223,7 +268,8 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 	awaitDeadline(ctx, err)
 	f := newFailure(err, a.trailer)
 	beneath := c.client.beneath(c)
-	f.notSent = a.peer.Addr == nil && c.connection != nil && !retriesBeneath(c.connection, c.method)
+	// An interceptor that forgets the options hides the peer: then gRPC has not been reached, as far as we know.
+	f.notSent = a.reached.Load() && !a.sent && a.peer.Addr == nil && !retriesBeneath(c.connection, c.method)
 	switch {
 	case f.final != nil:
 	case beneath:

@@ -36,7 +36,7 @@ var classes = [...]policy.Class{
 
 // classOfCode returns what a code says about the server. One that gRPC does not know is [codes.Unknown].
 func classOfCode(code codes.Code) policy.Class {
-	if int(code) >= len(classes) {
+	if code >= codes.Code(len(classes)) { // not as an int, which can be negative where it has 32 bits
 		code = codes.Unknown
 	}
 	return classes[code]

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +110,7 @@ func TestClassify(t *testing.T) {
 	}{
 		"nil":                 {nil, policy.Unclassified, codes.OK},
 		"an unknown code":     {status.Error(99, "?"), policy.Permanent, 99},
+		"the largest code":    {status.Error(math.MaxUint32, "?"), policy.Permanent, math.MaxUint32}, // "-1" on the wire
 		"no status":           {errors.New("plain"), policy.Permanent, codes.Unknown},
 		"canceled":            {fmt.Errorf("so: %w", context.Canceled), policy.Ignored, codes.Canceled},
 		"deadline":            {fmt.Errorf("so: %w", context.DeadlineExceeded), policy.Permanent, codes.DeadlineExceeded},
@@ -163,6 +165,8 @@ func TestG3_Fault195_PushbackInAllForms(t *testing.T) {
 		"empty":               {[]string{""}, 1, 0},
 		"a fraction":          {[]string{"1.5"}, 1, 0},
 		"beyond 32 bits":      {[]string{"2147483648"}, 1, 0},
+		"far beyond":          {[]string{strings.Repeat("9", 5000)}, 1, 0},
+		"with spaces":         {[]string{" 70"}, 1, 0},
 		"two values":          {[]string{"70", "70"}, 1, 0},
 		"beyond what we wait": {[]string{"2147483647"}, 1, 0},
 	} {
@@ -322,6 +326,68 @@ func TestUG8_TheServerIsToldOfPreviousAttempts(t *testing.T) {
 	defer s.mu.Unlock()
 	require.Equal(t, [][]string{{}, {"1"}, {"2"}}, previous)
 	require.Equal(t, []string{"kept", "kept", "kept"}, own)
+}
+
+// An interceptor further in can hide from us what gRPC has done. Then nothing proves that nothing was sent.
+func TestAnInterceptorThatForgetsTheOptionsDoesNotMakeACallHappenTwice(t *testing.T) {
+	s := &service{unary: always(errUnavailable)}
+	s.output = func(int, *testgrpc.StreamingOutputCallRequest, testgrpc.TestService_StreamingOutputCallServer) error {
+		return errUnavailable
+	}
+	b := start(t, s, setting{tcp: true})
+	forgets := []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(policygrpc.UnaryClient(resilience.Compose(quick(3))),
+			func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, _ ...grpc.CallOption) error {
+				return invoker(ctx, method, in, out, cc)
+			}),
+		grpc.WithChainStreamInterceptor(policygrpc.StreamClient(resilience.Compose(quick(3))),
+			func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+				return streamer(ctx, desc, cc, method)
+			}),
+	}
+	connection, err := grpc.NewClient("passthrough:///"+b.address, append(b.dial, forgets...)...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = connection.Close() })
+	client := testgrpc.NewTestServiceClient(connection)
+
+	ctx := retry.NotIdempotent(within(t))
+	_, err = client.UnaryCall(ctx, &testgrpc.SimpleRequest{})
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	require.Equal(t, 1, b.count())
+	stream, err := client.StreamingOutputCall(ctx, &testgrpc.StreamingOutputCallRequest{})
+	require.NoError(t, err)
+	_, err = stream.Recv()
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	require.Equal(t, 2, b.count())
+	_, err = client.UnaryCall(within(t), &testgrpc.SimpleRequest{})
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	require.Equal(t, 5, b.count(), "where nobody says so, a retry repeats what may have been sent")
+}
+
+// A stream whose request was sent may fail before gRPC is done with it.
+func TestAStreamThatWasSentAndFailsInAnInterceptorIsNotSentTwice(t *testing.T) {
+	b := start(t, behaving(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), setting{tcp: true})
+	connection, err := grpc.NewClient("passthrough:///"+b.address, append(b.dial, grpc.WithChainStreamInterceptor(
+		policygrpc.StreamClient(resilience.Compose(quick(3)), policygrpc.NotIdempotent(outputMethod)),
+		func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+			stream, err := streamer(ctx, desc, cc, method, opts...)
+			return picky{stream}, err
+		}))...)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = connection.Close() })
+	stream, err := testgrpc.NewTestServiceClient(connection).StreamingOutputCall(within(t), &testgrpc.StreamingOutputCallRequest{})
+	require.NoError(t, err)
+	_, err = stream.Recv()
+	require.Equal(t, errUnavailable, err)
+	require.Equal(t, 1, b.count())
+}
+
+// picky is a stream that does not like the headers that it gets.
+type picky struct{ grpc.ClientStream }
+
+func (p picky) Header() (metadata.MD, error) {
+	_, _ = p.ClientStream.Header()
+	return nil, errUnavailable
 }
 
 func TestNotIdempotentCallsAreTriedAgainOnlyIfNothingWasSent(t *testing.T) {

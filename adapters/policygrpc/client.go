@@ -15,8 +15,13 @@ import (
 type client struct {
 	config
 	lines *lines
-	told  sync.Map // methods that RefuseServiceConfigRetry has told of
+
+	mu   sync.Mutex
+	told map[string]bool // methods that RefuseServiceConfigRetry has told of
 }
+
+// maxToldMethods bounds how many methods are remembered: where calls are passed on, others choose their names.
+const maxToldMethods = 1000
 
 func newClient(name string, source resilience.Source, options []Option) *client {
 	problems := policy.ConfigError{Policy: name}
@@ -84,11 +89,23 @@ func (cl *client) beneath(c *call) bool {
 	if !cl.refuses || c.connection == nil || !retriesBeneath(c.connection, c.method) {
 		return false
 	}
-	if cl.tell != nil {
-		if _, told := cl.told.LoadOrStore(c.method, true); !told {
-			cl.tell(fmt.Errorf("%s: %w", c.method, ErrServiceConfigRetry))
-		}
+	if cl.tell != nil && cl.isNew(c.method) {
+		cl.tell(fmt.Errorf("%s: %w", c.method, ErrServiceConfigRetry))
 	}
+	return true
+}
+
+// isNew reports whether nobody was told of method, and notes that somebody is now.
+func (cl *client) isNew(method string) bool {
+	cl.mu.Lock()
+	defer cl.mu.Unlock()
+	if cl.told[method] || len(cl.told) == maxToldMethods {
+		return false
+	}
+	if cl.told == nil {
+		cl.told = map[string]bool{}
+	}
+	cl.told[method] = true
 	return true
 }
 

@@ -3,6 +3,7 @@ package policygrpc_test
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 	"time"
 
@@ -105,6 +106,123 @@ func TestWhatGRPCWritesIsThatOfTheLastAttemptAndOnFinishIsCalledOnce(t *testing.
 			require.NotNil(t, from.Addr)
 			require.Equal(t, []error{nil}, finished)
 		})
+	}
+}
+
+// The options that an interceptor further in gets are its own to append to.
+func TestInterceptorsFurtherInMayAppendOptions(t *testing.T) {
+	check := func(opts []grpc.CallOption) {
+		t.Helper()
+		one := append(opts, grpc.StaticMethod())
+		two := append(opts, grpc.WaitForReady(true))
+		require.IsType(t, grpc.StaticMethod(), one[len(opts)])
+		require.IsType(t, grpc.WaitForReady(true), two[len(opts)])
+	}
+	invoker := func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+		check(opts)
+		return nil
+	}
+	streamer := func(_ context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		check(opts)
+		return nil, errInternal
+	}
+	var header metadata.MD
+	for _, opts := range [][]grpc.CallOption{nil, {grpc.WaitForReady(false)}, {grpc.Header(&header)}} {
+		for _, source := range []resilience.Source{resilience.Compose(quick(2)), config(t, hedging(2, "1s", "", "")), config(t, `{}`)} {
+			require.NoError(t, policygrpc.UnaryClient(source)(t.Context(), unaryMethod, nil, nil, nil, invoker, opts...))
+			_, err := policygrpc.StreamClient(source)(t.Context(), &grpc.StreamDesc{ClientStreams: true}, nil, outputMethod, streamer, opts...)
+			require.Equal(t, errInternal, err)
+		}
+	}
+}
+
+// What an attempt writes does not stay in what the next one leaves empty.
+func TestThePeerIsThatOfTheLastAttemptAlone(t *testing.T) {
+	var attempts int
+	ours := policygrpc.UnaryClient(resilience.Compose(quick(2)))
+	from := peer.Peer{}
+	err := ours(t.Context(), unaryMethod, nil, nil, nil, func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+		attempts++
+		for _, opt := range opts {
+			if opt, ok := opt.(grpc.PeerCallOption); ok && attempts == 1 {
+				*opt.PeerAddr = peer.Peer{Addr: &net.TCPAddr{}, LocalAddr: &net.TCPAddr{}}
+			}
+		}
+		return errUnavailable
+	}, grpc.Peer(&from))
+	require.Error(t, err)
+	require.Equal(t, 2, attempts)
+	require.Equal(t, peer.Peer{}, from)
+}
+
+// Of two interceptors of this package in one chain, that further in leaves the caller's Info alone, which it would write
+// whenever one of its attempts ends.
+func TestInfoIsThatOfTheFirstInterceptor(t *testing.T) {
+	release, written := make(chan struct{}), make(chan struct{})
+	inner := policygrpc.UnaryClient(resilience.Compose(quick(2)))
+	outer := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
+	deaf := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+		<-release
+		return errUnavailable
+	}
+	var call policygrpc.Call
+	err := outer(t.Context(), unaryMethod, nil, nil, nil, func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+		defer close(written)
+		return inner(ctx, method, in, out, cc, deaf, opts...)
+	}, policygrpc.Info(&call))
+	require.ErrorIs(t, err, timeout.ErrTimeout)
+	require.Equal(t, 1, call.Attempts)
+	before := call.Err
+	close(release)
+	<-written
+	require.Equal(t, before, call.Err)
+}
+
+// What an option says of a method is said of no other method that an interceptor calls on the way, such as for a token. What
+// the caller says of everything under a context is.
+func TestWhatAnOptionSaysOfAMethodIsSaidOfNoOther(t *testing.T) {
+	const tokenMethod = "/auth.Auth/Token"
+	for name, test := range map[string]struct {
+		mark     func(context.Context) context.Context
+		options  []policygrpc.Option
+		attempts int
+	}{
+		"an option":                     {nil, []policygrpc.Option{policygrpc.Idempotent(unaryMethod)}, 1},
+		"the caller":                    {retry.Idempotent, nil, 3},
+		"an option that says otherwise": {nil, []policygrpc.Option{policygrpc.NotIdempotent(unaryMethod)}, 1},
+		"the option for the method too": {nil, []policygrpc.Option{policygrpc.Idempotent("/auth.Auth/", unaryMethod)}, 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			tokens := 0
+			nothing := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { return nil }
+			failing := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+				tokens++
+				return errUnavailable
+			}
+			backend := resilience.Compose(hedge.New(hedge.After(10*time.Second), hedge.AfterFailure(), hedge.Extra(2), hedge.Limit(10, 1e6)))
+			ours := policygrpc.UnaryClient(backend, test.options...)
+			ctx := within(t)
+			if test.mark != nil {
+				ctx = test.mark(ctx)
+			}
+			require.NoError(t, ours(ctx, unaryMethod, nil, nil, nil, func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+				_ = ours(ctx, tokenMethod, nil, nil, nil, failing)
+				return nothing(ctx, method, in, out, cc, opts...)
+			}))
+			require.Equal(t, test.attempts, tokens)
+		})
+	}
+}
+
+// gRPC takes everything before the last slash for the service.
+func TestAServiceMayHaveSlashesInItsName(t *testing.T) {
+	source := policygrpc.PerService(func(service string) *resilience.Pipeline {
+		return resilience.Compose(resilience.Name(service))
+	})
+	for method, service := range map[string]string{
+		"/a.B/Get": "a.B", "/a/b/Get": "a/b", "a.B/Get": "a.B", "": "*", "/": "*", "Get": "*", "/Get": "*", "//Get": "*", "//": "*",
+	} {
+		require.Equal(t, service, source.PipelineFor(method).Name(), "%q", method)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience"
@@ -93,6 +94,74 @@ func TestNoLoserEverWritesTheCallersReply(t *testing.T) {
 		answer.Payload.Body = append(answer.Payload.Body, "the caller's"...)
 	}
 	require.Eventually(t, func() bool { return slots.Snapshot().InFlight == 0 }, 10*time.Second, time.Millisecond)
+}
+
+// An interceptor further in may change the request, such as to sign it, in each attempt.
+func TestEachAttemptOfARaceHasItsOwnRequest(t *testing.T) {
+	both := make(chan struct{})
+	var mu sync.Mutex
+	requests := map[any]bool{}
+	sign := func(_ context.Context, in any) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if requests[in] = true; len(requests) == 2 {
+			close(both)
+		}
+		return nil
+	}
+	t.Run("unary", func(t *testing.T) {
+		ours := policygrpc.UnaryClient(racing(), policygrpc.Idempotent(unaryMethod))
+		request := &testgrpc.SimpleRequest{Payload: payload("hello")}
+		require.NoError(t, ours(within(t), unaryMethod, request, &testgrpc.SimpleResponse{}, nil, func(ctx context.Context, _ string, in, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+			in.(*testgrpc.SimpleRequest).ResponseSize++
+			_ = sign(ctx, in)
+			select {
+			case <-both:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			return nil
+		}))
+		require.Zero(t, request.GetResponseSize())
+		mu.Lock()
+		defer mu.Unlock()
+		require.Len(t, requests, 2)
+	})
+	t.Run("stream", func(t *testing.T) {
+		both, requests = make(chan struct{}), map[any]bool{}
+		ours := policygrpc.StreamClient(racing(), policygrpc.Idempotent(outputMethod))
+		stream, err := ours(within(t), &grpc.StreamDesc{ServerStreams: true}, nil, outputMethod, func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+			return &signing{fakeStream: fakeStream{ctx: ctx}, sign: sign, both: both}, nil
+		})
+		require.NoError(t, err)
+		require.NoError(t, stream.SendMsg(&testgrpc.StreamingOutputCallRequest{}))
+		_, err = stream.Header()
+		require.NoError(t, err)
+		mu.Lock()
+		defer mu.Unlock()
+		require.Len(t, requests, 2)
+	})
+}
+
+// signing is a stream that changes what is sent, and answers when two attempts were made.
+type signing struct {
+	fakeStream
+	sign func(context.Context, any) error
+	both chan struct{}
+}
+
+func (s *signing) SendMsg(m any) error {
+	m.(*testgrpc.StreamingOutputCallRequest).ResponseType++
+	return s.sign(s.ctx, m)
+}
+
+func (s *signing) Header() (metadata.MD, error) {
+	select {
+	case <-s.both:
+	case <-s.ctx.Done():
+		return nil, s.ctx.Err()
+	}
+	return metadata.MD{}, nil
 }
 
 func TestAnAbandonedCallWritesNothing(t *testing.T) {

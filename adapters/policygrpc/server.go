@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -71,10 +72,21 @@ type server struct {
 	source   resilience.Source
 	byMethod MethodSource // source, if it is one
 
-	last    atomic.Pointer[resilience.Pipeline]                           // the last one that could be used
-	methods *keyed.Registry[string, *atomic.Pointer[resilience.Pipeline]] // the same by method, of byMethod
-	unfit   atomic.Pointer[resilience.Pipeline]                           // the last one that could not
+	known
+	methods *keyed.Registry[string, *known] // by method, of byMethod
+
+	mu   sync.Mutex
+	told map[*resilience.Pipeline]bool // OnConfigError has heard of them
 }
+
+// known is what has become of the pipelines of a source.
+type known struct {
+	last  atomic.Pointer[resilience.Pipeline] // the last one that could be used
+	unfit atomic.Pointer[resilience.Pipeline] // the last one that could not
+}
+
+// maxTold bounds how many pipelines that are unfit are remembered.
+const maxTold = 100
 
 func mustServer(name string, source resilience.Source, options []ServerOption) *server {
 	s, err := newServer(name, source, options)
@@ -92,8 +104,7 @@ func newServer(name string, source resilience.Source, options []ServerOption) (*
 		return nil, problems.Err()
 	}
 	if s.byMethod, _ = source.(MethodSource); s.byMethod != nil {
-		s.methods = keyed.New(func(string) *atomic.Pointer[resilience.Pipeline] { return new(atomic.Pointer[resilience.Pipeline]) },
-			keyed.IdleIf(func(*atomic.Pointer[resilience.Pipeline]) bool { return true }))
+		s.methods = keyed.New(func(string) *known { return new(known) }, keyed.IdleIf(func(*known) bool { return true }))
 	}
 	if pipeline := source.Current(); pipeline == nil {
 		problems.Add("%T: the pipeline in force is nil", source)
@@ -133,30 +144,45 @@ func (s *server) pipelineFor(method string) *resilience.Pipeline {
 		return nil
 	}
 	var pipeline *resilience.Pipeline
-	last := &s.last
+	of := &s.known
 	if s.byMethod != nil {
-		pipeline, last = s.byMethod.PipelineFor(method), s.methods.Get(method)
+		pipeline, of = s.byMethod.PipelineFor(method), s.methods.Get(method)
 	} else {
 		pipeline = s.source.Current()
 	}
 	switch {
 	case pipeline == nil:
-	case pipeline == last.Load():
+	case pipeline == of.last.Load():
 		return pipeline
-	case pipeline == s.unfit.Load():
+	case pipeline == of.unfit.Load():
 		return s.last.Load()
 	}
 	problems := policy.ConfigError{Policy: "policygrpc.UnaryServer"}
 	if pipeline == nil {
 		problems.Add("%T: the pipeline in force is nil", s.source)
 	} else if check(pipeline, &problems); len(problems.Problems) == 0 {
-		last.Store(pipeline)
+		of.last.Store(pipeline)
 		return pipeline
 	}
-	if s.unfit.Swap(pipeline) != pipeline && s.onConfigError != nil {
+	of.unfit.Store(pipeline)
+	if s.onConfigError != nil && s.isNew(pipeline) {
 		s.onConfigError(problems.Err())
 	}
 	return s.last.Load()
+}
+
+// isNew reports whether OnConfigError has not heard of pipeline, and notes that it has now.
+func (s *server) isNew(pipeline *resilience.Pipeline) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.told[pipeline] || len(s.told) == maxTold {
+		return false
+	}
+	if s.told == nil {
+		s.told = map[*resilience.Pipeline]bool{}
+	}
+	s.told[pipeline] = true
+	return true
 }
 
 // unary is the interceptor.

@@ -336,18 +336,59 @@ func TestAPipelineThatIsUnfitForAServer(t *testing.T) {
 	t.Run("by method", func(t *testing.T) {
 		var told int
 		source := policygrpc.PerMethod(func(method string) *resilience.Pipeline {
-			if method == "/a/Unfit" {
+			switch method {
+			case "/a/Unfit":
 				return unfit
+			case "/a/Unfit too":
+				return resilience.Compose(retry.New())
 			}
 			return fit
 		})
 		ours := policygrpc.UnaryServer(source, policygrpc.OnConfigError(func(error) { told++ }))
-		for _, method := range []string{"/a/Fit", "/a/Unfit", "/a/Fit", "/a/Unfit"} {
+		for _, method := range []string{"/a/Fit", "/a/Unfit", "/a/Fit", "/a/Unfit", "/a/Unfit too", "/a/Unfit", "/a/Unfit too"} {
 			_, err := ours(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return nil, nil })
+			require.NoError(t, err)
+		}
+		require.Equal(t, 2, told, "once of each")
+	})
+	t.Run("nil at first", func(t *testing.T) {
+		source, told := &changing{}, 0
+		source.Store(fit)
+		ours := policygrpc.UnaryServer(source, policygrpc.OnConfigError(func(error) { told++ }))
+		source.Store(nil)
+		for range 2 {
+			_, err := ours(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: unaryMethod}, func(context.Context, any) (any, error) { return nil, nil })
 			require.NoError(t, err)
 		}
 		require.Equal(t, 1, told)
 	})
+	t.Run("without end", func(t *testing.T) {
+		source, told := &changing{}, 0
+		source.Store(fit)
+		ours := policygrpc.UnaryServer(source, policygrpc.OnConfigError(func(error) { told++ }))
+		for range 200 {
+			source.Store(resilience.Compose(retry.New()))
+			_, err := ours(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: unaryMethod}, func(context.Context, any) (any, error) { return nil, nil })
+			require.NoError(t, err)
+		}
+		require.Equal(t, 100, told, "what is remembered is bounded")
+	})
+}
+
+// A server that passes calls on gets names of methods that it has never heard of.
+func TestAMethodThatOnlyLooksLikeTheHealthServiceIsGuarded(t *testing.T) {
+	full := bulkhead.New(1)
+	permit, err := policy.Acquire(t.Context(), full)
+	require.NoError(t, err)
+	defer permit.Done(nil)
+	ours := policygrpc.UnaryServer(resilience.Compose(full))
+	for method, guarded := range map[string]bool{
+		"/grpc.health.v1.Health/Check": false, "/grpc.health.v1.Health/more/Check": true, "/grpc.health.v1.HealthX/Check": true,
+		"/grpc.health.v1.Health": true, "grpc.health.v1.Health/Check": true, "//grpc.health.v1.Health/Check": true,
+	} {
+		_, err := ours(t.Context(), nil, &grpc.UnaryServerInfo{FullMethod: method}, func(context.Context, any) (any, error) { return nil, nil })
+		require.Equal(t, guarded, errors.Is(err, bulkhead.ErrFull), method)
+	}
 }
 
 // Over a connection the client's cancellation is usually quicker than the deadline that it has sent.

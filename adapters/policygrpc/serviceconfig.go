@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -52,7 +53,7 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 		problems.Add("%v", err)
 		return nil, problems.Err()
 	}
-	if decoder.More() {
+	if _, err := decoder.Token(); err != io.EOF { //nolint:errorlint // a Decoder returns the very value
 		problems.Add("there is more than one JSON value")
 	}
 	s := &ServiceConfig{lines: map[string]*line{}}
@@ -124,7 +125,7 @@ func (s *ServiceConfig) retrying(
 	if !(p.BackoffMultiplier > 0) || math.IsInf(p.BackoffMultiplier, 0) {
 		problems.Add("%s.backoffMultiplier %v: must be positive", where, p.BackoffMultiplier)
 	}
-	retryable := p.RetryableStatusCodes.set()
+	retryable := p.RetryableStatusCodes.set(problems, where+".retryableStatusCodes")
 	if len(retryable) == 0 {
 		problems.Add("%s.retryableStatusCodes: there are none", where)
 	}
@@ -158,7 +159,7 @@ func (s *ServiceConfig) hedging(
 	if p.HedgingDelay.problem != "" {
 		problems.Add("%s.hedgingDelay %s", where, p.HedgingDelay.problem)
 	}
-	nonFatal := p.NonFatalStatusCodes.set()
+	nonFatal := p.NonFatalStatusCodes.set(problems, where+".nonFatalStatusCodes")
 	if len(problems.Problems) > before {
 		return nil
 	}
@@ -166,10 +167,10 @@ func (s *ServiceConfig) hedging(
 	if throttle != nil {
 		budget = throttle
 	}
+	delay := max(1, p.HedgingDelay.duration)
 	l := s.compose(problems, where, layers,
-		hedge.New(hedge.Idempotent(), hedge.Extra(attempts-1), hedge.After(max(1, p.HedgingDelay.duration)),
-			hedge.AfterFailure(), hedge.WithBudget(budget)),
-		&pushbackGuard{},
+		hedge.New(hedge.Idempotent(), hedge.Extra(attempts-1), hedge.After(delay), hedge.AfterFailure(), hedge.WithBudget(budget)),
+		&pushbackGuard{delay},
 		resilience.Classify(func(err error) policy.Class { return hedgeClass(err, nonFatal) }),
 	)
 	if l != nil {
@@ -318,6 +319,9 @@ func (d *durationJSON) UnmarshalJSON(data []byte) error {
 	d.given = true
 	number, ok := strings.CutSuffix(text, "s")
 	whole, fraction, dotted := strings.Cut(number, ".")
+	if whole == "" && dotted {
+		whole = "0" // as gRPC, which writes ".01s" in its own examples
+	}
 	seconds, err := strconv.ParseUint(whole, 10, 63)
 	nanos, err2 := strconv.ParseUint((fraction + "000000000")[:9], 10, 63)
 	if !ok || err != nil || err2 != nil || dotted && fraction == "" || len(fraction) > 9 {
@@ -344,12 +348,16 @@ func (d *durationJSON) positive(problems *policy.ConfigError, where string) time
 	return d.duration
 }
 
-// codesJSON is a list of codes, by name or number.
-type codesJSON []codes.Code
+// codesJSON is a list of codes, by number or by name, in whatever case.
+type codesJSON []json.RawMessage
 
-func (c codesJSON) set() codeSet {
+func (c codesJSON) set(problems *policy.ConfigError, where string) codeSet {
 	set := make(codeSet, len(c))
-	for _, code := range c {
+	for _, text := range c {
+		var code codes.Code
+		if err := code.UnmarshalJSON(bytes.ToUpper(text)); err != nil {
+			problems.Add("%s: %.40q is no code", where, text)
+		}
 		set[code] = true
 	}
 	return set

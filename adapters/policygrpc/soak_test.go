@@ -17,6 +17,7 @@ import (
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience"
@@ -171,13 +172,16 @@ func TestSoak(t *testing.T) {
 
 // anyCall makes a call of any kind. It reports whether what came belongs to the call.
 func anyCall(ctx context.Context, b *backend, text string) (ok bool, err error) {
+	var header, trailer metadata.MD
+	var from peer.Peer
+	var call policygrpc.Call
+	opts := []grpc.CallOption{grpc.Header(&header), grpc.Trailer(&trailer), grpc.Peer(&from), policygrpc.Info(&call)}
 	switch rand.IntN(5) {
 	case 0, 1:
-		var header, trailer metadata.MD
-		answer, err := b.client.UnaryCall(ctx, &testgrpc.SimpleRequest{Payload: payload(text)}, grpc.Header(&header), grpc.Trailer(&trailer))
+		answer, err := b.client.UnaryCall(ctx, &testgrpc.SimpleRequest{Payload: payload(text)}, opts...)
 		return err != nil || body(answer) == text, err
 	case 2:
-		stream, err := b.client.StreamingOutputCall(ctx, &testgrpc.StreamingOutputCallRequest{Payload: payload(text)})
+		stream, err := b.client.StreamingOutputCall(ctx, &testgrpc.StreamingOutputCallRequest{Payload: payload(text)}, opts...)
 		if err != nil || rand.IntN(4) == 0 {
 			return true, err
 		}
@@ -190,7 +194,7 @@ func anyCall(ctx context.Context, b *backend, text string) (ok bool, err error) 
 			texts = append(texts, string(m.GetPayload().GetBody()))
 		}
 	case 3:
-		stream, err := b.client.StreamingInputCall(ctx)
+		stream, err := b.client.StreamingInputCall(ctx, opts...)
 		if err != nil {
 			return true, err
 		}
@@ -203,7 +207,7 @@ func anyCall(ctx context.Context, b *backend, text string) (ok bool, err error) 
 		_, err = stream.CloseAndRecv()
 		return true, err
 	}
-	stream, err := b.client.FullDuplexCall(ctx)
+	stream, err := b.client.FullDuplexCall(ctx, opts...)
 	if err != nil {
 		return true, err
 	}

@@ -83,8 +83,8 @@ func (m *Methods) Report() policy.Report { return m.registry.Report() }
 
 // serviceOf returns the service of a method, "" if it has none.
 func serviceOf(method string) string {
-	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
-	return service
+	method = strings.TrimPrefix(method, "/")
+	return method[:max(0, strings.LastIndexByte(method, '/'))] // as gRPC: a service may have slashes in its name
 }
 
 // lines leads calls to pipelines.

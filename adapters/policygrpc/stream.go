@@ -91,7 +91,8 @@ func (c *streamCall) open(op policy.Func[*streamAttempt]) (*streamAttempt, error
 }
 
 // streamAttempt is one attempt of a stream, and the stream that it has opened, which settles the permit that it is given
-// when it ends: gRPC says so, or RecvMsg returns an error, or the context ends, whichever comes first.
+// when it ends: gRPC says so, or RecvMsg returns an error, or the context ends, whichever comes first. What the caller asked
+// gRPC for waits until gRPC is done with the stream, which may be a little after the context.
 type streamAttempt struct {
 	grpc.ClientStream
 	attempt
@@ -107,6 +108,8 @@ type streamAttempt struct {
 	cause  error // of the context, when it ended
 	permit *policy.Permit
 	stop   func() bool // listening to the context
+	called bool        // what the caller gave to grpc.OnFinish, or about to be
+	wrote  sync.Once   // publish
 	once   sync.Once   // settle
 }
 
@@ -114,7 +117,7 @@ func (c *streamCall) newAttempt(ctx context.Context) *streamAttempt {
 	a := &streamAttempt{stream: c}
 	a.attempt.call = &c.call
 	a.ctx, a.cancel = context.WithCancel(ctx)
-	a.isolate(c.opts, grpc.OnFinish(a.end))
+	a.isolate(c.opts, grpc.OnFinish(a.finish))
 	return a
 }
 
@@ -149,11 +152,14 @@ func (a *streamAttempt) deliver(permit *policy.Permit) {
 	over, err := a.over, a.err
 	a.mu.Unlock()
 	if over {
-		a.settle(err)
+		a.finish(err)
 		return
 	}
 	// gRPC watches the context too. But an interceptor between may have answered itself, without gRPC.
-	stop := context.AfterFunc(a.ctx, func() { a.end(status.FromContextError(a.ctx.Err()).Err()) })
+	stop := context.AfterFunc(a.ctx, func() {
+		err, _ := a.end(status.FromContextError(a.ctx.Err()).Err())
+		a.settle(err)
+	})
 	a.mu.Lock()
 	a.stop = stop
 	over = a.over
@@ -163,8 +169,26 @@ func (a *streamAttempt) deliver(permit *policy.Permit) {
 	}
 }
 
-// end notes that the stream has ended with err, nil or io.EOF for success. The first end counts.
-func (a *streamAttempt) end(err error) {
+// finish notes that the stream has ended with err, and that nobody writes what the caller asked gRPC for any more.
+func (a *streamAttempt) finish(err error) {
+	err, ok := a.end(err)
+	if !ok {
+		return
+	}
+	a.wrote.Do(a.publish)
+	a.settle(err)
+	a.mu.Lock()
+	first := !a.called
+	a.called = true
+	a.mu.Unlock()
+	if first {
+		a.stream.finished(err)
+	}
+}
+
+// end notes that the stream has ended with err, nil or io.EOF for success. The first end counts, and is returned. ok is false
+// if there is no permit to settle yet: then the operation is not over, and its error says the same, or deliver goes on.
+func (a *streamAttempt) end(err error) (first error, ok bool) {
 	if err == io.EOF { //nolint:errorlint // as gRPC itself: the very value
 		err = nil
 	}
@@ -178,13 +202,10 @@ func (a *streamAttempt) end(err error) {
 	err = a.err
 	permit, stop := a.permit, a.stop
 	a.mu.Unlock()
-	if permit == nil {
-		return // the operation is not over, and its error says the same; or deliver will settle
-	}
 	if stop != nil {
 		stop()
 	}
-	a.settle(err)
+	return err, permit != nil
 }
 
 // settle tells the pipeline how the stream has ended. Who comes second waits for the first, so that the caller of RecvMsg
@@ -192,10 +213,8 @@ func (a *streamAttempt) end(err error) {
 func (a *streamAttempt) settle(err error) {
 	a.once.Do(func() {
 		c := &a.stream.call
-		a.publish()
 		c.tell(err)
 		defer a.cancel()
-		defer c.finished(err)
 		if err == nil {
 			a.permit.Done(nil)
 			return
@@ -215,7 +234,7 @@ func (a *streamAttempt) panicked(returned *bool) {
 	}
 	a.mu.Lock()
 	first := !a.over
-	a.over = true
+	a.over, a.called = true, true
 	permit := a.permit
 	a.mu.Unlock()
 	if first && permit != nil {
@@ -250,7 +269,7 @@ func (a *streamAttempt) RecvMsg(m any) error {
 	err := a.ClientStream.RecvMsg(m)
 	returned = true
 	if err != nil || !a.stream.desc.ServerStreams {
-		a.end(err)
+		a.finish(err)
 		return a.alter(err)
 	}
 	return nil
@@ -263,7 +282,7 @@ func (a *streamAttempt) SendMsg(m any) error {
 	err := a.ClientStream.SendMsg(m)
 	returned = true
 	if err != nil && err != io.EOF { //nolint:errorlint // the very value
-		a.end(err)
+		a.finish(err)
 		return a.alter(err)
 	}
 	return err
@@ -276,7 +295,7 @@ func (a *streamAttempt) Header() (metadata.MD, error) {
 	header, err := a.ClientStream.Header()
 	returned = true
 	if err != nil {
-		a.end(err)
+		a.finish(err)
 		return header, a.alter(err)
 	}
 	return header, nil

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience"
@@ -548,6 +549,33 @@ func TestOnFinishOfTheCallerIsCalledOnceForAStream(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, readToTheEnd(kind, stream))
 		require.EqualValues(t, 1, finished.Load(), kind)
+	}
+}
+
+// The end of a context reaches gRPC and us at the same time. Whoever is first: gRPC writes what the caller has asked for, and
+// then the caller is told.
+func TestWhatGRPCWritesIsWrittenWhenAStreamIsCancelled(t *testing.T) {
+	b := start(t, behaving(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), setting{source: resilience.Compose(quick(2))})
+	for kind, open := range kinds {
+		for range 20 {
+			ctx, cancel := context.WithCancel(within(t))
+			var header, trailer metadata.MD
+			var from peer.Peer
+			var call policygrpc.Call
+			finished := make(chan error, 10)
+			stream, err := open(ctx, b, grpc.Header(&header), grpc.Trailer(&trailer), grpc.Peer(&from), policygrpc.Info(&call),
+				grpc.OnFinish(func(err error) { finished <- err }))
+			require.NoError(t, err)
+			_, err = stream.Header()
+			require.NoError(t, err)
+			cancel() // and nobody reads
+			require.Equal(t, codes.Canceled, status.Code(<-finished))
+			require.NotEmpty(t, header, kind)
+			require.NotNil(t, from.Addr, kind)
+			require.Empty(t, trailer)
+			require.Equal(t, 1, call.Attempts)
+			require.Empty(t, finished)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/go-resilience/resilience"
@@ -43,10 +44,10 @@ func (cl *client) unary(
 	}
 	a := &c.first
 	a.call = &c.call
-	if chosen.other > 0 || chosen.line.strict {
+	if chosen.other > 0 || chosen.line.strict || c.careful {
 		a.isolate(opts)
 	} else {
-		a.opts = append(append(c.room[:0], opts...), grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
+		a.opts = slices.Clip(append(append(c.room[:0], opts...), grpc.Trailer(&a.trailer), grpc.Peer(&a.peer)))
 	}
 	_, err := resilience.Do(c, chosen.line.pipeline, invoke)
 	if chosen.other > 0 {
@@ -77,7 +78,8 @@ type unaryKey struct{}
 func invoke(ctx context.Context) (struct{}, error) {
 	c := ctx.Value(unaryKey{}).(*unaryCall)
 	a := &c.first
-	a.header, a.trailer, a.peer.Addr = nil, nil, nil
+	a.header, a.trailer, a.peer = nil, nil, peer.Peer{}
+	a.reached.Store(false)
 	return struct{}{}, c.attempt(ctx, a, c.request, c.reply)
 }
 
@@ -92,16 +94,14 @@ func (c *unaryCall) attempt(ctx context.Context, a *attempt, request, reply any)
 // race makes the call where attempts can run at the same time. One that has lost may still be on its way when the caller
 // goes on, and so none has anything that is the caller's.
 func (c *unaryCall) race() error {
-	if message, ok := c.request.(proto.Message); ok {
-		c.request = proto.Clone(message)
-	}
+	c.request = copyOf(c.request)
 	c.opts = slices.Clone(c.opts)
 	reply, request, empty := c.reply, c.request, emptyLike(c.reply)
 	won, err := resilience.Do(c, c.line.pipeline, func(ctx context.Context) (*unaryAttempt, error) {
 		a := &unaryAttempt{reply: empty()}
 		a.call = &c.call
 		a.isolate(c.opts)
-		return a, c.attempt(ctx, &a.attempt, request, a.reply)
+		return a, c.attempt(ctx, &a.attempt, copyOf(request), a.reply)
 	})
 	if won != nil {
 		won.publish()
@@ -110,6 +110,14 @@ func (c *unaryCall) race() error {
 		}
 	}
 	return c.end(err)
+}
+
+// copyOf returns a copy of a request, or the request itself if it is no protocol buffer.
+func copyOf(request any) any {
+	if message, ok := request.(proto.Message); ok {
+		return proto.Clone(message)
+	}
+	return request
 }
 
 // emptyLike returns what makes empty messages of the type of reply.
