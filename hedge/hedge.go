@@ -123,7 +123,7 @@ func (h *Hedge) Stage() policy.Stage {
 // Run implements [policy.Wrapper].
 //
 // A call that is not hedged runs on the caller's goroutine: one that is not idempotent, that has no delay yet, or whose
-// deadline comes before the delay. So does one that finds the bound of [MaxRunning] reached. Otherwise each attempt,
+// deadline comes before the delay, unless a failure is to start another attempt ([AfterFailure]). So does one that finds the bound of [MaxRunning] reached. Otherwise each attempt,
 // the first one too, has a goroutine of its own, so that an attempt that ignores its context cannot hold up the others.
 func (h *Hedge) Run(ctx context.Context, call func(context.Context) error) error {
 	return h.run(ctx, operation{do: call})
@@ -140,7 +140,7 @@ func (h *Hedge) run(ctx context.Context, call operation) error {
 		return call.alone(ctx)
 	}
 	delay := h.begin(c)
-	if fits(ctx, delay) {
+	if fits(ctx, delay) || c.afterFailure && delay > 0 {
 		r := race{hedge: h, config: c, ctx: ctx, call: call, delay: delay, calls: h.group.Calls(1 + c.extra)}
 		if r.start() {
 			return r.run()

@@ -143,6 +143,23 @@ func TestTheFirstSuccessWinsAtOnce(t *testing.T) {
 	}
 }
 
+func TestAFailureIsFollowedAtOnceAlsoWhereTheDeadlineComesBeforeTheDelay(t *testing.T) {
+	for _, afterFailure := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			h, want := after(time.Minute), 1
+			if afterFailure {
+				h, want = after(time.Minute, hedge.AfterFailure()), 2
+			}
+			op, calls := script(step{takes: 5 * ms, err: errBackend}, step{takes: 5 * ms})
+			_, err := resilience.Do(ctx, h, op)
+			require.Equal(t, afterFailure, err == nil)
+			require.EqualValues(t, want, calls.Load())
+		})
+	}
+}
+
 func TestErrorsOfAllAttempts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		op, _ := script(step{takes: 30 * ms, err: errBackend}, step{takes: ms, err: errOther})

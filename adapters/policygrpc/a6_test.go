@@ -388,6 +388,11 @@ func TestA6_Hedging(t *testing.T) {
 		require.GreaterOrEqual(t, b.gaps()[0], 240*time.Millisecond)
 		require.GreaterOrEqual(t, b.gaps()[1], 90*time.Millisecond)
 	})
+	t.Run("a failure is followed at once, also where the deadline comes before the delay", func(t *testing.T) {
+		b := start(t, &service{unary: answers(errUnavailable)}, setting{source: config(t, hedging(2, "60s", "", `"UNAVAILABLE"`))})
+		_, err := b.call(within(t))
+		require.NoError(t, err)
+	})
 	t.Run("a failure without one is followed at once all the same", func(t *testing.T) {
 		s := &service{}
 		s.unary = func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {

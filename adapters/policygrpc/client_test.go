@@ -3,6 +3,7 @@ package policygrpc_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -323,6 +324,41 @@ func TestUG3_ErrorsAreStatusesAndMatch(t *testing.T) {
 			require.Equal(t, test.code, status.Code(err))
 		})
 	}
+}
+
+// The end of the caller's context is the end of the call, whatever happened before.
+func TestTheCallerLeavesBetweenTwoAttempts(t *testing.T) {
+	for name, layer := range map[string]policy.Layer{
+		"retry": retry.New(retry.Constant(time.Minute), retry.NoJitter()),
+		"hedge": hedge.New(hedge.Idempotent(), hedge.After(time.Minute), hedge.AfterFailure()),
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			ours := policygrpc.UnaryClient(resilience.Compose(layer))
+			attempts := 0
+			var call policygrpc.Call
+			err := ours(ctx, unaryMethod, nil, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+				if attempts++; attempts == 1 {
+					time.AfterFunc(20*time.Millisecond, cancel)
+					return errUnavailable
+				}
+				<-ctx.Done()
+				time.Sleep(50 * time.Millisecond) // deaf, for longer than a hedge waits
+				return status.FromContextError(ctx.Err()).Err()
+			}, policygrpc.Info(&call))
+			require.Equal(t, codes.Canceled, status.Code(err), "%v", err)
+			require.ErrorIs(t, err, context.Canceled)
+			require.ErrorContains(t, err, "down", "what happened before is said")
+			require.Equal(t, codes.Canceled, policygrpc.Status(fmt.Errorf("so: %w", err)).Code())
+		})
+	}
+	t.Run("no time for another attempt", func(t *testing.T) {
+		b := start(t, &service{unary: always(errUnavailable)}, setting{source: resilience.Compose(timeout.Total(10*time.Second), retry.New(retry.Constant(time.Minute), retry.NoJitter()))})
+		_, err := b.call(within(t))
+		require.ErrorIs(t, err, retry.ErrDeadline)
+		require.Equal(t, codes.Unavailable, status.Code(err), "it was not the deadline that ended the call")
+	})
 }
 
 func TestUG7_AnEndedContextAsksNoPolicy(t *testing.T) {

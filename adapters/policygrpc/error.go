@@ -1,6 +1,7 @@
 package policygrpc
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"strings"
@@ -46,8 +47,8 @@ func (e *Error) LogValue() slog.Value {
 //	a rate limiter that refused     codes.ResourceExhausted
 //	any other refusal               codes.Unavailable
 //	a timeout of the pipeline       codes.DeadlineExceeded
-//	a *retry.Error                  the status of its last error
-//	a *hedge.Error                  the status of its gravest error
+//	a *retry.Error                  the status of its last error, unless a context has ended the waiting
+//	a *hedge.Error                  the status of its gravest error, unless the caller has cancelled
 //	a status                        that status
 //	the end of a context            codes.Canceled, codes.DeadlineExceeded
 //	anything else                   codes.Unknown
@@ -65,9 +66,15 @@ func Status(err error) *status.Status {
 		return e.status
 	}
 	if gaveUp, ok := errors.AsType[*retry.Error](err); ok {
+		if endedByContext(gaveUp.Reason) {
+			return Status(gaveUp.Reason)
+		}
 		return Status(gaveUp.Last)
 	}
 	if several, ok := errors.AsType[*hedge.Error](err); ok {
+		if errors.Is(several, context.Canceled) {
+			return status.New(codes.Canceled, err.Error())
+		}
 		return Status(gravest(several))
 	}
 	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
@@ -80,6 +87,15 @@ func Status(err error) *status.Status {
 		return status.New(codes.Unavailable, err.Error())
 	}
 	return statusOf(err)
+}
+
+// endedByContext reports whether a retry gave up because of the end of its context, not because there was no use in waiting
+// for it.
+func endedByContext(reason error) bool {
+	if errors.Is(reason, retry.ErrDeadline) || errors.Is(reason, policy.ErrRejected) {
+		return false
+	}
+	return errors.Is(reason, context.Canceled) || errors.Is(reason, context.DeadlineExceeded)
 }
 
 // gravest returns the first error of the gravest class.
