@@ -66,6 +66,7 @@ type handler struct {
 func newHandler(next http.Handler, source resilience.Source, options []HandlerOption) (*handler, error) {
 	h := &handler{handlerConfig: configureHandler(options), next: next, source: source}
 	problems := &h.problems
+	h.unfit.Store(&resilience.Pipeline{}) // none: nil would be one that the source has come to
 	if next == nil {
 		problems.Add("the handler is nil")
 	}

@@ -96,7 +96,7 @@ func TestAPipelineIsReplacedWhileTheServerRuns(t *testing.T) {
 	require.Equal(t, 429, ask(handler, get()).StatusCode)
 	require.Equal(t, 2, entered)
 
-	for _, unfit := range []*resilience.Pipeline{resilience.Compose(retry.New()), nil} {
+	for _, unfit := range []*resilience.Pipeline{nil, resilience.Compose(retry.New()), nil} {
 		told = nil
 		s.pipeline.Store(unfit)
 		for range 3 {
