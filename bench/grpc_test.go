@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"io"
 	"net"
 	"testing"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/go-resilience/resilience"
@@ -47,24 +49,32 @@ func grpcClients() map[string]grpc.UnaryClientInterceptor {
 	}
 }
 
-func benchmarkGRPC(b *testing.B, client grpc.UnaryClientInterceptor, server ...grpc.ServerOption) {
+// connected returns a connection over bufconn to a server that runs until the end of the benchmark.
+func connected(b *testing.B, serve []grpc.ServerOption, dial ...grpc.DialOption) *grpc.ClientConn {
 	pipe := bufconn.Listen(1 << 20)
-	s := grpc.NewServer(server...)
+	s := grpc.NewServer(serve...)
 	healthgrpc.RegisterHealthServer(s, health.NewServer())
+	testgrpc.RegisterTestServiceServer(s, streams{})
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		_ = s.Serve(pipe)
 	}()
-	defer func() { s.Stop(); <-done }()
-	dial := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) })}
+	b.Cleanup(func() { s.Stop(); <-done })
+	dial = append([]grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return pipe.DialContext(ctx) })}, dial...)
+	connection, err := grpc.NewClient("passthrough:///bufconn", dial...)
+	must(err == nil, "dial")
+	b.Cleanup(func() { _ = connection.Close() })
+	return connection
+}
+
+func benchmarkGRPC(b *testing.B, client grpc.UnaryClientInterceptor, server ...grpc.ServerOption) {
+	var dial []grpc.DialOption
 	if client != nil {
 		dial = append(dial, grpc.WithUnaryInterceptor(client))
 	}
-	connection, err := grpc.NewClient("passthrough:///bufconn", dial...)
-	must(err == nil, "dial")
-	defer connection.Close()
+	connection := connected(b, server, dial...)
 	request, ctx := &healthgrpc.HealthCheckRequest{}, b.Context()
 	answer := &healthgrpc.HealthCheckResponse{}
 	b.ReportAllocs()
@@ -114,5 +124,88 @@ func BenchmarkGRPCServer(b *testing.B) {
 			}
 			benchmarkGRPC(b, nil, grpc.UnaryInterceptor(server))
 		})
+	}
+}
+
+// messages is how many messages a stream has in the benchmarks.
+const messages = 10
+
+// streams is a server of streams of so many messages.
+type streams struct {
+	testgrpc.UnimplementedTestServiceServer
+}
+
+func (streams) StreamingOutputCall(
+	_ *testgrpc.StreamingOutputCallRequest, stream testgrpc.TestService_StreamingOutputCallServer,
+) error {
+	for range messages {
+		if err := stream.Send(&testgrpc.StreamingOutputCallResponse{}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (streams) FullDuplexCall(stream testgrpc.TestService_FullDuplexCallServer) error {
+	for {
+		if _, err := stream.Recv(); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if err := stream.Send(&testgrpc.StreamingOutputCallResponse{}); err != nil {
+			return err
+		}
+	}
+}
+
+// BenchmarkGRPCStream opens streams over bufconn and reads them to their end: "server" has one request and 10 answers,
+// "bidirectional" sends 10 messages, each after the answer to the one before. failsafegrpc has no streams; go-grpc-middleware
+// retries those of the server alone.
+func BenchmarkGRPCStream(b *testing.B) {
+	kinds := map[string]func(context.Context, testgrpc.TestServiceClient) int{
+		"server": func(ctx context.Context, client testgrpc.TestServiceClient) (n int) {
+			stream, err := client.StreamingOutputCall(ctx, &testgrpc.StreamingOutputCallRequest{})
+			must(err == nil, "open")
+			for ; ; n++ {
+				if _, err := stream.Recv(); err != nil {
+					must(err == io.EOF, "receive")
+					return n
+				}
+			}
+		},
+		"bidirectional": func(ctx context.Context, client testgrpc.TestServiceClient) (n int) {
+			stream, err := client.FullDuplexCall(ctx)
+			must(err == nil, "open")
+			for ; n < messages; n++ {
+				must(stream.Send(&testgrpc.StreamingOutputCallRequest{}) == nil, "send")
+				_, err := stream.Recv()
+				must(err == nil, "receive")
+			}
+			must(stream.CloseSend() == nil, "close")
+			_, err = stream.Recv()
+			must(err == io.EOF, "end")
+			return n
+		},
+	}
+	for kind, use := range kinds {
+		for name, dial := range map[string][]grpc.DialOption{
+			"bare":                     nil,
+			"retry/" + ours:            {grpc.WithStreamInterceptor(policygrpc.StreamClient(resilience.Compose(retry.New())))},
+			"retry/go-grpc-middleware": {grpc.WithStreamInterceptor(grpcretry.StreamClientInterceptor(grpcretry.WithMax(2)))},
+			"guards/" + ours: {grpc.WithStreamInterceptor(policygrpc.StreamClient(
+				resilience.Compose(retry.New(), breaker.New(), bulkhead.New(unlimitedSlots))))},
+		} {
+			if kind == "bidirectional" && name == "retry/go-grpc-middleware" {
+				continue
+			}
+			b.Run(kind+"/"+name, func(b *testing.B) {
+				client, ctx := testgrpc.NewTestServiceClient(connected(b, nil, dial...)), b.Context()
+				b.ReportAllocs()
+				for b.Loop() {
+					must(use(ctx, client) == messages, "messages")
+				}
+			})
+		}
 	}
 }

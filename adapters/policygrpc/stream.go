@@ -3,6 +3,7 @@ package policygrpc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -256,7 +257,7 @@ func (a *streamAttempt) alter(err error) error {
 	a.mu.Unlock()
 	if errors.Is(cause, timeout.ErrTimeout) && a.stream.Context.Err() == nil {
 		if code := status.Code(err); code == codes.Canceled || code == codes.DeadlineExceeded {
-			return result(errors.Join(cause, err))
+			return result(fmt.Errorf("%w: %w", cause, err))
 		}
 	}
 	return err

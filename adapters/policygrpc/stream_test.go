@@ -475,6 +475,7 @@ func TestTheTotalTimeoutEndsAStreamAndIsNamed(t *testing.T) {
 			require.ErrorIs(t, err, timeout.ErrTimeout)
 			require.Equal(t, codes.DeadlineExceeded, status.Code(err))
 			require.Equal(t, policy.Transient, seen.only(t).Class)
+			require.NotContains(t, err.Error(), "\n", "one line, also in a log")
 		})
 	}
 }
