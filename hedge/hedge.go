@@ -122,9 +122,10 @@ func (h *Hedge) Stage() policy.Stage {
 
 // Run implements [policy.Wrapper].
 //
-// A call that is not hedged runs on the caller's goroutine: one that is not idempotent, that has no delay yet, or whose
-// deadline comes before the delay, unless a failure is to start another attempt ([AfterFailure]). So does one that finds the bound of [MaxRunning] reached. Otherwise each attempt,
-// the first one too, has a goroutine of its own, so that an attempt that ignores its context cannot hold up the others.
+// A call that is not hedged runs on the caller's goroutine: one that is not idempotent, that has no delay yet, or
+// whose deadline comes before the delay, unless a failure is to start another attempt ([AfterFailure]). So does one
+// that finds the bound of [MaxRunning] reached. Otherwise each attempt, the first one too, has a goroutine of its
+// own, so that an attempt that ignores its context cannot hold up the others.
 func (h *Hedge) Run(ctx context.Context, call func(context.Context) error) error {
 	return h.run(ctx, operation{do: call})
 }

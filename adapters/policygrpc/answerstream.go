@@ -116,6 +116,9 @@ func (s *answerStream) run(kept bool) {
 		return a, err
 	})
 	returned = true
+	if !s.call.line.races {
+		s.request = nil // a stream may live long
+	}
 }
 
 // exchange opens the stream, sends the request and waits for the headers.

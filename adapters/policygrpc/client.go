@@ -20,8 +20,11 @@ type client struct {
 	told map[string]bool // methods that RefuseServiceConfigRetry has told of
 }
 
-// maxToldMethods bounds how many methods are remembered: where calls are passed on, others choose their names.
-const maxToldMethods = 1000
+// What is remembered is bounded: where calls are passed on, others choose the names of methods.
+const (
+	maxToldMethods = 1000
+	maxToldLength  = 256
+)
 
 func newClient(name string, source resilience.Source, options []Option) *client {
 	problems := policy.ConfigError{Policy: name}
@@ -86,7 +89,7 @@ func (cl *client) choose(method string, opts []grpc.CallOption) (c chosen) {
 
 // beneath reports whether a service config retries the calls of c, and tells of it.
 func (cl *client) beneath(c *call) bool {
-	if !cl.refuses || c.connection == nil || !retriesBeneath(c.connection, c.method) {
+	if !cl.refuses || !retriesBeneath(c.connection, c.method) {
 		return false
 	}
 	if cl.tell != nil && cl.isNew(c.method) {
@@ -99,7 +102,7 @@ func (cl *client) beneath(c *call) bool {
 func (cl *client) isNew(method string) bool {
 	cl.mu.Lock()
 	defer cl.mu.Unlock()
-	if cl.told[method] || len(cl.told) == maxToldMethods {
+	if cl.told[method] || len(cl.told) == maxToldMethods || len(method) > maxToldLength {
 		return false
 	}
 	if cl.told == nil {
@@ -111,7 +114,8 @@ func (cl *client) isNew(method string) bool {
 
 // retriesBeneath reports whether the service config of a connection retries a method.
 func retriesBeneath(connection *grpc.ClientConn, method string) bool {
-	return connection.GetMethodConfig(method).RetryPolicy != nil //nolint:staticcheck // there is no other way to know
+	//nolint:staticcheck // there is no other way to know
+	return connection != nil && connection.GetMethodConfig(method).RetryPolicy != nil
 }
 
 // Method returns the full name of the method, such as "/users.Users/Get", that the attempt of ctx calls, or, on a server,

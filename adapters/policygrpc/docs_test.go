@@ -31,7 +31,7 @@ func TestTheCodeInTheDocumentCompiles(t *testing.T) {
 			require.Contains(t, unindent(examples), unindent(code))
 		}
 	}
-	require.Equal(t, 6, found)
+	require.Equal(t, 7, found)
 }
 
 func unindent(code string) string {

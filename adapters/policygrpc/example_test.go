@@ -48,6 +48,26 @@ func ExampleUnaryClient() {
 	// Output: total timeout 5s > retry 3 > breaker > bulkhead 100 > attempt timeout 1s
 }
 
+// Streams that live long have a pipeline without a total timeout.
+func ExampleStreamClient() {
+	users := breaker.New(breaker.Name("users"))
+	calls := resilience.Compose(timeout.Total(5*time.Second), retry.New(), users, timeout.PerAttempt(time.Second))
+	streams := resilience.Compose(retry.New(), users, bulkhead.New(100))
+
+	connection, err := grpc.NewClient("dns:///users:443",
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDisableRetry(),
+		grpc.WithChainUnaryInterceptor(policygrpc.UnaryClient(calls)),
+		grpc.WithChainStreamInterceptor(policygrpc.StreamClient(streams)),
+	)
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer connection.Close()
+	fmt.Println(streams)
+	// Output: retry 3 > breaker "users" > bulkhead 100
+}
+
 func ExampleUnaryServer() {
 	front := resilience.Compose(
 		resilience.Name("front"),

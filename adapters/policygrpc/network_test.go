@@ -175,6 +175,64 @@ func TestNetwork_TheServerComesBack(t *testing.T) {
 	require.Positive(t, traced.Load())
 }
 
+func TestNetwork_ABreakerRecoversBetweenOtherInterceptors(t *testing.T) {
+	// As tracing does it: another context, an option more, a stream that is wrapped.
+	type key struct{}
+	unary := func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		ctx, cancel := context.WithCancel(context.WithValue(ctx, key{}, method))
+		defer cancel()
+		return invoker(ctx, method, in, out, cc, append(opts, grpc.StaticMethod())...)
+	}
+	stream := func(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.ClientConn, method string, streamer grpc.Streamer, opts ...grpc.CallOption) (grpc.ClientStream, error) {
+		stream, err := streamer(context.WithValue(ctx, key{}, method), desc, cc, method, append(opts, grpc.StaticMethod())...)
+		if err != nil {
+			return nil, err
+		}
+		return traced{stream}, nil
+	}
+	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond))
+	source := resilience.Compose(quick(2), db, timeout.PerAttempt(time.Second))
+	var down atomic.Bool
+	s := behaving(func(context.Context) error {
+		if down.Load() {
+			return errUnavailable
+		}
+		return nil
+	})
+	s.unary = func(context.Context, int, *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+		if down.Load() {
+			return nil, errUnavailable
+		}
+		return reply("ok"), nil
+	}
+	b := start(t, s, setting{tcp: true, dial: []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(unary, policygrpc.UnaryClient(source), unary),
+		grpc.WithChainStreamInterceptor(stream, policygrpc.StreamClient(source), stream),
+	}})
+	calls := map[string]func(context.Context) error{"unary": func(ctx context.Context) error { _, err := b.call(ctx); return err }}
+	for kind, open := range kinds {
+		calls[kind] = func(ctx context.Context) error {
+			stream, err := open(ctx, b)
+			if err != nil {
+				return err
+			}
+			_ = stream.CloseSend()
+			return readToTheEnd(kind, stream)
+		}
+	}
+	for kind, call := range calls {
+		down.Store(true)
+		require.Equal(t, codes.Unavailable, status.Code(call(within(t))), kind)
+		require.Equal(t, breaker.Open, db.Snapshot().State, kind)
+		down.Store(false)
+		require.Eventually(t, func() bool { return call(within(t)) == nil }, 10*time.Second, 5*time.Millisecond, kind)
+		require.Equal(t, breaker.Closed, db.Snapshot().State, kind)
+	}
+}
+
+// traced is a stream that an interceptor has wrapped.
+type traced struct{ grpc.ClientStream }
+
 func TestNetwork_AMessageThatIsTooLarge(t *testing.T) {
 	large := strings.Repeat("x", 2000)
 	for name, test := range map[string]struct {

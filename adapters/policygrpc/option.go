@@ -29,15 +29,17 @@ func Idempotent(methods ...string) Option {
 }
 
 // NotIdempotent says that calls of these methods must not be made twice: another attempt is made only if the request has
-// not left the process. Names are as for [Idempotent]; a method counts more than its service. By default there are none.
+// provably not left the process. Names are as for [Idempotent]; a method counts more than its service. By default there are
+// none.
 func NotIdempotent(methods ...string) Option {
 	return func(c *config) { c.notIdempotent = methods }
 }
 
-// RefuseServiceConfigRetry keeps retries from multiplying. When the service config of the connection has a retry policy
-// for a method, each attempt of the pipeline is up to five attempts of gRPC, which no policy sees. With this option the
-// pipeline then makes one attempt, and leaves it to gRPC to retry. tell, unless it is nil, is told once of each such
-// method (the first 1000), with an error that matches [ErrServiceConfigRetry]; it is called on the goroutine of a call, under no lock.
+// RefuseServiceConfigRetry keeps retries from multiplying. When the service config of the connection has a retry policy for
+// a method, each attempt of the pipeline is up to five attempts of gRPC, which no policy sees. With this option the
+// pipeline then makes one attempt, and leaves it to gRPC to retry. tell, unless it is nil, is told once of each such method
+// (the first 1000 of at most 256 bytes), with an error that matches [ErrServiceConfigRetry]; it is called on the goroutine
+// of a call, under no lock.
 //
 // It is for connections whose service config others decide about. Where you make the connection, grpc.WithDisableRetry
 // leaves retries to the pipeline, and [FromServiceConfig] takes over what the config says: do not use this option then,

@@ -38,8 +38,9 @@ const maxAttempts = 5
 //	config, err := policygrpc.FromServiceConfig(json, breaker.New(), timeout.Total(2*time.Second))
 //
 // What the config says counts in place of what this package does by itself: only its retryableStatusCodes are retried,
-// RESOURCE_EXHAUSTED also without a hint. Attempts above 5 are 5. A method without a policy is not retried. A pushback
-// above 30 s ends the call. Of timeouts, load balancing and whatever else a service config has, gRPC itself takes care.
+// numbers or names in any case, RESOURCE_EXHAUSTED also without a hint. Attempts above 5 are 5. A method without a policy
+// is not retried. A pushback above 30 s ends the call. Of timeouts, load balancing and whatever else a service config has,
+// gRPC itself takes care.
 //
 // A hedged call says to the whole pipeline what its config says: a code among nonFatalStatusCodes is a failure that another
 // attempt may mend, any other failure is final. gRPC for Go does not hedge by itself.

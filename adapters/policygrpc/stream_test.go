@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -578,6 +580,23 @@ func TestWhatGRPCWritesIsWrittenWhenAStreamIsCancelled(t *testing.T) {
 			require.Empty(t, finished)
 		}
 	}
+}
+
+// A stream may live long. When it is open, nobody needs its request any more.
+func TestTheRequestOfAStreamThatIsOpenIsNotKept(t *testing.T) {
+	ours := policygrpc.StreamClient(resilience.Compose())
+	stream, err := ours(within(t), &grpc.StreamDesc{ServerStreams: true}, nil, outputMethod, func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+		return &fakeStream{ctx: ctx, recv: func() error { return io.EOF }}, nil
+	})
+	require.NoError(t, err)
+	request := &testgrpc.StreamingOutputCallRequest{Payload: payload("large")}
+	kept := weak.Make(request)
+	require.NoError(t, stream.SendMsg(request))
+	_, err = stream.Header()
+	require.NoError(t, err)
+	runtime.GC()
+	require.Nil(t, kept.Value())
+	require.Equal(t, io.EOF, stream.RecvMsg(nil))
 }
 
 func TestAServerStreamIsUsedWrongly(t *testing.T) {
