@@ -411,25 +411,28 @@ func TestA6_Hedging(t *testing.T) {
 	})
 	t.Run("a pushback below 0 stops what waits for another one", func(t *testing.T) {
 		s := &service{}
-		second, first := make(chan struct{}), make(chan struct{})
+		before, second, first := 0, make(chan struct{}), make(chan struct{})
 		s.unary = func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
 			switch number {
 			case 1: // the third attempt waits for this one
 				<-second
 				defer close(first)
-				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "400"))
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "8000"))
 			case 2: // and must not be made because of this one
 				close(second)
 				<-first
-				time.Sleep(50 * time.Millisecond)
+				time.Sleep(100 * time.Millisecond)
+				before = s.count() // two, unless the machine is very slow
 				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "-1"))
 			}
 			return nil, errUnavailable
 		}
-		b := start(t, s, setting{source: config(t, hedging(5, "1s", "", `"UNAVAILABLE"`))})
+		b := start(t, s, setting{source: config(t, hedging(5, "0.2s", "", `"UNAVAILABLE"`))})
+		begin := time.Now()
 		_, err := b.call(within(t))
 		require.Equal(t, codes.Unavailable, status.Code(err))
-		require.Equal(t, 2, b.count())
+		require.Less(t, time.Since(begin), 8*time.Second, "and at once")
+		require.Equal(t, before, b.count())
 	})
 	t.Run("an attempt that was sent before goes on after a pushback below 0", func(t *testing.T) {
 		s := &service{}

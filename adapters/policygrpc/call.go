@@ -37,9 +37,10 @@ type call struct {
 	running  int       // of them
 	failedAt time.Time // when the last of them failed
 	waits    []time.Duration
-	stopped  bool      // the server has asked for no further attempt
-	notUntil time.Time // there must be no further attempt before, zero if nobody has asked to wait
-	spaced   bool      // the server has not asked for that moment: it is a delay after the attempt that it had asked to wait
+	stopped  bool          // the server has asked for no further attempt
+	stopping chan struct{} // closed then; nil if nobody waits
+	notUntil time.Time     // there must be no further attempt before, zero if nobody has asked to wait
+	spaced   bool          // the server has not asked for that moment: it is a delay after the attempt that it had asked to wait
 }
 
 // maxWaits bounds what a call remembers.
@@ -134,7 +135,12 @@ func (c *call) failed(f *failure) {
 	c.running--
 	c.failedAt = time.Now()
 	if f != nil {
-		c.stopped = c.stopped || f.final == ErrPushback //nolint:errorlint // it is that or nothing
+		if f.final == ErrPushback && !c.stopped { //nolint:errorlint // it is that or nothing
+			c.stopped = true
+			if c.stopping != nil {
+				close(c.stopping)
+			}
+		}
 		switch {
 		case f.pushback:
 			c.notUntil, c.spaced = f.until, false
@@ -144,20 +150,23 @@ func (c *call) failed(f *failure) {
 	}
 }
 
-// mayFollow returns whether the server has asked for no further attempt, and the moment until which the next one has to wait,
-// zero if it may begin now: then the one after it has to wait for delay, if the server has asked to wait at all.
-func (c *call) mayFollow(delay time.Duration) (stopped bool, until time.Time) {
+// mayFollow returns the moment until which the next attempt has to wait, and what is closed if meanwhile the server asks for
+// no further attempt. The moment is zero if the attempt may begin now, or must not begin at all because stopped says so. If it
+// begins, and the server has asked to wait before, the one after it has to wait for delay.
+func (c *call) mayFollow(delay time.Duration) (until time.Time, stopping <-chan struct{}, stopped bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.stopped || c.notUntil.IsZero() {
-		return c.stopped, time.Time{}
+		return time.Time{}, nil, c.stopped
 	}
-	now := time.Now()
-	if now.Before(c.notUntil) {
-		return false, c.notUntil
+	if now := time.Now(); !now.Before(c.notUntil) {
+		c.notUntil, c.spaced = now.Add(delay), true
+		return time.Time{}, nil, false
 	}
-	c.notUntil, c.spaced = now.Add(delay), true
-	return false, time.Time{}
+	if c.stopping == nil {
+		c.stopping = make(chan struct{})
+	}
+	return c.notUntil, c.stopping, false
 }
 
 // tell fills in the Infos of a call that has ended with err.

@@ -25,7 +25,7 @@ func (g *pushbackGuard) Admit(ctx context.Context) (context.Context, policy.Tick
 		return ctx, policy.Ticket{}, nil
 	}
 	for { // meanwhile the servers of other attempts may ask for more
-		stopped, until := c.mayFollow(g.delay)
+		until, stopping, stopped := c.mayFollow(g.delay)
 		wait := time.Until(until)
 		switch {
 		case stopped:
@@ -38,6 +38,8 @@ func (g *pushbackGuard) Admit(ctx context.Context) (context.Context, policy.Tick
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
+		case <-stopping:
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return nil, policy.Ticket{}, policy.ContextError(ctx)
