@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net"
 	"time"
 
 	"google.golang.org/grpc"
@@ -87,7 +88,8 @@ func ExampleUnaryServer() {
 func ExampleUnaryServer_perClient() {
 	client := func(ctx context.Context) string {
 		if p, ok := peer.FromContext(ctx); ok {
-			return p.Addr.String() // or what was authenticated
+			host, _, _ := net.SplitHostPort(p.Addr.String()) // the port is another one for each connection
+			return host                                      // or what was authenticated
 		}
 		return ""
 	}

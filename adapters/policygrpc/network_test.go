@@ -20,6 +20,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/adapters/policygrpc"
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/timeout"
 )
@@ -93,6 +94,34 @@ func TestNetwork_TheServerStopsGracefully(t *testing.T) {
 	answer, err := b.call(within(t))
 	require.NoError(t, err)
 	require.Equal(t, "ok", body(answer))
+}
+
+func TestNetwork_TheServerStopsGracefullyWhileStreamsRun(t *testing.T) {
+	theirs, ours := bulkhead.New(10), bulkhead.New(10)
+	options, _ := guarded(resilience.Compose(theirs))
+	release := make(chan struct{})
+	b := start(t, behaving(func(context.Context) error { <-release; return nil }), setting{tcp: true, source: resilience.Compose(quick(2), ours), serve: options})
+	streams := map[string]receiver{}
+	for kind, open := range kinds {
+		stream, err := open(within(t), b)
+		require.NoError(t, err)
+		_, err = stream.Header()
+		require.NoError(t, err)
+		require.NoError(t, stream.CloseSend())
+		streams[kind] = stream
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		b.server.GracefulStop()
+	}()
+	close(release)
+	for kind, stream := range streams {
+		require.NoError(t, readToTheEnd(kind, stream))
+	}
+	<-stopped
+	require.Zero(t, ours.Snapshot().InFlight)
+	require.Zero(t, theirs.Snapshot().InFlight)
 }
 
 // closedPort returns an address that refuses connections.

@@ -248,6 +248,28 @@ func TestAPanicOfAHandlerGoesOnAndIsAFailure(t *testing.T) {
 	require.Equal(t, policy.Panicked, seen.only(t).Kind)
 }
 
+func TestAHandlerThatPanicsGivesItsSlotBack(t *testing.T) {
+	slots := bulkhead.New(1)
+	recovering := func(srv any, stream grpc.ServerStream, _ *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
+		defer func() {
+			if recovered := recover(); recovered != nil {
+				err = errInternal
+			}
+		}()
+		return handler(srv, stream)
+	}
+	s := &service{duplex: func(int, testgrpc.TestService_FullDuplexCallServer) error { panic("boom") }}
+	b := start(t, s, setting{serve: []grpc.ServerOption{grpc.ChainStreamInterceptor(recovering, policygrpc.StreamServer(resilience.Compose(slots)))}})
+	for range 3 {
+		stream, err := b.client.FullDuplexCall(within(t))
+		require.NoError(t, err)
+		_, err = stream.Recv()
+		require.Equal(t, codes.Internal, status.Code(err), "not refused")
+	}
+	require.Zero(t, slots.Snapshot().InFlight)
+	require.Equal(t, 3, b.count())
+}
+
 func TestAStreamOfAServerHoldsItsSlotUntilTheHandlerReturns(t *testing.T) {
 	slots := bulkhead.New(1)
 	release := make(chan struct{})
