@@ -108,6 +108,7 @@ func withEmptyHeader(ctx context.Context, _ int, _ *testgrpc.SimpleRequest) (*te
 }
 
 func TestG12_A6_BackoffWithin20Percent(t *testing.T) {
+	t.Parallel()
 	// delays 10, 20, 40, 50 ms; what the machine adds can only make them longer.
 	b := start(t, &service{unary: always(errUnavailable)}, setting{source: config(t, retrying(5, "0.01s", "0.05s", 2, "", "UNAVAILABLE"))})
 	for range 5 {
@@ -325,6 +326,7 @@ func FuzzFromServiceConfig(f *testing.F) {
 }
 
 func TestA6_Hedging(t *testing.T) {
+	t.Parallel()
 	first := func(errs ...error) func(context.Context, int, *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
 		return func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
 			if number <= len(errs) {

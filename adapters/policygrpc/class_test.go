@@ -257,6 +257,7 @@ func sleeping(ctx context.Context, _ int, _ *testgrpc.SimpleRequest) (*testgrpc.
 }
 
 func TestUG6_TheAttemptTimeoutIsRetriedTheCallersDeadlineIsNot(t *testing.T) {
+	t.Parallel()
 	t.Run("attempt timeout", func(t *testing.T) {
 		seen := &witness{}
 		var left []time.Duration

@@ -153,6 +153,7 @@ func TestNetwork_ConnectionRefused(t *testing.T) {
 }
 
 func TestG7_Network_WaitForReady(t *testing.T) {
+	t.Parallel()
 	seen := &witness{}
 	client := to(t, closedPort(t), resilience.Compose(timeout.Total(time.Second), quick(20), seen, timeout.PerAttempt(100*time.Millisecond)))
 	begin := time.Now()

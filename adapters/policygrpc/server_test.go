@@ -155,6 +155,7 @@ func TestG6_ALimitedCallIsTriedAgainBecauseOfItsRetryInfo(t *testing.T) {
 }
 
 func TestAStockClientHonoursThePushback(t *testing.T) {
+	t.Parallel()
 	options, _ := guarded(resilience.Compose(ratelimit.New(2, 1)))
 	config := `{"methodConfig":[{"name":[{}],"retryPolicy":{"maxAttempts":2,"initialBackoff":"0.001s","maxBackoff":"0.001s","backoffMultiplier":1,"retryableStatusCodes":["RESOURCE_EXHAUSTED"]}}]}`
 	b := start(t, &service{unary: answers()}, setting{serve: options})
@@ -220,6 +221,7 @@ func TestTheErrorOfAHandlerThatAPolicyMadeIsAStatus(t *testing.T) {
 }
 
 func TestAClientCannotOpenTheBreakerOfAServer(t *testing.T) {
+	t.Parallel()
 	for _, cancels := range []bool{false, true} {
 		t.Run(fmt.Sprintf("cancels %v", cancels), func(t *testing.T) {
 			seen := &witness{}
