@@ -111,7 +111,7 @@ func gravest(several *hedge.Error) error {
 
 // refusalStatus returns the status of a refusal, with a RetryInfo of at most the longest wait.
 func refusalStatus(rejection *policy.Rejection, longest time.Duration) *status.Status {
-	s := status.New(codeOfRefusal(rejection), rejection.Error())
+	s := status.New(codeOfRefusal(rejection), onTheWire(rejection))
 	if wait, ok := rejection.RetryAfter(); ok && !errors.Is(rejection, breaker.ErrForced) {
 		s = withRetryInfo(s, min(wait, longest))
 	}

@@ -270,13 +270,23 @@ func (s *server) answer(err error, entered bool) (pushback metadata.MD, answer e
 	case !errors.Is(err, timeout.ErrTimeout): // the client has left
 		return nil, result(err)
 	}
-	as := status.New(code, err.Error())
+	as := status.New(code, onTheWire(err))
 	wait, ok := s.pushback(err)
 	if !ok {
 		return metadata.Pairs(pushbackKey, "-1"), &Error{err, as}
 	}
 	ms := int64((wait + time.Millisecond - 1) / time.Millisecond)
 	return metadata.Pairs(pushbackKey, strconv.FormatInt(ms, 10)), &Error{err, withRetryInfo(as, wait)}
+}
+
+// onTheWire returns the text of err for a client. What the policy that refused is called, which may be a tenant's name, is no
+// business of a stranger.
+func onTheWire(err error) string {
+	rejection, ok := errors.AsType[*policy.Rejection](err)
+	if !ok || rejection.Reason == nil {
+		return err.Error()
+	}
+	return rejection.Kind + ": " + rejection.Reason.Error()
 }
 
 // pushback returns how long a client should wait, and false if it should not come back by itself.

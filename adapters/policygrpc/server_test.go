@@ -71,17 +71,17 @@ func asked(t *testing.T, err error, trailer metadata.MD) (info time.Duration, pu
 }
 
 func TestG5_G6_WhatAServerAnswers(t *testing.T) {
-	open := breaker.New(breaker.OpenFor(15 * time.Second))
+	open := breaker.New(breaker.Name("tenant-7"), breaker.OpenFor(15*time.Second))
 	open.Trip()
 	long := breaker.New(breaker.OpenFor(time.Hour))
 	long.Trip()
-	forced := breaker.New()
+	forced := breaker.New(breaker.Name("tenant-7"))
 	forced.ForceOpen()
-	full := bulkhead.New(1)
+	full := bulkhead.New(1, bulkhead.Name("tenant-7"))
 	permit, err := policy.Acquire(t.Context(), full)
 	require.NoError(t, err)
 	defer permit.Done(nil)
-	empty := ratelimit.New(0.1, 1)
+	empty := ratelimit.New(0.1, 1, ratelimit.Name("tenant-7"))
 	token, err := policy.Acquire(t.Context(), empty)
 	require.NoError(t, err)
 	token.Done(nil)
@@ -111,6 +111,7 @@ func TestG5_G6_WhatAServerAnswers(t *testing.T) {
 			check := func(err error, trailer metadata.MD) {
 				t.Helper()
 				require.Equal(t, test.code, status.Code(err))
+				require.NotContains(t, status.Convert(err).Message(), "tenant", "the name of a policy is no business of a stranger")
 				info, pushback := asked(t, err, trailer)
 				if test.high == 0 {
 					require.Equal(t, "-1", pushback)
