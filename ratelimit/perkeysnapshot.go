@@ -28,7 +28,7 @@ type PerKeySnapshot struct {
 }
 
 // Snapshot returns the current state. It changes nothing. It looks at every key, which takes a few milliseconds for a
-// million of them, and takes no lock that an attempt would wait for.
+// million of them, and makes no attempt wait.
 func (b *buckets) Snapshot() PerKeySnapshot {
 	b.made()
 	s, _ := b.snapshot()

@@ -41,16 +41,22 @@ func (d *directory) doubled() *directory {
 	return twice
 }
 
-// all calls f for each segment, with the index of its first slot and the number of its slots.
+// run returns the segment of the first hash of a slot, and how many slots in a row stand for it from there on.
+func (d *directory) run(hash uint64) (s *segment, count int) {
+	first := int(hash >> (d.shift & 63))
+	s = d.slots[first].segment.Load()
+	for count = 1; first+count < len(d.slots) && d.slots[first+count].segment.Load() == s; count++ {
+	}
+	return s, count
+}
+
+// all calls f for each segment, with the index of its first slot and the number of its slots. Nobody may replace one
+// meanwhile.
 func (d *directory) all(f func(s *segment, first, count int)) {
-	for i := 0; i < len(d.slots); {
-		s := d.slots[i].segment.Load()
-		n := 1
-		for i+n < len(d.slots) && d.slots[i+n].segment.Load() == s {
-			n++
-		}
-		f(s, i, n)
-		i += n
+	for first := 0; first < len(d.slots); {
+		s, count := d.run(uint64(first) << (d.shift & 63))
+		f(s, first, count)
+		first += count
 	}
 }
 

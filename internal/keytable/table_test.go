@@ -76,7 +76,7 @@ func TestModel(t *testing.T) {
 			case (outcome == Taken || outcome == OverflowTaken) != (from <= line-cost):
 				r.Fatalf("from %d cost %d line %d: %d", from, cost, line, outcome)
 			}
-			if table.Usage(reading).Overflow > 0 || outcome >= OverflowTaken {
+			if usage(table, reading).Overflow > 0 || outcome >= OverflowTaken {
 				exact = false
 				overflows++
 			}
@@ -88,13 +88,13 @@ func TestModel(t *testing.T) {
 				o.taken = append(o.taken, taking{reading, cost})
 			}
 			if random.IntN(100) == 0 { // the words move to another table
-				latest := table.Usage(0).Latest
+				latest := usage(table, 0).Latest
 				before := table
 				table = table.Move(int(1+keys), now-5*token, func(word int64) int64 { return word })
 				if _, outcome := before.Take(hash, now, line, 1); outcome != Closed {
 					r.Fatalf("%d in a table that was closed", outcome)
 				}
-				if after := table.Usage(0).Latest; latest >= now && after != latest {
+				if after := usage(table, 0).Latest; latest >= now && after != latest {
 					r.Fatalf("the latest word was %d and is %d", latest, after)
 				}
 				moves++
@@ -103,6 +103,42 @@ func TestModel(t *testing.T) {
 	})
 	require.Positive(t, overflows)
 	require.Positive(t, moves)
+}
+
+// Whoever looks at the table while a segment is replaced waits, and finds each key in one place.
+func TestUsageWhileASegmentIsReplaced(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		table := New(1000)
+		const keys = 200
+		for n := range uint64(keys) {
+			mustTake(t, table, (n+1)*0x9e3779b97f4a7c15, 1)
+		}
+		s := table.directory.Load().segment(0)
+		s.lock().Lock()
+		halves := s.halves(0) // as in makeRoom
+		type answer struct {
+			usage Usage
+			ok    bool
+		}
+		answers := make(chan answer)
+		go func() {
+			u, ok := table.Usage(epoch)
+			answers <- answer{u, ok}
+		}()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		table.closed.Store(closes)
+		d := table.directory.Load().doubled()
+		d.replace(0, halves, 0)
+		table.directory.Store(d)
+		s.lock().Unlock()
+		got := <-answers
+		require.Equal(t, !closes, got.ok)
+		if !closes {
+			require.Equal(t, Usage{Keys: keys, Lines: 2 * lines, Latest: epoch + token}, got.usage)
+		}
+	}
 }
 
 // All keys keep their words while segments are split.
@@ -120,8 +156,8 @@ func TestSplits(t *testing.T) {
 	for i, hash := range hashes {
 		require.Equal(t, epoch+int64(1+i%burst)*token, table.Word(hash))
 	}
-	require.Equal(t, keys, table.Usage(epoch).Keys)
-	require.Zero(t, table.Usage(epoch).Overflow)
+	require.Equal(t, keys, usage(table, epoch).Keys)
+	require.Zero(t, usage(table, epoch).Overflow)
 	segments := 0
 	table.directory.Load().all(func(*segment, int, int) { segments++ })
 	require.LessOrEqual(t, segments, 1<<depthFor(keys))
