@@ -60,12 +60,14 @@ func (d *directory) all(f func(s *segment, first, count int)) {
 	}
 }
 
-// make room in the segment of hash, whose lock the caller holds, by replacing it: by two, or, when there may be no more
-// segments, by one in which a key has moved from an entry that hash can have. It reports false when there is no way.
+// makeRoom makes room in the segment of hash, whose lock the caller holds, by replacing it: by two, or, when there may be no
+// more segments, by one in which a key has moved from an entry that hash can have. It reports false when there is no way,
+// or none that is worth its price.
 //
 // A key is not moved within its segment. Somebody may have read its word, and be about to swap it; should the word of the
 // next owner of the entry be the same one day, that would succeed.
 func (t *Table) makeRoom(s *segment, hash uint64, now int64) bool {
+	sparse := s.sparse(now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed.Load() {
@@ -80,6 +82,9 @@ func (t *Table) makeRoom(s *segment, hash uint64, now int64) bool {
 		d.replace(hash, s.halves(depth), depth)
 		t.directory.Store(d)
 		return true
+	}
+	if !sparse {
+		return false
 	}
 	if rearranged := s.rearranged(hash, now); rearranged != nil {
 		d.replace(hash, [2]*segment{rearranged, rearranged}, depth)
@@ -113,6 +118,21 @@ func (s *segment) halves(depth uint8) [2]*segment {
 		halves[1].lines[i].overflow.Store(overflow)
 	}
 	return halves
+}
+
+// sparse reports whether an eighth of s is free, so that it may be replaced for a single key. Where less is free, in a flood
+// for which there is no room, nearly each key that comes would have it copied. Where three quarters are full, as by all
+// the keys that a table is made for, about one in a million of those finds no room for that.
+func (s *segment) sparse(now int64) bool {
+	free := 0
+	for i := range s.lines {
+		for j := range s.lines[i].entries {
+			if s.lines[i].entries[j].word.Load() < now {
+				free++
+			}
+		}
+	}
+	return free >= slots/8
 }
 
 // rearranged freezes s and returns a segment with an entry for hash, whose owner has moved; nil if no owner can move.

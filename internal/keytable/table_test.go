@@ -276,6 +276,35 @@ func TestFlood(t *testing.T) {
 	}
 }
 
+// A flood that nearly finds room, or just none, copies few segments; as many keys as a table is made for all find room.
+func TestAFloodMovesFewKeys(t *testing.T) {
+	const room = 2_000
+	capacity := int64(slots) << depthFor(room)
+	for _, crowding := range []float64{0.75, 0.85, 1, 1.2} {
+		table := New(room)
+		random := rand.New(rand.NewPCG(4, 5))
+		life := int64(crowding * float64(capacity)) // how long each key that comes takes room; one comes each nanosecond
+		count, replaced, overflowed := 40_000, 0, 0
+		for now := epoch; now < epoch+2*life+int64(count); now++ {
+			hash := random.Uint64()
+			before := table.directory.Load().segment(hash)
+			_, outcome := table.Take(hash, now, now+4*life, life)
+			if now < epoch+2*life { // it is not yet as full as it gets
+				continue
+			}
+			if table.directory.Load().segment(hash) != before {
+				replaced++
+			}
+			if outcome != Taken {
+				overflowed++
+			}
+		}
+		t.Logf("%.2f of the room: of %d keys, %d had a segment copied, %d found no room", crowding, count, replaced, overflowed)
+		require.Less(t, replaced, count/10)
+		require.True(t, crowding > 0.75 || overflowed < count/1000)
+	}
+}
+
 func TestRoom(t *testing.T) {
 	for keys, depth := range map[int]uint8{1: 0, 288: 0, 289: 1, 576: 1, 577: 2, 1_000_000: 12, MaxKeys: 22} {
 		require.Equal(t, depth, depthFor(keys), "%d", keys)
