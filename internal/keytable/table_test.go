@@ -198,12 +198,67 @@ func TestOverflowWordsMove(t *testing.T) {
 	require.Zero(t, drain(table, key|1<<63, epoch))
 }
 
+// Overflow words stay with the keys that they are for when many segments become fewer, or more; not with other keys.
+func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
+	halves := []uint64{0, 1 << 63}
+	for i, half := range halves {
+		table := New(1)
+		table.Grow(slots) // it may be split once
+		for n := range uint64(6 * ways) {
+			table.Take(placed(1, 10, 20, 1000+n)|half, epoch, epoch+2*token, 2*token)
+		}
+		key, other := placed(1, 10, 20, 0)|half, placed(1, 10, 20, 0)|halves[1-i]
+		require.Equal(t, burst, drain(table, key, epoch))
+		for n := range uint64(500) {
+			take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1) // more than one segment holds
+		}
+		require.NotEqual(t, table.directory.Load().segment(key), table.directory.Load().segment(other))
+		for _, room := range []int{slots, 5_000, slots} {
+			table = table.Move(room, epoch, func(word int64) int64 { return word })
+			table.Grow(5_000)
+			require.Less(t, table.Word(other), epoch+burst*token)
+			require.Equal(t, epoch+burst*token, table.Word(key))
+		}
+		table = table.Move(1, epoch, func(word int64) int64 { return word })
+		require.Equal(t, epoch+burst*token, table.Word(other), "there is but one segment")
+	}
+}
+
+// At the very moment that it says, a word still matters.
+func TestAWordThatIsNowMoves(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+10*token)
+	shared, own := placed(1, 10, 20, 0), placed(2, 11, 21, 0)
+	require.Equal(t, burst, drain(table, shared, epoch))
+	require.Equal(t, burst, drain(table, own, epoch))
+	for _, test := range []struct{ now, want int64 }{{epoch + burst*token, epoch + burst*token}, {epoch + burst*token + 1, 0}} {
+		table = table.Move(1, test.now, func(word int64) int64 { return word })
+		require.Equal(t, test.want, table.Word(shared))
+		require.Equal(t, test.want, table.Word(own))
+	}
+}
+
 func TestAKeyWithTheHash0(t *testing.T) {
 	table := New(1)
 	require.Equal(t, burst, drain(table, 0, epoch))
 	require.Equal(t, epoch+burst*token, table.Word(0))
 	table.GiveBack(0, func() int64 { return token })
 	require.Equal(t, 1, drain(table, 0, epoch))
+	table = table.Move(5_000, epoch, func(word int64) int64 { return word })
+	for n := range uint64(2_000) {
+		take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1)
+	}
+	require.Equal(t, epoch+burst*token, table.Word(0), "also when its segment is split")
+}
+
+// Whoever finds that the words have gone to another table while it looks for room looks again.
+func TestThereIsNoRoomInAClosedTable(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+10*token)
+	s := table.directory.Load().segment(0)
+	require.False(t, table.makeRoom(s, placed(1, 10, 20, 0), epoch))
+	table.closed.Store(true)
+	require.True(t, table.makeRoom(s, placed(1, 10, 20, 0), epoch))
 }
 
 func TestTokensOfAnOverflowBucketComeBack(t *testing.T) {
