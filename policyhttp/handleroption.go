@@ -95,7 +95,8 @@ func (c *handlerConfig) checkField(option string, given bool, name string) {
 // key is called at most once for each request, on the goroutine of the request or of what it started, under no lock. It
 // must only return what was authenticated, or what a proxy that you trust has set: a client that can choose its key has
 // a new quota whenever it likes, and can use up that of another client. Behind a proxy that appends the address of its
-// peer to X-Forwarded-For, that is the last address of the last field, never the first.
+// peer to X-Forwarded-For, that is the last address of the last field, never the first, and only if the request comes from
+// that proxy.
 func KeyBy(key func(*http.Request) string) HandlerOption {
 	return func(c *handlerConfig) { c.keying, c.keyBy = true, key }
 }
