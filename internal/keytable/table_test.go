@@ -224,6 +224,18 @@ func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
 	}
 }
 
+// A bucket whose word is now is full.
+func TestUsageCountsWhatIsLaterThanNow(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+2*token)
+	require.Equal(t, burst, drain(table, placed(1, 10, 20, 0), epoch))
+	end := epoch + burst*token // of the overflow word
+	require.Equal(t, Usage{Keys: 6 * ways, Overflow: 1, Lines: lines, Latest: end}, usage(table, epoch+2*token-1))
+	require.Equal(t, Usage{Overflow: 1, Lines: lines, Latest: end}, usage(table, epoch+2*token))
+	require.Equal(t, Usage{Overflow: 1, Lines: lines, Latest: end}, usage(table, end-1))
+	require.Equal(t, Usage{Lines: lines, Latest: end}, usage(table, end))
+}
+
 // At the very moment that it says, a word still matters.
 func TestAWordThatIsNowMoves(t *testing.T) {
 	table := New(1)
