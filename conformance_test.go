@@ -39,7 +39,7 @@ func TestConformance(t *testing.T) {
 		"rate limit":           func() policy.Guard { return ratelimit.New(10, 5) },
 		"rate limit, waiting":  func() policy.Guard { return ratelimit.Every(2*time.Hour, 5, ratelimit.MaxWait(24*time.Hour)) },
 		"rate limit per key, in a word": func() policy.Guard {
-			return ratelimit.NewPerKey(10, 300, func(context.Context) string { return "key" })
+			return ratelimit.NewPerKey(10, 5, func(context.Context) string { return "key" })
 		},
 		"bulkhead":        func() policy.Guard { return bulkhead.New(3) },
 		"bulkhead, queue": func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },

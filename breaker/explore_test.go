@@ -91,12 +91,13 @@ type setting struct {
 	shadow    bool   // so is the mode
 	open      bool   // results stay open
 	throttled bool   // probes are throttled
+	long      bool   // only whole runs explore it
 }
 
 var settings = []setting{
-	{name: "1 probe, 1 success, 2 failures in a row, operator", operator: true,
+	{name: "1 probe, 1 success, 2 failures in a row, operator", operator: true, long: true,
 		rules: rules{consecutive: 2, probes: 1, successes: 1, lease: 3 * tick}},
-	{name: "2 probes, 2 successes, 2 failures in a row, operator", operator: true,
+	{name: "2 probes, 2 successes, 2 failures in a row, operator", operator: true, long: true,
 		rules: rules{consecutive: 2, probes: 2, successes: 2, lease: 2 * tick}},
 	{name: "2 probes, 3 successes, lease of one tick",
 		rules: rules{consecutive: 1, probes: 2, successes: 3, lease: tick}},
@@ -110,12 +111,12 @@ var settings = []setting{
 		rules: rules{consecutive: 1, probes: 2, successes: 2, lease: tick}},
 	{name: "2 probes, 2 successes, results stay open", open: true,
 		rules: rules{consecutive: 2, probes: 2, successes: 2, failedProbes: 1, lease: 2 * tick}},
-	{name: "1 probe, shadow, operator", shadow: true, operator: true,
+	{name: "1 probe, shadow, operator", shadow: true, operator: true, long: true,
 		rules: rules{consecutive: 2, probes: 1, successes: 1, lease: tick}},
-	{name: "3 probes to 1, 2 successes to 1, and back", shadow: true,
-		rules: rules{consecutive: 2, probes: 3, successes: 2, lease: 2 * tick},
+	{name: "several probes to 1, 2 successes to 1, and back", shadow: testsize.Whole(),
+		rules: rules{consecutive: 2, probes: testsize.Pick(2, 3), successes: 2, lease: 2 * tick},
 		other: &rules{consecutive: 1, probes: 1, successes: 1, failedProbes: 1, lease: tick}},
-	{name: "window of 4 calls to one of 2, and back",
+	{name: "window of 4 calls to one of 2, and back", long: true,
 		rules: rules{failureCount: 3, lastCalls: 4, probes: 1, successes: 1, lease: tick},
 		other: &rules{failureRate: rateRule{decimal.Of(0.5), 2}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
 }
@@ -131,7 +132,7 @@ func (e *exploration) rules(w *scene) *rules {
 func TestExploreTheCore(t *testing.T) {
 	for _, s := range settings {
 		t.Run(s.name, func(t *testing.T) {
-			if s.operator && !testsize.Whole() {
+			if s.long && !testsize.Whole() {
 				t.Skip("long")
 			}
 			e := searchAll(s, realHooks())
@@ -1112,7 +1113,7 @@ func TestExploreFindsWrongCores(t *testing.T) {
 				change(c, r, shadow, now)
 			}
 		}},
-		"other rules forget the probes": {"3 probes to 1", "I10", func(h *hooks) {
+		"other rules forget the probes": {"several probes to 1", "I10", func(h *hooks) {
 			change := h.change
 			h.change = func(c *core, r *rules, shadow bool, now time.Duration) {
 				c.ledger.stale += c.halfOpen.begin()

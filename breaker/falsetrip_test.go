@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -60,13 +61,14 @@ func tail(n, k int, p float64) (sum float64) {
 	return sum
 }
 
-// scaled makes a simulation forty times smaller under the race detector, which makes it forty times slower and has
-// nothing to find in it. The tolerance follows, with the root.
+// scaled makes a simulation smaller in a short run, and forty times smaller under the race detector, which makes it forty
+// times slower and has nothing to find in it. The tolerance follows, with the root.
 func scaled(trips int, tolerance float64) (int, float64) {
+	by := testsize.Pick(4, 1)
 	if raceEnabled {
-		return trips / 40, tolerance * math.Sqrt(40)
+		by = 40
 	}
-	return trips, tolerance
+	return trips / by, tolerance * math.Sqrt(float64(by))
 }
 
 // How often a rule opens the breaker of a dependency that is well: measured against the closed form.

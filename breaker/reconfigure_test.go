@@ -1,6 +1,7 @@
 package breaker_test
 
 import (
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -253,13 +255,14 @@ func TestReconfigureUnderLoad(t *testing.T) {
 			}
 		})
 	}
-	for i := range 1000 {
+	for i := range testsize.Pick(200, 1000) {
 		if err := b.Reconfigure(configurations[i%len(configurations)]...); err != nil {
 			t.Error(err)
 		}
 		identity(t, b.Snapshot())
 		_ = b.Report()
 		for settled := calls.Load(); i%10 == 0 && calls.Load() < settled+100 && !t.Failed(); { // not all changes at once
+			runtime.Gosched()
 		}
 	}
 	stop.Store(true)

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -72,6 +73,9 @@ func offer(b *bulkhead.Bulkhead, d *dependency, random *rand.Rand, perSecond flo
 	return limits, float64(ok) / float64(calls), total / time.Duration(max(1, ok))
 }
 
+// span is d, or half of it in a short run.
+func span(d time.Duration) time.Duration { return d / testsize.Pick[time.Duration](2, 1) }
+
 func mean(limits []int) float64 {
 	sum := 0
 	for _, limit := range limits {
@@ -89,8 +93,8 @@ func TestAdaptiveFindsTheCapacity(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()
 				random := rand.New(rand.NewPCG(1, 2))
-				offer(b, d, random, 3000, 10*time.Second)
-				limits, served, latency := offer(b, d, random, 3000, 10*time.Second)
+				offer(b, d, random, 3000, span(10*time.Second))
+				limits, served, latency := offer(b, d, random, 3000, span(10*time.Second))
 				t.Logf("limit %.1f, served %.3f, latency %v", mean(limits), served, latency)
 				require.InDelta(t, 2.0/3, served, 0.03, "the capacity is used")
 				require.Less(t, latency, 30*time.Millisecond, "and the dependency has no long queue")
@@ -110,14 +114,14 @@ func TestFault159_RecoversAfterALatencySpike(t *testing.T) {
 				const floor = 5
 				b, d := bulkhead.Adaptive(algorithm, floor, 500), newDependency()
 				random := rand.New(rand.NewPCG(3, 4))
-				offer(b, d, random, 3000, 10*time.Second)
-				before, _, _ := offer(b, d, random, 3000, 5*time.Second)
+				offer(b, d, random, 3000, span(10*time.Second))
+				before, _, _ := offer(b, d, random, 3000, span(5*time.Second))
 				d.work.Store(int64(200 * time.Millisecond))
-				during, _, _ := offer(b, d, random, 3000, 10*time.Second)
+				during, _, _ := offer(b, d, random, 3000, span(10*time.Second))
 				d.work.Store(int64(10 * time.Millisecond))
-				offer(b, d, random, 3000, 5*time.Second)
-				after, served, latency := offer(b, d, random, 3000, 5*time.Second)
-				t.Logf("before %.1f, at the end of the spike %d, five seconds after %.1f, served %.3f, latency %v", mean(before), during[len(during)-1], mean(after), served, latency)
+				offer(b, d, random, 3000, span(5*time.Second))
+				after, served, latency := offer(b, d, random, 3000, span(5*time.Second))
+				t.Logf("before %.1f, at the end of the spike %d, seconds after it %.1f, served %.3f, latency %v", mean(before), during[len(during)-1], mean(after), served, latency)
 				require.Less(t, float64(during[len(during)-1]), 0.6*mean(before))
 				require.Greater(t, mean(after), 0.8*mean(before))
 				require.InDelta(t, 2.0/3, served, 0.05)
@@ -143,7 +147,7 @@ func TestAdaptiveIsDeterministicInVirtualTime(t *testing.T) {
 				defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
 				bubble(t, func(t *testing.T) {
 					b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()
-					limits, _, _ = offer(b, d, rand.New(rand.NewPCG(5, 6)), 2500, 10*time.Second)
+					limits, _, _ = offer(b, d, rand.New(rand.NewPCG(5, 6)), 2500, testsize.Pick[time.Duration](3, 10)*time.Second)
 					time.Sleep(time.Minute)
 				})
 				return limits
@@ -301,7 +305,7 @@ func TestFault159_StaleSamplesAreIgnored(t *testing.T) {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()
-				offer(b, d, rand.New(rand.NewPCG(7, 8)), 3000, 10*time.Second)
+				offer(b, d, rand.New(rand.NewPCG(7, 8)), 3000, span(10*time.Second))
 				time.Sleep(time.Minute)
 				limit := b.Snapshot().Limit
 				require.Greater(t, limit, 20)
@@ -342,7 +346,8 @@ func TestFault159_OneLuckySampleDoesNotPinTheBaseline(t *testing.T) {
 	if raced {
 		t.Skip("a simulation")
 	}
-	for _, algorithm := range algorithms() {
+	all := algorithms()
+	for _, algorithm := range all[:testsize.Pick(1, len(all))] {
 		t.Run(algorithm.String(), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				b, d := bulkhead.Adaptive(algorithm, 5, 500), newDependency()

@@ -21,6 +21,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -35,7 +36,7 @@ func rounds(t *testing.T, normally int) int {
 	if raced || testing.Short() {
 		return normally / 10
 	}
-	return normally
+	return testsize.Pick(normally/5, normally)
 }
 
 // A slot that is granted while the waiter's context ends must go on to somebody: neither lost nor doubled.

@@ -42,7 +42,7 @@ func arrivals(t *testing.T) (n int, tolerance float64) {
 	if raced {
 		t.Skip("a simulation")
 	}
-	n = 100_000
+	n = testsize.Pick(40_000, 100_000)
 	if text := os.Getenv("RESILIENCE_ARRIVALS"); text != "" {
 		var err error
 		n, err = strconv.Atoi(text)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -213,10 +214,10 @@ func heap() uint64 {
 	return m.HeapAlloc
 }
 
-// many is n, or a tenth of it under the race detector.
+// many is n, or a tenth of it in a short run and under the race detector.
 func many(n int) int {
 	if raced {
 		return n / 10
 	}
-	return n
+	return testsize.Pick(n/10, n)
 }

@@ -216,11 +216,14 @@ func TestReportCountsKeysByState(t *testing.T) {
 		require.Equal(t, policy.Counter, got.Kind)
 	}
 
-	guard := keyed.By(func(context.Context) string { return "" }, r)
+	guard := keyed.By(func(context.Context) string { return "yellow" }, r)
 	require.Equal(t, report, guard.Report())
 	one, ok := guard.ReportOf("yellow")
 	require.True(t, ok)
 	require.Equal(t, "yellow", one.State.Name)
+	same, ok := guard.ReportFor(t.Context())
+	require.True(t, ok)
+	require.Equal(t, one, same)
 	_, ok = r.ReportOf("not there")
 	require.False(t, ok)
 	_, ok = r.ReportOf("longer than 10")
@@ -326,6 +329,7 @@ func TestFault268_ZeroValuesNameTheConstructor(t *testing.T) {
 		"Idle":      func() { g.Idle() },
 		"Report":    func() { g.Report() },
 		"ReportOf":  func() { g.ReportOf("a") },
+		"ReportFor": func() { g.ReportFor(context.Background()) },
 		"String":    func() { _ = g.String() },
 	} {
 		require.PanicsWithValue(t, "keyed: a Guard must be made with keyed.By", use, name)

@@ -214,6 +214,11 @@ func (g *Guard[K, V]) MarshalJSON() ([]byte, error) { return json.Marshal(g.Repo
 // ReportOf returns the report of the guard of a single key; see [Registry.ReportOf].
 func (g *Guard[K, V]) ReportOf(key K) (policy.Report, bool) { return g.made().ReportOf(key) }
 
+// ReportFor is ReportOf for the key of ctx.
+func (g *Guard[K, V]) ReportFor(ctx context.Context) (policy.Report, bool) {
+	return g.made().ReportOf(g.key(ctx))
+}
+
 // String returns what the overflow value says of itself, as in `per key breaker "users-db"`.
 func (g *Guard[K, V]) String() string {
 	example := g.example()

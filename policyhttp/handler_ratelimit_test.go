@@ -1,6 +1,7 @@
 package policyhttp_test
 
 import (
+	"context"
 	"math"
 	"net/http"
 	"strconv"
@@ -63,6 +64,28 @@ func testRateLimitHeaders(t *testing.T, newClients func() policy.Guard) {
 		time.Sleep(time.Duration(seconds) * time.Second)
 		require.Equal(t, 200, ask(draft, from("192.0.2.1:1")).StatusCode)
 	})
+}
+
+// A limit per key is told for the key that it uses itself, of whatever type, be it policyhttp.Key or not.
+func TestALimitWithAKeyOfItsOwnIsTold(t *testing.T) {
+	type account struct{}
+	accountOf := func(ctx context.Context) int { return ctx.Value(account{}).(int) }
+	for name, newAccounts := range map[string]func() policy.Guard{
+		"a limiter per key": func() policy.Guard { return ratelimit.NewPerKey(1, 5, accountOf, ratelimit.Name("account")) },
+		"a registry": func() policy.Guard {
+			return keyed.By(accountOf, keyed.New(func(int) *ratelimit.Limiter { return ratelimit.New(1, 5, ratelimit.Name("account")) }))
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			addresses := ratelimit.NewPerKey(1, 9, policyhttp.Key, ratelimit.Name("address"))
+			handler := policyhttp.Handler(status(200), resilience.Compose(addresses, newAccounts()), policyhttp.RateLimitHeaders(policyhttp.Draft10))
+			for i := range 4 {
+				request := from("192.0.2." + strconv.Itoa(i) + ":1")
+				response := ask(handler, request.WithContext(context.WithValue(request.Context(), account{}, 7)))
+				require.Equal(t, `"address";r=8;t=1, "account";r=`+strconv.Itoa(4-i)+`;t=`+strconv.Itoa(1+i), response.Header.Get("RateLimit"), name)
+			}
+		})
+	}
 }
 
 // The t of a RateLimit field is never later than Retry-After, whoever refused.

@@ -95,7 +95,8 @@ func (c *handlerConfig) checkField(option string, given bool, name string) {
 // key is called at most once for each request, on the goroutine of the request or of what it started, under no lock. It
 // must only return what was authenticated, or what a proxy that you trust has set: a client that can choose its key has
 // a new quota whenever it likes, and can use up that of another client. Behind a proxy that appends the address of its
-// peer to X-Forwarded-For, that is the last address of the last field, never the first.
+// peer to X-Forwarded-For, that is the last address of the last field, never the first, and only if the request comes from
+// that proxy.
 func KeyBy(key func(*http.Request) string) HandlerOption {
 	return func(c *handlerConfig) { c.keying, c.keyBy = true, key }
 }
@@ -128,8 +129,9 @@ func RetryAfterBounds(least, most time.Duration) HandlerOption {
 // RateLimitHeaders tells clients how much of their quota is left, in every answer: see [Legacy] and [Draft10]. By
 // default they are not told.
 //
-// If the pipeline has a limit per key, made by ratelimit.NewPerKey or keyed.By with [Key], only that is told: how busy the server is with
-// others is not for clients to know. Otherwise all its rate limits are. One in shadow mode is not told.
+// If the pipeline has a limit per key, made by ratelimit.NewPerKey or keyed.By, only that is told, for the key of the
+// request: how busy the server is with others is not for clients to know. Otherwise all its rate limits are. One in shadow
+// mode is not told.
 func RateLimitHeaders(format RateLimitFormat) HandlerOption {
 	return func(c *handlerConfig) { c.formatting, c.format = true, format }
 }

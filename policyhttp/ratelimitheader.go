@@ -43,10 +43,10 @@ func quotaSources(layers []policy.Layer) []quotaSource {
 	var keyed, all []quotaSource
 	for _, layer := range layers {
 		registry, ok := layer.(interface {
-			ReportOf(key string) (policy.Report, bool)
+			ReportFor(ctx context.Context) (policy.Report, bool)
 		})
 		if ok && layer.Stage() == policy.StageRateLimit { // and no breaker per key
-			keyed = append(keyed, func(ctx context.Context) (policy.Report, bool) { return registry.ReportOf(Key(ctx)) })
+			keyed = append(keyed, registry.ReportFor)
 		} else if reporter, ok := layer.(policy.Reporter); ok {
 			all = append(all, func(context.Context) (policy.Report, bool) { return reporter.Report(), true })
 		}

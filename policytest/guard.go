@@ -57,10 +57,16 @@ func settleAll(guard policy.Guard, admitted []admission, outcome policy.Outcome)
 	}
 }
 
-// concurrently makes attempts on several goroutines, which end with outcomes in turn.
+// What concurrently does: so many callers, with so many attempts each.
+const (
+	callers  = 8
+	attempts = 50
+)
+
+// concurrently makes attempts on several goroutines, which end with outcomes in turn. Each is held for a nanosecond.
 func concurrently(ctx context.Context, guard policy.Guard, outcomes []policy.Outcome) error {
-	return together(8, func(caller int) error {
-		for i := range 50 {
+	return together(callers, func(caller int) error {
+		for i := range attempts {
 			limited, cancel := context.WithTimeout(ctx, time.Duration(i)*time.Millisecond)
 			if inner, ticket, err := guard.Admit(limited); err == nil {
 				time.Sleep(time.Nanosecond) // others come meanwhile
@@ -230,10 +236,12 @@ var guardRules = []rule[policy.Guard]{
 				return err
 			}
 			// The race detector sees races of memory; those of logic show in what was never called, and must leave no trace.
+			// What came in while an attempt was held may be lost once for each, and come in again.
 			guard = newGuard()
 			if err := concurrently(ctx, guard, outcomes[:1]); err != nil {
 				return err
 			}
+			time.Sleep(callers * attempts * time.Nanosecond)
 			admitted, _ := fill(ctx, guard)
 			settleAll(guard, admitted, policy.Outcome{})
 			fresh := newGuard()

@@ -83,10 +83,9 @@ func (b *buckets) take(hash uint64, cost int) decision {
 }
 
 // await waits until no quota is being made.
-func (b *buckets) await() *quota {
+func (b *buckets) await() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.quota.Load()
 }
 
 // adopt makes a quota for a clock whose reading the present one does not reach: it is another clock, as inside a
@@ -223,12 +222,17 @@ func (b *buckets) Idle() bool {
 
 // usage returns what is in the table now.
 func (b *buckets) usage() (keytable.Usage, *quota) {
-	now := b.clock.Elapsed()
-	q := b.quota.Load()
-	if q.unlimited() || now-q.start > q.reach { // all buckets are full
-		return keytable.Usage{}, q
+	for {
+		now := b.clock.Elapsed()
+		q := b.quota.Load()
+		if q.unlimited() || now-q.start > q.reach { // all buckets are full
+			return keytable.Usage{}, q
+		}
+		if u, ok := q.table.Usage(q.lineAt(now) - q.full); ok {
+			return u, q
+		}
+		b.await()
 	}
-	return q.table.Usage(q.lineAt(now) - q.full), q
 }
 
 // String returns the rate and the burst, as in `rate limit per key "client" 10/s burst 20`.

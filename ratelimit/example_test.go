@@ -92,7 +92,7 @@ func ExampleNewPerKey() {
 	for range 30 {
 		err := front.Run(greedy, func(context.Context) error { return nil })
 		if wait, ok := policy.RetryAfter(err); ok {
-			fmt.Println("come back in", wait.Round(100*time.Millisecond))
+			fmt.Println("come back within 100ms:", wait <= 100*time.Millisecond)
 			break
 		}
 	}
@@ -100,8 +100,42 @@ func ExampleNewPerKey() {
 	fmt.Println(front.Run(modest, func(context.Context) error { return nil }))
 	// Output:
 	// rate limit per key "client" 10/s burst 20
-	// come back in 100ms
+	// come back within 100ms: true
 	// <nil>
+}
+
+// Each plan has a limiter, for which the clients of the other plan cost nothing.
+func ExampleNewPerKey_plans() {
+	type client struct{ name, plan string }
+	type clientKey struct{}
+	clientOf := func(ctx context.Context) client { c, _ := ctx.Value(clientKey{}).(client); return c }
+
+	nameOf := func(ctx context.Context) string { return clientOf(ctx).name }
+	costIn := func(plan string) ratelimit.Option {
+		return ratelimit.CostOf(func(ctx context.Context) int {
+			if clientOf(ctx).plan != plan {
+				return 0
+			}
+			return 1
+		})
+	}
+	front := resilience.Compose(
+		ratelimit.NewPerKey(1, 5, nameOf, costIn("free"), ratelimit.Name("free")),
+		ratelimit.NewPerKey(100, 200, nameOf, costIn("paid"), ratelimit.Name("paid")),
+	)
+
+	for _, c := range []client{{"ada", "paid"}, {"bob", "free"}} {
+		refused := 0
+		for range 20 {
+			if front.Run(context.WithValue(context.Background(), clientKey{}, c), func(context.Context) error { return nil }) != nil {
+				refused++
+			}
+		}
+		fmt.Println(c.name, refused > 0)
+	}
+	// Output:
+	// ada false
+	// bob true
 }
 
 // Where there is no context, a limiter is asked with the key itself.

@@ -22,6 +22,7 @@ type PerKey[K comparable] struct {
 
 var (
 	_ policy.Guard    = (*PerKey[string])(nil)
+	_ policy.Checker  = (*PerKey[string])(nil)
 	_ policy.Idler    = (*PerKey[string])(nil)
 	_ policy.Reporter = (*PerKey[string])(nil)
 	_ fmt.Stringer    = (*PerKey[string])(nil)
@@ -31,9 +32,9 @@ var (
 // perSecond tokens per second. perSecond and burst have the ranges of [New].
 //
 // key returns the key of an attempt from its context. It is called once for each attempt, on its own goroutine, under no
-// lock. It may be nil for a limiter that is only asked with [PerKey.Allow]; as a guard such a limiter panics. Keys are made
-// of strings, integers, booleans, pointers, and arrays and structs of those, such as netip.Addr. They are hashed, with a
-// seed of each limiter's own, and not kept.
+// lock. It may be nil for a limiter that is only asked with [PerKey.Allow]: resilience.Compose refuses such a limiter, and
+// Admit panics. Keys are made of strings, integers, booleans, pointers, and arrays and structs of those, such as
+// netip.Addr. They are hashed, with a seed of each limiter's own, and not kept.
 //
 // The options are [Name], [CostOf], [Keys] and [Shadow].
 //
@@ -46,6 +47,16 @@ func NewPerKey[K comparable](perSecond float64, burst int, key func(context.Cont
 	p := &PerKey[K]{key: key, seed: maphash.MakeSeed()}
 	p.buckets.start(c)
 	return p
+}
+
+// Check returns an error when there is no function for keys, without which the limiter is no guard.
+func (p *PerKey[K]) Check(_, _ []policy.Layer) error {
+	p.made()
+	problems := policy.ConfigError{Policy: "ratelimit"}
+	if p.key == nil {
+		problems.Add("NewPerKey: the function for keys is nil; without it the limiter can only be asked with Allow")
+	}
+	return problems.Err()
 }
 
 // Admit takes the tokens of an attempt from the bucket of its key, or refuses with a [*policy.Rejection] that matches
@@ -84,6 +95,15 @@ func (p *PerKey[K]) Allow(key K) bool {
 func (p *PerKey[K]) ReportOf(key K) (policy.Report, bool) {
 	p.made()
 	return p.reportOf(maphash.Comparable(p.seed, key)), true
+}
+
+// ReportFor is ReportOf for the key of an attempt with that context. It returns false when there is no function for keys.
+func (p *PerKey[K]) ReportFor(ctx context.Context) (policy.Report, bool) {
+	p.made()
+	if p.key == nil {
+		return policy.Report{}, false
+	}
+	return p.ReportOf(p.key(ctx))
 }
 
 // Reconfigure changes the limiter while it is in use. It takes the arguments of [NewPerKey], but for the function of

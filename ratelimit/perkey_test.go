@@ -20,6 +20,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/internal/testsize"
+	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/ratelimit"
@@ -42,12 +43,7 @@ func allowed(p *ratelimit.PerKey[string], key string) (n int) {
 }
 
 func TestPerKeyKeepsTheContract(t *testing.T) {
-	// What comes back of attempts side by side that were not made is less by the few nanoseconds that each was held, where a
-	// limiter that knew more of each key would count those once: see TestFault283_PerKeyManyRefunds. So five attempts cost a
-	// little less than the burst.
-	policytest.Guard(t, func() policy.Guard {
-		return ratelimit.NewPerKey(1e5, 50_000, clientOf, ratelimit.CostOf(func(context.Context) int { return 9_999 }))
-	})
+	policytest.Guard(t, func() policy.Guard { return ratelimit.NewPerKey(10, 5, clientOf) })
 	policytest.Guard(t, func() policy.Guard { return ratelimit.NewPerKey(10, 300, clientOf) })
 	policytest.Guard(t, func() policy.Guard { return ratelimit.NewPerKey(math.Inf(1), 0, clientOf, ratelimit.Shadow()) })
 }
@@ -426,12 +422,32 @@ func TestPerKeyValidation(t *testing.T) {
 	for name, use := range map[string]func(){
 		"Allow": func() { zero.Allow("") }, "Admit": func() { _, _, _ = zero.Admit(context.Background()) },
 		"Settle": func() { zero.Settle(context.Background(), policy.Ticket{}, neverCalled) }, "Report": func() { zero.Report() },
-		"ReportOf": func() { zero.ReportOf("") }, "Snapshot": func() { zero.Snapshot() }, "String": func() { _ = zero.String() },
+		"ReportOf": func() { zero.ReportOf("") }, "ReportFor": func() { zero.ReportFor(context.Background()) },
+		"Check": func() { _ = zero.Check(nil, nil) }, "Snapshot": func() { zero.Snapshot() }, "String": func() { _ = zero.String() },
 		"Shadow": zero.Shadow, "Enforce": zero.Enforce, "Idle": func() { zero.Idle() }, "Reconfigure": func() { _ = zero.Reconfigure(1, 1) },
 	} {
 		require.PanicsWithValue(t, "ratelimit: a PerKey must be made with NewPerKey", use, name)
 	}
-	require.Panics(t, func() { _, _, _ = ratelimit.NewPerKey[string](1, 1, nil).Admit(context.Background()) })
+}
+
+// A limiter without a function for keys is for Allow, and fails as a guard before there is an attempt.
+func TestPerKeyWithoutAFunction(t *testing.T) {
+	keyless := ratelimit.NewPerKey[string](0, 1, nil)
+	require.Equal(t, 1, allowed(keyless, "a"))
+	err := resilience.Validate(keyless)
+	require.ErrorContains(t, err, "NewPerKey: the function for keys is nil; without it the limiter can only be asked with Allow")
+	require.IsType(t, (*policy.ConfigError)(nil), err)
+	require.Panics(t, func() { _, _, _ = keyless.Admit(context.Background()) })
+	_, ok := keyless.ReportFor(client("a"))
+	require.False(t, ok)
+
+	require.NoError(t, resilience.Validate(ratelimit.NewPerKey(0, 1, clientOf)))
+	made := 0
+	require.ErrorContains(t, resilience.Validate(keyed.By(clientOf, keyed.New(func(string) *ratelimit.PerKey[string] {
+		made++
+		return ratelimit.NewPerKey[string](0, 1, nil)
+	}))), "the function for keys is nil")
+	require.Equal(t, 1, made)
 }
 
 func TestPerKeyReport(t *testing.T) {
@@ -461,6 +477,9 @@ func TestPerKeyReport(t *testing.T) {
 		}, r.Values)
 		one, ok := p.ReportOf("a")
 		require.True(t, ok)
+		same, ok := p.ReportFor(client("a"))
+		require.True(t, ok)
+		require.Equal(t, one, same)
 		require.Equal(t, []policy.Value{{Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge, Limit: 5}}, one.Values)
 		text, err := json.Marshal(p.Snapshot())
 		require.NoError(t, err)

@@ -17,7 +17,7 @@ type PerKeySnapshot struct {
 	Keys      int     `json:"keys"`       // keys whose buckets are not full, and that have room
 	MaxKeys   int     `json:"max_keys"`   // for how many there is room, see [Keys]
 	// OverflowShare is the share of the buckets for keys without room that are not full, from 0 to 1: about the probability
-	// that a new key is told from others.
+	// that a new key is not told from others.
 	OverflowShare float64 `json:"overflow_share"`
 	Overflowed    uint64  `json:"overflowed"` // attempts that were decided by such a bucket
 	Returned      uint64  `json:"returned"`   // attempts that were not made, so that tokens could go back
@@ -28,7 +28,7 @@ type PerKeySnapshot struct {
 }
 
 // Snapshot returns the current state. It changes nothing. It looks at every key, which takes a few milliseconds for a
-// million of them, and takes no lock that an attempt would wait for.
+// million of them, and makes no attempt wait.
 func (b *buckets) Snapshot() PerKeySnapshot {
 	b.made()
 	s, _ := b.snapshot()

@@ -131,7 +131,8 @@ func (q *quota) position(now time.Duration) (line int64, at time.Duration) {
 		at = max(now, q.start)
 		return q.lineAt(at), at
 	case now < q.start:
-		return max(q.line, q.table.Usage(lastLine).Latest), now
+		u, _ := q.table.Usage(lastLine) // there is no other table: whoever makes one has the mutex
+		return max(q.line, u.Latest), now
 	}
 	return lastLine, now
 }

@@ -41,25 +41,33 @@ func (d *directory) doubled() *directory {
 	return twice
 }
 
-// all calls f for each segment, with the index of its first slot and the number of its slots.
+// run returns the segment of the first hash of a slot, and how many slots in a row stand for it from there on.
+func (d *directory) run(hash uint64) (s *segment, count int) {
+	first := int(hash >> (d.shift & 63))
+	s = d.slots[first].segment.Load()
+	for count = 1; first+count < len(d.slots) && d.slots[first+count].segment.Load() == s; count++ {
+	}
+	return s, count
+}
+
+// all calls f for each segment, with the index of its first slot and the number of its slots. Nobody may replace one
+// meanwhile.
 func (d *directory) all(f func(s *segment, first, count int)) {
-	for i := 0; i < len(d.slots); {
-		s := d.slots[i].segment.Load()
-		n := 1
-		for i+n < len(d.slots) && d.slots[i+n].segment.Load() == s {
-			n++
-		}
-		f(s, i, n)
-		i += n
+	for first := 0; first < len(d.slots); {
+		s, count := d.run(uint64(first) << (d.shift & 63))
+		f(s, first, count)
+		first += count
 	}
 }
 
-// make room in the segment of hash, whose lock the caller holds, by replacing it: by two, or, when there may be no more
-// segments, by one in which a key has moved from an entry that hash can have. It reports false when there is no way.
+// makeRoom makes room in the segment of hash, whose lock the caller holds, by replacing it: by two, or, when there may be no
+// more segments, by one in which a key has moved from an entry that hash can have. It reports false when there is no way,
+// or none that is worth its price.
 //
 // A key is not moved within its segment. Somebody may have read its word, and be about to swap it; should the word of the
 // next owner of the entry be the same one day, that would succeed.
 func (t *Table) makeRoom(s *segment, hash uint64, now int64) bool {
+	sparse := s.sparse(now)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed.Load() {
@@ -74,6 +82,9 @@ func (t *Table) makeRoom(s *segment, hash uint64, now int64) bool {
 		d.replace(hash, s.halves(depth), depth)
 		t.directory.Store(d)
 		return true
+	}
+	if !sparse {
+		return false
 	}
 	if rearranged := s.rearranged(hash, now); rearranged != nil {
 		d.replace(hash, [2]*segment{rearranged, rearranged}, depth)
@@ -107,6 +118,21 @@ func (s *segment) halves(depth uint8) [2]*segment {
 		halves[1].lines[i].overflow.Store(overflow)
 	}
 	return halves
+}
+
+// sparse reports whether an eighth of s is free, so that it may be replaced for a single key. Where less is free, in a flood
+// for which there is no room, nearly each key that comes would have it copied. Where three quarters are full, as by all
+// the keys that a table is made for, about one in a million of those finds no room for that.
+func (s *segment) sparse(now int64) bool {
+	free := 0
+	for i := range s.lines {
+		for j := range s.lines[i].entries {
+			if s.lines[i].entries[j].word.Load() < now {
+				free++
+			}
+		}
+	}
+	return free >= slots/8
 }
 
 // rearranged freezes s and returns a segment with an entry for hash, whose owner has moved; nil if no owner can move.

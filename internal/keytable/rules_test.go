@@ -112,7 +112,7 @@ func TestAResidentMoves(t *testing.T) {
 	}
 	_, outcome = table.Take(placed(1, 10, 20, 1), epoch, epoch+burst*token, token)
 	require.Equal(t, OverflowTaken, outcome, "nobody else can move")
-	require.Equal(t, Usage{Keys: 6*ways + 1, Overflow: 1, Lines: lines, Latest: epoch + 3*token}, table.Usage(epoch))
+	require.Equal(t, Usage{Keys: 6*ways + 1, Overflow: 1, Lines: lines, Latest: epoch + 3*token}, usage(table, epoch))
 }
 
 func mustTake(t *testing.T, table *Table, hash uint64, n int64) int {

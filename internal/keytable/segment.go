@@ -55,7 +55,8 @@ func (s *segment) find(hash uint64) *entry {
 }
 
 func (s *segment) findAway(hash uint64) *entry {
-	for _, i := range candidates(hash) {
+	lines := candidates(hash)
+	for _, i := range lines[1:] {
 		if e := s.lines[i].find(hash); e != nil {
 			return e
 		}

@@ -193,27 +193,48 @@ type Usage struct {
 	Latest   int64 // the latest word of all
 }
 
-// Usage looks at all words. It takes no lock.
-func (t *Table) Usage(now int64) (u Usage) {
-	t.directory.Load().all(func(s *segment, _, _ int) {
-		u.Lines += lines
-		for i := range s.lines {
-			l := &s.lines[i]
-			for j := range l.entries {
-				word := l.entries[j].word.Load()
-				u.Latest = max(u.Latest, word)
-				if word > now {
-					u.Keys++
-				}
+// Usage looks at all words. It waits for nobody but those who replace a segment. It reports false when the words are in
+// another table, see [Table.Move].
+func (t *Table) Usage(now int64) (u Usage, ok bool) {
+	for next, end := uint64(0), false; !end; {
+		d := t.directory.Load()
+		s, count := d.run(next)
+		part := u
+		if !s.usage(now, &part) { // some of its words are in another segment by now
+			if t.await(s) {
+				return Usage{}, false
 			}
-			overflow := l.overflow.Load()
-			u.Latest = max(u.Latest, overflow)
-			if overflow > now {
-				u.Overflow++
+			continue
+		}
+		u = part
+		next += uint64(count) << d.shift
+		end = next == 0 // beyond the last hash
+	}
+	return u, true
+}
+
+// usage adds what is in s, and reports false when s is being replaced.
+func (s *segment) usage(now int64, u *Usage) bool {
+	for i := range s.lines {
+		l := &s.lines[i]
+		for j := range l.entries {
+			word := l.entries[j].word.Load()
+			if word == frozen {
+				return false
+			}
+			u.Latest = max(u.Latest, word)
+			if word > now {
+				u.Keys++
 			}
 		}
-	})
-	return u
+		overflow := l.overflow.Load()
+		u.Latest = max(u.Latest, overflow)
+		if overflow > now {
+			u.Overflow++
+		}
+	}
+	u.Lines += lines
+	return true
 }
 
 // Grow gives the table room for about that many keys. It never gets smaller.

@@ -76,7 +76,7 @@ func TestModel(t *testing.T) {
 			case (outcome == Taken || outcome == OverflowTaken) != (from <= line-cost):
 				r.Fatalf("from %d cost %d line %d: %d", from, cost, line, outcome)
 			}
-			if table.Usage(reading).Overflow > 0 || outcome >= OverflowTaken {
+			if usage(table, reading).Overflow > 0 || outcome >= OverflowTaken {
 				exact = false
 				overflows++
 			}
@@ -88,13 +88,13 @@ func TestModel(t *testing.T) {
 				o.taken = append(o.taken, taking{reading, cost})
 			}
 			if random.IntN(100) == 0 { // the words move to another table
-				latest := table.Usage(0).Latest
+				latest := usage(table, 0).Latest
 				before := table
 				table = table.Move(int(1+keys), now-5*token, func(word int64) int64 { return word })
 				if _, outcome := before.Take(hash, now, line, 1); outcome != Closed {
 					r.Fatalf("%d in a table that was closed", outcome)
 				}
-				if after := table.Usage(0).Latest; latest >= now && after != latest {
+				if after := usage(table, 0).Latest; latest >= now && after != latest {
 					r.Fatalf("the latest word was %d and is %d", latest, after)
 				}
 				moves++
@@ -103,6 +103,42 @@ func TestModel(t *testing.T) {
 	})
 	require.Positive(t, overflows)
 	require.Positive(t, moves)
+}
+
+// Whoever looks at the table while a segment is replaced waits, and finds each key in one place.
+func TestUsageWhileASegmentIsReplaced(t *testing.T) {
+	for _, closes := range []bool{false, true} {
+		table := New(1000)
+		const keys = 200
+		for n := range uint64(keys) {
+			mustTake(t, table, (n+1)*0x9e3779b97f4a7c15, 1)
+		}
+		s := table.directory.Load().segment(0)
+		s.lock().Lock()
+		halves := s.halves(0) // as in makeRoom
+		type answer struct {
+			usage Usage
+			ok    bool
+		}
+		answers := make(chan answer)
+		go func() {
+			u, ok := table.Usage(epoch)
+			answers <- answer{u, ok}
+		}()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		table.closed.Store(closes)
+		d := table.directory.Load().doubled()
+		d.replace(0, halves, 0)
+		table.directory.Store(d)
+		s.lock().Unlock()
+		got := <-answers
+		require.Equal(t, !closes, got.ok)
+		if !closes {
+			require.Equal(t, Usage{Keys: keys, Lines: 2 * lines, Latest: epoch + token}, got.usage)
+		}
+	}
 }
 
 // All keys keep their words while segments are split.
@@ -120,8 +156,8 @@ func TestSplits(t *testing.T) {
 	for i, hash := range hashes {
 		require.Equal(t, epoch+int64(1+i%burst)*token, table.Word(hash))
 	}
-	require.Equal(t, keys, table.Usage(epoch).Keys)
-	require.Zero(t, table.Usage(epoch).Overflow)
+	require.Equal(t, keys, usage(table, epoch).Keys)
+	require.Zero(t, usage(table, epoch).Overflow)
 	segments := 0
 	table.directory.Load().all(func(*segment, int, int) { segments++ })
 	require.LessOrEqual(t, segments, 1<<depthFor(keys))
@@ -162,12 +198,79 @@ func TestOverflowWordsMove(t *testing.T) {
 	require.Zero(t, drain(table, key|1<<63, epoch))
 }
 
+// Overflow words stay with the keys that they are for when many segments become fewer, or more; not with other keys.
+func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
+	halves := []uint64{0, 1 << 63}
+	for i, half := range halves {
+		table := New(1)
+		table.Grow(slots) // it may be split once
+		for n := range uint64(6 * ways) {
+			table.Take(placed(1, 10, 20, 1000+n)|half, epoch, epoch+2*token, 2*token)
+		}
+		key, other := placed(1, 10, 20, 0)|half, placed(1, 10, 20, 0)|halves[1-i]
+		require.Equal(t, burst, drain(table, key, epoch))
+		for n := range uint64(500) {
+			take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1) // more than one segment holds
+		}
+		require.NotEqual(t, table.directory.Load().segment(key), table.directory.Load().segment(other))
+		for _, room := range []int{slots, 5_000, slots} {
+			table = table.Move(room, epoch, func(word int64) int64 { return word })
+			table.Grow(5_000)
+			require.Less(t, table.Word(other), epoch+burst*token)
+			require.Equal(t, epoch+burst*token, table.Word(key))
+		}
+		table = table.Move(1, epoch, func(word int64) int64 { return word })
+		require.Equal(t, epoch+burst*token, table.Word(other), "there is but one segment")
+	}
+}
+
+// A bucket whose word is now is full.
+func TestUsageCountsWhatIsLaterThanNow(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+2*token)
+	require.Equal(t, burst, drain(table, placed(1, 10, 20, 0), epoch))
+	end := epoch + burst*token // of the overflow word
+	require.Equal(t, Usage{Keys: 6 * ways, Overflow: 1, Lines: lines, Latest: end}, usage(table, epoch+2*token-1))
+	require.Equal(t, Usage{Overflow: 1, Lines: lines, Latest: end}, usage(table, epoch+2*token))
+	require.Equal(t, Usage{Overflow: 1, Lines: lines, Latest: end}, usage(table, end-1))
+	require.Equal(t, Usage{Lines: lines, Latest: end}, usage(table, end))
+}
+
+// At the very moment that it says, a word still matters.
+func TestAWordThatIsNowMoves(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+10*token)
+	shared, own := placed(1, 10, 20, 0), placed(2, 11, 21, 0)
+	require.Equal(t, burst, drain(table, shared, epoch))
+	require.Equal(t, burst, drain(table, own, epoch))
+	for _, test := range []struct{ now, want int64 }{{epoch + burst*token, epoch + burst*token}, {epoch + burst*token + 1, 0}} {
+		table = table.Move(1, test.now, func(word int64) int64 { return word })
+		require.Equal(t, test.want, table.Word(shared))
+		require.Equal(t, test.want, table.Word(own))
+	}
+}
+
 func TestAKeyWithTheHash0(t *testing.T) {
 	table := New(1)
 	require.Equal(t, burst, drain(table, 0, epoch))
 	require.Equal(t, epoch+burst*token, table.Word(0))
 	table.GiveBack(0, func() int64 { return token })
 	require.Equal(t, 1, drain(table, 0, epoch))
+	table = table.Move(5_000, epoch, func(word int64) int64 { return word })
+	for n := range uint64(2_000) {
+		take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1)
+	}
+	require.Equal(t, epoch+burst*token, table.Word(0), "also when its segment is split")
+}
+
+// Whoever finds that the words have gone to another table while it looks for room looks again.
+func TestThereIsNoRoomInAClosedTable(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+10*token)
+	s := table.directory.Load().segment(0)
+	require.False(t, table.makeRoom(s, placed(1, 10, 20, 0), epoch))
+	table.closed.Store(true)
+	require.True(t, table.makeRoom(s, placed(1, 10, 20, 0), epoch))
 }
 
 func TestTokensOfAnOverflowBucketComeBack(t *testing.T) {
@@ -237,6 +340,35 @@ func TestFlood(t *testing.T) {
 		table.directory.Load().all(func(*segment, int, int) { segments++ })
 		require.LessOrEqual(t, segments, 1<<depthFor(room))
 		t.Logf("%d goroutines, %d keys: %v", goroutines, keys, time.Since(begin))
+	}
+}
+
+// A flood that nearly finds room, or just none, copies few segments; as many keys as a table is made for all find room.
+func TestAFloodMovesFewKeys(t *testing.T) {
+	const room = 2_000
+	capacity := int64(slots) << depthFor(room)
+	for _, crowding := range []float64{0.75, 0.85, 1, 1.2} {
+		table := New(room)
+		random := rand.New(rand.NewPCG(4, 5))
+		life := int64(crowding * float64(capacity)) // how long each key that comes takes room; one comes each nanosecond
+		count, replaced, overflowed := 40_000, 0, 0
+		for now := epoch; now < epoch+2*life+int64(count); now++ {
+			hash := random.Uint64()
+			before := table.directory.Load().segment(hash)
+			_, outcome := table.Take(hash, now, now+4*life, life)
+			if now < epoch+2*life { // it is not yet as full as it gets
+				continue
+			}
+			if table.directory.Load().segment(hash) != before {
+				replaced++
+			}
+			if outcome != Taken {
+				overflowed++
+			}
+		}
+		t.Logf("%.2f of the room: of %d keys, %d had a segment copied, %d found no room", crowding, count, replaced, overflowed)
+		require.Less(t, replaced, count/10)
+		require.True(t, crowding > 0.75 || overflowed < count/1000)
 	}
 }
 
