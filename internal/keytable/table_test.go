@@ -345,13 +345,13 @@ func TestFlood(t *testing.T) {
 
 // A flood that nearly finds room, or just none, copies few segments; as many keys as a table is made for all find room.
 func TestAFloodMovesFewKeys(t *testing.T) {
-	const room = 2_000
+	const room = 1_000
 	capacity := int64(slots) << depthFor(room)
-	for _, crowding := range []float64{0.75, 0.85, 1, 1.2} {
+	for _, crowding := range []float64{0.75, 0.85, 1} {
 		table := New(room)
 		random := rand.New(rand.NewPCG(4, 5))
 		life := int64(crowding * float64(capacity)) // how long each key that comes takes room; one comes each nanosecond
-		count, replaced, overflowed := 40_000, 0, 0
+		count, replaced, overflowed := 5_000, 0, 0
 		for now := epoch; now < epoch+2*life+int64(count); now++ {
 			hash := random.Uint64()
 			before := table.directory.Load().segment(hash)
