@@ -12,6 +12,7 @@ import (
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/internal/testsize"
+	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
@@ -78,9 +79,9 @@ func TestVerdictsBite(t *testing.T) {
 				for i := range layers {
 					layers[i] = c.broken(layers[i])
 				}
-				return resilience.Compose(layers...)
+				return sim.Compose(layers...)
 			}
-			defer func() { compose = resilience.Compose }()
+			defer func() { compose = sim.Compose }()
 			require.False(t, play(t, c.part, Options{Seed: 1}).Passed(), "with the broken one")
 		})
 	}

@@ -47,7 +47,7 @@ func (w *World) Open(arrivals Arrivals, horizon time.Duration, call func(*Actor)
 	var arrive func()
 	schedule := func() {
 		if at = arrivals(source, at); at < horizon {
-			w.At(at, arrive)
+			w.arriveAt(at, arrive)
 		}
 	}
 	arrive = func() {
@@ -92,6 +92,7 @@ func (w *World) Tally() *Tally {
 // Call makes one call and counts it.
 func (t *Tally) Call(a *Actor, call func(*Actor) error) error {
 	a.Turn()
+	a.setApart()
 	came := a.Now()
 	t.Calls++
 	t.active++
