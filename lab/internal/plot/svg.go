@@ -77,6 +77,11 @@ func (d *drawing) panel(p *Panel, left, top, width float64, index int) float64 {
 	fmt.Fprintf(&d.b, `<g class="panel" data-panel="%d" data-box="%s,%s,%s,%s" data-x="%s,%s,%t" data-y="%s,%s,%t">`+"\n", index,
 		number(x0), number(y1), number(x1), number(y0), exact(xs.min), exact(xs.max), xs.log, exact(ys.min), exact(ys.max), ys.log)
 	fmt.Fprintf(&d.b, `<clipPath id="clip%d"><rect x="%s" y="%s" width="%s" height="%s"/></clipPath>`+"\n", index, number(x0-4), number(y1-4), number(x1-x0+8), number(y0-y1+8))
+	for _, shade := range p.Shades {
+		from, to := max(x0, px(shade.From)), min(x1, px(shade.To))
+		fmt.Fprintf(&d.b, `<rect class="shade" x="%s" y="%s" width="%s" height="%s" fill="#f3ecd8"/>`+"\n", number(from), number(y1), number(max(0, to-from)), number(y0-y1))
+		d.text(from+3, y1+12, "start", ` font-size="10" fill="#7a6a3a"`, shade.Kind)
+	}
 	d.text(x0, y1-10, "start", ` font-weight="bold" fill="#333"`, p.Title)
 	for _, tick := range xs.ticks(int(max(4, (x1-x0)/70))) {
 		if p.X.Bare {
@@ -138,7 +143,7 @@ func (d *drawing) series(s *Series, i, panel int, colour string, px, py func(flo
 		switch {
 		case !pen:
 			fmt.Fprintf(&path, "M%s %s", number(x), number(y))
-		case s.Style == Step:
+		case s.Style == Step || s.Style == TheorySteps:
 			fmt.Fprintf(&path, "H%sV%s", number(x), number(y))
 		default:
 			fmt.Fprintf(&path, "L%s %s", number(x), number(y))
@@ -146,7 +151,7 @@ func (d *drawing) series(s *Series, i, panel int, colour string, px, py func(flo
 		pen = true
 	}
 	style := fmt.Sprintf(`stroke-width="%s"`, number(s.width()))
-	if s.Style == Theory {
+	if s.Style.dashed() {
 		style = `stroke-width="1.5" stroke-dasharray="5 4"`
 	}
 	fmt.Fprintf(&d.b, `<path d="%s" fill="none" stroke="%s" stroke-linejoin="round" %s/>`+"\n</g>\n", path.String(), colour, style)
@@ -200,7 +205,7 @@ func (d *drawing) legend(p *Panel, x0, x1, top float64) float64 {
 			fmt.Fprintf(&d.b, `<rect x="%s" y="%s" width="16" height="10" fill="%s"/>`+"\n", number(x), number(y-9), item.colour)
 		case item.style == Points:
 			fmt.Fprintf(&d.b, `<circle cx="%s" cy="%s" r="3.5" fill="%s"/>`+"\n", number(x+8), number(y-4), item.colour)
-		case item.style == Theory:
+		case item.style.dashed():
 			d.line(x, y-4, x+18, y-4, fmt.Sprintf(`stroke="%s" stroke-width="1.5" stroke-dasharray="5 4"`, item.colour))
 		default:
 			d.line(x, y-4, x+18, y-4, fmt.Sprintf(`stroke="%s" stroke-width="%s"`, item.colour, number(item.width)))
