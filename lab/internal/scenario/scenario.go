@@ -277,6 +277,19 @@ func series[T any](name string, xs []float64, runs [][]T, number func(T) float64
 	return s
 }
 
+// Column, Line and Theory are what scenarios outside this package make their numbers and pictures with.
+func Column[T any](runs []T, number func(T) float64) []float64 { return column(runs, number) }
+
+// Line is a line of means, with a band.
+func Line[T any](name string, xs []float64, runs [][]T, number func(T) float64) plot.Series {
+	return series(name, xs, runs, number)
+}
+
+// Theory is a dashed line.
+func Theory(name string, xs []float64, f func(x float64) float64) plot.Series {
+	return theoryLine(name, xs, f)
+}
+
 // theoryLine returns a dashed line of f over xs.
 func theoryLine(name string, xs []float64, f func(x float64) float64) plot.Series {
 	s := plot.Series{Name: name, Style: plot.Theory, Colour: plot.Black, X: xs}
