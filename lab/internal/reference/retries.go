@@ -35,7 +35,7 @@ func SharedBudget(layers, n int, ratio float64, calls int) float64 {
 // An attempt takes Exp(10 ms) twice and fails with probability p. Up to n attempts are made; a rule of each client decides
 // about retries. A run is so many clients.
 func Budgeted(p float64, n, clients int, perClient float64, rule func(now func() float64) Rule) (success, load Number) {
-	numbers := runs(max(8, 400/clients), func(r *rand.Rand) []float64 {
+	numbers := runs(max(8, 240/clients), func(r *rand.Rand) []float64 {
 		calls, good, attempts := 0.0, 0.0, 0.0
 		for range clients {
 			var l loop

@@ -142,7 +142,7 @@ func runStorm(lab *Lab) {
 	}
 	const source = "the same server, by hand"
 	for _, v := range runsOf(none, one, slow, five, ten) {
-		by := remember(lab, variants[v].name, func() two { return pair(reference.Storm(byHand(v), 20)) })
+		by := remember(lab, variants[v].name, func() two { return pair(reference.Storm(byHand(v), Pick(lab, 10, 20, 20))) })
 		back, load := by.a, by.b
 		what := "recovery at s, " + variants[v].name
 		if math.IsNaN(back.Mean) {
@@ -167,6 +167,8 @@ func runStorm(lab *Lab) {
 	for _, v := range runsOf(skipping) {
 		lab.ExpectThat("recovery, "+variants[v].name, !never(runs[v]), describeRecovery(runs[v]), "yes, but not at once", "it serves those who are about to leave")
 	}
+	longest := func(s stormy) float64 { return slices.Max(s.queue) }
+	lab.ExpectWithin("most that wait, "+variants[bounded].name, column(runs[bounded], longest), lab.Param("queue"), lab.Param("queue"), "the bound")
 	for _, v := range []int{bounded, lifo} {
 		lab.ExpectWithin("recovery at s, "+variants[v].name, column(runs[v], recovered), 40, 45, "at once")
 	}

@@ -184,7 +184,7 @@ func runTripping(lab *Lab) {
 	}
 
 	rate, latency := lab.Param("rate"), lab.Param("latency")/1000
-	detection := Runs(lab, 3, Pick(lab, 4, 10, 20), func(w *sim.World, variant int) func() float64 {
+	detection := Runs(lab, 3, Pick(lab, 6, 10, 20), func(w *sim.World, variant int) func() float64 {
 		r := []rule{consecutive(5), sliding(20, lab.In("threshold")), sliding(100, lab.In("threshold"))}[variant]
 		dead := &sim.Server{Service: sim.Fixed(gap(lab.In("latency")/1000, 1)), Fails: func(time.Duration) float64 { return 1 }}
 		pipeline := compose(breaker.New(append(r.options(), breaker.OpenFor(time.Minute), breaker.Jitter(0))...))

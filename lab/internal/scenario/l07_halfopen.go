@@ -114,7 +114,7 @@ func stampede(lab *Lab) {
 		lab.Expect("attempts before the breaker first opens, "+name, column(runs[i+1], func(o outcome) float64 { return o.first }), trip, "5 + rate · latency")
 	}
 	lab.ExpectWithin("half-open episodes in the outage, 1 probe", column(runs[1], func(o outcome) float64 { return o.duringOutage }),
-		math.Floor((outage.Seconds()-.4)/(lab.Param("open")+lab.Param("latency")/1000+.02)), math.Floor(outage.Seconds()/(lab.Param("open")+lab.Param("latency")/1000)), "one in each open time and latency")
+		math.Floor((outage.Seconds()-.1)/(lab.Param("open")+lab.Param("latency")/1000)), math.Floor((outage.Seconds()+.1)/(lab.Param("open")+lab.Param("latency")/1000)), "one in each open time and latency")
 	p := plot.Panel{Title: "Attempts at a service that is dead until 21 s", X: plot.Axis{Label: "seconds"}, Y: plot.Axis{Label: "attempts per 100 ms"},
 		Shades: []plot.Span{{To: outage.Seconds(), Kind: "dead"}}}
 	for i, name := range names {
@@ -149,7 +149,7 @@ func lag(lab *Lab) {
 				return 0
 			}}
 			closed := false
-			circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(open), breaker.Jitter(0), breaker.OnChange(func(c breaker.Change) {
+			circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(gap(open.Seconds()*lab.In("open")/lab.Param("open"), 1)), breaker.Jitter(0), breaker.OnChange(func(c breaker.Change) {
 				if c.To == breaker.Closed && !closed {
 					closed = true
 					o.lag = (w.Now() - end).Seconds()

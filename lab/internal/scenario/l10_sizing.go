@@ -176,6 +176,7 @@ func lost(lab *Lab) {
 func hanging(lab *Lab) {
 	type outcome struct {
 		healthy, all float64 // share refused of the healthy; share failed of all
+		held, looks  float64 // slots in use, summed over so many looks
 		inUse        []float64
 	}
 	scale := Pick(lab, 20, 4, 1)
@@ -191,7 +192,7 @@ func hanging(lab *Lab) {
 			all := compose(shared)
 			return all, all, shared
 		}},
-		{"with a timeout of 1 s", 5, 60, 20, 200, func() (*resilience.Pipeline, *resilience.Pipeline, *bulkhead.Bulkhead) {
+		{"with a timeout of " + short(lab.Param("timeout")) + " s", 5, 240, 20, 400, func() (*resilience.Pipeline, *resilience.Pipeline, *bulkhead.Bulkhead) {
 			shared := bulkhead.New(slots)
 			all := compose(shared, timeout.PerAttempt(gap(lab.In("timeout"), 1)))
 			return all, all, shared
@@ -211,6 +212,10 @@ func hanging(lab *Lab) {
 		luck := w.Rand("kind")
 		from := time.Duration(warm) * time.Second
 		w.Every(time.Second, func(at time.Duration) {
+			if at >= from {
+				o.held += float64(shared.Snapshot().InFlight)
+				o.looks++
+			}
 			if at <= 120*time.Second {
 				o.inUse = append(o.inUse, float64(shared.Snapshot().InFlight))
 			}
@@ -254,6 +259,10 @@ func hanging(lab *Lab) {
 		lab.Expect("healthy calls refused %, "+v.name, column(runs[i], healthy), refusals.Times(100), []string{"the same slots, by hand; SRE book: 80.4", "the same slots, by hand", "the same slots, by hand"}[i])
 		lab.Expect("all calls failed %, "+v.name, column(runs[i], all), failures.Times(100), "those, and all that hang")
 	}
+	// Slots in use are what is offered (Little), and scatter as counts do; looks a second apart are nearly independent.
+	used := rate * ((1-share)*.1 + share*min(hold, lab.Param("timeout")))
+	looks := runs[1][0].looks
+	lab.Expect("slots in use, "+variants[1].name, column(runs[1], func(o outcome) float64 { return o.held / o.looks }), reference.Each(used, math.Sqrt(used), looks/2), "calls per second × seconds")
 	p := plot.Panel{Title: short(rate) + " calls/s, " + short(100*share) + " % of them hang for " + short(hold) + " s", X: plot.Axis{Label: "seconds"}, Y: plot.Axis{Label: "slots in use", Min: plot.At(0)}}
 	for i, v := range variants {
 		ys := runs[i][0].inUse

@@ -249,7 +249,7 @@ func overload(lab *Lab) {
 				setup.Delay, setup.Ratio, setup.PerSecond = delay/1000, lab.Param("ratio"), 10
 			}
 			what := policies[policy].name + ", utilisation " + short(utilisations[i])
-			by := remember(lab, what, func() two { return pair(reference.Hedged(setup, 12)) })
+			by := remember(lab, what, func() two { return pair(reference.Hedged(setup, Pick(lab, 6, 16, 16))) })
 			p99, load := by.a, by.b
 			lab.Expect("overload: p99 in ms, "+what, column(of(policy, i), quantileOf(.99)), p99, "the same server, by hand")
 			lab.Expect("overload: attempts per call, "+what, column(of(policy, i), func(h hedged) float64 { return h.load }), load, "the same server, by hand")

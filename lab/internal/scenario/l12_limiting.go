@@ -174,7 +174,7 @@ func throttling(lab *Lab) {
 	runs := Runs(lab, len(ks), Pick(lab, 1, 1, 5), func(w *sim.World, variant int) func() outcome {
 		var o outcome
 		backend := compose(ratelimit.New(lab.In("accepts")/scale, 25)) // what the dependency does to protect itself
-		pipeline := compose(throttle.New(throttle.K(ks[variant]), throttle.Window(120*time.Second, 120), throttle.Padding(1), throttle.Rand(w.Source("throttle"))))
+		pipeline := compose(throttle.New(throttle.K(ks[variant]*lab.In("k")/lab.Param("k")), throttle.Window(120*time.Second, 120), throttle.Padding(1), throttle.Rand(w.Source("throttle"))))
 		w.Open(sim.Poisson(1000/scale), horizon, func(a *sim.Actor) error {
 			counted := 0.0
 			if a.Now() >= from {

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	resilience "github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/lab/internal/theory"
@@ -313,4 +314,16 @@ func BenchmarkOpenCalls(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
+}
+
+// At one instant a departure comes before an arrival: the slot that is given back is there for the call that comes.
+func TestDeparturesComeBeforeArrivals(t *testing.T) {
+	var tally *sim.Tally
+	run(t, 1, func(w *sim.World) {
+		server := &sim.Server{Service: sim.Fixed(100 * time.Millisecond), Slots: 1}
+		pipeline := sim.Compose(bulkhead.New(1))
+		tally = w.Open(sim.Regular(10), 10*time.Second, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
+	})
+	require.Equal(t, 99, tally.Succeeded, "each comes as the one before it leaves")
+	require.Zero(t, tally.Rejected+tally.Failed)
 }
