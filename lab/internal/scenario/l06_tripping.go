@@ -107,7 +107,7 @@ func runTripping(lab *Lab) {
 		at := &points[8+i]
 		at.rule.name = sliding(at.rule.reset, share).name + ", tumbling"
 	}
-	enough := Pick(lab, 300.0, 400, 1000)
+	enough := Pick(lab, 150.0, 200, 1000)
 	trips := make([]float64, len(points)) // to wait for
 	for i, point := range points {
 		trips[i] = enough
@@ -153,7 +153,7 @@ func runTripping(lab *Lab) {
 
 	// How likely a false trip within 10,000 calls is.
 	chances := []float64{.1, .2}
-	repeats := Pick(lab, 50.0, 500, 500)
+	repeats := Pick(lab, 50.0, 150, 500)
 	within := Runs(lab, len(chances), 2, func(w *sim.World, variant int) func() float64 {
 		circuit := breaker.New(breaker.ConsecutiveFailures(5))
 		pipeline := compose(circuit)

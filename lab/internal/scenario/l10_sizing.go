@@ -197,7 +197,7 @@ func hanging(lab *Lab) {
 			all := compose(shared, timeout.PerAttempt(gap(lab.In("timeout"), 1)))
 			return all, all, shared
 		}},
-		{"with a cap of 250 for the kind that hangs", 20, 60, 100, 400, func() (*resilience.Pipeline, *resilience.Pipeline, *bulkhead.Bulkhead) {
+		{"with a cap of 250 for the kind that hangs", 20, 100, 100, 400, func() (*resilience.Pipeline, *resilience.Pipeline, *bulkhead.Bulkhead) {
 			shared := bulkhead.New(slots)
 			return compose(shared), compose(shared, bulkhead.New(250/scale)), shared
 		}},
@@ -212,11 +212,11 @@ func hanging(lab *Lab) {
 		luck := w.Rand("kind")
 		from := time.Duration(warm) * time.Second
 		w.Every(time.Second, func(at time.Duration) {
-			if at >= from {
+			if at >= from && at <= from+time.Duration(measure)*time.Second {
 				o.held += float64(shared.Snapshot().InFlight)
 				o.looks++
 			}
-			if at <= 120*time.Second {
+			if at <= 120*time.Second && at <= from+time.Duration(measure)*time.Second { // and not what is left afterwards
 				o.inUse = append(o.inUse, float64(shared.Snapshot().InFlight))
 			}
 		})
