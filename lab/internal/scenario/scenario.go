@@ -323,18 +323,6 @@ func mean(xs []float64) float64 {
 	return sum / float64(len(xs))
 }
 
-// standardError returns that of the mean; 0 for less than two numbers.
-func standardError(xs []float64) float64 {
-	if len(xs) < 2 {
-		return 0
-	}
-	m, sum := mean(xs), 0.0
-	for _, x := range xs {
-		sum += (x - m) * (x - m)
-	}
-	return math.Sqrt(sum / float64(len(xs)-1) / float64(len(xs)))
-}
-
 // quantile returns the smallest number that a share q of all is not above. It sorts xs.
 func quantile(xs []float64, q float64) float64 {
 	slices.Sort(xs)
