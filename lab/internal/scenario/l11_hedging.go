@@ -16,7 +16,7 @@ var hedging = Scenario{
 	Name:     "L11",
 	Page:     "hedging",
 	Question: "What does hedging buy?",
-	Answer:   "The tail, for a few percent of load, as long as slowness is independent and the server has room: at a fan-out of 100, p99.9 falls from 1,800 to 74 ms for 2 % more requests. Near saturation it makes the tail worse, even within the default budget: about four times at a utilisation of 0.9.",
+	Answer:   "The tail, for a few percent of load, as long as slowness is independent and the server has room: at a fan-out of 100, p99.9 falls from 1,800 to 74 ms for 2 % more requests. Near saturation it makes the tail worse, even within the default budget: more than three times at a utilisation of 0.9.",
 	Setup: []string{
 		"Every attempt draws its own time, independently. The second attempt starts after a delay if the first has not answered; the first answer wins and the other is cancelled.",
 		"Overload: 10 servers, exponential service of 10 ms, one queue. The server works on a cancelled request to its end.",
