@@ -33,7 +33,7 @@ func play(t *testing.T, of *Scenario, part func(*Lab), options Options) *Result 
 
 // Every scenario meets all its expectations in a quick run too. The whole one is TestPagesShowWhatTheCodeDoes.
 func TestScenarios(t *testing.T) {
-	if raceEnabled || testing.Short() {
+	if raceEnabled {
 		t.Skip("takes seconds of work")
 	}
 	for _, s := range All() {
@@ -69,7 +69,7 @@ func TestVerdictsBite(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if c.heavy && (raceEnabled || testing.Short()) {
+			if c.heavy && (raceEnabled || !testsize.Whole()) {
 				t.Skip("takes seconds of work")
 			}
 			if testsize.Whole() { // TestScenarios has just asked for the same, in a quick run
