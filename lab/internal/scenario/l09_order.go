@@ -160,7 +160,7 @@ func runOrder(lab *Lab) {
 		return model(w, variant/len(ps), p, until)
 	})
 	// Where the breaker trips for no reason, how often it does varies much from run to run.
-	long := Pick(lab, 100*time.Second, 300*time.Second, 300*time.Second)
+	long := Pick(lab, 60*time.Second, 300*time.Second, 300*time.Second)
 	flapping := Runs(lab, len(pipelines), Pick(lab, 3, 8, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, lab.In("p"), long) })
 	// The first seconds of an outage, often, since chance decides what is in flight.
 	outages := Runs(lab, len(pipelines), Pick(lab, 12, 60, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, 1, 4*time.Second) })
