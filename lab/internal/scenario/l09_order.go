@@ -154,8 +154,8 @@ func runOrder(lab *Lab) {
 	runs := Runs(lab, len(pipelines)*len(ps), Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() ordered {
 		p := ps[variant%len(ps)]
 		until := horizon
-		if lab.quick() && p != .05 && p != 1 {
-			until = time.Second // it is only drawn
+		if p != .05 && p != 1 {
+			until = Pick(lab, time.Second, 60*time.Second, horizon) // it is only drawn
 		}
 		return model(w, variant/len(ps), p, until)
 	})

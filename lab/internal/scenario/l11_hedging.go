@@ -225,8 +225,8 @@ func overload(lab *Lab) {
 	runs := Runs(lab, len(policies)*len(utilisations), Pick(lab, 1, 3, 10), func(w *sim.World, variant int) func() hedged {
 		rho := utilisations[variant%len(utilisations)]
 		seconds := seconds
-		if lab.quick() && rho != utilisations[0] && rho != utilisations[last] {
-			seconds = 1 // it is only drawn
+		if rho != utilisations[0] && rho != utilisations[last] {
+			seconds = Pick(lab, 1.0, 8, 15) // it is only drawn
 		}
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Slots: slots, Queue: sim.Unbounded}
 		pipeline := compose(policies[variant/len(utilisations)].layers()...)
