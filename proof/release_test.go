@@ -78,7 +78,7 @@ func TestReleasedModulesServeAnEmptyModule(t *testing.T) {
 			run(t, dir, env, "go", "install", library+"/cmd/resilint@"+version)
 			at := user("loops", "package main\n\nimport \"time\"\n\n"+
 				"func call() error { return nil }\n\n"+
-				"func main() {\n\tfor {\n\t\tif call() == nil {\n\t\t\treturn\n\t\t}\n\t\ttime.Sleep(time.Second)\n\t}\n}\n")
+				"func main() {\n\tfor range 5 {\n\t\tif err := call(); err == nil {\n\t\t\treturn\n\t\t}\n\t\ttime.Sleep(time.Second)\n\t}\n}\n")
 			command := exec.Command("go", "vet", "-vettool="+filepath.Join(dir, "bin", "resilint"), ".")
 			command.Dir, command.Env = at, append(os.Environ(), env...)
 			out, err := command.CombinedOutput()
