@@ -341,7 +341,7 @@ func (c *controls) do(ctx context.Context, f form, act Act, d time.Duration) (Ac
 }
 
 // check compares what an operator has seen with what was done since. The same form sent twice is done once; a form that
-// does not know of the last act is refused, since its operator would undo what somebody else did.
+// does not know of the last act is refused, since its operator would undo what another one did.
 func (c *controls) check(h *hand, f form, act Act, d time.Duration) (done Act, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

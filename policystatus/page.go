@@ -98,7 +98,7 @@ func (p *Page) add(added source) {
 //
 //	breaker.OnChange(func(c breaker.Change) { page.Note("users", c.String()) })
 //
-// Without it the page learns of changes when somebody looks, or when a call is refused. pipeline is the name of the
+// Without it the page learns of changes when it is loaded, or when a call is refused. pipeline is the name of the
 // pipeline that the line is about, and may be empty. A long text is cut.
 func (p *Page) Note(pipeline, text string) {
 	e := event{Time: time.Now(), Kind: "note", Pipeline: clean(pipeline, mostName), Text: clean(text, mostText)}
