@@ -111,9 +111,13 @@ func (p *Page) Note(pipeline, text string) {
 // returns, and nothing can be forced any more. The page can still be read. Close waits for acts that are under way, and
 // for the function given to [Audit]; not for the viewers, whose requests end soon. It may be called more than once.
 //
-// [http.Server.Shutdown] waits for live streams. Let it end them:
+// [http.Server.Shutdown] waits for live streams. Let it end them. It does not wait for registered functions, so call Close
+// once more after it:
 //
 //	server.RegisterOnShutdown(page.Close)
+//	…
+//	err := server.Shutdown(ctx)
+//	page.Close()
 func (p *Page) Close() {
 	p.hub.close()
 	if p.control != nil {
