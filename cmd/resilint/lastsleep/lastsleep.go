@@ -38,7 +38,7 @@ func run(pass *check.Pass) error {
 			Pos: sleep.Pos(), End: sleep.End(),
 			Message: "this retry loop sleeps after its last attempt too: its caller waits once more, for nothing",
 		}
-		if counter != "" && inBody(l, sleep) {
+		if counter != "" && isOwn(l) && inBody(l, sleep) {
 			indent := pass.Indent(sleep.Pos())
 			text := "if " + counter + " == " + last + " {\n" + indent + "\tbreak\n" + indent + "}\n" + indent
 			d.SuggestedFixes = []analysis.SuggestedFix{{
@@ -124,6 +124,18 @@ func inBody(l *loop.Loop, stmt ast.Stmt) bool {
 				}
 			}
 		}
+	}
+	return false
+}
+
+// isOwn reports whether the loop declares its counter, so that nothing after it looks at how far it came.
+func isOwn(l *loop.Loop) bool {
+	switch s := l.Stmt.(type) {
+	case *ast.RangeStmt:
+		return s.Tok == token.DEFINE
+	case *ast.ForStmt:
+		init, ok := s.Init.(*ast.AssignStmt)
+		return ok && init.Tok == token.DEFINE
 	}
 	return false
 }

@@ -1,6 +1,8 @@
 package retryloop
 
 import (
+	"errors"
+	"io"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -58,5 +60,88 @@ func waitsForAFile(name string) error {
 			return nil
 		}
 		time.Sleep(time.Second)
+	}
+}
+
+// the time that has passed is kept in a variable
+func untilItTakesTooLong() (conn net.Conn, err error) {
+	start := time.Now()
+	for i := 0; ; i++ {
+		if conn, err = dial(); err == nil {
+			return conn, nil
+		}
+		elapsed := time.Since(start)
+		if elapsed > time.Minute {
+			return nil, err
+		}
+		time.Sleep(delay(i))
+	}
+}
+
+type client struct{ closed bool }
+
+// its owner can close it
+func (c *client) untilClosed() (conn net.Conn, err error) {
+	for i := 0; ; i++ {
+		if c.closed {
+			return nil, net.ErrClosed
+		}
+		if conn, err = dial(); err == nil {
+			return conn, nil
+		}
+		time.Sleep(delay(i))
+	}
+}
+
+// it goes on after a success, and reads to the end
+func reads(next func() error) error {
+	for {
+		err := next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+}
+
+// success and failure go the same way: it reads until there is no more
+func collects(next func() (more bool), add func() error) (err error) {
+	for {
+		time.Sleep(time.Second)
+		more := next()
+		if e := add(); e != nil && err == nil {
+			err = e
+		}
+		if !more {
+			return err
+		}
+	}
+}
+
+// each item is tried once
+func perItem(addresses []string) (conn net.Conn, err error) {
+	for _, address := range addresses {
+		if conn, err = net.Dial("tcp", address); err == nil {
+			return conn, nil
+		}
+		time.Sleep(time.Second)
+	}
+	return nil, err
+}
+
+// so is each of a channel
+func fromAChannel(requests <-chan string) {
+	for request := range requests {
+		conn, err := net.Dial("tcp", request)
+		if err != nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		if conn != nil {
+			return
+		}
 	}
 }
