@@ -160,7 +160,7 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 }
 
 // assigned returns the variable that gets the error of a call, if n is such an assignment. Calls that wait for clients, as
-// those of an accept loop, and calls that only wait, are none that are made again.
+// those of an accept loop, calls that only wait, and calls that read on in a stream are none that are made again.
 func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 	assign, ok := n.(*ast.AssignStmt)
 	if !ok || len(assign.Rhs) != 1 {
@@ -173,7 +173,7 @@ func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 	if _, waits := f.helper(call); waits {
 		return nil, nil
 	}
-	if makesError(f.pass.TypesInfo, call) {
+	if makesError(f.pass.TypesInfo, call) || reads(f.pass.TypesInfo, call) {
 		return nil, nil
 	}
 	last, ok := assign.Lhs[len(assign.Lhs)-1].(*ast.Ident)
@@ -203,6 +203,16 @@ func makesError(info *types.Info, call *ast.CallExpr) bool {
 		}
 	}
 	return false
+}
+
+// reads reports whether a call only reads on in a stream, or takes apart what is there.
+func reads(info *types.Info, call *ast.CallExpr) bool {
+	callee := Callee(info, call)
+	if callee == nil || callee.Pkg() == nil {
+		return false
+	}
+	path := callee.Pkg().Path()
+	return path == "bufio" || path == "io" || strings.HasPrefix(path, "encoding/")
 }
 
 // latest returns the last of several calls before pos; the last of all when that is the condition of the loop.
@@ -445,18 +455,9 @@ func (v view) escapes(failed *cfg.Block, aboutCall func(ast.Expr) bool) bool {
 	}, v.calls)
 }
 
-// leadsOut reports whether from block on control leaves the loop without another decision.
+// leadsOut reports whether from block on control leaves the loop, whatever else is decided, before it waits or calls.
 func (v view) leadsOut(b *cfg.Block) bool {
-	for seen := map[*cfg.Block]bool{}; !seen[b]; b = b.Succs[0] {
-		seen[b] = true
-		switch {
-		case !within(b, v.loop) || len(b.Succs) == 0:
-			return true
-		case len(b.Succs) > 1 || v.waits(b) || v.calls(b):
-			return false
-		}
-	}
-	return false
+	return !v.reach(b, func(b *cfg.Block) bool { return within(b, v.loop) && (v.waits(b) || v.calls(b)) }, nil)
 }
 
 // reach reports whether a block for which found is true can be reached from block inside the loop, or is block itself,

@@ -1,6 +1,7 @@
 package retryloop
 
 import (
+	"encoding/json"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -142,6 +143,34 @@ func fromAChannel(requests <-chan string) {
 		}
 		if conn != nil {
 			return
+		}
+	}
+}
+
+// it reads on in a stream
+func decodes(stream io.Reader) (value int) {
+	decoder := json.NewDecoder(stream)
+	for {
+		if err := decoder.Decode(&value); err != nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		return value
+	}
+}
+
+// its owner can close it, which is said in more than one line
+func (c *client) untilClosedWithALog() (conn net.Conn, err error) {
+	for i := 0; ; i++ {
+		if conn, err = dial(); err == nil {
+			return conn, nil
+		}
+		time.Sleep(delay(i))
+		if c.closed {
+			if conn != nil {
+				println("closed")
+			}
+			return nil, net.ErrClosed
 		}
 	}
 }
