@@ -26,6 +26,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/analysis/unitchecker"
@@ -39,7 +40,7 @@ const usage = `usage: resilint [-json | -sarif | -report | -fix [-diff]] [flags 
 
 func main() {
 	args := os.Args[1:]
-	if len(args) == 0 {
+	if len(args) == 0 || slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
 		fmt.Fprint(os.Stderr, usage)
 		os.Exit(1)
 	}

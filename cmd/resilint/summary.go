@@ -58,8 +58,13 @@ func find(args []string) ([]finding, error) {
 	if err := command.Run(); err != nil {
 		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(problems.Bytes()))
 	}
+	if out.Len() == 0 { // go vet before Go 1.26 writes it to the other one, below lines with the names of packages
+		out.Write(heading.ReplaceAll(problems.Bytes(), nil))
+	}
 	return parse(&out)
 }
+
+var heading = regexp.MustCompile(`(?m)^#.*$`)
 
 // parse reads what go vet -json writes: for each package an object, by package and then by check.
 func parse(r io.Reader) ([]finding, error) {

@@ -145,7 +145,7 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 				continue
 			}
 			for _, w := range waits {
-				v := view{graph: f.graph, loop: stmt, call: call, wait: w}
+				v := view{graph: f.graph, loop: stmt, call: call, wait: w, condition: f.setsCondition(stmt, body, err)}
 				if v.decides(t) && v.comesAgain(t.failed) && v.leaves(t.succeeded) {
 					return &Loop{
 						Stmt: stmt, Body: body, Func: f.node, Decl: f.decl, Call: call, Err: err, Wait: w,
@@ -340,6 +340,39 @@ func (f *function) limits(loop ast.Stmt, err types.Object, call *ast.CallExpr) b
 	return true // a range; that of a channel is no retry loop
 }
 
+// setsCondition reports whether the condition of a loop looks at the error, or at a variable or field that the body sets.
+func (f *function) setsCondition(loop ast.Stmt, body *ast.BlockStmt, err types.Object) (sets bool) {
+	s, ok := loop.(*ast.ForStmt)
+	if !ok || s.Cond == nil {
+		return false
+	}
+	set := map[types.Object]bool{err: true}
+	add := func(e ast.Expr) {
+		switch e := ast.Unparen(e).(type) {
+		case *ast.Ident:
+			set[f.pass.TypesInfo.ObjectOf(e)] = true
+		case *ast.SelectorExpr:
+			set[f.pass.TypesInfo.ObjectOf(e.Sel)] = true
+		}
+	}
+	Walk(body, func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			for _, left := range n.Lhs {
+				add(left)
+			}
+		case *ast.IncDecStmt:
+			add(n.X)
+		}
+	})
+	ast.Inspect(s.Cond, func(n ast.Node) bool {
+		id, ok := n.(*ast.Ident)
+		sets = sets || ok && set[f.pass.TypesInfo.ObjectOf(id)]
+		return true
+	})
+	return sets
+}
+
 func isTrue(e ast.Expr) bool {
 	id, ok := ast.Unparen(e).(*ast.Ident)
 	return ok && id.Name == "true"
@@ -416,6 +449,8 @@ type view struct {
 	loop  ast.Stmt
 	call  *ast.CallExpr
 	wait  Wait
+
+	condition bool // that of the loop looks at something that its body sets
 }
 
 // comesAgain reports whether from block on the wait and then the call can come again, without another call before the wait.
@@ -438,10 +473,25 @@ func (v view) waitIsFollowedByCall() bool {
 	return false
 }
 
-// leaves reports whether from block on the loop can be left without the wait and without another call.
+// leaves reports whether from block on the loop can be left without the wait and without another call, and in the same pass. The
+// condition of the loop counts where it looks at what the body has set.
 func (v view) leaves(block *cfg.Block) bool {
 	return v.reach(block, func(b *cfg.Block) bool { return !within(b, v.loop) || len(b.Succs) == 0 },
-		func(b *cfg.Block) bool { return v.waits(b) || v.calls(b) })
+		func(b *cfg.Block) bool { return v.waits(b) || v.calls(b) || v.isNextPass(b) })
+}
+
+// isNextPass reports whether at b another pass begins, or would.
+func (v view) isNextPass(b *cfg.Block) bool {
+	if b.Stmt != v.loop {
+		return false
+	}
+	switch b.Kind {
+	case cfg.KindForBody, cfg.KindRangeBody, cfg.KindRangeLoop:
+		return true
+	case cfg.KindForLoop:
+		return !v.condition
+	}
+	return false
 }
 
 // escapes reports whether, after a failure, a decision that is not about the call leads out of the loop: a counter, the time, a flag.

@@ -174,3 +174,42 @@ func (c *client) untilClosedWithALog() (conn net.Conn, err error) {
 		}
 	}
 }
+
+// it goes on after a success, until its owner stops it
+func (c *client) periodic(stop func() bool) {
+	for {
+		if stop() {
+			return
+		}
+		conn, err := dial()
+		if err != nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		println(conn)
+	}
+}
+
+// so does this one
+func (c *client) periodicWithACondition() {
+	for !c.closed {
+		conn, err := dial()
+		if err != nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		println(conn)
+	}
+}
+
+// each of the passes is to succeed
+func threeTimes() {
+	for i := 0; i < 3; i++ {
+		conn, err := dial()
+		if err != nil {
+			time.Sleep(time.Second)
+			continue
+		}
+		println(conn)
+	}
+}
