@@ -205,13 +205,16 @@ func makesError(info *types.Info, call *ast.CallExpr) bool {
 	return false
 }
 
-// reads reports whether a call only reads on in a stream, or takes apart what is there.
+// reads reports whether a call only reads on in a stream, takes apart what is there, or looks whether a file is.
 func reads(info *types.Info, call *ast.CallExpr) bool {
 	callee := Callee(info, call)
 	if callee == nil || callee.Pkg() == nil {
 		return false
 	}
 	path := callee.Pkg().Path()
+	if path == "os" {
+		return callee.Name() == "Stat" || callee.Name() == "Lstat"
+	}
 	return path == "bufio" || path == "io" || strings.HasPrefix(path, "encoding/")
 }
 

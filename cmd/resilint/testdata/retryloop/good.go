@@ -213,3 +213,15 @@ func threeTimes() {
 		println(conn)
 	}
 }
+
+// it looks whether a file is there
+func untilItIsThere(name string) error {
+	for range 100 {
+		_, err := os.Stat(name)
+		if err == nil {
+			return nil
+		}
+		time.Sleep(time.Second)
+	}
+	return os.ErrNotExist
+}
