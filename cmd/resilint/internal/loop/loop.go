@@ -479,9 +479,13 @@ func (v view) waitIsFollowedByCall() bool {
 // leaves reports whether from block on the loop can be left without the wait and without another call, and in the same pass. The
 // condition of the loop counts where it looks at what the body has set.
 func (v view) leaves(block *cfg.Block) bool {
-	return v.reach(block, func(b *cfg.Block) bool { return !within(b, v.loop) || len(b.Succs) == 0 },
+	return v.reach(block, func(b *cfg.Block) bool { return !within(b, v.loop) || ends(b) },
 		func(b *cfg.Block) bool { return v.waits(b) || v.calls(b) || v.isNextPass(b) })
 }
+
+// ends reports whether control leaves the function after b. Behind the last case of a select nothing follows either, but
+// control does not come there.
+func ends(b *cfg.Block) bool { return len(b.Succs) == 0 && b.Kind != cfg.KindSelectAfterCase }
 
 // isNextPass reports whether at b another pass begins, or would.
 func (v view) isNextPass(b *cfg.Block) bool {

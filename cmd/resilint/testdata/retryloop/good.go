@@ -225,3 +225,37 @@ func untilItIsThere(name string) error {
 	}
 	return os.ErrNotExist
 }
+
+// it reads messages for ever, and hands them on
+func receives(receive func() (any, error), messages chan any, timer *time.Timer) {
+	failures := 0
+	for {
+		message, err := receive()
+		if err != nil {
+			if err == net.ErrClosed {
+				close(messages)
+				return
+			}
+			if failures > 0 {
+				time.Sleep(time.Second)
+			}
+			failures++
+			continue
+		}
+		failures = 0
+		switch message := message.(type) {
+		case string:
+			timer.Reset(time.Second)
+			select {
+			case messages <- message:
+				if !timer.Stop() {
+					<-timer.C
+				}
+			case <-timer.C:
+				println("full")
+			}
+		default:
+			println("unknown")
+		}
+	}
+}
