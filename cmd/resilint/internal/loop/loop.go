@@ -37,7 +37,7 @@ type Loop struct {
 	Decl *ast.FuncDecl // the declaration around it; nil in a variable's initializer
 
 	Call *ast.CallExpr // what can fail, and is made again
-	Err  types.Object  // the variable with its error
+	Err  types.Object  // the variable with its error; one that nothing names where the call is compared with nil itself
 	Wait Wait          // before it is made again
 
 	Retries bool // after a success of the call the loop can go on too: it looks at more than the error
@@ -82,6 +82,8 @@ type function struct {
 	decl  *ast.FuncDecl
 	body  *ast.BlockStmt
 	graph *cfg.CFG
+
+	unnamed map[*ast.CallExpr]types.Object // the errors of calls that are compared with nil themselves
 }
 
 // loops returns the retry loops of f.
@@ -118,6 +120,9 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 			waits = append(waits, w)
 		}
 		if err, call := f.assigned(n); err != nil {
+			calls[err] = append(calls[err], call)
+		}
+		if err, call := f.compared(n); err != nil {
 			calls[err] = append(calls[err], call)
 		}
 	})
@@ -159,21 +164,14 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 	return nil
 }
 
-// assigned returns the variable that gets the error of a call, if n is such an assignment. Calls that wait for clients, as
-// those of an accept loop, calls that only wait, and calls that read on in a stream are none that are made again.
+// assigned returns the variable that gets the error of a call, if n is such an assignment.
 func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 	assign, ok := n.(*ast.AssignStmt)
 	if !ok || len(assign.Rhs) != 1 {
 		return nil, nil
 	}
 	call, ok := ast.Unparen(assign.Rhs[0]).(*ast.CallExpr)
-	if !ok || len(assign.Lhs) == 0 || strings.HasPrefix(CalleeName(call), "Accept") {
-		return nil, nil
-	}
-	if _, waits := f.helper(call); waits {
-		return nil, nil
-	}
-	if makesError(f.pass.TypesInfo, call) || reads(f.pass.TypesInfo, call) {
+	if !ok || len(assign.Lhs) == 0 || !f.mayFail(call) {
 		return nil, nil
 	}
 	last, ok := assign.Lhs[len(assign.Lhs)-1].(*ast.Ident)
@@ -185,6 +183,43 @@ func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 		return nil, nil
 	}
 	return object, call
+}
+
+// compared returns the error of a call that n compares with nil without giving it a name.
+func (f *function) compared(n ast.Node) (types.Object, *ast.CallExpr) {
+	compare, ok := n.(*ast.BinaryExpr)
+	if !ok || compare.Op != token.EQL && compare.Op != token.NEQ {
+		return nil, nil
+	}
+	side := compare.X
+	if isNil(side) {
+		side = compare.Y
+	} else if !isNil(compare.Y) {
+		return nil, nil
+	}
+	call, ok := ast.Unparen(side).(*ast.CallExpr)
+	if !ok || !f.mayFail(call) {
+		return nil, nil
+	}
+	if result := f.pass.TypesInfo.TypeOf(call); result == nil || !IsError(result) {
+		return nil, nil
+	}
+	if f.unnamed == nil {
+		f.unnamed = map[*ast.CallExpr]types.Object{}
+	}
+	if f.unnamed[call] == nil {
+		f.unnamed[call] = types.NewVar(call.Pos(), f.pass.Pkg, "", f.pass.TypesInfo.TypeOf(call))
+	}
+	return f.unnamed[call], call
+}
+
+// mayFail reports whether a call is one that can be made again when it has failed. Calls that wait for clients, as those of an
+// accept loop, calls that only wait, and calls that read on in a stream are none.
+func (f *function) mayFail(call *ast.CallExpr) bool {
+	if _, waits := f.helper(call); waits || strings.HasPrefix(CalleeName(call), "Accept") {
+		return false
+	}
+	return !makesError(f.pass.TypesInfo, call) && !reads(f.pass.TypesInfo, call)
 }
 
 // makesError reports whether a call only makes or wraps an error, as fmt.Errorf does, or asks a context for its own.
@@ -369,8 +404,12 @@ func (f *function) setsCondition(loop ast.Stmt, body *ast.BlockStmt, err types.O
 		}
 	})
 	ast.Inspect(s.Cond, func(n ast.Node) bool {
-		id, ok := n.(*ast.Ident)
-		sets = sets || ok && set[f.pass.TypesInfo.ObjectOf(id)]
+		switch n := n.(type) {
+		case *ast.Ident:
+			sets = sets || set[f.pass.TypesInfo.ObjectOf(n)]
+		case *ast.CallExpr:
+			sets = sets || f.is(n, err)
+		}
 		return true
 	})
 	return sets
@@ -397,6 +436,8 @@ func (f *function) aboutCall(condition ast.Expr, err types.Object, call *ast.Cal
 	other := false
 	ast.Inspect(condition, func(n ast.Node) bool {
 		switch n := n.(type) {
+		case *ast.CallExpr:
+			return !f.is(n, err)
 		case *ast.SelectorExpr: // a field of a result is the result's
 			ast.Inspect(n.X, func(n ast.Node) bool {
 				id, ok := n.(*ast.Ident)
@@ -421,8 +462,13 @@ func (f *function) isOther(id *ast.Ident, results map[types.Object]bool) bool {
 var errorType = types.Universe.Lookup("error").Type().Underlying().(*types.Interface)
 
 func (f *function) is(e ast.Expr, object types.Object) bool {
-	id, ok := ast.Unparen(e).(*ast.Ident)
-	return ok && f.pass.TypesInfo.ObjectOf(id) == object
+	switch e := ast.Unparen(e).(type) {
+	case *ast.Ident:
+		return f.pass.TypesInfo.ObjectOf(e) == object
+	case *ast.CallExpr:
+		return object != nil && f.unnamed[e] == object
+	}
+	return false
 }
 
 func isNil(e ast.Expr) bool {
