@@ -1,0 +1,4 @@
+package policyredis
+
+// Script is what the server runs.
+const Script = script

@@ -1,0 +1,5 @@
+package policyredis_test
+
+const workerVariable = "POLICYREDIS_TEST_WORKER"
+
+func work(string) {}
