@@ -21,8 +21,14 @@ func TestMain(m *testing.M) {
 		work(spec) // this is one of the processes that TestTenProcessesShareOneKey has started
 		return
 	}
+	redis.SetLogger(silent{})
 	goleak.VerifyTestMain(m)
 }
+
+// silent drops what the client of go-redis has to say about servers that are down.
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
 
 // virtual is a miniredis whose clock stands still.
 type virtual struct {

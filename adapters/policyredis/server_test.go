@@ -195,9 +195,13 @@ func (c *cluster) masterOf(t testing.TB, client *redis.ClusterClient, key string
 	return 0
 }
 
+// client returns a client that hears of a failover within the deadline of a limiter: by default it dials a node that is gone five
+// times, which takes half a second, and looks at the cluster once in a minute.
 func (c *cluster) client(t testing.TB) *redis.ClusterClient {
 	t.Helper()
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: c.addrs(), ContextTimeoutEnabled: true})
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: c.addrs(), ContextTimeoutEnabled: true, DialerRetries: 1, ClusterStateReloadInterval: 500 * time.Millisecond,
+	})
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	return client
 }
@@ -211,3 +215,5 @@ func eventually(t testing.TB, what string, is func() bool) {
 		}
 	}
 }
+
+func portOf(s *server) string { return strconv.Itoa(s.port) }
