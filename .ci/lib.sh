@@ -32,4 +32,5 @@ need_programs() {
   need haproxy haproxy
   need promtool prometheus
   need chromium chromium
+  need redis-server redis-server
 }
