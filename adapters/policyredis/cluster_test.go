@@ -17,7 +17,7 @@ import (
 )
 
 // One cluster of three masters with replicas serves the rows that need one. The last of them lose a master.
-func TestR1_R5_R10_Fault215_218_OnACluster(t *testing.T) {
+func TestFault215_218_R1_R5_R10_OnACluster(t *testing.T) {
 	c := startCluster(t)
 	client := c.client(t)
 	t.Run("R1 go-redis", func(t *testing.T) { manyKeys(t, client, "go-redis") })

@@ -20,7 +20,7 @@ import (
 )
 
 // FAULT 214: the script is sent again, once for each call that misses it, and no caller sees an error.
-func TestR2_Fault214_TheScriptIsSentAgain(t *testing.T) {
+func TestFault214_R2_TheScriptIsSentAgain(t *testing.T) {
 	s := startServer(t)
 	client := newClient(t, s.addr())
 	l := drained(t, policyredis.New(client, "script", 1000, 1000, patient()))
@@ -60,7 +60,7 @@ func TestR2_Fault214_TheScriptIsSentAgain(t *testing.T) {
 
 // A server that is stopped holds one call in each probe interval for the deadline, and no other. The client is one that does
 // not keep to contexts: left alone, it would wait for 5 s, four times.
-func TestR3_Fault213_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
+func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 	s := startServer(t)
 	client := redis.NewClient(&redis.Options{Addr: s.addr(), ReadTimeout: 5 * time.Second})
 	defer client.Close()
@@ -336,7 +336,7 @@ func TestAReadOnlyReplicaDecidesNothing(t *testing.T) {
 }
 
 // UR4, FAULT 220: whatever the reply is, only an integer that the script can have given admits.
-func TestUR4_Fault220_ABadReplyNeverAdmits(t *testing.T) {
+func TestFault220_UR4_ABadReplyNeverAdmits(t *testing.T) {
 	for _, reply := range []any{
 		nil, "OK", "1", 1, 1.5, true, []any{}, []any{int64(1)}, []any{int64(1), int64(0)}, map[string]any{}, []byte("1"),
 		int64(1 << 60), int64(-1 << 60), int64(5 * time.Hour), errors.New("an error as a value"),
