@@ -21,8 +21,10 @@ func BenchmarkRedis(b *testing.B) {
 	client := redis.NewClient(&redis.Options{Addr: startRedis(b), ContextTimeoutEnabled: true})
 	b.Cleanup(func() { _ = client.Close() })
 	ctx := context.Background()
+	limiters := 0
 	ours := func(options ...policyredis.Option) func() bool {
-		l := policyredis.New(client, b.Name()+strconv.Itoa(len(options)), 1e6, 1e9, append(options, policyredis.FailClosed())...)
+		limiters++
+		l := policyredis.New(client, "ours"+strconv.Itoa(limiters), 1e6, 1e9, append(options, policyredis.FailClosed())...)
 		b.Cleanup(func() { _ = l.Drain(ctx) })
 		return func() bool { _, _, err := l.Admit(ctx); return err == nil }
 	}
@@ -48,6 +50,7 @@ func BenchmarkRedis(b *testing.B) {
 	}{
 		{"client-alone", func() bool { return client.Eval(ctx, "return 1", []string{"alone"}).Err() == nil }},
 		{"resilience", ours()},
+		{"resilience-trust-client", ours(policyredis.TrustClient())},
 		{"redis_rate", func() bool { result, err := rated.Allow(ctx, "rated", limit); return err == nil && result.Allowed == 1 }},
 		{"throttled", func() bool {
 			limited, _, err := throttle.RateLimitCtx(ctx, "throttled", 1)

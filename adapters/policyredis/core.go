@@ -140,7 +140,7 @@ func (c *core) admitted(cfg *config, b *bucket, amount, fresh int64, start time.
 // ask asks the store and notes how that went.
 func (c *core) ask(ctx context.Context, cfg *config, b *bucket, keys []string, q question, args []any) (answer, error) {
 	known, sent := b.known.Load(), c.watch.Elapsed()
-	a, err := c.store.ask(ctx, cfg.deadline, keys, q, args)
+	a, err := c.store.ask(ctx, cfg.deadline, cfg.trusted, keys, q, args)
 	switch {
 	case err == nil:
 		c.course.answered(cfg.name, cfg.probe)

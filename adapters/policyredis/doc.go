@@ -14,7 +14,7 @@
 //     matter.
 //   - One round trip per decision, by a script that is atomic. When the server does not know the script, as after a restart,
 //     a second one.
-//   - A decision takes the [Deadline] at most, whatever the client's settings.
+//   - A decision takes the [Deadline] at most, whatever the client's settings, unless [TrustClient] says otherwise.
 //   - A reply that is lost, late or makes no sense never admits. Tokens that the server has taken for it are lost.
 //   - A rejection says exactly when to come back, by the server's clock. When coming back is of no use, it says no time.
 //   - While the store does not answer, the failure mode decides: [FailLocal], the default, [FailOpen] or [FailClosed]. A

@@ -107,5 +107,5 @@ func (c *core) returnLot(ctx context.Context, b *bucket) {
 	q := cfg.question(-tokens * cfg.unit)
 	// What the process knows of the debt is no longer true.
 	b.known.Add(-tokens * cfg.unit)
-	_, _ = c.store.ask(ctx, cfg.deadline, b.keys, q, q.arguments())
+	_, _ = c.store.ask(ctx, cfg.deadline, cfg.trusted, b.keys, q, q.arguments())
 }

@@ -431,3 +431,27 @@ func TestListenersCannotHarm(t *testing.T) {
 		require.Equal(t, []policyredis.Mode{policyredis.Local, policyredis.Shared}, seen)
 	})
 }
+
+// A client that is trusted runs on the attempt's own goroutine. One that keeps to its context is as good as any other.
+func TestUR5_ATrustedClient(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: wedged(t, ""), ContextTimeoutEnabled: true})
+	defer client.Close()
+	l := policyredis.New(client, "trusted", hourly, 5, policyredis.Probe(time.Hour), policyredis.TrustClient())
+	for range 10 {
+		began := time.Now()
+		_ = attempt(l)
+		require.Less(t, time.Since(began), 3*time.Second)
+	}
+	s := l.Snapshot()
+	require.EqualValues(t, 3, s.Calls)
+	require.EqualValues(t, 3, s.Timeouts)
+	require.Zero(t, s.Running)
+	require.EqualValues(t, 5, s.Admitted)
+
+	panics := fake(func(context.Context, []any) (any, error) { panic("a client that panics") })
+	closed := policyredis.New(panics, "trusted", hourly, 5, policyredis.FailClosed(), policyredis.TrustClient())
+	require.ErrorIs(t, attempt(closed), policyredis.ErrStore)
+	v := newVirtual(t)
+	fine := policyredis.New(v.client, "trusted", hourly, 5, patient(), policyredis.TrustClient())
+	require.Equal(t, 5, admitted(fine, 9))
+}

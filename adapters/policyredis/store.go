@@ -42,14 +42,14 @@ func gate(every time.Duration) []breaker.Option {
 }
 
 // ask asks the script. The error is [policy.ContextError] when ctx has ended, the breaker's rejection, or that of the call.
-func (s *store) ask(ctx context.Context, limit time.Duration, keys []string, q question, args []any) (answer, error) {
+func (s *store) ask(ctx context.Context, limit time.Duration, trusted bool, keys []string, q question, args []any) (answer, error) {
 	_, ticket, err := s.gate.Admit(ctx)
 	if err != nil {
 		return answer{}, err
 	}
 	outcome := policy.Outcome{Kind: policy.NotCalled}
 	defer func() { s.gate.Settle(ctx, ticket, outcome) }()
-	a, err := s.call(ctx, limit, keys, q, args)
+	a, err := s.call(ctx, limit, trusted, keys, q, args)
 	switch {
 	case err == nil || isAnswer(err):
 		outcome.Kind = policy.Returned
@@ -59,8 +59,9 @@ func (s *store) ask(ctx context.Context, limit time.Duration, keys []string, q q
 	return a, err
 }
 
-// call makes one call. It returns at the deadline, whatever the client does: the client runs on a goroutine of its own.
-func (s *store) call(parent context.Context, limit time.Duration, keys []string, q question, args []any) (answer, error) {
+// call makes one call. It returns at the deadline, whatever the client does: unless the client is trusted, it runs on a
+// goroutine of its own.
+func (s *store) call(parent context.Context, limit time.Duration, trusted bool, keys []string, q question, args []any) (answer, error) {
 	select {
 	case s.running <- struct{}{}:
 	default:
@@ -70,7 +71,12 @@ func (s *store) call(parent context.Context, limit time.Duration, keys []string,
 	s.calls.Add(1)
 	ctx, cancel := context.WithTimeout(parent, limit)
 	defer cancel()
-	c := &call{store: s, ctx: ctx, keys: keys, args: args, done: make(chan struct{})}
+	c := &call{store: s, ctx: ctx, keys: keys, args: args}
+	if trusted {
+		c.run()
+		return s.read(parent, c, q)
+	}
+	c.done = make(chan struct{})
 	go c.run()
 	select {
 	case <-c.done:
@@ -82,11 +88,16 @@ func (s *store) call(parent context.Context, limit time.Duration, keys []string,
 		s.abandoned.Add(-1) // it has just ended
 		<-c.done
 	}
+	return s.read(parent, c, q)
+}
+
+// read returns what a call that has ended has brought.
+func (s *store) read(parent context.Context, c *call, q question) (answer, error) {
 	if c.err != nil {
 		if err := ended(parent); err != nil {
 			return answer{}, err // the client gave up because the caller did
 		}
-		if ctx.Err() != nil && !isAnswer(c.err) {
+		if c.ctx.Err() != nil && !isAnswer(c.err) {
 			return answer{}, s.late(parent) // it kept to the deadline
 		}
 		s.failures.Add(1)
@@ -115,8 +126,8 @@ type call struct {
 	ctx   context.Context
 	keys  []string
 	args  []any
-	over  atomic.Bool // decides whether the call ends first or its caller leaves first
-	done  chan struct{}
+	over  atomic.Bool   // decides whether the call ends first or its caller leaves first
+	done  chan struct{} // nil when the caller itself runs it
 	reply any
 	err   error
 }
@@ -131,7 +142,9 @@ func (c *call) run() {
 			c.store.abandoned.Add(-1)
 		}
 		<-c.store.running
-		close(c.done)
+		if c.done != nil {
+			close(c.done)
+		}
 	}()
 	reply, err := c.store.client.evalSha(c.ctx, c.keys, c.args)
 	if err != nil && isNoScript(err) { // nothing was run: the script is sent, and the server keeps it
