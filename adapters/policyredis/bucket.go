@@ -93,8 +93,8 @@ func (d *debt) spend(now time.Duration, amount int64) (spent int64) {
 
 // worth is what is there because an amount that was added to a debt was not used after all. until is when the debt, as of right
 // after that, is paid. Had the amount never been added, the debt would be less by the smallest that it has been since, and it
-// falls by one nanosecond in each. So all of it is worth something up to then; of several amounts the latest are worth most; and
-// together they are never worth more than the debt.
+// falls by one nanosecond in each. So all of it is worth something up to then; of several amounts the latest are worth
+// most; and together they are never worth more than the debt.
 func worth(now, until time.Duration, amount int64) int64 {
 	return max(0, min(amount, int64(until-now)))
 }

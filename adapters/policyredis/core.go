@@ -72,7 +72,8 @@ func (c *core) made(constructor string) *config {
 }
 
 // A ticket's Number is the amount that an attempt took, in nanoseconds of the shared bucket, and its Start when that is worth
-// nothing any more; see worth. Its Period has the same for the local bucket, above the bits that say where the tokens came from.
+// nothing any more; see worth. Its Period has the same for the local bucket, above the bits that say where the tokens came
+// from.
 const (
 	fromNobody = iota
 	fromStore
