@@ -38,10 +38,13 @@ func TestConformance(t *testing.T) {
 		"timeout from latency": func() policy.Guard { return timeout.FromLatency(0.99, 3, time.Millisecond, time.Second) },
 		"rate limit":           func() policy.Guard { return ratelimit.New(10, 5) },
 		"rate limit, waiting":  func() policy.Guard { return ratelimit.Every(2*time.Hour, 5, ratelimit.MaxWait(24*time.Hour)) },
-		"bulkhead":             func() policy.Guard { return bulkhead.New(3) },
-		"bulkhead, queue":      func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },
-		"total timeout":        func() policy.Guard { return timeout.Total(time.Second) },
-		"attempt timeout":      func() policy.Guard { return timeout.PerAttempt(time.Second) },
+		"rate limit per key, in a word": func() policy.Guard {
+			return ratelimit.NewPerKey(10, 300, func(context.Context) string { return "key" })
+		},
+		"bulkhead":        func() policy.Guard { return bulkhead.New(3) },
+		"bulkhead, queue": func() policy.Guard { return bulkhead.New(3, bulkhead.Queue(2, 24*time.Hour)) },
+		"total timeout":   func() policy.Guard { return timeout.Total(time.Second) },
+		"attempt timeout": func() policy.Guard { return timeout.PerAttempt(time.Second) },
 	} {
 		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
 	}

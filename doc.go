@@ -28,7 +28,7 @@
 //
 // # What happens
 //
-// [Name] names a pipeline in its events and reports, [Observe] lets observers hear of its events, and [Pipeline.Report]
+// [Name] names a pipeline in its events and reports, [Observe] hands its events to observers, and [Pipeline.Report]
 // says what each of its layers is and does now. A [Source] is a pipeline that may be replaced while it is in use.
 //
 // # Policies

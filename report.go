@@ -1,6 +1,7 @@
 package resilience
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 
@@ -44,6 +45,9 @@ func (p *Pipeline) Report() Report {
 	}
 	return r
 }
+
+// MarshalJSON writes the report.
+func (p *Pipeline) MarshalJSON() ([]byte, error) { return json.Marshal(p.Report()) }
 
 // LogValue returns the name, the counts and the layers as groups.
 func (r Report) LogValue() slog.Value {

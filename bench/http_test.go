@@ -114,7 +114,7 @@ func BenchmarkHTTPLoopback(b *testing.B) {
 	}
 }
 
-// BenchmarkHTTPStream reads 1 GiB.
+// BenchmarkHTTPStream reads 1 GiB. The contexts by hand are not among the subjects: the limit of their attempt cuts the body.
 func BenchmarkHTTPStream(b *testing.B) {
 	const size = 1 << 30
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -130,7 +130,7 @@ func BenchmarkHTTPStream(b *testing.B) {
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
 	all := transports(base)
-	for _, name := range []string{"bare", "limits/" + ours, "limits/by-hand"} {
+	for _, name := range []string{"bare", "limits/" + ours} {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(size)
 			benchmarkTransport(b, all[name], server.URL)

@@ -37,6 +37,7 @@ func subjects() []subject {
 	all = append(all, limiters()...)
 	all = append(all, bulkheads()...)
 	all = append(all, timeouts()...)
+	all = append(all, perKeyLimiters(100_000)...)
 	all = append(all, keyedLimiters(100_000)...)
 	return all
 }

@@ -67,6 +67,7 @@ func TestFault036_ForcedOpenStaysOpen(t *testing.T) {
 		require.Equal(t, breaker.ForcedOpen, b.State())
 		rejection := refused(t, b)
 		require.Equal(t, `breaker: circuit open: forced`, rejection.Error())
+		require.ErrorIs(t, rejection, breaker.ErrForced)
 		_, known := rejection.RetryAfter()
 		require.False(t, known)
 		require.ErrorIs(t, b.Ready(t.Context()), breaker.ErrOpen)

@@ -87,7 +87,7 @@ func (b *Breaker) begin() *era {
 	case Open:
 		rejection.Reason, rejection.Until = ErrOpen, b.watch.Time(c.until)
 	case ForcedOpen:
-		rejection.Reason = errForced
+		rejection.Reason = ErrForced
 	case HalfOpen:
 		rejection.Reason = errProbing
 	default:

@@ -11,8 +11,11 @@ import (
 // half-open breaker are taken, or because it lets the load back in only gradually. Its code is "breaker.open".
 var ErrOpen = policy.NewReason("breaker.open", "circuit open")
 
+// ErrForced is matched by the refusals of a breaker that was opened by hand, beside [ErrOpen]: nothing will change by
+// waiting.
+var ErrForced = fmt.Errorf("%w: forced", ErrOpen)
+
 var (
-	errForced  = fmt.Errorf("%w: forced", ErrOpen)
 	errProbing = fmt.Errorf("%w: all probes are taken", ErrOpen)
 	errRamping = fmt.Errorf("%w: recovering", ErrOpen)
 )

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/decimal"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -130,7 +131,7 @@ func (e *exploration) rules(w *scene) *rules {
 func TestExploreTheCore(t *testing.T) {
 	for _, s := range settings {
 		t.Run(s.name, func(t *testing.T) {
-			if testing.Short() && s.operator {
+			if s.operator && !testsize.Whole() {
 				t.Skip("long")
 			}
 			e := searchAll(s, realHooks())

@@ -48,7 +48,7 @@ func SlowCalls(threshold time.Duration, share float64, minimumCalls int) Option 
 // TripWhen opens the breaker when f says so. f is asked after each failure, and each slow call, that has left the breaker
 // closed. It is given what the breaker knew right after that outcome, and its answer counts only if the breaker has not
 // changed its state meanwhile. There is no lock: f may take its time, which its caller spends, and use the breaker. It
-// must be safe for concurrent use. f sees the window, of which the default is that of [TimeWindow].
+// must be safe for concurrent use. f sees the window, by default the one of [TimeWindow].
 func TripWhen(f func(Snapshot) bool) Option { return func(c *config) { c.said.tripWhen = &f } }
 
 // CountWindow lets the rules look at the last n calls, however old, between 1 and 100,000. It reads no clock.

@@ -1,6 +1,10 @@
 package breaker
 
-import "github.com/go-resilience/resilience/policy"
+import (
+	"encoding/json"
+
+	"github.com/go-resilience/resilience/policy"
+)
 
 // ReportState implements [policy.StateReporter].
 func (b *Breaker) ReportState() string { return b.State().String() }
@@ -51,6 +55,9 @@ func (b *Breaker) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (b *Breaker) MarshalJSON() ([]byte, error) { return json.Marshal(b.Report()) }
 
 func gauge(name string, number int64, limit int) policy.Value {
 	return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(number), Limit: float64(limit)}

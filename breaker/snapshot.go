@@ -34,7 +34,7 @@ type Snapshot struct {
 	Cause  error  // of the last failure that opened the breaker; nil when it had no error
 
 	// What the trip rules see: the calls in the window, and the outcomes of one kind that came last. While the breaker is
-	// not closed, what they saw last; while it is half-open, ConsecutiveSuccesses are those of probes. Without a rule
+	// not closed, what they saw last; while it is half-open, ConsecutiveSuccesses counts probes. Without a rule
 	// that needs a window the counts are zero.
 	Calls, CallsFailed, CallsSlow int64
 	ConsecutiveFailures           int

@@ -32,7 +32,7 @@ const (
 //
 // The limit does not grow while less than half of it is used: unused capacity has not been tested.
 //
-// Options are those of [New] but [Shadow], and [Classify]. Adaptive panics with a [*policy.ConfigError] that names every
+// It takes the options of [New] except [Shadow], and [Classify]. Adaptive panics with a [*policy.ConfigError] that names every
 // problem of the configuration; see [ValidateAdaptive].
 func Adaptive(algorithm Algorithm, floor, ceiling int, options ...Option) *Bulkhead {
 	return build(configureAdaptive(algorithm, floor, ceiling, options), &adaptive{

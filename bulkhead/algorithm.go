@@ -57,7 +57,7 @@ type controller interface {
 // latency is known. target must be positive.
 //
 // Source: D.-M. Chiu and R. Jain, "Analysis of the increase and decrease algorithms for congestion avoidance in
-// computer networks", Computer Networks and ISDN Systems 17 (1989). The factor is that of Netflix's
+// computer networks", Computer Networks and ISDN Systems 17 (1989). The factor is the one of Netflix's
 // concurrency-limits, AIMDLimit.
 func AIMD(target time.Duration) Algorithm { return Algorithm{name: "aimd", target: target} }
 
@@ -118,7 +118,7 @@ func (g *gradient2) next(limit float64, s sample) float64 {
 
 // Vegas estimates, from the latency and the least latency it knows, how many attempts are queueing inside the
 // dependency, and keeps that number small: between 3 and 6 times the logarithm of the limit. It reacts fastest, and
-// keeps latency lowest. The least latency is that of the last 600 to 1200 windows, one to two minutes, so that a
+// keeps latency lowest. The least latency is taken from the last 600 to 1200 windows, one to two minutes, so that a
 // latency that stays higher becomes the new normal, and one window that was lucky does not count for ever.
 //
 // Source: L. Brakmo and L. Peterson, "TCP Vegas: end to end congestion avoidance on a global Internet", IEEE Journal on

@@ -66,7 +66,7 @@ func (b *Bulkhead) current() *config {
 func (b *Bulkhead) Stage() policy.Stage { return policy.StageBulkhead }
 
 // Admit takes a slot, or waits for one if there is a [Queue], or refuses with a [*policy.Rejection] that matches
-// [ErrFull] and the reason. When ctx ends while it waits, the error matches that of [policy.ContextError] and nothing was
+// [ErrFull] and the reason. When ctx ends while it waits, the error matches the one of [policy.ContextError] and nothing was
 // taken; if its deadline has passed, the error matches [ErrDeadline] too.
 func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	// The common case without a call in between, for which everything would be put on the stack: 2 of 16 ns.

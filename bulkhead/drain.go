@@ -9,7 +9,7 @@ import (
 
 // Drain is for shutdown. It refuses new attempts from now on, with [ErrDraining], and waits until those inside have
 // ended: attempts that hold slots, and attempts that wait in the queue, which still get their slots in their order. It
-// returns nil when nothing is left inside. When ctx ends before that, the error is that of [policy.ContextError], and new
+// returns nil when nothing is left inside. When ctx ends before that, the error is the one of [policy.ContextError], and new
 // attempts are still refused.
 //
 // Drain refuses in shadow mode too, and waits for what that has let through. It can be called several times, also at

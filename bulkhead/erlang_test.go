@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -121,11 +122,12 @@ func simulate(b *bulkhead.Bulkhead, load float64, service seconds, n int) (o obs
 
 func TestErlangC(t *testing.T) {
 	n, wider := arrivals(t)
-	for _, test := range []struct {
+	tests := []struct {
 		c           int
 		load        float64
 		waits, wait float64 // the figures of the literature, to check the formula
-	}{{1, .8, .8000, 4.000}, {2, 1.6, .7111, 1.778}, {10, 8, .4092, .2046}} {
+	}{{10, 8, .4092, .2046}, {2, 1.6, .7111, 1.778}, {1, .8, .8000, 4.000}}
+	for _, test := range tests[:testsize.Pick(1, len(tests))] {
 		t.Run(fmt.Sprintf("%d servers, load %v", test.c, test.load), func(t *testing.T) {
 			waits := erlangC(test.c, test.load)
 			wait := waits / (float64(test.c) - test.load)
@@ -146,11 +148,12 @@ func TestErlangC(t *testing.T) {
 
 func TestErlangB(t *testing.T) {
 	n, wider := arrivals(t)
-	for _, test := range []struct {
+	tests := []struct {
 		c       int
 		load    float64
 		refused float64
-	}{{10, 8, .1217}, {20, 16, .0644}, {100, 95, .0488}} {
+	}{{10, 8, .1217}, {20, 16, .0644}, {100, 95, .0488}}
+	for _, test := range tests[:testsize.Pick(1, len(tests))] {
 		refused := erlangB(test.c, test.load)
 		require.InDelta(t, test.refused, refused, 1e-4)
 		for name, service := range map[string]seconds{"exponential": exponential, "fixed": fixed, "lognormal": lognormal} {

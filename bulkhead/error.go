@@ -20,7 +20,7 @@ var (
 	// ErrTooHeavy: the weight of the attempt is above the limit. Its code is "bulkhead.weight".
 	ErrTooHeavy error = &reason{"bulkhead.weight", "the weight is above the limit"}
 	// ErrDeadline: the attempt's context reached its deadline, or the end of a timeout, while the attempt waited. The
-	// error is not a [*policy.Rejection]: it is that of the context, and matches [context.DeadlineExceeded] and the
+	// error is not a [*policy.Rejection]: it is the error of the context, and matches [context.DeadlineExceeded] and the
 	// context's cause as well. Its code is "bulkhead.deadline".
 	ErrDeadline error = &reason{"bulkhead.deadline", "the deadline came before a free slot"}
 	// ErrDraining: [Bulkhead.Drain] was called. Its code is "bulkhead.draining".

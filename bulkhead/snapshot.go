@@ -1,6 +1,7 @@
 package bulkhead
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"time"
@@ -117,3 +118,6 @@ func (b *Bulkhead) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (b *Bulkhead) MarshalJSON() ([]byte, error) { return json.Marshal(b.Report()) }

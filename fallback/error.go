@@ -10,7 +10,7 @@ import (
 )
 
 // ErrNoLastGood is matched by the error of a call that failed when [LastGood] had no result, or only one that was too
-// old. The error matches that of the policy too.
+// old. The error matches the policy's too.
 var ErrNoLastGood = policy.NewReason("fallback.no_last_good", "no good result that is young enough")
 
 // errNotOpen is the reason of what Open returns around a policy whose results cannot stay open.
@@ -27,7 +27,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s; fallback: %s", oneline.Of(e.Err), oneline.Of(e.Fallback))
 }
 
-// Unwrap returns both errors, that of the call first.
+// Unwrap returns both errors, the call's first.
 func (e *Error) Unwrap() []error { return []error{e.Err, e.Fallback} }
 
 // Class returns the class of the call's error: that the fallback failed too says nothing about the dependency.

@@ -210,7 +210,7 @@ func (h *Hedge) Discard(value any) {
 	h.group.Discard(value)
 }
 
-// Budget implements [policy.BudgetUser]. It returns the budget given to [WithBudget], or that of [Limit].
+// Budget implements [policy.BudgetUser]. It returns the budget given to [WithBudget], or the one of [Limit].
 func (h *Hedge) Budget() policy.Budget { return h.config().budget }
 
 // Idle reports whether a new Hedge in this one's place would allow no more: no attempt is running, the budget is not

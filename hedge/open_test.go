@@ -3,11 +3,8 @@ package hedge_test
 import (
 	"context"
 	"errors"
-	"flag"
-	"math/rand/v2"
 	"runtime"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,8 +15,6 @@ import (
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 )
-
-var races = flag.Int("races", 2000, "how many races the property of Open runs")
 
 // errLost is what the engine tells a call that succeeds when another one has already.
 var errLost error = &policy.Rejection{Kind: "wrapper", Reason: errors.New("another call has won")}
@@ -156,77 +151,6 @@ func TestOpenTeachesTheQuantile(t *testing.T) {
 		}
 		require.InEpsilon(t, 0.020, h.Snapshot().Delay.Seconds(), 0.032)
 	})
-}
-
-// TestExactlyOneCallWins: of any race at most one call returns nil, its context lives until it is ended, all others end,
-// and Won counts the wins of extra attempts. Run with -args -races=100000 for the whole of it.
-func TestExactlyOneCallWins(t *testing.T) {
-	var made, won, results, discarded atomic.Int64
-	h := hedge.New(hedge.Idempotent(), hedge.After(time.Nanosecond), hedge.Extra(3), hedge.AfterFailure(),
-		hedge.Limit(10, 1e9), hedge.OnDiscard(func(any) { discarded.Add(1) }))
-	race := func(random *rand.Rand) {
-		var steps [4]struct{ turns, end int }
-		for i := range steps {
-			steps[i].turns, steps[i].end = random.IntN(12), random.IntN(12)
-		}
-		var mu sync.Mutex
-		var contexts []context.Context
-		o, err := open(t.Context(), h, func(ctx context.Context) (int, error) {
-			number := hedge.Attempt(ctx)
-			mu.Lock()
-			contexts = append(contexts, ctx)
-			mu.Unlock()
-			for range steps[number-1].turns {
-				runtime.Gosched()
-			}
-			switch steps[number-1].end {
-			case 0, 1, 2:
-				return 0, errBackend
-			case 3:
-				return 0, classified{errOther, policy.Permanent}
-			}
-			made.Add(1)
-			return number, nil
-		})
-		if err == nil {
-			results.Add(1)
-			if o.value > 1 {
-				won.Add(1)
-			}
-			if o.ctx.Err() != nil {
-				t.Errorf("the context of the winner has ended: %v", context.Cause(o.ctx))
-			}
-			o.end()
-		} else if errors.Is(err, errLost) {
-			t.Error("the winner is missing")
-		}
-		mu.Lock()
-		defer mu.Unlock()
-		for _, ctx := range contexts {
-			if ctx.Err() == nil {
-				t.Error("a context lives on")
-			}
-		}
-	}
-	var callers sync.WaitGroup
-	for i := range 4 {
-		callers.Go(func() {
-			random := rand.New(rand.NewPCG(uint64(i), 44))
-			for range *races / 4 {
-				race(random)
-			}
-		})
-	}
-	callers.Wait()
-	for h.Snapshot().Running > 0 {
-		runtime.Gosched()
-	}
-	s := h.Snapshot()
-	require.EqualValues(t, won.Load(), s.Won)
-	require.Greater(t, s.Won, uint64(*races/100), "no race was close")
-	require.Equal(t, made.Load(), results.Load()+discarded.Load())
-	require.EqualValues(t, discarded.Load(), s.Discarded)
-	require.Zero(t, s.Left)
 }
 
 // The contexts of all attempts have ended when the call is over, also of those that ended by themselves.

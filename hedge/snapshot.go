@@ -20,7 +20,7 @@ type Snapshot struct {
 	OverMaxRunning uint64        // attempts that found MaxRunning reached: a first one is made without hedging
 	Discarded      uint64        // successful results that were not the result of their call
 	Running        int           // attempts on goroutines of their own that have not ended
-	Left           int           // those of them whose call has ended: losers that still run
+	Left           int           // of these, losers that still run after their call has ended
 	Panics         uint64        // panics that came after the end of their call, or in the function given to OnDiscard
 }
 
@@ -101,6 +101,9 @@ func (h *Hedge) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (h *Hedge) MarshalJSON() ([]byte, error) { return json.Marshal(h.Report()) }
 
 func counter(name string, n uint64) policy.Value {
 	return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Counter, Number: float64(n)}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/keyed"
 )
 
@@ -25,10 +26,7 @@ func heap() uint64 {
 }
 
 func TestFault187_RandomKeysStayWithinTheCap(t *testing.T) {
-	keys := 1_000_000
-	if testing.Short() {
-		keys = 50_000
-	}
+	keys := testsize.Pick(200_000, 1_000_000)
 	const cap = 10_000
 	before := heap()
 	r := keyed.New(newSlots(1), keyed.Max(cap))

@@ -9,7 +9,9 @@ import (
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 // A pipeline per host.
@@ -72,4 +74,27 @@ func ExampleRegistry_Overflow() {
 	// Output:
 	// true 1
 	// false 1
+}
+
+// A share for each tenant inside a bound for all: no tenant can take everything, and together they do not exceed what the
+// database can take.
+func ExampleBy_shares() {
+	tenantOf := func(ctx context.Context) string {
+		tenant, _ := ctx.Value(tenantKey{}).(string)
+		return tenant
+	}
+
+	all := bulkhead.New(64, bulkhead.Name("all"))
+	shares := keyed.New(func(string) *bulkhead.Bulkhead {
+		return bulkhead.New(16, bulkhead.Name("tenant"))
+	}, keyed.Max(10_000), keyed.Idle(time.Hour))
+	backend := resilience.Compose(
+		timeout.Total(2*time.Second),
+		policy.At(policy.StageShed, keyed.By(tenantOf, shares)), // a greedy tenant costs nothing
+		retry.New(),
+		breaker.New(),
+		all,
+	)
+	fmt.Println(backend)
+	// Output: per key bulkhead "tenant" 16 > total timeout 2s > retry 3 > breaker > bulkhead "all" 64
 }

@@ -2,6 +2,7 @@ package keyed
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -59,6 +60,9 @@ func By[K comparable, V policy.Guard](key func(context.Context) K, registry *Reg
 	registry.settings()
 	return &Guard[K, V]{key: key, registry: registry}
 }
+
+// Registry returns the registry that the guards come from, which is the one that [By] was given.
+func (g *Guard[K, V]) Registry() *Registry[K, V] { return g.made() }
 
 // made returns the registry.
 func (g *Guard[K, V]) made() *Registry[K, V] {
@@ -203,6 +207,9 @@ func (g *Guard[K, V]) Idle() bool {
 
 // Report returns the report of the registry; see [Registry.Report].
 func (g *Guard[K, V]) Report() policy.Report { return g.made().Report() }
+
+// MarshalJSON writes the report.
+func (g *Guard[K, V]) MarshalJSON() ([]byte, error) { return json.Marshal(g.Report()) }
 
 // ReportOf returns the report of the guard of a single key; see [Registry.ReportOf].
 func (g *Guard[K, V]) ReportOf(key K) (policy.Report, bool) { return g.made().ReportOf(key) }

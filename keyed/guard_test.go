@@ -377,3 +377,9 @@ func TestByAllocatesOneContext(t *testing.T) {
 	require.EqualValues(t, 1, testing.AllocsPerRun(1000, func() { _, _ = resilience.Do(ctx, guard, nil2) }))
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = guard.Ready(ctx) }))
 }
+
+func TestTheRegistryOfAGuard(t *testing.T) {
+	registry := keyed.New(func(string) *throttle.Throttle { return throttle.New() })
+	require.Same(t, registry, keyed.By(func(context.Context) string { return "" }, registry).Registry())
+	require.PanicsWithValue(t, "keyed: a Guard must be made with keyed.By", func() { new(keyed.Guard[string, *throttle.Throttle]).Registry() })
+}

@@ -3,25 +3,7 @@ package keyed
 import (
 	"reflect"
 	"strings"
-
-	"github.com/go-resilience/resilience/policy"
 )
-
-// checkKeyType notes what makes t, or a part of it, unfit for keys.
-func checkKeyType(t, part reflect.Type, problems *policy.ConfigError) {
-	switch part.Kind() {
-	case reflect.Struct:
-		for i := range part.NumField() {
-			checkKeyType(t, part.Field(i).Type, problems)
-		}
-	case reflect.Array:
-		checkKeyType(t, part.Elem(), problems)
-	case reflect.Float32, reflect.Float64, reflect.Complex64, reflect.Complex128:
-		problems.Add("key type %v: contains a floating-point number: NaN is never found again", t)
-	case reflect.Interface:
-		problems.Add("key type %v: contains an interface: its values may not be comparable and have no bounded size", t)
-	}
-}
 
 // keyLength returns the bytes of all strings in key.
 func keyLength[K comparable](key K) (n int) {

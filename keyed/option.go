@@ -4,6 +4,7 @@ import (
 	"reflect"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/keytype"
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -73,7 +74,7 @@ func configure[K comparable, V any](construct func(K) V, isIdle any, opts []Opti
 			"add it, or give the option IdleIf", values)
 	}
 	keys := reflect.TypeFor[K]()
-	checkKeyType(keys, keys, &c.problems)
+	keytype.Check(keys, &c.problems)
 	return s
 }
 

@@ -2,6 +2,7 @@ package keyed
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -101,6 +102,9 @@ func (r *Registry[K, V]) Report() policy.Report {
 		counter("deleted", s.Deleted), counter("overflowed", s.Overflowed), counter("too_long", s.TooLong))
 	return report
 }
+
+// MarshalJSON writes the report.
+func (r *Registry[K, V]) MarshalJSON() ([]byte, error) { return json.Marshal(r.Report()) }
 
 const total = "total"
 

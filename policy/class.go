@@ -71,7 +71,7 @@ func (c Class) Verdict() Verdict {
 	return Failure
 }
 
-// ClassOf returns the class that err itself declares: that of the first error in its tree with a method
+// ClassOf returns the class that err itself declares: the one of the first error in its tree with a method
 // Class() Class that answers something other than [Unclassified], or Unclassified when there is none. Of joined errors
 // the gravest class counts. A [*Rejection] is [Ignored], unless it is joined with an error that is none: a call that
 // failed and was then refused has failed.

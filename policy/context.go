@@ -51,7 +51,7 @@ func Canceled(ctx context.Context) (canceled bool) {
 
 type noWaitKey struct{}
 
-// NoWait returns a context under which nobody queues: a guard that would wait for a slot or a token refuses instead. It
+// NoWait returns a context under which no attempt queues: a guard that would wait for a slot or a token refuses instead. It
 // is for one call, such as a probe of health, beside others that may wait.
 func NoWait(ctx context.Context) context.Context { return context.WithValue(ctx, noWaitKey{}, true) }
 

@@ -34,7 +34,7 @@ type Guard interface {
 	// Settle tells the guard how the attempt that it admitted has ended.
 	//
 	//   - ctx and ticket are those that Admit returned.
-	//   - It is called on every exit: return, error, panic, [runtime.Goexit], and refusal further in
+	//   - It is called on every exit: return, error, panic, [runtime.Goexit], and refusal by an inner layer
 	//     ([NotCalled]). Guards are settled in the reverse order of their admission.
 	//   - It cannot change the result. If it panics, the other guards are settled all the same and the panic goes
 	//     on to the caller.
@@ -54,7 +54,7 @@ type Ticket struct {
 }
 
 // Gate is what a guard implements in addition when it judges the dependency to be down: a breaker, an adaptive
-// throttle, a maintenance window. Retries ask every gate further in before they sleep and again after it. Guards that
+// throttle, a maintenance window. Retries ask every inner gate before they sleep and again after it. Guards that
 // refuse because of a momentary shortage (a rate limiter, a bulkhead) are not gates.
 type Gate interface {
 	// Ready returns nil when an attempt would be admitted now, otherwise the rejection that it would get.

@@ -9,7 +9,7 @@ import (
 type Kind uint8
 
 const (
-	// NotCalled: a layer further in refused, or the context had ended; the operation was never entered.
+	// NotCalled: an inner layer refused, or the context had ended; the operation was never entered.
 	NotCalled Kind = iota
 	// Returned: the operation was entered and returned, with or without an error.
 	Returned
@@ -53,7 +53,7 @@ func (o Outcome) Succeeded() bool { return o.Kind == Returned && o.Err == nil }
 type Verdict uint8
 
 const (
-	// Failure counts against the dependency. It is the zero value: what nobody judged is a failure.
+	// Failure counts against the dependency. It is the zero value: what was not judged is a failure.
 	Failure Verdict = iota
 	// Success counts in favour of the dependency.
 	Success

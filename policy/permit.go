@@ -67,7 +67,7 @@ func (p *Permit) Context() context.Context {
 }
 
 // Done settles the permit with the error of the work, nil for success. It reports whether this was the settlement:
-// a second one changes nothing and reports false, and so does that of a nil Permit.
+// a second one changes nothing and reports false, and so does settling a nil Permit.
 func (p *Permit) Done(err error) bool {
 	return p.Settle(Outcome{Kind: Returned, Err: err})
 }

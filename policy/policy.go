@@ -30,7 +30,7 @@ type Policy[T any] interface {
 //	}))
 //
 // A check that fails should release what the value holds, such as the body of a response: if there is another attempt,
-// nobody else will see the value. Check panics when op or check is nil.
+// the caller never gets it. Check panics when op or check is nil.
 func Check[T any](op Func[T], check func(T) error) Func[T] {
 	if op == nil {
 		panic("policy: Check with a nil operation")

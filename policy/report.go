@@ -81,8 +81,8 @@ func (c Cause) MarshalJSON() ([]byte, error) {
 	}{fields(c), c.String(), errorText(c.Err)})
 }
 
-// Setting is an option as it was configured: its name in Go and its arguments. The arguments of the constructor are the
-// setting "New".
+// Setting is an option as it was configured: its name in Go and its arguments. The arguments of the constructor are a
+// setting with the name of the constructor, such as "New" or "Total".
 type Setting struct {
 	Name string     `json:"name"`
 	Args []Argument `json:"args,omitempty"`
@@ -95,11 +95,16 @@ type Argument struct {
 	Value any
 }
 
-// MarshalJSON writes a duration as text.
+// MarshalJSON writes a duration as text, and so a number that is not finite: "+Inf".
 func (a Argument) MarshalJSON() ([]byte, error) {
 	value := a.Value
-	if d, ok := value.(time.Duration); ok {
-		value = d.String()
+	switch v := value.(type) {
+	case time.Duration:
+		value = v.String()
+	case float64:
+		if math.IsInf(v, 0) || math.IsNaN(v) {
+			value = fmt.Sprintf("%+v", v)
+		}
 	}
 	return json.Marshal(struct {
 		Name  string `json:"name"`

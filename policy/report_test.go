@@ -103,3 +103,12 @@ func TestNames(t *testing.T) {
 		require.Equal(t, name, string(text))
 	}
 }
+
+// An argument that is not finite, such as a rate without a limit, does not spoil the report.
+func TestArgumentsThatAreNotFinite(t *testing.T) {
+	for value, want := range map[float64]string{math.Inf(1): `"+Inf"`, math.Inf(-1): `"-Inf"`, 0.5: "0.5"} {
+		text, err := json.Marshal(policy.Argument{Name: "perSecond", Value: value})
+		require.NoError(t, err)
+		require.JSONEq(t, `{"name": "perSecond", "value": `+want+`}`, string(text))
+	}
+}

@@ -2,7 +2,7 @@ package policy
 
 import "fmt"
 
-// Stage says where in a pipeline a layer stands; layers of a lower stage are further out. The constants leave gaps:
+// Stage says where in a pipeline a layer stands: a lower stage is further outside. The constants leave gaps:
 // a third party's layer may use any positive number.
 type Stage int
 
@@ -13,9 +13,9 @@ const (
 	StageTotalTimeout   Stage = 300  // bounds all attempts and all waits together
 	StageRetry          Stage = 400  // outside the breaker, so that the breaker sees every attempt
 	StageHedge          Stage = 500  // one retry judges one group of hedged attempts
-	StageBreaker        Stage = 600  // before the limits: an open breaker spends no token and queues nobody
+	StageBreaker        Stage = 600  // before the limits: an open breaker spends no token and fills no queue
 	StageRateLimit      Stage = 700  // inside retry, since the quota counts attempts
-	StageBulkhead       Stage = 800  // inside the limiter: who waits for a token holds no slot
+	StageBulkhead       Stage = 800  // inside the limiter: an attempt that waits for a token holds no slot
 	StageAttemptTimeout Stage = 900  // starts when the operation starts: queueing is not blamed on it
 	StageChaos          Stage = 1000 // injected faults replace the operation, so that every policy reacts
 )

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
@@ -123,6 +124,7 @@ type decoder struct {
 	policies map[string]string // the kinds of the shared policies
 	shared   []string          // their names
 	budgets  []string
+	window   int // calls and buckets of the windows so far
 }
 
 // decode returns the configuration in data; it means something only if found is empty afterwards.
@@ -216,7 +218,7 @@ func (d *decoder) named(n *node, what string) []member {
 		case m.name == "$comment":
 			d.text(m.value)
 		case !isName(m.name):
-			d.found.add(m.at, m.value.pointer, "%q: no name: must be 1 to 200 printable characters", clip(m.name))
+			d.found.add(m.at, m.value.pointer, "%q: no name: must be 1 to %d printable characters", clip(m.name), maxName)
 		case m.value.kind != object:
 			d.found.at(m.value, "%s: must be an object that says what the %s %q is", m.value.shown(), what, clip(m.name))
 		case len(sound) == maxNames:
@@ -230,7 +232,7 @@ func (d *decoder) named(n *node, what string) []member {
 }
 
 func isName(name string) bool {
-	return name != "" && len(name) <= 200 && strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
+	return name != "" && len(name) <= maxName && utf8.ValidString(name) && strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }
 
 func (d *decoder) text(n *node) string {
@@ -414,7 +416,9 @@ func (d *decoder) pipeline(key string, n *node) *pipeline {
 	p := &pipeline{key: key, name: key, node: n}
 	d.members(n, "$comment", "extends", "name", "classify", "observe", "layers")
 	if name := n.get("name"); name != nil {
-		p.name, p.shownName = d.text(name), true
+		if g := d.value(nameOption, name); g != nil {
+			p.name, p.shownName = g.args[0].(string), true
+		}
 	}
 	if classify := n.get("classify"); classify != nil {
 		p.classify = d.value(classifyOption, classify)
@@ -496,10 +500,30 @@ func (d *decoder) layer(n *node, shared string) *layer {
 		d.options(l, shared)
 	}
 	d.standing(l, shared)
+	d.windows(l)
 	if d.found.count() > before {
 		return nil
 	}
 	return l
+}
+
+// windows bounds the memory that all windows take.
+func (d *decoder) windows(l *layer) {
+	for _, g := range l.given {
+		n := 0
+		switch g.option.key {
+		case "countWindow":
+			n = g.args[0].(int)
+		case "timeWindow", "window":
+			n = g.args[1].(int)
+		}
+		if d.window > maxWindow {
+			return // it was said
+		}
+		if d.window += n; d.window > maxWindow {
+			d.found.at(g.node, "the windows of the file hold more than %d calls and buckets", int(maxWindow))
+		}
+	}
 }
 
 func kindNames() []string {

@@ -202,3 +202,39 @@ func TestF5_HostileFilesAreCheap(t *testing.T) {
 		t.Logf("file %d of %d bytes: %v", i, len(file), time.Since(start))
 	}
 }
+
+// TestF5_Names: a name ends up in logs, on pages and in labels. It may be empty, for none.
+func TestF5_Names(t *testing.T) {
+	for _, bad := range []string{`x\u0000`, `x\n`, `x\u202e`, strings.Repeat("x", 201)} {
+		for _, file := range []string{
+			`{"pipelines": {"users": {"name": "` + bad + `", "layers": []}}}`,
+			layersOf(`{"kind": "breaker", "name": "` + bad + `"}`),
+			`{"policies": {"db": {"kind": "breaker", "name": "` + bad + `"}}, "pipelines": {}}`,
+		} {
+			found := problemsOf(t, file)
+			require.Len(t, found, 1)
+			require.Contains(t, found[0].Message, "must be a text of at most 200 printable characters")
+			require.Contains(t, found[0].Pointer, "/name")
+		}
+	}
+	for _, variable := range []string{"P__USERS__NAME=\xff", "P__USERS__RETRY__NAME=\xff"} {
+		_, err := policyconfig.Load([]byte(attempts(3)), environment(variable))
+		require.ErrorContains(t, err, "must be a text of at most 200 printable characters")
+	}
+	require.Empty(t, load(t, `{"pipelines": {"users": {"name": "", "layers": [{"kind": "breaker", "name": ""}]}}}`).Pipeline("users").Name())
+}
+
+func TestF5_NoNegativeZero(t *testing.T) {
+	require.Equal(t, "rate limit 0/s burst 1", load(t, layersOf(`{"kind": "ratelimit", "perSecond": -0.0, "burst": 1}`)).Pipeline("users").String())
+}
+
+// TestF5_WindowsAreBounded: a small file cannot ask for much memory.
+func TestF5_WindowsAreBounded(t *testing.T) {
+	windows := func(n int) string {
+		return `{"pipelines": {"0": {"layers": []},` + many(n, `"p#": {"extends": "0", "layers": [{"kind": "breaker", "countWindow": 100000, "failureCount": 1}]}`) + `}}`
+	}
+	found := problemsOf(t, windows(900))
+	require.Len(t, found, 1)
+	require.Equal(t, "the windows of the file hold more than 5000000 calls and buckets", found[0].Message)
+	require.Equal(t, "/pipelines/p50/layers/0/countWindow", found[0].Pointer)
+}

@@ -12,7 +12,17 @@ import (
 type variable struct {
 	name, value string
 	path        []string // what is between the double underscores, without the prefix
-	used        bool
+	about       string   // the pointer of what it is about, "" as long as nothing was found
+}
+
+// claim says that the variable is about what stands at a pointer. It notes when it is about something else as well.
+func (v *variable) claim(d *decoder, pointer string) bool {
+	if v.about != "" {
+		d.found.add(place{variable: v.name}, pointer, "it is about %s as well: rename one of them", v.about)
+		return false
+	}
+	v.about = pointer
+	return true
 }
 
 // overrides are the variables of a prefix.
@@ -103,8 +113,11 @@ func keysOf(constructors, options []*option) keys {
 // layerKeys returns the members that a layer can have.
 func layerKeys(n *node) keys {
 	kind := n.get("kind")
-	if kind == nil || kindNamed(kind.text) == nil {
-		return keys{"use": nil, "kind": nil, "layer": nil, "stage": nil, "enabled": nil}
+	switch {
+	case n.get("use") != nil:
+		return keys{"use": nil, "stage": nil, "enabled": nil}
+	case kind == nil || kindNamed(kind.text) == nil:
+		return keys{"kind": nil, "layer": nil, "stage": nil, "enabled": nil}
 	}
 	k := kindNamed(kind.text)
 	all := keysOf(k.constructors, k.options)
@@ -125,7 +138,7 @@ func layerKeys(n *node) keys {
 func (o *overrides) object(d *decoder, section string, m member, known keys) *node {
 	n := m.value
 	for _, v := range o.variables {
-		if len(v.path) > 2 && v.path[0] == environmentName(section) && v.path[1] == environmentName(m.name) {
+		if len(v.path) > 2 && v.path[0] == environmentName(section) && v.path[1] == environmentName(m.name) && v.claim(d, n.pointer) {
 			n = v.set(d, n, v.path[2:], known)
 		}
 	}
@@ -136,14 +149,14 @@ func (o *overrides) object(d *decoder, section string, m member, known keys) *no
 func (o *overrides) pipeline(d *decoder, m member) *node {
 	n := m.value
 	for _, v := range o.variables {
-		if v.used || v.path[0] != environmentName(m.name) {
+		if len(v.path) < 2 || v.path[0] != environmentName(m.name) || !v.claim(d, n.pointer) {
 			continue
 		}
 		if len(v.path) == 2 {
 			n = v.set(d, n, v.path[1:], keys{"name": nil, "classify": nil, "observe": nil})
 			continue
 		}
-		if layers := n.get("layers"); len(v.path) > 2 && layers != nil {
+		if layers := n.get("layers"); layers != nil {
 			if i, ok := v.layer(d, n, layers); ok {
 				list := *layers
 				list.items = slices.Clone(list.items)
@@ -178,7 +191,6 @@ func (v *variable) layer(d *decoder, n, layers *node) (int, bool) {
 	if len(having) > 0 {
 		found = having
 	}
-	v.used = true
 	if len(found) == 1 {
 		return found[0], true
 	}
@@ -214,7 +226,6 @@ func (n *node) with(name string, value *node) *node {
 
 // set returns the object with the value of the variable. The object is not changed.
 func (v *variable) set(d *decoder, n *node, path []string, known keys) *node {
-	v.used = true
 	at := place{variable: v.name}
 	for _, key := range sortedKeys(known) {
 		if environmentName(key) != path[0] {
@@ -241,6 +252,11 @@ func (v *variable) set(d *decoder, n *node, path []string, known keys) *node {
 	for key := range known {
 		names = append(names, environmentName(key))
 	}
+	if shared := n.get("use").textOf(); shared != "" {
+		d.found.add(at, n.pointer, "%q is not known here: what the policy %q has is set by %s__POLICIES__%s__%s",
+			path[0], clip(shared), d.registry.Environment, environmentName(shared), path[0])
+		return n
+	}
 	d.found.add(at, n.pointer, "%q is not known here%s", path[0], d.found.nearest(path[0], names))
 	return n
 }
@@ -248,7 +264,7 @@ func (v *variable) set(d *decoder, n *node, path []string, known keys) *node {
 // unused notes the variables that are about nothing in the file: most likely they are mistyped.
 func (o *overrides) unused(d *decoder) {
 	for _, v := range o.variables {
-		if !v.used {
+		if v.about == "" {
 			d.found.add(place{variable: v.name}, "", "no pipeline, policy or budget of the file has this name")
 		}
 	}

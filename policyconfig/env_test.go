@@ -58,3 +58,42 @@ func TestEnvironment_Refused(t *testing.T) {
 		require.EqualError(t, err, "policyconfig: "+want)
 	}
 }
+
+// TestEnvironment_NumbersAreThoseOfJSON: values are as strict as in the file.
+func TestEnvironment_NumbersAreThoseOfJSON(t *testing.T) {
+	for _, bad := range []string{"", "+5", ".5", "5.", "05", "-05", "0x5", "1_0", "5 ", "NaN", "Inf", "1e400", "\xff"} {
+		for _, variable := range []string{"P__USERS__RETRY__ATTEMPTS=", "P__USERS__HOUR__PER_SECOND="} {
+			_, err := policyconfig.Load([]byte(overridden), environment(variable+bad))
+			require.ErrorContains(t, err, "environment variable "+variable[:len(variable)-1]+": ", bad)
+		}
+	}
+	loadWith(t, overridden, environment("P__USERS__HOUR__PER_SECOND=+Inf"))
+	loadWith(t, overridden, environment("P__USERS__HOUR__PER_SECOND=5e-1"))
+}
+
+// TestEnvironment_OneThing: a variable that could be about two things is about neither.
+func TestEnvironment_OneThing(t *testing.T) {
+	for _, test := range []struct{ file, variable, want string }{
+		{
+			`{"pipelines": {"a-b": {"layers": [{"kind": "retry"}]}, "a_b": {"layers": [{"kind": "retry"}]}}}`, "P__A_B__RETRY__ATTEMPTS=7",
+			"/pipelines/a_b: it is about /pipelines/a-b as well: rename one of them",
+		},
+		{
+			`{"policies": {"a-b": {"kind": "retry"}, "a_b": {"kind": "retry"}}, "pipelines": {}}`, "P__POLICIES__A_B__ATTEMPTS=7",
+			"/policies/a_b: it is about /policies/a-b as well: rename one of them",
+		},
+		{
+			`{"policies": {"retry": {"kind": "retry"}}, "pipelines": {"policies": {"layers": [{"kind": "retry"}]}}}`, "P__POLICIES__RETRY__ATTEMPTS=7",
+			"/pipelines/policies: it is about /policies/retry as well: rename one of them",
+		},
+	} {
+		_, err := policyconfig.Load([]byte(test.file), environment(test.variable))
+		require.EqualError(t, err, "policyconfig: environment variable "+test.variable[:len(test.variable)-2]+": "+test.want)
+	}
+}
+
+func TestEnvironment_SharedPolicy(t *testing.T) {
+	_, err := policyconfig.Load([]byte(overridden), environment("P__USERS__DB_MAIN__OPEN_FOR=9s"))
+	require.EqualError(t, err, `policyconfig: environment variable P__USERS__DB_MAIN__OPEN_FOR: /pipelines/users/layers/0: "OPEN_FOR" is not known here: `+
+		`what the policy "db-main" has is set by P__POLICIES__DB_MAIN__OPEN_FOR`)
+}

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"os"
+	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/go-resilience/resilience"
@@ -70,21 +73,40 @@ func ExampleSet_Apply() {
 }
 
 func ExampleSet_Watch() {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel() // a service ends it when it stops
-	set, err := policyconfig.Load(pipelines, policyconfig.Registry{})
+	dir, err := os.MkdirTemp("", "users")
 	if err != nil {
 		log.Fatal(err)
 	}
-
-	for changes, err := range set.Watch(ctx, "/etc/users/pipelines.json", 2*time.Second) {
-		if err != nil {
-			log.Print(err) // the configuration before stays in force
-			continue
-		}
-		log.Print(changes)
+	defer func() { _ = os.RemoveAll(dir) }()
+	path := filepath.Join(dir, "pipelines.json")
+	if err := os.WriteFile(path, pipelines, 0o600); err != nil {
+		log.Print(err)
+		return
 	}
-	// Output:
+	serve := func(users *policyconfig.Handle) { fmt.Println(users) }
+
+	set, err := policyconfig.LoadFile(path, policyconfig.Registry{Require: []string{"users"}})
+	if err != nil {
+		log.Print(err)
+		return
+	}
+
+	ctx, stop := context.WithCancel(context.Background())
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		for changes, err := range set.Watch(ctx, path, 2*time.Second) {
+			if err != nil {
+				log.Print(err) // the configuration before stays in force
+				continue
+			}
+			log.Print(changes)
+		}
+	})
+
+	serve(set.Pipeline("users"))
+	stop()
+	watching.Wait()
+	// Output: total timeout 2s > retry 4 > breaker "users-db" > attempt timeout 300ms
 }
 
 var errNotFound = errors.New("not found")

@@ -46,7 +46,7 @@ func (e *extension) resolve(name string) *node {
 	}
 	e.done[name] = n // also when what follows is wrong
 	base := e.text(extends)
-	if base == "" {
+	if extends.kind != text {
 		return n
 	}
 	if slices.Contains(e.chain, base) || base == name {
@@ -71,7 +71,9 @@ func (e *extension) resolve(name string) *node {
 // merge returns a pipeline with what it takes from another one. Neither is changed.
 func (e *extension) merge(base, n *node) *node {
 	merged := *n
-	merged.members = slices.Clip(slices.DeleteFunc(slices.Clone(n.members), func(m member) bool { return m.value.kind == null }))
+	merged.members = slices.Clip(slices.DeleteFunc(slices.Clone(n.members), func(m member) bool {
+		return (m.name == "classify" || m.name == "observe") && m.takesAway(base)
+	}))
 	for _, m := range base.members {
 		switch m.name {
 		case "$comment", "name", "extends":
@@ -94,8 +96,11 @@ func (e *extension) merge(base, n *node) *node {
 	return &merged
 }
 
-// mergeLayers overrides the layers of a base. A layer overrides that of its kind; where the base has several of the kind,
-// that of its name; and otherwise it is one more.
+// takesAway reports whether a member is null in place of one that is inherited. Other nulls stay, and are refused later.
+func (m member) takesAway(base *node) bool { return m.value.kind == null && base.get(m.name) != nil }
+
+// mergeLayers overrides the layers of a base, each once. A layer overrides that of its kind; where there are several of the
+// kind, in the base or beside it, that of its name; and otherwise it is one more.
 func (e *extension) mergeLayers(base, own []*node) []*node {
 	if len(own) == 0 {
 		return base
@@ -105,21 +110,28 @@ func (e *extension) mergeLayers(base, own []*node) []*node {
 		return nil
 	}
 	merged := slices.Clone(base)
+	left := make(map[string][]int) // the layers of the base that nothing overrides yet, by kind
+	for i, n := range base {
+		if kind := e.kindOf(n); kind != "" {
+			left[kind] = append(left[kind], i)
+		}
+	}
+	byName := make(map[string]bool) // kinds of which there are several
+	count := make(map[string]int)
 	for _, n := range own {
-		var same []int
-		for i, other := range base {
-			if kind := e.kindOf(n); kind != "" && kind == e.kindOf(other) {
-				same = append(same, i)
-			}
-		}
-		if len(same) > 1 {
-			same = slices.DeleteFunc(same, func(i int) bool { return nameOf(base[i]) != nameOf(n) })
-		}
+		kind := e.kindOf(n)
+		count[kind]++
+		byName[kind] = count[kind] > 1 || len(left[kind]) > 1
+	}
+	for _, n := range own {
+		kind := e.kindOf(n)
+		same := slices.DeleteFunc(slices.Clone(left[kind]), func(i int) bool { return byName[kind] && nameOf(base[i]) != nameOf(n) })
 		if len(same) != 1 {
 			merged = append(merged, n)
 			continue
 		}
-		merged[same[0]] = mergeLayer(merged[same[0]], n)
+		merged[same[0]] = mergeLayer(base[same[0]], n)
+		left[kind] = slices.DeleteFunc(left[kind], func(i int) bool { return i == same[0] })
 	}
 	return merged
 }
@@ -169,7 +181,7 @@ func mergeLayer(base, own *node) *node {
 		merged.members = append(merged.members, m)
 	}
 	for _, m := range own.members {
-		if m.value.kind != null {
+		if m.name == "$comment" || !m.takesAway(base) {
 			merged.members = append(merged.members, m)
 		}
 	}

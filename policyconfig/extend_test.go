@@ -83,3 +83,53 @@ func (nothing) Admit(ctx context.Context) (context.Context, policy.Ticket, error
 	return ctx, policy.Ticket{}, nil
 }
 func (nothing) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+// TestExtends_EachIsOverriddenOnce: of several layers of a kind each means the one of its name, and none is lost.
+func TestExtends_EachIsOverriddenOnce(t *testing.T) {
+	set := load(t, `{"pipelines": {
+		"base": {"layers": [{"kind": "ratelimit", "name": "second", "perSecond": 3, "burst": 3}]},
+		"two": {"extends": "base", "layers": [{"kind": "ratelimit", "name": "hour", "perSecond": 1, "burst": 9}, {"kind": "ratelimit", "name": "second", "burst": 2}]}}}`)
+	require.Equal(t, `rate limit "second" 3/s burst 2 > rate limit "hour" 1/s burst 9`, set.Pipeline("two").String())
+	found := problemsOf(t, `{"pipelines": {"base": {"layers": [{"kind": "retry"}]}, "twice": {"extends": "base", "layers": [{"kind": "retry", "attempts": 2}, {"kind": "retry", "attempts": 4}]}}}`)
+	require.Contains(t, found[0].Message, "retry")
+}
+
+// TestExtends_NothingIsLostByNull: null takes an option away, but never all layers.
+func TestExtends_NothingIsLostByNull(t *testing.T) {
+	for _, test := range []struct{ file, want string }{
+		{`{"a": {"layers": [{"kind": "retry"}]}, "b": {"extends": "a", "layers": null}}`, "null: must be a list of layers"},
+		{`{"a": {"layers": [{"kind": "retry"}]}, "b": {"extends": "a", "layers": [{"kind": "retry", "atempts": null}]}}`, `"atempts" is not known here: did you mean "attempts"?`},
+		{`{"a": {"layers": [{"kind": "retry"}]}, "b": {"extends": "a", "layers": [{"kind": "retry", "attempts": null}]}}`, "null: leave the option out; null only takes away what is inherited"},
+		{`{"a": {"layers": []}, "b": {"extends": "a", "clasify": null}}`, `"clasify" is not known here: did you mean "classify"?`},
+		{`{"a": {"layers": []}, "b": {"extends": "a", "classify": null}}`, "null: leave the option out; null only takes away what is inherited"},
+		{`{"a": {"layers": []}, "b": {"extends": "a", "name": null}}`, "null: leave the option out; null only takes away what is inherited"},
+		{`{"a": {"$comment": "x", "layers": []}, "b": {"extends": "a", "$comment": null}}`, "null: must be a text"},
+		{`{"a": {"layers": null}}`, "null: must be a list of layers"},
+		{`{"a": {"extends": null, "layers": []}}`, "null: must be a text"},
+		{`{"a": {"extends": "", "layers": []}}`, `"": no pipeline of this name: did you mean "a"?`},
+		{`{"a": null}`, `null: must be an object that says what the pipeline "a" is`},
+		{`{"a": {"layers": [null]}}`, `null: must be an object with a "kind"`},
+		{`{"a": {"layers": [{"kind": null}]}}`, "null: must be a text"},
+	} {
+		found := problemsOf(t, `{"pipelines": `+test.file+`}`)
+		require.Len(t, found, 1, test.file)
+		require.Equal(t, test.want, found[0].Message)
+	}
+}
+
+// TestExtends_Null: null takes away what is inherited, of a layer and of the pipeline.
+func TestExtends_Null(t *testing.T) {
+	registry := policyconfig.Registry{Classify: map[string]func(error) policy.Class{"http": func(error) policy.Class { return policy.Expected }}}
+	file := `{"pipelines": {
+		"a": {"classify": "http", "layers": [{"kind": "retry", "attempts": 7, "multiplier": 3}, {"kind": "timeout", "total": "1s"}]},
+		"b": {"extends": "a", "classify": null, "layers": [{"kind": "retry", "multiplier": null}, {"kind": "timeout", "total": null, "perAttempt": "1ms"}]}}}`
+	require.Empty(t, validate(t, file))
+	set := loadWith(t, file, registry)
+	inherited, err := policyconfig.From(set.Pipeline("b"))
+	require.NoError(t, err)
+	require.Contains(t, string(inherited), `"b": {
+      "layers": [
+        {"kind": "retry", "attempts": 7},
+        {"kind": "timeout", "perAttempt": "1ms"}
+      ]`)
+}

@@ -13,18 +13,25 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/throttle"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 // From returns a pipeline as a configuration, with its name as the key, or "pipeline" if it has none. Of a [Handle] it is
 // what the configuration in force says of the pipeline, with everything that it inherits, uses and is told by the
 // environment. Modes and states that were set by hand are not in it.
 //
-// Of a pipeline that was written in Go, data is written as it was configured. Code is not data: an option that takes a function is written with the name of the
-// option as the name of the code, and a layer that is not of this module with its type. [Load] then asks for them in its
-// Registry, so nothing is lost silently. What a pipeline does not tell cannot be written: its Classify and its observers,
-// and what stands per key.
+// Of a pipeline that was written in Go, data is written as it was configured. Code is not data: an option that takes a
+// function is written with the name of the option as the name of the code ("if", and for another one "if 2"), and a layer
+// that is not of this module with its type. [Load] then asks for them in its Registry, so nothing is lost silently. A guard
+// made by [keyed.By] is written as the overflow value of its registry, and its key function as "key"; what else the function
+// that makes the values does with a key cannot be told. Neither can the Classify and the observers of a pipeline.
 //
 // The error is a [*policy.ConfigError] that names every layer that cannot be written.
 func From(source resilience.Source) ([]byte, error) {
@@ -135,12 +142,17 @@ func (l *layer) data() ordered {
 	if !l.enabled {
 		o.add("enabled", false)
 	}
-	if name := stageName(l.stage); stages[name] == l.stage && l.stage != 0 {
-		o.add("stage", name)
-	} else if l.stage != 0 {
-		o.add("stage", int(l.stage))
-	}
+	o.stage(l.stage)
 	return o
+}
+
+// stage adds where a layer stands, if that is not its own place.
+func (o *ordered) stage(stage policy.Stage) {
+	if name := stageName(stage); stages[name] == stage && stage != 0 {
+		o.add("stage", name)
+	} else if stage != 0 {
+		o.add("stage", int(stage))
+	}
 }
 
 // data returns the value of an option as it stands in a file.
@@ -272,7 +284,8 @@ func encoded(value any) []byte {
 // fileWriter writes layers as configuration.
 type fileWriter struct {
 	budgets  []policy.Budget
-	list     ordered // of budgets
+	list     ordered        // of budgets
+	names    map[string]int // of code, and how often each was asked for
 	problems policy.ConfigError
 }
 
@@ -285,58 +298,95 @@ func (f *fileWriter) layer(layer policy.Layer) ordered {
 	if _, ok := layer.(*retry.ConcurrencyBudget); ok {
 		return nil // comes with the retry or hedge that uses it
 	}
-	reporter, ok := layer.(policy.Reporter)
+	o := f.policy(layer)
+	o.stage(stage)
+	return o
+}
+
+// policy returns a layer without its stage.
+func (f *fileWriter) policy(layer policy.Layer) ordered {
 	report := policy.Report{}
-	if ok {
+	if reporter, ok := layer.(policy.Reporter); ok {
 		report = reporter.Report()
 	}
-	var o ordered
-	k, constructor := kindOfReport(report)
+	k := kindOfReport(report)
 	switch {
 	case report.Kind == "keyed":
-		f.problems.Add("%v: a layer per key cannot be written", layer)
-		return nil
+		return f.perKey(layer, report)
 	case k == nil:
-		o = ordered{{"kind", "layer"}, {"layer", fmt.Sprintf("%T", layer)}}
-	default:
-		o = ordered{{"kind", k.name}}
-		for _, setting := range report.Settings {
-			f.setting(&o, k, constructor, setting, layer)
-		}
+		return ordered{{"kind", "layer"}, {"layer", f.code(fmt.Sprintf("%T", layer))}}
 	}
-	if stage != 0 {
-		if name := stageName(stage); stages[name] == stage {
-			o.add("stage", name)
-		} else {
-			o.add("stage", int(stage))
-		}
+	o := ordered{{"kind", k.name}}
+	for _, setting := range report.Settings {
+		f.setting(&o, setting, layer)
 	}
 	return o
 }
 
-// kindOfReport returns the kind of a layer of this module, and the key of its constructor.
-func kindOfReport(report policy.Report) (*kind, string) {
-	switch report.Kind {
-	case "breaker", "retry", "bulkhead", "hedge", "throttle":
-		return kindNamed(report.Kind), ""
-	case "rate limiter":
-		return ratelimitKind, ""
-	case "total timeout":
-		return timeoutKind, "total"
-	case "attempt timeout":
-		if len(report.Settings) > 0 && len(report.Settings[0].Args) == 4 {
-			return timeoutKind, "fromLatency"
+// perKey returns a guard of one policy per key as its overflow value, which stands for all.
+func (f *fileWriter) perKey(guard policy.Layer, report policy.Report) ordered {
+	for _, overflow := range []func(policy.Layer) policy.Layer{
+		overflowOf[*breaker.Breaker], overflowOf[*throttle.Throttle], overflowOf[*ratelimit.Limiter], overflowOf[*bulkhead.Bulkhead], overflowOf[*timeout.Timeout],
+	} {
+		one := overflow(guard)
+		if one == nil {
+			continue
 		}
-		return timeoutKind, "perAttempt"
-	case "abandoning timeout":
-		return timeoutKind, "abandon"
+		o, keys := f.policy(one), ordered{{"key", f.code("key")}}
+		for _, s := range report.Settings {
+			switch {
+			case s.Name == "New": // is the policy itself
+			case s.Code:
+				f.problems.Add("%v: has the option %s, which a file cannot have", guard, s.Name)
+			default:
+				keys.add(keyOf(s), valueOf(s.Args))
+			}
+		}
+		o.add("perKey", keys)
+		return o
 	}
-	return nil, ""
+	f.problems.Add("%v: cannot be written: the keys must be of type string, and the guards of one type of this module", guard)
+	return nil
 }
 
+func overflowOf[V policy.Guard](layer policy.Layer) policy.Layer {
+	if guard, ok := layer.(*keyed.Guard[string, V]); ok {
+		return guard.Registry().Overflow()
+	}
+	return nil
+}
+
+// code returns a name for code, which nothing else has: one function need not be the other.
+func (f *fileWriter) code(name string) string {
+	if f.names == nil {
+		f.names = make(map[string]int)
+	}
+	f.names[name]++
+	if n := f.names[name]; n > 1 {
+		return fmt.Sprintf("%s %d", name, n)
+	}
+	return name
+}
+
+// kindOfReport returns the kind of a layer of this module, nil if it is none.
+func kindOfReport(report policy.Report) *kind {
+	switch report.Kind {
+	case "rate limiter":
+		return ratelimitKind
+	case "total timeout", "attempt timeout", "abandoning timeout":
+		return timeoutKind
+	case "breaker", "retry", "bulkhead", "hedge", "throttle":
+		return kindNamed(report.Kind)
+	}
+	return nil
+}
+
+// keyOf returns the name of an option in a file.
+func keyOf(s policy.Setting) string { return strings.ToLower(s.Name[:1]) + s.Name[1:] }
+
 // setting adds an option as it was configured.
-func (f *fileWriter) setting(o *ordered, k *kind, constructor string, s policy.Setting, layer policy.Layer) {
-	key := strings.ToLower(s.Name[:1]) + s.Name[1:]
+func (f *fileWriter) setting(o *ordered, s policy.Setting, layer policy.Layer) {
+	key := keyOf(s)
 	switch {
 	case s.Name == "Shadow":
 		o.add("mode", "shadow")
@@ -344,27 +394,24 @@ func (f *fileWriter) setting(o *ordered, k *kind, constructor string, s policy.S
 		if name := s.Args[0].Value; name != "" {
 			o.add("name", name)
 		}
-	case s.Name == "New" && constructor == "":
+	case s.Name == "New":
 		for _, a := range s.Args {
 			o.add(a.Name, dataOf(a.Value))
 		}
-	case s.Name == "New":
-		o.add(constructor, valueOf(s.Args))
 	case s.Name == "WithBudget":
 		f.withBudget(o, layer)
 	case s.Code && key == "onChange":
 		for i := range *o {
 			if (*o)[i].name == key { // several subscribers
-				names := (*o)[i].value.([]string)
-				(*o)[i].value = append(names, fmt.Sprintf("%s %d", key, len(names)+1))
+				(*o)[i].value = append((*o)[i].value.([]string), f.code(key))
 				return
 			}
 		}
-		o.add(key, []string{key})
+		o.add(key, []string{f.code(key)})
 	case s.Code && key == "retryRejections":
-		o.add(key, []string{key})
+		o.add(key, []string{f.code(key)})
 	case s.Code:
-		o.add(key, key)
+		o.add(key, f.code(key))
 	case len(s.Args) == 0:
 		o.add(key, true)
 	default:

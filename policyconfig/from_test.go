@@ -2,16 +2,22 @@ package policyconfig_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyconfig"
+	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/throttle"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 // TestFromHandle: what a file says of a pipeline, with what it inherits and uses.
@@ -79,10 +85,52 @@ func TestFrom_Code(t *testing.T) {
 	require.Equal(t, settings(written), settings(set.Pipeline("users")))
 }
 
+// TestFrom_PerKey: what stands per key is what its registry makes for a key that says nothing.
 func TestFrom_PerKey(t *testing.T) {
-	guard := keyed.By(func(context.Context) string { return "" }, keyed.New(func(string) *breaker.Breaker { return breaker.New() }))
-	_, err := policyconfig.From(resilience.Compose(guard))
-	require.EqualError(t, err, "policyconfig.From: per key breaker: a layer per key cannot be written")
+	key := func(context.Context) string { return "" }
+	written := resilience.Compose(
+		resilience.Name("users"),
+		keyed.By(key, keyed.New(func(string) *breaker.Breaker { return breaker.New(breaker.Name("b"), breaker.Probes(2)) }, keyed.Max(100), keyed.Idle(time.Hour))),
+		policy.At(policy.StageShed, keyed.By(key, keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(10, 5, ratelimit.Shadow()) }, keyed.MaxKeyLength(9)))),
+		keyed.By(key, keyed.New(func(string) *bulkhead.Bulkhead { return bulkhead.New(3) })),
+		keyed.By(key, keyed.New(func(string) *throttle.Throttle { return throttle.New() })),
+		keyed.By(key, keyed.New(func(string) *timeout.Timeout { return timeout.PerAttempt(time.Second) })),
+	)
+	file, err := policyconfig.From(written)
+	require.NoError(t, err)
+	require.Contains(t, string(file), `{"kind": "breaker", "name": "b", "probes": 2, "perKey": {"key": "key 2", "max": 100, "idle": "1h0m0s"}},`)
+	require.Contains(t, string(file), `{"kind": "ratelimit", "perSecond": 10, "burst": 5, "mode": "shadow", "perKey": {"key": "key", "maxKeyLength": 9}, "stage": "shed"},`)
+	set := loadWith(t, string(file), policyconfig.Registry{Keys: numbered("key", key)})
+	require.Equal(t, written.String(), set.Pipeline("users").String())
+	require.Equal(t, settings(written), settings(set.Pipeline("users")))
+}
+
+// numbered returns the names that From gives to code of an option.
+func numbered[V any](option string, code V) map[string]V {
+	names := map[string]V{option: code}
+	for n := 2; n <= 100; n++ {
+		names[fmt.Sprint(option, " ", n)] = code
+	}
+	return names
+}
+
+func TestFrom_PerKeyRefused(t *testing.T) {
+	numbers := keyed.By(func(context.Context) int { return 0 }, keyed.New(func(int) *breaker.Breaker { return breaker.New() }))
+	key := func(context.Context) string { return "" }
+	option := keyed.IdleIf(func(*breaker.Breaker) bool { return true })
+	kept := keyed.By(key, keyed.New(func(string) *breaker.Breaker { return breaker.New(breaker.Name("kept")) }, option))
+	_, err := policyconfig.From(resilience.Compose(numbers, kept))
+	require.EqualError(t, err, "policyconfig.From: per key breaker: cannot be written: the keys must be of type string, and the guards of one type of this module; "+
+		`per key breaker "kept": has the option IdleIf, which a file cannot have`)
+}
+
+// TestFrom_CodeOfItsOwn: two functions have two names, since one need not be the other.
+func TestFrom_CodeOfItsOwn(t *testing.T) {
+	classify := func(error) policy.Class { return policy.Expected }
+	file, err := policyconfig.From(resilience.Compose(breaker.New(breaker.Classify(classify)), throttle.New(throttle.Classify(classify))))
+	require.NoError(t, err)
+	require.Contains(t, string(file), `{"kind": "breaker", "classify": "classify"}`)
+	require.Contains(t, string(file), `{"kind": "throttle", "classify": "classify 2"}`)
 }
 
 // withCode is a file that refers to all kinds of code.

@@ -2,6 +2,7 @@ package policyconfig
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync/atomic"
 
@@ -56,6 +57,9 @@ func (h *Handle) Name() string { return h.Current().Name() }
 
 // Report returns the report of the pipeline in force.
 func (h *Handle) Report() resilience.Report { return h.Current().Report() }
+
+// MarshalJSON writes the report.
+func (h *Handle) MarshalJSON() ([]byte, error) { return json.Marshal(h.Report()) }
 
 // String returns the layers of the pipeline in force.
 func (h *Handle) String() string { return h.Current().String() }

@@ -17,9 +17,11 @@ const (
 	maxNumber = 40      // characters of a number
 	maxFound  = 100     // problems that are listed
 	maxNames  = 1000    // pipelines, policies and budgets of a file, each
+	maxName   = 200     // bytes of a name
 	maxList   = 100     // layers of a pipeline, and names in a list
 	maxShown  = 60      // characters of a value that a message quotes
 	maxNodes  = 100_000 // values of a file, those that are inherited counted each time
+	maxWindow = 5e6     // calls and buckets of all windows, of which each costs at most 32 bytes
 )
 
 // place is where something stands: in a file, or in an environment variable.

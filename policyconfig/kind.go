@@ -1,6 +1,7 @@
 package policyconfig
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
@@ -147,7 +148,7 @@ func (a argument) allowed() string {
 		if a.choices != nil {
 			return fmt.Sprintf("must be one of %q", a.choices)
 		}
-		return "must be a text"
+		return fmt.Sprintf("must be a text of at most %d printable characters", maxName)
 	}
 	bound := func(f float64) string {
 		if a.typ == isDuration {
@@ -203,7 +204,7 @@ func (a argument) read(n *node, found *problems) (any, bool) {
 		return d, true
 	case isInteger:
 		i, err := strconv.ParseInt(n.text, 10, strconv.IntSize)
-		if err != nil || !a.holds(float64(i)) || n.text[0] == '+' {
+		if err != nil || !a.holds(float64(i)) || !json.Valid([]byte(n.text)) {
 			return refuse()
 		}
 		return int(i), true
@@ -211,12 +212,15 @@ func (a argument) read(n *node, found *problems) (any, bool) {
 		if a.infinite && n.text == "+Inf" {
 			return math.Inf(1), true
 		}
-		if n.kind == text || strings.Trim(n.text, "0123456789+-.eE") != "" {
+		if n.kind == text || strings.Trim(n.text, "0123456789+-.eE") != "" || !json.Valid([]byte(n.text)) {
 			return refuse()
 		}
 		f, err := strconv.ParseFloat(n.text, 64)
 		if err != nil || !a.holds(f) || math.IsInf(f, 0) {
 			return refuse()
+		}
+		if f == 0 {
+			f = 0 // and not -0
 		}
 		return f, true
 	}
@@ -228,6 +232,9 @@ func (a argument) read(n *node, found *problems) (any, bool) {
 	if a.choices != nil {
 		found.at(n, "%s: not known%s", n.shown(), found.nearest(n.text, a.choices))
 		return nil, false
+	}
+	if n.text != "" && !isName(n.text) {
+		return refuse()
 	}
 	return n.text, true
 }

@@ -24,8 +24,8 @@ func (t *transition) budgets(now *assembly) {
 			change := Change{Kind: Added, Where: where, What: inWords(b.kind.key), Pointer: b.node.pointer}
 			if old != nil {
 				change.Kind, change.Lost = Replaced, stateInWords(old.budget)
-				t.news[where] = true
 			}
+			t.news[where] = true // also when it was the program's before
 			t.note(change)
 			continue
 		}
@@ -46,6 +46,7 @@ func (t *transition) budgets(now *assembly) {
 	for _, b := range now.file.budgets {
 		if t.next.budgets[b.name] == nil {
 			t.note(Change{Kind: Removed, Where: "budget " + b.name})
+			t.news["budget "+b.name] = true // who still uses the name means the program's
 		}
 	}
 }
@@ -67,7 +68,11 @@ func reconfigureBudget(budget policy.Budget, args []any) error {
 func (t *transition) layers(now *assembly) {
 	f := t.next.file
 	for _, l := range f.policies {
-		t.layer(now, l, "policy "+l.id[len("policies/"):], l.words())
+		where := "policy " + l.id[len("policies/"):]
+		t.layer(now, l, where, l.words())
+		if old := now.instances[l.id]; old != nil && old.spec.enabled != l.enabled {
+			t.note(Change{Kind: Moved, Where: where, What: l.words(), Why: l.enabledWord(), Pointer: l.node.pointer})
+		}
 	}
 	for _, p := range f.pipelines {
 		for _, l := range p.layers {
@@ -91,6 +96,13 @@ func (t *transition) layers(now *assembly) {
 			}
 		}
 	}
+}
+
+func (l *layer) enabledWord() string {
+	if l.enabled {
+		return "is enabled"
+	}
+	return "is disabled"
 }
 
 // words returns the kind of layer in words.
@@ -432,11 +444,7 @@ func (t *transition) pipeline(old, p *pipeline) {
 		}
 		order = append(order, l.id)
 		if before.enabled != l.enabled {
-			word := "disabled"
-			if l.enabled {
-				word = "enabled"
-			}
-			t.note(Change{Kind: Moved, Where: p.key, What: p.label(l), Why: "is " + word, Pointer: l.node.pointer})
+			t.note(Change{Kind: Moved, Where: p.key, What: p.label(l), Why: l.enabledWord(), Pointer: l.node.pointer})
 		}
 		if before.stage != l.stage {
 			t.note(Change{

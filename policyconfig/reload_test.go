@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
@@ -676,4 +677,61 @@ func TestBudgetsAreShared(t *testing.T) {
 	changes = apply(t, set, file("concurrencyBudget", `"share": 0.3, "minimum": 3`))
 	require.Contains(t, users.String(), "retry concurrency budget 0.3, at least 3")
 	require.Equal(t, "budget api: share 0.2 to 0.3", changes.String())
+}
+
+// TestF9_SharedPolicyIsDisabled: Plan says so, since it changes every pipeline that uses it.
+func TestF9_SharedPolicyIsDisabled(t *testing.T) {
+	file := func(enabled bool) string {
+		return fmt.Sprintf(`{"policies": {"db": {"kind": "breaker", "enabled": %v}}, "pipelines": {"a": {"layers": [{"use": "db"}]}, "b": {"layers": [{"use": "db"}, {"kind": "retry"}]}}}`, enabled)
+	}
+	set := load(t, file(true))
+	db := find[*breaker.Breaker](t, set.Pipeline("a"))
+	db.Trip()
+	require.Equal(t, "policy db: breaker is disabled", apply(t, set, file(false)).String())
+	require.Equal(t, "empty pipeline, retry 3", fmt.Sprintf("%v, %v", set.Pipeline("a"), set.Pipeline("b")))
+	require.Equal(t, "policy db: breaker is enabled", apply(t, set, file(true)).String())
+	require.ErrorIs(t, set.Pipeline("b").Run(t.Context(), succeed), breaker.ErrOpen, "the same, with its state")
+	require.Same(t, db, find[*breaker.Breaker](t, set.Pipeline("b")))
+}
+
+// TestBudgetOfTheProgram: a name can pass from a budget of the program to one of the file and back.
+func TestBudgetOfTheProgram(t *testing.T) {
+	program := retry.NewBudget(0.5, 5)
+	const layers = `"pipelines": {"users": {"layers": [{"kind": "retry", "withBudget": "api"}]}}}`
+	set := loadWith(t, "{"+layers, policyconfig.Registry{Budgets: map[string]policy.Budget{"api": program}})
+	budget := func() policy.Budget { return find[*retry.Retrier](t, set.Pipeline("users")).Budget() }
+	require.Same(t, program, budget())
+	changes := apply(t, set, `{"budgets": {"api": {"kind": "budget", "ratio": 0.1, "perSecond": 1}},`+layers)
+	require.Equal(t, "budget api: budget added\nusers: retry replaced, budget \"api\" is a new one", changes.String())
+	require.NotSame(t, program, budget())
+	changes = apply(t, set, "{"+layers)
+	require.Equal(t, "budget api: removed\nusers: retry replaced, budget \"api\" is a new one", changes.String())
+	require.Same(t, program, budget())
+}
+
+// TestUC2_Concurrent: who applies, plans, reads and calls at the same time sees whole configurations.
+func TestUC2_Concurrent(t *testing.T) {
+	set := load(t, attempts(2))
+	var workers sync.WaitGroup
+	for worker := range 4 {
+		workers.Go(func() {
+			for i := range 50 {
+				switch worker {
+				case 0, 1:
+					_, err := set.Apply([]byte(attempts(i % 3)))
+					assert.Equal(t, i%3 == 0, err != nil)
+				case 2:
+					_, err := set.Plan([]byte(attempts(1 + i%3)))
+					assert.NoError(t, err)
+				default:
+					assert.Equal(t, []string{"users"}, set.Names())
+					assert.NoError(t, set.Pipeline("users").Run(context.Background(), succeed))
+					_, err := policyconfig.From(set.Pipeline("users"))
+					assert.NoError(t, err)
+				}
+			}
+		})
+	}
+	workers.Wait()
+	require.EqualValues(t, 1+2*33, set.Generation())
 }

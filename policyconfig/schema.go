@@ -108,7 +108,7 @@ func schema() document {
 		"properties": document{
 			"$comment": document{"type": "string"},
 			"extends":  document{"type": "string", "description": "The pipeline whose layers and options this one inherits."},
-			"name":     document{"type": "string", "description": "The name in events and reports; empty for none.", "default": "the name of the member"},
+			"name":     document{"type": "string", "maxLength": maxName, "description": "The name in events and reports; empty for none.", "default": "the name of the member"},
 			"classify": document{"type": "string", "description": classifyOption.doc},
 			"observe":  reference("names"),
 			"layers":   document{"type": "array", "items": reference("anyLayer"), "description": "The layers, in any order."},
@@ -174,6 +174,9 @@ func inheriting(pipeline document) document {
 	conditions = append(conditions,
 		document{"if": document{"properties": document{"kind": document{"const": "layer"}}, "required": []string{"kind"}}, "then": reference("layer")},
 		document{"if": document{"required": []string{"use"}}, "then": reference("use")})
+	for _, key := range []string{"classify", "observe"} {
+		properties[key] = document{"anyOf": []any{properties[key], document{"type": "null"}}}
+	}
 	properties["layers"] = document{
 		"type": "array", "description": "What differs from the layers that are inherited.",
 		"items": document{
@@ -193,7 +196,7 @@ func (k *kind) schema(inPipeline bool) document {
 		properties["stage"] = reference("stage")
 	}
 	if k.named {
-		properties["name"] = document{"type": "string", "description": nameOption.doc}
+		properties["name"] = document{"type": "string", "maxLength": maxName, "description": nameOption.doc}
 	}
 	if k.shadowing {
 		properties["mode"] = document{"enum": modeOption.args[0].choices, "default": modeOption.otherwise, "description": modeOption.doc}

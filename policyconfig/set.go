@@ -144,7 +144,7 @@ type transition struct {
 	next    *assembly
 	changes Changes
 	steps   []step
-	news    map[string]bool // instances that were made for it
+	news    map[string]bool // budgets that are others than before, though their names are the same
 }
 
 // step is a change of something that is in use.

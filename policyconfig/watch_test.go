@@ -238,3 +238,35 @@ func TestLoadFile(t *testing.T) {
 	_, err = policyconfig.LoadFile(path, policyconfig.Registry{})
 	require.EqualError(t, err, "policyconfig: "+path+":1:1: the file has 1048577 bytes: must be at most 1048576")
 }
+
+// TestWatch_MissingAtFirst: a file may come later, go again, and come back with the same mistake.
+func TestWatch_MissingAtFirst(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipelines.json")
+	synctest.Test(t, func(t *testing.T) {
+		set := load(t, attempts(2))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		start := time.Now()
+		var said []string
+		for changes, err := range set.Watch(ctx, path, time.Second) {
+			text := changes.String()
+			if err != nil {
+				text = err.Error()[strings.LastIndex(err.Error(), ": ")+2:]
+			}
+			said = append(said, fmt.Sprint(time.Since(start), " ", text))
+			switch len(said) {
+			case 1:
+				require.NoError(t, os.WriteFile(path, []byte(attempts(3)), 0o600))
+			case 2, 4:
+				require.NoError(t, os.WriteFile(path, []byte(attempts(0)), 0o600))
+			case 3:
+				require.NoError(t, os.Remove(path))
+			}
+		}
+		require.Equal(t, []string{
+			"1s no such file or directory", "2s users: retry attempts 2 to 3", "3s must be a whole number, at least 1",
+			"5s no such file or directory", "6s must be a whole number, at least 1",
+		}, said)
+		require.Equal(t, "retry 3", set.Pipeline("users").String())
+	})
+}

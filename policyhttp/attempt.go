@@ -2,15 +2,20 @@ package policyhttp
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 
+	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
 
-// attempt is one attempt to get a response.
+// attempt is one attempt to get a response. It is the context of the request that is sent, too.
 type attempt struct {
+	context.Context // that the pipeline gave the operation
+
 	call   *call
 	number int // as the retry counts
 
@@ -22,10 +27,39 @@ type attempt struct {
 	stream   responseBody
 }
 
+// Value returns what the caller has said about repetition, and not what the call says of its own request to the pipeline:
+// a request that the base transport makes under this context, such as for a token, is another one.
+func (a *attempt) Value(key any) any {
+	if idempotence.Asks(key) {
+		return a.call.Context.Value(key)
+	}
+	return a.Context.Value(key)
+}
+
+// String says what the context is. It looks at nothing that changes.
+func (a *attempt) String() string { return fmt.Sprint(a.Context) }
+
+// copyRequest makes the request that is sent a copy of the caller's. It is called under the mutex of the call, since
+// the request is the caller's again when the call has ended.
+func (a *attempt) copyRequest() {
+	c := a.call
+	a.sent = *c.request.WithContext(a) // inlined: on no heap
+	if c.request.URL != nil {
+		a.url = *c.request.URL
+		a.sent.URL = &a.url
+	}
+	// A plain http.Transport only reads the fields, and while the caller waits.
+	if c.transport.careful || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context) {
+		a.sent.Header = c.request.Header.Clone()
+		a.sent.Trailer = c.request.Trailer.Clone()
+		a.body.trailer = a.sent.Trailer
+	}
+}
+
 // send is the operation: it makes one attempt of the call that ctx belongs to.
 func send(ctx context.Context) (*http.Response, error) {
 	c := callOf(ctx)
-	a := c.begin(retry.Attempt(ctx))
+	a := c.begin(ctx)
 	if a == nil {
 		return nil, errLeft
 	}
@@ -54,21 +88,12 @@ func send(ctx context.Context) (*http.Response, error) {
 	return a.answered(response)
 }
 
-// prepare makes the request that is sent: a copy of the caller's, with the context of the attempt.
+// prepare makes the request ready to be sent.
 func (a *attempt) prepare(ctx context.Context) error {
 	c := a.call
 	t := c.transport
-	a.sent = *c.request.WithContext(ctx) // inlined: on no heap
 	if err := c.bodies.next(a); err != nil {
 		return err
-	}
-	if c.request.URL != nil {
-		a.url = *c.request.URL
-		a.sent.URL = &a.url
-	}
-	if t.careful || a != &c.first || t.deadlineHeader != "" {
-		a.sent.Header = c.request.Header.Clone()
-		a.sent.Trailer = c.request.Trailer.Clone()
 	}
 	if t.deadlineHeader != "" {
 		t.setDeadline(ctx, &a.sent)
@@ -118,9 +143,10 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 	r := a.response
 	a.stream.attempt, a.stream.permit = a, permit
 	r.Request = a.call.request
-	if _, hidden := a.call.Deadline(); hidden {
-		// http.Client with a Timeout hides the body behind a type of its own: let Info find the call by the context.
-		// The request is a copy of the caller's there anyway.
+	//lint:ignore SA1019 that is how http.Client tells a transport which is not its own about its Timeout
+	if hidden := a.call.request.Cancel != nil; hidden {
+		// It hides the body behind a type of its own, too: let Info find the call by the context. The request is a copy of
+		// the caller's there anyway.
 		r.Request = a.call.request.WithContext(a.call)
 	}
 	r.Body = a.stream.facing()

@@ -153,35 +153,45 @@ type fetched struct {
 	inner io.ReadCloser
 	done  chan struct{}
 
-	room [mostDrained]byte // these belong to fetch until done is closed, then to the reader
-	rest []byte
-	err  error
+	closed atomic.Bool
+
+	room     [mostDrained]byte // these belong to fetch until done is closed, then to the reader
+	rest     []byte
+	err      error
+	panicked any
 }
 
 func (f *fetched) fetch() {
 	defer close(f.done)
-	n := 0
-	for n < len(f.room) && f.err == nil {
+	defer func() { f.panicked = recover() }() // it is the reader's, on whose goroutine it can be recovered
+	for n := 0; n < len(f.room) && f.err == nil; {
 		var read int
 		read, f.err = f.inner.Read(f.room[n:])
 		n += read
+		f.rest = f.room[:n]
 	}
-	f.rest = f.room[:n]
 }
 
 // Read implements [io.Reader].
 func (f *fetched) Read(p []byte) (int, error) {
 	<-f.done
 	switch {
+	case f.closed.Load():
+		return 0, errReadAfterClose
 	case len(f.rest) > 0 && len(p) > 0:
 		n := copy(p, f.rest)
 		f.rest = f.rest[n:]
 		return n, nil
 	case f.err != nil:
 		return 0, f.err
+	case f.panicked != nil:
+		panic(f.panicked)
 	}
 	return f.inner.Read(p)
 }
 
 // Close implements [io.Closer].
-func (f *fetched) Close() error { return f.inner.Close() }
+func (f *fetched) Close() error {
+	f.closed.Store(true)
+	return f.inner.Close()
+}

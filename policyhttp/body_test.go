@@ -123,7 +123,7 @@ func TestH3_GetBodyIsUsedAndNothingBuffered(t *testing.T) {
 	require.Equal(t, []string{"original", "again 1", "again 2"}, base.received)
 }
 
-func TestUH1_Fault202_TheSameBytesThreeTimes(t *testing.T) {
+func TestFault202_UH1_TheSameBytesThreeTimes(t *testing.T) {
 	for _, size := range []int{825, 1 << 20} {
 		payload := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size]
 		var received []string
@@ -150,7 +150,40 @@ func TestUH1_Fault202_TheSameBytesThreeTimes(t *testing.T) {
 	}
 }
 
-func TestUH2_Fault202_ABodyThatCannotBeReplayedIsSentOnce(t *testing.T) {
+func TestTheTrailerOfEachAttemptIsThatOfItsBody(t *testing.T) {
+	var got []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		got = append(got, r.Trailer.Get("Sum"))
+		w.WriteHeader(503)
+	}))
+	defer server.Close()
+	r := request(t, "PUT", server.URL, nil)
+	r.Trailer = http.Header{"Sum": nil}
+	bodies := 0
+	r.GetBody = func() (io.ReadCloser, error) {
+		bodies++
+		sum := fmt.Sprint(bodies)
+		return io.NopCloser(io.MultiReader(strings.NewReader("x"), atEnd(func() { r.Trailer.Set("Sum", sum) }))), nil
+	}
+	r.Body, _ = r.GetBody()
+	response, err := transport(server.Client().Transport, atOnce(3)).RoundTrip(r)
+	require.NoError(t, err)
+	read(t, response)
+	require.Equal(t, []string{"1", "2", "3"}, got)
+}
+
+func TestAGetBodyThatReturnsNothingIsNoBody(t *testing.T) {
+	base := newScript(503)
+	r := request(t, "PUT", "http://example.com/", newBody("x"))
+	r.GetBody = func() (io.ReadCloser, error) { return nil, nil } //nolint:nilnil // as users do
+	response, err := transport(base, atOnce(2)).RoundTrip(r)
+	require.NoError(t, err)
+	read(t, response)
+	require.Equal(t, []string{"x", ""}, base.received)
+}
+
+func TestFault202_UH2_ABodyThatCannotBeReplayedIsSentOnce(t *testing.T) {
 	base := newScript(503)
 	response, err := transport(base, atOnce(3)).RoundTrip(request(t, "PUT", "http://example.com/", once{strings.NewReader("x")}))
 	require.NoError(t, err)
@@ -232,7 +265,7 @@ func TestUH2_BufferedBodies(t *testing.T) {
 	}
 }
 
-func TestH4_Fault206_TheContextLivesUntilTheBodyIsClosed(t *testing.T) {
+func TestFault206_H4_TheContextLivesUntilTheBodyIsClosed(t *testing.T) {
 	const size = 512 << 10
 	payload := strings.Repeat("x", size)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -291,7 +324,7 @@ func TestTheAttemptTimeoutBoundsTheHeadersAndTheTotalTimeoutTheBody(t *testing.T
 	})
 }
 
-func TestUH5_Fault200_DiscardedResponsesLeaveTheirConnection(t *testing.T) {
+func TestFault200_UH5_DiscardedResponsesLeaveTheirConnection(t *testing.T) {
 	for name, attempt := range map[string]policy.Layer{
 		"without timeout": nil, "with attempt timeout": timeout.PerAttempt(10 * time.Second),
 	} {
@@ -376,6 +409,41 @@ func TestA8_TheLastResponseIsReadableHoweverSlowAndLarge(t *testing.T) {
 		require.Len(t, read(t, response), 12<<10)
 		n.close()
 	})
+}
+
+// The beginning of the body of a failure is read on another goroutine, where nobody could recover from a panic.
+func TestFault058_APanicInABodyIsTheReaders(t *testing.T) {
+	base := tripper(func(*http.Request) (*http.Response, error) {
+		return answer(503, &body{Reader: io.MultiReader(strings.NewReader("text"), atEnd(func() { panic("boom") }))}), nil
+	})
+	response, err := transport(base, atOnce(2)).RoundTrip(request(t, "GET", "http://example.com/", nil))
+	require.NoError(t, err)
+	text := make([]byte, 4)
+	_, err = io.ReadFull(response.Body, text)
+	require.NoError(t, err)
+	require.Equal(t, "text", string(text))
+	require.PanicsWithValue(t, "boom", func() { _, _ = response.Body.Read(text) })
+	require.NoError(t, response.Body.Close())
+}
+
+func TestNothingCanBeReadAfterClose(t *testing.T) {
+	for _, status := range []int{200, 503} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "text")
+		}))
+		bare := server.Client().Transport
+		for _, tr := range []http.RoundTripper{bare, transport(bare, atOnce(1))} {
+			response, err := tr.RoundTrip(request(t, "GET", server.URL, nil))
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			n, err := response.Body.Read(make([]byte, 1))
+			require.Zero(t, n)
+			require.EqualError(t, err, "http: read on closed response body")
+			require.NoError(t, response.Body.Close(), "a second time")
+		}
+		server.Close()
+	}
 }
 
 func TestFault205_AnErrorInTheBodyCountsOnce(t *testing.T) {

@@ -10,8 +10,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -20,7 +22,7 @@ import (
 type call struct {
 	context.Context
 	transport *Transport
-	request   *http.Request   // the caller's, which is never changed
+	request   *http.Request   // the caller's, which is never changed, and not looked at when the caller has left
 	mark      context.Context // answers whether the request may be sent twice; nil if the caller has said so
 	bodies    bodies
 	ended     atomic.Bool // the caller has left
@@ -30,12 +32,25 @@ type call struct {
 	running  int       // of them
 	failedAt time.Time // when the last of them failed
 	waits    []time.Duration
-	open     []*attempt // that hold something
+	open     []*attempt    // that hold something
+	forRoute *http.Request // a copy of the request; nil if nobody asks for it
 	routes   map[place]routed
 	outcome  error // how the call ended, as the pipeline said
+	host     hostKey
+	hosted   bool // host is known
 
 	first    attempt // these save allocations
 	openRoom [1]*attempt
+	opening  engine.Opening
+	opened   atomic.Bool // opening is in use
+}
+
+// Opening implements [engine.Roomy].
+func (c *call) Opening() *engine.Opening {
+	if c.opened.Swap(true) { // a layer that opens something under the context of the call
+		return nil
+	}
+	return &c.opening
 }
 
 // maxWaits bounds what a call remembers.
@@ -44,6 +59,9 @@ const maxWaits = 16
 func newCall(t *Transport, request *http.Request) *call {
 	c := &call{Context: request.Context(), transport: t, request: request}
 	c.open = c.openRoom[:0]
+	if t.route != nil {
+		c.forRoute = request.Clone(request.Context())
+	}
 	c.bodies.init(c)
 	c.mark = markFor(c)
 	return c
@@ -98,8 +116,9 @@ func (c *call) Value(key any) any {
 // String says what the context is. It looks at nothing that changes.
 func (c *call) String() string { return fmt.Sprintf("%v.RoundTrip", c.Context) }
 
-// begin begins an attempt. Attempts of a retry before number are superseded. It returns nil when the caller has left.
-func (c *call) begin(number int) *attempt {
+// begin begins an attempt. Attempts of a retry before it are superseded. It returns nil when the caller has left.
+func (c *call) begin(ctx context.Context) *attempt {
+	number := retry.Attempt(ctx)
 	c.mu.Lock()
 	if c.ended.Load() {
 		c.mu.Unlock()
@@ -109,7 +128,8 @@ func (c *call) begin(number int) *attempt {
 	if c.attempts > 0 {
 		a = new(attempt)
 	}
-	a.call, a.number = c, number
+	a.Context, a.call, a.number = ctx, c, number
+	a.copyRequest()
 	var superseded []*attempt
 	if c.attempts > 0 {
 		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {

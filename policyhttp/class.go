@@ -67,15 +67,21 @@ func isRedirectLimit(err error) bool {
 	return false
 }
 
-// isInvalid reports whether r is a request that no server could be sent.
-func isInvalid(r *http.Request) bool {
+// isInvalid reports whether r, which has failed with err, is a request that no server could be sent.
+func isInvalid(r *http.Request, err error) bool {
 	switch {
-	case r.URL == nil, r.Header == nil, r.URL.Host == "", r.Method != "" && !isToken(r.Method):
+	case r.URL == nil, r.Header == nil, r.Method != "" && !isToken(r.Method), r.Body == nil && r.ContentLength > 0:
 		return true
-	case r.URL.Scheme != "http" && r.URL.Scheme != "https":
-		return true
+	case r.URL.Scheme == "http", r.URL.Scheme == "https":
+		return r.URL.Host == "" || areInvalid(r.Header) || areInvalid(r.Trailer)
 	}
-	for name, values := range r.Header {
+	// Base transports may know other schemes. This error has no type.
+	return strings.HasPrefix(err.Error(), "unsupported protocol scheme")
+}
+
+// areInvalid reports whether there is a field that cannot be sent.
+func areInvalid(fields http.Header) bool {
+	for name, values := range fields {
 		if !isToken(name) {
 			return true
 		}

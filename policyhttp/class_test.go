@@ -92,7 +92,7 @@ func TestUH8_A429IsNeutralForTheBreaker(t *testing.T) {
 	require.Equal(t, 15, base.calls())
 }
 
-func TestH6_Fault204_AnUntrustedCertificateIsPermanent(t *testing.T) {
+func TestFault204_H6_AnUntrustedCertificateIsPermanent(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = quiet
 	server.StartTLS()
@@ -170,6 +170,8 @@ func TestFault204_TheCallersMistakes(t *testing.T) {
 		"field name":   func(r *http.Request) { r.Header["a b"] = []string{"x"} },
 		"field value":  func(r *http.Request) { r.Header.Set("A", "x\r\nB: y") },
 		"no header":    func(r *http.Request) { r.Header = nil },
+		"trailer":      func(r *http.Request) { r.Method = "PUT"; r.Body = newBody("x"); r.Trailer = http.Header{"a b": nil} },
+		"no body":      func(r *http.Request) { r.ContentLength = 5 },
 		"short body":   func(r *http.Request) { r.Method = "PUT"; r.Body = newBody("x"); r.ContentLength = 5 },
 		"broken body":  func(r *http.Request) { r.Method = "PUT"; r.Body = io.NopCloser(brokenReader{}) },
 		"broken again": func(r *http.Request) { r.Method = "PUT"; r.Body = io.NopCloser(brokenReader{}); r.GetBody = getBroken },
@@ -198,6 +200,31 @@ func TestFault204_TheCallersMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// net/http finds out while it writes, and may have the answer of the server before.
+func TestFault204_ABodyThatIsLongerThanItSays(t *testing.T) {
+	base := tripper(func(r *http.Request) (*http.Response, error) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_ = r.Body.Close()
+		return nil, errors.New("http: ContentLength=5 with Body length 6")
+	})
+	judge := breaker.New(breaker.ConsecutiveFailures(1))
+	r := request(t, "PUT", "http://example.com/", strings.NewReader("123456"))
+	r.ContentLength = 5
+	_, err := transport(base, atOnce(3), judge).RoundTrip(r)
+	require.Equal(t, policy.Ignored, policy.ClassOf(err))
+	require.Equal(t, breaker.Closed, judge.State())
+}
+
+// A base transport may know other schemes: what it says about those is about the server.
+func TestFault204_ASchemeOfTheBaseTransport(t *testing.T) {
+	base := tripper(func(*http.Request) (*http.Response, error) { return nil, errors.New("no such socket") })
+	judge := breaker.New(breaker.ConsecutiveFailures(3))
+	_, err := transport(base, atOnce(3), judge).RoundTrip(request(t, "GET", "unix:///run/docker.sock", nil))
+	call, _ := policyhttp.Info(nil, err)
+	require.Equal(t, 3, call.Attempts)
+	require.Equal(t, breaker.Open, judge.State())
 }
 
 type brokenReader struct{}

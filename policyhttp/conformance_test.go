@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -244,6 +245,18 @@ var exchanges = map[string]func(t *testing.T, base string) (*http.Request, *body
 		r.Trailer = http.Header{"Sum": {"4"}}
 		return r, nil
 	},
+	"trailer known at the end": func(t *testing.T, base string) (*http.Request, *body) {
+		r := request(t, "POST", base+"/echo", nil)
+		r.Trailer = http.Header{"Sum": nil}
+		r.Body = newBody("")
+		r.Body.(*body).Reader = io.MultiReader(strings.NewReader("body"), atEnd(func() { r.Trailer.Set("Sum", "4") }))
+		return r, nil
+	},
+	"deadline": func(t *testing.T, base string) (*http.Request, *body) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		t.Cleanup(cancel)
+		return request(t, "GET", base+"/plain", nil).WithContext(ctx), nil
+	},
 	"own host": func(t *testing.T, base string) (*http.Request, *body) {
 		r := request(t, "GET", base+"/plain", nil)
 		r.Host = "virtual.example"
@@ -268,6 +281,14 @@ var exchanges = map[string]func(t *testing.T, base string) (*http.Request, *body
 		r.Header.Set("A", "b\r\nC: d")
 		return r, nil
 	},
+}
+
+// atEnd is an empty reader that calls a function when that is found out.
+type atEnd func()
+
+func (f atEnd) Read([]byte) (int, error) {
+	f()
+	return 0, io.EOF
 }
 
 func simple(method, path string) func(*testing.T, string) (*http.Request, *body) {

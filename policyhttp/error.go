@@ -29,6 +29,9 @@ var errLeft = errors.New("policyhttp: the call is over")
 // errNoResponse is the error of a base transport that returns neither a response nor an error.
 var errNoResponse = errors.New("policyhttp: the base transport returned no response and no error")
 
+// errReadAfterClose is what net/http calls it.
+var errReadAfterClose = errors.New("http: read on closed response body")
+
 // errNoRoute is the error of an attempt that has nowhere to go.
 var errNoRoute = errors.New("policyhttp: the function given to Route returned nil")
 
@@ -156,7 +159,7 @@ func (f *failure) NotSent() bool       { return f.notSent }
 func (a *attempt) failure(err error, sending *sending) error {
 	c := a.call
 	class := Classify(err)
-	if a.body.broken.Load() || isInvalid(&a.sent) {
+	if a.body.broken.Load() || isInvalid(&a.sent, err) {
 		class = policy.Ignored // the caller's own mistake
 	}
 	again := c.bodies.again()

@@ -13,25 +13,19 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
-	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
-// newLimiter returns the limit of one client.
-func newLimiter(string) *ratelimit.Limiter {
-	return ratelimit.New(10, 20, ratelimit.Name("client")) // 10 per second, 20 at once
-}
-
 func ExampleHandler() {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "hello\n") })
 
-	clients := keyed.New(newLimiter, keyed.Max(100_000), keyed.Idle(time.Hour))
+	clients := ratelimit.NewPerKey(10, 20, policyhttp.Key, ratelimit.Name("client"))
 	front := resilience.Compose(
 		resilience.Name("front"),
-		keyed.By(policyhttp.Key, clients),
+		clients,
 		bulkhead.New(64, bulkhead.Queue(64, 100*time.Millisecond)),
 	)
 	handler := policyhttp.Handler(mux, front)
@@ -72,8 +66,7 @@ func forwarded(r *http.Request) string {
 }
 
 func ExampleKeyBy() {
-	clients := keyed.New(newLimiter)
-	front := resilience.Compose(keyed.By(policyhttp.Key, clients))
+	front := resilience.Compose(ratelimit.NewPerKey(10, 20, policyhttp.Key))
 	handler := policyhttp.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, policyhttp.Key(r.Context()))
 	}), front, policyhttp.KeyBy(forwarded))

@@ -3,7 +3,6 @@ package policyhttp
 import (
 	"context"
 	"net/http"
-	"reflect"
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience"
@@ -12,10 +11,9 @@ import (
 
 // Handler returns next behind a pipeline of guards, which decide whether a request is handled at all:
 //
-//	clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(10, 20) }, keyed.Max(100_000))
 //	front := resilience.Compose(
 //		resilience.Name("front"),
-//		keyed.By(policyhttp.Key, clients),                        // 10 requests per second and client: 429
+//		ratelimit.NewPerKey(10, 20, policyhttp.Key),                // 10 requests per second and client: 429
 //		bulkhead.New(64, bulkhead.Queue(64, 100*time.Millisecond)), // 64 requests at a time: 503
 //	)
 //	http.ListenAndServe(":8080", policyhttp.Handler(mux, front))
@@ -71,7 +69,7 @@ func newHandler(next http.Handler, source resilience.Source, options []HandlerOp
 	if next == nil {
 		problems.Add("the handler is nil")
 	}
-	if v := reflect.ValueOf(source); source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if isNil(source) {
 		problems.Add("the pipeline is nil")
 	} else if pipeline := source.Current(); pipeline == nil {
 		problems.Add("%T: the pipeline in force is nil", source)

@@ -179,7 +179,7 @@ func TestFault211_APanicIsCountedAndPassedOn(t *testing.T) {
 	}
 }
 
-func TestFault58_TheStackOfAPanicIsTheHandlers(t *testing.T) {
+func TestFault058_TheStackOfAPanicIsTheHandlers(t *testing.T) {
 	ctx, leave := context.WithCancel(t.Context())
 	defer leave()
 	require.Equal(t, []int{1}, caught(func() { // also one that == cannot compare, when the client has gone

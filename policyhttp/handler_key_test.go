@@ -153,3 +153,25 @@ func TestAFloodOfClients(t *testing.T) {
 		require.Equal(t, 429, ask(handler, from("192.0.2.1:1")).StatusCode, "the exhausted one is not forgotten")
 	})
 }
+
+// The same with a bucket for each client, which needs no policy for each.
+func TestABucketPerClient(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		clients := ratelimit.NewPerKey(1, 2, policyhttp.Key, ratelimit.Name("client"), ratelimit.Keys(1))
+		handler := policyhttp.Handler(status(200), resilience.Compose(clients))
+		for _, want := range []int{200, 200, 429, 429} {
+			require.Equal(t, want, ask(handler, from("192.0.2.1:1")).StatusCode)
+		}
+		require.Equal(t, 200, ask(handler, from("192.0.2.2:1")).StatusCode, "another client has its own quota")
+		for i, want := range []int{200, 200, 429, 429} {
+			require.Equal(t, want, ask(handler, from(fmt.Sprintf("[2001:db8::%x]:1", i))).StatusCode, "addresses of one network")
+		}
+		for i := range 2000 { // a flood of clients gives none a second quota
+			ask(handler, from(fmt.Sprintf("10.0.%d.%d:1", i/256, i%256)))
+		}
+		require.Positive(t, clients.Snapshot().Overflowed)
+		require.Equal(t, 429, ask(handler, from("192.0.2.1:1")).StatusCode, "the exhausted one is not forgotten")
+		time.Sleep(2 * time.Second)
+		require.Equal(t, 200, ask(handler, from("192.0.2.1:9")).StatusCode)
+	})
+}

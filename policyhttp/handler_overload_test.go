@@ -86,10 +86,16 @@ func (w *nullWriter) Write(p []byte) (int, error) { return len(p), nil }
 
 // Twice the load that the service can take. Without a door the queue grows for as long as that lasts; with one, the
 // service does nearly all it can, and what it admits is nearly as quick as without load. The bounds are those of the
-// requirement.
+// requirement: 90 % of the capacity, and three times the 99th percentile without load.
 //
 // AIMD, which is told what latency is wanted, keeps them whatever the service times are like. The other two learn what
-// latency is normal, and where they miss the bounds is reported in the long run only: docs/http-server.md has the table.
+// latency is normal, and each misses one bound where its premise does not hold, as their authors describe them:
+//
+//   - Gradient2 takes a latency that stays for the new normal. As long as the overload lasts, the limit creeps up, and what
+//     bounds the latency is the ceiling.
+//   - Vegas takes the least latency that it has seen for that without a queue. With service times that vary as much as
+//     exponential ones do, the least mean of many windows is below the mean, and the difference is taken for a queue. The
+//     latency is as low as can be, and what bounds the loss is the floor.
 func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 	const workers, mean = 16, 10 * time.Millisecond
 	const capacity = workers * float64(time.Second) / float64(mean)
@@ -108,13 +114,13 @@ func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 	}{
 		{"exponential, AIMD", exponential, unloadedExponential(mean), adaptive(bulkhead.AIMD(5 * mean)), bounds},
 		{"exponential, Gradient2", exponential, unloadedExponential(mean), adaptive(bulkhead.Gradient2()), bounds},
-		{"exponential, Vegas", exponential, unloadedExponential(mean), adaptive(bulkhead.Vegas()), nothing},
+		{"exponential, Vegas", exponential, unloadedExponential(mean), adaptive(bulkhead.Vegas()), starved},
 		{"uniform, AIMD", uniform, unloadedUniform(mean), adaptive(bulkhead.AIMD(2 * mean)), bounds},
-		{"uniform, Gradient2", uniform, unloadedUniform(mean), adaptive(bulkhead.Gradient2()), nothing},
-		{"uniform, Vegas", uniform, unloadedUniform(mean), adaptive(bulkhead.Vegas()), nothing},
+		{"uniform, Gradient2", uniform, unloadedUniform(mean), adaptive(bulkhead.Gradient2()), creeping},
+		{"uniform, Vegas", uniform, unloadedUniform(mean), adaptive(bulkhead.Vegas()), bounds},
 		{"exponential, no door", exponential, unloadedExponential(mean), func() []policy.Layer { return nil }, growth},
 	} {
-		if c.expect == nothing && seeds == 1 || handlerRaced && i > 0 { // the race detector finds no more in the others
+		if handlerRaced && i > 0 { // the race detector finds no more in the others
 			continue
 		}
 		for seed := range seeds {
@@ -123,14 +129,20 @@ func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 				m := load(policyhttp.Handler(next, resilience.Compose(c.door()...)), seed, 2*capacity, time.Second, lasts)
 				t.Logf("%s, seed %d: goodput %.3f of capacity, 99th percentile %.2f times unloaded, %d refused",
 					c.name, seed, float64(m.good)/(capacity*lasts.Seconds()), float64(m.p99)/float64(c.unloaded), m.refused)
-				switch c.expect {
-				case bounds:
-					require.GreaterOrEqual(t, float64(m.good), 0.9*capacity*lasts.Seconds(), "goodput")
-					require.LessOrEqual(t, m.p99, 3*c.unloaded, "99th percentile")
-					require.NotZero(t, m.refused)
-				case growth:
+				if c.expect == growth {
 					require.Greater(t, m.p99, 10*c.unloaded, "without a door the queue grows")
+					return
 				}
+				least, most := 0.9, 3*c.unloaded
+				switch c.expect {
+				case creeping:
+					most = c.unloaded + mean*ceiling/workers
+				case starved:
+					least = 0.9 * floor / workers
+				}
+				require.GreaterOrEqual(t, float64(m.good), least*capacity*lasts.Seconds(), "goodput")
+				require.LessOrEqual(t, m.p99, most, "99th percentile")
+				require.NotZero(t, m.refused)
 			})
 		}
 	}
@@ -140,15 +152,19 @@ func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 type expectation int
 
 const (
-	nothing expectation = iota
-	bounds
-	growth
+	bounds   expectation = iota // those of the requirement
+	creeping                    // of the latency, the one that the ceiling gives
+	starved                     // of the goodput, the one that the floor gives
+	growth                      // none
 )
+
+// What an adaptive door keeps to.
+const floor, ceiling = 4, 200
 
 // adaptive makes a new door for each run.
 func adaptive(algorithm bulkhead.Algorithm) func() []policy.Layer {
 	return func() []policy.Layer {
-		return []policy.Layer{policy.At(policy.StageShed, bulkhead.Adaptive(algorithm, 4, 200))}
+		return []policy.Layer{policy.At(policy.StageShed, bulkhead.Adaptive(algorithm, floor, ceiling))}
 	}
 }
 

@@ -21,9 +21,19 @@ import (
 )
 
 func TestRateLimitHeaders(t *testing.T) {
+	t.Run("a limiter per key", func(t *testing.T) {
+		testRateLimitHeaders(t, func() policy.Guard { return ratelimit.NewPerKey(0.5, 3, policyhttp.Key, ratelimit.Name("client")) })
+	})
+	t.Run("a registry of limiters", func(t *testing.T) {
+		testRateLimitHeaders(t, func() policy.Guard {
+			return keyed.By(policyhttp.Key, keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(0.5, 3, ratelimit.Name("client")) }))
+		})
+	})
+}
+
+func testRateLimitHeaders(t *testing.T, newClients func() policy.Guard) {
 	synctest.Test(t, func(t *testing.T) {
-		clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(0.5, 3, ratelimit.Name("client")) })
-		pipeline := resilience.Compose(keyed.By(policyhttp.Key, clients), ratelimit.New(1000, 50, ratelimit.Name("all")))
+		pipeline := resilience.Compose(newClients(), ratelimit.New(1000, 50, ratelimit.Name("all")))
 		draft := policyhttp.Handler(status(200), pipeline, policyhttp.RateLimitHeaders(policyhttp.Draft10))
 		legacy := policyhttp.Handler(status(200), pipeline, policyhttp.RateLimitHeaders(policyhttp.Legacy))
 		none := policyhttp.Handler(status(200), pipeline)

@@ -128,7 +128,7 @@ func RetryAfterBounds(least, most time.Duration) HandlerOption {
 // RateLimitHeaders tells clients how much of their quota is left, in every answer: see [Legacy] and [Draft10]. By
 // default they are not told.
 //
-// If the pipeline has a limit per key, made by keyed.By with [Key], only that is told: how busy the server is with
+// If the pipeline has a limit per key, made by ratelimit.NewPerKey or keyed.By with [Key], only that is told: how busy the server is with
 // others is not for clients to know. Otherwise all its rate limits are. One in shadow mode is not told.
 func RateLimitHeaders(format RateLimitFormat) HandlerOption {
 	return func(c *handlerConfig) { c.formatting, c.format = true, format }

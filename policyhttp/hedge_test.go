@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -151,58 +152,83 @@ func TestHedgesLeaveWhatIsNotIdempotentAlone(t *testing.T) {
 
 // TestFault201_TheRequestIsNotMutated has a base transport that changes all it can, in attempts at the same time.
 func TestFault201_UH4_TheRequestIsNotMutated(t *testing.T) {
-	var seen sync.Map
-	var calls atomic.Int64
-	base := tripper(func(r *http.Request) (*http.Response, error) {
-		if _, twice := seen.LoadOrStore(r, true); twice {
-			return nil, errors.New("the same request twice")
+	synctest.Test(t, func(t *testing.T) {
+		var seen sync.Map
+		var calls atomic.Int64
+		base := tripper(func(r *http.Request) (*http.Response, error) {
+			if _, twice := seen.LoadOrStore(r, true); twice {
+				return nil, errors.New("the same request twice")
+			}
+			if got := r.Header.Values("X-Attempt"); len(got) > 0 {
+				return nil, fmt.Errorf("fields of another attempt: %v", got)
+			}
+			r.Header.Add("X-Attempt", "1")
+			r.Header.Set("Accept", "changed")
+			r.URL.Host, r.URL.Path = "changed", "changed"
+			r.Host, r.Method = "changed", "changed"
+			r.Header["Trailer"] = nil
+			if r.Trailer != nil {
+				r.Trailer.Set("Sum", "changed")
+			}
+			b, err := io.ReadAll(r.Body)
+			if err != nil || string(b) != "hello" {
+				return nil, fmt.Errorf("body %q, %w", b, err)
+			}
+			_ = r.Body.Close()
+			r.Body = nil
+			if calls.Add(1)%3 != 0 {
+				time.Sleep(2 * time.Millisecond)
+				return answer(503, newBody("x")), nil
+			}
+			return answer(200, newBody("x")), nil
+		})
+		tr := transport(base, timeout.Total(time.Minute), atOnce(50), hedge.New(hedge.After(time.Millisecond), hedge.Limit(1, 1e6)),
+			timeout.PerAttempt(time.Second))
+		for _, header := range []http.Header{{}, {"Accept": {"text/plain"}}} {
+			r := request(t, "PUT", "http://example.com/path?q=1", strings.NewReader("hello"))
+			r.Header = header
+			r.Trailer = http.Header{"Sum": nil}
+			before := r.Clone(r.Context())
+			var sent io.ReadCloser
+			for range 20 {
+				r.Body, _ = r.GetBody()
+				sent = r.Body
+				response, err := tr.RoundTrip(r)
+				require.NoError(t, err)
+				read(t, response)
+				require.Equal(t, before.Header, r.Header)
+				require.Equal(t, before.Trailer, r.Trailer)
+				require.Equal(t, before.URL, r.URL)
+				require.Equal(t, before.Method, r.Method)
+				require.Equal(t, before.Host, r.Host)
+				require.Equal(t, before.Context(), r.Context())
+				require.True(t, sent == r.Body)
+			}
 		}
-		if got := r.Header.Values("X-Attempt"); len(got) > 0 {
-			return nil, fmt.Errorf("fields of another attempt: %v", got)
-		}
-		r.Header.Add("X-Attempt", "1")
-		r.Header.Set("Accept", "changed")
-		r.URL.Host, r.URL.Path = "changed", "changed"
-		r.Host, r.Method = "changed", "changed"
-		r.Header["Trailer"] = nil
-		if r.Trailer != nil {
-			r.Trailer.Set("Sum", "changed")
-		}
-		b, err := io.ReadAll(r.Body)
-		if err != nil || string(b) != "hello" {
-			return nil, fmt.Errorf("body %q, %w", b, err)
-		}
-		_ = r.Body.Close()
-		r.Body = nil
-		if calls.Add(1)%3 != 0 {
-			time.Sleep(2 * time.Millisecond)
-			return answer(503, newBody("x")), nil
-		}
-		return answer(200, newBody("x")), nil
 	})
-	tr := transport(base, timeout.Total(time.Minute), atOnce(50), hedge.New(hedge.After(time.Millisecond), hedge.Limit(1, 1e6)),
-		timeout.PerAttempt(time.Second))
-	for _, header := range []http.Header{{}, {"Accept": {"text/plain"}}} {
-		r := request(t, "PUT", "http://example.com/path?q=1", strings.NewReader("hello"))
-		r.Header = header
-		r.Trailer = http.Header{"Sum": nil}
-		before := r.Clone(r.Context())
-		var sent io.ReadCloser
-		for range 20 {
-			r.Body, _ = r.GetBody()
-			sent = r.Body
-			response, err := tr.RoundTrip(r)
-			require.NoError(t, err)
-			read(t, response)
-			require.Equal(t, before.Header, r.Header)
-			require.Equal(t, before.Trailer, r.Trailer)
-			require.Equal(t, before.URL, r.URL)
-			require.Equal(t, before.Method, r.Method)
-			require.Equal(t, before.Host, r.Host)
-			require.Equal(t, before.Context(), r.Context())
-			require.True(t, sent == r.Body)
+}
+
+// TestFault201_TheRequestIsTheCallersAgain lets the caller change a request while the loser of a hedge is still at it.
+func TestFault201_TheRequestIsTheCallersAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := serve(t, func(http.ResponseWriter, *http.Request) {})
+		dial, dials := n.base.DialContext, 0
+		n.base.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+			if dials++; dials > 1 {
+				return dial(ctx, network, address)
+			}
+			stuck, _ := net.Pipe() // from which nobody reads
+			return stuck, nil
 		}
-	}
+		r := request(t, "PUT", "http://example.com/", strings.NewReader("x"))
+		r.Header.Set("A", "1")
+		response, err := transport(n.base, hedged()).RoundTrip(r)
+		require.NoError(t, err)
+		read(t, response)
+		r.Header.Set("A", "2")
+		r.URL.Host, r.Body, r.ContentLength = "changed", nil, 0
+		n.close()
+	})
 }
 
 // replicas is a base transport to two hosts, one of which is down.
@@ -222,7 +248,7 @@ func (p *replicas) RoundTrip(r *http.Request) (*http.Response, error) {
 	return answer(200, newBody(r.URL.String()+" "+r.Host)), nil
 }
 
-func TestUH10_Fault237_OneOfTwoHostsIsDown(t *testing.T) {
+func TestFault237_UH10_OneOfTwoHostsIsDown(t *testing.T) {
 	hosts := []string{"a.example", "b.example"}
 	for _, down := range hosts {
 		base := &replicas{down: down, sent: map[string]int{}}

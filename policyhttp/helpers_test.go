@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,13 +15,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/retry"
 )
 
 // whole says that tests which take long run whole.
-var whole = os.Getenv("RESILIENCE_TESTS") == "whole"
+var whole = testsize.Whole()
 
 // tripper is a function that is a base transport.
 type tripper func(*http.Request) (*http.Response, error)

@@ -13,10 +13,9 @@ import (
 // maxKey bounds a key, in bytes. It is the default of keyed.MaxKeyLength.
 const maxKey = 256
 
-// Key returns the key of the client whose request is handled under ctx, for keyed.By:
+// Key returns the key of the client whose request is handled under ctx, for ratelimit.NewPerKey and keyed.By:
 //
-//	clients := keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(10, 20) }, keyed.Max(100_000))
-//	front := resilience.Compose(keyed.By(policyhttp.Key, clients))
+//	front := resilience.Compose(ratelimit.NewPerKey(10, 20, policyhttp.Key))
 //
 // The key is what the function given to [KeyBy] returns, by default [RemoteAddr]. It has at most 256 bytes: a longer one
 // is replaced by its SHA-256 in hex. It is computed once for each request, when it is first asked for. Outside of a

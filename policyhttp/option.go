@@ -173,7 +173,7 @@ func (t *Transport) setDeadline(ctx context.Context, r *http.Request) {
 	if _, ok := r.Header[t.deadlineHeader]; ok || r.Header == nil {
 		return
 	}
-	left := attemptLimit(t.pipelineFor(callOf(ctx).request))
+	left := attemptLimit(t.pipelineFor(r))
 	if deadline, ok := ctx.Deadline(); ok {
 		left = min(left, time.Until(deadline))
 	}

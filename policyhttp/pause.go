@@ -2,6 +2,7 @@ package policyhttp
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -113,6 +114,9 @@ func (p *HostPause) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (p *HostPause) MarshalJSON() ([]byte, error) { return json.Marshal(p.Report()) }
 
 // String returns the kind and the limit.
 func (p *HostPause) String() string { return fmt.Sprintf("host pause %v", p.longest) }

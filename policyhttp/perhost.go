@@ -2,6 +2,7 @@ package policyhttp
 
 import (
 	"context"
+	"encoding/json"
 	"iter"
 	"net/http"
 	"net/url"
@@ -76,6 +77,9 @@ func (h *Hosts) All() iter.Seq2[string, *resilience.Pipeline] {
 // Report returns how many hosts there are, and what became of others. It is that of the registry; see [keyed.Registry].
 func (h *Hosts) Report() policy.Report { return h.registry.Report() }
 
+// MarshalJSON writes the report.
+func (h *Hosts) MarshalJSON() ([]byte, error) { return json.Marshal(h.Report()) }
+
 // Host returns the host that the attempt of ctx goes to, as [PerHost] would name it, "" outside of a [Transport]. It is the
 // key for one policy per host within a pipeline, and follows [Route]:
 //
@@ -87,11 +91,20 @@ func Host(ctx context.Context) string {
 	if c == nil {
 		return ""
 	}
-	u := c.request.URL
 	if c.transport.route != nil {
-		u = c.routeOf(ctx, false)
+		return hostKeyOf(c.routeOf(ctx, false)).host
 	}
-	return hostKeyOf(u).host
+	return c.hostKey().host
+}
+
+// hostKey returns the host that the request goes to. Whoever wants to know when the caller has left, has asked before.
+func (c *call) hostKey() hostKey {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.hosted && !c.ended.Load() {
+		c.host, c.hosted = hostKeyOf(c.request.URL), true
+	}
+	return c.host
 }
 
 // hostKeyOf returns the host of a URL in the one form that names it.

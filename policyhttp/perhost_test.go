@@ -167,7 +167,7 @@ func isASCII(s string) bool {
 	return true
 }
 
-func TestA6_Fault_PauseHost(t *testing.T) {
+func TestA6_PauseHost(t *testing.T) {
 	for _, pausing := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
 			var first, second atomic.Int64
@@ -232,7 +232,7 @@ func TestPauseHostIsBoundedAndCanBeWaitedFor(t *testing.T) {
 		read(t, response)
 		require.False(t, pause.Idle())
 		start := time.Now()
-		patient := transport(base, retry.New(retry.RetryRejections(policyhttp.ErrPaused)), pause)
+		patient := transport(base, retry.New(retry.RetryRejections(policyhttp.ErrPaused), retry.NoJitter()), pause)
 		response, err = patient.RoundTrip(request(t, "GET", "http://example.com/", nil))
 		require.NoError(t, err)
 		require.Equal(t, 10*time.Second, time.Since(start))

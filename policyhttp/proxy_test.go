@@ -108,7 +108,7 @@ func startProxy(t *testing.T, name, config string, backend *httptest.Server, kee
 			_ = conn.Close()
 			return "http://" + address
 		}
-		time.Sleep(10 * time.Millisecond)
+		time.Sleep(10 * time.Millisecond) // another process, which says nothing when it listens
 	}
 	t.Fatalf("%s does not start: %s", name, output.String())
 	return ""
@@ -153,6 +153,7 @@ func TestA5_ConnectionsThatAreClosedAsTheyAreUsedAgain(t *testing.T) {
 							answered++
 						}
 					}
+					// Another process closes the connection at this very time: that is what is tested.
 					time.Sleep(keepAlive - time.Millisecond + time.Duration(rand.Int64N(int64(2*time.Millisecond))))
 				}
 			}

@@ -3,7 +3,6 @@ package policyhttp
 import (
 	"io"
 	"net/http"
-	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -55,7 +54,7 @@ func Needs(source resilience.Source, names ...string) Need { return Need{source,
 
 // check notes what is wrong with a need.
 func (n Need) check(problems *policy.ConfigError) {
-	if v := reflect.ValueOf(n.source); n.source == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if isNil(n.source) {
 		problems.Add("Needs: the pipeline is nil")
 		return
 	}

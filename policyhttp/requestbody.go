@@ -3,6 +3,7 @@ package policyhttp
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -24,7 +25,9 @@ const (
 type bodies struct {
 	call   *call
 	kind   bodyKind
-	closed atomic.Bool // the caller's own body
+	own    io.ReadCloser // the caller's
+	length int64         // that the request says
+	closed atomic.Bool   // the caller's own body
 
 	first    *requestBody // that was made of the caller's own body, the last one; guarded by the call's mutex
 	recorder *recorder
@@ -33,6 +36,7 @@ type bodies struct {
 func (b *bodies) init(c *call) {
 	b.call = c
 	r := c.request
+	b.own, b.length = r.Body, r.ContentLength
 	switch limit := c.transport.buffer; {
 	case r.Body == nil || r.Body == http.NoBody:
 		b.kind = bodyNone
@@ -58,9 +62,12 @@ func (b *bodies) next(a *attempt) error {
 		return err
 	}
 	if !own {
-		source, err := b.call.request.GetBody()
-		if err != nil {
+		source, err := a.sent.GetBody()
+		switch {
+		case err != nil:
 			return &failure{err: err, class: policy.Ignored}
+		case source == nil:
+			source = http.NoBody
 		}
 		if !body.set(source) {
 			_ = source.Close()
@@ -88,7 +95,7 @@ func (b *bodies) take(body *requestBody) (own bool, err error) {
 	case b.kind == bodyRecorded:
 		body.source, body.own = b.recorder.reader(body), true
 	case previous == nil, b.kind == bodyOnce && previous.reusable():
-		body.source, body.own = b.call.request.Body, true
+		body.source, body.own = b.own, true
 		b.first = body
 	case b.kind == bodyOnce:
 		return false, errBodyGone
@@ -125,7 +132,7 @@ func (b *bodies) close() error {
 	if b.closed.Swap(true) {
 		return nil
 	}
-	return b.call.request.Body.Close()
+	return b.own.Close()
 }
 
 // requestBody is the body of one attempt.
@@ -133,6 +140,8 @@ type requestBody struct {
 	bodies *bodies
 	source io.ReadCloser // guarded by the call's mutex until the request is sent
 	own    bool          // source is, or reads, the caller's own body
+
+	trailer http.Header // of the request that is sent, where it is not the caller's own
 
 	touched atomic.Bool // somebody has begun to read
 	closed  atomic.Bool
@@ -147,18 +156,15 @@ func (b *requestBody) Read(p []byte) (int, error) {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.source.Read(p)
-	if n > 0 {
-		b.read.Add(int64(n))
-	}
-	if err != nil && !b.closed.Load() && (!errors.Is(err, io.EOF) || b.wrongLength()) {
+	read, ended := b.read.Add(int64(n)), errors.Is(err, io.EOF)
+	switch says := b.bodies.length; {
+	case b.closed.Load():
+	case err != nil && !ended, says > 0 && (read > says || ended && read < says):
 		b.broken.Store(true)
+	case ended && len(b.trailer) > 0: // now the caller knows the values
+		maps.Copy(b.trailer, b.bodies.call.request.Trailer)
 	}
 	return n, err
-}
-
-func (b *requestBody) wrongLength() bool {
-	says := b.bodies.call.request.ContentLength
-	return says > 0 && b.read.Load() < says
 }
 
 // Close implements [io.Closer]. The caller's own body stays open while another attempt might still send it.

@@ -88,19 +88,23 @@ func seconds(digits string) time.Duration {
 	return time.Duration(n) * time.Second
 }
 
-// quotaFields are what servers call the field that says when a quota is full again.
-var quotaFields = [...]string{"Ratelimit-Reset", "X-Ratelimit-Reset", "X-Rate-Limit-Reset"}
+// quotaFields are what servers call the fields that say how much of a quota is left, and when it is full again.
+var quotaFields = [...]struct{ remaining, reset string }{
+	{"Ratelimit-Remaining", "Ratelimit-Reset"},
+	{"X-Ratelimit-Remaining", "X-Ratelimit-Reset"},
+	{"X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"},
+}
 
 // quotaReset returns how long from now until the caller's quota is full again, as the fields about rate limits say. There
 // is no standard: a number is seconds from now, or seconds or milliseconds since 1970, whichever its size suggests. Where
-// that is in doubt, the longer wait is taken.
+// that is in doubt, the longer wait is taken. A quota of which something is left is not why the request was refused.
 func quotaReset(header http.Header, now time.Time) (time.Duration, bool) {
 	if wait, ok := structuredReset(header.Get("Ratelimit")); ok {
 		return wait, true
 	}
 	for _, field := range quotaFields {
-		value := strings.TrimSpace(header.Get(field))
-		if len(value) > maxHint {
+		value := strings.TrimSpace(header.Get(field.reset))
+		if len(value) > maxHint || hasLeft(header.Get(field.remaining)) {
 			continue
 		}
 		whole, _, _ := strings.Cut(value, ".")
@@ -121,6 +125,12 @@ func quotaReset(header http.Header, now time.Time) (time.Duration, bool) {
 		return time.Duration(n) * time.Second, true
 	}
 	return 0, false
+}
+
+// hasLeft reports whether a value says that something of a quota is left: whether it is a number above 0.
+func hasLeft(remaining string) bool {
+	remaining = strings.TrimSpace(remaining)
+	return isDigits(remaining) && strings.Trim(remaining, "0") != ""
 }
 
 // structuredReset returns the wait of a RateLimit field as of draft 10 of the IETF: `"default";r=0;t=5`. Of several quotas

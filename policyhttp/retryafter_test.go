@@ -125,6 +125,10 @@ func TestFault196_QuotaResetAsDeltaOrEpoch(t *testing.T) {
 		_, wait := now, time.Duration(0)
 		wait, _ = hint(429, "Retry-After", "3", "X-RateLimit-Reset", "60")
 		require.Equal(t, 3*time.Second, wait, "Retry-After counts more")
+		for remaining, want := range map[string]bool{"0": true, " 0 ": true, "": true, "many": true, "-1": true, "1": false, "010": false} {
+			_, ok := hint(429, "X-RateLimit-Remaining", remaining, "X-RateLimit-Reset", "60")
+			require.Equal(t, want, ok, "%q left: it was another limit that refused", remaining)
+		}
 	})
 }
 
@@ -161,7 +165,7 @@ func TestH9_RetryAfterAsADateIsWaitedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		base := newScript(503, 200)
 		base.header = []string{"Retry-After", time.Now().Add(2 * time.Second).UTC().Format(http.TimeFormat)}
-		status, took, call := roundTrip(t, transport(base, atOnce(3)))
+		status, took, call := roundTrip(t, transport(base, atOnce(3, retry.NoJitter())))
 		require.Equal(t, 200, status)
 		require.Equal(t, 2*time.Second, took)
 		require.Equal(t, []time.Duration{2 * time.Second}, call.Waits)

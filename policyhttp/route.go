@@ -26,7 +26,7 @@ func (c *call) routeOf(ctx context.Context, send bool) *url.URL {
 	known, ok := c.routes[p]
 	c.mu.Unlock()
 	if !ok || send == known.sent { // not decided; or decided for one that is gone, or not for good
-		known.url = c.transport.route(ctx, c.request)
+		known.url = c.transport.route(ctx, c.forRoute)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -28,7 +28,7 @@ func TestH1_DiscardedBodiesAreClosed(t *testing.T) {
 	}
 }
 
-func TestH10_UH3_POSTIsSentOnce(t *testing.T) {
+func TestFault203_H10_UH3_POSTIsSentOnce(t *testing.T) {
 	send := func(r *http.Request) int {
 		base := newScript(503)
 		response, err := transport(base, atOnce(3)).RoundTrip(r)
@@ -54,6 +54,30 @@ func TestH10_UH3_POSTIsSentOnce(t *testing.T) {
 		require.Equal(t, 3, send(r), method)
 	}
 	require.Equal(t, 1, send(request(t, "GET", "http://example.com/", nil).WithContext(retry.NotIdempotent(t.Context()))))
+}
+
+// A base transport that makes requests of its own under the context of one: each is judged for itself.
+func TestUH3_ARequestWithinARequestIsAnother(t *testing.T) {
+	for _, c := range []struct {
+		ctx           context.Context
+		outer, within string
+		want          int
+	}{
+		{t.Context(), "GET", "POST", 1},
+		{t.Context(), "POST", "GET", 3},
+		{policyhttp.Idempotent(t.Context()), "POST", "POST", 3}, // what the caller has said is about both
+		{retry.NotIdempotent(t.Context()), "GET", "GET", 1},
+	} {
+		tokens := newScript(503)
+		within := transport(tokens, atOnce(3))
+		outer := transport(tripper(func(r *http.Request) (*http.Response, error) {
+			return within.RoundTrip(request(t, c.within, "http://tokens.example/", nil).WithContext(r.Context()))
+		}), atOnce(1))
+		response, err := outer.RoundTrip(request(t, c.outer, "http://example.com/", nil).WithContext(c.ctx))
+		require.NoError(t, err)
+		read(t, response)
+		require.Equal(t, c.want, tokens.calls(), "%s within %s", c.within, c.outer)
+	}
 }
 
 func TestA8_H11_ExhaustedReturnsTheLastResponse(t *testing.T) {
@@ -110,6 +134,40 @@ func TestUH11_TheSlotIsHeldUntilTheBodyEnds(t *testing.T) {
 		require.NoError(t, response.Body.Close())
 		require.Zero(t, slots.Snapshot().InFlight)
 	}
+}
+
+// opener is a guard that opens something of its own for as long as an attempt lasts.
+type opener struct {
+	slots  *bulkhead.Bulkhead
+	permit *policy.Permit
+	held   int // slots when the attempt ended
+}
+
+func (o *opener) Stage() policy.Stage { return policy.StageBulkhead }
+
+func (o *opener) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	var err error
+	_, o.permit, err = resilience.Open(ctx, o.slots, func(context.Context) (int, error) { return 1, nil })
+	return ctx, policy.Ticket{}, err
+}
+
+func (o *opener) Settle(context.Context, policy.Ticket, policy.Outcome) {
+	o.held = o.slots.Snapshot().InFlight
+	o.permit.Done(nil)
+}
+
+func TestUH11_WhatALayerOpensIsItsOwn(t *testing.T) {
+	slots, own := bulkhead.New(1), bulkhead.New(1)
+	layer := &opener{slots: own}
+	tr := transport(newScript(200), slots, layer)
+	response, err := tr.RoundTrip(request(t, "GET", "http://example.com/", nil))
+	require.NoError(t, err)
+	require.Equal(t, 1, slots.Snapshot().InFlight)
+	require.Equal(t, 1, own.Snapshot().InFlight)
+	read(t, response)
+	require.Zero(t, slots.Snapshot().InFlight)
+	require.Zero(t, own.Snapshot().InFlight)
+	require.Equal(t, 1, layer.held)
 }
 
 func TestUH14_ACancelIsNeutral(t *testing.T) {

@@ -35,7 +35,7 @@ func New(logger *slog.Logger, opts ...Option) *Log {
 		next = logger.Handler()
 	}
 	l := &Log{logger: slog.New(contained{next}), config: c}
-	l.refusals = refusals{log: l, every: c.every, policies: make(map[refuser]*refused)}
+	l.refusals = refusals{log: l, every: c.every, policies: make(map[refuser]*refused), writing: make(map[chan struct{}]bool)}
 	defaults := map[policy.EventKind]slog.Level{
 		policy.EventRejected: slog.LevelWarn,
 		policy.EventRetry:    slog.LevelDebug,
@@ -107,8 +107,8 @@ func (l *Log) wants(kind policy.EventKind) bool {
 	return false
 }
 
-// Flush writes the lines of the refusals that were counted and have none yet, as before a program ends. They would be
-// written by themselves within the time of [RefusalsEvery].
+// Flush writes the lines of the refusals that were counted and have none yet, as before a program ends, and waits for those
+// that are being written. They would be written by themselves within the time of [RefusalsEvery]. A handler must not call it.
 func (l *Log) Flush() { l.refusals.flush() }
 
 // write writes a line whose attributes are in the group.

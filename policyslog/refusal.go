@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,7 +22,8 @@ type refusals struct {
 	every time.Duration
 
 	mu       sync.Mutex
-	policies map[refuser]*refused // those with a line in the last interval
+	policies map[refuser]*refused   // those with a line in the last interval
+	writing  map[chan struct{}]bool // a channel for each line that is being written by due, closed when it is
 }
 
 // refuser is a policy that refuses.
@@ -78,17 +81,26 @@ func (r *refusals) due(found *refused) {
 	counted := found.take()
 	if counted.count == 0 {
 		delete(r.policies, found.refuser)
+		r.mu.Unlock()
+		return
 	}
+	written := make(chan struct{})
+	r.writing[written] = true
 	r.mu.Unlock()
-	if counted.count > 0 {
-		defer found.timer.Reset(r.every) // also if the handler calls runtime.Goexit
-		r.write(found.refuser, counted)
-	}
+	defer func() { // also if the handler calls runtime.Goexit
+		r.mu.Lock()
+		delete(r.writing, written)
+		r.mu.Unlock()
+		close(written)
+		found.timer.Reset(r.every)
+	}()
+	r.write(found.refuser, counted)
 }
 
-// flush writes the lines of what was counted. The intervals go on.
+// flush writes the lines of what was counted, and waits for those that are being written. The intervals go on.
 func (r *refusals) flush() {
 	r.mu.Lock()
+	writing := slices.Collect(maps.Keys(r.writing))
 	counted := make(map[refuser]tally, len(r.policies))
 	for id, found := range r.policies {
 		if found.count > 0 {
@@ -98,6 +110,9 @@ func (r *refusals) flush() {
 	r.mu.Unlock()
 	for id, counted := range counted {
 		r.write(id, counted)
+	}
+	for _, written := range writing {
+		<-written
 	}
 }
 

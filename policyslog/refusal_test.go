@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -76,6 +77,30 @@ func TestP5_UM6_FlushWritesWhatIsCounted(t *testing.T) {
 		require.EqualValues(t, 4, lines[1].Attrs["count"])
 		time.Sleep(time.Minute)
 		require.Len(t, out.lines(t), 2)
+	})
+}
+
+// A program that flushes and ends loses no line that was being written.
+func TestP5_UM6_FlushWaitsForALineThatIsBeingWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var begun, written atomic.Int32
+		log := policyslog.New(slog.New(handler{handle: func(slog.Record) error {
+			if begun.Add(1) == 2 { // the line after the first interval
+				time.Sleep(time.Second)
+			}
+			written.Add(1)
+			return nil
+		}}), policyslog.RefusalsEvery(10*time.Second))
+		p := named("users", &refuse{"front"}, resilience.Observe(log))
+		for range 5 {
+			require.Error(t, p.Run(t.Context(), ok))
+		}
+		time.Sleep(10*time.Second + 500*time.Millisecond)
+		require.EqualValues(t, 2, begun.Load())
+		require.EqualValues(t, 1, written.Load())
+		log.Flush()
+		require.EqualValues(t, 2, written.Load())
+		time.Sleep(time.Minute) // until the interval is over
 	})
 }
 

@@ -139,6 +139,32 @@ func TestT7_WithTheKeyboardAlone(t *testing.T) {
 	require.Empty(t, b.complaints())
 }
 
+// An operator who has only the page, on a phone, finds what refuses, stops it, and sees that it has stopped.
+func TestT7_AnOperatorStopsTheRefusals(t *testing.T) {
+	b := chromium(t)
+	u, url := shown(t)
+	u.trip()
+	require.ErrorIs(t, u.backend.Run(t.Context(), ok), breaker.ErrOpen)
+	b.view(390, "dark")
+	b.open(url)
+	b.until(5*time.Second, "document.getElementById('now').innerText.includes('Calls to “users” are refused.')")
+	b.eval("[...document.querySelectorAll('#now .box a')].find(a => a.textContent.includes('Control')).click()")
+	b.until(5*time.Second, "document.querySelector('form')")
+	b.eval(`[...document.querySelectorAll('label')].find(l => l.innerText.includes('Let every call through')).click();
+		document.getElementById('reason').value = 'the database is well';
+		document.querySelector('button').click()`)
+	b.until(5*time.Second, "document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it closed: the database is well')")
+	require.Equal(t, false, b.eval("document.getElementById('now').innerText.includes('Calls to “users” are refused.')"), "it has worked, and the page says so")
+	require.NoError(t, u.backend.Run(t.Context(), ok))
+	for _, scheme := range []string{"light", "dark"} {
+		b.view(390, scheme)
+		require.LessOrEqual(t, b.eval("document.documentElement.scrollWidth"), float64(390))
+		require.Equal(t, []any{}, b.eval(contrast), scheme)
+		b.screenshot("held-" + scheme)
+	}
+	require.Empty(t, b.complaints())
+}
+
 // Without JavaScript the page is the same, and reloads itself.
 func TestT1_WithoutJavaScript(t *testing.T) {
 	b := chromium(t)

@@ -105,6 +105,12 @@ func (b *browser) read(from io.Reader) {
 // call asks the browser for something, and waits for the answer.
 func (b *browser) call(method string, params map[string]any, result any) {
 	b.t.Helper()
+	require.NoError(b.t, b.ask(method, params, result))
+}
+
+// ask is call with the error of the browser.
+func (b *browser) ask(method string, params map[string]any, result any) error {
+	b.t.Helper()
 	answer := make(chan reply, 1)
 	b.mu.Lock()
 	b.id++
@@ -123,25 +129,38 @@ func (b *browser) call(method string, params map[string]any, result any) {
 	require.NoError(b.t, err)
 	select {
 	case got := <-answer:
-		require.Nil(b.t, got.Error, "%s: %+v", method, got.Error)
-		if result != nil {
-			require.NoError(b.t, json.Unmarshal(got.Result, result))
+		if got.Error != nil {
+			return fmt.Errorf("%s: %s", method, got.Error.Message)
 		}
+		if result != nil {
+			return json.Unmarshal(got.Result, result)
+		}
+		return nil
 	case <-time.After(time.Minute):
-		require.Fail(b.t, "the browser does not answer", method)
+		return fmt.Errorf("%s: the browser does not answer", method)
 	}
 }
 
 // eval returns the value of an expression in the page.
 func (b *browser) eval(expression string) any {
 	b.t.Helper()
+	value, err := b.evaluate(expression)
+	require.NoError(b.t, err)
+	return value
+}
+
+// evaluate is eval with the error of the browser.
+func (b *browser) evaluate(expression string) (any, error) {
+	b.t.Helper()
 	var result struct {
 		Result           struct{ Value any }
 		ExceptionDetails *struct{ Text string }
 	}
-	b.call("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &result)
-	require.Nil(b.t, result.ExceptionDetails, expression)
-	return result.Result.Value
+	err := b.ask("Runtime.evaluate", map[string]any{"expression": expression, "returnByValue": true, "awaitPromise": true}, &result)
+	if err == nil && result.ExceptionDetails != nil {
+		err = fmt.Errorf("%s: %s", expression, result.ExceptionDetails.Text)
+	}
+	return result.Result.Value, err
 }
 
 // open loads an address and waits until it is there.
@@ -151,16 +170,22 @@ func (b *browser) open(url string) {
 	b.until(5*time.Second, fmt.Sprintf("document.readyState === 'complete' && location.href.startsWith(%q)", url))
 }
 
-// until waits for an expression to become true, and returns how long that took.
+// until waits for an expression to become true, and returns how long that took. The browser is a process of its own, in real
+// time, and whether the page has changed can only be asked: hence the sleep between two questions.
 func (b *browser) until(most time.Duration, expression string) time.Duration {
 	b.t.Helper()
 	start := time.Now()
 	expression = "(() => { try { return !!(" + expression + ") } catch { return false } })()" // the document may not be there yet
-	for b.eval(expression) != true {
-		require.Less(b.t, time.Since(start), most, "%s\n%v", expression, b.eval("document.body && document.body.innerText.slice(0, 1000)"))
+	for {
+		if value, err := b.evaluate(expression); err == nil && value == true { // a page that is being left answers with an error
+			return time.Since(start)
+		}
+		if time.Since(start) > most {
+			text, err := b.evaluate("document.body && document.body.innerText.slice(0, 1000)")
+			require.FailNow(b.t, "it does not become true", "%s\n%v, %v", expression, text, err)
+		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return time.Since(start)
 }
 
 // view sets the width of the window and the colours.

@@ -245,7 +245,12 @@ func (c *controls) try(w http.ResponseWriter, r *http.Request) (act Act, f form,
 		Action: clean(f.Action, 40), Reason: f.Reason,
 		Pipeline: clean(f.Pipeline, mostName), Layer: clean(f.Layer, mostName),
 	}
-	actor, err := c.page.config.authorize(r)
+	actor, err := c.actor(r)
+	if _, ok := errors.AsType[*panicked](err); ok {
+		act.Error = err.Error()
+		c.note(act)
+		return act, f, refuse(http.StatusInternalServerError, "It is not known who you are: the function given to Control panicked. The attempt was noted.")
+	}
 	if err != nil {
 		act.Error = "not authorised: " + errorText(err)
 		c.note(act)
@@ -267,6 +272,21 @@ func (c *controls) try(w http.ResponseWriter, r *http.Request) (act Act, f form,
 	act, err = c.do(r.Context(), f, act, until)
 	return act, f, err
 }
+
+// actor asks who acts.
+func (c *controls) actor(r *http.Request) (actor string, err error) {
+	defer func() {
+		if recovered := recover(); recovered != nil {
+			err = &panicked{clean(fmt.Sprint(recovered), mostText)}
+		}
+	}()
+	return c.page.config.authorize(r)
+}
+
+// panicked says that the function given to Control has panicked.
+type panicked struct{ text string }
+
+func (p *panicked) Error() string { return "the function given to Control panicked: " + p.text }
 
 // until checks a form, and returns for how long an act is to hold.
 func (f form) until() (d time.Duration, err error) {

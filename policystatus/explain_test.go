@@ -38,6 +38,7 @@ func TestT8_ExplainEveryReason(t *testing.T) {
 		`Rate limiter "users" refuses calls: too many calls wait for a token already.`:                                        rejection("rate limiter", ratelimit.ErrQueueFull),
 		`Rate limiter "users" refuses calls: the call costs more tokens than there can ever be, or less than none.`:           rejection("rate limiter", ratelimit.ErrCost),
 		`Rate limiter "users" refuses calls: no more tokens will come, because the rate is 0 or next to it.`:                  rejection("rate limiter", ratelimit.ErrExhausted),
+		`Rate limiter per key "users" refuses calls: calls come faster than the rate allows.`:                                 rejection("rate limiter per key", ratelimit.ErrLimited),
 		`Bulkhead "users" refuses calls: all slots are taken.`:                                                                rejection("bulkhead", bulkhead.ErrFull),
 		`Bulkhead "users" refuses calls: all slots are taken, and all places in the queue.`:                                   rejection("bulkhead", bulkhead.ErrQueueFull),
 		`Bulkhead "users" refuses calls: all slots are taken, and none became free in the time that a call may wait.`:         rejection("bulkhead", bulkhead.ErrQueueTimeout),

@@ -60,8 +60,9 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"metered": func(v policy.Value) bool {
 		return v.Limit > 0 && !math.IsInf(v.Limit, 0) && !v.Unknown && v.Name != "limit"
 	},
-	"meter": meter,
-	"in":    func(value, now any) pair { return pair{value, now} },
+	"meter":     meter,
+	"threshold": threshold,
+	"in":        func(value, now any) pair { return pair{value, now} },
 }).Parse(pageHTML))
 
 // pair is what a template is given beside its data.
@@ -109,6 +110,7 @@ type document struct {
 	Message   string
 	Target    *layer
 	Form      form
+	Base      string // what leads from the address of the document to that of the page
 
 	fragments map[string]string
 }
@@ -120,7 +122,11 @@ func (p *Page) serve(w http.ResponseWriter, r *http.Request, name string, code i
 		writeJSON(w, r, code, s)
 		return
 	}
-	p.write(w, r, name, code, &document{status: s, Message: message})
+	d := &document{status: s, Message: message}
+	if name == "explain" && r.URL.Query().Get("view") == "" { // it was found by its path
+		d.Base = "./"
+	}
+	p.write(w, r, name, code, d)
 }
 
 // write answers with a whole page.
@@ -169,9 +175,9 @@ func writeJSON(w http.ResponseWriter, r *http.Request, code int, v any) {
 // Badge is the class of a layer's state.
 func (l *layer) Badge() string {
 	switch {
-	case l.Refusing && !l.Shadow:
+	case refuses(&l.Report) && !l.Shadow:
 		return "bad"
-	case l.Shadow, l.State.Name == "forced closed":
+	case l.Shadow, l.Refusing, l.State.Name == "forced closed":
 		return "warn"
 	}
 	return "good"
@@ -186,6 +192,24 @@ func (r refusing) Anchor() string {
 		return ""
 	}
 	return r.layer.anchor
+}
+
+// Head is what happens to calls.
+func (r refusing) Head() string {
+	switch code := r.Why.Code; {
+	case code == "retry.budget":
+		return "are not retried"
+	case strings.HasPrefix(code, "timeout.") && code != "timeout.max_running":
+		return "run out of time"
+	case strings.HasPrefix(code, "fallback."):
+		return "fail"
+	}
+	return "are refused"
+}
+
+// threshold reports whether the limit of a value is where the layer acts, and not what there is room for.
+func threshold(v policy.Value) bool {
+	return v.Unit == policy.UnitRatio || strings.HasPrefix(v.Name, "window_") || strings.HasPrefix(v.Name, "consecutive_")
 }
 
 // Trouble is how many layers refuse calls.
@@ -252,6 +276,9 @@ func (l *layer) Plain() string {
 	}
 	switch l.State.Name {
 	case "closed", "accepting":
+		if l.Refusing {
+			return "Calls pass; in the last ten seconds some were refused."
+		}
 		return "Calls pass."
 	case "open":
 		return "Every call is refused."

@@ -246,9 +246,15 @@ func (s *status) findRefusing() {
 			continue
 		}
 		done[r.key] = true // the latest run counts those before it in
+		if s.over(r) {
+			continue
+		}
 		line := refusing{Pipeline: r.Pipeline, Why: r.Why, Since: r.Since, Count: r.before + r.Count, level: "warn"}
 		if l := s.layerOf(r); l != nil {
-			f := facts{code: r.Code, kind: r.Kind, name: r.Name, report: &l.Report, reason: r.Error, described: describe(l.layer)}
+			f := facts{code: r.Code, kind: r.Kind, name: r.Name, report: r.Facts, reason: r.Error, described: describe(l.layer)}
+			if still(r.Code, &l.Report) {
+				f.report = &l.Report
+			}
 			line.Pipeline, line.Layer, line.layer = l.pipeline.ID, l.ID, l
 			if l.Kind == r.Kind {
 				line.Why = explain(f, s.Time)
@@ -264,6 +270,38 @@ func (s *status) findRefusing() {
 		}
 		line.Text = strings.TrimSpace(line.Why.Text() + " " + line.Said)
 	}
+}
+
+// over reports whether the layer that refused is by now in a state in which it does not, as after a reset.
+func (s *status) over(r run) bool {
+	l := s.layerOf(r)
+	if l == nil || l.Kind != r.Kind || l.Refusing {
+		return false
+	}
+	return l.Shadow || r.Last.Before(l.State.Since)
+}
+
+// still reports whether what a layer reports now is why it has refused: the figures of a bulkhead that has free slots again
+// would contradict the sentence that they are in.
+func still(code string, r *policy.Report) bool {
+	number := func(name string) (number, limit float64) {
+		v, _ := r.Value(name, "")
+		return v.Number, v.Limit
+	}
+	switch family, _, _ := strings.Cut(code, "."); family {
+	case "breaker":
+		return true
+	case "throttle":
+		share, _ := number("probability")
+		return share > 0
+	case "bulkhead":
+		taken, slots := number("in_flight")
+		return taken >= slots
+	case "retry":
+		tokens, _ := number("tokens")
+		return tokens < 1
+	}
+	return false
 }
 
 // refuse adds a line, or its count to that of the same layer.
@@ -301,6 +339,18 @@ func (s *status) layerOf(r run) *layer {
 		}
 	}
 	return nil
+}
+
+// Held is the layers that an operator must know of although they refuse nothing: those that are in a state by hand.
+func (s *status) Held() (held []*layer) {
+	for _, p := range s.Pipelines {
+		for _, l := range p.Layers {
+			if !l.Refusing && (len(l.Forced) > 0 || l.State.Name == "forced closed") {
+				held = append(held, l)
+			}
+		}
+	}
+	return held
 }
 
 // quiet reports whether a code is about single calls and no refusal of others.

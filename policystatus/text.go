@@ -111,8 +111,8 @@ func number(n float64, unit string) string {
 	case unit == policy.UnitRatio:
 		return strconv.FormatFloat(100*n, 'g', 3, 64) + " %"
 	case unit == policy.UnitSeconds:
-		if d := time.Duration(n * float64(time.Second)); d < time.Second {
-			return d.Round(10 * time.Microsecond).String()
+		if math.Abs(n) < 1 {
+			return time.Duration(n * float64(time.Second)).Round(10 * time.Microsecond).String()
 		}
 		return strconv.FormatFloat(n, 'f', -1, 64) + " s"
 	case n == math.Trunc(n) && math.Abs(n) < 1e15:

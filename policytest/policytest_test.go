@@ -3,7 +3,6 @@ package policytest_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"testing"
 
@@ -43,12 +42,4 @@ func TestRecorder(t *testing.T) {
 	require.Zero(t, recorder.Count(policy.EventStopped))
 	recorder.Reset()
 	require.Empty(t, recorder.Events())
-}
-
-func ExampleScript() {
-	call, calls := policytest.Script(42, errors.New("first call fails"))
-	_, err := call(context.Background())
-	value, _ := call(context.Background())
-	fmt.Println(err, value, calls())
-	// Output: first call fails 42 2
 }

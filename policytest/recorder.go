@@ -8,7 +8,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Recorder is an observer that keeps every event, in the order in which it heard of them. The zero value is ready;
+// Recorder is an observer that keeps every event, in the order in which it got them. The zero value is ready;
 // it is safe for concurrent use.
 type Recorder struct {
 	mu     sync.Mutex

@@ -110,11 +110,10 @@ func TestExactlyOneCallOfARaceWins(t *testing.T) {
 				})
 			}
 			callers.Wait()
-			for deadline := time.Now().Add(10 * time.Second); h.Snapshot().Running > 0 && time.Now().Before(deadline); {
-				time.Sleep(time.Millisecond)
+			for h.Snapshot().Running > 0 {
+				runtime.Gosched()
 			}
 			s := h.Snapshot()
-			require.Zero(t, s.Running)
 			require.Zero(t, s.Left)
 			require.Zero(t, slots.Snapshot().InFlight)
 			require.EqualValues(t, races, s.Calls)

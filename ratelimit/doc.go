@@ -6,6 +6,10 @@
 //	api := ratelimit.Per(5000, time.Hour, 100)                    // 5000 per hour, 100 at once
 //	api := ratelimit.New(100, 10, ratelimit.Shadow())             // refuses nothing, counts what it would refuse
 //
+// A quota for each of very many clients, tenants or addresses is a [PerKey]:
+//
+//	clients := ratelimit.NewPerKey(10, 20, clientOf, ratelimit.Keys(1_000_000)) // 10 per second, 20 at once, for each
+//
 // A rate limit bounds attempts per time, whatever they take; package bulkhead bounds attempts at the same time. When
 // latency doubles, a rate limit lets twice as many pile up, and a bulkhead lets half as many through.
 //
@@ -22,6 +26,15 @@
 //     moment would be refused too, one at that moment would not, if no other comes. (Behind others that wait it is exact
 //     to a nanosecond for each of them.) When coming back is of no use, it says no time.
 //   - Admission takes one reading of the clock and allocates nothing.
+//
+// # Per key
+//
+// A [PerKey] is the generic cell rate algorithm (GCRA, ITU-T I.371) in integers: one word for each key, which says when its
+// bucket will be full again. A key whose bucket is full is the same as one that was never seen, so it forgets without a
+// goroutine, a timer or a scan. For each key, at most burst + rate·w attempts that are made begin in every window of length
+// w, to the nanosecond, also in a flood of new keys: those that find no room share buckets, and no key gets more by
+// going from such a bucket to one of its own or back. Two keys with the same 64 bits of hash, of which there are some among a
+// million keys with a probability of 3 in 100 million, share one bucket.
 //
 // A limiter is no [policy.Gate]: that there is no token now says nothing about the health of the dependency.
 package ratelimit

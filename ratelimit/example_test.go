@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"time"
 
 	"github.com/go-resilience/resilience"
@@ -75,6 +76,46 @@ func ExampleLimiter_Reconfigure() {
 	// Output:
 	// ratelimit: rate -1 per second: must be 0, from 1e-09 to 1e+09, or math.Inf(1) for no limit
 	// <nil> rate limit 50/s burst 10
+}
+
+// A quota for each client, of which there can be very many.
+func ExampleNewPerKey() {
+	type clientID struct{}
+	clients := ratelimit.NewPerKey(10, 20, func(ctx context.Context) string {
+		id, _ := ctx.Value(clientID{}).(string)
+		return id
+	}, ratelimit.Name("client"), ratelimit.Keys(1_000_000))
+	front := resilience.Compose(clients)
+	fmt.Println(front)
+
+	greedy := context.WithValue(context.Background(), clientID{}, "greedy")
+	for range 30 {
+		err := front.Run(greedy, func(context.Context) error { return nil })
+		if wait, ok := policy.RetryAfter(err); ok {
+			fmt.Println("come back in", wait.Round(100*time.Millisecond))
+			break
+		}
+	}
+	modest := context.WithValue(context.Background(), clientID{}, "modest")
+	fmt.Println(front.Run(modest, func(context.Context) error { return nil }))
+	// Output:
+	// rate limit per key "client" 10/s burst 20
+	// come back in 100ms
+	// <nil>
+}
+
+// Where there is no context, a limiter is asked with the key itself.
+func ExamplePerKey_Allow() {
+	logins := ratelimit.NewPerKey[netip.Addr](1.0/60, 3, nil) // three at once, then one a minute, for each address
+	address := netip.MustParseAddr("192.0.2.7")
+	for range 4 {
+		fmt.Println(logins.Allow(address))
+	}
+	// Output:
+	// true
+	// true
+	// true
+	// false
 }
 
 // In shadow, a rate can be tried on real traffic: nothing is refused and nothing waits.

@@ -3,9 +3,12 @@ package ratelimit
 import (
 	"context"
 	"math"
+	"reflect"
 	"sync"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/keytable"
+	"github.com/go-resilience/resilience/internal/keytype"
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -19,7 +22,11 @@ const (
 	// MaxBurst is the largest burst and the largest cost: 2⁵³, or 2²⁹ where an int has 32 bits.
 	MaxBurst = 1 << (29 + 24*(^uint(0)>>63))
 
+	// MaxKeys is the most that [Keys] can be.
+	MaxKeys = keytable.MaxKeys
+
 	defaultMaxWaiters = 10_000
+	defaultKeys       = 100_000
 )
 
 // Option configures a limiter.
@@ -34,8 +41,9 @@ type config struct {
 	maxWaiters int
 	costOf     func(context.Context) int // nil: every attempt costs 1
 	shadow     bool
+	keys       int // of a limiter per key
 
-	named, waiting, bounded, costing bool // which options were given
+	named, waiting, bounded, costing, sized bool // which options were given
 
 	once     sync.Once // for settings, which most of many limiters never show
 	settings []policy.Setting
@@ -72,6 +80,17 @@ func CostOf(cost func(ctx context.Context) int) Option {
 	return func(c *config) { c.costing, c.costOf = true, cost }
 }
 
+// Keys sets for how many keys a [PerKey] has room, from 1 to [MaxKeys]. The default is 100,000. It is an option of
+// [NewPerKey] only.
+//
+// A key takes room as long as its bucket is not full. Memory grows with the keys that take room, up to 57 bytes for each of
+// n, and to 8 KiB at least: 34 MB for a million. It is not given back. Where all room is taken, a key that finds none shares
+// the bucket of all such keys with the same few bits of hash: it gets at most what a key of its own would get, and often
+// less. The keys that have room do not notice.
+func Keys(n int) Option {
+	return func(c *config) { c.sized, c.keys = true, n }
+}
+
 // Shadow lets the limiter refuse nothing and make nothing wait, and count what it would have done; see
 // [Limiter.Shadow]. The default is to enforce.
 func Shadow() Option {
@@ -84,12 +103,16 @@ func Validate(perSecond float64, burst int, options ...Option) error {
 	return err
 }
 
-// configure returns the configuration that options make, in place of old, which is nil for a new limiter.
+// ValidatePerKey returns the [*policy.ConfigError] that [NewPerKey] would panic with, or nil.
+func ValidatePerKey[K comparable](perSecond float64, burst int, _ func(context.Context) K, options ...Option) error {
+	_, err := configurePerKey[K](nil, perSecond, burst, options)
+	return err
+}
+
+// configure returns the configuration of a [Limiter] that options make, in place of old, which is nil for a new limiter.
 func configure(old *config, perSecond float64, burst int, options []Option) (*config, error) {
 	problems := policy.ConfigError{Policy: "ratelimit"}
-	c := &config{perSecond: perSecond, burst: burst, maxWaiters: defaultMaxWaiters}
-	option.Apply(c, options, &problems)
-	checkQuota(&problems, perSecond, burst)
+	c := parse(old, perSecond, burst, options, &problems)
 	if c.waiting && c.maxWait <= 0 {
 		problems.Add("MaxWait %v: must be positive; without MaxWait no attempt waits", c.maxWait)
 	}
@@ -99,14 +122,45 @@ func configure(old *config, perSecond float64, burst int, options []Option) (*co
 	if c.bounded && !c.waiting {
 		problems.Add("MaxWaiters %d: needs MaxWait; without it no attempt waits", c.maxWaiters)
 	}
+	if c.sized {
+		problems.Add("Keys %d: is for NewPerKey; this limiter has one bucket", c.keys)
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// configurePerKey is configure for a [PerKey].
+func configurePerKey[K comparable](old *config, perSecond float64, burst int, options []Option) (*config, error) {
+	problems := policy.ConfigError{Policy: "ratelimit"}
+	c := parse(old, perSecond, burst, options, &problems)
+	keytype.Check(reflect.TypeFor[K](), &problems)
+	if c.waiting {
+		problems.Add("MaxWait %v: a limiter per key lets no attempt wait", c.maxWait)
+	}
+	if c.bounded {
+		problems.Add("MaxWaiters %d: a limiter per key lets no attempt wait", c.maxWaiters)
+	}
+	if c.keys < 1 || c.keys > MaxKeys {
+		problems.Add("Keys %d: must be from 1 to %d", c.keys, MaxKeys)
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// parse returns the configuration that options make, and notes what is wrong with what all limiters have in common.
+func parse(old *config, perSecond float64, burst int, options []Option, problems *policy.ConfigError) *config {
+	c := &config{perSecond: perSecond, burst: burst, maxWaiters: defaultMaxWaiters, keys: defaultKeys}
+	option.Apply(c, options, problems)
+	checkQuota(problems, perSecond, burst)
 	if c.costing && c.costOf == nil {
 		problems.Add("CostOf: the function is nil")
 	}
 	if old != nil && c.named && c.name != old.name {
 		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, old.name)
-	}
-	if err := problems.Err(); err != nil {
-		return nil, err
 	}
 	if old != nil { // what is not data stays
 		c.name = old.name
@@ -114,7 +168,7 @@ func configure(old *config, perSecond float64, burst int, options []Option) (*co
 			c.costOf = old.costOf
 		}
 	}
-	return c, nil
+	return c
 }
 
 // checkQuota reports what is wrong with a rate and a burst. Both are needed to judge either: a burst of 0 is possible
@@ -155,6 +209,7 @@ func (c *config) list() []policy.Setting {
 	add(c.name != "", "Name", policy.Argument{Name: "name", Value: c.name})
 	add(c.waiting, "MaxWait", policy.Argument{Name: "wait", Value: c.maxWait})
 	add(c.bounded, "MaxWaiters", policy.Argument{Name: "n", Value: c.maxWaiters})
+	add(c.sized, "Keys", policy.Argument{Name: "n", Value: c.keys})
 	if c.costOf != nil {
 		settings = append(settings, policy.Setting{Name: "CostOf", Code: true})
 	}

@@ -16,6 +16,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 )
@@ -359,11 +360,11 @@ func heap() uint64 {
 
 // With a burst of 1 and callers who wait, a limiter is an M/D/1 queue: the mean wait is ρ / (2 r (1 − ρ)).
 func TestWaitingIsMD1(t *testing.T) {
-	if raced || testing.Short() {
+	if raced {
 		t.Skip("a simulation")
 	}
 	const n, perSecond = 200_000, 10.0
-	for _, offered := range []float64{8, 5} {
+	for _, offered := range testsize.Pick([]float64{8}, []float64{8, 5}) {
 		t.Run(fmt.Sprint(offered), func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
 				l := ratelimit.New(perSecond, 1, ratelimit.MaxWait(time.Hour))

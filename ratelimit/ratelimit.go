@@ -252,11 +252,12 @@ func (l *Limiter) setShadow(shadow bool) {
 //	rate limit 100/s burst 10
 //	rate limit "mail" 1 per 1m30s burst 5
 //	rate limit none
-func (l *Limiter) String() string {
-	c := l.made()
-	text := "rate limit "
+func (l *Limiter) String() string { return "rate limit " + l.made().describe() }
+
+// describe returns the name, the rate and the burst.
+func (c *config) describe() (text string) {
 	if c.name != "" {
-		text += fmt.Sprintf("%q ", c.name)
+		text = fmt.Sprintf("%q ", c.name)
 	}
 	switch {
 	case math.IsInf(c.perSecond, 1):

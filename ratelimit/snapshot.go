@@ -124,6 +124,9 @@ func (l *Limiter) Report() policy.Report {
 	}
 }
 
+// MarshalJSON writes the report.
+func (l *Limiter) MarshalJSON() ([]byte, error) { return json.Marshal(l.Report()) }
+
 // Idle reports whether the limiter is as a new one would be: all tokens are there, nothing waits, and it was not changed
 // by [Limiter.Reconfigure], [Limiter.Shadow] or [Limiter.Enforce]. A registry of limiters per key may then forget it.
 func (l *Limiter) Idle() bool {

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"encoding/json"
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/budget"
@@ -10,8 +11,8 @@ import (
 
 // feedback is a budget that needs to know how each attempt ended.
 type feedback interface {
-	succeeded()
-	failed() // in a way that may be retried
+	Succeeded()
+	Failed() // in a way that may be retried
 }
 
 // Budget bounds the retries of all Retriers that share it, so that a dependency that fails is not also flooded. A number
@@ -136,6 +137,9 @@ func (b *Budget) Snapshot() BudgetSnapshot { return BudgetSnapshot(b.get().Snaps
 func (b *Budget) Report() policy.Report {
 	return reportBudget(kindBudget, b.Snapshot(), b.numbers.Load().settings)
 }
+
+// MarshalJSON writes the report.
+func (b *Budget) MarshalJSON() ([]byte, error) { return json.Marshal(b.Report()) }
 
 // String returns what is there and the most that can be there now.
 func (b *Budget) String() string { return b.Snapshot().String() }

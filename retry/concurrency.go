@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync/atomic"
 
@@ -220,6 +221,9 @@ func (b *ConcurrencyBudget) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (b *ConcurrencyBudget) MarshalJSON() ([]byte, error) { return json.Marshal(b.Report()) }
 
 // String returns the share and the minimum.
 func (b *ConcurrencyBudget) String() string {

@@ -8,6 +8,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/internal/saturate"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -78,7 +79,7 @@ func (c *config) retries(outcome policy.Outcome) bool {
 		}
 	}
 	if c.feedback != nil {
-		c.feedback.failed()
+		c.feedback.Failed()
 	}
 	return true
 }
@@ -116,15 +117,18 @@ func refusal(err error) error {
 
 // backOff returns the delay before the next attempt after a failure, or the reason why there is none.
 func (c *config) backOff(ctx context.Context, k *call, ended *policy.Attempt) (wait time.Duration, reason error) {
-	wait, ok := c.delay(k, ended)
-	if !ok {
-		return 0, ErrExhausted
-	}
-	if hint, ok := policy.RetryAfter(ended.Outcome.Err); ok {
-		if hint > c.maxRetryAfter {
+	hint, hinted := policy.RetryAfter(ended.Outcome.Err)
+	if hinted && hint <= c.maxRetryAfter && isPushback(ended.Outcome.Err) {
+		wait, k.source, k.previous = hint, nil, 0 // delays begin anew
+	} else {
+		var ok bool
+		if wait, ok = c.delay(k, ended); !ok {
+			return 0, ErrExhausted
+		}
+		if hinted && hint > c.maxRetryAfter {
 			return 0, ErrRetryAfter
 		}
-		wait = max(wait, hint)
+		wait = max(wait, c.later(ctx, hint))
 	}
 	switch {
 	case !fits(ctx, wait):
@@ -133,6 +137,28 @@ func (c *config) backOff(ctx context.Context, k *call, ended *policy.Attempt) (w
 		return 0, ErrBudget
 	}
 	return wait, nil
+}
+
+// later returns hint and up to a tenth more, as far as the time of ctx goes, so that those who were asked to wait together
+// do not come back together.
+func (c *config) later(ctx context.Context, hint time.Duration) time.Duration {
+	if hint <= 0 || c.jitter == noJitter {
+		return hint
+	}
+	latest := saturate.Add(hint, hint/10)
+	if deadline, ok := ctx.Deadline(); ok {
+		latest = max(hint, min(latest, time.Until(deadline)-1))
+	}
+	return c.uniform(hint, latest)
+}
+
+// isPushback reports whether the wait that err asks for takes the place of the delay.
+func isPushback(err error) bool {
+	pushback, ok := match.As[interface {
+		error
+		Pushback() bool
+	}](err)
+	return ok && pushback.Pushback()
 }
 
 // fits reports whether there will be time left for an attempt after wait. It reads the clock, because Done of a context

@@ -73,6 +73,45 @@ func TestFault111_194_ServerHint(t *testing.T) {
 	}
 }
 
+// TestFault111_HintsAreSpreadUpwards lets many clients be asked to wait at the same time: none comes back earlier, and
+// they do not come back together. The deadline still counts.
+func TestFault111_HintsAreSpreadUpwards(t *testing.T) {
+	const asked, n = 20 * time.Second, 1000
+	waits := func(t *testing.T, deadline time.Duration, opts ...retry.Option) (least, most time.Duration) {
+		least = math.MaxInt64
+		again := retry.New(append(opts, retry.Constant(0), retry.NoBudget())...)
+		for range n {
+			ctx, cancel := context.WithTimeout(t.Context(), deadline)
+			start := time.Now()
+			_, err := resilience.Do(ctx, again, fails(hint(asked)).do)
+			cancel()
+			require.NoError(t, err)
+			least, most = min(least, time.Since(start)), max(most, time.Since(start))
+		}
+		return least, most
+	}
+	synctest.Test(t, func(t *testing.T) {
+		least, most := waits(t, time.Hour)
+		require.GreaterOrEqual(t, least, asked)
+		require.LessOrEqual(t, most, asked+asked/10)
+		// That all of 1000 miss a fifth of the range has a probability of 0.8^1000.
+		require.Less(t, least, asked+asked/50)
+		require.Greater(t, most, asked+asked/10-asked/50)
+
+		least, most = waits(t, asked+time.Second)
+		require.GreaterOrEqual(t, least, asked)
+		require.Less(t, most, asked+time.Second, "the deadline")
+
+		least, most = waits(t, asked+1)
+		require.Equal(t, asked, least)
+		require.Equal(t, asked, most)
+
+		least, most = waits(t, time.Hour, retry.NoJitter())
+		require.Equal(t, asked, least)
+		require.Equal(t, asked, most)
+	})
+}
+
 func TestFault109_HugeDelaysDoNotFitADeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, delay := range []time.Duration{math.MaxInt64, math.MaxInt64 - 1, math.MaxInt64 / 2} {
@@ -133,3 +172,41 @@ type refusedConnection struct{ notSent bool }
 
 func (refusedConnection) Error() string   { return "connection refused" }
 func (r refusedConnection) NotSent() bool { return r.notSent }
+
+// pushback is a hint that takes the place of the delay.
+type pushback struct{ hint }
+
+func (pushback) Pushback() bool { return true }
+
+func TestAPushbackIsTheDelayAndDelaysBeginAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again := retry.New(retry.Attempts(7), retry.NoJitter(), retry.NoBudget())
+		errs := []error{errBackend, errBackend, pushback{hint(70 * time.Millisecond)}, pushback{hint(0)}, errBackend, errBackend}
+		var starts []time.Duration
+		start := time.Now()
+		err := resilience.Compose(again).Run(t.Context(), func(context.Context) error {
+			starts = append(starts, time.Since(start))
+			if len(starts) > len(errs) {
+				return nil
+			}
+			return errs[len(starts)-1]
+		})
+		require.NoError(t, err)
+		ms := time.Millisecond
+		require.Equal(t, []time.Duration{0, 100 * ms, 300 * ms, 370 * ms, 370 * ms, 470 * ms, 670 * ms}, starts)
+
+		_, err = resilience.Do(t.Context(), again, fails(pushback{hint(time.Hour)}).do)
+		require.ErrorIs(t, err, retry.ErrRetryAfter)
+	})
+}
+
+func TestATokenBudgetIsToldByHand(t *testing.T) {
+	tokens := retry.NewTokenBudget(10, 0.5)
+	for range 5 {
+		tokens.Failed()
+	}
+	require.Equal(t, 5.0, tokens.Snapshot().Tokens)
+	require.False(t, tokens.Withdraw())
+	tokens.Succeeded()
+	require.True(t, tokens.Withdraw())
+}

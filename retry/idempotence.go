@@ -8,7 +8,7 @@ import (
 )
 
 // Idempotent returns a context that says that its operation may be done more than once, even at the same time. It
-// takes back a [NotIdempotent] further out. A Retrier also repeats operations whose context says nothing: to compose
+// takes back a [NotIdempotent] set outside it. A Retrier also repeats operations whose context says nothing: to compose
 // one is to say so. A hedge does not.
 func Idempotent(ctx context.Context) context.Context {
 	return idempotence.Mark(ctx, true)

@@ -401,9 +401,14 @@ func RetryRejections(reasons ...error) Option {
 }
 
 // MaxRetryAfter sets the longest wait that an error may ask for. An error of the operation asks with a method
-// RetryAfter() (time.Duration, bool) anywhere in its tree, as made from a server's answer; the delay is raised to it,
-// never lowered, and no jitter is applied. A call that is asked for more ends at once, with [ErrRetryAfter], since the
-// caller's time is better spent than asleep. It must be positive. The default is 30 s.
+// RetryAfter() (time.Duration, bool) anywhere in its tree, as made from a server's answer; the delay is raised to it
+// and never lowered. Up to a tenth is added at random, as far as the deadline allows, so that those who were asked to wait
+// together do not come back together; not with [NoJitter]. A call that is asked for more than longest ends at once, with
+// [ErrRetryAfter], since the caller's time is better spent than asleep. It must be positive. The default is 30 s.
+//
+// If the error also has a method Pushback() bool that answers true, as gRPC's pushback demands, the delay is exactly the
+// wait that it asks for, even if that is shorter, and delays begin anew after it. With [Delay] the function alone knows
+// where it begins.
 func MaxRetryAfter(longest time.Duration) Option {
 	return func(c *config) {
 		c.maxRetryAfter = longest

@@ -509,7 +509,7 @@ func TestRetryRejections(t *testing.T) {
 				}
 				return 1, nil
 			}
-			_, err := resilience.Do(t.Context(), retry.New(retry.RetryRejections(errFull)), op)
+			_, err := resilience.Do(t.Context(), retry.New(retry.RetryRejections(errFull), retry.NoJitter()), op)
 			require.NoError(t, err)
 			require.Equal(t, 2*time.Second, time.Since(start))
 		})

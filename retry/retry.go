@@ -93,7 +93,7 @@ func (r *Retrier) Budget() policy.Budget { return r.current().budget }
 // Succeeded is told of a first attempt that succeeded, in place of Next.
 func (r *Retrier) Succeeded(engine.FirstAttempt) {
 	if feedback := r.current().feedback; feedback != nil {
-		feedback.succeeded()
+		feedback.Succeeded()
 	}
 }
 

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -99,6 +100,9 @@ func (r *Retrier) Report() policy.Report {
 	}
 	return policy.Report{Kind: "retry", Name: c.name, Stage: r.Stage(), Settings: c.settings(), Values: values}
 }
+
+// MarshalJSON writes the report.
+func (r *Retrier) MarshalJSON() ([]byte, error) { return json.Marshal(r.Report()) }
 
 func reportBudget(kind string, s BudgetSnapshot, settings []policy.Setting) policy.Report {
 	return policy.Report{Kind: kind, Settings: settings, Values: appendBudget(make([]policy.Value, 0, 2), s)}

@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"encoding/json"
 	"math"
 	"sync/atomic"
 	"time"
@@ -37,7 +38,7 @@ var (
 // be retried takes one, each attempt that succeeds adds tokenRatio; a retry is made only while more than half of
 // maxTokens are there. In the steady state retries are off once the share of failures exceeds tokenRatio/(1+tokenRatio).
 //
-// It learns how attempts end from Retriers; a hedge can ask it, and tells it nothing.
+// It learns how attempts end from Retriers. A hedge can ask it, and tells it nothing: see [TokenBudget.Failed].
 //
 // maxTokens must be from 1 to 1000. tokenRatio must be from 0.001 to 1000; as the proposal says, decimal places beyond
 // the third are dropped. NewTokenBudget panics otherwise, see [ValidateTokenBudget]. See gRPC proposal A6, "gRPC Retry
@@ -102,9 +103,12 @@ func (b *TokenBudget) Reconfigure(maxTokens int, tokenRatio float64) error {
 	return nil
 }
 
-func (b *TokenBudget) succeeded() { b.add(b.current().ratio) }
+// Succeeded says that an attempt has succeeded. Retriers do so by themselves; the method, like [TokenBudget.Failed], is for
+// attempts that no Retrier is told of, such as those of a hedge.
+func (b *TokenBudget) Succeeded() { b.add(b.current().ratio) }
 
-func (b *TokenBudget) failed() {
+// Failed says that an attempt has failed in a way that may be retried, or that the server has asked not to retry.
+func (b *TokenBudget) Failed() {
 	b.last.Store(int64(b.clock.Elapsed()))
 	b.add(-token)
 }
@@ -153,6 +157,9 @@ func (b *TokenBudget) Snapshot() BudgetSnapshot {
 func (b *TokenBudget) Report() policy.Report {
 	return reportBudget(kindTokenBudget, b.Snapshot(), b.current().numbers.settings)
 }
+
+// MarshalJSON writes the report.
+func (b *TokenBudget) MarshalJSON() ([]byte, error) { return json.Marshal(b.Report()) }
 
 // String returns what is there and the most that can be there.
 func (b *TokenBudget) String() string { return b.Snapshot().String() }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/engine"
@@ -16,11 +17,12 @@ var ErrNotDone = policy.NewReason("retry.not_done", "a pass of the loop has ende
 
 // Tries is one call whose operation is the body of a loop. See [Retrier.Tries]. It belongs to one goroutine.
 type Tries struct {
-	ctx  context.Context
-	plan *engine.Plan
-	last *Try // nil before the first pass
-	left bool // the last pass has ended the loop, whatever its error is
-	err  error
+	ctx    context.Context
+	layers []policy.Layer // in order
+	plan   *engine.Plan
+	last   *Try // nil before the first pass
+	left   bool // the last pass has ended the loop, whatever its error is
+	err    error
 }
 
 // Tries returns a call to loop over, where a function does not fit:
@@ -62,8 +64,25 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 		}
 		layers[i] = newPass(layer.(policy.Guard), t)
 	}
-	t.plan = engine.NewPlan(slices.Insert(layers, place, policy.Layer(r)), engine.Config{})
+	t.layers = slices.Insert(layers, place, policy.Layer(r))
+	t.plan = engine.NewPlan(t.layers, engine.Config{})
 	return t
+}
+
+// String returns the retry and the guards in order, as in "retry 3 > breaker".
+func (t *Tries) String() string {
+	parts := make([]string, len(t.layers))
+	for i, layer := range t.layers {
+		if guard, ok := layer.(*pass); ok {
+			layer = guard.Guard
+		}
+		if s, ok := layer.(fmt.Stringer); ok {
+			parts[i] = s.String()
+		} else {
+			parts[i] = fmt.Sprintf("%T", layer)
+		}
+	}
+	return strings.Join(parts, " > ")
 }
 
 // flatten takes pipelines apart. It panics when a layer is no guard.
@@ -122,6 +141,9 @@ type Try struct {
 
 // Context returns the context that the attempt must run under. [Attempt] tells its number.
 func (t *Try) Context() context.Context { return t.ctx }
+
+// String returns the number of the attempt, as in "attempt 2".
+func (t *Try) String() string { return fmt.Sprintf("attempt %d", Attempt(t.ctx)) }
 
 // Done says how the attempt has ended: nil means that it has succeeded. It reports whether it counts: the first one does,
 // until the pass is over. The guards are told at the end of the pass. Done is safe for concurrent use.

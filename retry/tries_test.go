@@ -402,3 +402,13 @@ func TestTriesOfNil(t *testing.T) {
 	require.PanicsWithValue(t, "retry: Tries with a nil context", func() { retry.New().Tries(nil) }) //nolint:staticcheck
 	require.PanicsWithValue(t, "retry: Tries with a nil guard", func() { retry.New().Tries(t.Context(), nil) })
 }
+
+func TestTriesSayWhatTheyAre(t *testing.T) {
+	tries := retry.New(retry.Attempts(1)).Tries(t.Context(), policy.At(policy.StageShed, &fakeBreaker{}))
+	require.Equal(t, "fake breaker > retry 1", fmt.Sprint(tries))
+	for try := range tries.All() {
+		require.Equal(t, "attempt 1", fmt.Sprint(try))
+		try.Done(nil)
+	}
+	require.NoError(t, tries.Err())
+}

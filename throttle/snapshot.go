@@ -1,6 +1,7 @@
 package throttle
 
 import (
+	"encoding/json"
 	"log/slog"
 
 	"github.com/go-resilience/resilience/policy"
@@ -62,3 +63,6 @@ func (t *Throttle) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (t *Throttle) MarshalJSON() ([]byte, error) { return json.Marshal(t.Report()) }

@@ -25,12 +25,12 @@ type Error struct {
 }
 
 // scope is what a timeout bounds, in the words of errors, reports and codes.
-type scope struct{ kind, code string }
+type scope struct{ kind, code, constructor string }
 
 var (
-	scopeTotal     = scope{"total timeout", "timeout.total"}
-	scopeAttempt   = scope{"attempt timeout", "timeout.attempt"}
-	scopeAbandoned = scope{"abandoning timeout", "timeout.abandoned"}
+	scopeTotal     = scope{"total timeout", "timeout.total", "Total"}
+	scopeAttempt   = scope{"attempt timeout", "timeout.attempt", "PerAttempt"}
+	scopeAbandoned = scope{"abandoning timeout", "timeout.abandoned", "Abandon"}
 )
 
 // causedBy reports whether ctx was ended by the expiry of layer.

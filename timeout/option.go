@@ -63,13 +63,13 @@ func (s *shape) String() string {
 	return fmt.Sprintf("%.4g×p%.4g from %v to %v", s.factor, 100*s.q, s.floor, s.most)
 }
 
-func settingsOf(limit time.Duration) (list setting.List) {
-	list.Data("New", setting.Arg("limit", limit))
+func (s scope) settings(limit time.Duration) (list setting.List) {
+	list.Data(s.constructor, setting.Arg("limit", limit))
 	return list
 }
 
 func settingsFromLatency(s *shape) (list setting.List) {
-	list.Data("New", setting.Arg("q", s.q), setting.Arg("factor", s.factor), setting.Arg("floor", s.floor), setting.Arg("most", s.most))
+	list.Data("FromLatency", setting.Arg("q", s.q), setting.Arg("factor", s.factor), setting.Arg("floor", s.floor), setting.Arg("most", s.most))
 	return list
 }
 
@@ -90,7 +90,7 @@ const defaultMaxRunning = 1000
 // configure returns what limit and opts say. before is the configuration that they change, whose functions stay; nil for
 // a new Abandoner.
 func configure(constructor string, before *config, limit time.Duration, opts []AbandonOption) (*config, error) {
-	c := &config{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, settings: settingsOf(limit)}
+	c := &config{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, settings: scopeAbandoned.settings(limit)}
 	problems := problemsOf(constructor, limit)
 	option.Apply(c, opts, problems)
 	if c.group.Limit < 1 {

@@ -97,7 +97,7 @@ func TestReconfigureAbandoner(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, 1, discarded, "a function stays")
 		require.Equal(t, []policy.Setting{
-			{Name: "New", Args: []policy.Argument{{Name: "limit", Value: 100 * ms}}}, {Name: "OnDiscard", Code: true},
+			{Name: "Abandon", Args: []policy.Argument{{Name: "limit", Value: 100 * ms}}}, {Name: "OnDiscard", Code: true},
 		}, limit.Report().Settings)
 		require.Equal(t, timeout.AbandonSnapshot{Limit: 100 * ms, Expired: 1, Rejected: 1, Discarded: 1}, limit.Snapshot())
 		require.False(t, limit.Idle(), "set by hand")

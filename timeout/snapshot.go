@@ -32,8 +32,8 @@ func (s Snapshot) LogValue() slog.Value {
 	return slog.GroupValue(slog.Duration("limit", s.Limit), slog.Uint64("expired", s.Expired))
 }
 
-// Report implements [policy.Reporter]. The kind is "total timeout" or "attempt timeout". The setting "New" has the
-// argument limit or, for [FromLatency], the arguments q, factor, floor and most.
+// Report implements [policy.Reporter]. The kind is "total timeout" or "attempt timeout". The setting of the constructor is
+// "Total" or "PerAttempt", with limit, or "FromLatency", with q, factor, floor and most.
 func (t *Timeout) Report() policy.Report {
 	now := t.granting()
 	return policy.Report{
@@ -44,6 +44,9 @@ func (t *Timeout) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (t *Timeout) MarshalJSON() ([]byte, error) { return json.Marshal(t.Report()) }
 
 func counter(name string, n uint64) policy.Value {
 	return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Counter, Number: float64(n)}
@@ -59,7 +62,7 @@ type AbandonSnapshot struct {
 	Expired   uint64 // attempts that it ended
 	Rejected  uint64 // attempts that it refused with ErrMaxRunning
 	Running   int    // operations that run now
-	Abandoned int    // those of them whose caller has left
+	Abandoned int    // of these, operations whose caller has left
 	Discarded uint64 // successful results of abandoned operations
 	Panics    uint64 // panics of abandoned operations, or in the function given to OnDiscard
 }
@@ -95,7 +98,8 @@ func (s AbandonSnapshot) LogValue() slog.Value {
 	)
 }
 
-// Report implements [policy.Reporter]. The kind is "abandoning timeout".
+// Report implements [policy.Reporter]. The kind is "abandoning timeout", the setting of the constructor
+// is "Abandon", with limit.
 func (a *Abandoner) Report() policy.Report {
 	c, s := a.config(), a.Snapshot()
 	return policy.Report{
@@ -111,3 +115,6 @@ func (a *Abandoner) Report() policy.Report {
 		},
 	}
 }
+
+// MarshalJSON writes the report.
+func (a *Abandoner) MarshalJSON() ([]byte, error) { return json.Marshal(a.Report()) }

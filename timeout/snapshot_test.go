@@ -48,7 +48,7 @@ func TestReports(t *testing.T) {
 		_, _ = resilience.Do(t.Context(), total, coop(time.Hour, nil))
 		require.Equal(t, policy.Report{
 			Kind: "total timeout", Stage: policy.StageTotalTimeout,
-			Settings: []policy.Setting{{Name: "New", Args: []policy.Argument{{Name: "limit", Value: time.Second}}}},
+			Settings: []policy.Setting{{Name: "Total", Args: []policy.Argument{{Name: "limit", Value: time.Second}}}},
 			Values: []policy.Value{
 				{Name: "limit", Unit: "s", Kind: policy.Gauge, Number: 1, Limit: 1},
 				{Name: "expired", Unit: "1", Kind: policy.Counter, Number: 1},
@@ -57,7 +57,7 @@ func TestReports(t *testing.T) {
 
 		follows := timeout.FromLatency(0.99, 3, 10*ms, 2*time.Second).Report()
 		require.Equal(t, "attempt timeout", follows.Kind)
-		require.Equal(t, []policy.Setting{{Name: "New", Args: []policy.Argument{
+		require.Equal(t, []policy.Setting{{Name: "FromLatency", Args: []policy.Argument{
 			{Name: "q", Value: 0.99}, {Name: "factor", Value: 3.0}, {Name: "floor", Value: 10 * ms}, {Name: "most", Value: 2 * time.Second},
 		}}}, follows.Settings)
 
@@ -67,7 +67,7 @@ func TestReports(t *testing.T) {
 		require.Equal(t, "abandoning timeout", report.Kind)
 		require.Equal(t, abandons.Stage(), report.Stage)
 		require.Equal(t, []policy.Setting{
-			{Name: "New", Args: []policy.Argument{{Name: "limit", Value: 50 * ms}}},
+			{Name: "Abandon", Args: []policy.Argument{{Name: "limit", Value: 50 * ms}}},
 			{Name: "MaxRunning", Args: []policy.Argument{{Name: "n", Value: 2}}},
 			{Name: "OnPanic", Code: true},
 		}, report.Settings)

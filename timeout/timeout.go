@@ -55,7 +55,7 @@ func newTimeout(constructor string, limit time.Duration, scope scope, stage poli
 		panic(err)
 	}
 	t := &Timeout{scope: scope, stage: stage}
-	t.grant(&shape{most: limit, settings: settingsOf(limit)}, limit)
+	t.grant(&shape{most: limit, settings: t.scope.settings(limit)}, limit)
 	return t
 }
 
@@ -78,7 +78,7 @@ func (t *Timeout) granting() *granting {
 // returns a [*policy.ConfigError], and changes nothing, when limit is not positive, or when the timeout was made by
 // [FromLatency], which has [Timeout.ReconfigureFromLatency]. It is safe while the timeout is in use.
 //
-// It does not compare the limit with those of other layers, as composing does.
+// It does not compare the limit with other layers, as composing does.
 func (t *Timeout) Reconfigure(limit time.Duration) error {
 	t.granting()
 	problems := problemsOf("timeout.Reconfigure", limit)
@@ -88,7 +88,7 @@ func (t *Timeout) Reconfigure(limit time.Duration) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.grant(&shape{most: limit, settings: settingsOf(limit)}, limit)
+	t.grant(&shape{most: limit, settings: t.scope.settings(limit)}, limit)
 	t.changed.Store(true)
 	return nil
 }
@@ -175,7 +175,7 @@ func (t *Timeout) bound(ctx context.Context, now time.Time) (limit *Error, ticke
 	return limit, ticket, nil
 }
 
-// Returned implements [policy.Returner]: the latency is that of the operation, however long its result stays open.
+// Returned implements [policy.Returner]: the latency of the operation counts, however long its result stays open.
 func (t *Timeout) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
 	t.observe(ticket, false)
 	ticket.Number |= returned

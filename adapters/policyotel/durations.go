@@ -2,9 +2,6 @@ package policyotel
 
 import (
 	"context"
-	"maps"
-	"sync"
-	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -13,12 +10,6 @@ import (
 	"github.com/go-resilience/resilience/adapters/internal/target"
 	"github.com/go-resilience/resilience/policy"
 )
-
-// maxPipelines bounds the values of the attribute "resilience.pipeline.name": names of pipelines that are made per key must
-// not become series without end. What comes later is "other".
-const maxPipelines = 100
-
-const otherPipelines = "other"
 
 // maxAttempts bounds the values of the attribute "resilience.attempt.number".
 const maxAttempts = 4
@@ -31,9 +22,7 @@ var bounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1,
 // dependency. Durations is made by [NewDurations] and safe for concurrent use. One serves any number of pipelines.
 type Durations struct {
 	calls, attempts metric.Float64Histogram
-
-	mu        sync.Mutex // of those who add
-	pipelines atomic.Pointer[map[string]*attributes]
+	pipelines       *target.ByPipeline[attributes]
 }
 
 var _ policy.KindObserver = (*Durations)(nil)
@@ -58,12 +47,11 @@ func NewDurations(provider metric.MeterProvider) *Durations {
 		}
 		return h
 	}
-	d := &Durations{
-		calls:    histogram(namePipelineDuration, "How long calls took, with all attempts, waits and queues. Refused calls are not in it."),
-		attempts: histogram(nameAttemptDuration, "How long the operation took, without waits and queues. Refused attempts are not in it."),
+	return &Durations{
+		calls:     histogram(namePipelineDuration, "How long calls took, with all attempts, waits and queues. Refused calls are not in it."),
+		attempts:  histogram(nameAttemptDuration, "How long the operation took, without waits and queues. Refused attempts are not in it."),
+		pipelines: target.NewByPipeline(attributesOf),
 	}
-	d.pipelines.Store(&map[string]*attributes{})
-	return d
 }
 
 // ObservedKinds returns attempts and calls.
@@ -77,14 +65,7 @@ func (d *Durations) Observe(ctx context.Context, event policy.Event) {
 	if outcome == target.Rejected {
 		return
 	}
-	all := *d.pipelines.Load()
-	found := all[event.Pipeline]
-	if found == nil && len(all) > maxPipelines {
-		found = all[otherPipelines]
-	}
-	if found == nil {
-		found = d.add(event.Pipeline)
-	}
+	found := d.pipelines.Of(event.Pipeline)
 	switch event.Kind {
 	case policy.EventAttempt:
 		d.attempts.Record(ctx, event.Elapsed.Seconds(), found.attempts[outcome][min(max(event.Attempt, 1), maxAttempts)-1]...)
@@ -93,23 +74,11 @@ func (d *Durations) Observe(ctx context.Context, event policy.Event) {
 	}
 }
 
-// add makes the attributes of a pipeline. Beyond the bound they are those of all others.
-func (d *Durations) add(pipeline string) *attributes {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := *d.pipelines.Load()
-	if found := all[pipeline]; found != nil {
-		return found
-	}
-	if len(all) >= maxPipelines {
-		pipeline = otherPipelines
-		if found := all[pipeline]; found != nil {
-			return found
-		}
-	}
+// attributesOf makes the attributes of a pipeline.
+func attributesOf(pipeline string) *attributes {
 	found := &attributes{}
 	with := func(attrs ...attribute.KeyValue) []metric.RecordOption {
-		set := attribute.NewSet(append(attrs, attribute.String(attrPipeline, target.Text(pipeline)))...)
+		set := attribute.NewSet(append(attrs, attribute.String(attrPipeline, pipeline))...)
 		return []metric.RecordOption{metric.WithAttributeSet(set)}
 	}
 	for i, outcome := range target.Outcomes[:target.Timed] {
@@ -119,8 +88,5 @@ func (d *Durations) add(pipeline string) *attributes {
 			found.attempts[i][n] = with(outcome, attribute.Int(attrAttempt, n+1))
 		}
 	}
-	more := maps.Clone(all)
-	more[pipeline] = found
-	d.pipelines.Store(&more)
 	return found
 }

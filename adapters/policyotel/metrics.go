@@ -3,6 +3,7 @@ package policyotel
 import (
 	"context"
 	"math"
+	"sync"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -15,14 +16,20 @@ import (
 
 // Metrics are instruments that are read when the SDK collects. They are made by [NewMetrics].
 type Metrics struct {
+	provider     metric.MeterProvider
 	targets      []*target.Target
+	growths      []growth // of the targets
 	gauges       map[string]metric.Float64ObservableGauge
 	counters     map[string]metric.Float64ObservableCounter
 	registration metric.Registration
+	once         sync.Once
 }
 
 // NewMetrics registers instruments with a provider, the global one if it is nil. The error is a [*policy.ConfigError] when an
-// option makes no sense, otherwise that of the provider; then nothing is registered.
+// option makes no sense, or the provider shows a pipeline of the same name already; otherwise that of the provider. Then
+// nothing is registered.
+//
+// Counters never fall, also when a [resilience.Source] replaces its pipeline, whose own counters begin at 0.
 func NewMetrics(provider metric.MeterProvider, opts ...Option) (*Metrics, error) {
 	targets, err := target.Configure("policyotel", opts)
 	if err != nil {
@@ -32,13 +39,27 @@ func NewMetrics(provider metric.MeterProvider, opts ...Option) (*Metrics, error)
 		provider = otel.GetMeterProvider()
 	}
 	m := &Metrics{
+		provider: provider,
 		targets:  targets,
+		growths:  make([]growth, len(targets)),
 		gauges:   make(map[string]metric.Float64ObservableGauge),
 		counters: make(map[string]metric.Float64ObservableCounter),
 	}
-	meter := provider.Meter(scope)
-	if err := m.instruments(meter); err != nil {
+	if err := show(provider, targets); err != nil {
 		return nil, err
+	}
+	if err := m.register(); err != nil {
+		hide(provider, targets)
+		return nil, err
+	}
+	return m, nil
+}
+
+// register makes the instruments and has them read.
+func (m *Metrics) register() (err error) {
+	meter := m.provider.Meter(scope)
+	if err := m.instruments(meter); err != nil {
+		return err
 	}
 	all := make([]metric.Observable, 0, len(m.gauges)+len(m.counters))
 	for _, instrument := range m.gauges {
@@ -48,14 +69,16 @@ func NewMetrics(provider metric.MeterProvider, opts ...Option) (*Metrics, error)
 		all = append(all, instrument)
 	}
 	m.registration, err = meter.RegisterCallback(m.observe, all...)
-	if err != nil {
-		return nil, err
-	}
-	return m, nil
+	return err
 }
 
-// Shutdown unregisters the instruments: they are not read any more. It may be called more than once.
-func (m *Metrics) Shutdown() error { return m.registration.Unregister() }
+// Shutdown unregisters the instruments: they are not read any more, and others can show the same pipelines. It may be called
+// more than once.
+func (m *Metrics) Shutdown() error {
+	err := m.registration.Unregister()
+	m.once.Do(func() { hide(m.provider, m.targets) })
+	return err
+}
 
 // instruments makes all instruments.
 func (m *Metrics) instruments(meter metric.Meter) (err error) {
@@ -89,28 +112,42 @@ func (m *Metrics) instruments(meter metric.Meter) (err error) {
 
 // observe is called when the SDK collects.
 func (m *Metrics) observe(_ context.Context, to metric.Observer) error {
-	for _, t := range m.targets {
-		r := reading{m, to, attribute.String(attrPipeline, t.Name)}
-		if found, ok := t.Read(); ok {
-			r.calls(found.Calls)
-			for _, report := range found.Layers {
-				r.layer(report)
-			}
-		}
-		r.count(nameFailures, float64(t.Failures()))
+	for i, t := range m.targets {
+		m.observeTarget(t, &m.growths[i], to)
 	}
 	return nil
+}
+
+func (m *Metrics) observeTarget(t *target.Target, g *growth, to metric.Observer) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.round++
+	r := reading{m, g, to, attribute.String(attrPipeline, t.Name)}
+	found, ok := t.Read()
+	if ok {
+		r.calls(found.Calls)
+		for _, report := range found.Layers {
+			r.layer(report)
+		}
+	}
+	r.count(nameFailures, float64(t.Failures()))
+	if ok {
+		g.forget()
+	}
 }
 
 // reading hands what was read of a target to the SDK.
 type reading struct {
 	metrics  *Metrics
+	growth   *growth
 	to       metric.Observer
 	pipeline attribute.KeyValue
 }
 
 func (r reading) count(name string, number float64, attrs ...attribute.KeyValue) {
-	r.to.ObserveFloat64(r.metrics.counters[name], number, metric.WithAttributes(append(attrs, r.pipeline)...))
+	set := attribute.NewSet(append(attrs, r.pipeline)...)
+	number = r.growth.of(counter{name, set.Equivalent()}, number)
+	r.to.ObserveFloat64(r.metrics.counters[name], number, metric.WithAttributeSet(set))
 }
 
 func (r reading) gauge(name string, number float64, attrs ...attribute.KeyValue) {
@@ -160,9 +197,9 @@ func (r reading) value(kind string, v policy.Value, of func(...attribute.KeyValu
 	found, isKnown := known[key{kind, v.Name}]
 	attrs := of()
 	switch {
-	case v.Kind == policy.Counter && v.Name == "rejected":
+	case v.Kind == policy.Counter && v.Name == "rejected" && v.Label == "":
 		found.name = nameRejections
-	case v.Kind == policy.Counter && v.Name == "shadow_rejected":
+	case v.Kind == policy.Counter && v.Name == "shadow_rejected" && v.Label == "":
 		found.name = nameShadowRejections
 	case isKnown && found.kind == v.Kind:
 		if v.Label != "" {

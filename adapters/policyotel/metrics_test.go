@@ -6,13 +6,19 @@ import (
 	"math"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/adapters/internal/target/targettest"
 	"github.com/go-resilience/resilience/adapters/policyotel"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
@@ -124,6 +130,121 @@ func TestUM3_ANameGivenTwiceIsAnError(t *testing.T) {
 	require.EqualError(t, policyotel.Validate(nil, policyotel.Pipelines(nil)), `policyotel: option 1 is nil; pipeline 1 is nil`)
 }
 
+// The SDK adds up what two callbacks observe: a second Metrics would double every counter.
+func TestUM3_APipelineIsShownOnceByAProvider(t *testing.T) {
+	provider, reader := newReader()
+	p := named("users", breaker.New())
+	first, err := policyotel.NewMetrics(provider, policyotel.Pipelines(p))
+	require.NoError(t, err)
+	_, err = policyotel.NewMetrics(provider, policyotel.Pipelines(named("orders"), p))
+	require.EqualError(t, err, `policyotel: pipeline "users" is shown with this provider already: Shutdown the other Metrics before`)
+	require.NoError(t, p.Run(t.Context(), ok))
+	require.EqualValues(t, 1, collect(t, reader)["resilience.pipeline.calls"]["outcome=succeeded pipeline.name=users"])
+
+	another, _ := newReader()
+	for _, provider := range []metric.MeterProvider{another, noop.NewMeterProvider(), noop.NewMeterProvider()} {
+		m, err := policyotel.NewMetrics(provider, policyotel.Pipelines(p))
+		require.NoError(t, err, "providers do not know of each other")
+		t.Cleanup(func() { require.NoError(t, m.Shutdown()) })
+	}
+	require.NoError(t, first.Shutdown())
+	second, err := policyotel.NewMetrics(provider, policyotel.Pipelines(named("orders"), p))
+	require.NoError(t, err, "what the call above was refused has noted nothing")
+	require.NoError(t, first.Shutdown(), "again: it does not touch the second")
+	_, err = policyotel.NewMetrics(provider, policyotel.Pipelines(p))
+	require.Error(t, err)
+	require.NoError(t, second.Shutdown())
+}
+
+// source is a pipeline that is replaced.
+type source struct {
+	atomic.Pointer[resilience.Pipeline]
+}
+
+func (s *source) Current() *resilience.Pipeline { return s.Load() }
+
+func TestUM4_CountersOfAReplacedPipelineGoOn(t *testing.T) {
+	for _, temporality := range []metricdata.Temporality{metricdata.CumulativeTemporality, metricdata.DeltaTemporality} {
+		t.Run(temporality.String(), func(t *testing.T) {
+			reader := sdkmetric.NewManualReader(sdkmetric.WithTemporalitySelector(func(sdkmetric.InstrumentKind) metricdata.Temporality { return temporality }))
+			other := sdkmetric.NewManualReader()
+			provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(reader), sdkmetric.WithReader(other))
+			s := &source{}
+			s.Store(named("users", breaker.New()))
+			m, err := policyotel.NewMetrics(provider, policyotel.Pipelines(s))
+			require.NoError(t, err)
+			defer func() { require.NoError(t, m.Shutdown()) }()
+			total := 0.0
+			for _, calls := range []int{10, 3, 0, 5} {
+				for range calls {
+					require.NoError(t, s.Load().Run(t.Context(), ok))
+				}
+				n := collect(t, reader)["resilience.pipeline.calls"]["outcome=succeeded pipeline.name=users"]
+				total += float64(calls)
+				if temporality == metricdata.DeltaTemporality {
+					require.EqualValues(t, calls, n)
+				} else {
+					require.Equal(t, total, n)
+				}
+				require.Equal(t, total, collect(t, other)["resilience.pipeline.calls"]["outcome=succeeded pipeline.name=users"])
+				require.Equal(t, total, collect(t, other)["resilience.breaker.requests"]["pipeline.name=users policy.name= policy.type=breaker"])
+				s.Store(named("users", breaker.New()))
+			}
+		})
+	}
+}
+
+// A key that is gone and comes back begins anew, and two readers at once see no counter fall.
+func TestUM4_AKeyThatComesBackBeginsAnew(t *testing.T) {
+	hosts := keyed.New(func(string) *breaker.Breaker { return breaker.New() })
+	read := newMetrics(t, policyotel.PerKey("hosts", hosts, func(host string) string { return host }, 10))
+	requests := func() map[string]float64 { return read()["resilience.breaker.requests"] }
+	call := func(n int) {
+		for range n {
+			permit, err := policy.Acquire(t.Context(), hosts.Get("a"))
+			require.NoError(t, err)
+			permit.Done(nil)
+		}
+	}
+	call(3)
+	require.Equal(t, map[string]float64{"pipeline.name=hosts policy.name=a policy.type=breaker": 3}, requests())
+	require.True(t, hosts.Delete("a"))
+	require.Empty(t, requests())
+	call(2)
+	require.Equal(t, map[string]float64{"pipeline.name=hosts policy.name=a policy.type=breaker": 2}, requests())
+}
+
+func TestUM2_ReadersAtOnceSeeNoCounterFall(t *testing.T) {
+	readers := []*sdkmetric.ManualReader{sdkmetric.NewManualReader(), sdkmetric.NewManualReader()}
+	provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(readers[0]), sdkmetric.WithReader(readers[1]))
+	p := named("users", breaker.New())
+	m, err := policyotel.NewMetrics(provider, policyotel.Pipelines(p))
+	require.NoError(t, err)
+	defer func() { require.NoError(t, m.Shutdown()) }()
+	const calls = 5_000
+	var over atomic.Bool
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		defer over.Store(true)
+		for range calls {
+			_ = p.Run(context.Background(), ok)
+		}
+	})
+	wait.Go(func() {
+		for !over.Load() {
+			_ = readers[1].Collect(context.Background(), &metricdata.ResourceMetrics{})
+		}
+	})
+	last := 0.0
+	for !over.Load() {
+		n := collect(t, readers[0])["resilience.pipeline.calls"]["outcome=succeeded pipeline.name=users"]
+		require.GreaterOrEqual(t, n, last)
+		last = n
+	}
+	wait.Wait()
+	require.EqualValues(t, calls, collect(t, readers[0])["resilience.pipeline.calls"]["outcome=succeeded pipeline.name=users"])
+}
+
 func TestO8_AfterShutdownNothingIsRead(t *testing.T) {
 	provider, reader := newReader()
 	metrics, err := policyotel.NewMetrics(provider, policyotel.Pipelines(named("users", breaker.New())))
@@ -168,6 +289,7 @@ func (o *odd) Report() policy.Report {
 			{Name: "nan", Kind: policy.Gauge, Number: math.NaN()},
 			{Name: "entered", Label: "late", Kind: policy.Counter, Number: 7},
 			{Name: "shadow_rejected", Kind: policy.Counter, Number: 1},
+			{Name: "rejected", Label: "late", Kind: policy.Counter, Number: 2}, // what has a label is another thing
 		},
 	}
 }
@@ -180,7 +302,10 @@ func TestALayerOfAnotherPackageIsShownAsItIs(t *testing.T) {
 	}, found["resilience.policy.state"])
 	require.Equal(t, map[string]float64{"pipeline.name=users policy.name= policy.type=maintenance value.label= value.name=windows": 2}, found["resilience.policy.value"])
 	require.Equal(t, map[string]float64{"pipeline.name=users policy.name= policy.type=maintenance value.label= value.name=windows": 3}, found["resilience.policy.value_limit"])
-	require.Equal(t, map[string]float64{"pipeline.name=users policy.name= policy.type=maintenance value.label=late value.name=entered": 7}, found["resilience.policy.events"])
+	require.Equal(t, map[string]float64{
+		"pipeline.name=users policy.name= policy.type=maintenance value.label=late value.name=entered":  7,
+		"pipeline.name=users policy.name= policy.type=maintenance value.label=late value.name=rejected": 2,
+	}, found["resilience.policy.events"])
 	require.Equal(t, map[string]float64{"pipeline.name=users policy.name= policy.type=maintenance": 0}, found["resilience.policy.shadow"])
 }
 
@@ -215,33 +340,13 @@ func TestFault231_ACollectionThatHangsHoldsNoCall(t *testing.T) {
 func TestFault229_EveryCollectionAddsUp(t *testing.T) {
 	p := named("users", breaker.New(breaker.FailureRate(0.9, 1000)))
 	read := newMetrics(t, policyotel.Pipelines(p))
-	stop := make(chan struct{})
-	var callers sync.WaitGroup
-	for range 2 {
-		callers.Go(func() {
-			for n := 0; ; n++ {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				if n%2 == 0 {
-					_ = p.Run(context.Background(), ok)
-				} else {
-					_ = p.Run(context.Background(), fail)
-				}
-			}
-		})
-	}
-	for range 50 {
+	targettest.UnderLoad(p, func() {
 		found := read()
 		n := func(name string) float64 {
 			return found["resilience.breaker."+name]["pipeline.name=users policy.name= policy.type=breaker"]
 		}
 		require.Equal(t, n("requests"), n("successes")+n("failures")+n("neutral_outcomes")+n("stale_outcomes")+n("in_flight"))
-	}
-	close(stop)
-	callers.Wait()
+	})
 }
 
 func TestO4_Fault232_MetricsCostNoCallAnything(t *testing.T) {

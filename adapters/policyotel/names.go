@@ -80,6 +80,14 @@ func gauge(name, limit, unit, text string) metricOf {
 	return metricOf{name: name, limit: limit, kind: policy.Gauge, unit: unit, text: text}
 }
 
+// What several kinds of policies report.
+var (
+	budgetTokens = gauge("resilience.retry.budget.available", "resilience.retry.budget.limit", "{attempt}", "Retries that the budget allows now.")
+	budgetDenied = count("resilience.retry.budget.denials", "{attempt}", "Retries that the budget did not allow.")
+	timeLimit    = gauge("resilience.timeout.limit", "resilience.timeout.limit_max", "s", "Time that is granted.")
+	timeExpired  = count("resilience.timeout.expirations", "{timeout}", "Calls or attempts that took too long.")
+)
+
 // known is what the policies of this module report. What other layers report is in resilience.policy.value and
 // resilience.policy.events. "rejected" and "shadow_rejected" mean the same everywhere, and have one name for all.
 var known = map[key]metricOf{
@@ -110,22 +118,27 @@ var known = map[key]metricOf{
 	{"rate limiter", "admitted"}: count("resilience.rate_limiter.admissions", "{attempt}", "Attempts that got their tokens."),
 	{"rate limiter", "returned"}: count("resilience.rate_limiter.returns", "{attempt}", "Attempts whose tokens went back, since they were never made."),
 
+	{"rate limiter per key", "keys"}:           gauge("resilience.rate_limiter.keys.usage", "resilience.rate_limiter.keys.limit", "{key}", "Keys whose buckets are not full, and that have room."),
+	{"rate limiter per key", "overflow_share"}: gauge("resilience.rate_limiter.overflow.share", "", "1", "Share of the buckets for keys without room that are not full."),
+	{"rate limiter per key", "overflowed"}:     count("resilience.rate_limiter.overflows", "{attempt}", "Attempts that were decided by a bucket for keys without room."),
+	{"rate limiter per key", "returned"}:       count("resilience.rate_limiter.returns", "{attempt}", "Attempts whose tokens went back, since they were never made."),
+
 	{"throttle", "probability"}: gauge("resilience.throttle.rejection_probability", "", "1", "Probability that an attempt is rejected now."),
 	{"throttle", "requests"}:    gauge("resilience.throttle.window.requests", "", "{attempt}", "Attempts in the window."),
 	{"throttle", "accepts"}:     gauge("resilience.throttle.window.accepts", "", "{attempt}", "Attempts in the window that the dependency accepted."),
 
 	{"retry", "retries"}: count("resilience.retry.retries", "{attempt}", "Further attempts that were scheduled."),
 	{"retry", "gave_up"}: count("resilience.retry.failures", "{call}", "Calls that ended with the error of a retry."),
-	{"retry", "tokens"}:  gauge("resilience.retry.budget.available", "resilience.retry.budget.limit", "{attempt}", "Retries that the budget allows now."),
-	{"retry", "denied"}:  count("resilience.retry.budget.denials", "{attempt}", "Retries that the budget did not allow."),
+	{"retry", "tokens"}:  budgetTokens,
+	{"retry", "denied"}:  budgetDenied,
 
-	{"retry budget", "tokens"}:                        gauge("resilience.retry.budget.available", "resilience.retry.budget.limit", "{attempt}", "Retries that the budget allows now."),
-	{"retry budget", "denied"}:                        count("resilience.retry.budget.denials", "{attempt}", "Retries that the budget did not allow."),
-	{"retry token budget", "tokens"}:                  gauge("resilience.retry.budget.available", "resilience.retry.budget.limit", "{attempt}", "Retries that the budget allows now."),
-	{"retry token budget", "denied"}:                  count("resilience.retry.budget.denials", "{attempt}", "Retries that the budget did not allow."),
+	{"retry budget", "tokens"}:                        budgetTokens,
+	{"retry budget", "denied"}:                        budgetDenied,
+	{"retry token budget", "tokens"}:                  budgetTokens,
+	{"retry token budget", "denied"}:                  budgetDenied,
 	{"retry concurrency budget", "in_flight"}:         gauge("resilience.retry.budget.attempts", "", "{attempt}", "Attempts in flight."),
 	{"retry concurrency budget", "retries_in_flight"}: gauge("resilience.retry.budget.retries", "resilience.retry.budget.retries_limit", "{attempt}", "Retries in flight."),
-	{"retry concurrency budget", "denied"}:            count("resilience.retry.budget.denials", "{attempt}", "Retries that the budget did not allow."),
+	{"retry concurrency budget", "denied"}:            budgetDenied,
 
 	{"hedge", "delay"}:            gauge("resilience.hedge.delay", "", "s", "Delay before another attempt."),
 	{"hedge", "calls"}:            count("resilience.hedge.calls", "{call}", "Calls that were allowed to be hedged."),
@@ -138,12 +151,12 @@ var known = map[key]metricOf{
 	{"hedge", "left"}:             gauge("resilience.hedge.abandoned", "", "{attempt}", "Losers that still run after the end of their call."),
 	{"hedge", "panics"}:           count("resilience.hedge.panics", "{panic}", "Panics that came after the end of their call."),
 
-	{"total timeout", "limit"}:          gauge("resilience.timeout.limit", "resilience.timeout.limit_max", "s", "Time that is granted."),
-	{"total timeout", "expired"}:        count("resilience.timeout.expirations", "{timeout}", "Calls or attempts that took too long."),
-	{"attempt timeout", "limit"}:        gauge("resilience.timeout.limit", "resilience.timeout.limit_max", "s", "Time that is granted."),
-	{"attempt timeout", "expired"}:      count("resilience.timeout.expirations", "{timeout}", "Calls or attempts that took too long."),
-	{"abandoning timeout", "limit"}:     gauge("resilience.timeout.limit", "resilience.timeout.limit_max", "s", "Time that is granted."),
-	{"abandoning timeout", "expired"}:   count("resilience.timeout.expirations", "{timeout}", "Calls or attempts that took too long."),
+	{"total timeout", "limit"}:          timeLimit,
+	{"total timeout", "expired"}:        timeExpired,
+	{"attempt timeout", "limit"}:        timeLimit,
+	{"attempt timeout", "expired"}:      timeExpired,
+	{"abandoning timeout", "limit"}:     timeLimit,
+	{"abandoning timeout", "expired"}:   timeExpired,
 	{"abandoning timeout", "running"}:   gauge("resilience.timeout.running.usage", "resilience.timeout.running.limit", "{attempt}", "Operations that run now."),
 	{"abandoning timeout", "abandoned"}: gauge("resilience.timeout.abandoned", "", "{attempt}", "Operations that run now and whose caller has left."),
 	{"abandoning timeout", "discarded"}: count("resilience.timeout.discards", "{result}", "Successful results of abandoned operations."),

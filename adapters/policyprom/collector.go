@@ -157,9 +157,9 @@ func (s *series) value(kind, name string, v policy.Value) {
 		labels = append(labels, v.Label)
 	}
 	switch {
-	case v.Kind == policy.Counter && v.Name == "rejected":
+	case v.Kind == policy.Counter && v.Name == "rejected" && v.Label == "":
 		s.count(s.descs.rejected, number, kind, name)
-	case v.Kind == policy.Counter && v.Name == "shadow_rejected":
+	case v.Kind == policy.Counter && v.Name == "shadow_rejected" && v.Label == "":
 		s.count(s.descs.shadowRejected, number, kind, name)
 	case isKnown && v.Kind == policy.Counter:
 		s.count(d.number, number, labels...)

@@ -2,10 +2,7 @@ package policyprom
 
 import (
 	"context"
-	"maps"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,6 +18,7 @@ type durationsConfig struct {
 	buckets   []float64
 	native    bool
 	pipelines []string
+	exemplar  func(context.Context) prometheus.Labels
 }
 
 // Buckets sets the upper bounds of the buckets, in seconds: finite and growing. The default is [prometheus.DefBuckets]: 5 ms
@@ -38,11 +36,15 @@ func ForPipelines(names ...string) DurationsOption {
 	return func(c *durationsConfig) { c.pipelines = append(c.pipelines, names...) }
 }
 
-// maxPipelines bounds the values of the label "pipeline": names of pipelines that are made per key must not become series
-// without end. What comes later is "other".
-const maxPipelines = 100
-
-const otherPipelines = "other"
+// Exemplars attaches to the buckets what labels makes of the context of a call or an attempt, such as the id of its trace, so
+// that one gets from a slow bucket to a call that was in it. nil labels attach nothing. What Prometheus does not accept, such
+// as labels of more than 128 characters in all, is left out. labels is called on the goroutine of the call. By default there are
+// no exemplars.
+//
+// The handler must speak OpenMetrics for them: promhttp.HandlerOpts{EnableOpenMetrics: true}.
+func Exemplars(labels func(context.Context) prometheus.Labels) DurationsOption {
+	return func(c *durationsConfig) { c.exemplar = labels }
+}
 
 // Durations is an observer with two histograms: how long calls take, as their callers see it, and how long attempts take,
 // without queues and waits. A call that was refused is in neither: its end after 0 ms would pass for an answer of the
@@ -52,9 +54,8 @@ const otherPipelines = "other"
 // pipelines.
 type Durations struct {
 	calls, attempts *prometheus.HistogramVec
-
-	mu        sync.Mutex // of those who add
-	pipelines atomic.Pointer[map[string]*pipelineDurations]
+	pipelines       *target.ByPipeline[pipelineDurations]
+	exemplar        func(context.Context) prometheus.Labels // nil: none
 }
 
 var (
@@ -85,19 +86,20 @@ func NewDurations(opts ...DurationsOption) *Durations {
 			break
 		}
 	}
-	if len(c.pipelines) > maxPipelines {
-		problems.Add("ForPipelines: %d names: at most %d", len(c.pipelines), maxPipelines)
+	if len(c.pipelines) > target.MaxPipelines {
+		problems.Add("ForPipelines: %d names: at most %d", len(c.pipelines), target.MaxPipelines)
 	}
 	if err := problems.Err(); err != nil {
 		panic(err)
 	}
 	d := &Durations{
+		exemplar: c.exemplar,
 		calls:    c.histogram(nameCallDuration, "How long calls took, with all attempts, waits and queues. Refused calls are not in it."),
 		attempts: c.histogram(nameAttemptDuration, "How long the operation took, without waits and queues. Refused attempts are not in it."),
 	}
-	d.pipelines.Store(&map[string]*pipelineDurations{})
+	d.pipelines = target.NewByPipeline(d.series)
 	for _, name := range c.pipelines {
-		d.add(name)
+		d.pipelines.Of(name)
 	}
 	return d
 }
@@ -130,48 +132,45 @@ func (d *Durations) ObservedKinds() []policy.EventKind {
 }
 
 // Observe notes a duration.
-func (d *Durations) Observe(_ context.Context, event policy.Event) {
+func (d *Durations) Observe(ctx context.Context, event policy.Event) {
 	outcome := target.OutcomeOf(event.Outcome)
 	if outcome == target.Rejected {
 		return
 	}
-	all := *d.pipelines.Load()
-	found := all[event.Pipeline]
-	if found == nil && len(all) > maxPipelines {
-		found = all[otherPipelines]
-	}
-	if found == nil {
-		found = d.add(event.Pipeline)
-	}
+	found := d.pipelines.Of(event.Pipeline)
 	switch event.Kind {
 	case policy.EventAttempt:
-		found.attempts[outcome].Observe(event.Elapsed.Seconds())
+		d.observe(ctx, found.attempts[outcome], event.Elapsed)
 	case policy.EventCall:
-		found.calls[outcome].Observe(event.Elapsed.Seconds())
+		d.observe(ctx, found.calls[outcome], event.Elapsed)
 	}
 }
 
-// add adds the series of a pipeline. Beyond the bound they are those of all others.
-func (d *Durations) add(pipeline string) *pipelineDurations {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	all := *d.pipelines.Load()
-	if found := all[pipeline]; found != nil {
-		return found
+func (d *Durations) observe(ctx context.Context, to prometheus.Observer, elapsed time.Duration) {
+	if d.exemplar == nil {
+		to.Observe(elapsed.Seconds())
+		return
 	}
-	if len(all) >= maxPipelines {
-		pipeline = otherPipelines
-		if found := all[pipeline]; found != nil {
-			return found
-		}
-	}
+	d.observeWith(d.labels(ctx), to, elapsed)
+}
+
+func (d *Durations) observeWith(labels prometheus.Labels, to prometheus.Observer, elapsed time.Duration) {
+	defer func() { _ = recover() }() // of labels that are not accepted, which is found out after the duration was counted
+	to.(prometheus.ExemplarObserver).ObserveWithExemplar(elapsed.Seconds(), labels)
+}
+
+// labels returns the labels of an exemplar. A panic costs the exemplar.
+func (d *Durations) labels(ctx context.Context) prometheus.Labels {
+	defer func() { _ = recover() }()
+	return d.exemplar(ctx)
+}
+
+// series returns the series of a pipeline.
+func (d *Durations) series(pipeline string) *pipelineDurations {
 	found := &pipelineDurations{}
 	for i, outcome := range target.Outcomes[:target.Timed] {
-		labels := prometheus.Labels{labelPipeline: target.Text(pipeline), labelOutcome: outcome}
+		labels := prometheus.Labels{labelPipeline: pipeline, labelOutcome: outcome}
 		found.calls[i], found.attempts[i] = d.calls.With(labels), d.attempts.With(labels)
 	}
-	more := maps.Clone(all)
-	more[pipeline] = found
-	d.pipelines.Store(&more)
 	return found
 }

@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
@@ -101,6 +104,47 @@ func TestDurations_NativeHistogramsOnRequest(t *testing.T) {
 			require.Equal(t, c.classic, len(h.GetBucket()) > 0)
 			require.Equal(t, c.native, h.Schema != nil)
 		}
+	}
+}
+
+// A bucket leads to a call that was in it. What an exemplar may not be costs the exemplar, not the count.
+func TestDurations_ExemplarsOnRequest(t *testing.T) {
+	type traceKey struct{}
+	for _, native := range []bool{false, true} {
+		opts := []policyprom.DurationsOption{policyprom.Exemplars(func(ctx context.Context) prometheus.Labels {
+			switch id := ctx.Value(traceKey{}).(type) {
+			case string:
+				return prometheus.Labels{"trace_id": id}
+			case error:
+				panic(id)
+			}
+			return nil
+		})}
+		if native {
+			opts = append(opts, policyprom.Native())
+		}
+		d := policyprom.NewDurations(opts...)
+		p := named("users", resilience.Observe(d))
+		for _, trace := range []any{"4bf92f3577b34da6", nil, strings.Repeat("x", 200), "\xff", errDown} {
+			require.NoError(t, p.Run(context.WithValue(t.Context(), traceKey{}, trace), ok))
+		}
+		found := gather(t, d)
+		require.EqualValues(t, 5, found.of("resilience_call_duration_seconds")["outcome=succeeded pipeline=users"])
+		var ids []string
+		for _, family := range found.families {
+			for _, m := range family.GetMetric() {
+				exemplars := m.GetHistogram().GetExemplars()
+				for _, bucket := range m.GetHistogram().GetBucket() {
+					if bucket.GetExemplar() != nil {
+						exemplars = append(exemplars, bucket.GetExemplar())
+					}
+				}
+				for _, e := range exemplars {
+					ids = append(ids, e.GetLabel()[0].GetValue())
+				}
+			}
+		}
+		require.Equal(t, []string{"4bf92f3577b34da6"}, slices.Compact(ids), "native: %v", native)
 	}
 }
 

@@ -1,6 +1,7 @@
 package policyprom_test
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -54,4 +55,23 @@ func Example_observing() {
 	fmt.Println(err)
 	// Output:
 	// <nil>
+}
+
+// With the trace of OpenTelemetry, trace.SpanContextFromContext(ctx).TraceID() is the id.
+func ExampleExemplars() {
+	type traceKey struct{}
+	durations := policyprom.NewDurations(policyprom.Exemplars(func(ctx context.Context) prometheus.Labels {
+		id, ok := ctx.Value(traceKey{}).(string)
+		if !ok {
+			return nil
+		}
+		return prometheus.Labels{"trace_id": id}
+	}))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(durations)
+	users := resilience.Compose(resilience.Name("users"), resilience.Observe(durations))
+
+	ctx := context.WithValue(context.Background(), traceKey{}, "4bf92f3577b34da6a3ce929d0e0e4736")
+	_ = users.Run(ctx, func(context.Context) error { return nil })
+	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}))
 }

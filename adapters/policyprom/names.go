@@ -86,6 +86,12 @@ var known = map[string][]value{
 		count("admitted", "Attempts that got their tokens."),
 		count("returned", "Attempts whose tokens went back, since they were never made."),
 	},
+	"rate limiter per key": {
+		gauge("keys", "Keys whose buckets are not full, and that have room."),
+		ratio("overflow_share", "Share of the buckets for keys without room that are not full."),
+		count("overflowed", "Attempts that were decided by a bucket for keys without room."),
+		count("returned", "Attempts that were not made, so that tokens could go back."),
+	},
 	"throttle": {
 		ratio("probability", "Probability that an attempt is rejected now."),
 		gauge("requests", "Attempts in the window."),

@@ -58,6 +58,10 @@ func aims() []aim {
 		atMost(slots, "bulkhead-alone", "x-sync-semaphore", "serial", "1/2", 1.0/2).because(swaps),
 		above("limiter, admitted", work("limiter-allow", ours, "serial"), work("limiter-allow", "x-time-rate", "serial"), "x/time/rate", 30),
 		above("limiter, admitted out of the burst", work("limiter-busy", ours, "serial"), work("limiter-busy", "x-time-rate", "serial"), "x/time/rate", 30),
+		perKey(keyed+", `NewPerKey`, `Allow` alone", "resilience-per-key-allow", "serial", "0.6", 0.6),
+		perKey(keyed+", `NewPerKey`, `Allow` alone", "resilience-per-key-allow", "parallel", "0.5", 0.5),
+		perKey(keyed+", `NewPerKey`", "resilience-per-key", "serial", "0.6", 0.6),
+		perKey(keyed+", `NewPerKey`", "resilience-per-key", "parallel", "0.6", 0.6),
 		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "serial", "1/2", 1.0/2).because(memory),
 		atMost(keyed, "keyed-limiter", "x-time-rate-mutex-map", "parallel", "1/2", 1.0/2).because(memory),
 		{"retry, two failures, no delay", "at most 1/2 of the fastest peer, serial", func(r *results) (string, bool) {
@@ -77,6 +81,15 @@ func aims() []aim {
 func atMost(what, name, peer, mode, share string, limit float64) aim {
 	text := fmt.Sprintf("at most %s of %s, %s", share, title(peer), modes[mode])
 	return ratioAim(what, work(name, ours, mode), work(name, peer, mode), text, limit)
+}
+
+// perKey wants a limiter per key to take at most a share of the time of the fastest peer.
+func perKey(what, name, mode, share string, limit float64) aim {
+	return aim{what, fmt.Sprintf("at most %s of the fastest peer, %s", share, modes[mode]), func(r *results) (string, bool) {
+		peer := fastestPeer(r, "keyed-limiter", mode)
+		ratio, low, high := r.ratio(work("keyed-limiter", name, mode), work("keyed-limiter", peer, mode))
+		return fmt.Sprintf("%.2f [%.2f to %.2f] of %s", ratio, low, high, title(peer)), ratio <= limit
+	}, ""}
 }
 
 func ratioAim(what, name, over, text string, limit float64) aim {

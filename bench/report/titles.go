@@ -7,6 +7,8 @@ var titles = map[string]string{
 	"resilience":                "resilience",
 	"resilience-single":         "resilience, without `Compose`",
 	"resilience-idle":           "resilience, idle guards",
+	"resilience-per-key":        "resilience, `ratelimit.NewPerKey`",
+	"resilience-per-key-allow":  "resilience, `ratelimit.NewPerKey`, `Allow` alone",
 	"resilience-busy":           "resilience, calls come faster than tokens",
 	"gobreaker":                 "gobreaker",
 	"failsafe-go":               "failsafe-go",

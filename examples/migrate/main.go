@@ -1,8 +1,9 @@
-// Migrate shows a retry loop written by hand, and what replaces it: first by the same loop with its body unchanged, then by a
-// pipeline. It calls each with a dependency in several moods and prints how many attempts were made and how long the caller
-// waited.
+// Migrate shows code as it is without this library, and what replaces it. It runs both and prints what callers see.
 //
 //	go run ./examples/migrate
+//
+// Where to read: main.go has a retry loop written by hand; breaker.go has sony/gobreaker and cenkalti/backoff together;
+// limits.go has x/time/rate and x/sync/semaphore. The tests show the differences that docs/migrating.md warns of.
 package main
 
 import (
@@ -36,6 +37,8 @@ type fetch func(context.Context) (User, error)
 
 // before is the loop. It sleeps after its last try, sleeps on when the caller has left, tries again what cannot
 // succeed, and all clients that failed together come back together.
+//
+//resilint:ignore RL1,RL2,RL3,RL4 what the example replaces
 func before(ctx context.Context, fetchUser fetch) (user User, err error) {
 	delay := 50 * time.Millisecond
 	for range 3 {
@@ -72,25 +75,40 @@ func after(ctx context.Context, fetchUser fetch) (User, error) {
 }
 
 func main() {
-	moods := []struct {
-		name    string
-		patient time.Duration // how long the caller waits
-		failing int           // how many attempts fail
-		err     error
-	}{
+	showLoop()
+	showBreaker()
+	showLimits()
+}
+
+// mood is how the dependency behaves, and how long the caller waits.
+type mood struct {
+	name    string
+	patient time.Duration
+	failing int // how many attempts fail
+	err     error
+}
+
+// way is one way to call.
+type way struct {
+	name string
+	get  func(context.Context, fetch) (User, error)
+}
+
+func showLoop() {
+	fmt.Println("a loop, the same loop with a retrier, a pipeline")
+	show([]mood{
 		{"fails once", time.Second, 1, errDown},
 		{"no such user", time.Second, 3, errNotFound},
 		{"down, and the caller leaves after 20 ms", 20 * time.Millisecond, 3, errDown},
 		{"down", time.Second, 3, errDown},
 		{"still down", time.Second, 3, errDown},
-	}
-	ways := []struct {
-		name string
-		get  func(context.Context, fetch) (User, error)
-	}{{"before", before}, {"between", between}, {"after", after}}
+	}, []way{{"before", before}, {"between", between}, {"after", after}})
+}
 
+// show calls each way in each mood, and prints how many attempts were made and how long the caller waited.
+func show(moods []mood, ways []way) {
 	for _, mood := range moods {
-		fmt.Println(mood.name)
+		fmt.Println(" " + mood.name)
 		for _, way := range ways {
 			ctx, cancel := context.WithTimeout(context.Background(), mood.patient)
 			attempts := 0

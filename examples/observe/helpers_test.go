@@ -26,6 +26,9 @@ type observed struct {
 func begin(t *testing.T, s settings) *observed {
 	ctx, cancel := context.WithCancel(t.Context())
 	s.listen = "127.0.0.1:0"
+	if s.listener == nil {
+		s.listener = listenTCP
+	}
 	o := &observed{
 		client: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 		out:    &lines{}, cancel: cancel, done: make(chan error, 1),

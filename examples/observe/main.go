@@ -35,5 +35,7 @@ func start(ctx context.Context, listen string, lasts time.Duration) error {
 	if lasts < 2*time.Second || lasts > time.Hour {
 		return fmt.Errorf("-for %v: it must be from 2s to 1h", lasts)
 	}
-	return run(ctx, os.Stdout, settings{listen: listen, lasts: lasts, outage: outage{after: lasts / 4, lasts: lasts * 2 / 5}})
+	return run(ctx, os.Stdout, settings{
+		listen: listen, lasts: lasts, outage: outage{after: lasts / 4, lasts: lasts * 2 / 5}, listener: listenTCP,
+	})
 }

@@ -2,11 +2,14 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -193,7 +196,7 @@ func TestItRecovers(t *testing.T) {
 
 func TestItEndsByItself(t *testing.T) {
 	var out lines
-	require.NoError(t, run(t.Context(), &out, settings{listen: "127.0.0.1:0", lasts: 200 * time.Millisecond, outage: outage{after: time.Hour}}))
+	require.NoError(t, run(t.Context(), &out, settings{listen: "127.0.0.1:0", lasts: 200 * time.Millisecond, outage: outage{after: time.Hour}, listener: listenTCP}))
 	for _, path := range []string{"/status ", "/status?format=json ", "/metrics ", "/otel/metrics ", "/otel/spans ", "/users/1 "} {
 		require.Contains(t, out.String(), path)
 	}
@@ -206,7 +209,62 @@ func TestItEndsByItself(t *testing.T) {
 
 func TestAnAddressThatIsTaken(t *testing.T) {
 	o := begin(t, settings{lasts: time.Minute, outage: outage{after: time.Hour}})
-	err := run(t.Context(), io.Discard, settings{listen: strings.TrimPrefix(o.url, "http://"), lasts: time.Minute})
+	err := run(t.Context(), io.Discard, settings{listen: strings.TrimPrefix(o.url, "http://"), lasts: time.Minute, listener: listenTCP})
 	require.ErrorContains(t, err, "address already in use")
 	o.end(t)
+}
+
+// mortal is a listener that fails when it is told to.
+type mortal struct {
+	net.Listener
+	dead chan struct{}
+}
+
+var errDead = errors.New("the listener has died")
+
+func (m *mortal) Accept() (net.Conn, error) {
+	conn, err := m.Listener.Accept()
+	select {
+	case <-m.dead:
+		if err == nil {
+			_ = conn.Close()
+		}
+		return nil, errDead
+	default:
+		return conn, err
+	}
+}
+
+// TestAServerThatDies: whichever of the three servers it is, the run ends with its error long before its time, what was begun
+// is closed, and the observers have told what they saw.
+func TestAServerThatDies(t *testing.T) {
+	for n, who := range []string{"operators", "dependency", "service"} {
+		t.Run(who, func(t *testing.T) {
+			var mu sync.Mutex
+			var listeners []*mortal
+			o := begin(t, settings{lasts: time.Hour, outage: outage{after: time.Hour}, listener: func(address string) (net.Listener, error) {
+				listener, err := listenTCP(address)
+				m := &mortal{listener, make(chan struct{})}
+				mu.Lock()
+				defer mu.Unlock()
+				listeners = append(listeners, m)
+				return m, err
+			}})
+			o.until(t, "there is traffic", func() bool {
+				return regexp.MustCompile(`resilience_calls_total\{outcome="succeeded",pipeline="users"\} [1-9]`).MatchString(o.read(t, "/metrics"))
+			})
+			mu.Lock()
+			require.Len(t, listeners, 3)
+			victim := listeners[n]
+			mu.Unlock()
+			close(victim.dead)
+			if conn, err := net.Dial("tcp", victim.Addr().String()); err == nil { // wakes it up, if nothing else does
+				_ = conn.Close()
+			}
+			require.ErrorIs(t, <-o.done, errDead)
+			_, err := o.client.Get(o.url)
+			require.Error(t, err, "it is closed")
+			require.Regexp(t, `observe: [1-9]\d* requests answered`, o.out.String())
+		})
+	}
 }

@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"time"
 )
 
 // settings are what a run can be told.
 type settings struct {
-	listen string // the address for those who look
-	lasts  time.Duration
-	outage outage
+	listen   string // the address for those who look
+	lasts    time.Duration
+	outage   outage
+	listener func(address string) (net.Listener, error)
 }
 
 // closing is how long each server may take to end.
@@ -38,20 +40,20 @@ func run(ctx context.Context, out io.Writer, s settings) (err error) {
 	if err != nil {
 		return err
 	}
-	operators, err := serve(s.listen, forOperators(o), fail)
+	operators, err := s.serve(s.listen, forOperators(o), fail)
 	if err != nil {
 		return err
 	}
 	operators.http.RegisterOnShutdown(o.page.Close) // live streams end, so that Shutdown need not wait for them
 	defer within(operators.close)
-	backend, err := serve("127.0.0.1:0", dependency(time.Now(), s.outage), fail)
+	backend, err := s.serve("127.0.0.1:0", dependency(time.Now(), s.outage), fail)
 	if err != nil {
 		return err
 	}
 	defer within(backend.close)
 	base := &http.Transport{MaxIdleConnsPerHost: mostRequests, IdleConnTimeout: time.Minute}
 	defer base.CloseIdleConnections()
-	service, err := serve("127.0.0.1:0", newService(backend.url, base, users, o.otel), fail)
+	service, err := s.serve("127.0.0.1:0", newService(backend.url, base, users, o.otel), fail)
 	if err != nil {
 		return err
 	}

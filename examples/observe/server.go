@@ -15,12 +15,19 @@ type server struct {
 	done chan struct{} // closed when it serves no more
 }
 
+// listenTCP is how servers listen.
+func listenTCP(address string) (net.Listener, error) { return net.Listen("tcp", address) }
+
 // serve starts a server. If it ends before it is closed, failed is called.
-func serve(address string, handler http.Handler, failed func(error)) (*server, error) {
-	listener, err := net.Listen("tcp", address)
+func (s *settings) serve(address string, handler http.Handler, failed func(error)) (*server, error) {
+	listener, err := s.listener(address)
 	if err != nil {
 		return nil, err
 	}
+	return serve(listener, handler, failed), nil
+}
+
+func serve(listener net.Listener, handler http.Handler, failed func(error)) *server {
 	s := &server{
 		url:  "http://" + listener.Addr().String(),
 		http: &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute},
@@ -32,7 +39,7 @@ func serve(address string, handler http.Handler, failed func(error)) (*server, e
 			failed(err)
 		}
 	}()
-	return s, nil
+	return s
 }
 
 // close lets requests end until ctx does, and cuts off what is left.

@@ -15,35 +15,37 @@ type reply struct {
 	body   []byte
 }
 
-// failure says which answers mean that the server is sick. Not found is a proper answer.
-func (r *reply) failure() error {
-	if r.status >= http.StatusInternalServerError {
-		return fmt.Errorf("status %d", r.status)
-	}
-	return nil
+// client makes calls and measures the requests that they are made of.
+type client struct {
+	http   http.Client
+	server string
+	meter
 }
 
-// client makes single requests and measures them.
-type client struct {
-	http     http.Client
-	server   string
+// meter is a transport that counts requests, and the time until they are answered.
+type meter struct {
+	http.Transport
 	attempts atomic.Int64
-	inside   atomic.Int64 // nanoseconds spent in requests
+	inside   atomic.Int64 // nanoseconds
+}
+
+func (m *meter) RoundTrip(r *http.Request) (*http.Response, error) {
+	m.attempts.Add(1)
+	start := time.Now()
+	defer func() { m.inside.Add(int64(time.Since(start))) }()
+	return m.Transport.RoundTrip(r)
 }
 
 // newClient returns a client with connections of its own. limit bounds each request; 0 means no limit.
 func newClient(server string, limit time.Duration) *client {
-	transport := &http.Transport{MaxIdleConnsPerHost: 512, IdleConnTimeout: time.Minute}
-	return &client{server: server, http: http.Client{Transport: transport, Timeout: limit}}
+	c := &client{server: server}
+	c.MaxIdleConnsPerHost, c.IdleConnTimeout = 512, time.Minute
+	c.http = http.Client{Transport: &c.meter, Timeout: limit}
+	return c
 }
 
-// send makes one request. It reads and closes the body, so that the connection can be used again and nothing needs
-// ctx afterwards.
-func (c *client) send(ctx context.Context, path string) (*reply, error) {
-	c.attempts.Add(1)
-	start := time.Now()
-	defer func() { c.inside.Add(int64(time.Since(start))) }()
-
+// get asks for path. A status from 500 up is an error; not found is a proper answer.
+func (c *client) get(ctx context.Context, path string) (*reply, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, c.server+path, nil)
 	if err != nil {
 		return nil, err
@@ -54,8 +56,8 @@ func (c *client) send(ctx context.Context, path string) (*reply, error) {
 	}
 	defer func() { _ = response.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
-	if err != nil {
-		return nil, err
+	if err == nil && response.StatusCode >= http.StatusInternalServerError {
+		err = fmt.Errorf("status %d", response.StatusCode)
 	}
-	return &reply{status: response.StatusCode, body: body}, nil
+	return &reply{status: response.StatusCode, body: body}, err
 }

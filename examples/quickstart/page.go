@@ -67,10 +67,10 @@ func runWithPage(ctx context.Context, w io.Writer, phases []phase, interval, rep
 // show puts both arms on a page. A pipeline that extends another one shares its policies; one without policies only
 // counts calls.
 func (e *experiment) show(page *policystatus.Page) {
-	e.composed.backend = resilience.Compose(e.composed.backend, resilience.Name("pipeline"), resilience.Observe(page))
+	e.use(resilience.Compose(e.backend, resilience.Name("pipeline"), resilience.Observe(page)))
 	byHand, get := resilience.Compose(resilience.Name("loop by hand")), e.loop.get
 	e.loop.get = func(ctx context.Context, path string) (*reply, error) {
 		return resilience.Do(ctx, byHand, func(ctx context.Context) (*reply, error) { return get(ctx, path) })
 	}
-	page.Add(byHand, e.composed.backend)
+	page.Add(byHand, e.backend)
 }

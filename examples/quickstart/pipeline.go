@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"time"
 
 	"github.com/go-resilience/resilience"
@@ -12,14 +11,10 @@ import (
 	"github.com/go-resilience/resilience/timeout"
 )
 
-// pipeline calls the server through a pipeline: as many attempts as the loop, and the same delays before jitter.
-type pipeline struct {
-	client  *client
-	backend *resilience.Pipeline
-}
-
-func newPipeline(client *client, listen policy.Observer, changed func(breaker.Change)) *pipeline {
-	return &pipeline{client: client, backend: resilience.Compose(
+// newPipeline returns what the client sends its requests through: as many attempts as the loop, and the same delays before
+// jitter.
+func newPipeline(listen policy.Observer, changed func(breaker.Change)) *resilience.Pipeline {
+	return resilience.Compose(
 		timeout.Total(3*time.Second),
 		retry.New(retry.Attempts(attempts), retry.Exponential(firstDelay, time.Second)),
 		breaker.New(
@@ -32,10 +27,5 @@ func newPipeline(client *client, listen policy.Observer, changed func(breaker.Ch
 		bulkhead.New(workers, bulkhead.Queue(100, 100*time.Millisecond)), // more would only queue up at the server
 		timeout.PerAttempt(limit),
 		resilience.Observe(listen),
-	)}
-}
-
-func (p *pipeline) get(ctx context.Context, path string) (*reply, error) {
-	send := func(ctx context.Context) (*reply, error) { return p.client.send(ctx, path) }
-	return resilience.Do(ctx, p.backend, policy.Check(send, (*reply).failure))
+	)
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"regexp"
@@ -109,15 +110,12 @@ func TestServer(t *testing.T) {
 				c.http.Timeout = 0
 			}
 			defer c.http.CloseIdleConnections()
-			r, err := c.send(context.Background(), test.path)
+			r, err := c.get(context.Background(), test.path)
 			require.Equal(t, int64(1), s.requestsOf(wholeRun))
-			if test.status == 0 {
-				require.Error(t, err)
-				return
+			require.Equal(t, test.status == 0 || test.status >= 500, err != nil)
+			if test.status > 0 {
+				require.Equal(t, test.status, r.status)
 			}
-			require.NoError(t, err)
-			require.Equal(t, test.status, r.status)
-			require.Equal(t, test.status >= 500, r.failure() != nil)
 		})
 	}
 }
@@ -132,7 +130,7 @@ func TestDeath(t *testing.T) {
 
 	inFlight := make(chan error)
 	go func() {
-		_, err := c.send(context.Background(), "/users/1")
+		_, err := c.get(context.Background(), "/users/1")
 		inFlight <- err
 	}()
 	for s.requestsOf(0) == 0 {
@@ -140,10 +138,12 @@ func TestDeath(t *testing.T) {
 	}
 	s.enter(1)
 	require.ErrorIs(t, <-inFlight, syscall.ECONNRESET)
-	_, err = c.send(context.Background(), "/users/1")
-	require.ErrorIs(t, err, syscall.ECONNRESET)
+	_, err = c.get(context.Background(), "/users/1")
+	if !errors.Is(err, syscall.EPIPE) { // what a write finds when the reset has come before it
+		require.ErrorIs(t, err, syscall.ECONNRESET)
+	}
 	s.enter(2)
-	_, err = c.send(context.Background(), "/users/1")
+	_, err = c.get(context.Background(), "/users/1")
 	require.NoError(t, err)
 }
 
@@ -155,8 +155,8 @@ func TestAliveConnectionsAreReused(t *testing.T) {
 	c := newClient(s.url, 0)
 	defer c.http.CloseIdleConnections()
 	for range 20 {
-		_, err := c.send(context.Background(), "/users/1")
-		require.NoError(t, err)
+		r, err := c.get(context.Background(), "/users/1")
+		require.NotNil(t, r, err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

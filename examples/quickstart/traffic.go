@@ -6,6 +6,9 @@ import (
 	"io"
 	"sync"
 	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policyhttp"
 )
 
 // arm is one of the two ways to call, its own server, and what its callers have seen.
@@ -97,7 +100,7 @@ type experiment struct {
 	timeline *timeline
 	loop     *arm
 	pipeline *arm
-	composed *pipeline
+	backend  *resilience.Pipeline
 	heard    *tally // what the pipeline says about itself
 }
 
@@ -114,11 +117,18 @@ func newExperiment(w io.Writer, phases []phase) (*experiment, error) {
 		return nil, err
 	}
 	e := &experiment{phases: phases, timeline: newTimeline(w), loop: byHand, pipeline: composed, heard: &tally{}}
-	p := newPipeline(composed.client, e.heard, e.timeline.changed)
-	composed.get, e.composed = p.get, p
+	composed.get = composed.client.get
+	e.use(newPipeline(e.heard, e.timeline.changed))
 	e.timeline.say(byHand.name, "client timeout %v, %d tries, sleep %v and doubling", limit, attempts, firstDelay)
-	e.timeline.say(composed.name, "%v", p.backend)
+	e.timeline.say(composed.name, "%v", e.backend)
 	return e, nil
+}
+
+// use lets the pipeline's arm send its requests through backend.
+func (e *experiment) use(backend *resilience.Pipeline) {
+	client := e.pipeline.client
+	client.http.Transport = policyhttp.NewTransport(&client.meter, backend)
+	e.backend = backend
 }
 
 func (e *experiment) arms() []*arm { return []*arm{e.loop, e.pipeline} }

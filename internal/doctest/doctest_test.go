@@ -17,7 +17,7 @@ import (
 const root = "../.."
 
 // TestGoCodeInDocumentsCompiles: every block of Go code in a document is a whole program that compiles, or
-// occurs, up to indentation, in a Go file of this module, which the compiler has seen.
+// occurs, up to indentation, in a Go file of this repository, which the compiler has seen.
 func TestGoCodeInDocumentsCompiles(t *testing.T) {
 	compiled := goFiles(t)
 	blocks := documentedCode(t)
@@ -29,7 +29,7 @@ func TestGoCodeInDocumentsCompiles(t *testing.T) {
 				return
 			}
 			require.True(t, occurs(block.code, compiled),
-				"%s: this code is in no Go file of the module; copy it from an example:\n\n%s", block.where, block.code)
+				"%s: this code is in no Go file; copy it from an example:\n\n%s", block.where, block.code)
 		})
 	}
 }
@@ -54,6 +54,52 @@ func TestLinksInDocumentsLead(t *testing.T) {
 		}
 	}
 	require.Positive(t, found)
+}
+
+var (
+	anchor  = regexp.MustCompile(`\]\(([^)#\s]*)#([^)\s]+)\)`) // the file and the fragment of a link
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+	markup  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+// TestAnchorsInDocumentsLead: every link to a heading of a document of this repository leads to one.
+func TestAnchorsInDocumentsLead(t *testing.T) {
+	found := 0
+	for _, path := range documents(t) {
+		text, err := os.ReadFile(path)
+		require.NoError(t, err)
+		for _, match := range anchor.FindAllStringSubmatch(code.ReplaceAllString(string(text), ""), -1) {
+			target := path
+			if match[1] != "" {
+				target = filepath.Join(filepath.Dir(path), filepath.FromSlash(match[1]))
+			}
+			if strings.Contains(match[1], "://") || filepath.Ext(target) != ".md" {
+				continue
+			}
+			found++
+			there, err := os.ReadFile(target)
+			require.NoError(t, err)
+			assert.True(t, anchors(string(there))[match[2]], "%s links to %s#%s", filepath.Base(path), filepath.Base(target), match[2])
+		}
+	}
+	require.Greater(t, found, 100, "most links were not found")
+}
+
+// anchors returns the fragments that a page makes of the headings of a document.
+func anchors(text string) map[string]bool {
+	found := make(map[string]bool)
+	for _, match := range heading.FindAllStringSubmatch(fenced.ReplaceAllString(text, ""), -1) {
+		name := strings.ReplaceAll(markup.ReplaceAllString(strings.ToLower(match[1]), ""), " ", "-")
+		for n := 1; found[name]; n++ {
+			name = fmt.Sprintf("%s-%d", strings.TrimSuffix(name, fmt.Sprintf("-%d", n-1)), n)
+		}
+		found[name] = true
+	}
+	return found
+}
+
+func TestAnchors(t *testing.T) {
+	require.Equal(t, map[string]bool{"a-b": true, "what-it-does-and-why": true, "a-b-1": true}, anchors("# A `b`\n## What it does, and why\n### A b\n"))
 }
 
 func TestOccurs(t *testing.T) {
@@ -116,13 +162,23 @@ func blocksOf(name, text string) (blocks []block) {
 	return blocks
 }
 
-// goFiles returns the text of every Go file of this module, without indentation.
+// goFiles returns the text of every Go file of this repository, without indentation. Those of nested modules are compiled by
+// the tests of these.
 func goFiles(t *testing.T) (files []string) {
-	walk(t, root, ".go", func(path string) {
-		text, err := os.ReadFile(path)
-		require.NoError(t, err)
-		files = append(files, unindent(string(text)))
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case entry.IsDir() && entry.Name() == ".git":
+			return filepath.SkipDir
+		case filepath.Ext(path) == ".go":
+			text, err := os.ReadFile(path)
+			files = append(files, unindent(string(text)))
+			return err
+		}
+		return nil
 	})
+	require.NoError(t, err)
 	require.NotEmpty(t, files)
 	return files
 }
@@ -174,4 +230,21 @@ func compile(t *testing.T, program string) {
 	build.Dir = root
 	out, err := build.CombinedOutput()
 	require.NoError(t, err, "%s", out)
+}
+
+// TestIndexNamesEveryPage: docs/README.md links to every page of docs, so that none can be found only by chance.
+func TestIndexNamesEveryPage(t *testing.T) {
+	index := read(t, "docs/README.md")
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	require.NoError(t, err)
+	for _, page := range pages {
+		if name := filepath.Base(page); name != "README.md" {
+			assert.Contains(t, index, "("+name+")")
+		}
+	}
+	programs, err := filepath.Glob(filepath.Join(root, "examples", "*"))
+	require.NoError(t, err)
+	for _, program := range programs {
+		assert.Contains(t, index, "(../examples/"+filepath.Base(program)+")")
+	}
 }

@@ -18,6 +18,9 @@ import (
 func TestFault254_ExamplesCloseResponses(t *testing.T) {
 	examples := make(map[string]string)
 	for _, block := range documentedCode(t) {
+		if strings.HasPrefix(block.where, "docs/resilint.md:") {
+			continue // shows what it finds
+		}
 		examples[block.where] = block.code
 	}
 	walk(t, root, ".go", func(path string) {

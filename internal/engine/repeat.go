@@ -131,8 +131,9 @@ func (e *entry[T]) giveUp() detached.Ending {
 }
 
 // decide asks the repeater of n what follows an attempt without success, and waits if it says so. latest is the context
-// of that attempt, next that of the attempt that would come: gates are asked on its behalf. If due, that attempt is due now. Otherwise the call ends
-// with err. promised tells, also when it panics, whether the repeater counts on another attempt.
+// of that attempt, next that of the attempt that would come: gates are asked on its behalf. If due, that attempt is due
+// now. Otherwise the call ends with err. promised tells, also when it panics, whether the repeater counts on another
+// attempt.
 func (n *node) decide(
 	ctx, latest, next context.Context, ended *policy.Attempt, promised *bool, t *trace,
 ) (due bool, err error) {

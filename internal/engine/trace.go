@@ -25,7 +25,8 @@ type call struct {
 	began  atomic.Int64 // when it was decided to make the attempt, since start
 	queued atomic.Int64 // the sum over all attempts
 	waits  atomic.Int64
-	known  known // of the first attempt: saves an allocation
+	known  known // of the first attempt, as is first: they save allocations
+	first  trace
 }
 
 // lastCall numbers the calls that are timed.
@@ -78,7 +79,8 @@ func newTrace(p *Plan, o *opening) *trace {
 		return nil
 	case p.kinds&timedKinds != 0:
 		c := &call{number: lastCall.Add(1), start: time.Now()}
-		return &trace{plan: p, attempt: 1, open: o, call: c, known: &c.known}
+		c.first = trace{plan: p, attempt: 1, open: o, call: c, known: &c.known}
+		return &c.first
 	case o != nil:
 		o.trace = trace{plan: p, attempt: 1, open: o}
 		return &o.trace
@@ -273,33 +275,3 @@ func (t *trace) returned(ctx context.Context, end *ending) {
 
 // opens reports whether the result is to stay open.
 func (t *trace) opens() bool { return t != nil && t.open != nil }
-
-// answer is a failure that may still be read, in contexts that outlive its attempt.
-type answer struct {
-	live bool
-	ends []context.CancelFunc
-}
-
-// end ends the contexts. It may be called by several at once.
-func (a answer) end() {
-	for _, end := range a.ends {
-		end()
-	}
-}
-
-// setAside takes the answer of the attempt before out of what stays open, because another attempt begins: from then on
-// what stays open belongs to that attempt, whose calls may be on other goroutines and outlive it.
-func (t *trace) setAside() (a answer) {
-	if t.opens() {
-		a = answer{t.open.live, t.open.ends}
-		t.open.live, t.open.ends = false, nil
-	}
-	return a
-}
-
-// putBack is for an attempt that did not come to the operation: the answer before it is the last one.
-func (t *trace) putBack(a answer) {
-	if t.opens() {
-		t.open.live, t.open.ends = a.live, a.ends
-	}
-}

@@ -11,6 +11,9 @@ func Mark(ctx context.Context, idempotent bool) context.Context {
 	return context.WithValue(ctx, key{}, idempotent)
 }
 
+// Asks reports whether key, which a context is asked for, is that of the mark.
+func Asks(k any) bool { return k == (key{}) }
+
 // Of returns what ctx was marked with. idempotent is false when it was not marked.
 func Of(ctx context.Context) (marked, idempotent bool) {
 	idempotent, marked = ctx.Value(key{}).(bool)

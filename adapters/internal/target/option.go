@@ -18,14 +18,14 @@ func Pipelines(sources ...resilience.Source) func(*Config) {
 	sources = slices.Clone(sources)
 	return func(c *Config) {
 		for _, source := range sources {
-			c.targets = append(c.targets, &Target{
-				Name: nameOf(source),
-				what: "pipeline",
-				read: func() Reading {
+			t := &Target{what: "pipeline"}
+			if name, ok := nameOf(source); ok {
+				t.Name, t.read = name, func() Reading {
 					report := source.Current().Report()
 					return Reading{report.Calls, report.Layers}
-				},
-			})
+				}
+			}
+			c.targets = append(c.targets, t)
 		}
 	}
 }
@@ -72,10 +72,12 @@ func Configure[O ~func(*Config)](pkg string, opts []O) ([]*Target, error) {
 	for i, t := range c.targets {
 		id := fmt.Sprintf("%s %d", t.what, i+1)
 		switch {
-		case t.read == nil || t.Name == noPipeline:
+		case t.read == nil:
 			problems.Add("%s is nil", id)
 		case t.Name == "":
 			problems.Add("%s has no name", id)
+		case Text(t.Name) == "":
+			problems.Add("%s has no name: %.100q is not UTF-8", id, t.Name)
 		case seen[Text(t.Name)] > 0:
 			problems.Add("%s %q has the name of %s %d, %[2]q", id, t.Name, c.targets[seen[Text(t.Name)]-1].what, seen[Text(t.Name)])
 		default:
@@ -89,17 +91,10 @@ func Configure[O ~func(*Config)](pkg string, opts []O) ([]*Target, error) {
 	return c.targets, problems.Err()
 }
 
-// noPipeline is no name that a pipeline can have: it is not UTF-8.
-const noPipeline = "\xff"
-
-// nameOf returns the name of the pipeline in force.
-func nameOf(source resilience.Source) (name string) {
-	defer func() {
-		if recover() != nil { // a nil pointer in the interface
-			name = noPipeline
-		}
-	}()
-	return source.Current().Name()
+// nameOf returns the name of the pipeline in force, and false if there is none.
+func nameOf(source resilience.Source) (name string, ok bool) {
+	defer func() { _ = recover() }() // of a nil pointer in the interface
+	return source.Current().Name(), true
 }
 
 func isNil(reporter policy.Reporter) bool {

@@ -23,6 +23,9 @@ type Target struct {
 	failures atomic.Uint64
 }
 
+// String returns what it is, with its name.
+func (t *Target) String() string { return fmt.Sprintf("%s %q", t.what, t.Name) }
+
 // Reading is what a target was like at one moment.
 type Reading struct {
 	Calls  *resilience.Calls // nil if they are not counted
@@ -32,7 +35,7 @@ type Reading struct {
 // Read reads the target. It returns false, and counts a failure, when a layer panics.
 //
 // All texts are valid UTF-8 of bounded length. Kind and name are unique: of two layers of the same kind and name the second is
-// "#2". The state is among State.All, and nothing occurs twice there. Values of one name and label are unique. So a mistake of
+// "#2", or the next number that no layer has as its name. The state is among State.All, and nothing occurs twice there. Values of one name and label are unique. So a mistake of
 // a third party's layer cannot fail the export of the others.
 func (t *Target) Read() (found Reading, ok bool) {
 	defer func() {
@@ -42,32 +45,27 @@ func (t *Target) Read() (found Reading, ok bool) {
 		}
 	}()
 	found = t.read()
-	names := make(map[[2]string]int, len(found.Layers))
 	for i := range found.Layers {
-		clean(&found.Layers[i], names)
+		clean(&found.Layers[i])
 	}
+	number(found.Layers)
 	return found, true
 }
 
 // Failures returns how many readings have failed.
 func (t *Target) Failures() uint64 { return t.failures.Load() }
 
-func clean(r *policy.Report, names map[[2]string]int) {
+func clean(r *policy.Report) {
 	r.Kind, r.Name, r.State.Name = Text(r.Kind), Text(r.Name), Text(r.State.Name)
-	id := [2]string{r.Kind, r.Name}
-	names[id]++
-	if n := names[id]; n > 1 {
-		r.Name = fmt.Sprintf("%s#%d", r.Name, n)
-	}
+	var states []string
 	if r.State.Name != "" {
-		var states []string
 		for _, state := range append(slices.Clone(r.State.All), r.State.Name) {
 			if state = Text(state); !slices.Contains(states, state) {
 				states = append(states, state)
 			}
 		}
-		r.State.All = states
 	}
+	r.State.All = states
 	seen := make(map[[2]string]bool, len(r.Values))
 	values := make([]policy.Value, 0, len(r.Values))
 	for _, v := range r.Values {
@@ -78,6 +76,29 @@ func clean(r *policy.Report, names map[[2]string]int) {
 		}
 	}
 	r.Values = values
+}
+
+// number numbers layers of one kind and name. A name that a layer was given stays its own.
+func number(layers []policy.Report) {
+	type id struct{ kind, name string }
+	taken := make(map[id]bool, len(layers)) // the value says whether a layer has it for good
+	for _, r := range layers {
+		taken[id{r.Kind, r.Name}] = false
+	}
+	for i := range layers {
+		r := &layers[i]
+		if !taken[id{r.Kind, r.Name}] {
+			taken[id{r.Kind, r.Name}] = true
+			continue
+		}
+		name := r.Name
+		for n, free := 2, false; !free; n++ {
+			r.Name = fmt.Sprintf("%s#%d", name, n)
+			_, found := taken[id{r.Kind, r.Name}]
+			free = !found
+		}
+		taken[id{r.Kind, r.Name}] = true
+	}
 }
 
 // Text returns s as the value of a label: valid, and of bounded length.

@@ -62,6 +62,7 @@ var pipelines = []struct {
 		return compose(append(more, again, circuit)...).Run
 	}},
 	{"breaker (retry)", func(again *retry.Retrier, circuit *breaker.Breaker, more ...policy.Layer) func(context.Context, func(context.Context) error) error {
+		//resilint:ignore RL9e the scenario shows what this order does
 		return compose(append(more, again, policy.At(policy.StageShed, circuit))...).Run
 	}},
 }

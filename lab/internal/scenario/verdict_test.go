@@ -33,7 +33,7 @@ func play(t *testing.T, part func(*Lab), options Options) *Result {
 // When a change of the code changes what chance brings, an expectation of a quick run may miss by a little: few seeds say
 // little of their own scatter. Look whether the whole run meets it; then give the quick one more seeds, not more room.
 func TestScenarios(t *testing.T) {
-	if raceEnabled || testing.Short() {
+	if raceEnabled {
 		t.Skip("takes seconds of work")
 	}
 	for _, s := range All() {
@@ -68,7 +68,7 @@ func TestVerdictsBite(t *testing.T) {
 	}
 	for name, c := range cases {
 		t.Run(name, func(t *testing.T) {
-			if c.heavy && (raceEnabled || testing.Short()) {
+			if c.heavy && (raceEnabled || !testsize.Whole()) {
 				t.Skip("takes seconds of work")
 			}
 			if testsize.Whole() { // TestScenarios has just asked for the same, in a quick run

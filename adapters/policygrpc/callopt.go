@@ -1,0 +1,44 @@
+package policygrpc
+
+import (
+	"google.golang.org/grpc"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Off returns an option for one call: it goes past the pipeline.
+func Off() grpc.CallOption { return off{} }
+
+type off struct{ grpc.EmptyCallOption }
+
+// With returns an option for one call: it goes through the pipeline of source in place of that of the interceptor. Make it
+// once, where the pipeline is made. With panics with a [*policy.ConfigError] when source is nil.
+func With(source resilience.Source) grpc.CallOption {
+	problems := policy.ConfigError{Policy: "policygrpc.With"}
+	l := newLines(source, &problems)
+	if err := problems.Err(); err != nil {
+		panic(err)
+	}
+	return with{lines: l}
+}
+
+type with struct {
+	grpc.EmptyCallOption
+	lines *lines
+}
+
+// Info returns an option for one call that says how it went: *call is set when the call has ended, before a unary call
+// returns, and before RecvMsg of a stream returns its last error. It is not set for a call that is [Off].
+//
+//	var call policygrpc.Call
+//	user, err := users.Get(ctx, request, policygrpc.Info(&call))
+//	log.Info("answered", "call", call)
+//
+// Of several, all are set. A nil call is ignored.
+func Info(call *Call) grpc.CallOption { return info{call: call} }
+
+type info struct {
+	grpc.EmptyCallOption
+	call *Call
+}

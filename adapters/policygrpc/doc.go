@@ -1,0 +1,42 @@
+// Package policygrpc sends gRPC calls through a pipeline: retries that honour what the server asks for, a breaker, limits
+// and timeouts, for unary calls and streams, on clients and servers.
+//
+//	connection, err := grpc.NewClient(target,
+//		grpc.WithDisableRetry(), // leaves retries to the pipeline
+//		grpc.WithChainUnaryInterceptor(policygrpc.UnaryClient(backend)),
+//		grpc.WithChainStreamInterceptor(policygrpc.StreamClient(backend)),
+//	)
+//
+// [UnaryClient] and [StreamClient] take a pipeline of any policies, one for each method or service ([PerMethod],
+// [PerService]), or those that a service config describes ([FromServiceConfig]). [UnaryServer] and [StreamServer] take a
+// pipeline of guards. For a single call, [Off] goes past the pipeline, [With] takes another one, and [Info] says how the
+// call went.
+//
+// # What the pipeline hears
+//
+//	UNAVAILABLE                                  policy.Transient   retried; a failure
+//	an attempt timeout of the pipeline           policy.Transient   retried; a failure
+//	RESOURCE_EXHAUSTED                           policy.Throttled   retried if the server says when; neutral to a breaker
+//	INTERNAL, UNKNOWN, DATA_LOSS                 policy.Permanent   not retried; a failure
+//	any other DEADLINE_EXCEEDED                  policy.Permanent
+//	CANCELLED                                    policy.Ignored     not retried; neutral
+//	OK, and the other nine                       an answer          not retried; a success
+//
+// resilience.Classify can judge otherwise: the code of the error that it gets is status.Code(err). [Classify] is the table
+// for calls without these interceptors.
+//
+// # What the server asks for
+//
+// The trailer grpc-retry-pushback-ms is honoured as gRPC proposal A6 demands: the wait is exactly that, and backoff begins
+// anew; a value that is negative, or not one number, ends the call. A RetryInfo among the details of the status raises the
+// delay. Waits beyond retry.MaxRetryAfter (30 s) and those that the deadline leaves no time for end the call at once. Each
+// attempt tells the server how many there were before, as grpc-previous-rpc-attempts.
+//
+// # What the caller gets
+//
+// An error that no policy has touched is the server's own. Any other is an [*Error]: a status to gRPC, also on the wire,
+// which matches what the policies said, such as breaker.ErrOpen. See [Status] for the codes.
+//
+// A stream holds its slot until it ends, and is settled once, however it ends. docs/grpc.md explains every default, the
+// traps, and the way from a service config or another library.
+package policygrpc

@@ -1,0 +1,144 @@
+package policygrpc
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+// Error is the error of a call that a policy has ended: it was refused, timed out, or was tried several times. It matches
+// what the policies said, such as [policy.ErrRejected], breaker.ErrOpen or a [*retry.Error], and to gRPC it is a status:
+// a server whose handler returns it answers with that. An error that no policy has touched is returned as it is.
+type Error struct {
+	err    error
+	status *status.Status
+}
+
+// Error returns the text of the error that the call ended with.
+func (e *Error) Error() string { return e.err.Error() }
+
+// Unwrap returns the error that the call ended with.
+func (e *Error) Unwrap() error { return e.err }
+
+// GRPCStatus returns what [Status] does.
+func (e *Error) GRPCStatus() *status.Status { return e.status }
+
+// LogValue returns code, the [policy.Code] and the text, as a group.
+func (e *Error) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("status", e.status.Code().String()),
+		slog.String("code", policy.Code(e.err)), slog.String("error", e.Error()))
+}
+
+// Status returns the status that an error of a pipeline stands for, for gRPC:
+//
+//	a rate limiter that refused     codes.ResourceExhausted
+//	any other refusal               codes.Unavailable
+//	a timeout of the pipeline       codes.DeadlineExceeded
+//	a *retry.Error                  the status of its last error
+//	a *hedge.Error                  the status of its gravest error
+//	a status                        that status
+//	the end of a context            codes.Canceled, codes.DeadlineExceeded
+//	anything else                   codes.Unknown
+//
+// The status of a refusal that says when to come back carries a RetryInfo of at most 30 s, unless a breaker was opened by
+// hand. The status of nil is OK.
+func Status(err error) *status.Status {
+	if err == nil {
+		return nil
+	}
+	switch e := err.(type) { //nolint:errorlint // the error itself, not what it wraps
+	case *Error:
+		return e.status
+	case *failure:
+		return e.status
+	}
+	if gaveUp, ok := errors.AsType[*retry.Error](err); ok {
+		return Status(gaveUp.Last)
+	}
+	if several, ok := errors.AsType[*hedge.Error](err); ok {
+		return Status(gravest(several))
+	}
+	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
+		return refusalStatus(rejection, defaultMost)
+	}
+	if errors.Is(err, timeout.ErrTimeout) {
+		return status.New(codes.DeadlineExceeded, err.Error())
+	}
+	if errors.Is(err, policy.ErrRejected) {
+		return status.New(codes.Unavailable, err.Error())
+	}
+	return statusOf(err)
+}
+
+// gravest returns the first error of the gravest class.
+func gravest(several *hedge.Error) error {
+	class := several.Class()
+	for _, err := range several.Errs {
+		if Classify(err) == class {
+			return err
+		}
+	}
+	return several.Errs[0]
+}
+
+// refusalStatus returns the status of a refusal, with a RetryInfo of at most the longest wait.
+func refusalStatus(rejection *policy.Rejection, longest time.Duration) *status.Status {
+	s := status.New(codeOfRefusal(rejection), rejection.Error())
+	if wait, ok := rejection.RetryAfter(); ok && !errors.Is(rejection, breaker.ErrForced) {
+		s = withRetryInfo(s, min(wait, longest))
+	}
+	return s
+}
+
+// codeOfRefusal returns the code of a refusal.
+func codeOfRefusal(err error) codes.Code {
+	if strings.HasPrefix(policy.Code(err), "ratelimit.") {
+		return codes.ResourceExhausted
+	}
+	return codes.Unavailable
+}
+
+// withRetryInfo returns s with a RetryInfo.
+func withRetryInfo(s *status.Status, wait time.Duration) *status.Status {
+	detailed, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
+	if err != nil { // of a status that is OK, or a message that cannot be marshalled: neither can be
+		return s
+	}
+	return detailed
+}
+
+// result returns err, the end of a pipeline, as the caller gets it.
+func result(err error) error {
+	switch e := err.(type) { //nolint:errorlint // the error itself, not what it wraps
+	case nil:
+		return nil
+	case *Error:
+		return e
+	case *failure:
+		return unaltered(e.cause)
+	}
+	return &Error{err, Status(err)}
+}
+
+// unaltered returns an error that comes from beyond the pipeline as it is, unless gRPC would not see what policies said.
+func unaltered(err error) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	if s := Status(err); s.Code() != codes.Unknown {
+		return &Error{err, s}
+	}
+	return err
+}

@@ -1,0 +1,223 @@
+package policygrpc_test
+
+import (
+	"context"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+	testgrpc "google.golang.org/grpc/interop/grpc_testing"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/adapters/policygrpc"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+// What real connections do: everything here is over TCP.
+
+func TestNetwork_TheServerIsKilledInTheMiddleOfACall(t *testing.T) {
+	seen := &witness{}
+	entered := make(chan struct{}, 10)
+	s := &service{unary: func(ctx context.Context, number int, in *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+		entered <- struct{}{}
+		return sleeping(ctx, number, in)
+	}}
+	b := start(t, s, setting{tcp: true, source: resilience.Compose(quick(3), seen)})
+	go func() {
+		<-entered
+		b.server.Stop()
+	}()
+	_, err := b.call(within(t))
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	require.Len(t, seen.seen(), 3, "killed, and then refused twice")
+	for _, outcome := range seen.seen() {
+		require.Equal(t, policy.Transient, outcome.Class)
+	}
+}
+
+func TestNetwork_TheServerIsKilledInTheMiddleOfAStream(t *testing.T) {
+	for kind, open := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			seen := &witness{}
+			b := start(t, behaving(func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }), setting{tcp: true, source: resilience.Compose(quick(3), seen)})
+			stream, err := open(within(t), b)
+			require.NoError(t, err)
+			_, err = stream.Header()
+			require.NoError(t, err)
+			b.server.Stop()
+			require.Equal(t, codes.Unavailable, status.Code(readToTheEnd(kind, stream)))
+			require.Equal(t, policy.Failure, seen.only(t).Verdict(nil))
+		})
+	}
+}
+
+func TestNetwork_GoAway(t *testing.T) {
+	// The server asks for a new connection all the time. No call notices.
+	seen := &witness{}
+	b := start(t, &service{unary: answers()}, setting{tcp: true, source: resilience.Compose(quick(3), seen),
+		serve: []grpc.ServerOption{grpc.KeepaliveParams(keepalive.ServerParameters{MaxConnectionAge: 20 * time.Millisecond, MaxConnectionAgeGrace: time.Minute})}})
+	begin := time.Now()
+	calls := 0
+	for time.Since(begin) < 300*time.Millisecond {
+		_, err := b.call(within(t))
+		require.NoError(t, err)
+		calls++
+	}
+	require.GreaterOrEqual(t, b.count(), calls)
+}
+
+func TestNetwork_TheServerStopsGracefully(t *testing.T) {
+	s := &service{}
+	entered := make(chan struct{})
+	s.unary = func(context.Context, int, *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+		close(entered)
+		time.Sleep(50 * time.Millisecond)
+		return reply("ok"), nil
+	}
+	b := start(t, s, setting{tcp: true, source: resilience.Compose(quick(3))})
+	go func() {
+		<-entered
+		b.server.GracefulStop()
+	}()
+	answer, err := b.call(within(t))
+	require.NoError(t, err)
+	require.Equal(t, "ok", body(answer))
+}
+
+// closedPort returns an address that refuses connections.
+func closedPort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func to(t *testing.T, address string, source resilience.Source) testgrpc.TestServiceClient {
+	t.Helper()
+	connection, err := grpc.NewClient("passthrough:///"+address, grpc.WithTransportCredentials(insecure.NewCredentials()), grpc.WithDisableRetry(),
+		grpc.WithUnaryInterceptor(policygrpc.UnaryClient(source)), grpc.WithStreamInterceptor(policygrpc.StreamClient(source)))
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = connection.Close() })
+	return testgrpc.NewTestServiceClient(connection)
+}
+
+func TestNetwork_ConnectionRefused(t *testing.T) {
+	db := breaker.New(breaker.ConsecutiveFailures(2), breaker.OpenFor(time.Hour))
+	client := to(t, closedPort(t), resilience.Compose(quick(5), db))
+	begin := time.Now()
+	_, err := client.UnaryCall(within(t), &testgrpc.SimpleRequest{})
+	require.Equal(t, codes.Unavailable, status.Code(err))
+	require.ErrorIs(t, err, breaker.ErrOpen)
+	require.Less(t, time.Since(begin), 5*time.Second, "at once, without wait-for-ready")
+}
+
+func TestG7_Network_WaitForReady(t *testing.T) {
+	seen := &witness{}
+	client := to(t, closedPort(t), resilience.Compose(timeout.Total(time.Second), quick(20), seen, timeout.PerAttempt(100*time.Millisecond)))
+	begin := time.Now()
+	_, err := client.UnaryCall(within(t), &testgrpc.SimpleRequest{}, grpc.WaitForReady(true))
+	took := time.Since(begin)
+	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
+	require.ErrorIs(t, err, timeout.ErrTimeout)
+	require.GreaterOrEqual(t, took, 800*time.Millisecond)
+	require.Less(t, took, 5*time.Second)
+	failures := 0
+	for _, outcome := range seen.seen() {
+		require.Equal(t, policy.Transient, outcome.Class, "each attempt is a failure of its own")
+		require.Equal(t, policy.Failure, outcome.Verdict(nil))
+		failures++
+	}
+	require.GreaterOrEqual(t, failures, 3)
+
+	_, err = client.UnaryCall(within(t), &testgrpc.SimpleRequest{})
+	require.Equal(t, codes.Unavailable, status.Code(err), "without wait-for-ready it is known at once")
+}
+
+func TestNetwork_TheServerComesBack(t *testing.T) {
+	// The breaker of a client recovers, also with another interceptor between: failsafe-go #136.
+	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond))
+	var traced atomic.Int32
+	tracing := func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		ctx, cancel := context.WithCancel(ctx) // whatever it does with the context
+		defer cancel()
+		traced.Add(1)
+		return invoker(ctx, method, in, out, cc, opts...)
+	}
+	var down atomic.Bool
+	s := &service{unary: func(context.Context, int, *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+		if down.Load() {
+			return nil, errUnavailable
+		}
+		return reply("ok"), nil
+	}}
+	b := start(t, s, setting{tcp: true, dial: []grpc.DialOption{grpc.WithUnaryInterceptor(tracing)}, source: resilience.Compose(db, timeout.PerAttempt(time.Second))})
+	for range 3 {
+		down.Store(true)
+		_, err := b.call(within(t))
+		require.Equal(t, codes.Unavailable, status.Code(err))
+		require.Equal(t, breaker.Open, db.Snapshot().State)
+		down.Store(false)
+		require.Eventually(t, func() bool { _, err := b.call(within(t)); return err == nil }, 10*time.Second, 5*time.Millisecond)
+		require.Equal(t, breaker.Closed, db.Snapshot().State)
+	}
+	require.Positive(t, traced.Load())
+}
+
+func TestNetwork_AMessageThatIsTooLarge(t *testing.T) {
+	large := strings.Repeat("x", 2000)
+	for name, test := range map[string]struct {
+		opts []grpc.CallOption
+		sent int
+	}{
+		"to be sent":     {[]grpc.CallOption{grpc.MaxCallSendMsgSize(1000)}, 0},
+		"to be received": {[]grpc.CallOption{grpc.MaxCallRecvMsgSize(1000)}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			seen := &witness{}
+			s := &service{unary: func(context.Context, int, *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+				return reply(large), nil
+			}}
+			s.output = func(_ int, _ *testgrpc.StreamingOutputCallRequest, stream testgrpc.TestService_StreamingOutputCallServer) error {
+				return outputs(stream, large)
+			}
+			b := start(t, s, setting{tcp: true, source: resilience.Compose(quick(3), seen)})
+			_, err := b.client.UnaryCall(within(t), &testgrpc.SimpleRequest{Payload: payload(large)}, test.opts...)
+			require.Equal(t, codes.ResourceExhausted, status.Code(err))
+			require.Equal(t, policy.Neutral, seen.only(t).Verdict(nil), "another attempt is as large, and the server is not to blame")
+			require.Equal(t, test.sent, b.count())
+
+			stream, err := b.client.StreamingOutputCall(within(t), &testgrpc.StreamingOutputCallRequest{Payload: payload(large)}, test.opts...)
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			require.Equal(t, codes.ResourceExhausted, status.Code(err))
+			require.Len(t, seen.seen(), 2)
+			require.Equal(t, 2*test.sent, b.count())
+		})
+	}
+}
+
+func TestNetwork_TheConnectionIsClosedByTheClient(t *testing.T) {
+	seen := &witness{}
+	b := start(t, &service{unary: answers()}, setting{tcp: true, source: resilience.Compose(quick(3), seen)})
+	_, err := b.call(within(t))
+	require.NoError(t, err)
+	require.NoError(t, b.connection.Close())
+	require.Equal(t, connectivity.Shutdown, b.connection.GetState())
+	_, err = b.call(within(t))
+	require.Equal(t, codes.Canceled, status.Code(err))
+	require.Equal(t, policy.Ignored, seen.seen()[1].Class, "the caller's own doing")
+	require.Len(t, seen.seen(), 2)
+}

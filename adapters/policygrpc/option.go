@@ -1,0 +1,97 @@
+package policygrpc
+
+import (
+	"strings"
+
+	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Option configures [UnaryClient] and [StreamClient]. Of the same option given twice, the later one counts.
+type Option func(*config)
+
+// config is what the options store.
+type config struct {
+	idempotent    []string
+	notIdempotent []string
+	refuses       bool
+	tell          func(error)
+
+	marks map[string]bool // of idempotent and notIdempotent
+}
+
+// Idempotent says that calls of these methods may be made twice, even at the same time: it is what a hedge asks for. Each
+// is a full name, such as "/users.Users/Get", or that of a whole service, such as "/users.Users/". Another interceptor or
+// the caller says so of a single call with [retry.Idempotent]. By default nothing is said of any method: retries make
+// another attempt, hedges do not.
+func Idempotent(methods ...string) Option {
+	return func(c *config) { c.idempotent = methods }
+}
+
+// NotIdempotent says that calls of these methods must not be made twice: another attempt is made only if the request has
+// not left the process. Names are as for [Idempotent]; a method counts more than its service. By default there are none.
+func NotIdempotent(methods ...string) Option {
+	return func(c *config) { c.notIdempotent = methods }
+}
+
+// RefuseServiceConfigRetry keeps retries from multiplying. When the service config of the connection has a retry policy
+// for a method, each attempt of the pipeline is up to five attempts of gRPC, which no policy sees. With this option the
+// pipeline then makes one attempt, and leaves it to gRPC to retry. tell, unless it is nil, is told once of each such
+// method, with an error that matches [ErrServiceConfigRetry]; it is called on the goroutine of a call, under no lock.
+//
+// It is for connections whose service config others decide about. Where you make the connection, grpc.WithDisableRetry
+// leaves retries to the pipeline, and [FromServiceConfig] takes over what the config says: do not use this option then,
+// since it cannot see that the retries are disabled. By default nothing is looked at.
+func RefuseServiceConfigRetry(tell func(error)) Option {
+	return func(c *config) { c.refuses, c.tell = true, tell }
+}
+
+// Validate returns the [*policy.ConfigError] that [UnaryClient] and [StreamClient] would panic with because of options, or
+// nil.
+func Validate(options ...Option) error {
+	problems := policy.ConfigError{Policy: "policygrpc"}
+	configure(options, &problems)
+	return problems.Err()
+}
+
+func configure(options []Option, problems *policy.ConfigError) config {
+	var c config
+	option.Apply(&c, options, problems)
+	c.marks = make(map[string]bool, len(c.idempotent)+len(c.notIdempotent))
+	c.markAll("Idempotent", c.idempotent, true, problems)
+	c.markAll("NotIdempotent", c.notIdempotent, false, problems)
+	return c
+}
+
+func (c *config) markAll(option string, methods []string, idempotent bool, problems *policy.ConfigError) {
+	for _, method := range methods {
+		if !isMethod(method) {
+			problems.Add("%s(%.80q): must be a method, such as \"/users.Users/Get\", or a service, such as \"/users.Users/\"",
+				option, method)
+		}
+		if other, ok := c.marks[method]; ok && other != idempotent {
+			problems.Add("%s(%.80q): is given to Idempotent too", option, method)
+		}
+		c.marks[method] = idempotent
+	}
+}
+
+// isMethod reports whether method is a full name, or that of a service with a slash before and after it.
+func isMethod(method string) bool {
+	service, _, ok := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	return ok && method[0] == '/' && service != ""
+}
+
+// mark returns what the options say of a method.
+func (c *config) mark(method string) (marked, idempotent bool) {
+	if len(c.marks) == 0 {
+		return false, false
+	}
+	if idempotent, marked = c.marks[method]; marked {
+		return true, idempotent
+	}
+	if end := strings.LastIndexByte(method, '/'); end >= 0 {
+		idempotent, marked = c.marks[method[:end+1]]
+	}
+	return marked, idempotent
+}

@@ -1,0 +1,269 @@
+package policygrpc
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+// UnaryServer returns an interceptor that lets a pipeline of guards decide whether a unary call is handled at all:
+//
+//	front := resilience.Compose(
+//		resilience.Name("front"),
+//		ratelimit.New(1000, 100),                                   // RESOURCE_EXHAUSTED
+//		bulkhead.New(64, bulkhead.Queue(64, 100*time.Millisecond)), // 64 calls at a time: UNAVAILABLE
+//	)
+//	server := grpc.NewServer(
+//		grpc.ChainUnaryInterceptor(policygrpc.UnaryServer(front)),
+//		grpc.ChainStreamInterceptor(policygrpc.StreamServer(front)),
+//	)
+//
+// A call that is refused is answered without entering the handler: with RESOURCE_EXHAUSTED if a rate limit refused it, with
+// UNAVAILABLE for every other reason. One whose handler did not return before a timeout of the pipeline is answered with
+// DEADLINE_EXCEEDED when it does. The status carries a RetryInfo, and the trailer grpc-retry-pushback-ms says the same to
+// clients that retry by a service config; see [PushbackBounds]. The error is an [*Error]: for interceptors outside it
+// matches what the policy said, such as breaker.ErrOpen.
+//
+// The pipeline judges the handler by the code of its error, as a client would; see the package's documentation. An error
+// after the end of the client's own deadline, and after its cancellation, is neutral, since a client must not be able to
+// open a breaker with them. A panic is a failure and goes on.
+//
+// The health and reflection services of gRPC go past the pipeline; see [AllMethods].
+//
+// source is a [*resilience.Pipeline], a [MethodSource], or another [resilience.Source] whose pipeline can be replaced while
+// it is in use. A pipeline with a repeater or a wrapper (a retry, a hedge) is refused, since a handler must not run twice.
+// If source comes to such a pipeline later, the last good one stays in force; see [OnConfigError].
+//
+// UnaryServer panics with a [*policy.ConfigError] that lists every problem; see [ValidateServer].
+func UnaryServer(source resilience.Source, options ...ServerOption) grpc.UnaryServerInterceptor {
+	return mustServer("policygrpc.UnaryServer", source, options).unary
+}
+
+// StreamServer returns an interceptor for streams; it is [UnaryServer] for them. A stream is one call: it is admitted once,
+// and holds its slot until the handler returns.
+func StreamServer(source resilience.Source, options ...ServerOption) grpc.StreamServerInterceptor {
+	return mustServer("policygrpc.StreamServer", source, options).stream
+}
+
+// ValidateServer returns the [*policy.ConfigError] that [UnaryServer] and [StreamServer] would panic with, or nil.
+func ValidateServer(source resilience.Source, options ...ServerOption) error {
+	_, err := newServer("policygrpc", source, options)
+	return err
+}
+
+// server is what an interceptor of a server is.
+type server struct {
+	serverConfig
+	source   resilience.Source
+	byMethod MethodSource // source, if it is one
+
+	last    atomic.Pointer[resilience.Pipeline]                           // the last one that could be used
+	methods *keyed.Registry[string, *atomic.Pointer[resilience.Pipeline]] // the same by method, of byMethod
+	unfit   atomic.Pointer[resilience.Pipeline]                           // the last one that could not
+}
+
+func mustServer(name string, source resilience.Source, options []ServerOption) *server {
+	s, err := newServer(name, source, options)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
+func newServer(name string, source resilience.Source, options []ServerOption) (*server, error) {
+	problems := policy.ConfigError{Policy: name}
+	s := &server{serverConfig: configureServer(options, &problems), source: source}
+	if isNil(source) {
+		problems.Add("the source is nil")
+		return nil, problems.Err()
+	}
+	if s.byMethod, _ = source.(MethodSource); s.byMethod != nil {
+		s.methods = keyed.New(func(string) *atomic.Pointer[resilience.Pipeline] { return new(atomic.Pointer[resilience.Pipeline]) },
+			keyed.IdleIf(func(*atomic.Pointer[resilience.Pipeline]) bool { return true }))
+	}
+	if pipeline := source.Current(); pipeline == nil {
+		problems.Add("%T: the pipeline in force is nil", source)
+	} else {
+		check(pipeline, &problems)
+		s.last.Store(pipeline)
+		pipeline.Report() // panics for one that was not made with Compose
+	}
+	return s, problems.Err()
+}
+
+// check notes what makes a pipeline unfit to stand in front of a handler.
+func check(pipeline *resilience.Pipeline, problems *policy.ConfigError) {
+	for _, layer := range pipeline.Layers() {
+		if placed, ok := layer.(policy.Placed); ok {
+			layer = placed.Layer
+		}
+		switch layer.(type) {
+		case policy.Repeater:
+			problems.Add("%v: repeats, and a handler must not run twice", layer)
+		case policy.Wrapper:
+			problems.Add("%v: wraps, and a handler must not run twice or on another goroutine", layer)
+		}
+	}
+}
+
+// unguarded are the services that go past the pipeline.
+var unguarded = map[string]bool{
+	"grpc.health.v1.Health":                    true,
+	"grpc.reflection.v1.ServerReflection":      true,
+	"grpc.reflection.v1alpha.ServerReflection": true,
+}
+
+// pipelineFor returns the pipeline that a call of method goes through, nil if there is none.
+func (s *server) pipelineFor(method string) *resilience.Pipeline {
+	if !s.all && strings.HasPrefix(method, "/grpc.") && unguarded[serviceOf(method)] {
+		return nil
+	}
+	var pipeline *resilience.Pipeline
+	last := &s.last
+	if s.byMethod != nil {
+		pipeline, last = s.byMethod.PipelineFor(method), s.methods.Get(method)
+	} else {
+		pipeline = s.source.Current()
+	}
+	switch {
+	case pipeline == nil:
+	case pipeline == last.Load():
+		return pipeline
+	case pipeline == s.unfit.Load():
+		return s.last.Load()
+	}
+	problems := policy.ConfigError{Policy: "policygrpc.UnaryServer"}
+	if pipeline == nil {
+		problems.Add("%T: the pipeline in force is nil", s.source)
+	} else if check(pipeline, &problems); len(problems.Problems) == 0 {
+		last.Store(pipeline)
+		return pipeline
+	}
+	if s.unfit.Swap(pipeline) != pipeline && s.onConfigError != nil {
+		s.onConfigError(problems.Err())
+	}
+	return s.last.Load()
+}
+
+// unary is the interceptor.
+func (s *server) unary(
+	ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler,
+) (any, error) {
+	pipeline := s.pipelineFor(info.FullMethod)
+	if pipeline == nil {
+		return handler(ctx, request)
+	}
+	entered := false
+	answer, err := resilience.Do(ctx, pipeline, func(inner context.Context) (any, error) {
+		entered = true
+		answer, err := handler(inner, request)
+		return answer, judge(ctx, inner, err)
+	})
+	if err == nil {
+		return answer, nil
+	}
+	pushback, err := s.answer(err, entered)
+	if pushback != nil {
+		_ = grpc.SetTrailer(ctx, pushback) // fails only outside of a server
+	}
+	return answer, err
+}
+
+// stream is the interceptor.
+func (s *server) stream(
+	srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler,
+) error {
+	pipeline := s.pipelineFor(info.FullMethod)
+	if pipeline == nil {
+		return handler(srv, stream)
+	}
+	entered := false
+	ctx := stream.Context()
+	_, err := resilience.Do(ctx, pipeline, func(inner context.Context) (struct{}, error) {
+		entered = true
+		if inner != ctx {
+			return struct{}{}, judge(ctx, inner, handler(srv, &serverStream{stream, inner}))
+		}
+		return struct{}{}, judge(ctx, inner, handler(srv, stream))
+	})
+	if err == nil {
+		return nil
+	}
+	pushback, err := s.answer(err, entered)
+	if pushback != nil {
+		stream.SetTrailer(pushback)
+	}
+	return err
+}
+
+// serverStream is a stream whose handler runs under a context of the pipeline.
+type serverStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *serverStream) Context() context.Context { return s.ctx }
+
+// judge returns the error of a handler as the policies judge it. ctx is the context of the client, inner that of the handler.
+func judge(ctx, inner context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	awaitDeadline(inner, err)
+	f := newFailure(err, nil)
+	if ctx.Err() != nil {
+		f.class = policy.Ignored // the client has left, or has set a deadline that was too short
+	}
+	return f
+}
+
+// answer returns what the client gets for the error of a pipeline, and the trailer that says when to come back, nil if there
+// is nothing to say.
+func (s *server) answer(err error, entered bool) (pushback metadata.MD, answer error) {
+	if f, ok := err.(*failure); ok { //nolint:errorlint // the handler's own
+		return nil, unaltered(f.cause)
+	}
+	code := codes.DeadlineExceeded
+	switch {
+	case errors.Is(err, policy.ErrRejected) && !entered:
+		code = codeOfRefusal(err)
+	case !errors.Is(err, timeout.ErrTimeout): // the client has left
+		return nil, result(err)
+	}
+	as := status.New(code, err.Error())
+	wait, ok := s.pushback(err)
+	if !ok {
+		return metadata.Pairs(pushbackKey, "-1"), &Error{err, as}
+	}
+	ms := int64((wait + time.Millisecond - 1) / time.Millisecond)
+	return metadata.Pairs(pushbackKey, strconv.FormatInt(ms, 10)), &Error{err, withRetryInfo(as, wait)}
+}
+
+// pushback returns how long a client should wait, and false if it should not come back by itself.
+func (s *server) pushback(err error) (time.Duration, bool) {
+	switch code := policy.Code(err); {
+	case code == "ratelimit.cost", code == "ratelimit.exhausted", errors.Is(err, breaker.ErrForced):
+		return 0, false
+	}
+	wait, ok := policy.RetryAfter(err)
+	if !ok {
+		wait = s.usual
+	}
+	wait = min(max(wait, time.Millisecond), s.most)
+	jitter := time.Duration(s.random.Int64N(int64(wait/4) + 1))
+	return min(wait+jitter, s.most), true
+}

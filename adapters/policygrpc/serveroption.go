@@ -1,0 +1,76 @@
+package policygrpc
+
+import (
+	"math/rand/v2"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/random"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// ServerOption configures [UnaryServer] and [StreamServer]. Of the same option given twice, the later one counts.
+type ServerOption func(*serverConfig)
+
+// serverConfig is what the options store.
+type serverConfig struct {
+	all           bool
+	usual, most   time.Duration
+	hearing       bool
+	onConfigError func(error)
+	source        *rand.Source // nil: not given
+	random        *rand.Rand
+}
+
+const (
+	defaultUsual = time.Second
+	defaultMost  = 30 * time.Second
+)
+
+// AllMethods lets the pipeline guard the health and reflection services of gRPC too. By default it does not, so that a
+// server that is overloaded, or whose dependency is down, is not taken for dead.
+func AllMethods() ServerOption { return func(c *serverConfig) { c.all = true } }
+
+// PushbackBounds sets what a refusal says about when to come back: usual, when the policy that refused cannot know, as a
+// bulkhead, and most, which no wait exceeds. Up to a quarter more, at random, is added to each wait, so that clients do not
+// come back together. Both must be from a millisecond to 24 hours, and usual not above most. The default is 1 s and 30 s.
+//
+// There is no wait where waiting is of no use: a breaker that was opened by hand, or a call that costs more than its rate
+// limit ever has. Then the trailer is -1, by which gRPC's own retries stop.
+func PushbackBounds(usual, most time.Duration) ServerOption {
+	return func(c *serverConfig) { c.usual, c.most = usual, most }
+}
+
+// OnConfigError sets a function that is told, once, of each pipeline that the source came to and that cannot stand in front
+// of a handler: then the last good one stays in force, or for a method the first one of source.Current. It is called on the
+// goroutine of a call, under no lock. By default nobody is told.
+func OnConfigError(tell func(error)) ServerOption {
+	return func(c *serverConfig) { c.hearing, c.onConfigError = true, tell }
+}
+
+// ServerRand sets the source of chance for the waits of [PushbackBounds], so that a run can be repeated. It is never used
+// by two goroutines at once, unless it is given to something else too. The default is the source of the process.
+func ServerRand(source rand.Source) ServerOption {
+	return func(c *serverConfig) { c.source = &source }
+}
+
+func configureServer(options []ServerOption, problems *policy.ConfigError) serverConfig {
+	c := serverConfig{usual: defaultUsual, most: defaultMost}
+	option.Apply(&c, options, problems)
+	const longest = 24 * time.Hour // far below what the trailer can say: math.MaxInt32 milliseconds
+	if c.usual < time.Millisecond || c.most > longest || c.usual > c.most {
+		problems.Add("PushbackBounds(%v, %v): must be from 1ms to 24h, and the second at least the first", c.usual, c.most)
+	}
+	if c.hearing && c.onConfigError == nil {
+		problems.Add("OnConfigError: the function is nil")
+	}
+	switch {
+	case c.source == nil:
+		c.random = random.Shared()
+	case *c.source == nil:
+		problems.Add("ServerRand: the source is nil")
+	default:
+		c.random = random.Guard(*c.source)
+	}
+	return c
+}

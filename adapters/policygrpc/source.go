@@ -1,0 +1,174 @@
+package policygrpc
+
+import (
+	"iter"
+	"reflect"
+	"strings"
+	"sync/atomic"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// MethodSource is what a [resilience.Source] implements in addition when the pipeline depends on the method: what
+// [PerMethod], [PerService] and [FromServiceConfig] return is one.
+type MethodSource interface {
+	resilience.Source
+
+	// PipelineFor returns the pipeline for a method, such as "/users.Users/Get", never nil. It must be fast and safe for
+	// concurrent use.
+	PipelineFor(method string) *resilience.Pipeline
+}
+
+// Other is what the functions given to [PerMethod] and [PerService] are called with for what finds no place.
+const Other = "*"
+
+// Methods is a pipeline for each method or service. It is made by [PerMethod] and [PerService] and safe for concurrent use.
+type Methods struct {
+	key      func(method string) string
+	registry *keyed.Registry[string, *resilience.Pipeline]
+}
+
+// PerMethod returns a source of a pipeline for each method, so that a method that fails does not keep calls from the
+// others:
+//
+//	policygrpc.PerMethod(func(method string) *resilience.Pipeline { … })
+//
+// make is called when a method is first called, with its full name, such as "/users.Users/Get". It is called once more at
+// the beginning, with [Other], for a pipeline that all methods share which find no place: by default there is place for
+// 10,000. options are those of package keyed; the rules for make are those of [keyed.New].
+//
+// PerMethod panics with a [*policy.ConfigError] where keyed.New does.
+func PerMethod(make func(method string) *resilience.Pipeline, options ...keyed.Option) *Methods {
+	return newMethods("policygrpc.PerMethod", make, func(method string) string { return method }, options)
+}
+
+// PerService is [PerMethod] for services: make is called with the name of a service, such as "users.Users".
+func PerService(make func(service string) *resilience.Pipeline, options ...keyed.Option) *Methods {
+	return newMethods("policygrpc.PerService", make, serviceOf, options)
+}
+
+func newMethods(
+	name string, make func(string) *resilience.Pipeline, key func(string) string, options []keyed.Option,
+) *Methods {
+	if make == nil {
+		panic(&policy.ConfigError{Policy: name, Problems: []string{"make is nil"}})
+	}
+	return &Methods{key, keyed.New(func(key string) *resilience.Pipeline {
+		if key == "" {
+			key = Other
+		}
+		return make(key)
+	}, options...)}
+}
+
+// PipelineFor returns the pipeline of a method. It implements [MethodSource].
+func (m *Methods) PipelineFor(method string) *resilience.Pipeline {
+	if key := m.key(method); key != "" {
+		return m.registry.Get(key)
+	}
+	return m.Current()
+}
+
+// Current returns the pipeline of what finds no place. It implements [resilience.Source].
+func (m *Methods) Current() *resilience.Pipeline { return m.registry.Overflow() }
+
+// All returns the methods or services and their pipelines, in no order. What finds no place is not among them.
+func (m *Methods) All() iter.Seq2[string, *resilience.Pipeline] { return m.registry.All() }
+
+// Report returns how many there are, and what became of others. It is that of the registry; see [keyed.Registry].
+func (m *Methods) Report() policy.Report { return m.registry.Report() }
+
+// serviceOf returns the service of a method, "" if it has none.
+func serviceOf(method string) string {
+	service, _, _ := strings.Cut(strings.TrimPrefix(method, "/"), "/")
+	return service
+}
+
+// lines leads calls to pipelines.
+type lines struct {
+	source   resilience.Source
+	byMethod MethodSource                                   // source, if it is one
+	last     atomic.Pointer[line]                           // of source
+	methods  *keyed.Registry[string, *atomic.Pointer[line]] // of byMethod
+	config   *ServiceConfig                                 // source, if it is one
+}
+
+// line is a pipeline and what a call must know about it.
+type line struct {
+	pipeline *resilience.Pipeline
+	repeats  bool // attempts may follow each other
+	races    bool // attempts may run at the same time, or longer than the call
+
+	// Of a [ServiceConfig]:
+	strict   bool // what is retried is not ours to say
+	throttle *retry.TokenBudget
+	nonFatal codeSet // of a hedge; nil for a retry
+}
+
+func newLine(pipeline *resilience.Pipeline) *line {
+	l := &line{pipeline: pipeline}
+	for _, layer := range pipeline.Layers() {
+		if placed, ok := layer.(policy.Placed); ok {
+			layer = placed.Layer
+		}
+		switch layer.(type) {
+		case policy.Repeater:
+			l.repeats = true
+		case policy.Wrapper:
+			l.repeats, l.races = true, true
+		}
+	}
+	return l
+}
+
+func newLines(source resilience.Source, problems *policy.ConfigError) *lines {
+	l := &lines{source: source}
+	if isNil(source) {
+		problems.Add("the source is nil")
+		return l
+	}
+	if config, ok := source.(*ServiceConfig); ok {
+		l.config = config
+	} else if byMethod, ok := source.(MethodSource); ok {
+		l.byMethod = byMethod
+		l.methods = keyed.New(func(string) *atomic.Pointer[line] { return new(atomic.Pointer[line]) },
+			keyed.IdleIf(func(*atomic.Pointer[line]) bool { return true }))
+	}
+	return l
+}
+
+// of returns the line of a method.
+func (l *lines) of(method string) *line {
+	switch {
+	case l.config != nil:
+		return l.config.lineOf(method)
+	case l.byMethod != nil:
+		return current(l.methods.Get(method), l.byMethod.PipelineFor(method))
+	}
+	return current(&l.last, l.source.Current())
+}
+
+// current returns the line of pipeline, which is that in last unless the pipeline was replaced.
+func current(last *atomic.Pointer[line], pipeline *resilience.Pipeline) *line {
+	if known := last.Load(); known != nil && known.pipeline == pipeline {
+		return known
+	}
+	l := newLine(pipeline)
+	last.Store(l)
+	return l
+}
+
+// isNil reports whether v is nil, or an interface that holds a nil pointer.
+func isNil(v any) bool {
+	if v == nil {
+		return true
+	}
+	switch r := reflect.ValueOf(v); r.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map:
+		return r.IsNil()
+	}
+	return false
+}

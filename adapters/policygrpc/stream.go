@@ -1,0 +1,283 @@
+package policygrpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"slices"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+// StreamClient returns an interceptor that sends streams through the pipeline of source, as [UnaryClient] does with unary
+// calls.
+//
+// A stream holds its place in the pipeline until it ends: with an error or io.EOF from RecvMsg, or with its context. Then
+// the pipeline hears how it ended, once. A stream that is neither read to its end nor cancelled keeps its slot, as it keeps
+// a goroutine of gRPC.
+//
+// A stream of the server, with a single request, is an operation until the headers of the answer have come, which servers
+// send with the first message: until then it is tried again, under the same attempt timeout as a unary call, and the
+// breaker hears of success or failure. What comes later is not repeated. The request is kept for that, a copy of at most
+// 256 KiB or what grpc.MaxRetryRPCBufferSize says: a larger one is sent once. SendMsg, and so the function that protoc has
+// generated, returns when the request was sent, or with the error if nothing could be.
+//
+// Any other stream is an operation until it was opened; messages are not kept, so what fails later is not repeated.
+//
+// StreamClient panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.
+func StreamClient(source resilience.Source, options ...Option) grpc.StreamClientInterceptor {
+	return newClient("policygrpc.StreamClient", source, options).stream
+}
+
+// stream is the interceptor.
+func (cl *client) stream(
+	ctx context.Context, desc *grpc.StreamDesc, connection *grpc.ClientConn, method string, streamer grpc.Streamer,
+	opts ...grpc.CallOption,
+) (grpc.ClientStream, error) {
+	chosen := cl.choose(method, opts)
+	if chosen.line == nil {
+		return streamer(ctx, desc, connection, method, opts...)
+	}
+	c := &streamCall{desc: desc, streamer: streamer}
+	opts = slices.Clone(opts) // the slice is the caller's again when a stream has been opened
+	cl.newCall(&c.call, ctx, chosen.line, method, connection, opts, chosen.infos)
+	if desc.ServerStreams && !desc.ClientStreams {
+		return &answerStream{call: c, sent: make(chan struct{}), ready: make(chan struct{})}, nil
+	}
+	a, err := c.open(func(ctx context.Context) (*streamAttempt, error) {
+		a := c.newAttempt(ctx)
+		defer a.cancelUnlessOpen()
+		if err := a.begin(); err != nil {
+			return a, a.failed(a.ctx, err)
+		}
+		return a.opened(), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// streamCall is the call of a stream.
+type streamCall struct {
+	call
+	desc     *grpc.StreamDesc
+	streamer grpc.Streamer
+}
+
+// open opens the stream through the pipeline. The attempt is that which was made last, nil if there was none; it is open
+// if there is no error.
+func (c *streamCall) open(op policy.Func[*streamAttempt]) (*streamAttempt, error) {
+	a, permit, err := resilience.Open(c, c.line.pipeline, op)
+	if err != nil {
+		if a != nil {
+			a.publish()
+		}
+		c.tell(err)
+		err = result(err)
+		c.finished(err)
+		return a, err
+	}
+	a.deliver(permit)
+	return a, nil
+}
+
+// streamAttempt is one attempt of a stream, and the stream that it has opened, which settles the permit that it is given
+// when it ends: gRPC says so, or RecvMsg returns an error, or the context ends, whichever comes first.
+type streamAttempt struct {
+	grpc.ClientStream
+	attempt
+	stream *streamCall
+	ctx    context.Context
+	cancel context.CancelFunc
+	isOpen bool
+	ended  error // without headers: io.EOF, for an answer that has no messages; otherwise nil
+
+	mu     sync.Mutex
+	over   bool // it has ended with err
+	err    error
+	cause  error // of the context, when it ended
+	permit *policy.Permit
+	stop   func() bool // listening to the context
+	once   sync.Once   // settle
+}
+
+func (c *streamCall) newAttempt(ctx context.Context) *streamAttempt {
+	a := &streamAttempt{stream: c}
+	a.attempt.call = &c.call
+	a.ctx, a.cancel = context.WithCancel(ctx)
+	a.isolate(c.opts, grpc.OnFinish(a.end))
+	return a
+}
+
+// begin opens the stream.
+func (a *streamAttempt) begin() (err error) {
+	c := a.stream
+	a.ClientStream, err = c.streamer(a.outgoing(a.ctx), c.desc, c.connection, c.method, a.opts...)
+	if err == nil && a.ClientStream == nil {
+		err = status.Error(codes.Internal, "policygrpc: an interceptor has returned neither a stream nor an error")
+	}
+	return err
+}
+
+// opened says that the operation has succeeded.
+func (a *streamAttempt) opened() *streamAttempt {
+	a.succeeded()
+	a.isOpen = true
+	return a
+}
+
+// cancelUnlessOpen releases what an attempt holds that has failed, or has panicked.
+func (a *streamAttempt) cancelUnlessOpen() {
+	if !a.isOpen {
+		a.cancel()
+	}
+}
+
+// deliver gives the attempt the permit that it settles.
+func (a *streamAttempt) deliver(permit *policy.Permit) {
+	a.mu.Lock()
+	a.permit = permit
+	over, err := a.over, a.err
+	a.mu.Unlock()
+	if over {
+		a.settle(err)
+		return
+	}
+	// gRPC watches the context too. But an interceptor between may have answered itself, without gRPC.
+	stop := context.AfterFunc(a.ctx, func() { a.end(status.FromContextError(a.ctx.Err()).Err()) })
+	a.mu.Lock()
+	a.stop = stop
+	over = a.over
+	a.mu.Unlock()
+	if over {
+		stop()
+	}
+}
+
+// end notes that the stream has ended with err, nil or io.EOF for success. The first end counts.
+func (a *streamAttempt) end(err error) {
+	if err == io.EOF { //nolint:errorlint // as gRPC itself: the very value
+		err = nil
+	}
+	if err != nil {
+		awaitDeadline(a.ctx, err)
+	}
+	a.mu.Lock()
+	if !a.over {
+		a.over, a.err, a.cause = true, err, context.Cause(a.ctx)
+	}
+	err = a.err
+	permit, stop := a.permit, a.stop
+	a.mu.Unlock()
+	if permit == nil {
+		return // the operation is not over, and its error says the same; or deliver will settle
+	}
+	if stop != nil {
+		stop()
+	}
+	a.settle(err)
+}
+
+// settle tells the pipeline how the stream has ended. Who comes second waits for the first, so that the caller of RecvMsg
+// finds everything told.
+func (a *streamAttempt) settle(err error) {
+	a.once.Do(func() {
+		c := &a.stream.call
+		a.publish()
+		c.tell(err)
+		defer a.cancel()
+		defer c.finished(err)
+		if err == nil {
+			a.permit.Done(nil)
+			return
+		}
+		f := newFailure(err, nil)
+		if a.ctx.Err() != nil && policy.Canceled(c.Context) {
+			f.class = policy.Ignored
+		}
+		a.permit.Done(f)
+	})
+}
+
+// panicked settles the stream unless the call of an interceptor has returned: it has panicked, or exited.
+func (a *streamAttempt) panicked(returned *bool) {
+	if *returned {
+		return
+	}
+	a.mu.Lock()
+	first := !a.over
+	a.over = true
+	permit := a.permit
+	a.mu.Unlock()
+	if first && permit != nil {
+		a.once.Do(func() {
+			defer a.cancel()
+			permit.Settle(policy.Outcome{Kind: policy.Panicked})
+		})
+	}
+}
+
+// alter returns an error of the stream as the caller gets it: a timeout of the pipeline, which reaches gRPC as a
+// cancellation, is named.
+func (a *streamAttempt) alter(err error) error {
+	if err == nil || err == io.EOF { //nolint:errorlint // the very value
+		return err
+	}
+	a.mu.Lock()
+	cause := a.cause
+	a.mu.Unlock()
+	if errors.Is(cause, timeout.ErrTimeout) && a.stream.Context.Err() == nil {
+		if code := status.Code(err); code == codes.Canceled || code == codes.DeadlineExceeded {
+			return result(errors.Join(cause, err))
+		}
+	}
+	return err
+}
+
+// RecvMsg receives a message. Its error, or in a stream of the client its only message, is the end.
+func (a *streamAttempt) RecvMsg(m any) error {
+	returned := false
+	defer a.panicked(&returned)
+	err := a.ClientStream.RecvMsg(m)
+	returned = true
+	if err != nil || !a.stream.desc.ServerStreams {
+		a.end(err)
+		return a.alter(err)
+	}
+	return nil
+}
+
+// SendMsg sends a message. io.EOF means that the stream has ended, and that RecvMsg knows how.
+func (a *streamAttempt) SendMsg(m any) error {
+	returned := false
+	defer a.panicked(&returned)
+	err := a.ClientStream.SendMsg(m)
+	returned = true
+	if err != nil && err != io.EOF { //nolint:errorlint // the very value
+		a.end(err)
+		return a.alter(err)
+	}
+	return err
+}
+
+// Header waits for the headers of the answer. An error is the end.
+func (a *streamAttempt) Header() (metadata.MD, error) {
+	returned := false
+	defer a.panicked(&returned)
+	header, err := a.ClientStream.Header()
+	returned = true
+	if err != nil {
+		a.end(err)
+		return header, a.alter(err)
+	}
+	return header, nil
+}

@@ -1,0 +1,148 @@
+// Package lastsleep is check RL3: a retry loop sleeps after its last attempt too.
+package lastsleep
+
+import (
+	"go/ast"
+	"go/token"
+	"go/types"
+	"strconv"
+
+	"golang.org/x/tools/go/analysis"
+
+	"github.com/go-resilience/resilience/cmd/resilint/internal/check"
+	"github.com/go-resilience/resilience/cmd/resilint/internal/loop"
+	"github.com/go-resilience/resilience/cmd/resilint/internal/rewrite"
+)
+
+var rule = check.Check{ID: "RL3", Name: "lastsleep", Doc: `find retry loops that sleep after the last attempt
+
+The last failure is the result. A loop that sleeps once more before it returns keeps its caller, and what that holds, for
+nothing, in the very moment in which there are the most callers.
+
+The fix leaves the loop before that sleep.`}
+
+// Analyzer is the check.
+var Analyzer = rule.Analyzer(run, loop.Analyzer)
+
+func run(pass *check.Pass) error {
+	for _, l := range pass.ResultOf[loop.Analyzer].([]*loop.Loop) {
+		counter, last, ok := last(pass, l)
+		if !ok || l.Wait.Sleep == nil {
+			continue
+		}
+		sleep := rewrite.Statement(l.Body, l.Wait.Sleep)
+		if sleep == nil || looksAt(pass, l, counter) || sleep.Pos() < l.Call.Pos() {
+			continue
+		}
+		d := analysis.Diagnostic{
+			Pos: sleep.Pos(), End: sleep.End(),
+			Message: "this retry loop sleeps after its last attempt too: its caller waits once more, for nothing",
+		}
+		if counter != "" && inBody(l, sleep) {
+			indent := pass.Indent(sleep.Pos())
+			text := "if " + counter + " == " + last + " {\n" + indent + "\tbreak\n" + indent + "}\n" + indent
+			d.SuggestedFixes = []analysis.SuggestedFix{{
+				Message:   "leave the loop before the sleep",
+				TextEdits: []analysis.TextEdit{{Pos: sleep.Pos(), End: sleep.Pos(), NewText: []byte(text)}},
+			}}
+		}
+		pass.Report(d)
+	}
+	return nil
+}
+
+// last returns the counter of a loop and its value in the last pass, as source. The name of the counter is empty where the
+// loop has none.
+func last(pass *check.Pass, l *loop.Loop) (counter, value string, ok bool) {
+	switch s := l.Stmt.(type) {
+	case *ast.RangeStmt:
+		if !isInteger(pass, s.X) {
+			return "", "", false
+		}
+		if id, is := s.Key.(*ast.Ident); is && id.Name != "_" {
+			counter = id.Name
+		}
+		return counter, before(pass, s.X), true
+	case *ast.ForStmt:
+		compare, is := s.Cond.(*ast.BinaryExpr)
+		step, steps := s.Post.(*ast.IncDecStmt)
+		if !is || !steps || step.Tok != token.INC {
+			return "", "", false
+		}
+		id, named := compare.X.(*ast.Ident)
+		stepped, same := step.X.(*ast.Ident)
+		if !named || !same || id.Name != stepped.Name {
+			return "", "", false
+		}
+		switch compare.Op {
+		case token.LSS:
+			return id.Name, before(pass, compare.Y), true
+		case token.LEQ:
+			return id.Name, pass.Text(compare.Y), true
+		}
+	}
+	return "", "", false
+}
+
+// looksAt reports whether a condition in the loop looks at its counter: then it may know which attempt is the last.
+func looksAt(pass *check.Pass, l *loop.Loop, counter string) (looks bool) {
+	loop.Walk(l.Body, func(n ast.Node) {
+		var conditions []ast.Expr
+		switch n := n.(type) {
+		case *ast.IfStmt:
+			conditions = []ast.Expr{n.Cond}
+		case *ast.CaseClause:
+			conditions = n.List
+		case *ast.SwitchStmt:
+			conditions = []ast.Expr{n.Tag}
+		}
+		for _, condition := range conditions {
+			if condition == nil {
+				continue
+			}
+			ast.Inspect(condition, func(n ast.Node) bool {
+				if id, ok := n.(*ast.Ident); ok && counter != "" && id.Name == counter {
+					looks = true
+				}
+				return true
+			})
+		}
+	})
+	return looks
+}
+
+// inBody reports whether a statement stands directly in the body of the loop, so that a break leaves the loop.
+func inBody(l *loop.Loop, stmt ast.Stmt) bool {
+	for _, s := range l.Body.List {
+		if s == stmt {
+			return true
+		}
+		if conditional, ok := s.(*ast.IfStmt); ok {
+			for _, inner := range conditional.Body.List {
+				if inner == stmt {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// before returns e-1 as source.
+func before(pass *check.Pass, e ast.Expr) string {
+	if literal, ok := e.(*ast.BasicLit); ok {
+		if n, err := strconv.Atoi(literal.Value); err == nil {
+			return strconv.Itoa(n - 1)
+		}
+	}
+	return pass.Text(e) + "-1"
+}
+
+func isInteger(pass *check.Pass, e ast.Expr) bool {
+	t := pass.TypesInfo.TypeOf(e)
+	if t == nil {
+		return false
+	}
+	basic, ok := t.Underlying().(*types.Basic)
+	return ok && basic.Info()&types.IsInteger != 0
+}

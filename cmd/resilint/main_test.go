@@ -1,0 +1,149 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/cmd/resilint/checks"
+)
+
+const sample = "./testdata/lastsleep"
+
+// built builds the command.
+func built(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "resilint")
+	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return path
+}
+
+// output returns what a command says, and its exit code.
+func output(t *testing.T, name string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	command := exec.Command(name, args...)
+	var out, errOut bytes.Buffer
+	command.Stdout, command.Stderr = &out, &errOut
+	err := command.Run()
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return out.String(), errOut.String(), exit.ExitCode()
+	}
+	require.NoError(t, err)
+	return out.String(), errOut.String(), 0
+}
+
+func TestCommand(t *testing.T) {
+	resilint := built(t)
+	t.Run("alone", func(t *testing.T) {
+		_, said, code := output(t, resilint, "-lastsleep", sample)
+		require.Equal(t, 3, code)
+		require.Contains(t, said, "bad.go:12:3: RL3: this retry loop sleeps after its last attempt too")
+	})
+	t.Run("as a tool of go vet", func(t *testing.T) {
+		_, said, code := output(t, "go", "vet", "-vettool="+resilint, "-lastsleep", sample)
+		require.NotZero(t, code)
+		require.Contains(t, said, "bad.go:12:3: RL3: this retry loop sleeps after its last attempt too")
+	})
+	t.Run("JSON", func(t *testing.T) {
+		said, _, code := output(t, resilint, "-json", "-lastsleep", sample)
+		require.Zero(t, code)
+		var byPackage map[string]map[string][]struct{ Category, Posn, Message string }
+		require.NoError(t, json.Unmarshal([]byte(said), &byPackage))
+		require.Len(t, byPackage, 1)
+		for _, byCheck := range byPackage {
+			require.Len(t, byCheck["lastsleep"], 4)
+			require.Equal(t, "RL3", byCheck["lastsleep"][0].Category)
+		}
+	})
+	t.Run("SARIF", func(t *testing.T) {
+		said, _, code := output(t, resilint, "-sarif", sample)
+		require.Zero(t, code)
+		var log struct {
+			Version string
+			Runs    []struct {
+				Tool struct {
+					Driver struct {
+						Rules []struct{ ID, Name, HelpURI string }
+					}
+				}
+				Results []struct {
+					RuleID    string
+					Message   struct{ Text string }
+					Locations []struct {
+						PhysicalLocation struct {
+							ArtifactLocation struct{ URI string }
+							Region           struct{ StartLine, StartColumn int }
+						}
+					}
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal([]byte(said), &log))
+		require.Equal(t, "2.1.0", log.Version)
+		require.Len(t, log.Runs[0].Tool.Driver.Rules, len(checks.All()))
+		places := map[string]bool{}
+		for _, result := range log.Runs[0].Results {
+			at := result.Locations[0].PhysicalLocation
+			places[fmt.Sprint(result.RuleID, " ", at.ArtifactLocation.URI, ":", at.Region.StartLine, ":", at.Region.StartColumn)] = true
+		}
+		require.True(t, places["RL3 testdata/lastsleep/bad.go:12:3"], "%v", places)
+		require.True(t, places["RL2 testdata/lastsleep/bad.go:8:2"], "%v", places)
+	})
+	t.Run("report, worst first", func(t *testing.T) {
+		said, _, code := output(t, resilint, "-report", sample)
+		require.Zero(t, code)
+		loops, last := strings.Index(said, "RL2: find retry loops"), strings.Index(said, "RL3: find retry loops")
+		require.True(t, 0 < loops && loops < last, "%s", said)
+		require.Contains(t, said, "   4  RL3: find retry loops that sleep after the last attempt (lastsleep)\n")
+	})
+	t.Run("no such package", func(t *testing.T) {
+		_, said, code := output(t, resilint, "-report", "./nowhere")
+		require.Equal(t, 1, code)
+		require.Contains(t, said, "nowhere")
+	})
+}
+
+// Each check has a place in the order of harm, a page, and its examples there are those of the tests. The blocks of Go are
+// compared by the test of all documents; the fixes here.
+func TestPage(t *testing.T) {
+	page, err := os.ReadFile("../../docs/resilint.md")
+	require.NoError(t, err)
+	sections := regexp.MustCompile(`(?m)^## `).Split(string(page), -1)
+	for _, check := range checks.All() {
+		require.NotZero(t, harm[check.Name], check.Name)
+		id, _, _ := strings.Cut(check.Doc, ":")
+		require.True(t, strings.HasSuffix(check.URL, "#"+strings.ToLower(id)), check.URL)
+		section := ""
+		for _, s := range sections {
+			if strings.HasPrefix(s, id+"\n") {
+				section = s
+			}
+		}
+		require.Contains(t, section, "`"+check.Name+"`: ", "docs/resilint.md has no section %s", id)
+		for _, block := range regexp.MustCompile("(?s)```diff\n(.*?)```").FindAllStringSubmatch(section, -1) {
+			before, err := os.ReadFile("testdata/" + check.Name + "/bad.go")
+			require.NoError(t, err)
+			after, err := os.ReadFile("testdata/" + check.Name + "/bad.go.golden")
+			require.NoError(t, err)
+			for line := range strings.Lines(block[1]) {
+				text := strings.TrimSuffix(line[1:], "\n")
+				if line[0] != '+' {
+					require.Contains(t, string(before), text)
+				}
+				if line[0] != '-' {
+					require.Contains(t, string(after), text)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,80 @@
+package deafsleep
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+func fetch(ctx context.Context) (string, error) { return "", ctx.Err() }
+
+func counted(ctx context.Context) (string, error) {
+	var err error
+	for range 5 {
+		var page string
+		page, err = fetch(ctx)
+		if err == nil {
+			return page, nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps and calls on after ctx has ended"
+	}
+	return "", err
+}
+
+type answer struct{ text string }
+
+func untilItWorks(ctx context.Context) (a answer, n int, err error) {
+	for {
+		a.text, err = fetch(ctx)
+		if err != nil {
+			time.Sleep(50 * time.Millisecond) // want "RL1: this retry loop sleeps and calls on after ctx has ended"
+			continue
+		}
+		return a, n, nil
+	}
+}
+
+func conditionOfTheLoop(ctx context.Context) error {
+	_, err := fetch(ctx)
+	for i := 0; err != nil && i < 3; i++ {
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+		_, err = fetch(ctx)
+	}
+	return err
+}
+
+func handler(w http.ResponseWriter, r *http.Request) {
+	for i := 0; i < 3; i++ {
+		if i > 0 {
+			time.Sleep(time.Second) // want "RL1: this retry loop sleeps and calls on after r.Context\\(\\) has ended"
+		}
+		_, err := fetch(r.Context())
+		switch {
+		case err == nil:
+			return
+		case i == 2:
+			http.Error(w, err.Error(), http.StatusBadGateway)
+		}
+	}
+}
+
+func inALiteral(ctx context.Context) func() {
+	return func() {
+		for i := 0; i < 3; i++ {
+			if _, err := fetch(ctx); !(err != nil) {
+				return
+			}
+			time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+		}
+	}
+}
+
+func noErrorToReturn(ctx context.Context) bool {
+	for range 3 {
+		if _, err := fetch(ctx); err == nil {
+			return true
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return false
+}

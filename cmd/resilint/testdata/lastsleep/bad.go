@@ -1,0 +1,48 @@
+package lastsleep
+
+import "time"
+
+func call() error { return nil }
+
+func fromZero() (err error) {
+	for i := 0; i < 3; i++ {
+		if err = call(); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second << i) // want "RL3: this retry loop sleeps after its last attempt too"
+	}
+	return err
+}
+
+func fromOne(most int) (err error) {
+	for try := 1; try <= most; try++ {
+		err = call()
+		if err != nil {
+			time.Sleep(time.Second) // want "RL3: this retry loop sleeps after its last attempt too"
+			continue
+		}
+		break
+	}
+	return err
+}
+
+func ranges() (err error) {
+	const most = 4
+	for i := range most {
+		if err = call(); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second * time.Duration(i)) // want "RL3: this retry loop sleeps"
+	}
+	return err
+}
+
+func withoutCounter() (err error) {
+	for range 3 {
+		if err = call(); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second) // want "RL3: this retry loop sleeps"
+	}
+	return err
+}

@@ -1,0 +1,43 @@
+package tries
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+func fetch(ctx context.Context, id int) (string, error) { return "", ctx.Err() }
+
+const most = 4
+
+// Page fetches a page.
+func Page(ctx context.Context, id int) (page string, err error) {
+	for i := 0; i < most; i++ {
+		page, err = fetch(ctx, id)
+		if err == nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond) // want "RL1: this retry loop sleeps"
+	}
+	return page, err
+}
+
+func inTheIf(ctx context.Context) error {
+	for range 3 {
+		if _, err := fetch(ctx, 1); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return fmt.Errorf("gave up")
+}
+
+func usesTheCounter(ctx context.Context) error {
+	for i := 0; i < 3; i++ {
+		if _, err := fetch(ctx, i); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return fmt.Errorf("gave up")
+}

@@ -1,0 +1,109 @@
+// Package unclosedbody is check RL8: a retry loop drops a response without closing its body.
+package unclosedbody
+
+import (
+	"go/ast"
+	"go/types"
+
+	"golang.org/x/tools/go/analysis"
+
+	"github.com/go-resilience/resilience/cmd/resilint/internal/check"
+	"github.com/go-resilience/resilience/cmd/resilint/internal/loop"
+	"github.com/go-resilience/resilience/cmd/resilint/internal/rewrite"
+)
+
+var rule = check.Check{ID: "RL8", Name: "unclosedbody", Doc: `find retry loops that drop responses with open bodies
+
+A loop that tries again after a bad status, and does not close the body of that response, leaks its connection. While the
+backend answers with errors each retry opens a new one, until there are no files left.
+
+The fix closes the body before the sleep.`}
+
+// Analyzer is the check.
+var Analyzer = rule.Analyzer(run, loop.Analyzer)
+
+func run(pass *check.Pass) error {
+	for _, l := range pass.ResultOf[loop.Analyzer].([]*loop.Loop) {
+		response := response(pass, l)
+		if response == nil || !l.Retries || letsGo(pass, l, response) {
+			continue
+		}
+		d := analysis.Diagnostic{
+			Pos: l.Call.Pos(), End: l.Call.End(),
+			Message: "this loop tries again without closing the body of " + response.Name() + ": each retry leaks a connection",
+		}
+		if stmt := sleep(l); stmt != nil {
+			indent := pass.Indent(stmt.Pos())
+			text := "if " + response.Name() + " != nil {\n" + indent + "\t_ = " + response.Name() + ".Body.Close()\n" + indent + "}\n" + indent
+			d.SuggestedFixes = []analysis.SuggestedFix{{
+				Message:   "close the body before the sleep",
+				TextEdits: []analysis.TextEdit{{Pos: stmt.Pos(), End: stmt.Pos(), NewText: []byte(text)}},
+			}}
+		}
+		pass.Report(d)
+	}
+	return nil
+}
+
+// response returns the variable that the loop's call sets to an *http.Response.
+func response(pass *check.Pass, l *loop.Loop) (found *types.Var) {
+	loop.Walk(l.Stmt, func(n ast.Node) {
+		assign, ok := n.(*ast.AssignStmt)
+		if !ok || len(assign.Rhs) != 1 || ast.Unparen(assign.Rhs[0]) != ast.Expr(l.Call) || len(assign.Lhs) != 2 {
+			return
+		}
+		if id, ok := assign.Lhs[0].(*ast.Ident); ok && loop.IsNamed(pass.TypesInfo.TypeOf(id), "net/http", "Response") {
+			found, _ = pass.TypesInfo.ObjectOf(id).(*types.Var)
+		}
+	})
+	return found
+}
+
+// letsGo reports whether the loop closes the body, or hands it or the response to something that may.
+func letsGo(pass *check.Pass, l *loop.Loop, response *types.Var) (does bool) {
+	is := func(e ast.Expr) bool {
+		e = ast.Unparen(e)
+		if selector, ok := e.(*ast.SelectorExpr); ok && selector.Sel.Name == "Body" {
+			e = selector.X
+		}
+		id, ok := e.(*ast.Ident)
+		return ok && pass.TypesInfo.ObjectOf(id) == response
+	}
+	ast.Inspect(l.Body, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			if selector, ok := n.Fun.(*ast.SelectorExpr); ok && selector.Sel.Name == "Close" && is(selector.X) {
+				does = true
+			}
+			for _, arg := range n.Args {
+				if callee := loop.Callee(pass.TypesInfo, n); is(arg) && (callee == nil || callee.Pkg() == nil || callee.Pkg().Path() != "io") {
+					does = true
+				}
+			}
+		case *ast.AssignStmt: // kept elsewhere
+			for _, right := range n.Rhs {
+				does = does || is(right)
+			}
+		}
+		return true
+	})
+	return does
+}
+
+// sleep returns the statement that sleeps, where the response is in scope: the call's variables must be declared outside
+// of an if.
+func sleep(l *loop.Loop) ast.Stmt {
+	if l.Wait.Sleep == nil {
+		return nil
+	}
+	for _, stmt := range l.Body.List {
+		if conditional, ok := stmt.(*ast.IfStmt); ok && conditional.Init != nil &&
+			conditional.Init.Pos() <= l.Call.Pos() && l.Call.End() <= conditional.Init.End() {
+			return nil
+		}
+	}
+	if stmt := rewrite.Statement(l.Body, l.Wait.Sleep); stmt != nil && stmt.Pos() > l.Call.Pos() {
+		return stmt
+	}
+	return nil
+}

@@ -1,0 +1,118 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+var (
+	errMalformed = errors.New("malformed message")
+	errShutdown  = errors.New("shutting down")
+)
+
+// consumer hands messages of a queue to a dependency.
+type consumer struct {
+	queue   *queue
+	backend *resilience.Pipeline
+	deliver func(context.Context, message) error
+}
+
+const maxDeliveries = 5
+
+func newConsumer(q *queue, deliver func(context.Context, message) error) *consumer {
+	return &consumer{queue: q, deliver: deliver, backend: resilience.Compose(
+		resilience.Name("warehouse"),
+		resilience.Classify(classOf),
+		timeout.Total(10*time.Second), // below the time for which the queue hides a message
+		retry.New(),
+		breaker.New(breaker.FailureRate(0.5, 10), breaker.CountWindow(20), breaker.OpenFor(time.Second)),
+		timeout.PerAttempt(time.Second),
+	)}
+}
+
+// classOf says that a malformed message says nothing about the dependency.
+func classOf(err error) policy.Class {
+	if errors.Is(err, errMalformed) {
+		return policy.Expected
+	}
+	return policy.Unclassified
+}
+
+// Run consumes with a number of workers until stop ends. Then messages in flight have the time of
+// grace to end; what is left is cancelled and given back. Run returns when every worker has ended,
+// with errShutdown if it had to cancel any.
+func (c *consumer) Run(stop context.Context, workers int, grace time.Duration) error {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(stop))
+	defer cancel(nil)
+
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() { c.consume(stop, work) })
+	}
+	ended := make(chan struct{})
+	go func() { all.Wait(); close(ended) }()
+
+	<-stop.Done()
+	select {
+	case <-ended:
+		return nil
+	case <-time.After(grace):
+		cancel(errShutdown)
+		<-ended
+		return errShutdown
+	}
+}
+
+// consume is one worker. It receives under stop, and handles under work, which outlives it.
+func (c *consumer) consume(stop, work context.Context) {
+	for c.waitUntilReady(stop) == nil {
+		m, err := c.queue.Receive(stop)
+		if err != nil {
+			return
+		}
+		c.handle(work, m)
+	}
+}
+
+// waitUntilReady returns when the dependency may be called. While the circuit is open, no message is taken from the queue:
+// it would only be given back, and other consumers may fare better.
+func (c *consumer) waitUntilReady(stop context.Context) error {
+	for {
+		err := c.backend.Ready(stop)
+		if err == nil {
+			return stop.Err()
+		}
+		wait, ok := policy.RetryAfter(err)
+		if !ok {
+			wait = 100 * time.Millisecond // a probe is on its way
+		}
+		select {
+		case <-time.After(wait):
+		case <-stop.Done():
+			return stop.Err()
+		}
+	}
+}
+
+// handle hands a message on, and tells the queue what became of it.
+func (c *consumer) handle(work context.Context, m message) {
+	err := c.backend.Run(work, func(ctx context.Context) error { return c.deliver(ctx, m) })
+	switch {
+	case err == nil:
+		c.queue.Acknowledge(m)
+	case work.Err() != nil, errors.Is(err, policy.ErrRejected):
+		c.queue.GiveBack(m) // not its fault
+	case errors.Is(err, errMalformed), m.deliveries+1 >= maxDeliveries:
+		c.queue.SetAside(m)
+	default:
+		c.queue.RetryLater(m, 30*time.Second)
+	}
+}

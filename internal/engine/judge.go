@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// judged is an error that a call has ended with, and what it means.
+type judged struct {
+	err     error
+	class   policy.Class
+	entered bool // the call has entered the operation
+}
+
+// judging is a context in which [ClassOf] finds a judge.
+type judging struct {
+	context.Context
+	judge judge
+}
+
+type judgeKey struct{}
+
+func (j *judging) Value(key any) any {
+	if key == (judgeKey{}) {
+		return j.judge
+	}
+	return j.Context.Value(key)
+}
+
+// judge knows what the errors of the calls of a wrapper mean.
+type judge interface {
+	classOf(err error) policy.Class
+	entered(err error) bool
+}
+
+func (r *race[T]) classOf(err error) policy.Class {
+	if j, ok := r.find(err); ok {
+		return j.class
+	}
+	return ownClass(err)
+}
+
+func (r *race[T]) entered(err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, j := range r.judged {
+		if !j.entered && match.Same(j.err, err) {
+			return false
+		}
+	}
+	return true
+}
+
+// class returns the class of the whole, which has ended with err: that of the call whose error it is, otherwise the gravest
+// one. A refusal does not speak for calls that entered the operation and failed.
+func (r *race[T]) class(err error, gravest policy.Class) policy.Class {
+	if j, ok := r.find(err); ok && j.entered {
+		return j.class
+	}
+	return gravest
+}
+
+// find returns what is known of the call that has ended with err.
+func (r *race[T]) find(err error) (_ judged, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, j := range r.judged {
+		if match.Same(j.err, err) {
+			return j, true
+		}
+	}
+	return judged{}, false
+}
+
+// Wrapped reports whether ctx belongs to a call of a wrapper: one that may go on after the caller has left.
+func Wrapped(ctx context.Context) bool { return ctx.Value(judgeKey{}) != nil }
+
+// ClassOf returns what err means, with which a call of a wrapper has ended: the answer that the engine has got already.
+// ctx is the context that the wrapper was given.
+func ClassOf(ctx context.Context, err error) policy.Class {
+	if judge, ok := ctx.Value(judgeKey{}).(judge); ok {
+		return judge.classOf(err)
+	}
+	return ownClass(err)
+}
+
+// Entered reports whether the call of a wrapper that has ended with err had entered the operation, true if that is not
+// known. Of several calls with this error, one that was refused counts. ctx is the context that the wrapper was given.
+func Entered(ctx context.Context, err error) bool {
+	judge, ok := ctx.Value(judgeKey{}).(judge)
+	return !ok || judge.entered(err)
+}

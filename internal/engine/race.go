@@ -1,0 +1,139 @@
+package engine
+
+import (
+	"context"
+	"sync"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// errLeft is what a call gets that comes to the operation when the wrapper has returned: the operation was reported as
+// never entered, or the result is known. For the guards inside, the operation was not called.
+var errLeft error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
+
+// errLost is what a call gets whose success came after that of another, or after the end: exactly one call returns nil.
+var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another call has won")}
+
+// race collects the results of the calls of a wrapper, which may be concurrent. The first success wins.
+type race[T any] struct {
+	next      *node
+	op        policy.Func[T]
+	trace     *trace
+	discarder policy.Discarder // nil when the results that lost are not wanted
+	judging   judging          // the wrapper's context: here it saves an allocation
+
+	mu     sync.Mutex
+	so     standing[T] // so far
+	judged []judged    // the errors that calls have ended with
+	over   bool        // the wrapper has returned: no call enters the operation any more, what ends later is dropped
+}
+
+// standing is what the calls of a wrapper have come to.
+type standing[T any] struct {
+	best    result[T]    // of the winner, or of the latest failure as long as there is none
+	class   policy.Class // the gravest of the calls that entered the operation and failed
+	entered int          // calls that have entered the operation
+}
+
+// result is what one call came to.
+type result[T any] struct {
+	value T
+	end   ending
+	open  *opening // nil unless results are to stay open
+}
+
+// run lets wrapper run the calls.
+func (r *race[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
+	opener, ok := wrapper.(policy.Opener)
+	switch {
+	case !r.trace.opens():
+		return wrapper.Run(ctx, func(ctx context.Context) error { return r.call(ctx, nil) })
+	case ok:
+		return opener.Open(ctx, func(ctx context.Context, end context.CancelFunc) error {
+			return r.call(ctx, &opening{plan: r.trace.plan, outer: ctx, ctx: ctx, leave: end})
+		})
+	}
+	return wrapper.Run(ctx, func(ctx context.Context) error {
+		return r.call(ctx, &opening{plan: r.trace.plan, outer: ctx, ctx: ctx})
+	})
+}
+
+// call is one call of the wrapper. Its result stays open in o unless that is nil.
+func (r *race[T]) call(ctx context.Context, o *opening) error {
+	found := result[T]{open: o}
+	ended := false
+	defer func() {
+		if !ended { // a panic or runtime.Goexit passes through
+			r.drop(&result[T]{open: o})
+		}
+	}()
+	found.value, found.end = run(ctx, r.next, r.op, r.trace.fork(o))
+	err := found.end.err
+	if o != nil && err != nil && !o.live {
+		o.close() // there is nothing to be read
+	}
+	dropped, taken := r.take(found)
+	ended = true
+	if !taken && err == nil {
+		err = errLost
+	}
+	r.drop(&dropped)
+	return err
+}
+
+// drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
+func (r *race[T]) drop(dropped *result[T]) {
+	if dropped.open != nil {
+		defer dropped.open.abandon()
+	}
+	if r.discarder != nil && dropped.end.succeeded() {
+		r.discarder.Discard(dropped.value)
+	}
+}
+
+// take keeps the result of a call if it may still become the result of the whole. It returns the result that cannot any
+// more, found itself if it was not taken.
+func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.over {
+		return found, false
+	}
+	if err := found.end.err; err != nil {
+		r.judged = append(r.judged, judged{err, found.end.class, found.end.entered})
+		if found.end.entered {
+			r.so.class = r.so.class.Graver(found.end.class)
+		}
+	}
+	if r.so.best.end.succeeded() || r.so.best.end.outlasts(&found.end) {
+		return found, false
+	}
+	dropped, r.so.best = r.so.best, found
+	return dropped, true
+}
+
+// finish returns what the calls have come to. What comes later is dropped.
+func (r *race[T]) finish() standing[T] {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.over = true
+	return r.so
+}
+
+// enter says that a call is about to enter the operation, at once: the wrapper may leave before the operation returns.
+func (r *race[T]) enter() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.so.entered++
+	}
+	return !r.over
+}
+
+// exit says that a call has not entered the operation after all. A wrapper that returns between enter and exit reports it
+// as entered: a token is spent that could have gone back, which is the safer mistake.
+func (r *race[T]) exit() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.so.entered--
+}

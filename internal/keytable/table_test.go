@@ -1,0 +1,253 @@
+package keytable
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+	"unsafe"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/go-resilience/resilience/internal/testsize"
+)
+
+func TestALineIsALine(t *testing.T) {
+	require.EqualValues(t, 64, unsafe.Sizeof(line{}))
+	require.EqualValues(t, 8192, unsafe.Sizeof(segment{}))
+	require.Zero(t, uintptr(unsafe.Pointer(New(1).directory.Load().segment(0)))%64)
+}
+
+// owner is a key as it would be with a word of its own that is never forgotten.
+type owner struct {
+	word  int64
+	taken []taking
+}
+
+type taking struct{ at, cost int64 }
+
+// Whatever the keys, the moves and the age of the readings, a key gets what a word of its own would grant it, or less, and
+// not less as long as no overflow word matters.
+func TestModel(t *testing.T) {
+	overflows, moves := 0, 0
+	rapid.Check(t, func(r *rapid.T) {
+		few := rapid.Uint64Range(1, 3).Draw(r, "lines")
+		keys := rapid.Uint64Range(1, 60).Draw(r, "keys")
+		table := New(rapid.SampledFrom([]int{1, 1, 2000}).Draw(r, "room"))
+		owners := make(map[uint64]*owner)
+		now, exact := epoch, true
+		random := rand.New(rand.NewPCG(rapid.Uint64().Draw(r, "seed"), 0))
+		for range rapid.IntRange(50, 400).Draw(r, "steps") {
+			if random.IntN(4) == 0 {
+				now += random.Int64N(2 * token)
+			}
+			reading := now
+			if random.IntN(4) == 0 {
+				reading = max(epoch, now-random.Int64N(5*token)) // an old one
+			}
+			n := random.Uint64N(keys)
+			hash := placed(n%few, 10+n%7%few, 20+n%5%few, n) | n%2<<63
+			o := owners[hash]
+			if o == nil {
+				o = new(owner)
+				owners[hash] = o
+			}
+			if random.IntN(5) == 0 && len(o.taken) > 0 {
+				i := random.IntN(len(o.taken))
+				one := o.taken[i]
+				o.taken = append(o.taken[:i], o.taken[i+1:]...)
+				worth := one.cost - (now - one.at)
+				table.GiveBack(hash, func() int64 { return worth })
+				if worth > 0 {
+					o.word -= worth
+				}
+				continue
+			}
+			cost := (1 + random.Int64N(burst)) * token
+			line := reading + burst*token
+			from, outcome := table.Take(hash, reading, line, cost)
+			want := max(o.word, reading)
+			switch {
+			case from < want:
+				r.Fatalf("from %d, but its own word says %d", from, want)
+			case (outcome == Taken || outcome == OverflowTaken) != (from <= line-cost):
+				r.Fatalf("from %d cost %d line %d: %d", from, cost, line, outcome)
+			}
+			if table.Usage(reading).Overflow > 0 || outcome >= OverflowTaken {
+				exact = false
+				overflows++
+			}
+			if exact && from != want {
+				r.Fatalf("from %d instead of %d", from, want)
+			}
+			if outcome == Taken || outcome == OverflowTaken {
+				o.word = from + cost
+				o.taken = append(o.taken, taking{reading, cost})
+			}
+			if random.IntN(100) == 0 { // the words move to another table
+				latest := table.Usage(0).Latest
+				before := table
+				table = table.Move(int(1+keys), now-5*token, func(word int64) int64 { return word })
+				if _, outcome := before.Take(hash, now, line, 1); outcome != Closed {
+					r.Fatalf("%d in a table that was closed", outcome)
+				}
+				if after := table.Usage(0).Latest; latest >= now && after != latest {
+					r.Fatalf("the latest word was %d and is %d", latest, after)
+				}
+				moves++
+			}
+		}
+	})
+	require.Positive(t, overflows)
+	require.Positive(t, moves)
+}
+
+// All keys keep their words while segments are split.
+func TestSplits(t *testing.T) {
+	keys := testsize.Pick(4_000, 20_000)
+	table := New(keys)
+	random := rand.New(rand.NewPCG(1, 2))
+	hashes := make([]uint64, keys)
+	for i := range hashes {
+		hashes[i] = random.Uint64()
+		from, outcome := table.Take(hashes[i], epoch, epoch+burst*token, int64(1+i%burst)*token)
+		require.Equal(t, Taken, outcome)
+		require.Equal(t, epoch, from)
+	}
+	for i, hash := range hashes {
+		require.Equal(t, epoch+int64(1+i%burst)*token, table.Word(hash))
+	}
+	require.Equal(t, keys, table.Usage(epoch).Keys)
+	require.Zero(t, table.Usage(epoch).Overflow)
+	segments := 0
+	table.directory.Load().all(func(*segment, int, int) { segments++ })
+	require.LessOrEqual(t, segments, 1<<depthFor(keys))
+
+	for _, room := range []int{keys, 2 * keys, keys / 4} {
+		moved := table.Move(room, epoch, func(word int64) int64 { return word + 7 })
+		for i, hash := range hashes {
+			want := epoch + int64(1+i%burst)*token + 7
+			if got := moved.Word(hash); room >= keys {
+				require.Equal(t, want, got)
+			} else {
+				require.GreaterOrEqual(t, got, want, "in a bucket that it shares")
+			}
+		}
+		_, outcome := table.Take(hashes[0], epoch, epoch+burst*token, token)
+		require.Equal(t, Closed, outcome)
+		table = moved.Move(room, epoch, func(word int64) int64 { return word - 7 })
+	}
+}
+
+// Overflow words stay with the keys that they are for, when segments are split or the words move.
+func TestOverflowWordsMove(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+2*token)
+	key := placed(1, 10, 20, 0)
+	require.Equal(t, burst, drain(table, key, epoch))
+	for _, room := range []int{1, 1, 5000, 5000, 1} {
+		table = table.Move(room, epoch, func(word int64) int64 { return word })
+		require.Equal(t, epoch+burst*token, table.Word(key))
+		require.Equal(t, epoch+burst*token, table.Word(key|1<<63), "in every segment")
+		require.Zero(t, table.Word(placed(2, 10, 20, 0)))
+	}
+	table.Grow(5000)
+	for n := range uint64(5000) {
+		take(table, placed(5, 6, 7, n)*0x9e3779b97f4a7c15, epoch, 1)
+	}
+	require.Zero(t, drain(table, key, epoch))
+	require.Zero(t, drain(table, key|1<<63, epoch))
+}
+
+func TestAKeyWithTheHash0(t *testing.T) {
+	table := New(1)
+	require.Equal(t, burst, drain(table, 0, epoch))
+	require.Equal(t, epoch+burst*token, table.Word(0))
+	table.GiveBack(0, func() int64 { return token })
+	require.Equal(t, 1, drain(table, 0, epoch))
+}
+
+func TestTokensOfAnOverflowBucketComeBack(t *testing.T) {
+	table := New(1)
+	crowd(table, 1, 10, 20, epoch, epoch+token)
+	key := placed(1, 10, 20, 0)
+	require.Equal(t, burst, drain(table, key, epoch))
+	table.GiveBack(key, func() int64 { return 2 * token })
+	require.Equal(t, 2, drain(table, key, epoch))
+	table.GiveBack(key, func() int64 { return -token })
+	require.Zero(t, drain(table, key, epoch))
+	closed := table
+	table = table.Move(1, epoch, func(word int64) int64 { return word })
+	closed.GiveBack(key, func() int64 { return token })
+	closed.GiveBack(placed(1, 10, 20, 1000), func() int64 { return token })
+	require.Zero(t, closed.Word(placed(1, 10, 20, 1000)))
+	require.Zero(t, drain(table, key, epoch))
+}
+
+// flood makes decisions about very many new keys from several goroutines, and about a few that all ask for again and
+// again, by a clock of its own. It returns how many calls each of the few was granted, and when it was over.
+func flood(table *Table, goroutines, keys, few int) (granted []atomic.Int64, end int64) {
+	granted = make([]atomic.Int64, few)
+	var clock, next atomic.Int64
+	clock.Store(epoch)
+	var running sync.WaitGroup
+	for g := range goroutines {
+		running.Go(func() {
+			random := rand.New(rand.NewPCG(uint64(g), 3))
+			for i := next.Add(1); i <= int64(keys); i = next.Add(1) {
+				if i%8 == 0 {
+					clock.Add(1)
+				}
+				now := clock.Load()
+				if i%64 == 0 {
+					runtime.Gosched() // so that the reading gets old
+				}
+				take(table, uint64(i)*0x9e3779b97f4a7c15, now, 1)
+				which := random.IntN(few)
+				now = clock.Load()
+				if i%3 == 0 {
+					runtime.Gosched()
+				}
+				if _, ok := take(table, uint64(which+1)*0xd1b54a32d192ed03, now, 1); ok {
+					granted[which].Add(1)
+				}
+			}
+		})
+	}
+	running.Wait()
+	return granted, clock.Load()
+}
+
+// A flood of new keys grants nobody more than its bucket, and takes no more memory than there is room for.
+func TestFlood(t *testing.T) {
+	for _, goroutines := range []int{1, 64} {
+		const room = 10_000
+		table := New(room)
+		begin := time.Now()
+		keys := testsize.Pick(30_000, 1_000_000)
+		granted, end := flood(table, goroutines, keys, 50)
+		for i := range granted {
+			require.LessOrEqual(t, granted[i].Load(), burst+(end-epoch)/token)
+			require.GreaterOrEqual(t, granted[i].Load(), int64(burst))
+		}
+		segments := 0
+		table.directory.Load().all(func(*segment, int, int) { segments++ })
+		require.LessOrEqual(t, segments, 1<<depthFor(room))
+		t.Logf("%d goroutines, %d keys: %v", goroutines, keys, time.Since(begin))
+	}
+}
+
+func TestRoom(t *testing.T) {
+	for keys, depth := range map[int]uint8{1: 0, 288: 0, 289: 1, 576: 1, 577: 2, 1_000_000: 12, MaxKeys: 22} {
+		require.Equal(t, depth, depthFor(keys), "%d", keys)
+		bytes := float64(int(8192) << depth)
+		require.True(t, keys < 289 || bytes/float64(keys) < 57, "%v bytes for each of %d", bytes/float64(keys), keys)
+	}
+	table := New(1)
+	table.Grow(577)
+	table.Grow(1)
+	require.EqualValues(t, 2, table.most)
+}

@@ -1,0 +1,246 @@
+package ratelimit
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/keytable"
+	"github.com/go-resilience/resilience/internal/stopwatch"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// kindPerKey is the kind of policy in rejections and reports.
+const kindPerKey = "rate limiter per key"
+
+// buckets is a limiter per key, whatever the type of the keys.
+type buckets struct {
+	quota atomic.Pointer[quota] // nil only in the zero value; written under the mutex
+	clock stopwatch.Stopwatch
+	tally tally
+
+	mu      sync.Mutex
+	changed bool // by hand: a new limiter would be another one
+}
+
+func (b *buckets) start(c *config) {
+	b.clock = stopwatch.Start()
+	b.quota.Store(firstQuota(c, 0))
+}
+
+// made returns the quota, and panics for the zero value.
+func (b *buckets) made() *quota {
+	q := b.quota.Load()
+	if q == nil {
+		panic("ratelimit: a PerKey must be made with NewPerKey")
+	}
+	return q
+}
+
+// decision is what was decided about an attempt.
+type decision struct {
+	quota    *quota
+	now      time.Duration
+	from     int64 // the word that it was decided by
+	admitted bool
+	took     bool // tokens, and not for nothing or without a limit
+}
+
+// take decides about an attempt.
+//
+// The clock is read before the quota: so the line of an older quota is never asked about a time after its end, which could
+// be more than there ever was. A reading from before the start of a quota counts as its start.
+func (b *buckets) take(hash uint64, cost int) decision {
+	for {
+		now := b.clock.Elapsed()
+		q := b.quota.Load()
+		d := decision{quota: q, now: now}
+		switch {
+		case cost < 0 || cost > q.burst && !q.unlimited():
+			return d
+		case cost == 0 || q.unlimited():
+			d.admitted = true
+			return d
+		case !q.reaches(now):
+			b.adopt(now)
+			continue
+		}
+		line := q.lineAt(now)
+		from, outcome := q.table.Take(hash, line-q.full, line, int64(cost)*q.token)
+		if outcome == keytable.Closed {
+			b.await()
+			continue
+		}
+		if outcome == keytable.OverflowTaken || outcome == keytable.OverflowRefused {
+			b.tally.of(hash).overflowed.Add(1)
+		}
+		d.from = from
+		d.admitted = outcome == keytable.Taken || outcome == keytable.OverflowTaken
+		d.took = d.admitted
+		return d
+	}
+}
+
+// await waits until no quota is being made.
+func (b *buckets) await() *quota {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.quota.Load()
+}
+
+// adopt makes a quota for a clock whose reading the present one does not reach: it is another clock, as inside a
+// testing/synctest bubble around a limiter that was made outside of it, or decades have passed.
+func (b *buckets) adopt(now time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.quota.Load()
+	if q.reaches(now) {
+		return
+	}
+	line, start := q.position(now)
+	after := q.after(q.config, line, start)
+	after.shadow = q.shadow
+	b.quota.Store(after)
+}
+
+// ticket returns what the attempt needs to give its tokens back.
+func (d *decision) ticket(hash uint64, cost int) policy.Ticket {
+	if !d.took {
+		return policy.Ticket{}
+	}
+	return policy.Ticket{Period: hash, Start: max(d.now, d.quota.start), Number: int64(cost)}
+}
+
+// Settle gives the tokens back when the operation was never entered; otherwise they are spent, however it ended. They are
+// worth what they cost, less what has come in since they were taken: never more than what would be there had they not been
+// taken. Tokens that were taken before the last [PerKey.Reconfigure] do not come back.
+//
+// It must be called once for each admission, as the engine and [policy.Permit] do.
+func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	q := b.made()
+	if outcome.Kind != policy.NotCalled || ticket.Number <= 0 {
+		return
+	}
+	b.tally.of(ticket.Period).returned.Add(1)
+	if q.unlimited() || ticket.Start < q.start {
+		return
+	}
+	cost := min(ticket.Number, int64(q.burst)) * q.token
+	q.table.GiveBack(ticket.Period, func() int64 {
+		now := b.clock.Elapsed()
+		if b.quota.Load().start != q.start || !q.reaches(now) { // it was changed meanwhile
+			return 0
+		}
+		if now = max(now, q.start); now < ticket.Start { // by another clock
+			return 0
+		}
+		return cost - (q.lineAt(now) - q.lineAt(ticket.Start))
+	})
+}
+
+// refuse returns the rejection of an attempt; nil in shadow, where it is only counted.
+func (b *buckets) refuse(hash uint64, cost int, d decision) error {
+	if b.excused(hash, d) {
+		return nil
+	}
+	b.tally.of(hash).rejected.Add(1)
+	q := d.quota
+	r := &policy.Rejection{Kind: kindPerKey, Name: q.name, Reason: ErrLimited}
+	switch {
+	case cost < 0:
+		r.Reason = errNegative
+	case cost > q.burst:
+		r.Reason = errTooDear
+	default:
+		at, ok := q.moment(d.from + int64(cost)*q.token)
+		if !ok {
+			r.Reason = ErrExhausted
+			break
+		}
+		r.Until = b.clock.Time(at)
+	}
+	return r
+}
+
+// excused reports whether a refused attempt may go ahead all the same, and counts it then.
+func (b *buckets) excused(hash uint64, d decision) bool {
+	if d.quota.shadow {
+		b.tally.of(hash).shadowRejected.Add(1)
+	}
+	return d.quota.shadow
+}
+
+// reconfigure makes what configure returns the configuration.
+func (b *buckets) reconfigure(configure func(old *config) (*config, error)) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	q := b.quota.Load()
+	c, err := configure(q.config)
+	if err != nil {
+		return err
+	}
+	line, now := q.position(b.clock.Elapsed())
+	b.changed = true
+	b.quota.Store(q.after(c, line, now+1)) // a nanosecond later, so that tickets from before can be told apart
+	return nil
+}
+
+// Stage returns [policy.StageRateLimit].
+func (b *buckets) Stage() policy.Stage { return policy.StageRateLimit }
+
+// Shadow lets the limiter refuse nothing from now on, while it counts as if it did: to try a rate on real traffic. An
+// attempt that would be refused goes ahead without a token and is counted by ShadowRejected of [PerKeySnapshot]. That is
+// exactly what would be refused of the same traffic.
+func (b *buckets) Shadow() { b.steer(true) }
+
+// Enforce ends what [PerKey.Shadow] or the option [Shadow] began. The limiter goes on from the shadow's state.
+func (b *buckets) Enforce() { b.steer(false) }
+
+func (b *buckets) steer(shadow bool) {
+	b.made()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changed = true
+	q := *b.quota.Load()
+	q.shadow = shadow
+	b.quota.Store(&q)
+}
+
+// Idle reports whether the limiter is as a new one would be: the buckets of all keys are full, and it was not changed by
+// Reconfigure, Shadow or Enforce. It looks at every key.
+func (b *buckets) Idle() bool {
+	b.made()
+	b.mu.Lock()
+	changed := b.changed
+	b.mu.Unlock()
+	if changed {
+		return false
+	}
+	u, _ := b.usage()
+	return u.Keys == 0 && u.Overflow == 0
+}
+
+// usage returns what is in the table now.
+func (b *buckets) usage() (keytable.Usage, *quota) {
+	now := b.clock.Elapsed()
+	q := b.quota.Load()
+	if q.unlimited() || now-q.start > q.reach { // all buckets are full
+		return keytable.Usage{}, q
+	}
+	return q.table.Usage(q.lineAt(now) - q.full), q
+}
+
+// String returns the rate and the burst, as in `rate limit per key "client" 10/s burst 20`.
+func (b *buckets) String() string { return "rate limit per key " + b.made().describe() }
+
+// tally is what has happened so far, in parts, so that several processors do not wait for each other.
+type tally [16]tallyPart
+
+type tallyPart struct {
+	rejected, shadowRejected, returned, overflowed atomic.Uint64
+
+	_ [32]byte // up to a line of the cache
+}
+
+func (t *tally) of(hash uint64) *tallyPart { return &t[hash>>32%uint64(len(t))] }

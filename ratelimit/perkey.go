@@ -1,0 +1,104 @@
+package ratelimit
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// PerKey is a limiter with a bucket of tokens for each key: each client, tenant or address has burst tokens at once, then
+// rate per second. Make one with [NewPerKey]. It is safe for concurrent use and must not be copied. The methods of the
+// zero value panic.
+//
+// It takes one word of memory and the hash for each key whose bucket is not full, and nothing for the others; see [Keys].
+// It refuses, and never lets an attempt wait.
+type PerKey[K comparable] struct {
+	buckets
+	key  func(context.Context) K
+	seed maphash.Seed
+}
+
+var (
+	_ policy.Guard    = (*PerKey[string])(nil)
+	_ policy.Idler    = (*PerKey[string])(nil)
+	_ policy.Reporter = (*PerKey[string])(nil)
+	_ fmt.Stringer    = (*PerKey[string])(nil)
+)
+
+// NewPerKey returns a limiter with a bucket of tokens for each key, full at first, that holds burst tokens and gets
+// perSecond tokens per second. perSecond and burst have the ranges of [New].
+//
+// key returns the key of an attempt from its context. It is called once for each attempt, on its own goroutine, under no
+// lock. It may be nil for a limiter that is only asked with [PerKey.Allow]; as a guard such a limiter panics. Keys are made
+// of strings, integers, booleans, pointers, and arrays and structs of those, such as netip.Addr. They are hashed, with a
+// seed of each limiter's own, and not kept.
+//
+// The options are [Name], [CostOf], [Keys] and [Shadow].
+//
+// NewPerKey panics with a [*policy.ConfigError] that lists every problem; see [ValidatePerKey].
+func NewPerKey[K comparable](perSecond float64, burst int, key func(context.Context) K, options ...Option) *PerKey[K] {
+	c, err := configurePerKey[K](nil, perSecond, burst, options)
+	if err != nil {
+		panic(err)
+	}
+	p := &PerKey[K]{key: key, seed: maphash.MakeSeed()}
+	p.buckets.start(c)
+	return p
+}
+
+// Admit takes the tokens of an attempt from the bucket of its key, or refuses with a [*policy.Rejection] that matches
+// [ErrLimited] and says when to come back; with [ErrCost] or [ErrExhausted] when that is of no use.
+func (p *PerKey[K]) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	q := p.made()
+	if p.key == nil {
+		panic("ratelimit: a PerKey without a function for keys is no guard")
+	}
+	cost := 1
+	if q.costOf != nil {
+		cost = q.costOf(ctx)
+	}
+	hash := maphash.Comparable(p.seed, p.key(ctx))
+	d := p.take(hash, cost)
+	if d.admitted {
+		return ctx, d.ticket(hash, cost), nil
+	}
+	if err := p.refuse(hash, cost, d); err != nil {
+		return nil, policy.Ticket{}, err
+	}
+	return ctx, policy.Ticket{}, nil // in shadow
+}
+
+// Allow takes a token from the bucket of key, and reports whether it was there. In shadow it is always true. What Allow
+// refuses is not counted, and writes nothing.
+func (p *PerKey[K]) Allow(key K) bool {
+	p.made()
+	hash := maphash.Comparable(p.seed, key)
+	d := p.take(hash, 1)
+	return d.admitted || p.excused(hash, d)
+}
+
+// ReportOf returns the report of a single key, with "tokens" in place of the values that are about all keys. It is always
+// there: a key that was never seen has a full bucket.
+func (p *PerKey[K]) ReportOf(key K) (policy.Report, bool) {
+	p.made()
+	return p.reportOf(maphash.Comparable(p.seed, key)), true
+}
+
+// Reconfigure changes the limiter while it is in use. It takes the arguments of [NewPerKey], but for the function of
+// keys, which stays, and works as a whole or, with a [*policy.ConfigError], not at all. What is data and not given gets its
+// default; the function of [CostOf] stays unless it is given. The name cannot be changed.
+//
+// The tokens that are there stay, up to the new burst. A larger burst mints none for a key that has been seen since its
+// bucket was full. What was taken before and is not spent does not come back. The counts stay.
+//
+// It does not look at the keys, unless the rate has become four times what it was or an eighth of it, counted from when they
+// were looked at last, or [Keys] gets smaller. Then attempts wait until every key has been moved once: about a tenth of a
+// second for a million.
+func (p *PerKey[K]) Reconfigure(perSecond float64, burst int, options ...Option) error {
+	p.made()
+	return p.reconfigure(func(old *config) (*config, error) {
+		return configurePerKey[K](old, perSecond, burst, options)
+	})
+}
