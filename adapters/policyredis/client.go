@@ -11,7 +11,7 @@ import (
 // valkey-go without their adapters, write the two methods, with a [Reply] as the result; the package's examples have them.
 //
 // The methods must be safe for concurrent use. They should return soon after ctx has ended. A call that does not return by the
-// [Deadline] is left alone with its goroutine, and counted as abandoned until it does.
+// [Deadline] is left alone with its goroutine, and counted as abandoned until it does; see also [TrustClient].
 type Scripter[R Result] interface {
 	Eval(ctx context.Context, script string, keys []string, args ...any) R
 	EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) R
@@ -36,6 +36,7 @@ func (r Reply) Result() (any, error) { return r.Value, r.Err }
 type client interface {
 	eval(ctx context.Context, keys []string, args []any) (any, error)
 	evalSha(ctx context.Context, keys []string, args []any) (any, error)
+	prompt() bool // it says that it keeps to the deadlines of contexts
 }
 
 type scripter[R Result] struct{ Scripter[R] }
@@ -46,6 +47,27 @@ func (s scripter[R]) eval(ctx context.Context, keys []string, args []any) (any, 
 
 func (s scripter[R]) evalSha(ctx context.Context, keys []string, args []any) (any, error) {
 	return s.EvalSha(ctx, scriptName, keys, args...).Result()
+}
+
+// prompt reports whether the client is one of go-redis for a single server, and set to keep to the deadlines of contexts. It
+// looks at the options, since this package does not link go-redis. Clients of clusters hold a lock while they ask what
+// commands there are, and others wait for that.
+func (s scripter[R]) prompt() (yes bool) {
+	defer func() {
+		if recover() != nil { // in somebody else's Options
+			yes = false
+		}
+	}()
+	method := reflect.ValueOf(s.Scripter).MethodByName("Options")
+	if !method.IsValid() || method.Type().NumIn() != 0 || method.Type().NumOut() != 1 {
+		return false
+	}
+	options := reflect.Indirect(method.Call(nil)[0])
+	if options.Kind() != reflect.Struct || !options.FieldByName("Addr").IsValid() {
+		return false
+	}
+	keeps := options.FieldByName("ContextTimeoutEnabled")
+	return keeps.Kind() == reflect.Bool && keeps.Bool()
 }
 
 // clientOf returns nil for a client that is nil.

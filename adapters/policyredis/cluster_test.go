@@ -3,6 +3,7 @@ package policyredis_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -51,10 +52,18 @@ func TestFault215_218_R1_R5_R10_OnACluster(t *testing.T) {
 }
 
 func TestFault215_OneKeyWithOneTag(t *testing.T) {
-	for _, key := range []string{"a", "b}c", "{d}", ""} {
-		require.Regexp(t, `^ratelimit:\{.*\}$`, policyredis.RedisKey("ratelimit", key))
+	seen := make(map[string]string)
+	for _, key := range []string{
+		"a", "b}c", "b}d", "{d}", "d", "", "}", "}}", "{", "{}", "}e", "a b\r\n*1", "\x00", "\xff{", "ü",
+		strings.Repeat("x", 128), strings.Repeat("x", 129), strings.Repeat("}", 500), strings.Repeat("{", 500),
+		policyredis.RedisKey("", "}")[2:],
+	} {
+		name := policyredis.RedisKey("ratelimit", key)
+		require.Regexp(t, `(?s)^ratelimit:\{[^}].*\}$`, name, "a tag that is not empty")
+		require.LessOrEqual(t, len(name), len("ratelimit:{}")+129)
+		require.NotContains(t, seen, name, "%q and %q", key, seen[name])
+		seen[name] = key
 	}
-	require.NotContains(t, policyredis.Script, "KEYS[2]")
 	require.NotRegexp(t, `call\('(GET|SET|DEL)', [^K]`, policyredis.Script, "every key is declared")
 }
 

@@ -71,14 +71,12 @@ func (c *core) made(constructor string) *config {
 	return cfg
 }
 
-// A ticket's Number is the amount that an attempt took, in nanoseconds of the shared bucket, and its Start when that is worth
-// nothing any more; see worth. Its Period has the same for the local bucket, above the bits that say where the tokens came
-// from.
+// What an attempt took is in its ticket. Number is the amount, in nanoseconds of the shared bucket, or less when a part of it is
+// worth nothing any more, and Start is when. Period has the number of the take, see package peaks, above these bits.
 const (
-	fromNobody = iota
-	fromStore
-	fromShare
-	fromBits = 2
+	charged    = 1 << iota // the local bucket
+	fromStore              // from Redis, or from what was taken there before
+	ticketBits = iota
 )
 
 // admit decides about an attempt. keys is what the bucket is called in Redis.
@@ -90,62 +88,86 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 		c.counts.admitted.Add(1)
 		return policy.Ticket{}, nil
 	}
+	if err := ended(ctx); err != nil {
+		return policy.Ticket{}, err // a client that does not look would take tokens for it
+	}
 	start := c.watch.Elapsed()
-	if cfg.lot > 0 && !b.shared {
-		return c.admitByLot(ctx, cfg, b, cost, start)
-	}
 	amount := int64(cost) * cfg.unit
-	q, args := cfg.one, cfg.oneArgs
-	if !b.shared {
-		if found := b.pocket.spend(start, amount); found > 0 {
-			if found == amount {
-				return c.admitted(cfg, b, amount, 0, start), nil
-			}
-			q = cfg.question(amount - found)
-			args = nil
-		}
+	if b.shared {
+		return c.admitByStore(ctx, cfg, b, keys, purchase{start: start, amount: amount})
 	}
-	if args == nil || cost != 1 {
-		if args != nil {
-			q = cfg.question(amount)
-		}
-		args = q.arguments()
+	p := purchase{start: start, amount: amount}
+	if p.found, p.number = b.account.spend(start, amount); p.found == amount {
+		return c.admitted(cfg, b, p, 0), nil
 	}
-	a, err := c.ask(ctx, cfg, b, keys, q, args)
-	switch {
-	case err != nil:
-		return c.withoutStore(ctx, cfg, b, cost, err)
-	case a.wait > 0:
-		if !b.shared && amount > q.least { // the store has refused the rest: what was found stays
-			found := amount - q.least
-			now := c.watch.Elapsed()
-			b.pocket.add(now, worth(now, start+time.Duration(found), found))
-		}
-		return c.refuse(cfg, ratelimit.ErrLimited, time.Now().Add(time.Duration(a.wait)))
+	ticket, err := c.admitBeyondPocket(ctx, cfg, b, keys, p)
+	if err != nil || ticket.Period&fromStore == 0 {
+		b.account.giveBack(c.watch.Elapsed(), p.number, p.found)
 	}
-	return c.admitted(cfg, b, amount, q.least, start), nil
+	return ticket, err
 }
 
-// admitted counts an attempt for which amount was taken, of it fresh from the store, and keeps the local bucket warm. start is
-// a moment before that.
-func (c *core) admitted(cfg *config, b *bucket, amount, fresh int64, start time.Duration) policy.Ticket {
-	c.counts.admitted.Add(1)
-	local := b.local.charge(start, amount*int64(cfg.peers), cfg.localCapacity)
-	ticket := policy.Ticket{Number: amount, Period: uint64(local)<<fromBits | fromStore}
+// purchase is what an attempt takes.
+type purchase struct {
+	start  time.Duration // a moment before it does
+	amount int64
+	found  int64 // of that, in the pocket
+	number uint64
+}
+
+func (c *core) admitBeyondPocket(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
+	if cfg.lot > 0 {
+		return c.admitByLot(ctx, cfg, b, p)
+	}
+	return c.admitByStore(ctx, cfg, b, keys, p)
+}
+
+// admitByStore asks for what was not found.
+func (c *core) admitByStore(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
+	q, args := cfg.one, cfg.oneArgs
+	if p.amount-p.found != cfg.unit {
+		q = cfg.question(p.amount - p.found)
+		args = q.arguments()
+	}
+	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: args})
+	switch {
+	case err != nil:
+		return c.withoutStore(ctx, cfg, b, p, err)
+	case a.wait > 0:
+		return c.refuse(cfg, ratelimit.ErrLimited, time.Now().Add(time.Duration(a.wait)))
+	}
+	return c.bought(cfg, b, p), nil
+}
+
+// bought is an attempt for which the store gave something. What the answer took to come may be paid by now.
+func (c *core) bought(cfg *config, b *bucket, p purchase) policy.Ticket {
+	lost := int64(c.watch.Elapsed() - p.start)
 	if !b.shared {
-		ticket.Start = b.own.add(start, fresh)
+		p.number = b.account.take(p.amount - p.found)
+	}
+	return c.admitted(cfg, b, p, lost)
+}
+
+// admitted counts an attempt, and keeps the local bucket warm. lost is what is worth nothing any more of what it took.
+func (c *core) admitted(cfg *config, b *bucket, p purchase, lost int64) policy.Ticket {
+	c.counts.admitted.Add(1)
+	ticket := policy.Ticket{Number: max(0, p.amount-lost), Start: p.start, Period: p.number<<ticketBits | fromStore}
+	if b.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
+		ticket.Period |= charged
 	}
 	return ticket
 }
 
 // ask asks the store and notes how that went.
-func (c *core) ask(ctx context.Context, cfg *config, b *bucket, keys []string, q question, args []any) (answer, error) {
-	known, sent := b.known.Load(), c.watch.Elapsed()
-	a, err := c.store.ask(ctx, cfg.deadline, cfg.trusted, keys, q, args)
+func (c *core) ask(ctx context.Context, cfg *config, b *bucket, r request) (answer, error) {
+	known, sent := b.account.known(), c.watch.Elapsed()
+	a, err := c.store.ask(ctx, cfg, r)
 	switch {
 	case err == nil:
 		c.course.answered(cfg.name, cfg.probe)
-		c.remember(cfg, b, q, a, known, sent)
+		if !b.shared {
+			c.hear(cfg, b, r.question, a, known, sent)
+		}
 	case !errors.Is(err, policy.ErrRejected) && ended(ctx) == nil:
 		c.tell(cfg, err)
 		if !c.many || !isAnswer(err) {
@@ -155,35 +177,19 @@ func (c *core) ask(ctx context.Context, cfg *config, b *bucket, keys []string, q
 	return a, err
 }
 
-// remember compares what the store has answered with what this process knew when it asked. The debt that it knew of falls with
+// hear compares what the store has answered with what this process knew when it asked. The debt that it knew of falls with
 // time; if less of it is there, the store has lost something.
-func (c *core) remember(cfg *config, b *bucket, q question, a answer, known int64, sent time.Duration) {
-	if b.shared {
-		return
-	}
+func (c *core) hear(cfg *config, b *bucket, q question, a answer, known, sent time.Duration) {
 	// Clocks of two machines differ a little in their pace, and lots that go back are no loss.
-	slack := int64(10*time.Millisecond) + cfg.capacity/1000
-	if lots := int64(cfg.lot) * cfg.unit * int64(cfg.peers); lots > 0 {
-		slack += lots
-	}
-	now := int64(c.watch.Elapsed())
+	slack := int64(10*time.Millisecond) + cfg.capacity/1000 + int64(cfg.lot)*cfg.unit*int64(cfg.peers)
 	debt := a.debt
 	if a.wait == 0 && q.most != 0 {
 		debt += q.takes(a.debt)
 	}
-	paid := int64(sent) + debt // at the earliest
-	if a.debt < known-now-slack {
-		if b.known.CompareAndSwap(known, paid) {
-			c.counts.forgotten.Add(1)
-			c.tell(cfg, ErrForgotten)
-		}
-		return
-	}
-	for {
-		before := b.known.Load()
-		if paid <= before || b.known.CompareAndSwap(before, paid) {
-			return
-		}
+	now := c.watch.Elapsed()
+	if b.account.hear(now, sent+time.Duration(debt), known, a.debt < int64(known-now)-slack) {
+		c.counts.forgotten.Add(1)
+		c.tell(cfg, ErrForgotten)
 	}
 }
 
@@ -195,7 +201,7 @@ func (c *core) tell(cfg *config, err error) {
 }
 
 // withoutStore decides about an attempt that the store has not decided about.
-func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, cost int, cause error) (policy.Ticket, error) {
+func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purchase, cause error) (policy.Ticket, error) {
 	if err := ended(ctx); err != nil {
 		return policy.Ticket{}, err
 	}
@@ -212,12 +218,11 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, cost in
 		return c.refuse(cfg, ErrStore, until)
 	}
 	now := c.watch.Elapsed()
-	wait, until := b.local.take(now, int64(cost)*cfg.localUnit, cfg.localCapacity)
-	if wait > 0 {
+	if wait := b.local.take(now, cfg.local(p.amount), cfg.localCapacity); wait > 0 {
 		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(now+time.Duration(wait)))
 	}
 	c.counts.admitted.Add(1)
-	return policy.Ticket{Number: int64(cost) * cfg.unit, Period: uint64(until)<<fromBits | fromShare}, nil
+	return policy.Ticket{Number: p.amount, Start: now, Period: charged}, nil
 }
 
 // refuse refuses, unless the limiter is in shadow.
@@ -232,19 +237,16 @@ func (c *core) refuse(cfg *config, reason error, until time.Time) (policy.Ticket
 
 // giveBack takes the tokens of an attempt back that was never made.
 func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
-	source := ticket.Period & (1<<fromBits - 1)
-	if source == fromNobody {
+	if ticket.Period == 0 {
 		return
 	}
 	c.counts.returned.Add(1)
-	now, amount := c.watch.Elapsed(), ticket.Number
-	b.local.remove(now, time.Duration(ticket.Period>>fromBits), amount*int64(cfg.peers))
-	switch {
-	case source == fromShare || b.shared:
-	case cfg.lot > 0:
-		b.lot.put(amount/cfg.unit, int64(cfg.lot))
-	default:
-		b.pocket.add(now, worth(now, ticket.Start, amount))
+	now := c.watch.Elapsed()
+	if ticket.Period&charged != 0 {
+		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
+	}
+	if ticket.Period&fromStore != 0 && !b.shared {
+		b.account.giveBack(now, ticket.Period>>ticketBits, ticket.Number)
 	}
 }
 
@@ -259,7 +261,7 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 	}
 	q := cfg.question(int64(cost) * cfg.unit)
 	q.most = 0
-	a, err := c.ask(ctx, cfg, b, keys, q, q.arguments())
+	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: q.arguments()})
 	if err != nil {
 		return level, err
 	}
@@ -277,21 +279,17 @@ type Level struct {
 	Full   time.Duration // until the bucket is full, if no more is taken
 }
 
-// maxKey is how long a key can be. A longer one is cut, and its hash added.
+// maxKey is how long a key can be. A longer one is cut, and its hash added. Names made so are longer than those of other keys.
 const maxKey = 128
 
-// redisKey returns what a key is called in Redis. Names of keys come from outside: they are as long as that, and no shorter
-// key has the name of a longer one.
+// redisKey returns what a key is called in Redis. Keys come from outside: they are as long as that, and no two have the same
+// name. What is between the first braces of a name decides about the node of a cluster, unless there is nothing: a key for which
+// that would be so is hashed too.
 func redisKey(prefix, key string) string {
-	if len(key) > maxKey {
+	if key == "" || len(key) > maxKey || key[0] == '}' {
 		sum := sha256.Sum256([]byte(key))
-		key = key[:maxKey-2*len(sum)+1] + hex.EncodeToString(sum[:])
+		head := maxKey + 1 - 2*len(sum)
+		key = strings.ReplaceAll((key + strings.Repeat("-", head))[:head], "}", "-") + hex.EncodeToString(sum[:])
 	}
-	var name strings.Builder
-	name.Grow(len(prefix) + len(key) + 3)
-	name.WriteString(prefix)
-	name.WriteString(":{")
-	name.WriteString(key)
-	name.WriteString("}")
-	return name.String()
+	return prefix + ":{" + key + "}"
 }

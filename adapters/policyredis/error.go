@@ -35,32 +35,37 @@ func panicError(value any) error { return fmt.Errorf("policyredis: the client pa
 var errExited = errors.New("policyredis: the client ended its goroutine")
 
 // isNoScript reports whether the server does not have the script.
-func isNoScript(err error) bool { return says(err, "NOSCRIPT") }
+func isNoScript(err error) bool { return says(err, "NOSCRIPT ") }
 
 // isAnswer reports whether an error came from a server that is there and works: it is about this key or this script. All other
 // errors mean that the store is not to be had: it cannot be reached, is loading, is a replica that does not write, is out of
-// memory, belongs to a cluster that is down.
+// memory, belongs to a cluster that is down, has too many clients.
 func isAnswer(err error) bool {
 	if errors.Is(err, errReply) {
 		return true
 	}
-	for _, unwell := range []string{"READONLY", "LOADING", "OOM", "MASTERDOWN", "CLUSTERDOWN", "MISCONF", "NOREPLICAS", "BUSY"} {
-		if strings.Contains(err.Error(), unwell+" ") { // also inside the error of a script, as Redis 6 words it
+	text := err.Error()
+	for _, unwell := range []string{
+		"READONLY ", "LOADING ", "OOM ", "MASTERDOWN ", "CLUSTERDOWN ", "MISCONF ", "NOREPLICAS ", "BUSY ", "max number of clients",
+	} {
+		if strings.Contains(text, unwell) { // also inside the error of a script, as Redis 6 words it
 			return false
 		}
 	}
-	for _, answer := range []string{"WRONGTYPE", "ERR", "NOSCRIPT", "CROSSSLOT", "NOPERM", "redis: nil", "redis nil message", "valkey nil message"} {
+	for _, answer := range []string{
+		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "NOPERM ", "redis: nil", "redis nil message", "valkey nil message",
+	} {
 		if says(err, answer) {
 			return true
 		}
 	}
-	return strings.Contains(err.Error(), "user_script") || strings.Contains(err.Error(), "policyredis: the key holds")
+	return strings.Contains(text, "user_script") || strings.Contains(text, "policyredis: the key holds")
 }
 
-// says reports whether an error, or one that it wraps, begins with a word.
-func says(err error, word string) bool {
+// says reports whether an error, or one that it wraps, begins with a text.
+func says(err error, text string) bool {
 	for ; err != nil; err = errors.Unwrap(err) {
-		if strings.HasPrefix(err.Error(), word) {
+		if strings.HasPrefix(err.Error(), text) {
 			return true
 		}
 	}

@@ -47,8 +47,9 @@ func New[R Result](client Scripter[R], key string, perSecond float64, burst int,
 	if err != nil {
 		panic(err)
 	}
-	l := &Limiter{bucket: newBucket(redisKey(cfg.prefix, key))}
+	l := new(Limiter)
 	l.core.start(cl, cfg)
+	l.bucket = l.core.newBucket(redisKey(cfg.prefix, key))
 	return l
 }
 

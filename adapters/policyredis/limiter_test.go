@@ -22,11 +22,26 @@ import (
 const hourly = 1.0 / 3600
 
 func TestGuardKeepsTheContract(t *testing.T) {
-	policytest.Guard(t, func() policy.Guard { return policyredis.New(fake(scriptInGo()), "contract", hourly, 3) })
-	policytest.Guard(t, func() policy.Guard {
-		key := func(context.Context) string { return "contract" }
-		return policyredis.NewPerKey(fake(scriptInGo()), hourly, 3, key)
-	})
+	key := func(context.Context) string { return "contract" }
+	newPerKey := func(options ...policyredis.Option) policy.Guard {
+		return policyredis.NewPerKey(fake(scriptInGo()), hourly, 3, key, options...)
+	}
+	for name, newGuard := range map[string]func() policy.Guard{
+		"one key": func() policy.Guard { return policyredis.New(fake(scriptInGo()), "contract", hourly, 3) },
+		"trusted": func() policy.Guard {
+			return policyredis.New(fake(scriptInGo()), "contract", hourly, 3, policyredis.TrustClient())
+		},
+		"per key": func() policy.Guard { return newPerKey() },
+		"shadow":  func() policy.Guard { return newPerKey(policyredis.Shadow()) },
+		"open": func() policy.Guard {
+			return policyredis.New(answers(nil, errDown), "contract", hourly, 3, policyredis.FailOpen())
+		},
+		"local": func() policy.Guard { // what comes back at the same time is less by a few nanoseconds, and 3 cost less than all
+			return policyredis.New(answers(nil, errDown), "contract", 1e5, 50_000, policyredis.CostOf(func(context.Context) int { return 16_000 }))
+		},
+	} {
+		t.Run(name, func(t *testing.T) { policytest.Guard(t, newGuard) })
+	}
 }
 
 func TestR7_PeekWritesNothing(t *testing.T) {
@@ -247,15 +262,20 @@ func TestTokensOfAttemptsThatAreNotMadeGoBack(t *testing.T) {
 
 func TestAnEndedContextTakesNothing(t *testing.T) {
 	v := newVirtual(t)
-	l := policyredis.New(v.client, "ended", hourly, 2, patient())
 	cause := errors.New("gone")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
-	require.ErrorIs(t, attemptIn(ctx, l), cause)
-	_, err := l.Peek(ctx)
-	require.ErrorIs(t, err, cause)
-	require.Empty(t, v.Keys())
-	require.Zero(t, l.Snapshot().Calls)
+	for _, options := range [][]policyredis.Option{nil, {policyredis.TrustClient()}, {policyredis.FailOpen()}} {
+		l := policyredis.New(v.client, "ended", hourly, 2, append(options, patient())...)
+		require.ErrorIs(t, attemptIn(ctx, l), cause)
+		_, _, err := l.Admit(ctx)
+		require.ErrorIs(t, err, cause, "also when nobody has looked before")
+		_, err = l.Peek(ctx)
+		require.ErrorIs(t, err, cause)
+		require.Empty(t, v.Keys())
+		require.Zero(t, l.Snapshot().Calls)
+		require.Zero(t, l.Snapshot().Admitted)
+	}
 }
 
 func TestShadowRefusesNothing(t *testing.T) {

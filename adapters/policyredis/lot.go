@@ -2,58 +2,91 @@ package policyredis
 
 import (
 	"context"
+	"crypto/rand"
+	"sync"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
+// lot is what was taken from Redis at once, for attempts to come, in nanoseconds.
+type lot struct {
+	mu      sync.Mutex
+	amount  int64
+	number  uint64      // of the take; of the first one, if there is something of several
+	lost    int64       // of what an attempt takes from it: what the answer took to come
+	filling bool        // somebody asks for more
+	timer   *time.Timer // that looks after it; nil when there is none
+
+	refused     int64         // an amount that was refused, 0 for none
+	refusedTill time.Duration // until when it would be refused again
+}
+
+func (l *lot) empty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.amount == 0 && l.timer == nil && !l.filling
+}
+
 // admitByLot admits from the lot. One attempt at a time fills it up again; the others ask for themselves meanwhile, so that
 // nobody waits for somebody else's round trip.
-func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, cost int, now time.Duration) (policy.Ticket, error) {
-	fill, wait, ok := b.lot.take(now, int64(cost))
+func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchase) (policy.Ticket, error) {
+	rest := p.amount - p.found
+	t := b.lot.take(p.start, rest)
 	switch {
-	case ok:
-		return c.admitted(cfg, b, int64(cost)*cfg.unit, 0, now), nil
-	case wait > 0:
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(now+wait))
+	case t.ok:
+		if p.found == 0 || t.number < p.number {
+			p.number = t.number
+		}
+		return c.admitted(cfg, b, p, t.lost), nil
+	case t.wait > 0:
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(p.start+t.wait))
 	}
-	q := cfg.question(int64(cost) * cfg.unit)
-	if fill {
+	q := cfg.question(rest)
+	if t.fill {
 		q.most += int64(cfg.lot) * cfg.unit
 		defer b.lot.filled()
 	}
-	a, err := c.ask(ctx, cfg, b, b.keys, q, q.arguments())
+	a, err := c.ask(ctx, cfg, b, request{question: q, keys: b.keys, args: q.arguments()})
+	heard := c.watch.Elapsed()
 	switch {
 	case err != nil:
-		return c.withoutStore(ctx, cfg, b, cost, err)
+		return c.withoutStore(ctx, cfg, b, p, err)
 	case a.wait > 0:
-		heard := c.watch.Elapsed()
-		b.lot.refuse(int64(cost), heard+min(time.Duration(a.wait), cfg.keep))
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(heard+time.Duration(a.wait)))
+		wait := time.Duration(a.wait)
+		b.lot.refuse(rest, heard+min(wait, cfg.keep))
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(heard+wait))
 	}
-	if more := q.takes(a.debt)/cfg.unit - int64(cost); more > 0 {
-		c.fill(b, more, cfg.keep)
+	if more := q.takes(a.debt) - rest; more > 0 {
+		c.fill(b, more, b.account.take(more), int64(heard-p.start), cfg.keep)
 	}
-	return c.admitted(cfg, b, int64(cost)*cfg.unit, 0, now), nil
+	return c.bought(cfg, b, p), nil
 }
 
-// take takes tokens from the lot. If they are not there it says whether to fill the lot, or how long an attempt of this cost
-// is refused without asking.
-func (l *lot) take(now time.Duration, cost int64) (fill bool, wait time.Duration, ok bool) {
+// taken is what a lot gives.
+type taken struct {
+	ok     bool // all that was asked for
+	number uint64
+	lost   int64
+	wait   time.Duration // or: it is refused for so long, without asking
+	fill   bool          // or: whoever asked is to fill the lot
+}
+
+func (l *lot) take(now time.Duration, amount int64) taken {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.tokens >= cost:
-		l.tokens -= cost
-		return false, 0, true
-	case l.refused > 0 && cost >= l.refused && now < l.refusedTill:
-		return false, l.refusedTill - now, false
+	case l.amount >= amount:
+		l.amount -= amount
+		return taken{ok: true, number: l.number, lost: l.lost}
+	case l.refused > 0 && amount >= l.refused && now < l.refusedTill:
+		return taken{wait: l.refusedTill - now}
 	}
 	l.refused = 0
-	fill = !l.filling
+	fill := !l.filling
 	l.filling = true
-	return fill, 0, false
+	return taken{fill: fill}
 }
 
 func (l *lot) filled() {
@@ -62,26 +95,22 @@ func (l *lot) filled() {
 	l.filling = false
 }
 
-func (l *lot) refuse(cost int64, till time.Duration) {
+func (l *lot) refuse(amount int64, till time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refused, l.refusedTill = cost, till
+	l.refused, l.refusedTill = amount, till
 }
 
-// put gives tokens back that an attempt did not use. What is more than a lot is lost.
-func (l *lot) put(tokens, most int64) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.tokens = max(l.tokens, min(l.tokens+tokens, most))
-	l.refused = 0
-}
-
-// fill adds tokens to the lot, and looks after it in time.
-func (c *core) fill(b *bucket, tokens int64, keep time.Duration) {
+// fill adds what was taken to the lot, and looks after it in time.
+func (c *core) fill(b *bucket, amount int64, number uint64, lost int64, keep time.Duration) {
 	l := &b.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tokens += tokens
+	if l.amount == 0 {
+		l.number, l.lost = number, 0
+	}
+	l.amount += amount
+	l.lost = max(l.lost, lost)
 	l.refused = 0
 	if l.timer == nil {
 		l.timer = time.AfterFunc(keep, func() { c.returnLot(context.Background(), b) })
@@ -89,23 +118,22 @@ func (c *core) fill(b *bucket, tokens int64, keep time.Duration) {
 }
 
 // returnLot gives what is left of a lot back to the store, as far as debt is there. If that fails it is lost, which errs on the
-// safe side.
+// safe side. A client may send the script twice, when it does not hear the answer; so what goes back has a name.
 func (c *core) returnLot(ctx context.Context, b *bucket) {
 	l := &b.lot
 	l.mu.Lock()
-	tokens := l.tokens
-	l.tokens = 0
+	amount := l.amount
+	l.amount = 0
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
 	}
 	l.mu.Unlock()
-	if tokens == 0 {
+	if amount == 0 {
 		return
 	}
 	cfg := c.config.Load()
-	q := cfg.question(-tokens * cfg.unit)
-	// What the process knows of the debt is no longer true.
-	b.known.Add(-tokens * cfg.unit)
-	_, _ = c.store.ask(ctx, cfg.deadline, cfg.trusted, b.keys, q, q.arguments())
+	q := cfg.question(-amount)
+	b.account.returned(amount) // what the process knows of the debt is no longer true
+	_, _ = c.store.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments()})
 }

@@ -50,10 +50,10 @@ type config struct {
 	onChange        []func(Change)
 	onError         func(error)
 
-	unit, capacity           int64 // of the shared bucket, in nanoseconds
-	localUnit, localCapacity int64 // of the process's share
-	one                      question
-	oneArgs                  []any // of an attempt that costs 1, which is nearly every one
+	unit, capacity int64 // of the shared bucket, in nanoseconds
+	localCapacity  int64 // of the process's share
+	one            question
+	oneArgs        []any // of an attempt that costs 1, which is nearly every one
 }
 
 // Name names the limiter in its rejections, its [policy.Report] and its changes. The default is no name. It is not the key:
@@ -75,8 +75,8 @@ func Prefix(prefix string) Option {
 	}
 }
 
-// Deadline bounds how long an attempt waits for the store, whatever the client's own settings are. It must be from 1ms to a
-// minute. The default is 50 ms.
+// Deadline bounds how long an attempt waits for the store, whatever the client's own settings are; see also [TrustClient]. It
+// must be from 1ms to a minute. The default is 50 ms.
 func Deadline(limit time.Duration) Option {
 	return func(c *config) {
 		c.deadline = limit
@@ -86,8 +86,11 @@ func Deadline(limit time.Duration) Option {
 
 // TrustClient says that the client returns soon after the deadline of its context, always. It is then called on the goroutine
 // of the attempt, which saves two switches between goroutines: about as much again as the client takes on a busy machine. A
-// client that does not keep to it makes attempts wait for as long as it likes. A go-redis client does with
-// ContextTimeoutEnabled; without, it does not. The default is to trust nobody.
+// client that does not keep to it makes attempts wait for as long as it likes; when it has returned more than a second late, it
+// is not trusted any more. While it is, the end of an attempt's own context may be noticed as late as the deadline.
+//
+// A go-redis client of a single server is trusted as it is if its option ContextTimeoutEnabled is set. The default is to trust
+// nobody else: other clients are called on goroutines.
 func TrustClient() Option {
 	return func(c *config) {
 		c.trusted = true
@@ -265,10 +268,20 @@ func (c *config) measure(problems *policy.ConfigError) {
 		problems.Add("FailLocal(%d): the share must refill within %v", c.peers, MaxRefill)
 		return
 	}
-	c.localUnit = c.unit * peers
-	c.localCapacity = c.localUnit * share
+	c.localCapacity = c.unit * peers * share
 	c.one = c.question(c.unit)
 	c.oneArgs = c.one.arguments()
+}
+
+// horizon, 36 years, is as good as never.
+const horizon = 1 << 60
+
+// local returns what an amount of the shared bucket is in that of the process.
+func (c *config) local(amount int64) int64 {
+	if peers := int64(c.peers); amount <= horizon/peers {
+		return amount * peers
+	}
+	return horizon
 }
 
 // question is whether amount can be taken, as a whole.

@@ -115,7 +115,9 @@ func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 // The same with a server that is killed and comes back, with a second of latency, and with one that does not write.
 func TestFault213_RecoveryIsAutomatic(t *testing.T) {
 	s := startServer(t)
-	l := drained(t, policyredis.New(newClient(t, s.addr()), "killed", hourly, 3, policyredis.Probe(50*time.Millisecond), patient()))
+	client := redis.NewClient(&redis.Options{Addr: s.addr(), MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	l := drained(t, policyredis.New(client, "killed", hourly, 3, policyredis.Probe(50*time.Millisecond), patient()))
 	require.NoError(t, attempt(l))
 	s.kill()
 	for range 4 {
@@ -432,11 +434,12 @@ func TestListenersCannotHarm(t *testing.T) {
 	})
 }
 
-// A client that is trusted runs on the attempt's own goroutine. One that keeps to its context is as good as any other.
+// A client that is trusted is called on the attempt's own goroutine. One that keeps to its context is as good as any other.
 func TestUR5_ATrustedClient(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: wedged(t, ""), ContextTimeoutEnabled: true})
 	defer client.Close()
-	l := policyredis.New(client, "trusted", hourly, 5, policyredis.Probe(time.Hour), policyredis.TrustClient())
+	l := policyredis.New(client, "trusted", hourly, 5, policyredis.Probe(time.Hour))
+	require.True(t, l.Snapshot().Trusted, "it says so itself")
 	for range 10 {
 		began := time.Now()
 		_ = attempt(l)
@@ -451,7 +454,100 @@ func TestUR5_ATrustedClient(t *testing.T) {
 	panics := fake(func(context.Context, []any) (any, error) { panic("a client that panics") })
 	closed := policyredis.New(panics, "trusted", hourly, 5, policyredis.FailClosed(), policyredis.TrustClient())
 	require.ErrorIs(t, attempt(closed), policyredis.ErrStore)
+	require.Zero(t, closed.Snapshot().Running)
 	v := newVirtual(t)
-	fine := policyredis.New(v.client, "trusted", hourly, 5, patient(), policyredis.TrustClient())
+	fine := policyredis.New(v.client, "trusted", hourly, 5, patient())
+	require.True(t, fine.Snapshot().Trusted)
 	require.Equal(t, 5, admitted(fine, 9))
+}
+
+// Who does not keep to the deadline is trusted once.
+func TestUR5_ATrustThatIsAbused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sleeps := fake(func(context.Context, []any) (any, error) {
+			time.Sleep(5 * time.Second)
+			return int64(0), nil
+		})
+		l := policyredis.New(sleeps, "abused", hourly, 5, policyredis.FailClosed(), policyredis.TrustClient())
+		began := time.Now()
+		require.NoError(t, attempt(l))
+		require.Equal(t, 5*time.Second, time.Since(began))
+		require.False(t, l.Snapshot().Trusted)
+		began = time.Now()
+		require.ErrorIs(t, attempt(l), policyredis.ErrStore)
+		require.Equal(t, 50*time.Millisecond, time.Since(began))
+		require.NoError(t, l.Drain(t.Context()))
+	})
+}
+
+// A client is trusted as it is only if it is one of go-redis, for a single server, and set to keep to deadlines.
+func TestUR5_WhichClientsAreTrusted(t *testing.T) {
+	trusts := func(l *policyredis.Limiter) bool { return l.Snapshot().Trusted }
+	for _, keeps := range []bool{true, false} {
+		single := redis.NewClient(&redis.Options{ContextTimeoutEnabled: keeps})
+		require.Equal(t, keeps, trusts(policyredis.New(single, "key", 1, 1)))
+		require.Equal(t, keeps, trusts(policyredis.New[*redis.Cmd](redis.UniversalClient(single), "key", 1, 1)))
+		require.NoError(t, single.Close())
+		sentinel := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}, ContextTimeoutEnabled: keeps})
+		require.Equal(t, keeps, trusts(policyredis.New(sentinel, "key", 1, 1)))
+		require.NoError(t, sentinel.Close())
+		many := redis.NewClusterClient(&redis.ClusterOptions{ContextTimeoutEnabled: keeps})
+		require.False(t, trusts(policyredis.New(many, "key", 1, 1)))
+		require.NoError(t, many.Close())
+	}
+	require.False(t, trusts(policyredis.New(fake(nil), "key", 1, 1)))
+	require.False(t, trusts(policyredis.New(withOptions[int]{}, "key", 1, 1)))
+	require.False(t, trusts(policyredis.New(withOptions[*redis.Options]{}, "key", 1, 1)), "nil")
+	require.False(t, trusts(policyredis.New(withOptions[func()]{}, "key", 1, 1)))
+	require.False(t, trusts(policyredis.New(panicking{}, "key", 1, 1)))
+	require.True(t, trusts(policyredis.New(fake(nil), "key", 1, 1, policyredis.TrustClient())))
+}
+
+// withOptions is a client with a method of the same name that means something else.
+type withOptions[T any] struct{ fake }
+
+func (withOptions[T]) Options() (options T) { return options }
+
+type panicking struct{ fake }
+
+func (panicking) Options() *redis.Options { panic("not now") }
+
+// What a server says that is there, and takes no more clients, is no answer about a key: the breaker counts it.
+func TestUR5_AServerThatIsFull(t *testing.T) {
+	for says, calls := range map[string]uint64{
+		"ERR max number of clients reached":           3,
+		"NOAUTH Authentication required.":             3,
+		"CLUSTERDOWN Hash slot not served":            3,
+		"MOVED 3999 127.0.0.1:6381":                   3,
+		"ERROR in the client":                         3,
+		"WRONGTYPE Operation against a key":           10,
+		"NOPERM this user has no permissions":         10,
+		"ERR unknown command 'EVALSHA', with args":    10,
+		"ERR policyredis: the key holds":              10,
+		"ERR user_script:8: OOM command not allowed ": 3,
+	} {
+		l := policyredis.New(answers(nil, errors.New(says)), "full", hourly, 5)
+		admitted(l, 10)
+		require.Equal(t, calls, l.Snapshot().Calls, says)
+	}
+}
+
+// At the bounds of a configuration the local bucket is neither bottomless nor closed.
+func TestTheLocalBucketDoesNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, dear := range []int{1, 1000, 1_000_000} {
+			l := policyredis.New(answers(nil, errDown), "bounds", 1_000_000.0/(49*24*3600), 1_000_000, policyredis.FailLocal(1_000_000), costing())
+			require.NoError(t, attemptIn(withCost(dear), l))
+			for range 10 {
+				require.ErrorIs(t, attemptIn(withCost(dear), l), ratelimit.ErrLimited)
+			}
+			permit, err := policy.Acquire(withCost(0), l)
+			require.NoError(t, err)
+			permit.Settle(policy.Outcome{Kind: policy.NotCalled})
+			require.ErrorIs(t, attemptIn(withCost(1), l), ratelimit.ErrLimited)
+		}
+		shared := policyredis.New(fake(scriptInGo()), "bounds", 1_000_000.0/(49*24*3600), 1_000_000, policyredis.FailLocal(1_000_000), costing())
+		require.NoError(t, attemptIn(withCost(999_999), shared))
+		require.Equal(t, 1, admitted(shared, 5))
+	})
 }

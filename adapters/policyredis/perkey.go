@@ -48,7 +48,7 @@ func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key f
 	p := &PerKey{keyOf: key}
 	p.core.many = true
 	p.core.start(cl, cfg)
-	p.buckets = keyed.New(newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
+	p.buckets = keyed.New(p.core.newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
 		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.watch.Elapsed()) }))
 	p.buckets.Overflow().shared = true
 	return p
@@ -160,6 +160,6 @@ func (p *PerKey) String() string {
 
 // tokens returns how many tokens there are, at most, by what the store has said last, and false if it has said nothing.
 func (b *bucket) tokens(cfg *config, now time.Duration) (tokens int64, known bool) {
-	paid := b.known.Load()
-	return (cfg.capacity - max(0, paid-int64(now))) / cfg.unit, paid != 0
+	paid := b.account.known()
+	return (cfg.capacity - max(0, int64(paid-now))) / cfg.unit, paid != 0
 }

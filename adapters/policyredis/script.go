@@ -18,12 +18,14 @@ import (
 // debt then stands still until it is written with the new clock, which happens at once, also when the answer is no.
 //
 // Arguments: the capacity; the least to take, and the most, in whole units if there is room for them; the unit. A most of 0
-// writes nothing. A negative least and most give back.
+// writes nothing. A negative least and most give back; a second key, which lives for a minute, then keeps a client that does
+// not hear the answer, and sends the script again, from giving back twice.
 //
 // The answer is the debt before it took anything, or, when it refuses, the wait as a negative number.
 const script = `local time = redis.call('TIME')
 local second, micro = tonumber(time[1]), tonumber(time[2])
 local capacity, least, most, unit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if KEYS[2] and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', 60000) then return 0 end
 local debt, write = 0, false
 local stored = redis.call('GET', KEYS[1])
 if stored then

@@ -15,6 +15,7 @@ type Snapshot struct {
 	Mode      Mode      `json:"mode"`  // who decides now
 	Since     time.Time `json:"since"` // when that began
 	Shadow    bool      `json:"shadow"`
+	Trusted   bool      `json:"trusted"` // the client is called on the goroutines of the attempts; see [TrustClient]
 	Admitted  uint64    `json:"admitted"`
 	Rejected  uint64    `json:"rejected"`
 	// ShadowRejected counts the attempts that went ahead without a token because the limiter was in shadow.
@@ -43,6 +44,7 @@ func (c *core) snapshot(cfg *config) Snapshot {
 		PerSecond:      cfg.perSecond,
 		Burst:          cfg.burst,
 		Shadow:         c.shadow.Load(),
+		Trusted:        c.store.trusts(cfg),
 		Admitted:       c.counts.admitted.Load(),
 		Rejected:       c.counts.rejected.Load(),
 		ShadowRejected: c.counts.shadowRejected.Load(),
@@ -67,7 +69,7 @@ func (s Snapshot) LogValue() slog.Value {
 	return slog.GroupValue(
 		slog.String("name", s.Name), slog.Float64("per_second", s.PerSecond), slog.Int("burst", s.Burst),
 		slog.String("mode", s.Mode.String()), slog.Time("since", s.Since), slog.Bool("shadow", s.Shadow),
-		slog.Uint64("admitted", s.Admitted), slog.Uint64("rejected", s.Rejected),
+		slog.Bool("trusted", s.Trusted), slog.Uint64("admitted", s.Admitted), slog.Uint64("rejected", s.Rejected),
 		slog.Uint64("shadow_rejected", s.ShadowRejected), slog.Uint64("returned", s.Returned),
 		slog.Uint64("fell_back", s.FellBack), slog.Uint64("changes", s.Changes), slog.Uint64("forgotten", s.Forgotten),
 		slog.Uint64("calls", s.Calls), slog.Uint64("texts", s.Texts), slog.Uint64("errors", s.Errors),
