@@ -15,10 +15,15 @@ import (
 	"github.com/valkey-io/valkey-go"
 
 	"github.com/go-resilience/resilience/adapters/policyredis"
+	"github.com/go-resilience/resilience/internal/testsize"
 )
 
 // One cluster of three masters with replicas serves the rows that need one. The last of them lose a master.
 func TestFault215_218_R1_R5_R10_OnACluster(t *testing.T) {
+	if !testsize.Whole() {
+		t.Skip("a cluster takes 20 s: RESILIENCE_TESTS=whole runs it")
+	}
+	t.Parallel()
 	c := startCluster(t)
 	client := c.client(t)
 	t.Run("R1 go-redis", func(t *testing.T) { manyKeys(t, client, "go-redis") })
