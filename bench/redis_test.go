@@ -18,13 +18,16 @@ import (
 
 // BenchmarkRedis is one decision about one key of one server, by everybody, and what the local fallback costs.
 func BenchmarkRedis(b *testing.B) {
-	client := redis.NewClient(&redis.Options{Addr: startRedis(b), ContextTimeoutEnabled: true})
+	addr := startRedis(b)
+	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	b.Cleanup(func() { _ = client.Close() })
+	plain := redis.NewClient(&redis.Options{Addr: addr})
+	b.Cleanup(func() { _ = plain.Close() })
 	ctx := context.Background()
 	limiters := 0
-	ours := func(options ...policyredis.Option) func() bool {
+	ours := func(client *redis.Client, options ...policyredis.Option) func() bool {
 		limiters++
-		l := policyredis.New(client, "ours"+strconv.Itoa(limiters), 1e6, 1e9, append(options, policyredis.FailClosed())...)
+		l := policyredis.New(client, "ours"+strconv.Itoa(limiters), 1e6, 1e9, append(options, policyredis.FailClosed(), policyredis.Deadline(time.Second))...)
 		b.Cleanup(func() { _ = l.Drain(ctx) })
 		return func() bool { _, _, err := l.Admit(ctx); return err == nil }
 	}
@@ -49,14 +52,14 @@ func BenchmarkRedis(b *testing.B) {
 		allow func() bool
 	}{
 		{"client-alone", func() bool { return client.Eval(ctx, "return 1", []string{"alone"}).Err() == nil }},
-		{"resilience", ours()},
-		{"resilience-trust-client", ours(policyredis.TrustClient())},
+		{"resilience", ours(client)},
+		{"resilience-client-not-trusted", ours(plain)},
 		{"redis_rate", func() bool { result, err := rated.Allow(ctx, "rated", limit); return err == nil && result.Allowed == 1 }},
 		{"throttled", func() bool {
 			limited, _, err := throttle.RateLimitCtx(ctx, "throttled", 1)
 			return err == nil && !limited
 		}},
-		{"resilience-lots-of-100", ours(policyredis.Lots(100, time.Second))},
+		{"resilience-lots-of-100", ours(client, policyredis.Lots(100, time.Second))},
 		{"resilience-local", func() bool { _, _, err := local.Admit(ctx); return err == nil }},
 	} {
 		b.Run(s.name, func(b *testing.B) {

@@ -9,13 +9,13 @@
 //
 // # What it promises
 //
-//   - In each window of length w at most burst + rate·w of the attempts of all processes begin, while the store keeps what it
-//     was told: see [docs/redis.md] for what a failover can cost. The clock is the server's; those of the processes do not
-//     matter.
+//   - In each window of length w at most burst + rate·w of the attempts of all processes take their tokens, while the store
+//     keeps what it was told: see [docs/redis.md] for what a failover can cost. The clock is the server's; those of the
+//     processes do not matter.
 //   - One round trip per decision, by a script that is atomic. When the server does not know the script, as after a restart,
 //     a second one.
-//   - A decision takes the [Deadline] at most, whatever the client's settings, unless [TrustClient] says otherwise.
-//   - A reply that is lost, late or makes no sense never admits. Tokens that the server has taken for it are lost.
+//   - A decision takes the [Deadline] at most, whatever the client's settings; see [TrustClient].
+//   - A reply that is lost or makes no sense never admits. Tokens that the server has taken for it are lost.
 //   - A rejection says exactly when to come back, by the server's clock. When coming back is of no use, it says no time.
 //   - While the store does not answer, the failure mode decides: [FailLocal], the default, [FailOpen] or [FailClosed]. A
 //     breaker keeps all attempts but one in each [Probe] interval from waiting for it. [Limiter.Report] says which mode is in

@@ -65,8 +65,9 @@ func (l *Limiter) made() *config { return l.core.made("policyredis.New") }
 func (l *Limiter) Stage() policy.Stage { return policy.StageRateLimit }
 
 // Admit takes the tokens of an attempt, or refuses with a [*policy.Rejection] that matches ratelimit.ErrLimited or, with
-// [FailClosed], [ErrStore]. It waits for the store, for the [Deadline] at most. When ctx ends meanwhile, the error is
-// [policy.ContextError], and the tokens are lost if the store has taken them all the same.
+// [FailClosed], [ErrStore]. It waits for the store, for the [Deadline] at most. When ctx has ended, the error is
+// [policy.ContextError], and nothing is taken. When it ends meanwhile, the error is the same, and the tokens are lost if the
+// store has taken them all the same.
 func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	cfg := l.made()
 	ticket, err := l.core.admit(ctx, cfg, l.bucket, l.bucket.keys, cfg.cost(ctx))
@@ -83,8 +84,8 @@ func (c *config) cost(ctx context.Context) int {
 	return c.costOf(ctx)
 }
 
-// Settle takes the tokens back when the operation was never entered: attempts that follow pay that much less. They lose in
-// worth with the time since they were taken, as much as comes in meanwhile, so that none is minted. It asks nobody.
+// Settle takes the tokens back when the operation was never entered: attempts that follow pay that much less. They are worth
+// what would be there had they never been taken, or less, so that none is minted. It asks nobody.
 func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	cfg := l.made()
 	if outcome.Kind == policy.NotCalled {
