@@ -51,12 +51,16 @@ func (a *account) known() time.Duration {
 // idle reports whether no debt is known of.
 func (a *account) idle(now time.Duration) bool { return a.known() <= now }
 
-// spend takes up to amount out of the pocket. number is that of the take.
-func (a *account) spend(now time.Duration, amount int64) (spent int64, number uint64) {
+// spend takes up to amount out of the pocket, as long as the debt less the pocket stays within the capacity: it can be more when
+// the limit was another one before. number is that of the take.
+func (a *account) spend(now time.Duration, amount, capacity int64) (spent int64, number uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.see(now)
-	if spent = min(a.pocket, amount); spent > 0 {
+	room := capacity - (a.debt(now) - a.pocket)
+	if spent = min(a.pocket, amount, room); spent <= 0 {
+		spent = 0
+	} else {
 		a.pocket -= spent
 		a.peaks.Take(float64(spent))
 	}

@@ -97,7 +97,7 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 		return c.admitByStore(ctx, cfg, b, keys, purchase{start: start, amount: amount})
 	}
 	p := purchase{start: start, amount: amount}
-	if p.found, p.number = b.account.spend(start, amount); p.found == amount {
+	if p.found, p.number = b.account.spend(start, amount, cfg.capacity); p.found == amount {
 		return c.admitted(cfg, b, p, 0), nil
 	}
 	ticket, err := c.admitBeyondPocket(ctx, cfg, b, keys, p)

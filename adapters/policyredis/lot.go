@@ -33,7 +33,7 @@ func (l *lot) empty() bool {
 // nobody waits for somebody else's round trip.
 func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchase) (policy.Ticket, error) {
 	rest := p.amount - p.found
-	t := b.lot.take(p.start, rest)
+	t := b.lot.take(p.start, rest, int64(cfg.lot)*cfg.unit)
 	switch {
 	case t.ok:
 		if p.found == 0 || t.number < p.number {
@@ -44,8 +44,8 @@ func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchas
 		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(p.start+t.wait))
 	}
 	q := cfg.question(rest)
-	if t.fill {
-		q.most += int64(cfg.lot) * cfg.unit
+	if t.fills {
+		q.most += t.fill
 		defer b.lot.filled()
 	}
 	a, err := c.ask(ctx, cfg, b, request{question: q, keys: b.keys, args: q.arguments()})
@@ -70,12 +70,15 @@ type taken struct {
 	number uint64
 	lost   int64
 	wait   time.Duration // or: it is refused for so long, without asking
-	fill   bool          // or: whoever asked is to fill the lot
+	fills  bool          // or: whoever asked is to fill the lot
+	fill   int64         // with so much
 }
 
-func (l *lot) take(now time.Duration, amount int64) taken {
+// take takes amount from the lot, which holds at most so much: it can be more when the limit was another one before.
+func (l *lot) take(now time.Duration, amount, most int64) taken {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.amount = min(l.amount, most)
 	switch {
 	case l.amount >= amount:
 		l.amount -= amount
@@ -84,9 +87,11 @@ func (l *lot) take(now time.Duration, amount int64) taken {
 		return taken{wait: l.refusedTill - now}
 	}
 	l.refused = 0
-	fill := !l.filling
+	if l.filling {
+		return taken{}
+	}
 	l.filling = true
-	return taken{fill: fill}
+	return taken{fills: true, fill: most - l.amount}
 }
 
 func (l *lot) filled() {
