@@ -3,6 +3,7 @@ package policyredis_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -310,28 +311,30 @@ func TestReconfigure(t *testing.T) {
 	require.Contains(t, l.String(), "1000/s")
 }
 
-// What was taken at one rate and went back is worth no more than a burst at another.
+// What was taken at one rate, and went back or was not used, is worth no more than a burst at another.
 func TestReconfigureMintsNothing(t *testing.T) {
 	for name, option := range map[string]policyredis.Option{"one by one": patient(), "lots": policyredis.Lots(3, time.Minute)} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				l := policyredis.New(fake(scriptInGo()), "live", hourly, 3, option)
-				var permits []*policy.Permit
-				for range 3 {
-					permit, err := policy.Acquire(t.Context(), l)
-					require.NoError(t, err)
-					permits = append(permits, permit)
-				}
-				for _, permit := range permits {
-					permit.Settle(policy.Outcome{Kind: policy.NotCalled})
-				}
-				require.NoError(t, l.Reconfigure(1000, 3, option))
-				require.LessOrEqual(t, admitted(l, 10_000), 3)
-				time.Sleep(24 * time.Hour)
-				require.GreaterOrEqual(t, admitted(l, 10_000), 3)
-				require.NoError(t, l.Drain(t.Context()))
+		for _, returned := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%s, %d", name, returned), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					l := policyredis.New(fake(scriptInGo()), "live", hourly, 3, option)
+					var permits []*policy.Permit
+					for range returned {
+						permit, err := policy.Acquire(t.Context(), l)
+						require.NoError(t, err)
+						permits = append(permits, permit)
+					}
+					for _, permit := range permits {
+						permit.Settle(policy.Outcome{Kind: policy.NotCalled})
+					}
+					require.NoError(t, l.Reconfigure(1000, 3, option))
+					require.LessOrEqual(t, admitted(l, 10_000), 3)
+					time.Sleep(24 * time.Hour)
+					require.GreaterOrEqual(t, admitted(l, 10_000), 3)
+					require.NoError(t, l.Drain(t.Context()))
+				})
 			})
-		})
+		}
 	}
 }
 
