@@ -51,8 +51,8 @@ func (a *account) known() time.Duration {
 // idle reports whether no debt is known of.
 func (a *account) idle(now time.Duration) bool { return a.known() <= now }
 
-// spend takes up to amount out of the pocket, as long as the debt less the pocket stays within the capacity: it can be more when
-// the limit was another one before. number is that of the take.
+// spend takes up to amount out of the pocket, as long as the debt less the pocket stays within the capacity: it can be more
+// when the limit was another one before. number is that of the take.
 func (a *account) spend(now time.Duration, amount, capacity int64) (spent int64, number uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

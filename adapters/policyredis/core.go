@@ -71,8 +71,8 @@ func (c *core) made(constructor string) *config {
 	return cfg
 }
 
-// What an attempt took is in its ticket. Number is the amount, in nanoseconds of the shared bucket, or less when a part of it is
-// worth nothing any more, and Start is when. Period has the number of the take, see package peaks, above these bits.
+// What an attempt took is in its ticket. Number is the amount, in nanoseconds of the shared bucket, or less when a part of it
+// is worth nothing any more, and Start is when. Period has the number of the take, see package peaks, above these bits.
 const (
 	charged    = 1 << iota // the local bucket
 	fromStore              // from Redis, or from what was taken there before
@@ -283,8 +283,8 @@ type Level struct {
 const maxKey = 128
 
 // redisKey returns what a key is called in Redis. Keys come from outside: they are as long as that, and no two have the same
-// name. What is between the first braces of a name decides about the node of a cluster, unless there is nothing: a key for which
-// that would be so is hashed too.
+// name. What is between the first braces of a name decides about the node of a cluster, unless there is nothing: a key for
+// which that would be so is hashed too.
 func redisKey(prefix, key string) string {
 	if key == "" || len(key) > maxKey || key[0] == '}' {
 		sum := sha256.Sum256([]byte(key))

@@ -119,7 +119,7 @@ func TestFault221_EverythingFitsADouble(t *testing.T) {
 }
 
 // TestFault216_ClocksOfProcessesDoNotMatter: only the server's clock does. One that goes back, as on the replica that becomes
-// the master, neither mints tokens nor stops the limit for as long as it went back; one that goes forward fills the bucket once.
+// the master, neither mints tokens nor stops the limit for as long as it went back; one that goes ahead fills the bucket once.
 func TestFault216_ClocksOfProcessesDoNotMatter(t *testing.T) {
 	v := newVirtual(t) // whose clock is years ahead of this process's
 	l := policyredis.New(v.client, "skew", 10, 5, patient())

@@ -195,8 +195,8 @@ func (c *cluster) masterOf(t testing.TB, client *redis.ClusterClient, key string
 	return 0
 }
 
-// client returns a client that hears of a failover within the deadline of a limiter: by default it dials a node that is gone five
-// times, which takes half a second, and looks at the cluster once in a minute.
+// client returns a client that hears of a failover within the deadline of a limiter: by default it dials a node that is gone
+// five times, which takes half a second, and looks at the cluster once in a minute.
 func (c *cluster) client(t testing.TB) *redis.ClusterClient {
 	t.Helper()
 	client := redis.NewClusterClient(&redis.ClusterOptions{
