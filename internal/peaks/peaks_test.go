@@ -1,4 +1,4 @@
-package ratelimit
+package peaks
 
 import (
 	"fmt"
@@ -33,12 +33,12 @@ func TestPeaks(t *testing.T) {
 		if rapid.Bool().Draw(r, "slowly emptying") {
 			refills = rapid.Float64Range(0.85, 1)
 		}
-		var p peaks
+		p := Peaks{Little: 0.01}
 		var h history
 		missing, seen := 0.0, 0 // by p, and how many moments it may have to remember
 		for range rapid.IntRange(10, 60).Draw(r, "steps") {
 			if number := rapid.IntRange(0, 2*len(h.taken)).Draw(r, "give back"); number > 0 && number <= len(h.taken) && h.taken[number-1] > 0 {
-				missing -= min(missing, p.giveBack(uint64(number), int(h.taken[number-1])))
+				missing -= min(missing, p.GiveBack(uint64(number), h.taken[number-1]))
 				h.taken[number-1] = 0
 				given++
 			} else {
@@ -47,9 +47,9 @@ func TestPeaks(t *testing.T) {
 				if seen++; missing == 0 {
 					seen = 1
 				}
-				p.see(missing)
+				p.See(missing)
 				n := rapid.IntRange(1, most).Draw(r, "n")
-				p.take(n)
+				p.Take(float64(n))
 				missing += float64(n)
 				h.refill, h.taken = append(h.refill, refill), append(h.taken, float64(n))
 			}
@@ -69,16 +69,16 @@ func TestPeaks(t *testing.T) {
 
 // When attempts come at nearly the rate, each takes something of its worth from the one before. The latest is worth
 // exactly that, and of the earlier ones most.
-func TestPeaksLoseLittle(t *testing.T) {
+func TestTheyLoseLittle(t *testing.T) {
 	for _, steps := range []int{5, 10, 100, 1000} {
 		t.Run(fmt.Sprint(steps), func(t *testing.T) {
 			worth := func(which int) (got, want float64) {
-				var p peaks
+				p := Peaks{Little: 0.01}
 				for i := range steps {
-					p.see(float64(i) / float64(steps))
-					p.take(1)
+					p.See(float64(i) / float64(steps))
+					p.Take(1)
 				}
-				return p.giveBack(uint64(which+1), 1), min(1, float64(which+1)/float64(steps))
+				return p.GiveBack(uint64(which+1), 1), min(1, float64(which+1)/float64(steps))
 			}
 			total, all := 0.0, 0.0
 			for which := range steps {
@@ -94,23 +94,24 @@ func TestPeaksLoseLittle(t *testing.T) {
 }
 
 // However much or little is missing: what is given back is neither more than was taken, nor less than nothing.
-func TestPeaksStayWithinBounds(t *testing.T) {
-	var p peaks
-	p.see(0)
+func TestTheyStayWithinBounds(t *testing.T) {
+	const most = 1 << 53
+	p := Peaks{Little: 0.01}
+	p.See(0)
 	require.Zero(t, p.kept, "nothing was taken yet")
-	p.take(MaxBurst)
+	p.Take(most)
 	more := math.Nextafter(1, 2)
-	p.see(more)
-	p.take(1)
-	require.Equal(t, 1.0, p.giveBack(2, 1))
-	require.Equal(t, more, p.giveBack(1, MaxBurst))
-	require.Zero(t, p.giveBack(1, MaxBurst), "a second time, which is against the rules")
-	p.take(1)
-	p.see(0)
+	p.See(more)
+	p.Take(1)
+	require.Equal(t, 1.0, p.GiveBack(2, 1))
+	require.Equal(t, more, p.GiveBack(1, most))
+	require.Zero(t, p.GiveBack(1, most), "a second time, which is against the rules")
+	p.Take(1)
+	p.See(0)
 	for number := range uint64(4) {
-		require.Zero(t, p.giveBack(number, 1))
+		require.Zero(t, p.GiveBack(number, 1))
 	}
-	p.take(1)
-	require.Equal(t, 1.0, p.giveBack(4, 1), "it comes after that")
+	p.Take(1)
+	require.Equal(t, 1.0, p.GiveBack(4, 1), "it comes after that")
 	require.Equal(t, 1, p.kept)
 }

@@ -1,6 +1,7 @@
-package ratelimit
+// Package peaks remembers how full a bucket of tokens has been, for the tokens that go back.
+package peaks
 
-// peaks remembers how full the bucket has been, for the tokens that go back.
+// Peaks says what tokens are worth that were taken from a bucket and not used.
 //
 // Such tokens are worth what would be there now had they never been taken. Without a take of n, the bucket would have
 // been fuller by n ever since, except that it overflows: at no time can it be fuller by more than was missing then. So
@@ -17,12 +18,14 @@ package ratelimit
 // two neighbours become one, which stands for both, with the time of the later and the height of the higher one. So
 // no tokens are ever worth more than they should be, and when many go back, some are worth less.
 //
-// Invariant: for any set of takes, what giveBack returns for all of them is at most by how much the bucket would be
+// Invariant: for any set of takes, what GiveBack returns for all of them is at most by how much the bucket would be
 // fuller without them.
-type peaks struct {
-	takes uint64  // the number of the last take
+type Peaks struct {
+	Little float64 // of a token: what may be owed at a time, see above
+	Takes  uint64  // the number of the last take
+
 	worth float64 // of all takes together, at most
-	owed  float64 // of that, at most a hundredth of a token
+	owed  float64 // of that, less than Little
 	kept  int
 	at    [4]peak // in the order of time
 }
@@ -33,8 +36,8 @@ type peak struct {
 	missing float64
 }
 
-// see notes that only so many tokens are missing.
-func (p *peaks) see(missing float64) {
+// See notes that only so many tokens are missing.
+func (p *Peaks) See(missing float64) {
 	lost := p.worth - missing
 	if lost <= 0 {
 		return
@@ -46,19 +49,19 @@ func (p *peaks) see(missing float64) {
 	switch {
 	case p.kept == 0:
 		p.owed = 0 // it was for a peak that is not as high as this one
-	case p.kept == len(p.at) && p.owed+lost < 0.01:
+	case p.kept == len(p.at) && p.owed+lost < p.Little:
 		p.owed += lost
 		return
 	case p.kept == len(p.at):
 		p.join()
 	}
-	p.at[p.kept] = peak{p.takes, missing}
+	p.at[p.kept] = peak{p.Takes, missing}
 	p.kept++
 }
 
 // join makes one of the two neighbours that differ least, in proportion to what is missing: the highest peaks, with
 // which little was missing, say most about a token.
-func (p *peaks) join() {
+func (p *Peaks) join() {
 	best, least := 0, 2.0
 	for i := range p.kept - 1 {
 		lower, higher := p.at[i+1].missing, p.at[i].missing
@@ -71,15 +74,15 @@ func (p *peaks) join() {
 	p.kept--
 }
 
-// take notes that n tokens are taken. The number of the take is takes from then on.
-func (p *peaks) take(n int) {
-	p.takes++
-	p.worth += float64(n)
+// Take notes that n tokens are taken. The number of the take is takes from then on.
+func (p *Peaks) Take(n float64) {
+	p.Takes++
+	p.worth += n
 }
 
-// giveBack returns what the n tokens of a take are worth, and notes that they were never taken.
-func (p *peaks) giveBack(number uint64, n int) float64 {
-	worth := float64(n)
+// GiveBack returns what the n tokens of a take are worth, and notes that they were never taken.
+func (p *Peaks) GiveBack(number uint64, n float64) float64 {
+	worth := n
 	for _, peak := range p.at[:p.kept] {
 		if peak.takes >= number {
 			worth = min(worth, peak.missing)
