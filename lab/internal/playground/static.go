@@ -1,0 +1,4 @@
+package playground
+
+// static is what the page shows without JavaScript.
+func static() string { return "" }
