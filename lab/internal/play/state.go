@@ -16,6 +16,7 @@ const Levels = 20
 const (
 	Open   = iota // of Load: calls come by their own clock
 	Closed        // clients call, wait for the answer, think, and call again
+	Crowds        // many call at once, every ten seconds
 )
 
 const (
@@ -123,9 +124,9 @@ func allParams() []Param {
 		number("step", "Step", "", 0, 9, 0, func(s *State) *float64 { return &s.Step }),
 	)
 	all = append(all, group("load",
-		choice("load", "Who calls", Open, func(s *State) *float64 { return &s.Load }, "the world: calls come when they come", "clients: each waits for its answer"),
+		choice("load", "Who calls", Open, func(s *State) *float64 { return &s.Load }, "the world: calls come by chance", "clients: each waits for its answer", "crowds: all at once, every 10 s"),
 		number("rate", "Calls", "per second", 1, 500, 50, func(s *State) *float64 { return &s.Rate }),
-		number("clients", "Clients", "", 1, 300, 20, func(s *State) *float64 { return &s.Clients }),
+		number("clients", "Clients", "", 1, 500, 20, func(s *State) *float64 { return &s.Clients }),
 		number("think", "A client thinks for", "ms", 10, 5000, 200, func(s *State) *float64 { return &s.Think }),
 		number("seed", "Luck, number", "", 1, 999, 1, func(s *State) *float64 { return &s.Seed }),
 	)...)

@@ -152,8 +152,11 @@ func (r *run) count() {
 // load starts whoever calls.
 func (r *run) load(w *sim.World, call func(*sim.Actor) error) {
 	s := r.state
-	if s.Load == Open {
+	if s.Load != Closed {
 		arrivals := sim.Poisson(s.Rate)
+		if s.Load == Crowds {
+			arrivals = crowds(int(s.Clients))
+		}
 		r.tally = w.Open(func(source *rand.Rand, at time.Duration) time.Duration {
 			if r.over {
 				return math.MaxInt64
@@ -175,6 +178,15 @@ func (r *run) load(w *sim.World, call func(*sim.Actor) error) {
 				_ = r.tally.Call(a, call)
 			}
 		})
+	}
+}
+
+// crowds is n calls at one instant, and again every ten seconds, from the fifth on.
+func crowds(n int) sim.Arrivals {
+	came := 0
+	return func(*rand.Rand, time.Duration) time.Duration {
+		came++
+		return time.Duration(5+10*((came-1)/n)) * time.Second
 	}
 }
 

@@ -1,11 +1,16 @@
 package playground
 
+// lessons are the lessons of the page. What they say of runs is tested.
+var lessons = []Lesson{order, storm, jitter, hedging}
+
 // Lesson is a guided way through one idea, to the sandbox.
 type Lesson struct {
 	Title string     `json:"title"`
 	Idea  string     `json:"idea"`
 	Steps []Step     `json:"steps"` // the last one is the sandbox
 	Quiz  []Question `json:"quiz"`
+
+	picture int // the step that readers without JavaScript see
 }
 
 // Step is a state of the playground, and what to see in it.
@@ -23,5 +28,3 @@ type Question struct {
 	Answer   int      `json:"answer"`
 	Why      string   `json:"why"`
 }
-
-var lessons = []Lesson{}

@@ -65,6 +65,10 @@ func assemble(wasm []byte, glue string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	still, err := static()
+	if err != nil {
+		return nil, err
+	}
 	var out bytes.Buffer
 	err = page.Execute(&out, map[string]string{
 		"Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; img-src data:; worker-src blob:; script-src blob: 'wasm-unsafe-eval' " +
@@ -72,7 +76,7 @@ func assemble(wasm []byte, glue string) ([]byte, error) {
 		"Early": earlyJS, "Style": pageCSS, "Script": pageJS, "Data": string(data),
 		"Worker": strings.ReplaceAll(glue, "</script", `<\/script`) + "\n" + workerJS,
 		"Wasm":   encode85(packed.Bytes()),
-		"Static": static(),
+		"Static": still,
 	})
 	return out.Bytes(), err
 }

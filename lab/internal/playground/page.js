@@ -143,7 +143,7 @@ function go(address) { // a step of a lesson: a place of its own
 // Pictures.
 const charts = [
 	{title: 'Calls that succeed', unit: 'per second', of: s => [s.succeeded], theory: a => [a.succeeded], mean: 'succeeded'},
-	{title: 'Attempts', unit: 'per second, and what the dependency can serve', of: s => [s.attempts], theory: a => [a.attempts, new Array(seconds).fill(a.capacity)], mean: 'attempts'},
+	{title: 'Attempts', unit: 'per second', of: s => [s.attempts], theory: a => [a.attempts, new Array(seconds).fill(a.capacity)], mean: 'attempts'},
 	{title: 'Time that a call takes', unit: 'p99 bold, p50 thin', log: true, of: s => [s.p99, s.p50], theory: a => [new Array(seconds).fill(a.p99), new Array(seconds).fill(a.p50)]},
 	{title: 'Requests that wait at the dependency', unit: '', of: s => [s.waiting], theory: () => []},
 ];
@@ -244,7 +244,7 @@ function numbers() {
 	const text = JSON.stringify(cells) + sides.map(s => s.result?.hash).join();
 	if (numbers.text === text) return;
 	numbers.text = text;
-	$('numbers').tBodies[0].replaceChildren(...cells.map(([name, ...rest]) => make('tr', {}, make('th', {scope: 'row'}, name), ...rest.map(t => make('td', {}, t)))));
+	$('numbers').tBodies[0].replaceChildren(...cells.map(([name, ...rest]) => make('tr', {}, make('th', {scope: 'row'}, name), ...rest.map((t, i) => make('td', {class: classes[i]}, t)))));
 	if (!sides.every(s => s.result)) return;
 	const formulas = [...new Set(sides.flatMap(s => s.about ? s.about.formulas : []))];
 	$('status').textContent = [...sides.map(s => s.result.refused ? `${s.name} is refused.` : `${s.name}: ${count(s.result.events)} events in ${count(s.took)} ms, hash ${s.result.hash}.` +
@@ -259,10 +259,10 @@ function code(s) {
 	box.text = s.about.json + refused;
 	const copy = (what, text) => make('button', {type: 'button', 'aria-label': `Copy ${s.name} as ${what}`, onclick: e => clip(e.target, text)}, 'Copy ' + what);
 	const open = box.querySelector('details')?.open;
-	box.replaceChildren(make('div', {class: 'bar'}, make('h2', {}, 'Pipeline ' + s.name), make('span', {class: 'presets'}, copy('Go', s.about.go), copy('JSON', s.about.json))),
+	box.replaceChildren(...[make('div', {class: 'bar'}, make('h2', {}, 'Pipeline ' + s.name), make('span', {class: 'presets'}, copy('Go', s.about.go), copy('JSON', s.about.json))),
 		refused ? make('p', {class: 'refused'}, 'Compose refuses this pipeline: ' + refused) : null,
 		make('pre', {tabindex: 0, 'aria-label': 'Go'}, s.about.go),
-		make('details', {open}, make('summary', {}, 'The same as JSON, for policyconfig'), make('pre', {tabindex: 0, 'aria-label': 'JSON'}, s.about.json)));
+		make('details', {open}, make('summary', {}, 'The same as JSON, for policyconfig'), make('pre', {tabindex: 0, 'aria-label': 'JSON'}, s.about.json))].filter(Boolean));
 }
 async function clip(button, text) {
 	const name = button.textContent;
@@ -346,7 +346,7 @@ function build() {
 	updates = [];
 	const is = (key, v) => () => values.get(key) === v;
 	const parts = [
-		fieldset('Who calls', inGroup('load'), p => listed ? null : p.key === 'rate' ? is('load', 0) : p.key === 'clients' || p.key === 'think' ? is('load', 1) : null),
+		fieldset('Who calls', inGroup('load'), p => listed ? null : ({rate: is('load', 0), clients: () => values.get('load') > 0, think: is('load', 1)})[p.key]),
 		fieldset('The dependency', inGroup('service')),
 		!listed || listed.includes('t') ? trouble() : null,
 	];
@@ -444,7 +444,7 @@ function place(lesson, step) {
 function tell(lesson, step) {
 	const n = lessons.indexOf(lesson) + 1, s = lesson.steps[step], last = step === lesson.steps.length - 1;
 	const move = to => { go(place(n, to)); $('lesson').querySelector('h2').focus({preventScroll: false}); };
-	$('lesson').replaceChildren(
+	$('lesson').replaceChildren(...[
 		make('h2', {tabindex: -1}, lesson.title + ' ', make('span', {}, `step ${step + 1} of ${lesson.steps.length}`)),
 		...(step ? [] : [make('p', {}, make('strong', {}, lesson.idea))]),
 		...s.text.map(t => make('p', {}, t)),
@@ -453,7 +453,8 @@ function tell(lesson, step) {
 			make('button', {type: 'button', disabled: !step, onclick: () => move(step - 1)}, 'Back'),
 			last ? null : make('button', {type: 'button', class: 'main', onclick: () => move(step + 1)}, 'Next'),
 			make('button', {type: 'button', onclick: () => go(place(n, step))}, 'Reset this step')),
-		...(last ? [quiz(lesson)] : []));
+		...(last ? [quiz(lesson)] : []),
+	].filter(Boolean));
 }
 function quiz(lesson) {
 	return make('div', {class: 'quiz'}, make('h3', {}, 'Three questions'), ...lesson.quiz.map((q, i) => {
