@@ -88,7 +88,7 @@ type Param struct {
 	Key     string   `json:"key"` // in the address
 	Label   string   `json:"label"`
 	Unit    string   `json:"unit,omitempty"`
-	Help    string   `json:"help,omitempty"`
+	Zero    string   `json:"zero,omitempty"` // what 0 means, if it is special
 	Low     float64  `json:"low"`
 	High    float64  `json:"high"`
 	Step    float64  `json:"step"`
@@ -113,6 +113,10 @@ func allParams() []Param {
 	choice := func(key, label string, value float64, field func(*State) *float64, choices ...string) Param {
 		return Param{Key: key, Label: label, High: float64(len(choices) - 1), Step: 1, Default: value, Choices: choices, field: field}
 	}
+	zero := func(text string, p Param) Param {
+		p.Zero = text
+		return p
+	}
 	group := func(name string, list ...Param) []Param {
 		for i := range list {
 			list[i].Group = name
@@ -133,7 +137,7 @@ func allParams() []Param {
 	all = append(all, group("service",
 		number("service", "A request takes", "ms on average", 1, 2000, 50, func(s *State) *float64 { return &s.Service }),
 		choice("shape", "Its times are", Exponential, func(s *State) *float64 { return &s.Shape }, "all the same", "exponential", "lognormal, with a long tail"),
-		number("slots", "Requests served at a time", "(0: any number)", 0, 200, 10, func(s *State) *float64 { return &s.Slots }),
+		zero("any number", number("slots", "Requests served at a time", "", 0, 200, 10, func(s *State) *float64 { return &s.Slots })),
 		number("queue", "Requests that may wait", "", 0, 1000, 100, func(s *State) *float64 { return &s.Queue }),
 		choice("trouble", "In trouble requests", Fails, func(s *State) *float64 { return &s.Trouble }, "fail", "are slow, up to 20 times"),
 	)...)
@@ -188,7 +192,7 @@ func allParams() []Param {
 				on("limit", "Rate limit", func(s *Side) *float64 { return &s.Limit }),
 				number("persecond", "Attempts", "per second", 1, 1000, 100, func(s *Side) *float64 { return &s.PerSecond }),
 				number("burst", "Burst", "", 1, 200, 10, func(s *Side) *float64 { return &s.Burst }),
-				number("wait", "Waits up to", "ms (0: not at all)", 0, 5000, 0, func(s *Side) *float64 { return &s.MaxWait }),
+				zero("not at all", number("wait", "Waits up to", "ms", 0, 5000, 0, func(s *Side) *float64 { return &s.MaxWait })),
 				place("limit.place", func(s *Side) *float64 { return &s.LimitPlace }),
 			),
 			group("bulkhead",

@@ -18,11 +18,8 @@ const (
 	program = module + "/internal/playground/wasm"
 )
 
-// buildFlags make the binary small: without symbols, and without inlining in what runs seldom.
-var buildFlags = []string{
-	"-trimpath", "-ldflags=-s -w", "-gcflags=std=-l", "-gcflags=internal/...=", "-gcflags=runtime/...=", "-gcflags=sync/...=", "-gcflags=time=", "-gcflags=context=", "-gcflags=math/...=",
-	"-gcflags=syscall/js=", "-gcflags=slices=", "-gcflags=container/list=", "-gcflags=cmp=",
-}
+// buildFlags make the binary small: without symbols, and without inlining where it does not matter.
+var buildFlags = []string{"-trimpath", "-ldflags=-s -w", "-gcflags=std=-l", "-gcflags=runtime="}
 
 // compile compiles what runs in the page's workers, and returns it with the JavaScript that must come with it.
 func compile(ctx context.Context) (wasm []byte, glue string, err error) {

@@ -292,7 +292,7 @@ function set(key, value, ends) {
 const fit = (p, v) => Math.round(Math.min(p.high, Math.max(p.low, Math.round(v / p.step) * p.step)) * 1000) / 1000;
 function control(p) {
 	const name = 'c-' + p.key;
-	const label = p.key.includes('.') && listed ? names[p.key[0] === 'a' ? 0 : 1] + ': ' + p.label : p.label;
+	const label = p.switch && listed ? names[classes.indexOf(p.key[0])] + ': ' + p.label : p.label;
 	if (p.switch) {
 		const box = make('input', {type: 'checkbox', id: name, 'data-key': p.key, onchange: e => set(p.key, e.target.checked ? 1 : 0, true)});
 		updates.push(() => { box.checked = values.get(p.key) === 1; });
@@ -320,7 +320,7 @@ function control(p) {
 	updates.push(() => {
 		const v = values.get(p.key);
 		if (value(+input.value) !== v) input.value = at(v);
-		out.textContent = v + (p.unit ? ' ' + p.unit : '');
+		out.textContent = v === 0 && p.zero ? p.zero : v + (p.unit ? ' ' + p.unit : '');
 		input.setAttribute('aria-valuetext', out.textContent);
 	});
 	return make('div', {class: 'row'}, make('label', {for: name}, make('span', {}, label), out), input);
@@ -338,8 +338,13 @@ function policy(side, name) {
 	if (!all.length) return null;
 	const rest = all.filter(p => p !== main).map(control);
 	const box = make('div', {}, ...rest);
-	if (main) updates.push(() => { box.hidden = values.get(main.key) !== 1; });
-	return make('fieldset', {}, make('legend', {}, main ? control(main) : byKey.get(side + '.' + name) ? names[side === 'a' ? 0 : 1] + ': ' + byKey.get(side + '.' + name).label : name), box);
+	const title = main ? control(main) : names[classes.indexOf(side)] + ': ' + byKey.get(side + '.' + name).label;
+	const set = make('fieldset', {}, make('legend', {}, title), box);
+	updates.push(() => {
+		box.hidden = !rest.length || main != null && values.get(main.key) !== 1;
+		set.classList.toggle('off', box.hidden);
+	});
+	return set;
 }
 const policies = ['total', 'retry', 'hedge', 'breaker', 'throttle', 'limit', 'bulkhead', 'attempt'];
 function build() {
@@ -426,6 +431,7 @@ function show() {
 		return make('a', {href: '#' + (i ? place(i, 0) : ''), 'aria-current': here ? 'page' : null}, l.title);
 	}));
 	$('lesson').hidden = !lesson;
+	document.body.classList.toggle('lesson', !!lesson);
 	listed = lesson ? lesson.steps[step].controls : null;
 	if (lesson && !listed?.length) listed = null;
 	const key = (lesson ? lesson.title : '') + step;
