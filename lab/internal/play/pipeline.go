@@ -150,9 +150,14 @@ func (d *draft) add(layer policy.Layer, kind, constructor string, place float64,
 	d.layers, d.lines, d.imports = append(d.layers, layer), append(d.lines, w), append(d.imports, kind)
 }
 
+// Layers returns the layers of a side, as they are written: with chance of their own.
+func (s *State) Layers(side int) []policy.Layer { return s.Sides[side].draft(chance).layers }
+
+func chance(string) rand.Source { return rand.NewPCG(rand.Uint64(), rand.Uint64()) }
+
 // Source returns a side as Go and as JSON for package policyconfig.
 func (s *State) Source(side int) Source {
-	d := s.Sides[side].draft(func(string) rand.Source { return rand.NewPCG(0, 0) })
+	d := s.Sides[side].draft(chance)
 	slices.Sort(d.imports)
 	const module = "github.com/go-resilience/resilience"
 	var code strings.Builder
@@ -190,6 +195,9 @@ func (s *State) Source(side int) Source {
 func (d *draft) goLayers() string {
 	var b strings.Builder
 	for _, line := range d.lines {
+		if len(d.lines) == 1 && strings.HasPrefix(line.code, "timeout.") {
+			line.code = strings.Replace(line.code, "*", " * ", 1) // as gofmt has it
+		}
 		b.WriteString("\n\t" + line.code + ",")
 	}
 	if len(d.lines) > 0 {

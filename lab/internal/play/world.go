@@ -68,7 +68,7 @@ type Watcher struct {
 func (s *State) Run(side int, watcher Watcher) *Result {
 	r := &Result{}
 	run := &run{state: s, side: &s.Sides[side], result: r, watcher: watcher}
-	if err := resilience.Validate(run.side.draft(func(string) rand.Source { return rand.NewPCG(0, 0) }).layers...); err != nil {
+	if err := resilience.Validate(s.Layers(side)...); err != nil {
 		r.Refused = err.Error()
 		return r
 	}

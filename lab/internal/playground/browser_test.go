@@ -149,7 +149,10 @@ func TestThePageAnswers(t *testing.T) {
 	b.Open(url)
 	b.Until(patience, finished)
 	until := func(expression string) { t.Helper(); b.Until(patience, expression) }
-	hash := func(want string) { t.Helper(); until(fmt.Sprintf("(location.hash || '#') === %q && document.body.dataset.done", "#"+want)) }
+	hash := func(want string) {
+		t.Helper()
+		until(fmt.Sprintf("(location.hash || '#') === %q && document.body.dataset.done", "#"+want))
+	}
 
 	// A slider, with the keyboard: each press is a step.
 	b.Eval("document.getElementById('c-rate').focus()")

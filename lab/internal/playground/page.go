@@ -88,7 +88,7 @@ func digest(text string) string {
 }
 
 // alphabet is the digits of encode85: none of them means anything in HTML.
-const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%()*+,-./:;=?@[]^_{|}"
+const alphabet = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz!#$%()*+,-./:;=?@[]^_{|"
 
 // encode85 writes four bytes as five digits, which takes less room than base64. The last ones are filled up with zeros.
 func encode85(data []byte) string {
