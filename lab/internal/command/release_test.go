@@ -94,6 +94,9 @@ func TestRunsAsReleased(t *testing.T) {
 
 	list := shell(dir, env, "go", "run", library+"/lab@latest", "-list")
 	require.Contains(t, list, "composition-order")
+	page := filepath.Join(dir, "playground.html") // which is compiled from the module in the cache
+	require.Contains(t, shell(dir, env, "go", "run", library+"/lab@latest", "playground", "-out", page), "MB")
+	require.FileExists(t, page)
 
 	// And a scenario from outside the module.
 	outside := filepath.Join(dir, "outside")

@@ -20,7 +20,7 @@ function make(tag, attributes = {}, ...inside) {
 function fail(text) { $('trouble').textContent = text; $('trouble').hidden = false; }
 const count = v => Math.round(v).toLocaleString('en');
 const share = (part, all) => all ? (100 * part / all).toFixed(1) + ' %' : '–';
-const time = v => v == null || isNaN(v) ? '–' : v >= 9999.5 ? (v / 1000).toFixed(1) + ' s' : v >= 99.5 ? count(v) + ' ms' : v.toPrecision(2) + ' ms';
+const time = v => v == null || isNaN(v) ? '–' : v >= 999.5 ? (v / 1000).toFixed(2) + ' s' : v >= 99.5 ? count(v) + ' ms' : v.toPrecision(2) + ' ms';
 
 // The state: the numbers by key, and the trouble by second. Its address is read by Go alone; this writes it.
 const values = new Map(params.map(p => [p.key, p.default]));
@@ -236,9 +236,9 @@ function paint() {
 	if (marks.done) marks.finished ||= performance.now();
 }
 const table = [
-	['Calls', r => count(r.calls)], ['Succeeded', r => share(r.succeeded, r.calls)], ['Refused by a policy', r => share(r.rejected, r.calls)],
+	['Calls', r => count(r.calls)], ['Succeeded', r => share(r.succeeded, r.calls)], ['Refused', r => share(r.rejected, r.calls)],
 	['Failed', r => share(r.failed, r.calls)], ['Attempts per call', r => r.calls ? (r.attempts / r.calls).toFixed(2) : '–'],
-	['p50 of those that succeeded', r => time(r.p50)], ['p99', r => time(r.p99)], ['p99.9', r => time(r.p999)],
+	['p50 of successes', r => time(r.p50)], ['p99', r => time(r.p99)], ['p99.9', r => time(r.p999)],
 ];
 function numbers() {
 	const cells = table.map(([name, f]) => [name, ...sides.map(s => s.result ? s.result.refused ? '–' : f(s.result) : '…')]);
@@ -432,9 +432,9 @@ function show() {
 		return make('a', {href: '#' + (i ? place(i, 0) : ''), 'aria-current': here ? 'page' : null}, l.title);
 	}));
 	$('lesson').hidden = !lesson;
-	document.body.classList.toggle('lesson', !!lesson);
 	listed = lesson ? lesson.steps[step].controls : null;
 	if (lesson && !listed?.length) listed = null;
+	document.body.classList.toggle('few', !!listed);
 	const key = (lesson ? lesson.title : '') + step;
 	if (key !== shown) {
 		if (lesson) tell(lesson, step);
@@ -466,13 +466,13 @@ function tell(lesson, step) {
 	].filter(Boolean));
 }
 function quiz(lesson) {
-	return make('div', {class: 'quiz'}, make('h3', {}, 'Three questions'), ...lesson.quiz.map((q, i) => {
+	return make('div', {class: 'quiz'}, make('h3', {}, 'Three questions'), make('div', {}, ...lesson.quiz.map((q, i) => {
 		const out = make('output');
 		return make('fieldset', {}, make('legend', {}, q.question), ...q.options.map((o, j) => make('label', {}, make('input', {type: 'radio', name: 'q' + i, onchange: () => {
 			out.className = j === q.answer ? 'right' : 'wrong';
 			out.textContent = (j === q.answer ? 'Right. ' : 'Not quite. ') + (j === q.answer ? q.why : 'Try the step again, or another answer.');
 		}}), ' ' + o)), make('button', {type: 'button', onclick: () => { out.className = 'right'; out.textContent = q.options[q.answer] + ': ' + q.why; }}, 'Show the answer'), out);
-	}));
+	})));
 }
 
 // The beginning.
