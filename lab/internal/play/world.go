@@ -15,7 +15,7 @@ import (
 
 // The bounds of a run. Whoever reaches one sees the run up to there.
 const (
-	MaxCalls  = 100_000 // calls and attempts together
+	MaxCalls  = 60_000 // calls and attempts together
 	MaxActive = 4_000   // calls at a time
 )
 

@@ -29,6 +29,9 @@ var (
 	workerJS string
 )
 
+// start is the state that the page begins with when its address says nothing.
+const start = "a.retry=1&a.budget=0&b.retry=1&b.breaker=1&t=20a10u"
+
 // earlyJS is for the head of the page: it hides what is for readers without JavaScript.
 const earlyJS = "document.documentElement.className = 'js'"
 
@@ -56,7 +59,7 @@ func assemble(wasm []byte, glue string) ([]byte, error) {
 	}
 	data, err := json.Marshal(map[string]any{
 		"params": play.Params(), "seconds": play.Seconds, "levels": play.Levels, "strip": play.Strip,
-		"presets": presets(), "lessons": lessons, "alphabet": alphabet, "size": packed.Len(),
+		"presets": presets(), "lessons": lessons, "start": start, "alphabet": alphabet, "size": packed.Len(),
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@
 const $ = id => document.getElementById(id);
 const data = JSON.parse($('data').textContent);
 const {params, lessons, seconds, levels, strip} = data;
+const named = address => '#' + (address || 'nothing'); // without any address, the page begins with something to see
 const byKey = new Map(params.map(p => [p.key, p]));
 const names = ['A', 'B'], classes = ['a', 'b'];
 
@@ -113,7 +114,7 @@ function done(s, result) {
 let adopting = false, open = false, timer = 0;
 function visit(push, address) {
 	clearTimeout(timer);
-	try { history[push ? 'pushState' : 'replaceState'](null, '', '#' + address); } catch { /* too many in a short time: the next one comes */ }
+	try { history[push ? 'pushState' : 'replaceState'](null, '', named(address)); } catch { /* too many in a short time: the next one comes */ }
 }
 function changed(ends) {
 	const address = encode();
@@ -126,18 +127,18 @@ function load() {
 	open = false;
 	clearTimeout(timer);
 	adopting = true;
-	ask(location.hash.slice(1, 9000));
+	ask(location.hash.slice(1, 9000) || data.start);
 }
 function adopt(about) {
 	adopting = false;
 	params.forEach((p, i) => values.set(p.key, about.values[i]));
 	timeline = [...about.timeline];
-	if (location.hash.slice(1) !== about.address) visit(false, about.address);
+	if (location.hash !== named(about.address)) visit(false, about.address);
 	show();
 }
 function go(address) { // a step of a lesson: a place of its own
-	if (location.hash.slice(1) === address) load();
-	else location.hash = address;
+	if (location.hash === named(address)) load();
+	else location.hash = named(address);
 }
 
 // Pictures.
@@ -427,9 +428,9 @@ function show() {
 	const lesson = lessons[values.get('lesson') - 1];
 	const step = lesson ? Math.min(values.get('step'), lesson.steps.length - 1) : 0;
 	document.title = (lesson ? lesson.title + ' – ' : '') + 'Resilience playground';
-	$('lessons').replaceChildren(...[{title: 'Sandbox', steps: [{address: ''}]}, ...lessons].map((l, i) => {
+	$('lessons').replaceChildren(...[{title: 'Sandbox'}, ...lessons].map((l, i) => {
 		const here = i === (lesson ? values.get('lesson') : 0);
-		return make('a', {href: '#' + (i ? place(i, 0) : ''), 'aria-current': here ? 'page' : null}, l.title);
+		return make('a', {href: named(i ? place(i, 0) : data.start), 'aria-current': here ? 'page' : null}, l.title);
 	}));
 	$('lesson').hidden = !lesson;
 	listed = lesson ? lesson.steps[step].controls : null;
