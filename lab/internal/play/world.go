@@ -16,7 +16,7 @@ import (
 // The bounds of a run. Whoever reaches one sees the run up to there.
 const (
 	MaxCalls  = 60_000 // calls and attempts together
-	MaxActive = 4_000   // calls at a time
+	MaxActive = 4_000  // calls at a time
 )
 
 // Row is what happened in one second. Times are in ms, and NaN where nobody succeeded.
