@@ -65,7 +65,7 @@ func serve(ctx context.Context, page func(context.Context) ([]byte, error), addr
 	if err != nil {
 		return fmt.Errorf("%w; -listen chooses another address", err)
 	}
-	defer listener.Close()
+	defer func() { _ = listener.Close() }()
 	fmt.Fprintln(stdout, "compiling the library to WebAssembly")
 	content, err := page(ctx)
 	if err != nil {

@@ -27,7 +27,7 @@ func compile(ctx context.Context) (wasm []byte, glue string, err error) {
 	if err != nil {
 		return nil, "", err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	if _, err := exec.LookPath("go"); err != nil {
 		return nil, "", errors.New("the go command is not in the PATH: the playground compiles the library to WebAssembly")
 	}
