@@ -19,6 +19,7 @@ var insensitive = map[string]string{
 	"L3 cap":       "only the slowest clients without jitter ever wait so long",
 	"L5 timeout":   "a queue of a thousand is late for any of them",
 	"L7 lagrate":   "the next call comes within 20 ms, of seconds",
+	"L11 fanout":   "a fifth moves the quantile that it decides by a tenth",
 	"L10 hold":     "calls that hang for 100 s come and go in waves: a run sees three of them",
 	"L9 threshold": "at p = 0.3 a breaker inside trips as soon as it may, and one outside never",
 	"L9 rate":      "trips by chance scatter by more than that",
