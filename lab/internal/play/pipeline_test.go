@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -35,9 +36,16 @@ func agree(t *testing.T, s *play.State, side int) *resilience.Pipeline {
 	}
 	require.NoError(t, err, source.JSON)
 	loaded := set.Pipeline("backend").Current()
-	require.Equal(t, strings.TrimPrefix(loaded.String(), `"backend": `), resilience.Compose(layers...).String())
+	want, err := policyconfig.From(resilience.Compose(append(layers, resilience.Name("backend"))...))
+	require.NoError(t, err)
+	got, err := policyconfig.From(loaded)
+	require.NoError(t, err)
+	require.Equal(t, withoutChance.ReplaceAllString(string(want), ""), string(got))
 	return loaded
 }
+
+// withoutChance is what a configuration says of the sources of chance, which the playground's policies have.
+var withoutChance = regexp.MustCompile(`, "rand": "[^"]*"`)
 
 func TestWhatIsCopied(t *testing.T) {
 	s := play.Decode("a.total=1&a.retry=1&a.budget=2&a.jitter=0&a.breaker=1&a.breaker.place=1&a.limit=1&a.wait=1000&a.bulkhead=1&a.waiting=5&a.attempt=1")
@@ -86,12 +94,12 @@ var backend = resilience.Compose(
 func TestTheJSONIsThePipeline(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 6))
 	taken := 0
-	for range testsize.Pick(300, 3000) {
+	for range testsize.Pick(100, 1000) {
 		if agree(t, play.Decode(random(r)), r.IntN(2)) != nil {
 			taken++
 		}
 	}
-	require.Greater(t, taken, 30)
+	require.Greater(t, taken, 10)
 }
 
 // The Go compiles, and is the pipeline of the JSON, option by option.

@@ -262,7 +262,6 @@ func (r *run) ask() {
 func (r *run) stop(why string) {
 	if !r.over {
 		r.over, r.result.Cut = true, why
-		r.server.Close()
 	}
 }
 

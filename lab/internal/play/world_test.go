@@ -21,8 +21,11 @@ func run(t *testing.T, address string, side int) *play.Result {
 // Equal addresses give equal runs, and every number of a result counts in its hash.
 func TestEqualStatesAreEqualRuns(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
-	for range testsize.Pick(3, 40) {
-		address := random(r) + "&rate=40&clients=40&think=1000" // of a size to run twice
+	tried := []string{"load=1&clients=30&think=500&a.retry=1&t=20a10m", "load=2&clients=30&slots=5&queue=5&a.retry=1&a.breaker=1", "a.hedge=1&a.throttle=1&t=10c"}
+	for range testsize.Pick(2, 40) {
+		tried = append(tried, random(r)+"&rate=40&clients=40&think=1000") // of a size to run twice
+	}
+	for _, address := range tried {
 		first := run(t, address, 0)
 		require.Equal(t, first.Hash, run(t, address, 0).Hash, address)
 		require.LessOrEqual(t, first.Calls, play.MaxCalls)

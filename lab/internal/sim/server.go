@@ -160,13 +160,3 @@ func (s *Server) Waiting() int { return len(s.waiting) }
 
 // Busy returns how many requests are being served.
 func (s *Server) Busy() int { return s.busy }
-
-// Close lets everybody who waits for a slot go, as if answered: for the end of a run that nobody looks at any more.
-func (s *Server) Close() {
-	for _, r := range s.waiting {
-		if !r.gone() {
-			r.wake.actor.world.resume(r.wake)
-		}
-	}
-	s.waiting = nil
-}
