@@ -86,6 +86,9 @@ func TestReleasedModulesServeAnEmptyModule(t *testing.T) {
 			require.Contains(t, string(out), "main.go:")
 		case module == "lab":
 			require.Contains(t, run(t, dir, env, "go", "run", library+"/lab@latest", "-list"), "composition-order")
+			page := filepath.Join(dir, "playground.html") // which is compiled from the module in the cache
+			run(t, dir, env, "go", "run", library+"/lab@latest", "playground", "-out", page)
+			require.FileExists(t, page)
 			example, err := os.ReadFile("../lab/scenario/example_test.go")
 			require.NoError(t, err)
 			program := strings.NewReplacer("package scenario_test", "package main", "func Example()", "func main()").Replace(string(example))
