@@ -17,6 +17,10 @@ type Record struct {
 	Policy   string        // of a refusal by our own recorder: the policy's name, and Code
 	Code     string
 	Censored bool // ended by a timeout or cancellation: the latency is a lower bound
+
+	// Of our own recorder only.
+	Queued time.Duration // what it had waited at policies when it began
+	Class  string        // what the error means, as policy.Class prints it; "" lets Kind decide
 }
 
 // Source streams records in the order of the file; Next returns io.EOF at the end. Notes says what was counted and skipped.
