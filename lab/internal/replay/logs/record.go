@@ -1,4 +1,3 @@
-// Package logs reads the logs of real traffic: one Record for each line, whatever program wrote it.
 package logs
 
 import (
