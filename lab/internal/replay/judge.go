@@ -11,6 +11,8 @@ type Judge struct {
 	recorded *Measured
 	seed     uint64
 	refusals []string // reasons why the log does not hold what predictions need
+	fit      *fit
+	signs    Signs
 }
 
 // The bounds of what a log must hold. They were found by experiment; see docs/replay.md.
@@ -36,8 +38,32 @@ func NewJudge(l *Log, seed uint64) *Judge {
 	if len(l.attempts) == 0 {
 		refuse("every call was refused: nothing reached the dependency")
 	}
+	if len(j.refusals) == 0 {
+		j.read()
+	}
 	return j
 }
+
+// Signs are what a log says of its dependency.
+type Signs struct {
+	Growth     float64 // t of latency on load, within seconds
+	FailGrowth float64 // t of failure on load, within seconds
+	Residual   float64 // t of what the slots do not explain
+	Slots      int     // of the server that fits; 0: none
+	Queue      int     // that may wait there; -1: no bound was seen
+	Waited     float64 // share of the attempts that found all slots taken
+	Censored   float64 // share of the attempts that were cut short
+	Flight     int     // attempts under way at once
+
+	Second, SecondFailed float64 // further attempts, and those that failed
+	Expected             float64 // of them that would have, if they had been first attempts at that time
+}
+
+// Signs returns what the log says of the dependency.
+func (j *Judge) Signs() Signs { return j.signs }
+
+// seeds is how many seeds each model is run with.
+const seeds = 3
 
 // Predict replays the log with a candidate. progress hears of the run, of how many, and of its calls.
 func (j *Judge) Predict(c *Candidate, progress func(run, runs, calls int)) (*Prediction, error) {
@@ -47,16 +73,82 @@ func (j *Judge) Predict(c *Candidate, progress func(run, runs, calls int)) (*Pre
 		p.Verdict, p.Reasons = Refused, j.refusals
 		return p, nil
 	}
-	m, err := Run(j.log, c, Trace(), j.seed, func(calls int) { progress(1, 1, calls) })
-	if err != nil {
-		return nil, err
+	p.Trials = j.trials()
+	for i, t := range p.Trials {
+		var err error
+		if t.Outcome, err = Run(j.log, c, t.Model, t.Seed, func(calls int) { progress(i+1, len(p.Trials), calls) }); err != nil {
+			return nil, err
+		}
 	}
-	p.Model, p.Main = Trace(), m
-	p.Trials = []*Trial{{Model: p.Model, Seed: j.seed, Outcome: m, Counts: true}}
-	p.mark("only one model was run: whether load changed what happened is not known")
-	p.band()
+	j.judge(p)
 	p.Took = time.Since(began)
 	return p, nil
+}
+
+// trials returns what is to be run.
+func (j *Judge) trials() (trials []*Trial) {
+	add := func(m Model, n int) {
+		for k := range n {
+			trials = append(trials, &Trial{Model: m, Seed: j.seed + uint64(k)*77})
+		}
+	}
+	add(Trace(), seeds)
+	add(CallBound(), 1)
+	if j.signs.Slots > 0 {
+		add(j.fit.server(false, 1), seeds)
+		add(j.fit.server(true, 1), seeds)
+		add(j.fit.server(false, 1.1), 1)
+	}
+	return trials
+}
+
+// judge says how far the trials can be trusted.
+func (j *Judge) judge(p *Prediction) {
+	p.Model, p.Main = p.Trials[0].Model, p.Trials[0].Outcome
+	for _, t := range p.Trials {
+		t.Counts = true
+	}
+	p.mark("the models are not judged yet")
+	p.band()
+}
+
+// read works out the signs.
+func (j *Judge) read() {
+	f := newFit(j.log)
+	j.fit = f
+	j.signs = Signs{
+		Growth: f.growth, FailGrowth: f.failGrowth, Residual: f.residual, Slots: f.slots, Queue: f.queue, Waited: f.waited,
+		Censored: share(j.log.censored, len(j.log.attempts)), Flight: f.most,
+	}
+	attempts := j.log.attempts
+	number := make([]uint8, len(attempts))
+	for i := range attempts {
+		if next := attempts[i].next; next >= 0 {
+			number[next] = 1
+		}
+	}
+	for i := range attempts {
+		if number[i] == 0 || attempts[i].cut == byCaller {
+			continue
+		}
+		fails, of := 0, 0
+		for k := max(0, i-60); k < min(len(attempts), i+60); k++ {
+			if number[k] == 0 {
+				of++
+				if attempts[k].outcome != 0 {
+					fails++
+				}
+			}
+		}
+		if of == 0 {
+			continue
+		}
+		j.signs.Second++
+		if attempts[i].outcome != 0 {
+			j.signs.SecondFailed++
+		}
+		j.signs.Expected += float64(fails) / float64(of)
+	}
 }
 
 // median returns the median latency of the attempts.

@@ -2,7 +2,6 @@ package replay
 
 import (
 	"cmp"
-	"container/heap"
 	"math"
 	"slices"
 	"time"
@@ -199,14 +198,14 @@ func worst(seconds []Second) Window {
 // Recorded measures what was recorded.
 func (l *Log) Recorded() *Measured {
 	t := newMeter(l)
-	ends := &times{}
+	var ends moments
 	for i := range l.attempts {
 		a := &l.attempts[i]
-		for ends.Len() > 0 && (*ends)[0] <= a.at {
-			heap.Pop(ends)
+		for len(ends) > 0 && ends[0] <= a.at {
+			ends.pop()
 			t.flight--
 		}
-		heap.Push(ends, a.end())
+		ends.push(a.end())
 		t.began(a.at)
 		t.m.Busy += a.took
 	}
@@ -215,18 +214,4 @@ func (l *Log) Recorded() *Measured {
 		t.ended(i, c.took, l.kinds[c.outcome], c.refused())
 	}
 	return t.finish()
-}
-
-// times is a heap.
-type times []time.Duration
-
-func (t times) Len() int           { return len(t) }
-func (t times) Less(i, j int) bool { return t[i] < t[j] }
-func (t times) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
-func (t *times) Push(x any)        { *t = append(*t, x.(time.Duration)) }
-func (t *times) Pop() any {
-	last := len(*t) - 1
-	x := (*t)[last]
-	*t = (*t)[:last]
-	return x
 }

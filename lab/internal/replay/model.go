@@ -141,3 +141,8 @@ func (l *Log) near(at time.Duration, n int, far time.Duration) (lo, hi int) {
 	}
 	return lo, hi
 }
+
+// NewModel is a model of one's own, such as the true dependency where that is known. begin is called in the world.
+func NewModel(name string, begin func(w *sim.World) func(a *sim.Actor, call, nth int) error) Model {
+	return Model{Name: name, begin: func(_ *Log, w *sim.World, _ *tally) backend { return begin(w) }}
+}

@@ -229,6 +229,10 @@ func (c *command) write(report *replay.Report) error {
 			return err
 		}
 	}
-	fmt.Fprintf(c.stdout, "\nseed %d, %.1f s\n", report.Seed, report.Took.Seconds())
+	file := filepath.Join(c.out, "replay.html")
+	if err := os.WriteFile(file, []byte(report.HTML()), 0o644); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "\nseed %d, %.1f s\nreport: %s\n", report.Seed, report.Took.Seconds(), file)
 	return nil
 }
