@@ -29,17 +29,16 @@ func FuzzReaders(f *testing.F) {
 			continue
 		}
 		lines := bytes.SplitAfter(text, []byte("\n"))
-		for from := 0; from < len(lines); from += 8 {
-			part := bytes.Join(append([][]byte{lines[0]}, lines[from:min(from+8, len(lines))]...), nil)
-			choice := byte(0)
-			if strings.Contains(file, "appended") {
-				choice = 1
-			}
-			f.Add(choice, part)
+		some := lines[0]
+		for i := range min(6, len(lines)-1) {
+			some = append(some[:len(some):len(some)], lines[1+i*(len(lines)-1)/6]...)
 		}
-		half := packed(string(lines[0]))
-		f.Add(byte(0), half[:len(half)/2])
+		if f.Add(byte(0), some); strings.Contains(file, "appended") {
+			f.Add(byte(1), some)
+		}
 	}
+	f.Add(byte(0), packed(traffic(5)))
+	f.Add(byte(0), packed(traffic(5))[:40])
 	kinds := map[string]bool{"": true, kindTimeout: true, kindServer: true, kindThrottled: true, kindConnection: true, kindCanceled: true, kindRejected: true}
 	f.Fuzz(func(t *testing.T, choice byte, text []byte) {
 		source, err := Open(bytes.NewReader(text), Options{Format: choices[int(choice)%len(choices)], MaxBad: 1})

@@ -45,7 +45,7 @@ func read(text string, options Options) ([]Record, Notes, error) {
 	return records, source.Notes(), err
 }
 
-// print writes a record on a line.
+// printed returns a record on a line.
 func printed(r *Record) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %v", r.Start.Format("2006-01-02T15:04:05.000000000"), r.Latency)
@@ -58,10 +58,8 @@ func printed(r *Record) string {
 	if r.Censored {
 		b.WriteString(" censored")
 	}
-	for name, value := range map[string]string{"policy": r.Policy} {
-		if value != "" {
-			fmt.Fprintf(&b, " %s=%s", name, value)
-		}
+	if r.Policy != "" {
+		fmt.Fprintf(&b, " policy=%s", r.Policy)
 	}
 	if r.Code != "" {
 		fmt.Fprintf(&b, " code=%s", r.Code)

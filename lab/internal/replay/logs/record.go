@@ -6,16 +6,19 @@ import (
 
 // Record is one line of a log: one attempt, or one request where the log does not tell attempts apart.
 type Record struct {
-	Start    time.Time     // when it began
-	Latency  time.Duration // how long it took
-	Failed   bool          // by the format's rule
-	Kind     string        // of failure: "timeout", "5xx", "throttled", "connection", "canceled", "rejected", or ""
-	Status   int           // HTTP or gRPC status, 0 where there is none
-	Call     string        // id of the call, "" where the log has none
-	Attempt  int           // 1, 2, … ; 0 where the log has none
-	Policy   string        // of a refusal by our own recorder: the policy's name, and Code
-	Code     string
-	Censored bool // ended by a timeout or cancellation: the latency is a lower bound
+	Start   time.Time     // when it began
+	Latency time.Duration // how long it took
+	Failed  bool          // it did not succeed, by the format's rule; an answer of 404 is one
+	// Kind says of a failure what it was: "timeout"; "5xx", also of gRPC; "throttled", such as 429; "connection", no answer or
+	// half of one; "canceled", by the caller, which is no failure of the server; "rejected", by a policy or a proxy, without
+	// asking the server; "" where the log does not tell.
+	Kind     string
+	Status   int    // of HTTP, or of gRPC where it says more; 0 where there is none
+	Call     string // id of the call, "" where the log has none
+	Attempt  int    // 1, 2, … ; 0 where the log has none
+	Policy   string // of a refusal by our own recorder: the first word of Code, such as "breaker"
+	Code     string // of our own recorder: what refused, or what cut the attempt short, or of the error
+	Censored bool   // ended by a timeout or cancellation: the latency is a lower bound
 
 	// Of our own recorder only.
 	Queued time.Duration // what it had waited at policies when it began
@@ -36,7 +39,7 @@ type Notes struct {
 	Records    int           // returned
 	Bad        int           // lines skipped
 	BadLines   []BadLine     // the first of them
-	Resolution time.Duration // of the log's times
+	Resolution time.Duration // the greatest power of ten, up to 1 s, that divides all times, or all latencies; 0 without records
 	Warnings   []string
 }
 
@@ -49,6 +52,8 @@ type BadLine struct {
 
 // Options of Open.
 type Options struct {
-	Format string  // "" or "auto" detects it
-	MaxBad float64 // share of bad lines that ends the run: default .01 after 1,000 lines, or all
+	Format string // "" or "auto" detects it
+	// MaxBad is the share of bad lines that ends the run, once there were 1,000 lines; the default is 0.01. A shorter file ends
+	// with an error when half of its lines or more are bad. 1 takes anything.
+	MaxBad float64
 }
