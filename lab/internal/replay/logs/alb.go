@@ -15,7 +15,7 @@ import (
 var albFormat = &format{
 	name: "alb",
 	new:  func() parser { return &alb{} },
-	looks: func(line []byte) string {
+	looks: func(line []byte, _ []member) string {
 		kind, rest := next(line)
 		when, _ := next(rest)
 		if _, ok := timestamp(when); ok && albKind(kind) {

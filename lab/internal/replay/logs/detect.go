@@ -2,13 +2,15 @@ package logs
 
 import (
 	"bytes"
+	"slices"
 	"time"
 )
 
 // format is one way in which a program writes its log.
 type format struct {
-	name  string
-	looks func(line []byte) string // what of a line shows the format, "" for a line of another one
+	name string
+	// looks says what of a line shows the format, "" for a line of another one. A line of JSON has members.
+	looks func(line []byte, list []member) string
 	new   func() parser
 	peeks bool          // the parser wants to see more lines first
 	exact bool          // times are exact to the nanosecond, whatever they look like
@@ -32,11 +34,15 @@ func init() { // which needs parsers, which name formats
 
 // recognize returns the format of a line, nil if there is none.
 func recognize(line []byte, wanted string) (*format, string) {
+	var list []member
+	if bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")) {
+		list, _ = members(line, nil)
+	}
 	for _, f := range formats {
 		if family, _, _ := bytes.Cut([]byte(f.name), []byte("-")); wanted != "" && string(family) != wanted {
 			continue
 		}
-		if why := f.looks(line); why != "" {
+		if why := f.looks(line, list); why != "" {
 			return f, why
 		}
 	}
@@ -47,7 +53,8 @@ func recognize(line []byte, wanted string) (*format, string) {
 func refuse(line []byte) string {
 	switch {
 	case looksCombined(line):
-		return "the combined format of nginx and Apache has no latency and only whole seconds: log $msec and $request_time, see docs/replay.md"
+		return "the combined format of nginx and Apache has no latency and only whole seconds: log $msec and $request_time, see docs/replay.md " +
+			"(lines of another log_format are read with the format nginx:LOG_FORMAT)"
 	case looksTCP(line):
 		return "HAProxy's TCP log tells connections, not requests: set option httplog"
 	case looksGob(line):
@@ -66,20 +73,9 @@ func looksGob(line []byte) bool {
 }
 
 // has reports whether an object has all members named.
-func has(line []byte, names ...string) bool {
-	if len(line) == 0 || line[0] != '{' && !bytes.HasPrefix(bytes.TrimLeft(line, " \t"), []byte("{")) {
-		return false
-	}
-	list, err := members(line, make([]member, 0, 32))
-	if err != nil {
-		return false
-	}
+func has(list []member, names ...string) bool {
 	for _, name := range names {
-		found := false
-		for i := range list {
-			found = found || string(list[i].name) == name
-		}
-		if !found {
+		if !slices.ContainsFunc(list, func(m member) bool { return string(m.name) == name }) {
 			return false
 		}
 	}

@@ -19,7 +19,7 @@ var (
 	envoyText = &format{
 		name: "envoy",
 		new:  func() parser { return &envoy{} },
-		looks: func(line []byte) string {
+		looks: func(line []byte, _ []member) string {
 			var v envoyLine
 			if v.text(line) {
 				return "begins with [START_TIME] and a quoted request, as Envoy's default format"
@@ -30,8 +30,8 @@ var (
 	envoyJSON = &format{
 		name: "envoy-json",
 		new:  func() parser { return &envoy{isJSON: true} },
-		looks: func(line []byte) string {
-			if has(line, "start_time", "duration", "response_code") {
+		looks: func(_ []byte, list []member) string {
+			if has(list, "start_time", "duration", "response_code") {
 				return "is JSON with start_time, duration and response_code"
 			}
 			return ""

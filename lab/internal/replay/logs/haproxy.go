@@ -18,7 +18,7 @@ import (
 var haproxyFormat = &format{
 	name: "haproxy",
 	new:  func() parser { return &haproxy{} },
-	looks: func(line []byte) string {
+	looks: func(line []byte, _ []member) string {
 		var v haproxyLine
 		if v.read(line) && bytes.Count(v.timers, []byte("/")) == 4 {
 			return "has a date, a backend and five timers as HAProxy's httplog"

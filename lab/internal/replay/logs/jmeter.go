@@ -20,7 +20,7 @@ var (
 	jmeterCSV = &format{
 		name: "jmeter-csv",
 		new:  func() parser { return &jmeterCSVParser{columns: columns{names: jmeterColumns}} },
-		looks: func(line []byte) string {
+		looks: func(line []byte, _ []member) string {
 			if _, ok := jmeterHeader(line); ok {
 				return "is a header with timeStamp and elapsed"
 			}
@@ -30,7 +30,7 @@ var (
 	jmeterXML = &format{
 		name: "jmeter-xml",
 		new:  func() parser { return &jmeterXMLParser{} },
-		looks: func(line []byte) string {
+		looks: func(line []byte, _ []member) string {
 			if bytes.Contains(line[:min(len(line), 4096)], []byte("<testResults")) {
 				return "has <testResults"
 			}
@@ -102,7 +102,7 @@ func (t *tally) transaction() {
 func jmeterEntry(stamp, elapsed, code, success []byte) (entry, error) {
 	start, ok := integer(stamp)
 	switch {
-	case ok && len(stamp) >= 12:
+	case ok && (len(stamp) == 12 || len(stamp) == 13):
 		start *= 1e6
 	default:
 		start, ok = jmeterTime(stamp)

@@ -15,7 +15,7 @@ var (
 	k6CSV = &format{
 		name: "k6-csv",
 		new:  func() parser { return &k6CSVParser{columns: columns{names: k6Columns}} },
-		looks: func(line []byte) string {
+		looks: func(line []byte, _ []member) string {
 			if bytes.HasPrefix(line, []byte("metric_name,timestamp,metric_value,")) {
 				return "is the header metric_name,timestamp,metric_value"
 			}
@@ -26,8 +26,8 @@ var (
 	k6JSON = &format{
 		name: "k6-json",
 		new:  func() parser { return &k6JSONParser{} },
-		looks: func(line []byte) string {
-			if has(line, "metric", "type", "data") {
+		looks: func(_ []byte, list []member) string {
+			if has(list, "metric", "type", "data") {
 				return "is JSON with metric, type and data"
 			}
 			return ""

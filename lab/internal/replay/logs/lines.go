@@ -8,8 +8,13 @@ import (
 	"io"
 )
 
-// maxLine is the longest line that is read, in bytes. What is longer is a bad line.
-const maxLine = 1 << 20
+// The longest line that is read, in bytes. What is longer is a bad line.
+const (
+	maxLine  = 1 << 20
+	maxBatch = 16 << 20 // of OTLP, which has a batch of spans on a line
+)
+
+var batch = []byte(`{"resourceSpans"`)
 
 // lines reads a file line by line. Of the file it keeps one line.
 type lines struct {
@@ -82,10 +87,13 @@ func (l *lines) next() ([]byte, error) {
 // rest reads what is left of a line whose beginning has filled the buffer.
 func (l *lines) rest(line []byte) ([]byte, error) {
 	l.long = append(l.long[:0], line...)
-	over := false
+	over, most := false, maxLine
+	if bytes.HasPrefix(line, batch) {
+		most = maxBatch
+	}
 	for {
 		line, err := l.reader.ReadSlice('\n')
-		if len(l.long)+len(line) <= maxLine+2 {
+		if len(l.long)+len(line) <= most+2 {
 			l.long = append(l.long, line...)
 		} else {
 			over = true
@@ -98,8 +106,8 @@ func (l *lines) rest(line []byte) ([]byte, error) {
 			return nil, l.fail(err)
 		}
 		text := trim(l.long)
-		if over || len(text) > maxLine {
-			return text[:min(len(text), maxLine)], errLong
+		if over || len(text) > most {
+			return text[:min(len(text), most)], errLong
 		}
 		return text, nil
 	}
@@ -141,7 +149,7 @@ func gzipError(err error) error {
 }
 
 var (
-	errLong    = errors.New("longer than 1 MiB")
+	errLong    = errors.New("the line is longer than 1 MiB, or 16 MiB for a batch of spans")
 	errCut     = errors.New("the gzip file is cut short")
 	errDamaged = errors.New("the gzip file is damaged")
 )

@@ -20,7 +20,7 @@ var (
 	nginxText = &format{
 		name: "nginx",
 		new:  func() parser { return &nginx{} },
-		looks: func(line []byte) string {
+		looks: func(line []byte, _ []member) string {
 			var v nginxLine
 			if v.text(line) && v.numbers() {
 				return "begins with $msec, $request_time and $status"
@@ -31,8 +31,8 @@ var (
 	nginxJSON = &format{
 		name: "nginx-json",
 		new:  func() parser { return &nginx{json: true} },
-		looks: func(line []byte) string {
-			if has(line, "msec", "request_time") {
+		looks: func(_ []byte, list []member) string {
+			if has(list, "msec", "request_time") {
 				return "is JSON with msec and request_time"
 			}
 			return ""
@@ -159,7 +159,7 @@ func (p *nginx) parse(line []byte, to []entry) ([]entry, error) {
 		return append(to, e), nil
 	}
 	e.Attempt = 1
-	if v.requestID != nil && len(v.requestID) > 1 {
+	if len(v.requestID) > 1 {
 		e.Call = string(v.requestID)
 	} else {
 		e.Call = string(strconv.AppendInt(append(p.room[:0], '#'), p.requests, 10))

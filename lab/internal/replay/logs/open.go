@@ -21,8 +21,6 @@ type parser interface {
 type (
 	// continuer says whether a line opens a quote, or closes one, without its match: a record of several lines.
 	continuer interface{ unmatched(line []byte) bool }
-	// finisher has something left at the end of the file.
-	finisher interface{ finish(to []entry) []entry }
 	// warner has something to say about what it has read.
 	warner interface{ warnings() []string }
 )
@@ -132,7 +130,6 @@ type source struct {
 
 	looked    bool  // whether there was a record
 	end       int64 // of the record before, by the clock of the log
-	endLine   int
 	back      int   // how often the clock was set back
 	backLine  int   // where it was first
 	backBy    int64 // by how much at most
@@ -203,6 +200,9 @@ func (s *source) detect(wanted string) error {
 		return refusal
 	case shown == nil:
 		return &FormatError{Format: wanted, Reason: "the file has no line with text"}
+	case wanted == "nginx":
+		return &FormatError{Format: wanted, Line: shown.line, Reason: "the first lines do not begin with $msec $request_time $status: " + show(shown.text) +
+			" (lines of another log_format are read with the format nginx:LOG_FORMAT)"}
 	case wanted != "":
 		return &FormatError{Format: wanted, Line: shown.line, Reason: "the first lines are not of that format: " + show(shown.text)}
 	}
@@ -211,13 +211,13 @@ func (s *source) detect(wanted string) error {
 
 // peek reads more lines, for a format that is of several minds.
 func (s *source) peek() {
-	for n := 0; n < 20; n++ {
+	for size := 0; len(s.first) < 20 && size < probedBytes; {
 		line, err := s.lines.next()
 		if errors.Is(err, io.EOF) {
 			return
 		}
 		s.first = append(s.first, early{slices.Clone(line), s.lines.number, err})
-		if err != nil {
+		if size += len(line); err != nil {
 			return
 		}
 	}
@@ -367,7 +367,7 @@ func (s *source) bad(number int, line []byte, reason error) error {
 	s.notes.Bad++
 	if len(s.notes.BadLines) < kept {
 		text := reason.Error()
-		if f, _ := recognize(line, ""); f != nil && f.name != s.format.name {
+		if f, _ := recognize(line[:min(len(line), 64<<10)], ""); f != nil && f.name != s.format.name {
 			text += " (it looks like " + f.name + ")"
 		}
 		s.notes.BadLines = append(s.notes.BadLines, BadLine{Line: number, Text: show(line), Reason: text})
@@ -385,21 +385,7 @@ func (s *source) tooMany() bool {
 
 // over ends the run at the end of the file.
 func (s *source) over() error {
-	if p, ok := s.parser.(finisher); ok {
-		s.queue = p.finish(s.queue)
-		if err := s.check(); err != nil {
-			s.queue = s.queue[:0]
-			if err := s.bad(s.lines.number, nil, err); err != nil {
-				return err
-			}
-		}
-		for i := range s.queue {
-			s.learn(&s.queue[i], s.lines.number)
-		}
-	}
-	records := s.notes.Records + len(s.queue)
-	if s.tooMany() || s.notes.Bad > 0 && s.options.MaxBad < 1 && s.notes.Bad >= records {
-		s.queue = s.queue[:0]
+	if s.tooMany() || s.notes.Bad > 0 && s.options.MaxBad < 1 && s.notes.Bad >= s.notes.Records {
 		return &BadLinesError{s.Notes()}
 	}
 	return io.EOF

@@ -22,13 +22,13 @@ var otelFormat = &format{
 	new:   func() parser { return &otel{} },
 	peeks: true,
 	loose: time.Minute, // spans are written in batches
-	looks: func(line []byte) string {
+	looks: func(_ []byte, list []member) string {
 		switch {
-		case has(line, "resourceSpans"):
+		case has(list, "resourceSpans"):
 			return "is OTLP/JSON with resourceSpans"
-		case has(line, "traceId", "spanId", "startTimeUnixNano"):
+		case has(list, "traceId", "spanId", "startTimeUnixNano"):
 			return "is a span of OTLP/JSON"
-		case has(line, "SpanContext", "StartTime", "EndTime"):
+		case has(list, "SpanContext", "StartTime", "EndTime"):
 			return "is a span as Go's stdouttrace writes it"
 		}
 		return ""

@@ -16,8 +16,8 @@ var recorderFormat = &format{
 	name:  "recorder",
 	exact: true,
 	new:   func() parser { return &recorder{} },
-	looks: func(line []byte) string {
-		if has(line, "version", "kind", "time", "start") {
+	looks: func(_ []byte, list []member) string {
+		if has(list, "version", "kind", "time", "start") {
 			return "is JSON with version, kind, time and start"
 		}
 		return ""
@@ -64,7 +64,7 @@ func (p *recorder) parse(line []byte, to []entry) ([]entry, error) {
 			call = m.value
 		case "attempt":
 			n, ok = integer(m.value)
-			e.Attempt = int(n)
+			e.Attempt = int(min(n, 1<<30))
 		case "elapsed":
 			n, ok = decimal(m.value, time.Second)
 			e.Latency = time.Duration(n)

@@ -11,8 +11,8 @@ var (
 	vegetaJSON = &format{
 		name: "vegeta-json",
 		new:  func() parser { return &vegetaJSONParser{} },
-		looks: func(line []byte) string {
-			if has(line, "attack", "seq", "code", "timestamp", "latency") {
+		looks: func(_ []byte, list []member) string {
+			if has(list, "attack", "seq", "code", "timestamp", "latency") {
 				return "is JSON with attack, seq, code, timestamp and latency"
 			}
 			return ""
@@ -21,7 +21,7 @@ var (
 	vegetaCSV = &format{
 		name: "vegeta-csv",
 		new:  func() parser { return &vegetaCSVParser{} },
-		looks: func(line []byte) string {
+		looks: func(line []byte, _ []member) string {
 			if len(line) > 20 && line[19] == ',' && isInteger(line[:19]) {
 				if fields, ok := split(line, ',', nil); ok && len(fields) >= 9 && isInteger(fields[1]) && isInteger(fields[2]) {
 					return "has the columns of vegeta: a time in nanoseconds, a code, a latency"
