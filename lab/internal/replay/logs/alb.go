@@ -105,7 +105,8 @@ func (p *alb) parse(line []byte, to []entry) ([]entry, error) {
 			e.cut(kindTimeout)
 		}
 		if !e.Failed {
-			p.add("request was answered by the balancer itself and is left out", "requests were answered by the balancer itself and are left out")
+			p.add("request was answered by the balancer itself and is left out",
+				"requests were answered by the balancer itself and are left out")
 			return to, nil
 		}
 	}

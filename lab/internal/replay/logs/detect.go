@@ -53,15 +53,17 @@ func recognize(line []byte, wanted string) (*format, string) {
 func refuse(line []byte) string {
 	switch {
 	case looksCombined(line):
-		return "the combined format of nginx and Apache has no latency and only whole seconds: log $msec and $request_time, see docs/replay.md " +
-			"(lines of another log_format are read with the format nginx:LOG_FORMAT)"
+		return "the combined format of nginx and Apache has no latency and only whole seconds: " +
+			"log $msec and $request_time, see docs/replay.md (lines of another log_format are read with the format nginx:LOG_FORMAT)"
 	case looksTCP(line):
 		return "HAProxy's TCP log tells connections, not requests: set option httplog"
 	case looksGob(line):
 		return "vegeta's own encoding is for vegeta: run vegeta encode -to json"
 	case bytes.ContainsRune(line[:min(len(line), 512)], 0):
 		return "the file is not text"
-	case string(bytes.TrimSpace(line)) == "{", string(bytes.TrimSpace(line)) == "[", bytes.HasPrefix(bytes.TrimSpace(line), []byte("[{")):
+	}
+	switch text := bytes.TrimSpace(line); {
+	case string(text) == "{", string(text) == "[", bytes.HasPrefix(text, []byte("[{")):
 		return "the JSON goes over several lines or is a list: one object on each line is read"
 	}
 	return ""

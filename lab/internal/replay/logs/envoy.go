@@ -167,17 +167,20 @@ func (p *envoy) parse(line []byte, to []entry) ([]entry, error) {
 		return to, problem("RESPONSE_CODE is not a status")
 	}
 	if code == 0 && string(v.protocol) == "-" {
-		p.add("line is of a TCP connection or of no request and is left out", "lines are of TCP connections or of no request and are left out")
+		p.add("line is of a TCP connection or of no request and is left out",
+			"lines are of TCP connections or of no request and are left out")
 		return to, nil
 	}
 	e := entryAt(start, start, took)
 	p.judge(&e, &v, code)
 	if !e.Failed && string(v.host) == "-" {
-		p.add("request was answered by Envoy itself and is left out", "requests were answered by Envoy itself and are left out")
+		p.add("request was answered by Envoy itself and is left out",
+			"requests were answered by Envoy itself and are left out")
 		return to, nil
 	}
 	if n, ok := integer(v.attempts); ok && n > 1 {
-		p.add("request had several attempts, of which the log has only the last answer", "requests had several attempts, of which the log has only the last answer")
+		p.add("request had several attempts, of which the log has only the last answer",
+			"requests had several attempts, of which the log has only the last answer")
 	}
 	if n, ok := integer(v.attempt); ok && n > 0 && n < 1000 && len(v.id) > 1 {
 		e.Call, e.Attempt = string(v.id), int(n)

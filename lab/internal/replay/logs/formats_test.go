@@ -192,18 +192,19 @@ func TestRecorderOfNow(t *testing.T) {
 
 // Attempts of a span belong to one call until there is a first one again.
 func TestOTelCalls(t *testing.T) {
-	span := func(parent string, number int) string {
+	span := func(parent string, number int, more ...string) string {
 		return fmt.Sprintf(`{"traceId":"t","spanId":"s","parentSpanId":%q,"name":"resilience.attempt","kind":1,"startTimeUnixNano":"1795687201500000000","endTimeUnixNano":"1795687201520000000",`+
-			`"attributes":[{"key":"resilience.attempt.number","value":{"intValue":"%d"}},{"key":"resilience.outcome","value":{"stringValue":"succeeded"}}]}`+"\n", parent, number)
+			`"attributes":[{"key":"resilience.attempt.number","value":{"intValue":"%d"}},{"key":"resilience.outcome","value":{"stringValue":"succeeded"}}%s]}`+"\n", parent, number, strings.Join(more, ""))
 	}
+	extra := `,{"key":"resilience.hedge.number","value":{"intValue":"2"}}`
 	client := `{"traceId":"t","spanId":"c","kind":3,"startTimeUnixNano":"1795687201500000000","endTimeUnixNano":"1795687201520000000"}` + "\n"
-	records, notes, err := read(client+span("a", 1)+span("b", 1)+span("a", 2)+client+span("a", 1)+span("a", 2)+span("b", 2), Options{})
+	records, notes, err := read(client+span("a", 1)+span("b", 1)+span("a", 2)+client+span("a", 1)+span("a", 2)+span("b", 2)+span("c", 1, extra)+span("c", 1)+span("c", 1), Options{})
 	require.NoError(t, err)
 	var calls []string
 	for _, r := range records {
 		calls = append(calls, fmt.Sprint(r.Call, " ", r.Attempt))
 	}
-	require.Equal(t, []string{"t/a/1 1", "t/b/1 1", "t/a/1 2", "t/a/2 1", "t/a/2 2", "t/b/1 2"}, calls)
+	require.Equal(t, []string{"t/a/1 1", "t/b/1 1", "t/a/1 2", "t/a/2 1", "t/a/2 2", "t/b/1 2", "t/c/1 1", "t/c/1 1", "t/c/2 1"}, calls)
 	require.Equal(t, []string{"2 spans are of other kinds and are left out"}, notes.Warnings)
 	require.Contains(t, notes.Why, "line 1 is a span of OTLP/JSON; its spans resilience.attempt are read")
 }

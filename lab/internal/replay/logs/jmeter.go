@@ -179,7 +179,8 @@ func (p *jmeterXMLParser) parse(line []byte, to []entry) ([]entry, error) {
 		}
 		if bytes.HasPrefix(attributes, []byte(">")) {
 			// What follows on this line may be the end of the sample, after its parts.
-			closed = bytes.HasSuffix(bytes.TrimRight(attributes, " "), []byte("</httpSample>")) || bytes.HasSuffix(bytes.TrimRight(attributes, " "), []byte("</sample>"))
+			rest := bytes.TrimRight(attributes, " ")
+			closed = bytes.HasSuffix(rest, []byte("</httpSample>")) || bytes.HasSuffix(rest, []byte("</sample>"))
 			break
 		}
 		name, rest, found := bytes.Cut(attributes, []byte(`="`))

@@ -201,8 +201,8 @@ func (s *source) detect(wanted string) error {
 	case shown == nil:
 		return &FormatError{Format: wanted, Reason: "the file has no line with text"}
 	case wanted == "nginx":
-		return &FormatError{Format: wanted, Line: shown.line, Reason: "the first lines do not begin with $msec $request_time $status: " + show(shown.text) +
-			" (lines of another log_format are read with the format nginx:LOG_FORMAT)"}
+		return &FormatError{Format: wanted, Line: shown.line, Reason: "the first lines do not begin with " +
+			"$msec $request_time $status: " + show(shown.text) + " (lines of another log_format are read with the format nginx:LOG_FORMAT)"}
 	case wanted != "":
 		return &FormatError{Format: wanted, Line: shown.line, Reason: "the first lines are not of that format: " + show(shown.text)}
 	}
@@ -407,11 +407,13 @@ func (s *source) Notes() Notes {
 			count(n.Bad, "line is", "lines are"), n.BadLines[0].Line, n.BadLines[0].Reason))
 	}
 	if s.back > 0 {
-		n.Warnings = append(n.Warnings, fmt.Sprintf("the clock steps back %s, first at line %d and at most by %v: it was set, or the file is not in order",
+		n.Warnings = append(n.Warnings, fmt.Sprintf("the clock steps back %s, first at line %d and at most by %v: "+
+			"it was set, or the file is not in order",
 			count(s.back, "time", "times"), s.backLine, time.Duration(s.backBy).Round(time.Millisecond)))
 	}
 	if s.gaps > 0 {
-		n.Warnings = append(n.Warnings, fmt.Sprintf("%s of more than a day without a line, first before line %d and at most of %d days",
+		n.Warnings = append(n.Warnings, fmt.Sprintf("%s of more than a day without a line, "+
+			"first before line %d and at most of %d days",
 			count(s.gaps, "gap", "gaps"), s.gapLine, s.gapBy/int64(24*time.Hour)))
 	}
 	if time.Duration(s.stamps) >= time.Second && s.looked && n.Records > 1 && !s.format.exact {

@@ -15,8 +15,8 @@ import (
 // policyotel.Attempts if the first lines have such, else those of clients, else those of servers. Those of attempts have
 // calls: attempts of one parent belong together, until one is number 1 again.
 //
-// The status of HTTP or gRPC decides; the status of a span only where there is none, since conventions call a 404 of a client an
-// error. error.type tells timeouts from connections.
+// The status of HTTP or gRPC decides; the status of a span only where there is none, since conventions call a 404 of a client
+// an error. error.type tells timeouts from connections.
 var otelFormat = &format{
 	name:  "otel",
 	new:   func() parser { return &otel{} },
@@ -114,6 +114,12 @@ func (s *otelSpan) kind() int {
 	return spanOther
 }
 
+// parent is a span that has called.
+type parent struct {
+	calls int
+	early bool // the extra attempt of a hedge has ended before the first attempt
+}
+
 // otel is the parser. Of spans that have ended it knows the parents of the last attempts.
 type otel struct {
 	wanted   int
@@ -123,9 +129,6 @@ type otel struct {
 	parents  map[string]parent
 	old      map[string]parent // before parents was full
 }
-
-// parent is a span that has called.
-type parent struct{ calls, last int }
 
 // peek finds out which spans a file is about.
 func (p *otel) peek(lines [][]byte) string {
@@ -253,10 +256,16 @@ func (p *otel) attempt(e *entry, s *otelSpan) error {
 	if !known {
 		before = p.old[key]
 	}
-	if extra, _ := integer(s.attribute("resilience.hedge.number")); before.calls == 0 || int(number) <= before.last && extra < 2 && number == 1 {
-		before.calls++
+	extra, _ := integer(s.attribute("resilience.hedge.number"))
+	switch {
+	case before.calls == 0:
+		before = parent{1, extra > 1}
+	case number == 1 && extra < 2:
+		if !before.early {
+			before.calls++
+		}
+		before.early = false
 	}
-	before.last = int(number)
 	if len(p.parents) >= most {
 		p.old, p.parents = p.parents, nil
 	}
