@@ -122,6 +122,44 @@ func TestStatuses(t *testing.T) {
 	require.Len(t, grpcCodes, 2*17)
 }
 
+// What Envoy's flags say, and HAProxy's states, whatever the status is.
+func TestFlags(t *testing.T) {
+	for _, c := range []struct {
+		code  int
+		flags string
+		want  string
+	}{
+		{200, "-", ""}, {200, "UF", ""}, {200, "UO", ""}, {200, "UH,URX", ""}, {200, "NC", ""}, {200, "RL", ""}, {200, "DI", ""}, {404, "NR", ""},
+		{503, "UF", kindConnection}, {503, "DF", kindConnection}, {200, "UC", kindConnection}, {503, "UR", kindConnection}, {503, "LR", kindConnection}, {502, "UPE", kindConnection},
+		{503, "UO", kindRejected}, {503, "UH", kindRejected}, {503, "NC", kindRejected}, {503, "OM", kindRejected}, {429, "RL", kindThrottled},
+		{504, "UT", kindTimeout}, {200, "SI", kindTimeout}, {504, "DT,URX", kindTimeout}, {408, "UMSDR", kindTimeout}, {503, "UF,UT", kindTimeout},
+		{0, "DC", kindCanceled}, {200, "DC", kindCanceled}, {0, "-", kindCanceled}, {503, "URX", kindServer}, {503, "FI", kindServer},
+	} {
+		var e entry
+		new(envoy).judge(&e, &envoyLine{flags: []byte(c.flags)}, c.code)
+		require.Equal(t, c.want, e.Kind, "%d %s", c.code, c.flags)
+		require.Equal(t, c.want != "", e.Failed)
+		require.Equal(t, c.want == kindTimeout || c.want == kindCanceled, e.Censored)
+	}
+	for _, c := range []struct {
+		state  string
+		status int
+		asked  bool
+		want   string
+	}{
+		{"--", 200, true, ""}, {"--", 503, true, kindServer}, {"LR", 302, false, ""}, {"PR", 403, false, ""}, {"PR", 429, false, kindThrottled}, {"PH", 502, true, kindServer},
+		{"sH", 504, true, kindTimeout}, {"sQ", 503, false, kindTimeout}, {"sC", 503, true, kindTimeout}, {"sD", 200, true, kindTimeout},
+		{"SC", 503, true, kindConnection}, {"SC", 503, false, kindRejected}, {"SH", 502, true, kindConnection}, {"SD", 200, true, kindConnection},
+		{"DD", 200, true, kindConnection}, {"KD", 200, true, kindConnection}, {"UD", 200, true, kindConnection}, {"RC", 503, true, kindRejected}, {"PC", 503, true, kindRejected},
+		{"CH", 400, true, kindCanceled}, {"CD", 200, true, kindCanceled}, {"cD", 200, true, kindCanceled}, {"IR", 500, false, kindServer},
+	} {
+		var e entry
+		e.http(c.status)
+		new(haproxy).judge(&e, c.state[0], c.state[1], c.asked)
+		require.Equal(t, c.want, e.Kind, "%s %d", c.state, c.status)
+	}
+}
+
 func TestRecorderFile(t *testing.T) {
 	const attempt = `{"version":1,"kind":"attempt","time":"2026-11-26T10:00:0%d.5Z","start":0,"call":7,"attempt":1,"elapsed":0.02%s}` + "\n"
 	begin := `{"version":1,"kind":"begin","time":"2026-11-26T10:00:00Z","start":0}` + "\n"
