@@ -46,7 +46,7 @@ func TestY4_QueueByClosedForm(t *testing.T) {
 		require.Equal(t, slots, f.slots)
 		require.Greater(t, f.growth, significant, "load shows")
 		require.Less(t, math.Abs(f.residual), significant, "and the slots explain it")
-		m, err := Run(log, WithoutPolicies(), f.server(false, 1), 1, nil)
+		m, err := Run(log, WithoutPolicies(), f.server(variant{}), 1, nil)
 		require.NoError(t, err)
 		require.Equal(t, len(log.calls), m.Succeeded)
 		sum += (m.Waited.Seconds()/float64(m.Calls) - mean) / service.Seconds()

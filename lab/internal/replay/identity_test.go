@@ -47,7 +47,7 @@ func again(t *testing.T, c *Candidate, seed uint64, recording []byte) []byte {
 	log.startAt(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) // when worlds begin
 	var out bytes.Buffer
 	var recorder *policyslog.Recorder
-	_, err = run(log, c, Trace(), seed, nil, func() policy.Layer {
+	_, err = RunWith(log, c, Trace(), seed, nil, func() policy.Layer {
 		recorder = policyslog.Record(&out, policyslog.Buffer(1<<28))
 		return resilience.Observe(recorder)
 	})

@@ -1,7 +1,11 @@
 package replay
 
 import (
+	"errors"
 	"fmt"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -65,8 +69,8 @@ func (j *Judge) Signs() Signs { return j.signs }
 // seeds is how many seeds each model is run with.
 const seeds = 3
 
-// Predict replays the log with a candidate. progress hears of the run, of how many, and of its calls.
-func (j *Judge) Predict(c *Candidate, progress func(run, runs, calls int)) (*Prediction, error) {
+// Predict replays the log with a candidate, two runs at a time. progress hears of how many calls of all runs have come.
+func (j *Judge) Predict(c *Candidate, progress func(done, of int)) (*Prediction, error) {
 	began := time.Now()
 	p := &Prediction{Candidate: c, Verdict: Firm}
 	if len(j.refusals) > 0 {
@@ -74,42 +78,67 @@ func (j *Judge) Predict(c *Candidate, progress func(run, runs, calls int)) (*Pre
 		return p, nil
 	}
 	p.Trials = j.trials()
-	for i, t := range p.Trials {
-		var err error
-		if t.Outcome, err = Run(j.log, c, t.Model, t.Seed, func(calls int) { progress(i+1, len(p.Trials), calls) }); err != nil {
-			return nil, err
-		}
+	if err := j.run(c, p.Trials, progress); err != nil {
+		return nil, err
 	}
 	j.judge(p)
 	p.Took = time.Since(began)
 	return p, nil
 }
 
-// trials returns what is to be run.
-func (j *Judge) trials() (trials []*Trial) {
-	add := func(m Model, n int) {
-		for k := range n {
-			trials = append(trials, &Trial{Model: m, Seed: j.seed + uint64(k)*77})
-		}
+// run runs all trials.
+func (j *Judge) run(c *Candidate, trials []*Trial, progress func(done, of int)) error {
+	var running sync.WaitGroup
+	errs := make([]error, len(trials))
+	room := make(chan struct{}, min(2, runtime.GOMAXPROCS(0)))
+	var done atomic.Int64
+	for i, t := range trials {
+		room <- struct{}{}
+		running.Go(func() {
+			defer func() { <-room }()
+			before := 0
+			t.Outcome, errs[i] = Run(j.log, c, t.Model, t.Seed, func(calls int) {
+				progress(int(done.Add(int64(calls-before))), len(trials)*len(j.log.calls))
+				before = calls
+			})
+		})
 	}
-	add(Trace(), seeds)
-	add(CallBound(), 1)
-	if j.signs.Slots > 0 {
-		add(j.fit.server(false, 1), seeds)
-		add(j.fit.server(true, 1), seeds)
-		add(j.fit.server(false, 1.1), 1)
-	}
-	return trials
+	running.Wait()
+	return errors.Join(errs...)
 }
 
-// judge says how far the trials can be trusted.
-func (j *Judge) judge(p *Prediction) {
-	p.Model, p.Main = p.Trials[0].Model, p.Trials[0].Outcome
-	for _, t := range p.Trials {
-		t.Counts = true
+// role is what a trial is for.
+type role uint8
+
+const (
+	inTime    role = iota // failures belong to the moment
+	callBound             // failures belong to their calls
+	loaded                // load queues at the fitted server
+	stressed              // and that is 10 % slower
+	lost                  // what was cut short would never have ended well
+)
+
+// trials returns what is to be run.
+func (j *Judge) trials() (trials []*Trial) {
+	add := func(r role, m Model, n int) {
+		for k := range n {
+			trials = append(trials, &Trial{Model: m, Seed: j.seed + uint64(k)*77, role: r})
+		}
 	}
-	p.mark("the models are not judged yet")
-	p.band()
+	if j.signs.Censored > 0 {
+		add(lost, cutFails(), 1)
+	}
+	if j.signs.Slots == 0 {
+		add(inTime, Trace(), seeds)
+		add(callBound, CallBound(), 1)
+		return trials
+	}
+	add(inTime, Trace(), 1)
+	add(callBound, j.fit.server(variant{bound: true}), 1)
+	add(loaded, j.fit.server(variant{}), seeds)
+	add(loaded, j.fit.server(variant{skip: true}), seeds)
+	add(stressed, j.fit.server(variant{slower: 1.1}), 1)
+	return trials
 }
 
 // read works out the signs.

@@ -22,8 +22,9 @@ type Measured struct {
 	Busy     time.Duration // that the dependency was busy with them, as those saw it who waited
 	Waited   time.Duration // by all callers together
 
-	P50, P95, P99 time.Duration // of the calls that succeeded, 0 if none did
-	Worst         Window        // the ten seconds with the lowest share of successes
+	P50, P95, P99   time.Duration // of the calls that succeeded, 0 if none did
+	P99Low, P99High time.Duration // where the p99 of so many calls is, give or take three standard errors
+	Worst           Window        // the ten seconds with the lowest share of successes
 
 	PeakRate   int // the most attempts that began in one second
 	PeakFlight int // the most attempts that were under way at once
@@ -143,6 +144,8 @@ func (t *meter) finish() *Measured {
 	m.Kinds, m.Refusals = counts(t.kinds), counts(t.refusals)
 	slices.Sort(t.took)
 	m.P50, m.P95, m.P99 = quantile(t.took, .5), quantile(t.took, .95), quantile(t.took, .99)
+	scatter := 3 * math.Sqrt(.99*.01/float64(max(1, len(t.took))))
+	m.P99Low, m.P99High = quantile(t.took, .99-scatter), quantile(t.took, min(1, .99+scatter))
 	t.took = nil
 	m.Worst = worst(m.Seconds)
 	for _, s := range m.Seconds {

@@ -37,6 +37,19 @@ func Trace() Model {
 	}}
 }
 
+// cutFails is Trace for a dependency of which nothing is heard any more where an attempt was cut short.
+func cutFails() Model {
+	return Model{Name: "trace, cut is lost", Words: "what was cut short would never have ended well", begin: func(l *Log, _ *sim.World, _ *tally) backend {
+		return func(a *sim.Actor, call, nth int) error {
+			i := l.own(call, nth)
+			if i < 0 || nth > 1 && l.attempts[i].at != a.Now() {
+				i = l.draw(a)
+			}
+			return l.answer(a, &l.attempts[i], 0)
+		}
+	}}
+}
+
 // CallBound takes failures and slowness to belong to the call: its further attempts meet what its first one met.
 func CallBound() Model {
 	return Model{Name: "call-bound", Words: "failures belong to their calls: a retry meets the same answer again", begin: func(l *Log, _ *sim.World, t *tally) backend {

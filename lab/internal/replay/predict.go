@@ -38,6 +38,8 @@ type Prediction struct {
 
 	Low, High       float64 // shares of success
 	P99Low, P99High time.Duration
+
+	CallBound *Measured // if failures belong to their calls; nil if refused
 }
 
 // Trial is a run of a model.
@@ -46,6 +48,8 @@ type Trial struct {
 	Seed    uint64
 	Outcome *Measured
 	Counts  bool // the verdict rests on it, among others
+
+	role role
 }
 
 // band takes the trials that count together.
@@ -55,7 +59,7 @@ func (p *Prediction) band() {
 	for _, t := range p.Trials {
 		if t.Counts {
 			p.Low, p.High = min(p.Low, t.Outcome.Success()), max(p.High, t.Outcome.Success())
-			p.P99Low, p.P99High = min(p.P99Low, t.Outcome.P99), max(p.P99High, t.Outcome.P99)
+			p.P99Low, p.P99High = min(p.P99Low, t.Outcome.P99Low), max(p.P99High, t.Outcome.P99High)
 		}
 	}
 }

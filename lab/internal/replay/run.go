@@ -15,11 +15,11 @@ import (
 // Run sends the calls of a log through a candidate, and lets a model answer. It is made by its seed, bit for bit. progress,
 // if not nil, hears now and then how many calls have come.
 func Run(l *Log, c *Candidate, m Model, seed uint64, progress func(calls int)) (*Measured, error) {
-	return run(l, c, m, seed, progress, nil)
+	return RunWith(l, c, m, seed, progress, nil)
 }
 
-// run is Run with layers beside those of the candidate, such as an observer, which are made in the world.
-func run(l *Log, c *Candidate, m Model, seed uint64, progress func(calls int), more func() policy.Layer) (*Measured, error) {
+// RunWith is [Run] with a layer beside those of the candidate, such as an observer, that is made in the world.
+func RunWith(l *Log, c *Candidate, m Model, seed uint64, progress func(calls int), more func() policy.Layer) (*Measured, error) {
 	if len(l.attempts) == 0 {
 		return nil, errors.New("replay: every call of the log was refused: nothing says how the dependency would have answered")
 	}

@@ -7,26 +7,36 @@ import (
 	"github.com/go-resilience/resilience/lab/internal/sim"
 )
 
-// server is the fitted server as a model. With skip it does not begin what nobody waits for any more, otherwise it works on
-// everything. slower is a factor of all service.
-func (f *fit) server(skip bool, slower float64) Model {
+// variant is a form of the fitted server.
+type variant struct {
+	skip   bool    // does not begin what nobody waits for any more, instead of working on everything
+	slower float64 // factor of all service, 0 for 1
+	bound  bool    // failures and demands belong to their calls: a retry brings them again
+}
+
+// server is the fitted server as a model.
+func (f *fit) server(v variant) Model {
 	m := Model{Name: "server, works on", Words: "load queues at a server that goes on when its caller has gone"}
-	if skip {
+	switch {
+	case v.skip:
 		m = Model{Name: "server, skips", Words: "load queues at a server that skips those whose callers have gone"}
-	}
-	if slower != 1 {
+	case v.bound:
+		m = Model{Name: "server, call-bound", Words: "load queues at a server, and a retry meets the same failure again"}
+	case v.slower > 0:
 		m.Name += ", 10 % slower"
 	}
+	slower := max(1, v.slower)
 	m.begin = func(l *Log, w *sim.World, t *tally) backend {
 		var demand time.Duration
 		s := &sim.Server{
-			Slots: f.slots, Queue: f.queue, SkipGone: skip,
+			Slots: f.slots, Queue: f.queue, SkipGone: v.skip,
 			Service: func(*rand.Rand) time.Duration { return demand },
 			Slower:  func(at time.Duration) float64 { return slower * f.slowness(at) },
 		}
 		return func(a *sim.Actor, call, nth int) error {
 			i := l.own(call, 1)
-			if nth > 1 || i < 0 || f.full[i] {
+			further := nth > 1 && !v.bound
+			if further || i < 0 || f.full[i] {
 				r := a.Rand("draw")
 				for range 30 { // a refusal is no service: draw again
 					if i = l.drawBy(r, a.Now()); !f.full[i] {
@@ -44,8 +54,8 @@ func (f *fit) server(skip bool, slower float64) Model {
 				kind = 0
 				t.imputed++
 			}
-			if f.failGrowth > significant {
-				if flight := s.Waiting() + s.Busy(); nth > 1 || abs(int(f.flight[i])-flight) > max(2, flight/5) {
+			if f.failGrowth > significant && !(v.bound && nth > 1) {
+				if flight := s.Waiting() + s.Busy(); further || abs(int(f.flight[i])-flight) > max(2, flight/5) {
 					low, high := f.like(flight)
 					j := f.byFlight[low+a.Rand("fail").IntN(high-low)]
 					if kind = l.attempts[j].outcome; l.attempts[j].cut != whole || f.full[j] {

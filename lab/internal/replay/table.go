@@ -42,6 +42,12 @@ func (r *Report) rows() (rows []row) {
 		}
 		return text
 	})
+	add("  if failures stay with calls", "", func(p *Prediction, _ *Measured) string {
+		if p.CallBound == nil {
+			return ""
+		}
+		return ofAll(p.CallBound.Succeeded, p.CallBound.Calls)
+	})
 	add("  lost", "", func(_ *Prediction, m *Measured) string { return counted(m.Lost, rec.Succeeded) })
 	add("  gained", "", func(_ *Prediction, m *Measured) string { return counted(m.Gained, m.Calls) })
 	add("failed after attempts", counted(rec.Failed, rec.Calls), func(_ *Prediction, m *Measured) string { return counted(m.Failed, m.Calls) })

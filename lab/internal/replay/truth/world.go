@@ -123,30 +123,6 @@ func (t *World) model(note func(noted)) replay.Model {
 
 var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
 
-// Record records the traffic of the world.
-func (t *World) Record(seed uint64) (*replay.Log, error) {
-	var calls []logs.Record
-	for _, at := range t.arrivals(seed) {
-		calls = append(calls, logs.Record{Start: noon.Add(at)})
-	}
-	bare, err := replay.Read(&source{records: calls, notes: logs.Notes{Resolution: 1}}, nil)
-	if err != nil {
-		return nil, err
-	}
-	pipeline := replay.WithoutPolicies()
-	if t.Policies != "" {
-		if pipeline, err = layers(t.Policies); err != nil {
-			return nil, err
-		}
-	}
-	var records []logs.Record
-	model := t.model(func(n noted) { records = append(records, t.line(n)) })
-	if _, err := replay.Run(bare, pipeline, model, seed, nil); err != nil {
-		return nil, err
-	}
-	return replay.Read(&source{records: records, notes: logs.Notes{Format: "made", Why: "it was made", Resolution: max(1, t.Tick)}}, nil)
-}
-
 // line is a line of the log.
 func (t *World) line(n noted) logs.Record {
 	tick := max(1, t.Tick)

@@ -53,7 +53,7 @@ func retries(attempts, limit string) string {
 // Tuned are the worlds that the thresholds of the verdict were found with.
 func Tuned() []*World {
 	lognormal, exponential := sim.Lognormal, sim.Exponential
-	return complete([]*World{
+	return complete(60, []*World{
 		{Name: "healthy, 0.5 % errors", Kind: "healthy", Peak: 200, Service: lognormal(20*ms, .6), Fails: always(.005)},
 		{Name: "healthy, 3 % slow by 20", Kind: "healthy", Peak: 200, Service: sim.Either(.03, exponential(500*ms), lognormal(20*ms, .5)), Fails: always(.003)},
 		{Name: "5 % random errors, 40 slots", Kind: "healthy", Peak: 200, Slots: 40, Service: exponential(30 * ms), Fails: always(.05)},
@@ -93,7 +93,7 @@ func Tuned() []*World {
 // Fresh are worlds with other parameters, which no threshold has seen.
 func Fresh() []*World {
 	lognormal, exponential := sim.Lognormal, sim.Exponential
-	return complete([]*World{
+	return complete(48, []*World{
 		{Name: "healthy, 1 % errors, 320 a second", Kind: "healthy", Peak: 320, Service: lognormal(12*ms, .8), Fails: always(.01)},
 		{Name: "healthy, 1.5 % slow by 15", Kind: "healthy", Peak: 150, Service: sim.Either(.015, exponential(450*ms), lognormal(30*ms, .4)), Fails: always(.002)},
 		{Name: "3 % random errors, 60 slots", Kind: "healthy", Peak: 260, Slots: 60, Service: exponential(45 * ms), Fails: always(.03)},
@@ -120,6 +120,11 @@ func Fresh() []*World {
 		{Name: "1.5 % of calls are bad, 40 % errors for a while", Kind: "call-bound", Peak: 200, Service: lognormal(24*ms, .6), BadCalls: .015, Fails: byTime(during(15, 28, .4, .002))},
 		{Name: "calls of rather different sizes", Kind: "call-bound", Peak: 180, Service: lognormal(50*ms, .2), Sizes: 1, Fails: always(.008)},
 		{Name: "recorded with 3 tries, 35 % errors for a while", Kind: "recorded", Peak: 220, Service: lognormal(25*ms, .5), Fails: byTime(during(15, 35, .35, .003)), Policies: retries("3", ""), Numbered: true},
+		{Name: "recorded with 2 tries, 2 % errors", Kind: "recorded", Peak: 240, Service: lognormal(28*ms, .5), Fails: always(.02), Policies: retries("2", ""), Numbered: true},
+		{Name: "recorded with 2 tries, 12 % errors for a while", Kind: "recorded", Peak: 150, Service: lognormal(40*ms, .6), Fails: byTime(during(15, 45, .12, .003)), Policies: retries("2", ""), Numbered: true},
+		{Name: "recorded with 3 tries, 25 % errors", Kind: "recorded", Peak: 160, Service: lognormal(18*ms, .5), Fails: always(.25), Policies: retries("3", ""), Numbered: true},
+		{Name: "recorded with 3 tries, 60 % errors for 8 s", Kind: "recorded", Peak: 200, Service: lognormal(30*ms, .4), Fails: byTime(during(30, 38, .6, .005)), Policies: retries("3", ""), Numbered: true},
+		{Name: "recorded with 2 tries, M/M/14, load .7, 3 % errors", Kind: "recorded", Peak: 240, Slots: 14, Service: exponential(40 * ms), Fails: always(.03), Policies: retries("2", ""), Numbered: true},
 		{Name: "recorded with 2 tries, 1 s bad, 4 s good", Kind: "recorded", Peak: 180, Service: lognormal(22*ms, .6), Fails: byTime(flapping(5, 1, .7, .004)), Policies: retries("2", ""), Numbered: true},
 		{Name: "recorded with 3 tries and 500 ms, 12 slots: storm", Kind: "recorded", Peak: 240, Slots: 12, Service: exponential(32 * ms), Slower: during(25, 31, 2, 1), Policies: retries("3", "500ms"), Numbered: true},
 		{Name: "recorded with 400 ms, 8 times slower", Kind: "recorded", Peak: 150, Service: lognormal(30*ms, .5), Slower: during(25, 40, 8, 1), Policies: retries("", "400ms"), Numbered: true},
@@ -136,10 +141,10 @@ func Fresh() []*World {
 }
 
 // complete sets what is the same in most worlds.
-func complete(worlds []*World) []*World {
+func complete(horizon float64, worlds []*World) []*World {
 	for _, w := range worlds {
 		if w.Horizon == 0 {
-			w.Horizon = 60
+			w.Horizon = horizon
 		}
 		if w.Queue == 0 {
 			w.Queue = sim.Unbounded
