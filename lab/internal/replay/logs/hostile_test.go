@@ -371,7 +371,7 @@ func TestY6_OpenQuote(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("timeStamp,elapsed,label,responseCode,success\n")
 	for i := range 50_000 {
-		fmt.Fprintf(&b, "%d,12,a,200,true\n", 1795687200000+i)
+		fmt.Fprintf(&b, "%d,12,a,200,true\n", 1795687200000+int64(i))
 		if i == 10_000 {
 			b.WriteString("1795687210000,12,\"a,200,true\n")
 		}
