@@ -112,7 +112,7 @@ func (b *builder) add(r *logs.Record) error {
 	if len(b.lines) >= math.MaxInt32 {
 		return errors.New("replay: the log has more than 2,147,483,647 lines: replay a part of it")
 	}
-	l := line{start: start, took: int64(max(0, r.Latency)), queued: int64(max(0, r.Queued)), attempt: int32(min(max(0, r.Attempt), math.MaxInt32)), refused: r.Kind == "rejected"}
+	l := line{start: start, took: int64(max(0, r.Latency)), queued: int64(max(0, r.Queued)), attempt: int32(min(max(0, r.Attempt), math.MaxInt32)), refused: r.Kind == "rejected" && r.Policy != ""}
 	if r.Call != "" && r.Attempt > 0 {
 		l.call = maphash.String(b.seed, r.Call)
 		b.ids++
@@ -136,7 +136,7 @@ func (b *builder) add(r *logs.Record) error {
 func (b *builder) kind(r *logs.Record) uint8 {
 	name := r.Kind
 	switch {
-	case r.Kind == "rejected":
+	case r.Kind == "rejected" && r.Policy != "": // by a pipeline, which a candidate takes the place of
 		name = refusalName("", r.Code)
 	case name == "":
 		name = "failed"

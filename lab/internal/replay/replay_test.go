@@ -190,7 +190,7 @@ func TestHostileLogs(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, m.Succeeded)
 
-	refused := logs.Record{Start: noon, Failed: true, Kind: "rejected", Code: "breaker.open", Call: "1", Attempt: 1}
+	refused := logs.Record{Start: noon, Failed: true, Kind: "rejected", Policy: "breaker", Code: "breaker.open", Call: "1", Attempt: 1}
 	_, err = Run((&made{records: []logs.Record{refused}}).log(t), WithoutPolicies(), Trace(), 1, nil)
 	require.ErrorContains(t, err, "every call of the log was refused")
 }

@@ -160,8 +160,8 @@ func (c *command) play(stdin io.Reader) (int, error) {
 	}
 	judge := replay.NewJudge(log, c.seed)
 	for _, candidate := range c.candidates {
-		prediction, err := judge.Predict(candidate, func(run, runs, calls int) {
-			progress.at("%s: run %d of %d, %d %% of the calls", candidate.Name, run, runs, 100*calls/max(1, report.Recorded.Calls))
+		prediction, err := judge.Predict(candidate, func(done, of int) {
+			progress.at("%s: %d %%", candidate.Name, 100*done/max(1, of))
 		})
 		if err != nil {
 			return 0, err
