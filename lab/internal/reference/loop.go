@@ -1,7 +1,6 @@
 package reference
 
 import (
-	"container/heap"
 	"math"
 	"math/rand/v2"
 )
@@ -63,7 +62,7 @@ func runs(n int, run func(r *rand.Rand) []float64) []Number {
 // loop does what is due, in the order of time.
 type loop struct {
 	now    float64 // seconds
-	events events
+	events []event // a heap
 	number int
 }
 
@@ -73,31 +72,52 @@ type event struct {
 	do     func()
 }
 
-type events []event
-
-func (e events) Len() int { return len(e) }
-func (e events) Less(i, j int) bool {
-	return e[i].at < e[j].at || e[i].at == e[j].at && e[i].number < e[j].number
-}
-func (e events) Swap(i, j int) { e[i], e[j] = e[j], e[i] }
-func (e *events) Push(x any)   { *e = append(*e, x.(event)) }
-func (e *events) Pop() any {
-	last := len(*e) - 1
-	x := (*e)[last]
-	*e = (*e)[:last]
-	return x
+func (e *event) before(other *event) bool {
+	return e.at < other.at || e.at == other.at && e.number < other.number
 }
 
 func (l *loop) after(d float64, do func()) {
 	l.number++
-	heap.Push(&l.events, event{l.now + d, l.number, do})
+	l.events = append(l.events, event{l.now + d, l.number, do})
+	heap := l.events
+	for i := len(heap) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !heap[i].before(&heap[parent]) {
+			break
+		}
+		heap[i], heap[parent] = heap[parent], heap[i]
+		i = parent
+	}
 }
 
 func (l *loop) run() {
 	for len(l.events) > 0 {
-		e := heap.Pop(&l.events).(event)
+		e := l.first()
 		l.now = e.at
 		e.do()
+	}
+}
+
+// first takes out what is due first.
+func (l *loop) first() event {
+	last := len(l.events) - 1
+	first := l.events[0]
+	l.events[0], l.events[last] = l.events[last], event{}
+	l.events = l.events[:last]
+	heap := l.events
+	for i := 0; ; {
+		child := 2*i + 1
+		if child >= last {
+			return first
+		}
+		if child+1 < last && heap[child+1].before(&heap[child]) {
+			child++
+		}
+		if !heap[child].before(&heap[i]) {
+			return first
+		}
+		heap[i], heap[child] = heap[child], heap[i]
+		i = child
 	}
 }
 

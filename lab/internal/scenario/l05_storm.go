@@ -71,7 +71,7 @@ func runStorm(lab *Lab) {
 		server  func(*sim.Server)
 	}{
 		{"no retry", rate, 0, 260, func() []policy.Layer { return nil }, nil},
-		{"1 retry", rate, 75, 200, once, nil},
+		{"1 retry", rate, 70, 200, once, nil},
 		{"half the calls, 1 retry", rate / 2, 0, 260, once, nil},
 		{"1 retry, budget 5 %", rate, 0, 900, func() []policy.Layer { return []policy.Layer{again(retry.WithBudget(retry.NewBudget(.05, 0)))} }, nil},
 		{"1 retry, budget 10 %", rate, 0, 240, func() []policy.Layer { return []policy.Layer{again(retry.WithBudget(retry.NewBudget(.1, 0)))} }, nil},
@@ -175,8 +175,8 @@ func runStorm(lab *Lab) {
 	lab.ExpectWithin("recovery at s, 1 retry, breaker", column(runs[gated], recovered), 40, 52, "two open times and a timeout")
 
 	hidden := lab.Param("capacity") / 2
-	shares := Pick(lab, []float64{.53, 1.1}, []float64{.53, .8, 1.1}, []float64{.53, .8, 1.1})
-	seconds := Pick(lab, 100, 150, 150)
+	shares := Pick(lab, []float64{1.1}, []float64{.53, .8, 1.1}, []float64{.53, .8, 1.1})
+	seconds := Pick(lab, 60, 150, 150)
 	sweep := Runs(lab, len(shares), Pick(lab, 1, 1, 3), func(w *sim.World, variant int) func() stormy {
 		return model(w, shares[variant]*lab.In("capacity")/2, seconds, once(), nil)
 	})

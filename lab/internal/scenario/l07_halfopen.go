@@ -132,7 +132,7 @@ func lag(lab *Lab) {
 	type outcome struct{ lag, dead float64 }
 	const latency = 50 * time.Millisecond
 	rate := lab.Param("lagrate")
-	opens := []float64{1, 2, 5, 10, 30}
+	opens := Pick(lab, []float64{1, 5}, []float64{1, 2, 5, 10, 30}, []float64{1, 2, 5, 10, 30})
 	phases := Pick(lab, 10, 40, 200)
 	runs := Runs(lab, len(opens), 1, func(w *sim.World, variant int) func() []outcome {
 		open := time.Duration(opens[variant] * float64(time.Second))

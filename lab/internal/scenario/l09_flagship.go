@@ -36,6 +36,7 @@ func flagship(lab *Lab) {
 		return 1
 	}
 	seconds := int(flagshipEnd / time.Second)
+	rate := Pick(lab, 50.0, 100, 100)
 	runs := Runs(lab, len(pipelines)+1, Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() lived {
 		l := lived{make([]float64, seconds), make([]float64, seconds), make([]float64, seconds), make([]float64, seconds), nil}
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Fails: failing}
@@ -54,7 +55,7 @@ func flagship(lab *Lab) {
 		if variant != alone {
 			call = pipelines[variant].compose(again, circuit)
 		}
-		tally := w.Open(sim.Poisson(100), flagshipEnd, func(a *sim.Actor) error { return call(a, server.Call) })
+		tally := w.Open(sim.Poisson(rate), flagshipEnd, func(a *sim.Actor) error { return call(a, server.Call) })
 		tally.Ended = func(came, took time.Duration, err error) {
 			second := int(came / time.Second)
 			l.calls[second]++
@@ -80,12 +81,12 @@ func flagship(lab *Lab) {
 	}
 	dead := func(l lived) float64 { return sum(l.attempts, deadFrom, wellFrom) }
 	wasted := func(l lived) float64 { return sum(l.wasted, deadFrom, wellFrom) / sum(l.calls, deadFrom, wellFrom) }
-	calls := 100 * (deadFrom - failingFrom).Seconds()
+	calls := rate * (deadFrom - failingFrom).Seconds()
 	for i, pipeline := range pipelines {
 		lab.Expect("flagship: success % while 30 % fail, "+pipeline.name, column(runs[i], success), reference.Share(theory.Success(.3, 3), calls).Times(100), "1−p³")
 	}
 	// Both waits of a call: U(0, 100 ms) and U(0, 200 ms), whose deviation is 65 ms. Some calls are on the way as it dies.
-	waits := reference.Each(150, 65, 100*(wellFrom-deadFrom).Seconds())
+	waits := reference.Each(150, 65, rate*(wellFrom-deadFrom).Seconds())
 	waits.Error = .4
 	lab.Expect("flagship: ms wasted per call while dead, "+pipelines[blind].name, column(runs[blind], wasted), waits, "50 + 100 ms")
 	lab.ExpectWithin("flagship: ms wasted per call while dead, "+pipelines[aware].name, column(runs[aware], wasted), 0, 5, "refused at once")
@@ -93,7 +94,7 @@ func flagship(lab *Lab) {
 	lab.ExpectWithin("flagship: attempts at the dead dependency, breaker (retry) ÷ Compose", []float64{fewer}, 2, 8, "at least 3 attempts for 1, less those in flight")
 
 	seen := func(l lived) float64 { return sum(l.attempts, deadFrom, wellFrom) }
-	three := reference.Count(100 * (wellFrom - deadFrom).Seconds()).Times(3)
+	three := reference.Count(rate * (wellFrom - deadFrom).Seconds()).Times(3)
 	three.Error = 5 // retries across the borders
 	lab.Expect("flagship: attempts at the dead dependency, retry alone", column(runs[alone], seen), three, "3 per call")
 

@@ -154,13 +154,13 @@ func runOrder(lab *Lab) {
 	runs := Runs(lab, len(pipelines)*len(ps), Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() ordered {
 		p := ps[variant%len(ps)]
 		until := horizon
-		if lab.quick() && p != .05 && p != 1 {
-			until = time.Second // it is only drawn
+		if p != .05 && p != 1 {
+			until = Pick(lab, time.Second, 60*time.Second, horizon) // it is only drawn
 		}
 		return model(w, variant/len(ps), p, until)
 	})
 	// Where the breaker trips for no reason, how often it does varies much from run to run.
-	long := Pick(lab, 100*time.Second, 300*time.Second, 300*time.Second)
+	long := Pick(lab, 60*time.Second, 300*time.Second, 300*time.Second)
 	flapping := Runs(lab, len(pipelines), Pick(lab, 3, 8, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, lab.In("p"), long) })
 	// The first seconds of an outage, often, since chance decides what is in flight.
 	outages := Runs(lab, len(pipelines), Pick(lab, 12, 60, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, 1, 4*time.Second) })

@@ -99,7 +99,7 @@ func shapes(lab *Lab) {
 		{"lognormal, hedged at " + percentile, logs, lognormal, q0},
 		{"lognormal, hedged at p99", logs, lognormal, .99},
 	}
-	calls := Pick(lab, 2000, 12_000, 100_000)
+	calls := Pick(lab, 1500, 12_000, 100_000)
 	runs := Runs(lab, len(variants), Pick(lab, 3, 4, 10), func(w *sim.World, variant int) func() hedged {
 		v := variants[variant]
 		if v.hedgeAt == 0 {
@@ -154,15 +154,27 @@ func quantileNumber(s theory.Survival, q, n float64) reference.Number {
 }
 
 // tailAtScale is a fan-out of 100: a call ends when all leaves have answered. Its p99.9 is decided by one leaf in
-// 100,000. Leaves that answer within 10 ms cannot be among them, so only the slow 2 % are run, and each counts for 50.
+// 100,000. Leaves that answer soon cannot be among them, so only a share of the leaves is run, the slowest ones.
 func tailAtScale(lab *Lab) {
-	const slow = .02
-	fanOut := lab.Param("fanout")
-	leaf := theory.MeasuredSurvival(1, theory.Point{Time: 10, Survival: slow}, theory.Point{Time: 70, Survival: .00316}, theory.Point{Time: 1800, Survival: 1e-5})
-	inverse := func(s float64) time.Duration { return time.Duration(leaf.Quantile(1-s) * float64(time.Millisecond)) }
+	const slow, delay = .02, 10 // that share of the leaves takes longer than the delay
+	leaf := theory.MeasuredSurvival(1, theory.Point{Time: delay, Survival: slow}, theory.Point{Time: 70, Survival: .00316}, theory.Point{Time: 1800, Survival: 1e-5})
+	// A call is among the slowest thousandth when one of its leaves is among this share of all.
+	slowest := func(fanOut float64) float64 { return -math.Expm1(math.Log1p(-.001) / fanOut) }
+	fanOut, real := lab.Param("fanout"), slowest(lab.In("fanout"))
+	tail := slowest(fanOut)
+	variants := []struct {
+		name, source string
+		layers       func() []policy.Layer
+		answers      theory.Survival
+		share        float64 // of the leaves that are run
+	}{
+		{"plain", "theory; The Tail at Scale: 1,800", func() []policy.Layer { return nil }, leaf, min(slow, 40*tail)},
+		{"hedged after 10 ms", "theory; The Tail at Scale: 74", func() []policy.Layer { return []policy.Layer{at(delay)} }, leaf.Hedged(delay), min(slow, 2*leaf(leaf.Hedged(delay).Quantile(1-tail)))},
+	}
 	calls := Pick(lab, 3000, 12_000, 100_000)
-	run := func(w *sim.World, layers ...policy.Layer) func() hedged {
-		pipeline := compose(layers...)
+	runs := Runs(lab, len(variants), Pick(lab, 2, 5, 10), func(w *sim.World, variant int) func() hedged {
+		v := variants[variant]
+		pipeline := compose(v.layers()...)
 		var h hedged
 		attempts := 0
 		tally := w.Open(sim.Regular(10), time.Duration(calls)*100*time.Millisecond, func(call *sim.Actor) error {
@@ -170,9 +182,9 @@ func tailAtScale(lab *Lab) {
 				attempts++
 				luck := a.Rand("leaf").Float64()
 				if hedge.Attempt(a) == 1 {
-					luck *= slow
+					luck *= v.share
 				}
-				return a.Sleep(inverse(luck))
+				return a.Sleep(time.Duration(leaf.Quantile(1-luck) * float64(time.Millisecond)))
 			}))
 		})
 		tally.Ended = func(_, took time.Duration, _ error) { h.times = append(h.times, took.Seconds()*1000) }
@@ -180,21 +192,12 @@ func tailAtScale(lab *Lab) {
 			h.load = (float64(attempts)/float64(tally.Calls) - 1) * slow
 			return h
 		}
-	}
-	runs := Runs(lab, 2, Pick(lab, 2, 5, 10), func(w *sim.World, variant int) func() hedged {
-		if variant == 0 {
-			return run(w)
-		}
-		return run(w, at(10))
 	})
-	// A call is among the slowest thousandth when one of its leaves is beyond this share of the slow ones.
-	beyond := -math.Expm1(math.Log1p(-.001)/fanOut) / slow
-	among := func(s theory.Survival) reference.Number { // the same quantile, of the slow leaves
-		return quantileNumber(func(t float64) float64 { return s(t) / slow }, 1-beyond, float64(calls))
-	}
 	what := "fan-out of " + short(fanOut) + ": "
-	lab.Expect(what+"p99.9 in ms, plain", column(runs[0], quantileOf(1-beyond)), among(leaf), "theory; The Tail at Scale: 1,800")
-	lab.Expect(what+"p99.9 in ms, hedged after 10 ms", column(runs[1], quantileOf(1-beyond)), among(leaf.Hedged(10)), "theory; The Tail at Scale: 74")
+	for i, v := range variants {
+		among := func(t float64) float64 { return v.answers(t) / v.share } // of the leaves that are run
+		lab.Expect(what+"p99.9 in ms, "+v.name, column(runs[i], quantileOf(1-real/v.share)), quantileNumber(among, 1-tail/v.share, float64(calls)), v.source)
+	}
 	lab.ExpectWithin(what+"extra load %, hedged after 10 ms", column(runs[1], func(h hedged) float64 { return 100 * h.load }), 100*slow-1e-9, 100*slow+1e-9, "The Tail at Scale: 2 %")
 }
 
@@ -217,12 +220,13 @@ func overload(lab *Lab) {
 		}},
 	}
 	const plain, free, budgeted, adaptive = 0, 1, 2, 3
+	seconds := Pick(lab, 5.0, 15, 15)
 	last := len(utilisations) - 1
 	runs := Runs(lab, len(policies)*len(utilisations), Pick(lab, 1, 3, 10), func(w *sim.World, variant int) func() hedged {
 		rho := utilisations[variant%len(utilisations)]
-		seconds := 15.0
-		if lab.quick() && rho != utilisations[0] && rho != utilisations[last] {
-			seconds = 1 // it is only drawn
+		seconds := seconds
+		if rho != utilisations[0] && rho != utilisations[last] {
+			seconds = Pick(lab, 1.0, 8, 15) // it is only drawn
 		}
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Slots: slots, Queue: sim.Unbounded}
 		pipeline := compose(policies[variant/len(utilisations)].layers()...)
@@ -241,7 +245,7 @@ func overload(lab *Lab) {
 	of := func(policy, i int) []hedged { return runs[policy*len(utilisations)+i] }
 	for _, i := range []int{0, last} {
 		for _, policy := range []int{plain, free, budgeted} {
-			setup := reference.HedgeSetup{Servers: slots, Rate: utilisations[i] * slots * 100, Seconds: 15}
+			setup := reference.HedgeSetup{Servers: slots, Rate: utilisations[i] * slots * 100, Seconds: seconds}
 			switch policy {
 			case free:
 				setup.Delay = delay / 1000
@@ -261,7 +265,7 @@ func overload(lab *Lab) {
 	worse := func(policy int) float64 {
 		return mean(column(of(policy, last), quantileOf(.99))) / mean(column(of(plain, last), quantileOf(.99)))
 	}
-	if delay == 20 && lab.Param("ratio") == .1 {
+	if delay == 20 && lab.Param("ratio") == .1 && !lab.quick() {
 		lab.ExpectWithin("overload: p99 hedged ÷ plain, default budget, utilisation 0.9", []float64{worse(budgeted)}, 1.5, 12, "hedging hurts")
 		lab.ExpectWithin("overload: p99 hedged ÷ plain, adaptive, utilisation 0.9", []float64{worse(adaptive)}, 1, 12, "hedging hurts")
 	}

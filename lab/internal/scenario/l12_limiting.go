@@ -169,7 +169,7 @@ func throttling(lab *Lab) {
 	const horizon, from = 400 * time.Second, 200 * time.Second
 	ks := []float64{1.1, lab.Param("k"), 3, 5}
 	accepts := lab.Param("accepts")
-	const scale = 5 // the rates are that much less, and measured as if they were not
+	scale := Pick(lab, 10.0, 5, 5) // the rates are that much less, and measured as if they were not
 	errOverloaded := errors.New("overloaded")
 	runs := Runs(lab, len(ks), Pick(lab, 1, 1, 5), func(w *sim.World, variant int) func() outcome {
 		var o outcome
@@ -193,7 +193,7 @@ func throttling(lab *Lab) {
 	})
 	sent := func(o outcome) float64 { return o.sent }
 	for i, k := range ks {
-		by := remember(lab, "throttle"+short(k), func() two { return pair(reference.Throttled(k, 1000./scale, accepts/scale, 25, 12)) })
+		by := remember(lab, "throttle"+short(k), func() two { return pair(reference.Throttled(k, 1000/scale, accepts/scale, 25, 12)) })
 		out, in := by.a, by.b
 		lab.Expect("sent/s, K = "+short(k), column(runs[i], sent), out.Times(scale), "the same throttle, by hand; K × accepted")
 		lab.Expect("accepted/s, K = "+short(k), column(runs[i], func(o outcome) float64 { return o.accepted }), in.Times(scale), "the same throttle, by hand; the capacity")

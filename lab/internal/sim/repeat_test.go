@@ -90,7 +90,7 @@ func anyModel(seed uint64, grid bool) func(w *sim.World) {
 
 // What runs in a world repeats itself, whatever the pipeline: 20 runs of each of 50 pipelines give one hash each.
 func TestEveryPipelineRepeatsItself(t *testing.T) {
-	pipelines, runs := testsize.Pick(6, 50), testsize.Pick(5, 20)
+	pipelines, runs := testsize.Pick(5, 50), testsize.Pick(4, 20)
 	if raceEnabled {
 		pipelines, runs = 4, 3
 	}

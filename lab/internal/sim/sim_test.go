@@ -151,7 +151,7 @@ func TestQueueingTheory(t *testing.T) {
 		t.Skip("is about numbers, and takes minutes under the race detector")
 	}
 	const whole = 50_000 // calls
-	calls := testsize.Pick(whole/10.0, whole)
+	calls := testsize.Pick(whole/25.0, whole)
 	within := func(tolerance float64) float64 { return tolerance * math.Sqrt(whole/calls) } // so many standard errors
 	mean := func(f func(seed uint64) (float64, float64, float64)) (a, b, c float64) {
 		const seeds = 4
@@ -277,7 +277,7 @@ func TestSameSeedSameWorld(t *testing.T) {
 	require.Greater(t, first.Events, int64(5_000))
 	for _, procs := range []int{1, 2, 4} {
 		runtime.GOMAXPROCS(procs)
-		for range 3 {
+		for range testsize.Pick(1, 3) {
 			require.Equal(t, first, run(t, 7, crowd), "GOMAXPROCS %d", procs)
 		}
 	}
