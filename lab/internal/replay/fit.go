@@ -217,11 +217,7 @@ func (f *fit) regress(y func(i int) (value float64, counts bool)) float64 {
 // curve works out how slow service was that began at a time.
 func (f *fit) curve() {
 	attempts := f.log.attempts
-	last := time.Duration(0)
-	for i := range attempts {
-		last = max(last, attempts[i].end())
-	}
-	bins := make([][]float64, int((last+time.Minute)/halfSecond)+2)
+	bins := make([][]float64, int((f.log.Span+time.Minute)/halfSecond)+2)
 	for i := range attempts {
 		if b := int(f.begin(i) / halfSecond); b >= 0 && b < len(bins) && !f.full[i] {
 			bins[b] = append(bins[b], f.demand[i].Seconds())

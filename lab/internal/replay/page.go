@@ -47,7 +47,7 @@ func (r *Report) HTML() string {
 			m := t.Outcome
 			trials = append(trials, []string{one.Name + ", " + t.Model.Name, strconv.FormatUint(t.Seed, 10), counts, ofAll(m.Succeeded, m.Calls), ofAll(m.Refused, m.Calls), count(m.Attempts), long(m.Busy), latency(m.P99), fmt.Sprintf("%016x", m.Hash)})
 		}
-		if p.Main != nil {
+		if p.certain() {
 			for _, l := range p.Main.Limits {
 				limits = append(limits, one.Name+", "+l.Layer+": "+l.words())
 			}
@@ -111,7 +111,7 @@ func (r *Report) figures() []*plot.Figure {
 	add("recorded", r.Recorded, 4, plot.Silver)
 	strips := plot.Panel{Title: "States", X: success.X}
 	for i, p := range r.Predictions {
-		if p.Main == nil {
+		if !p.certain() {
 			continue
 		}
 		name := oneLine(p.Candidate.Name)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 )
@@ -31,9 +32,21 @@ func newProbe(layers []policy.Layer) *probe {
 	return p
 }
 
-// period is how often states are looked at.
-func (p *probe) period(span time.Duration) time.Duration {
-	return min(time.Second, max(10*time.Millisecond, span/2000))
+// watch looks at the states from the first call to the last.
+func (p *probe) watch(w *sim.World, span time.Duration) {
+	if len(p.states) == 0 {
+		return
+	}
+	period := min(time.Second, max(10*time.Millisecond, span/2000))
+	at := time.Duration(0)
+	var look func()
+	look = func() {
+		p.look(at)
+		if at += period; at <= span {
+			w.At(at, look)
+		}
+	}
+	w.At(at, look)
 }
 
 func (p *probe) look(at time.Duration) {

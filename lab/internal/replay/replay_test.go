@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -208,4 +209,41 @@ func TestTicksAreSpread(t *testing.T) {
 			require.Greater(t, log.calls[i].at, log.calls[i-1].at)
 		}
 	}
+}
+
+// Whatever a log says, it is read, measured and judged, or refused; the answer is never a panic or a hang.
+func FuzzLog(f *testing.F) {
+	f.Add([]byte("a log of forty bytes, that is two records"))
+	f.Add([]byte{0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 7, 8, 255, 255, 255, 255, 255, 255, 255, 255, 9, 9, 9, 9, 9, 9, 9, 9})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		m := &made{notes: logs.Notes{Resolution: 1}}
+		for ; len(data) >= 16 && len(m.records) < 300; data = data[16:] {
+			number := func(i int) int64 { return int64(data[i]) | int64(data[i+1])<<8 | int64(data[i+2])<<16 }
+			r := logs.Record{
+				Start: noon.Add(time.Duration(number(0)) * 10 * time.Microsecond), Latency: time.Duration(number(3)-100) << (data[6] % 30), Queued: time.Duration(number(7)-5) << (data[10] % 20),
+				Failed: data[11]&1 > 0, Censored: data[11]&2 > 0, Kind: []string{"", "5xx", "rejected", "timeout", "throttled"}[data[12]%5],
+				Policy: []string{"", "breaker"}[data[13]%2], Code: []string{"", "timeout.attempt", "breaker.open"}[data[14]%3],
+			}
+			if data[15]&1 > 0 {
+				r.Call, r.Attempt = strconv.Itoa(int(data[15]>>4)), int(data[15]>>1&7)
+			}
+			m.records = append(m.records, r)
+		}
+		l, err := Read(m, nil)
+		if err != nil {
+			return
+		}
+		recorded := l.Recorded()
+		if recorded.Succeeded+recorded.Failed+recorded.Refused != len(l.calls) || recorded.Lost+recorded.Gained > 0 {
+			t.Fatalf("%+v", recorded)
+		}
+		j := NewJudge(l, 1)
+		if len(l.attempts) > 0 {
+			newFit(l)
+			if _, err := Run(l, WithoutPolicies(), Trace(), 1, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = j.Signs()
+	})
 }

@@ -39,7 +39,7 @@ func RunWith(l *Log, c *Candidate, m Model, seed uint64, progress func(calls int
 			return
 		}
 		p = newProbe(pipeline.Layers())
-		w.Every(p.period(l.Span), p.look)
+		p.watch(w, l.Span)
 		answer := m.begin(l, w, made)
 		w.Open(l.arrivals(progress), math.MaxInt64, func(a *sim.Actor) error {
 			index := a.Number() - 1

@@ -13,67 +13,121 @@ type row struct {
 	cells []string
 }
 
+// number is a number of the table: its value, and as it is shown.
+type number struct {
+	value func(m *Measured) float64
+	text  func(m *Measured) string
+}
+
 // rows returns the table of a report.
 func (r *Report) rows() (rows []row) {
-	add := func(title string, recorded string, of func(p *Prediction, m *Measured) string) {
+	rec := r.Recorded
+	add := func(title, recorded string, n number) {
 		one := row{title, []string{recorded}}
 		for _, p := range r.Predictions {
-			cell := "-"
-			if p.Main != nil {
-				cell = of(p, p.Main)
-			}
-			one.cells = append(one.cells, cell)
+			one.cells = append(one.cells, p.cell(n))
 		}
 		rows = append(rows, one)
 	}
-	rec := r.Recorded
+	amount := func(value func(*Measured) int, of func(*Measured) int) number {
+		return number{func(m *Measured) float64 { return float64(value(m)) }, func(m *Measured) string {
+			if of == nil {
+				return count(value(m))
+			}
+			return counted(value(m), of(m))
+		}}
+	}
+	times := func(value func(*Measured) time.Duration, text func(time.Duration) string) number {
+		return number{func(m *Measured) float64 { return float64(value(m)) }, func(m *Measured) string { return text(value(m)) }}
+	}
+	both := func(title string, n number) { add(title, n.text(rec), n) }
+	calls := func(m *Measured) int { return m.Calls }
 	what := "calls"
 	if !r.Log.Numbered {
 		what = "requests"
 	}
-	add(what, count(rec.Calls), func(_ *Prediction, m *Measured) string { return count(m.Calls) })
-	add("succeeded", ofAll(rec.Succeeded, rec.Calls), func(p *Prediction, m *Measured) string {
-		if p.Verdict == CannotTell {
-			return p.interval()
-		}
-		text := ofAll(m.Succeeded, m.Calls)
+	both(what, amount(calls, nil))
+	both("succeeded", number{(*Measured).Success, func(m *Measured) string { return ofAll(m.Succeeded, m.Calls) }})
+	last := &rows[len(rows)-1]
+	for i, p := range r.Predictions {
 		if p.Verdict == Marked {
-			text += " (" + p.interval() + ")"
+			last.cells[i+1] += " (" + p.interval() + ")"
 		}
-		return text
-	})
-	add("  if failures stay with calls", "", func(p *Prediction, _ *Measured) string {
-		if p.CallBound == nil {
-			return ""
+	}
+	bound := row{"  if failures stay with calls", []string{""}}
+	for _, p := range r.Predictions {
+		cell := ""
+		if p.CallBound != nil {
+			cell = ofAll(p.CallBound.Succeeded, p.CallBound.Calls)
 		}
-		return ofAll(p.CallBound.Succeeded, p.CallBound.Calls)
-	})
-	add("  lost", "", func(_ *Prediction, m *Measured) string { return counted(m.Lost, rec.Succeeded) })
-	add("  gained", "", func(_ *Prediction, m *Measured) string { return counted(m.Gained, m.Calls) })
-	add("failed after attempts", counted(rec.Failed, rec.Calls), func(_ *Prediction, m *Measured) string { return counted(m.Failed, m.Calls) })
+		bound.cells = append(bound.cells, cell)
+	}
+	rows = append(rows, bound)
+	add("  lost", "", amount(func(m *Measured) int { return m.Lost }, func(*Measured) int { return rec.Succeeded }))
+	add("  gained", "", amount(func(m *Measured) int { return m.Gained }, calls))
+	both("failed after attempts", amount(func(m *Measured) int { return m.Failed }, calls))
 	r.breakdown(&rows, func(m *Measured) []Count { return m.Kinds })
-	add("refused, nothing sent", counted(rec.Refused, rec.Calls), func(_ *Prediction, m *Measured) string { return counted(m.Refused, m.Calls) })
+	both("refused, nothing sent", amount(func(m *Measured) int { return m.Refused }, calls))
 	r.breakdown(&rows, func(m *Measured) []Count { return m.Refusals })
-	add("attempts sent", count(rec.Attempts), func(_ *Prediction, m *Measured) string { return count(m.Attempts) })
-	add("  most in a second", count(rec.PeakRate), func(_ *Prediction, m *Measured) string { return count(m.PeakRate) })
-	add("  most at once", count(rec.PeakFlight), func(_ *Prediction, m *Measured) string { return count(m.PeakFlight) })
-	add("backend busy", long(rec.Busy), func(_ *Prediction, m *Measured) string { return long(m.Busy) })
-	add("callers waited", long(rec.Waited), func(_ *Prediction, m *Measured) string { return long(m.Waited) })
-	add("p50 of successes", latency(rec.P50), func(_ *Prediction, m *Measured) string { return latency(m.P50) })
-	add("p95", latency(rec.P95), func(_ *Prediction, m *Measured) string { return latency(m.P95) })
-	add("p99", latency(rec.P99), func(p *Prediction, m *Measured) string {
-		return latency(m.P99) + " (" + latency(p.P99Low) + " to " + latency(p.P99High) + ")"
-	})
-	add("worst ten seconds", r.worst(rec), func(_ *Prediction, m *Measured) string { return r.worst(m) })
+	both("attempts sent", amount(func(m *Measured) int { return m.Attempts }, nil))
+	both("  most in a second", amount(func(m *Measured) int { return m.PeakRate }, nil))
+	both("  most at once", amount(func(m *Measured) int { return m.PeakFlight }, nil))
+	both("backend busy", times(func(m *Measured) time.Duration { return m.Busy }, long))
+	both("callers waited", times(func(m *Measured) time.Duration { return m.Waited }, long))
+	both("p50 of successes", times(func(m *Measured) time.Duration { return m.P50 }, latency))
+	both("p95", times(func(m *Measured) time.Duration { return m.P95 }, latency))
+	both("p99", times(func(m *Measured) time.Duration { return m.P99 }, latency))
+	last = &rows[len(rows)-1]
+	for i, p := range r.Predictions {
+		switch p.Verdict {
+		case Firm, Marked:
+			last.cells[i+1] += " (" + latency(p.P99Low) + " to " + latency(p.P99High) + ")"
+		case CannotTell:
+			last.cells[i+1] = latency(p.P99Low) + " to " + latency(p.P99High)
+		}
+	}
+	both("worst ten seconds", number{func(m *Measured) float64 { return share(m.Worst.Succeeded, m.Worst.Calls) }, r.worst})
 	return rows
 }
+
+// cell returns a number of a prediction: of the model that fits the log best, and where nobody can tell, from the lowest to
+// the highest.
+func (p *Prediction) cell(n number) string {
+	switch {
+	case p.Main == nil:
+		return "-"
+	case p.Verdict != CannotTell:
+		return n.text(p.Main)
+	}
+	low, high := p.Main, p.Main
+	for _, t := range p.Trials {
+		switch value := n.value(t.Outcome); {
+		case !t.Counts:
+		case value < n.value(low):
+			low = t.Outcome
+		case value > n.value(high):
+			high = t.Outcome
+		}
+	}
+	if from, to := n.text(low), n.text(high); from != to {
+		return from + " to " + to
+	}
+	return n.text(low)
+}
+
+// certain reports whether there is more to show of a prediction than bands.
+func (p *Prediction) certain() bool { return p.Verdict == Firm || p.Verdict == Marked }
 
 // breakdown adds a row for each kind that any column has.
 func (r *Report) breakdown(rows *[]row, of func(*Measured) []Count) {
 	const most = 8 // kinds, besides the others
 	columns := []*Measured{r.Recorded}
 	for _, p := range r.Predictions {
-		columns = append(columns, p.Main)
+		if p.certain() {
+			columns = append(columns, p.Main)
+		} else {
+			columns = append(columns, nil)
+		}
 	}
 	var kinds []string
 	at := map[string]int{}
@@ -255,7 +309,7 @@ func (r *Report) table() string {
 func (r *Report) limits(b *strings.Builder) {
 	first := true
 	for _, p := range r.Predictions {
-		if p.Main == nil {
+		if !p.certain() {
 			continue
 		}
 		for _, l := range p.Main.Limits {
@@ -279,7 +333,7 @@ func (l Limit) words() string {
 func (r *Report) states(b *strings.Builder) {
 	const width = 60
 	for _, p := range r.Predictions {
-		if p.Main == nil {
+		if !p.certain() {
 			continue
 		}
 		for _, t := range p.Main.States {

@@ -25,6 +25,9 @@ const (
 
 const defaultOut = "lab-report"
 
+// enoughMemory is what a million lines need; above it garbage is collected sooner.
+const enoughMemory = 400 << 20
+
 const usage = `usage: lab replay [flags] -pipeline FILE[#NAME] [-pipeline FILE[#NAME] ...] LOG ...
        lab replay [flags] -plan OLD[#NAME] NEW[#NAME] LOG ...
 
@@ -146,6 +149,7 @@ func (c *command) check(rest []string) error {
 
 func (c *command) play(stdin io.Reader) (int, error) {
 	debug.SetGCPercent(200) // worlds make garbage
+	debug.SetMemoryLimit(enoughMemory)
 	began := time.Now()
 	progress := newProgress(c.err)
 	log, err := c.read(stdin, progress)
