@@ -67,6 +67,9 @@ func TestY1_IdentityWithOurRecorder(t *testing.T) {
 		"constant waits":      `{"kind":"retry","attempts":4,"constant":"20ms","noJitter":true,"noBudget":true},{"kind":"bulkhead","limit":12,"queue":{"length":20,"wait":"50ms"}},{"kind":"timeout","perAttempt":"100ms"}`,
 		"nothing but timeout": `{"kind":"timeout","perAttempt":"150ms"}`,
 	}
+	if raceEnabled {
+		pipelines = map[string]string{"hedge": pipelines["hedge"]}
+	}
 	for name, layers := range pipelines {
 		t.Run(name, func(t *testing.T) {
 			c, err := NewCandidate("p.json", []byte(`{"pipelines":{"users":{"layers":[`+layers+`]}}}`), "")

@@ -19,14 +19,18 @@ func TestReplaysRepeatThemselves(t *testing.T) {
 		`{"kind":"retry"},{"kind":"breaker","failureRate":{"rate":0.3,"minimumCalls":20}},{"kind":"throttle"}`,
 	}
 	for _, tick := range []time.Duration{1, time.Millisecond, time.Second} {
-		log := random(testsize.Pick(600, 4000), tick)
-		squeeze(log, 1200)
+		log := random(testsize.Pick(600, 2000), tick)
+		squeeze(log, int64(testsize.Pick(1200, 400)))
 		l := log.log(t)
 		for i, layers := range pipelines[:testsize.Pick(2, 3)] {
 			c := candidate(t, layers)
 			first, err := Run(l, c, Trace(), 1, nil)
 			require.NoError(t, err)
-			for range testsize.Pick(3, 20) - 1 {
+			runs := testsize.Pick(3, 20)
+			if raceEnabled {
+				runs = 2
+			}
+			for range runs - 1 {
 				again, err := Run(l, c, Trace(), 1, nil)
 				require.NoError(t, err)
 				require.Equal(t, first.Hash, again.Hash, "pipeline %d, times to %v", i, tick)
