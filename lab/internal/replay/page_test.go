@@ -43,3 +43,14 @@ func TestWords(t *testing.T) {
 		require.Equal(t, want, got)
 	}
 }
+
+func TestLinesAreWrapped(t *testing.T) {
+	text := strings.TrimSpace(strings.Repeat("word and ", 40))
+	lines := wrapped(text, "  ")
+	require.Greater(t, len(lines), 3)
+	for _, line := range lines {
+		require.LessOrEqual(t, len(line), 96)
+	}
+	require.Equal(t, text, strings.Join(strings.Fields(strings.Join(lines, " ")), " "))
+	require.Len(t, wrapped(strings.Repeat("x", 200), "  "), 1)
+}

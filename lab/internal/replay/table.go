@@ -245,7 +245,7 @@ func (r *Report) header(b *strings.Builder) {
 	for i, file := range r.Files {
 		r.Files[i] = oneLine(file)
 	}
-	fmt.Fprintf(b, "%s: %s lines of %s (%s)\n", strings.Join(r.Files, ", "), count(n.Lines), n.Format, n.Why)
+	fmt.Fprintf(b, "%s: %s lines of %s\n  %s\n", strings.Join(r.Files, ", "), count(n.Lines), n.Format, n.Why)
 	fmt.Fprintf(b, "%s UTC, for %s, %.1f lines a second, times to %v\n", l.Begin.Format("2006-01-02 15:04:05"), long(l.Span), l.PerSecond(), max(1, n.Resolution))
 	if !l.Numbered {
 		b.WriteString("per attempt: the lines have no call and no number of the attempt, so each is taken for a call\n")
@@ -269,7 +269,7 @@ func (p *Prediction) words() []string {
 	}
 	lines := []string{head}
 	for _, reason := range p.Reasons {
-		lines = append(lines, "  - "+reason)
+		lines = append(lines, wrapped("  - "+reason, "    ")...)
 	}
 	return lines
 }
@@ -337,7 +337,8 @@ func (r *Report) states(b *strings.Builder) {
 			continue
 		}
 		for _, t := range p.Main.States {
-			fmt.Fprintf(b, "\n%s, %s: %s\n", p.Candidate.Name, t.Layer, t.words())
+			text := fmt.Sprintf("%s, %s: %s", p.Candidate.Name, t.Layer, t.words())
+			fmt.Fprintf(b, "\n%s\n", strings.Join(wrapped(text, "  "), "\n"))
 			if len(t.Spans) > 1 {
 				fmt.Fprintf(b, "  |%s|\n", t.strip(r.Log.Span, width))
 			}

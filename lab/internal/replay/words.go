@@ -65,3 +65,23 @@ func sorted[T cmp.Ordered](values []T) []T {
 	slices.Sort(values)
 	return values
 }
+
+// wrapped breaks a text between words into lines of at most 96 characters, all but the first of which are indented.
+func wrapped(text, indent string) (lines []string) {
+	const most = 96
+	for {
+		runes := []rune(text)
+		cut := most
+		if len(runes) <= most {
+			return append(lines, text)
+		}
+		for cut > len(indent)+4 && runes[cut] != ' ' {
+			cut--
+		}
+		if runes[cut] != ' ' {
+			return append(lines, text) // one long word
+		}
+		lines = append(lines, string(runes[:cut]))
+		text = indent + string(runes[cut+1:])
+	}
+}

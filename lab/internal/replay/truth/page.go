@@ -22,6 +22,26 @@ func Put(page []byte, name, text string) ([]byte, error) {
 	return bytes.Join([][]byte{page[:from], begin, []byte("\n" + strings.TrimSpace(text) + "\n\n"), page[until:]}, nil), nil
 }
 
+// Paragraph breaks a text between words into lines of at most 100 characters.
+func Paragraph(text string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > 100:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}
+
 // IncidentTable predicts what the candidates of the incidents would have done, from the files in a folder, and puts it beside
 // the truth.
 func IncidentTable(folder string, truths int) (string, error) {

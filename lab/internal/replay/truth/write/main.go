@@ -1,6 +1,6 @@
 // Command write makes the logs of lab/replay/testdata and the tables of docs/replay.md. Run it from the repository's root:
 //
-//	go run ./lab/internal/replay/truth/write            everything; the worlds take half an hour
+//	go run ./lab/internal/replay/truth/write            everything; the worlds take an hour of a processor
 //	go run ./lab/internal/replay/truth/write -incidents the logs and their table only
 //	go run ./lab/internal/replay/truth/write -worlds    the worlds only
 package main
@@ -72,7 +72,7 @@ func writeWorlds(cache string) error {
 			fmt.Printf("%s: %s: %v\n", name, w.Name, truth.ScoreOf(cases))
 		}
 		fmt.Println(truth.ScoreOf(all))
-		if err := put(name, truth.ScoreOf(all).String()+"\n\n"+truth.Table(all)); err != nil {
+		if err := put(name, truth.Paragraph(truth.ScoreOf(all).String())+"\n\n"+truth.Table(all)); err != nil {
 			return err
 		}
 	}
