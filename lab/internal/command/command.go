@@ -89,7 +89,8 @@ func Run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer
 		for _, s := range chosen {
 			fmt.Fprintf(stdout, "%s %s\n", s.Name, s.Page)
 			for _, p := range s.Params {
-				fmt.Fprintf(stdout, "  -set %-16s %v to %v %-12s %s\n", fmt.Sprintf("%s=%v", p.Name, p.Default), p.Low, p.High, p.Unit, p.What)
+				within := strings.TrimSpace(fmt.Sprintf("%v to %v %s", p.Low, p.High, p.Unit))
+				fmt.Fprintf(stdout, "  -set %-16s %-24s %s\n", fmt.Sprintf("%s=%v", p.Name, p.Default), within, p.What)
 			}
 		}
 		return 0

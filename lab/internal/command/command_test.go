@@ -104,7 +104,7 @@ func TestParameters(t *testing.T) {
 		require.Zero(t, Run([]*scenario.Scenario{small(true)}, append(args, "-out", t.TempDir()), &stdout, &stderr), stderr.String())
 		return stdout.String()
 	}
-	require.Equal(t, "L0 test\n  -set height=1         0 to 9 m            of the line\n", run("-params"))
+	require.Equal(t, "L0 test\n  -set height=1         0 to 9 m                 of the line\n", run("-params"))
 	require.Equal(t, "scenario,figure,panel,series,x,y,low,high\nL0,test,p,s,0,NaN,,\nL0,test,p,s,1,3,,\n", run("-run", "L0", "-set", "height=3", "-csv"))
 	var results []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(run("-json")), &results))

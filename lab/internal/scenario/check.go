@@ -23,6 +23,13 @@ type Check struct {
 // run has hundreds; with six, fewer than one run in a million does.
 const Sigmas = 6
 
+func (l *Lab) add(c Check) {
+	l.result.Checks = append(l.result.Checks, c)
+	if l.options.untilFailure && !c.Passed {
+		panic(&failed{})
+	}
+}
+
 // Expect compares the mean of several runs with a reference. How far it may be off is fixed by the reference, not by what
 // was measured: [Sigmas] standard errors of the mean of so many runs, and of the reference itself.
 func (l *Lab) Expect(what string, measured []float64, expected reference.Number, source string) {
@@ -32,7 +39,7 @@ func (l *Lab) Expect(what string, measured []float64, expected reference.Number,
 	if expected.Deviation == 0 && expected.Error == 0 {
 		text = short(expected.Mean) + " exactly"
 	}
-	l.result.Checks = append(l.result.Checks, Check{
+	l.add(Check{
 		What: what, Measured: short(m), Expected: text, Source: source,
 		Passed: math.Abs(m-expected.Mean) <= allowed, // false for NaN
 		Value:  m, Reference: expected.Mean, Allowed: allowed,
@@ -60,12 +67,12 @@ func (l *Lab) ExpectWithin(what string, measured []float64, low, high float64, s
 	case math.IsInf(low, -1):
 		expected = "at most " + short(high)
 	}
-	l.result.Checks = append(l.result.Checks, Check{What: what, Measured: text, Expected: expected, Source: source, Passed: passed})
+	l.add(Check{What: what, Measured: text, Expected: expected, Source: source, Passed: passed})
 }
 
 // ExpectThat asserts a fact.
 func (l *Lab) ExpectThat(what string, holds bool, measured, expected, source string) {
-	l.result.Checks = append(l.result.Checks, Check{What: what, Measured: measured, Expected: expected, Source: source, Passed: holds})
+	l.add(Check{What: what, Measured: measured, Expected: expected, Source: source, Passed: holds})
 }
 
 // short is a number with four digits that count.

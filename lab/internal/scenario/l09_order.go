@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -94,6 +95,7 @@ type ordered struct {
 	trips                                  float64
 	beforeTrip, counted                    float64 // attempts, and failures that the breaker counted, at the first trip
 	seen                                   float64 // the share of failures that it counted until then, or until the end
+	refusedFor                             float64 // mean seconds from an opening until the next attempt is let through
 }
 
 // refusals is an observer that counts.
@@ -127,9 +129,17 @@ func runOrder(lab *Lab) {
 	model := func(w *sim.World, pipeline int, p float64, horizon time.Duration) func() ordered {
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Fails: func(time.Duration) float64 { return p }}
 		result := &ordered{}
+		var opened, shut, probes float64
 		again := retry.New(retry.Attempts(3), retry.Exponential(gap(lab.In("delay")/1000, 1), 10*time.Second), retry.FullJitter(), retry.NoBudget(), retry.Rand(w.Source("jitter")))
 		circuit := breaker.New(breaker.FailureRate(lab.In("threshold"), 20), breaker.CountWindow(100), breaker.OpenFor(gap(lab.In("open"), 1)), breaker.Jitter(0),
 			breaker.OnChange(func(c breaker.Change) {
+				switch c.To {
+				case breaker.Open:
+					opened = w.Now().Seconds()
+				case breaker.HalfOpen:
+					probes++
+					shut += w.Now().Seconds() - opened
+				}
 				if c.From == breaker.Closed {
 					if result.trips++; result.trips == 1 {
 						result.beforeTrip, result.counted = float64(server.Requests), float64(c.Snapshot.CallsFailed)
@@ -146,6 +156,7 @@ func runOrder(lab *Lab) {
 			if snapshot := circuit.Snapshot(); result.trips == 0 {
 				result.seen = float64(snapshot.CallsFailed) / float64(max(1, snapshot.Calls))
 			}
+			result.refusedFor = shut / probes
 			result.rejections, result.latency = float64(refused.n)/calls, tally.MeanLatency().Seconds()*1000
 			return *result
 		}
@@ -187,6 +198,10 @@ func runOrder(lab *Lab) {
 	counted := func(o ordered) float64 { return o.counted }
 	lab.ExpectWithin("calls that must fail before the first trip, Compose, p = 1 (1 attempt each)", column(outages[aware], counted), 20, 20, "the minimum of 20")
 	lab.ExpectWithin("calls that must fail before the first trip, breaker (retry), p = 1 (3 attempts each)", column(outages[outside], counted), 20, 20, "the minimum of 20")
+	// The first call after the open time is let through. At least so many are, in each run.
+	open, wait := lab.Param("open"), 1/lab.Param("rate")
+	probes := max(1, math.Floor(horizon.Seconds()/(open+1))-1)
+	lab.Expect("s from an opening to the next attempt, breaker (retry), p = 1", column(at(outside, 1), func(o ordered) float64 { return o.refusedFor }), reference.Each(open+wait, wait, probes), "the open time + 1/λ")
 	first := byHand(1, 4)
 	for _, i := range []int{aware, outside} {
 		lab.Expect("attempts before the first trip, "+pipelines[i].name+", p = 1", column(outages[i], func(o ordered) float64 { return o.beforeTrip }), first[i].BeforeTrip, source)

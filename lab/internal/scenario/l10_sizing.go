@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"errors"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -12,6 +13,7 @@ import (
 	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/lab/internal/theory"
+	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -177,6 +179,7 @@ func hanging(lab *Lab) {
 	type outcome struct {
 		healthy, all float64 // share refused of the healthy; share failed of all
 		held, looks  float64 // slots in use, summed over so many looks
+		holds        float64 // mean seconds for which a call that hangs holds its slot
 		inUse        []float64
 	}
 	scale := Pick(lab, 20, 4, 1)
@@ -206,7 +209,7 @@ func hanging(lab *Lab) {
 		v := variants[variant]
 		warm, measure := Pick(lab, v.warm, v.warm, v.fullWarm), Pick(lab, v.measure, v.measure, v.fullRun)
 		var o outcome
-		var calls, healthyCalls, refused, failed float64
+		var calls, healthyCalls, refused, failed, hung, holding float64
 		healthy, hangs, shared := v.layers()
 		short, long := &sim.Server{Service: sim.Fixed(100 * time.Millisecond)}, &sim.Server{Service: sim.Fixed(gap(lab.In("hold"), 1))}
 		luck := w.Rand("kind")
@@ -223,7 +226,12 @@ func hanging(lab *Lab) {
 		w.Open(sim.Poisson(rate), from+time.Duration(measure)*time.Second, func(a *sim.Actor) error {
 			counted := a.Now() >= from
 			if luck.Float64() < lab.In("hang") {
+				came := a.Now()
 				err := hangs.Run(a, long.Call)
+				if !errors.Is(err, policy.ErrRejected) {
+					hung++
+					holding += (a.Now() - came).Seconds()
+				}
 				if counted {
 					calls++
 					failed++
@@ -242,7 +250,7 @@ func hanging(lab *Lab) {
 			return err
 		})
 		return func() outcome {
-			o.healthy, o.all = refused/healthyCalls, failed/calls
+			o.healthy, o.all, o.holds = refused/healthyCalls, failed/calls, holding/hung
 			return o
 		}
 	})
@@ -262,6 +270,7 @@ func hanging(lab *Lab) {
 		}
 		lab.Expect("all calls failed %, "+v.name, column(runs[i], all), failures.Times(100), "those, and all that hang")
 	}
+	lab.Expect("s that a call that hangs holds a slot, "+variants[1].name, column(runs[1], func(o outcome) float64 { return o.holds }), reference.Number{Mean: min(hold, lab.Param("timeout")), Error: 1e-6}, "the timeout")
 	// Slots in use are what is offered (Little), and scatter as counts do; looks a second apart are nearly independent.
 	used := rate * ((1-share)*.1 + share*min(hold, lab.Param("timeout")))
 	looks := runs[1][0].looks

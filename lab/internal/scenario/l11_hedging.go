@@ -256,7 +256,7 @@ func overload(lab *Lab) {
 			by := remember(lab, what, func() two { return pair(reference.Hedged(setup, Pick(lab, 6, 16, 16))) })
 			p99, load := by.a, by.b
 			if policy == budgeted && i == last {
-				load.Error = math.Hypot(load.Error, .0005) // all of the budget is spent: seven tokens at the end decide
+				load.Error = math.Hypot(load.Error, .0005*15/seconds) // all of the budget is spent: seven tokens at the end decide
 			}
 			lab.Expect("overload: p99 in ms, "+what, column(of(policy, i), quantileOf(.99)), p99, "the same server, by hand")
 			lab.Expect("overload: attempts per call, "+what, column(of(policy, i), func(h hedged) float64 { return h.load }), load, "the same server, by hand")

@@ -167,14 +167,14 @@ func bursts(lab *Lab) {
 func throttling(lab *Lab) {
 	type outcome struct{ sent, accepted float64 } // per second
 	const horizon, from = 400 * time.Second, 200 * time.Second
-	ks := []float64{1.1, lab.Param("k"), 3, 5}
+	ks, real := []float64{1.1, lab.Param("k"), 3, 5}, []float64{1.1, lab.In("k"), 3, 5}
 	accepts := lab.Param("accepts")
 	scale := Pick(lab, 10.0, 5, 5) // the rates are that much less, and measured as if they were not
 	errOverloaded := errors.New("overloaded")
 	runs := Runs(lab, len(ks), Pick(lab, 1, 1, 5), func(w *sim.World, variant int) func() outcome {
 		var o outcome
 		backend := compose(ratelimit.New(lab.In("accepts")/scale, 25)) // what the dependency does to protect itself
-		pipeline := compose(throttle.New(throttle.K(ks[variant]*lab.In("k")/lab.Param("k")), throttle.Window(120*time.Second, 120), throttle.Padding(1), throttle.Rand(w.Source("throttle"))))
+		pipeline := compose(throttle.New(throttle.K(real[variant]), throttle.Window(120*time.Second, 120), throttle.Padding(1), throttle.Rand(w.Source("throttle"))))
 		w.Open(sim.Poisson(1000/scale), horizon, func(a *sim.Actor) error {
 			counted := 0.0
 			if a.Now() >= from {

@@ -94,6 +94,8 @@ type Options struct {
 	mutants map[string]float64 // parameters that the worlds have changed by a factor, and the references have not
 
 	seeds int // at most so many for each variant; 0: as many as the scenario wants
+
+	untilFailure bool // the first check that fails is the last
 }
 
 // Lab is where a scenario runs.
@@ -166,7 +168,8 @@ type two struct{ a, b reference.Number }
 
 func pair(a, b reference.Number) two { return two{a, b} }
 
-// failed carries an error of the simulation out of a scenario, which has nothing to do about it.
+// failed carries an error of the simulation out of a scenario, which has nothing to do about it, or ends the scenario where
+// it is nil.
 type failed struct{ err error }
 
 // Pick returns how much of something the run uses, such as seeds or calls: one of the three, by its size.

@@ -22,8 +22,7 @@ import (
 // play runs a part of a scenario, with the scenario's parameters.
 func play(t *testing.T, of *Scenario, part func(*Lab), options Options) *Result {
 	t.Helper()
-	options.Size = testsize.Pick(Quick, Usual)
-	options.seeds = testsize.Pick(1, 0)
+	options.Size, options.seeds = Quick, testsize.Pick(1, 0)
 	alone := *of
 	alone.Run = part
 	result := Play(&alone, options)
@@ -58,7 +57,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// The verdicts must bite: each part passes with the library's policies and fails with a broken one.
+// The verdicts must bite: each part passes with the library's policies, in TestScenarios, and fails with a broken one.
 func TestVerdictsBite(t *testing.T) {
 	cases := map[string]struct {
 		of     *Scenario
@@ -80,9 +79,6 @@ func TestVerdictsBite(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if c.heavy && (raceEnabled || !testsize.Whole()) {
 				t.Skip("takes seconds of work")
-			}
-			if testsize.Whole() { // TestScenarios has just asked for the same, in a quick run
-				require.True(t, play(t, c.of, c.part, Options{Seed: 1}).Passed(), "with the library's policies")
 			}
 			compose = func(layers ...policy.Layer) *resilience.Pipeline {
 				for i := range layers {
