@@ -12,6 +12,7 @@
 //	go run ./lab -out DIR                 where the report goes
 //	go run ./lab -svg DIR                 also every picture as an SVG file, and a page for each lesson
 //	go run ./lab playground               a page to play with, which runs the library itself; -out FILE writes it
+//	go run ./lab replay -help             what would these policies have done to the traffic of that log?
 //
 // The exit code is 0 when everything was as expected, 1 when something was not, and 2 for a usage error. A scenario of
 // your own is a program of some 30 lines: see package scenario.
@@ -22,12 +23,15 @@ import (
 
 	"github.com/go-resilience/resilience/lab/internal/command"
 	"github.com/go-resilience/resilience/lab/internal/playground"
+	replay "github.com/go-resilience/resilience/lab/internal/replay/command"
 	"github.com/go-resilience/resilience/lab/internal/scenario"
 )
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "playground" {
 		os.Exit(playground.Command(os.Args[2:], os.Stdout, os.Stderr))
+	if len(os.Args) > 1 && os.Args[1] == "replay" {
+		os.Exit(replay.Run(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}
 	os.Exit(command.Run(scenario.All(), os.Args[1:], os.Stdout, os.Stderr))
 }
