@@ -30,6 +30,7 @@ import (
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "playground" {
 		os.Exit(playground.Command(os.Args[2:], os.Stdout, os.Stderr))
+	}
 	if len(os.Args) > 1 && os.Args[1] == "replay" {
 		os.Exit(replay.Run(os.Args[2:], os.Stdin, os.Stdout, os.Stderr))
 	}

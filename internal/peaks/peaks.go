@@ -39,7 +39,7 @@ type peak struct {
 // See notes that only so many tokens are missing.
 func (p *Peaks) See(missing float64) {
 	lost := p.worth - missing
-	if lost <= 0 {
+	if lost < 0 || lost == 0 && (missing > 0 || p.kept == 0) {
 		return
 	}
 	p.worth = missing

@@ -115,3 +115,19 @@ func TestTheyStayWithinBounds(t *testing.T) {
 	require.Equal(t, 1.0, p.GiveBack(4, 1), "it comes after that")
 	require.Equal(t, 1, p.kept)
 }
+
+// When everything was given back and nothing is missing, there is room for four moments again.
+func TestAFullBucketRemembersOneMoment(t *testing.T) {
+	p := Peaks{Little: 0.01}
+	for i := range 4 {
+		p.See(float64(i) / 2)
+		p.Take(1)
+	}
+	require.Equal(t, len(p.at)-1, p.kept)
+	for number := range uint64(4) {
+		p.GiveBack(number+1, 1)
+	}
+	p.See(0)
+	require.Equal(t, 1, p.kept)
+	require.Zero(t, p.GiveBack(1, 1), "a take from before")
+}
