@@ -173,12 +173,23 @@ func (d *decoder) file(root *node) *file {
 		f.pipelines = append(f.pipelines, d.pipeline(m.name, override.pipeline(d, m)))
 	}
 	override.unused(d)
-	for _, name := range d.registry.Require {
+	for _, name := range d.needed() {
 		if !slices.ContainsFunc(f.pipelines, func(p *pipeline) bool { return p.key == name }) {
 			d.found.at(root, "the pipeline %q is missing, which the program needs", name)
 		}
 	}
 	return f
+}
+
+// needed returns the names of the pipelines that the file must have.
+func (d *decoder) needed() []string {
+	names := slices.Clone(d.registry.Require)
+	for _, name := range sortedKeys(d.registry.Check) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // members notes members of an object that are not known, and reports whether it is an object.

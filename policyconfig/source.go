@@ -61,7 +61,7 @@ func standIns(data []byte) *Registry {
 		}
 		field.Set(reflect.MakeMap(field.Type()))
 		name := v.Type().Field(i).Name
-		if name == "Budgets" {
+		if name == "Budgets" || name == "Check" { // those of the file; what it is for is not known
 			continue
 		}
 		root.eachText(func(text string) {
