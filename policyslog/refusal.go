@@ -39,10 +39,30 @@ type refused struct {
 	timer *time.Timer // from each line to the next
 }
 
+// tally is a count of refusals. Everything but the count is of the last one, as it was then.
 type tally struct {
 	count   int64
-	layer   policy.Layer // of the last refusal
+	layer   policy.Layer
 	outcome policy.Outcome
+	wait    time.Duration // to come back; known says whether there is one
+	known   bool
+}
+
+// tallyOf returns what is kept of a refusal. It writes no text: most are never written.
+func tallyOf(count int64, event policy.Event) tally {
+	wait, known := policy.RetryAfter(event.Outcome.Err)
+	return tally{count, event.Layer, event.Outcome, wait, known}
+}
+
+// err returns the error with the wait that it had, which it says as of now.
+func (t tally) err() error {
+	rejection, ok := t.outcome.Err.(*policy.Rejection) //nolint:errorlint // what is around it has a text of its own
+	if !ok || rejection == nil || rejection.Until.IsZero() {
+		return t.outcome.Err
+	}
+	then := *rejection
+	then.Until = time.Now().Add(t.wait)
+	return &then
 }
 
 // note writes the line of the first refusal of a policy, and counts those that follow.
@@ -51,7 +71,7 @@ func (r *refusals) note(ctx context.Context, event policy.Event) {
 	if !first {
 		return
 	}
-	attrs := refusalAttrs(policy, tally{count: 1, outcome: event.Outcome})
+	attrs := refusalAttrs(policy, tallyOf(1, event))
 	r.log.write(ctx, r.log.levels[event.Kind], messages[event.Kind], append(attrs, slog.Int(attrAttempt, event.Attempt)))
 }
 
@@ -71,7 +91,7 @@ func (r *refusals) count(event policy.Event) (id refuser, first bool) {
 		r.policies[id] = found
 		return id, true
 	}
-	found.tally = tally{found.count + 1, event.Layer, event.Outcome}
+	found.tally = tallyOf(found.count+1, event)
 	return id, false
 }
 
@@ -151,9 +171,9 @@ func refusalAttrs(id refuser, counted tally) []slog.Attr {
 	a.text(attrName, id.name)
 	a = append(a, slog.Int64(attrCount, counted.count), slog.Int64(attrSuppressed, counted.count-1))
 	a.text(attrCode, policy.Code(counted.outcome.Err))
-	a.text(attrError, oneline.Of(counted.outcome.Err))
-	if wait, ok := policy.RetryAfter(counted.outcome.Err); ok {
-		a = append(a, slog.Duration(attrRetryAfter, wait))
+	a.text(attrError, oneline.Of(counted.err()))
+	if counted.known {
+		a = append(a, slog.Duration(attrRetryAfter, counted.wait))
 	}
 	return a
 }
