@@ -39,29 +39,33 @@ type refused struct {
 	timer *time.Timer // from each line to the next
 }
 
-// tally is a count of refusals. Everything but the count is of the last one, as it was then.
+// tally is a count of refusals.
 type tally struct {
 	count   int64
-	layer   policy.Layer
+	layer   policy.Layer // of the last refusal
 	outcome policy.Outcome
-	wait    time.Duration // to come back; known says whether there is one
-	known   bool
+	hint    hint
 }
 
-// tallyOf returns what is kept of a refusal. It writes no text: most are never written.
-func tallyOf(count int64, event policy.Event) tally {
-	wait, known := policy.RetryAfter(event.Outcome.Err)
-	return tally{count, event.Layer, event.Outcome, wait, known}
+// hint is when to come back, as a refusal said it at the time. The zero hint is that of a refusal that is being written.
+type hint struct {
+	wait         time.Duration
+	known, taken bool
+}
+
+func hintOf(err error) hint {
+	wait, known := policy.RetryAfter(err)
+	return hint{wait, known, true}
 }
 
 // err returns the error with the wait that it had, which it says as of now.
-func (t tally) err() error {
+func (t *tally) err() error {
 	rejection, ok := t.outcome.Err.(*policy.Rejection) //nolint:errorlint // what is around it has a text of its own
-	if !ok || rejection == nil || rejection.Until.IsZero() {
+	if !t.hint.taken || !ok || rejection == nil || rejection.Until.IsZero() {
 		return t.outcome.Err
 	}
 	then := *rejection
-	then.Until = time.Now().Add(t.wait)
+	then.Until = time.Now().Add(t.hint.wait)
 	return &then
 }
 
@@ -71,7 +75,7 @@ func (r *refusals) note(ctx context.Context, event policy.Event) {
 	if !first {
 		return
 	}
-	attrs := refusalAttrs(policy, tallyOf(1, event))
+	attrs := refusalAttrs(policy, tally{count: 1, outcome: event.Outcome})
 	r.log.write(ctx, r.log.levels[event.Kind], messages[event.Kind], append(attrs, slog.Int(attrAttempt, event.Attempt)))
 }
 
@@ -91,7 +95,7 @@ func (r *refusals) count(event policy.Event) (id refuser, first bool) {
 		r.policies[id] = found
 		return id, true
 	}
-	found.tally = tallyOf(found.count+1, event)
+	found.tally = tally{found.count + 1, event.Layer, event.Outcome, hintOf(event.Outcome.Err)} // text is made when it is written
 	return id, false
 }
 
@@ -172,8 +176,12 @@ func refusalAttrs(id refuser, counted tally) []slog.Attr {
 	a = append(a, slog.Int64(attrCount, counted.count), slog.Int64(attrSuppressed, counted.count-1))
 	a.text(attrCode, policy.Code(counted.outcome.Err))
 	a.text(attrError, oneline.Of(counted.err()))
-	if counted.known {
-		a = append(a, slog.Duration(attrRetryAfter, counted.wait))
+	hint := counted.hint
+	if !hint.taken {
+		hint = hintOf(counted.outcome.Err)
+	}
+	if hint.known {
+		a = append(a, slog.Duration(attrRetryAfter, hint.wait))
 	}
 	return a
 }
