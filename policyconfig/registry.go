@@ -20,7 +20,7 @@ import (
 type Registry struct {
 	// Classify is for the option "classify" of pipelines, breakers, adaptive bulkheads and throttles.
 	Classify map[string]func(error) policy.Class
-	// Keys is for "perKey": it returns the key of a call.
+	// Keys is for "perKey": it returns the key of a call, such as policyhttp.Key.
 	Keys map[string]func(context.Context) string
 	// Observers is for "observe" of pipelines. They go on when a file is reloaded.
 	Observers map[string]policy.Observer

@@ -214,7 +214,7 @@ func ExampleHandler_file() {
 	mux := http.NewServeMux()
 	set, err := policyconfig.Load([]byte(`{"pipelines": {"front": {"layers": [
 		{"kind": "ratelimit", "name": "client", "perSecond": 10, "burst": 20,
-			"perKey": {"key": "client", "max": 100000, "idle": "1m"}},
+			"perKey": {"key": "client", "keys": 100000}},
 		{"kind": "bulkhead", "limit": 64, "queue": {"length": 64, "wait": "100ms"}}]}}}`), policyconfig.Registry{
 		Keys: map[string]func(context.Context) string{"client": policyhttp.Key},
 		Check: map[string]func(*resilience.Pipeline) error{
@@ -229,7 +229,7 @@ func ExampleHandler_file() {
 	w := httptest.NewRecorder()
 	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
 	fmt.Println(w.Code, set.Pipeline("front"))
-	// Output: 404 per key rate limit "client" 10/s burst 20 > bulkhead 64+64
+	// Output: 404 rate limit per key "client" 10/s burst 20 > bulkhead 64+64
 }
 
 // shutdown is the end of a server in a cluster. watching ends with the loop of policyconfig's Watch, which
