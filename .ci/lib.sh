@@ -36,4 +36,6 @@ need_programs() {
   need promtool prometheus
   need chromium chromium
   need postgres postgresql
+  need redis-server redis-server
+  need redis-cli redis-tools
 }

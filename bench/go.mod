@@ -7,6 +7,7 @@ replace (
 	github.com/go-resilience/resilience/adapters/policygrpc => ../adapters/policygrpc
 	github.com/go-resilience/resilience/adapters/policyotel => ../adapters/policyotel
 	github.com/go-resilience/resilience/adapters/policyprom => ../adapters/policyprom
+	github.com/go-resilience/resilience/adapters/policyredis => ../adapters/policyredis
 )
 
 require (
@@ -15,13 +16,16 @@ require (
 	github.com/cenkalti/backoff/v5 v5.0.3
 	github.com/eapache/go-resiliency v1.7.0
 	github.com/failsafe-go/failsafe-go v0.9.8
+	github.com/go-redis/redis_rate/v10 v10.0.1
 	github.com/go-resilience/resilience v0.0.0-00010101000000-000000000000
 	github.com/go-resilience/resilience/adapters/policygrpc v0.0.0-00010101000000-000000000000
 	github.com/go-resilience/resilience/adapters/policyotel v0.0.0-00010101000000-000000000000
 	github.com/go-resilience/resilience/adapters/policyprom v0.0.0-00010101000000-000000000000
+	github.com/go-resilience/resilience/adapters/policyredis v0.0.0-00010101000000-000000000000
 	github.com/grpc-ecosystem/go-grpc-middleware/v2 v2.3.4
 	github.com/hashicorp/go-retryablehttp v0.7.8
 	github.com/prometheus/client_golang v1.25.0
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/rubyist/circuitbreaker v2.2.1+incompatible
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/sethvargo/go-retry v0.5.0
@@ -63,6 +67,7 @@ require (
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
 	go.opentelemetry.io/otel/log v1.47.0 // indirect
 	go.opentelemetry.io/otel/sdk v1.47.0 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 	go.yaml.in/yaml/v3 v3.0.5 // indirect
 	golang.org/x/net v0.60.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect

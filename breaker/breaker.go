@@ -368,7 +368,7 @@ func (b *Breaker) Check(_, inner []policy.Layer) error {
 			problems = append(problems, fmt.Sprintf("the window %v is shorter than twice the attempt timeout %v", window, limit))
 		}
 		if r.lease < limit {
-			problems = append(problems, fmt.Sprintf("the probe lease %v is shorter than the attempt timeout %v", r.lease, limit))
+			problems = append(problems, fmt.Sprintf("the probe lease %v is shorter than the attempt timeout %v: give it ProbeLease(%[2]v) or more", r.lease, limit))
 		}
 	}
 	if problems == nil {

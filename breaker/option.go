@@ -48,7 +48,13 @@ func SlowCalls(threshold time.Duration, share float64, minimumCalls int) Option 
 // TripWhen opens the breaker when f says so. f is asked after each failure, and each slow call, that has left the breaker
 // closed. It is given what the breaker knew right after that outcome, and its answer counts only if the breaker has not
 // changed its state meanwhile. There is no lock: f may take its time, which its caller spends, and use the breaker. It
-// must be safe for concurrent use. f sees the window, by default the one of [TimeWindow].
+// must be safe for concurrent use. f sees the window, by default the one of [TimeWindow]. Let it look at Calls and
+// CallsFailed, which are those in the window, or at Current, which begins anew with each state; Requests and Failures never
+// fall:
+//
+//	breaker.TripWhen(func(s breaker.Snapshot) bool { // a ratio since the breaker closed, without a window
+//		return s.Current.Requests >= 3 && float64(s.Current.Failures) >= 0.6*float64(s.Current.Requests)
+//	})
 func TripWhen(f func(Snapshot) bool) Option { return func(c *config) { c.said.tripWhen = &f } }
 
 // CountWindow lets the rules look at the last n calls, however old, between 1 and 100,000. It reads no clock.
@@ -120,8 +126,8 @@ func Classify(f func(error) policy.Class) Option { return func(c *config) { c.sa
 func Shadow() Option { return func(c *config) { c.shadow = true } }
 
 // OnChange adds a subscriber to the changes of state. Every subscriber is told of every change, in order, one at a time.
-// One of the goroutines that caused a change delivers all that wait, on a goroutine of its own, and waits for f; the
-// others go on. So f should be fast: a slow one holds up the call that delivers, and what that call holds. f may use the
+// f runs on a goroutine made for it. One of the calls that caused a change waits for it, the others go on. So f should be
+// fast: a slow one holds up the call that waits, and what that call holds. f may use the
 // breaker, panic, and call [runtime.Goexit]. Of the changes that wait for a subscriber that hangs, the last 10,000 are
 // kept (4 MB); a gap in [Change].Number shows the rest, and [Snapshot].LostDeliveries counts them.
 func OnChange(f func(Change)) Option {

@@ -16,7 +16,7 @@
 //   - Slots are conserved: whatever way an attempt ends (return, panic, [runtime.Goexit], cancellation, refusal by a
 //     layer inside), its slot is handed on exactly once. A slot that is granted in the moment in which the waiter
 //     leaves goes to the next one.
-//   - Admission without contention is one atomic step and allocates nothing; so is a refusal.
+//   - Admission without contention is one atomic step and allocates nothing. The same holds for a refusal.
 //
 // # While it runs
 //

@@ -182,7 +182,7 @@ func Limit(ratio, perSecond float64) Option {
 }
 
 // WithBudget lets budget decide about extra attempts, in place of [Limit]: one budget for the retries and the hedges
-// of a dependency, for example. A retry.Budget is one, and so is a retry.TokenBudget. A budget that is a [policy.Guard],
+// of a dependency, for example. A retry.Budget and a retry.TokenBudget are such budgets. A budget that is a [policy.Guard],
 // such as a retry.ConcurrencyBudget, is refused: it counts the attempts of a retry.
 func WithBudget(budget policy.Budget) Option {
 	return func(c *config) {

@@ -26,7 +26,7 @@ func heap() uint64 {
 }
 
 func TestFault187_RandomKeysStayWithinTheCap(t *testing.T) {
-	keys := testsize.Pick(200_000, 1_000_000)
+	keys := testsize.Pick(60_000, 1_000_000)
 	const cap = 10_000
 	before := heap()
 	r := keyed.New(newSlots(1), keyed.Max(cap))
@@ -81,7 +81,7 @@ func TestFault187_TheCapHoldsUnderConcurrency(t *testing.T) {
 		for g := range 8 {
 			all.Go(func() {
 				random := rand.New(rand.NewPCG(1, uint64(g)))
-				for range 5000 {
+				for range testsize.Pick(1500, 5000) {
 					key := numbered(random.IntN(cap * 2))
 					switch random.IntN(20) {
 					case 0:
@@ -194,7 +194,7 @@ func TestTheLeastUsedGoFirst(t *testing.T) {
 // A new key looks at a bounded number of others, however many there are.
 func TestFault189_TheSearchForAPlaceIsBounded(t *testing.T) {
 	most := make(map[int]int64)
-	for _, cap := range []int{100, 1000, 20_000} {
+	for _, cap := range []int{100, 1000, testsize.Pick(4000, 20_000)} {
 		r := keyed.New(newSlots(1), keyed.Max(cap))
 		for i := range cap {
 			r.Get(numbered(i)).down.Store(true)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/throttle"
 )
@@ -256,7 +257,7 @@ func TestFault046_OptionsAreReadOnce(t *testing.T) {
 }
 
 func TestFault051_NoGoroutinePerInstance(t *testing.T) {
-	const instances = 100_000
+	instances := testsize.Pick(20_000, 100_000)
 	before := runtime.NumGoroutine()
 	var collected sync.WaitGroup
 	func() {

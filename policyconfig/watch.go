@@ -10,7 +10,7 @@ import (
 )
 
 // Watch looks at a file every so often and applies what it says, until ctx ends. It starts no goroutine: the loop that
-// ranges over it does the work, and hears of each configuration that was applied and of each that was refused:
+// ranges over it does the work, and gets each configuration that was applied and each error of one that was refused:
 //
 //	for changes, err := range set.Watch(ctx, "pipelines.json", 2*time.Second) {
 //		if err != nil {

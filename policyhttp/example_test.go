@@ -163,7 +163,7 @@ func ExamplePauseHost() {
 }
 
 // documented is the code on the page about HTTP.
-func documented(base http.RoundTripper, request *http.Request, log *slog.Logger) (*http.Response, error) {
+func documented(base http.RoundTripper, request *http.Request, log *slog.Logger) error {
 	client := &http.Client{Transport: policyhttp.NewTransport(base, policyhttp.PerHost(
 		func(host string) *resilience.Pipeline { return policyhttp.Standard(host) },
 	))}
@@ -171,7 +171,12 @@ func documented(base http.RoundTripper, request *http.Request, log *slog.Logger)
 	response, err := client.Do(request)
 	call, _ := policyhttp.Info(response, err)
 	log.Info("answered", "call", call) // attempts, waits, why there was no further attempt
-	return response, err
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	_, err = io.Copy(io.Discard, response.Body)
+	return err
 }
 
 var _ = documented

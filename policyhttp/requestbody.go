@@ -143,7 +143,7 @@ type requestBody struct {
 
 	trailer http.Header // of the request that is sent, where it is not the caller's own
 
-	touched atomic.Bool // somebody has begun to read
+	touched atomic.Bool // the base transport has begun to read
 	closed  atomic.Bool
 	broken  atomic.Bool // reading has failed, or found another length than the request says
 	read    atomic.Int64

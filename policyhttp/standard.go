@@ -36,8 +36,9 @@ const (
 //   - a bulkhead of 1000 requests at a time, without a queue;
 //   - an attempt timeout of 10 s, until the headers.
 //
-// name is the name of the pipeline and of its policies. A layer that is given takes the place of the one at its stage; a
-// layer at another stage, and one without a place, is added:
+// name is the name of the pipeline and of the retry, the breaker and the bulkhead that it makes. A layer that is given takes
+// the place of the one at its stage, and keeps a name of its own; a layer at another stage, and one without a place, is
+// added:
 //
 //	policyhttp.Standard("users",
 //		timeout.Total(5*time.Second),
@@ -57,9 +58,7 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 	for _, layer := range []policy.Layer{
 		timeout.Total(standardTotal),
 		retry.New(retry.Name(name)),
-		breaker.New(breaker.Name(name), breaker.FailureRate(standardRate, standardCalls),
-			breaker.TimeWindow(standardWindow, standardBuckets), breaker.OpenFor(standardOpen),
-			breaker.ProbeLease(standardAttempt)),
+		StandardBreaker(name),
 		bulkhead.New(standardSlots, bulkhead.Name(name)),
 		timeout.PerAttempt(standardAttempt),
 	} {
@@ -69,6 +68,21 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 		}
 	}
 	return resilience.Compose(append(all, given)...)
+}
+
+// StandardBreaker returns the breaker of [Standard], with further options, such as a listener or another number:
+//
+//	policyhttp.Standard("users", policyhttp.StandardBreaker("users", breaker.OnChange(log.Change)))
+//
+// It panics with a [*policy.ConfigError] as [breaker.New] does.
+func StandardBreaker(name string, options ...breaker.Option) *breaker.Breaker {
+	return breaker.New(append([]breaker.Option{
+		breaker.Name(name),
+		breaker.FailureRate(standardRate, standardCalls),
+		breaker.TimeWindow(standardWindow, standardBuckets),
+		breaker.OpenFor(standardOpen),
+		breaker.ProbeLease(standardAttempt),
+	}, options...)...)
 }
 
 const noLimit = time.Duration(math.MaxInt64)

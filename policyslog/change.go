@@ -38,7 +38,9 @@ func changeText(change breaker.Change) string {
 		fmt.Fprintf(&text, "%q ", name)
 	}
 	text.WriteString(verbOf(change))
-	fmt.Fprintf(&text, ": %s", causeText(change))
+	if change.Reason != breaker.ReasonForced { // which the verb says
+		fmt.Fprintf(&text, ": %s", causeText(change))
+	}
 	if d := lasting(change); d > 0 {
 		fmt.Fprintf(&text, "; for %v", d)
 	}

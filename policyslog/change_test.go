@@ -44,8 +44,8 @@ func TestP5_UM6_OneLineForEachChangeWithItsCause(t *testing.T) {
 			`WARN breaker "users-db" opened: probe failed, 1 of the last 1 calls failed, the limit is 1; for 5.2s`,
 			`INFO breaker "users-db" is half-open: open time over`,
 			`INFO breaker "users-db" closed: probes succeeded`,
-			`WARN breaker "users-db" was forced open: forced`,
-			`INFO breaker "users-db" was forced closed: forced`,
+			`WARN breaker "users-db" was forced open`,
+			`INFO breaker "users-db" was forced closed`,
 			`INFO breaker "users-db" closed: reset`,
 		}, got)
 

@@ -27,7 +27,7 @@
 //
 // # Expvar
 //
-// [Expvar] publishes the reports of pipelines. They are read when somebody asks; calls pay nothing.
+// [Expvar] publishes the reports of pipelines. They are read on demand; calls pay nothing.
 //
 // # Recordings
 //

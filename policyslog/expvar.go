@@ -11,7 +11,7 @@ import (
 )
 
 // Expvar publishes the reports of pipelines under a name, for [expvar]'s page /debug/vars: one JSON object with a member for
-// each pipeline, sorted by name. They are read when somebody asks; calls pay nothing, and the pipelines are kept for ever, as
+// each pipeline, sorted by name. They are read on demand; calls pay nothing, and the pipelines are kept for ever, as
 // is everything that is published.
 //
 // A pipeline must have a name (resilience.Name), and no two the same. Expvar panics with a [*policy.ConfigError] otherwise,

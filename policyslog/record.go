@@ -76,7 +76,7 @@ var _ policy.KindObserver = (*Recorder)(nil)
 // that is full they are lost, and a line says how many. After an error of w, or a panic, nothing is written any more.
 //
 // The Recorder must be closed, and then w, if it is to be closed. Record panics with a [*policy.ConfigError] when w is nil or
-// an option makes no sense.
+// an option is out of its range.
 func Record(w io.Writer, opts ...RecordOption) *Recorder {
 	r := &Recorder{recordConfig: recordConfig{buffer: 4 << 20}, writer: w, began: time.Now()}
 	if err := r.check(w, opts); err != nil {

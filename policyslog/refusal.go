@@ -75,7 +75,7 @@ func (r *refusals) note(ctx context.Context, event policy.Event) {
 	if !first {
 		return
 	}
-	attrs := refusalAttrs(policy, tally{count: 1, outcome: event.Outcome})
+	attrs := append(refusalAttrs(policy, tally{count: 1, outcome: event.Outcome}), stateAttrs(event.Layer)...)
 	r.log.write(ctx, r.log.levels[event.Kind], messages[event.Kind], append(attrs, slog.Int(attrAttempt, event.Attempt)))
 }
 

@@ -149,7 +149,7 @@ func (f *force) shown() forced {
 func (l *layer) explainForced(e *explanation, now time.Time) {
 	for _, f := range l.Forced {
 		if f.Action == actForceOpen && l.State.Name == "forced open" {
-			e.Why, e.Until = "it was forced open here, and "+f.Text, f.Until
+			e.Why, e.Until = f.Text, f.Until
 			e.Next = "It closes by itself then."
 			e.Do = "Ask " + f.Actor + " before you reset it."
 			e.When = when(*e, facts{report: &l.Report}, now)
@@ -341,7 +341,7 @@ func (c *controls) do(ctx context.Context, f form, act Act, d time.Duration) (Ac
 }
 
 // check compares what an operator has seen with what was done since. The same form sent twice is done once; a form that
-// does not know of the last act is refused, since its operator would undo what somebody else did.
+// does not know of the last act is refused, since its operator would undo what another one did.
 func (c *controls) check(h *hand, f form, act Act, d time.Duration) (done Act, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -448,7 +448,7 @@ func (c *controls) end(h *hand, which func(*hand) *force, reason string) {
 	c.mu.Unlock()
 
 	act := Act{
-		Action: actEnd, Reason: fmt.Sprintf("%s of %s by %s: %s", reason, f.act.Action, f.act.Actor, f.act.Reason),
+		Action: actEnd, Reason: fmt.Sprintf("%s by %s (%s): %s", f.act.Action, f.act.Actor, f.act.Reason, reason),
 		Pipeline: f.act.Pipeline, Layer: f.act.Layer, Kind: f.act.Kind, Name: f.act.Name, Time: time.Now(),
 	}
 	state, shadow := stateOf(f.layer)

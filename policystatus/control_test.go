@@ -121,7 +121,7 @@ func TestT4_AForcedStateEndsByItself(t *testing.T) {
 					}, acts[0])
 					require.Equal(t, "end", acts[1].Action)
 					require.Empty(t, acts[1].Actor)
-					require.Equal(t, "its time was over of "+action+" by alice: deploy", acts[1].Reason)
+					require.Equal(t, action+" by alice (deploy): its time was over", acts[1].Reason)
 				})
 			})
 		}
@@ -134,7 +134,7 @@ func TestT4_WhatIsForcedIsShown(t *testing.T) {
 		post(u.page, map[string]string{"action": "force-open", "for": "10m", "reason": "<b>deploy</b>"})
 		time.Sleep(time.Minute)
 		d := read(t, u.page)
-		require.Contains(t, d.Refusing[0].Text, "it was forced open here, and alice forced it open: <b>deploy</b>.")
+		require.Contains(t, d.Refusing[0].Text, "alice forced it open: <b>deploy</b>.")
 		require.Contains(t, d.Refusing[0].Text, "stays so until 00:10:00 UTC, for 9 min more. It closes by itself then. Ask alice before you reset it.")
 		require.Equal(t, "alice", d.Pipelines[0].Layers[2].Forced[0].Actor)
 		html := get(u.page, "/").body

@@ -7,7 +7,7 @@
 //	http.Handle("/debug/resilience/", page)
 //
 // The page is one [http.Handler]. It is rendered by the server, works without JavaScript, and is live with it; it loads
-// nothing from anywhere else. The same data is there as JSON. It reads [policy.Report] when somebody looks, and hears of
+// nothing from anywhere else. The same data is there as JSON. It reads [policy.Report] on demand, and is told of
 // refusals and of nothing else, so a call that is not refused pays next to nothing.
 //
 // By default the page only shows. [Control] lets operators act, if a function of the service says who they are.

@@ -32,9 +32,9 @@ func Example() {
 	mux := http.NewServeMux()
 	mux.Handle("/debug/resilience/", page)
 	server := &http.Server{Addr: "127.0.0.1:6060", Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	server.RegisterOnShutdown(page.Close) // ends live streams, and what was forced
+	server.RegisterOnShutdown(page.Close) // ends live streams, which Shutdown waits for
+	defer page.Close()                    // waits for what Shutdown does not wait for
 	defer server.Close()
-	defer page.Close()
 
 	fmt.Println(users)
 	// Output:

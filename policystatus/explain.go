@@ -9,7 +9,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Explanation is why calls are refused, for somebody who does not know the library.
+// explanation is why calls are refused, for a reader who does not know the library.
 type explanation struct {
 	Code  string    `json:"code,omitempty"`
 	Who   string    `json:"who"`            // the policy, such as: breaker "users"

@@ -98,7 +98,7 @@ func (p *Page) add(added source) {
 //
 //	breaker.OnChange(func(c breaker.Change) { page.Note("users", c.String()) })
 //
-// Without it the page learns of changes when somebody looks, or when a call is refused. pipeline is the name of the
+// Without it the page learns of changes when it is loaded, or when a call is refused. pipeline is the name of the
 // pipeline that the line is about, and may be empty. A long text is cut.
 func (p *Page) Note(pipeline, text string) {
 	e := event{Time: time.Now(), Kind: "note", Pipeline: clean(pipeline, mostName), Text: clean(text, mostText)}
@@ -111,9 +111,13 @@ func (p *Page) Note(pipeline, text string) {
 // returns, and nothing can be forced any more. The page can still be read. Close waits for acts that are under way, and
 // for the function given to [Audit]; not for the viewers, whose requests end soon. It may be called more than once.
 //
-// [http.Server.Shutdown] waits for live streams. Let it end them:
+// [http.Server.Shutdown] waits for live streams. Let it end them. It does not wait for registered functions, so call Close
+// once more after it:
 //
 //	server.RegisterOnShutdown(page.Close)
+//	…
+//	err := server.Shutdown(ctx)
+//	page.Close()
 func (p *Page) Close() {
 	p.hub.close()
 	if p.control != nil {

@@ -44,7 +44,7 @@ type layer struct {
 	Refusing bool     `json:"refusing"`
 	Actions  []string `json:"actions,omitempty"` // what can be done now
 	Forced   []forced `json:"forced,omitempty"`  // what was done through this page, and ends by itself
-	Seen     string   `json:"seen,omitempty"`    // to send with an act: it is refused if somebody else was faster
+	Seen     string   `json:"seen,omitempty"`    // to send with an act: it is refused if another operator was faster
 
 	anchor   string
 	pipeline *pipeline

@@ -268,7 +268,7 @@ type (
 const burst = 4
 
 // bucket is a bucket of tokens. What a token that goes back is worth depends on how full the bucket has been since it was
-// taken, see peaks in package ratelimit. What was missing is remembered for the moments before a take, if it was less than
+// taken, see package internal/peaks. What was missing is remembered for the moments before a take, if it was less than
 // all takes together are worth; of these moments a later one with as little missing makes an earlier one superfluous. So
 // there are never more than there are tokens, and the limiter, which has room for four, is exact.
 type bucket struct {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/go-resilience/resilience/internal/peaks"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 )
 
@@ -22,26 +23,27 @@ type bucket struct {
 	limit    rate.Limit       // the rate
 	burst    int
 	rounding float64 // nanoseconds of refill that may be missing by rounding alone; below 1
-	peaks    peaks
+	peaks    peaks.Peaks
 }
 
 // fill makes b, which must be new, a full bucket.
 func (b *bucket) fill(perSecond float64, burst int) {
 	b.clock = stopwatch.StartSteady()
+	b.peaks.Little = 0.01
 	b.set(perSecond, burst)
 	b.add(float64(burst))
 }
 
 // set changes the rate and the burst, as of now. The tokens that are there stay, up to the burst.
 func (b *bucket) set(perSecond float64, burst int) {
-	b.peaks.see(float64(b.burst) - b.level()) // a larger burst makes it more, a smaller one makes it less
+	b.peaks.See(float64(b.burst) - b.level()) // a larger burst makes it more, a smaller one makes it less
 	b.limit, b.burst = rate.Limit(perSecond), burst
 	if math.IsInf(perSecond, 1) {
 		b.limit = rate.Inf
 	}
 	b.tokens.SetLimitAt(epoch.Add(b.now), b.limit)
 	b.tokens.SetBurstAt(epoch.Add(b.now), burst)
-	b.peaks.see(float64(b.burst) - b.level())
+	b.peaks.See(float64(b.burst) - b.level())
 	// A thousandth of a nanosecond, or a few of the last bits of the level if they take longer to come in.
 	b.rounding = min(max(1e-3, b.wait(float64(burst)*0x1p-50)), 0.999)
 }
@@ -64,13 +66,13 @@ func (b *bucket) take(n int) bool {
 	if n < 0 || n > b.burst || !b.enough(float64(n)-level) {
 		return false
 	}
-	b.peaks.see(float64(b.burst) - level)
-	b.peaks.take(n)
+	b.peaks.See(float64(b.burst) - level)
+	b.peaks.Take(float64(n))
 	return b.tokens.AllowN(now, n) // always: it lends more than enough does
 }
 
 // giveBack returns the n tokens of a take, or as many as would be there now had they never been taken.
-func (b *bucket) giveBack(number uint64, n int) { b.add(b.peaks.giveBack(number, n)) }
+func (b *bucket) giveBack(number uint64, n int) { b.add(b.peaks.GiveBack(number, float64(n))) }
 
 // add puts tokens into the bucket; what is above the burst overflows. A [rate.Limiter] cannot be given parts of a token.
 // So they come in as refill: for a second the rate is such that it brings them, and then the time is what it was.

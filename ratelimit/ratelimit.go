@@ -166,7 +166,7 @@ func (l *Limiter) ticket(cost int) policy.Ticket {
 	if cost == 0 || l.bucket.unlimited() {
 		return policy.Ticket{}
 	}
-	return policy.Ticket{Period: l.bucket.peaks.takes, Number: int64(cost)}
+	return policy.Ticket{Period: l.bucket.peaks.Takes, Number: int64(cost)}
 }
 
 // giveBack returns the tokens of an attempt that was not made, and grants them to those that wait.

@@ -76,7 +76,11 @@ func (e *Error) Error() string {
 	if e.Elapsed >= time.Millisecond {
 		text += fmt.Sprintf(", %v after the first failed", rounded(e.Elapsed))
 	}
-	return fmt.Sprintf("%s: %s: %s", text, oneline.Of(e.Reason), oneline.Of(e.Last))
+	reason, last := oneline.Of(e.Reason), oneline.Of(e.Last)
+	if last == reason { // an operation that returns the cause of its context
+		return fmt.Sprintf("%s: %s", text, reason)
+	}
+	return fmt.Sprintf("%s: %s: %s", text, reason, last)
 }
 
 // rounded returns d with about three digits.

@@ -68,6 +68,9 @@ func TestFault271_ErrorsAreOneLineOfBoundedLength(t *testing.T) {
 	}
 	require.EqualError(t, &retry.Error{Attempts: 2, Reason: retry.ErrExhausted, Last: errors.New("a\nb\r\nc\rd")},
 		"retry: gave up after 2 attempts: attempts exhausted: a; b; c; d")
+	late := errors.New("total timeout 1s expired")
+	require.EqualError(t, &retry.Error{Attempts: 2, Reason: late, Last: late},
+		"retry: gave up after 2 attempts: total timeout 1s expired", "an operation that returns the cause of its context")
 }
 
 func must(data []byte, err error) string {

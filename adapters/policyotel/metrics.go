@@ -26,7 +26,7 @@ type Metrics struct {
 }
 
 // NewMetrics registers instruments with a provider, the global one if it is nil. The error is a [*policy.ConfigError] when an
-// option makes no sense, or the provider shows a pipeline of the same name already; otherwise that of the provider. Then
+// option is out of its range, or the provider shows a pipeline of the same name already; otherwise that of the provider. Then
 // nothing is registered.
 //
 // Counters never fall, also when a [resilience.Source] replaces its pipeline, whose own counters begin at 0.

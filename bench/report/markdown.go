@@ -129,7 +129,7 @@ func writeFaster(b *strings.Builder, r *results) {
 	}
 }
 
-// pair is a piece of work and somebody who does it.
+// pair is a piece of work and a subject that does it.
 type pair struct{ work, subject string }
 
 func pairs(r *results) (all []pair) {

@@ -80,7 +80,7 @@ func title(name string) string {
 	return name
 }
 
-// reasons is why somebody is faster.
+// reasons is why a peer is faster.
 var reasons = map[string]string{
 	"breaker-consecutive/eapache":             "counts nothing on a success: it knows no rate, and failures in a row only by their distance in time",
 	"breaker-consecutive/failsafe-go-bare":    "the caller settles: a panic or an early return is never recorded",

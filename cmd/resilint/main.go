@@ -1,39 +1,90 @@
 // Command resilint finds the retry loops of a program, says what each does to a sick dependency, and offers another one. It
 // also finds misuse of github.com/go-resilience/resilience.
 //
-//	go vet -vettool=$(which resilint) ./...   with everything that go vet does, and its cache
-//	resilint ./...                            alone
-//	resilint -json ./...                      findings as JSON
-//	resilint -sarif ./...                     findings as SARIF 2.1.0, for code hosts
-//	resilint -report ./...                    how many of each kind, worst first
-//	resilint -fix -diff ./...                 shows what the fixes would change; -fix makes them
-//	resilint help                             the checks
+//	resilint ./...              the findings
+//	resilint -json ./...        as JSON
+//	resilint -sarif ./...       as SARIF 2.1.0, for code hosts
+//	resilint -report ./...      how many of each kind, worst first
+//	resilint -fix -diff ./...   shows what the fixes would change; -fix makes them
+//	resilint help               the checks
+//
+// All of this is go vet with resilint as its tool: one package at a time is in memory, results are cached, and the flags are those
+// of go vet, such as -tags, and of the checks. The same by hand:
+//
+//	go vet -vettool=$(which resilint) ./...
 //
 // A finding is taken back by a comment on its line, on the line before, or in the comment of the function, with a reason:
 //
 //	//resilint:ignore RL2 the process has nothing else to do
 //
-// The exit code of -sarif and -report is 0 unless the packages cannot be loaded.
+// The exit code is that of go vet: 1 when there are findings. That of -json, -sarif and -report is 0 unless packages cannot be
+// loaded.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"slices"
+	"strings"
 
-	"golang.org/x/tools/go/analysis/multichecker"
+	"golang.org/x/tools/go/analysis/unitchecker"
 
 	"github.com/go-resilience/resilience/cmd/resilint/checks"
 )
 
+const usage = `usage: resilint [-json | -sarif | -report | -fix [-diff]] [flags of go vet and of checks] packages
+       resilint help [check]
+`
+
 func main() {
-	if len(os.Args) > 1 {
-		if form := forms[os.Args[1]]; form != nil {
-			if err := summarize(os.Stdout, os.Args[2:], form); err != nil {
-				fmt.Fprintln(os.Stderr, "resilint:", err)
-				os.Exit(1)
-			}
-			return
-		}
+	args := os.Args[1:]
+	if len(args) == 0 || slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+		fmt.Fprint(os.Stderr, usage)
+		os.Exit(1)
 	}
-	multichecker.Main(checks.All()...)
+	if isTool(args) {
+		unitchecker.Main(checks.All()...)
+	}
+	if form := forms[args[0]]; form != nil {
+		if err := summarize(os.Stdout, args[1:], form); err != nil {
+			fmt.Fprintln(os.Stderr, "resilint:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(run(args))
+}
+
+// isTool reports whether the arguments are those with which go vet runs its tool, or ask for help.
+func isTool(args []string) bool {
+	last := args[len(args)-1]
+	return args[0] == "help" || args[0] == "-flags" || strings.HasPrefix(args[0], "-V") || strings.HasSuffix(last, ".cfg")
+}
+
+// run runs go vet, which says itself what it finds, and returns its exit code.
+func run(args []string) int {
+	command, err := vet(args)
+	if err == nil {
+		command.Stdout, command.Stderr = os.Stdout, os.Stderr
+		err = command.Run()
+	}
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return exit.ExitCode()
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "resilint:", err)
+		return 1
+	}
+	return 0
+}
+
+// vet returns a command that runs go vet with this program as its tool.
+func vet(args []string) (*exec.Cmd, error) {
+	tool, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	return exec.Command("go", append([]string{"vet", "-vettool=" + tool}, args...)...), nil
 }

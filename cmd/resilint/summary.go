@@ -1,18 +1,20 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
-	"golang.org/x/tools/go/analysis/checker"
-	"golang.org/x/tools/go/packages"
 
 	"github.com/go-resilience/resilience/cmd/resilint/checks"
 )
@@ -33,56 +35,66 @@ type finding struct {
 	message string // without the id
 }
 
-// summarize writes all findings in the packages that patterns name.
-func summarize(w io.Writer, patterns []string, form func(io.Writer, []finding) error) error {
-	if len(patterns) == 0 {
-		patterns = []string{"./..."}
+// summarize writes all findings that go vet has with args.
+func summarize(w io.Writer, args []string, form func(io.Writer, []finding) error) error {
+	if len(args) == 0 {
+		args = []string{"./..."}
 	}
-	found, err := find(patterns)
+	found, err := find(args)
 	if err != nil {
 		return err
 	}
 	return form(w, found)
 }
 
-// find runs every check.
-func find(patterns []string) ([]finding, error) {
-	loaded, err := packages.Load(&packages.Config{Mode: packages.LoadSyntax | packages.NeedModule, Tests: true}, patterns...)
+// find runs the checks.
+func find(args []string) ([]finding, error) {
+	command, err := vet(append([]string{"-json"}, args...))
 	if err != nil {
 		return nil, err
 	}
-	if len(loaded) == 0 {
-		return nil, fmt.Errorf("no packages match %s", strings.Join(patterns, " "))
+	var out, problems bytes.Buffer
+	command.Stdout, command.Stderr = &out, &problems
+	if err := command.Run(); err != nil {
+		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(problems.Bytes()))
 	}
-	if problems := problemsOf(loaded); problems != nil {
-		return nil, problems
+	if out.Len() == 0 { // go vet before Go 1.26 writes it to the other one, below lines with the names of packages
+		out.Write(heading.ReplaceAll(problems.Bytes(), nil))
 	}
-	graph, err := checker.Analyze(checks.All(), loaded, nil)
-	if err != nil {
-		return nil, err
-	}
+	return parse(&out)
+}
+
+var heading = regexp.MustCompile(`(?m)^#.*$`)
+
+// parse reads what go vet -json writes: for each package an object, by package and then by check.
+func parse(r io.Reader) ([]finding, error) {
 	here, err := os.Getwd()
 	if err != nil {
 		return nil, err
 	}
-	seen := map[finding]bool{} // a package is loaded with its tests too
+	seen := map[finding]bool{} // a package may be looked at with its tests too
 	var found []finding
-	for _, action := range graph.Roots {
-		if action.Err != nil {
-			return nil, fmt.Errorf("%s: %w", action, action.Err)
+	decoder := json.NewDecoder(r)
+	for {
+		var packages map[string]map[string]json.RawMessage
+		if err := decoder.Decode(&packages); err == io.EOF {
+			break
+		} else if err != nil {
+			return nil, fmt.Errorf("output of go vet: %w", err)
 		}
-		for _, d := range action.Diagnostics {
-			position := action.Package.Fset.Position(d.Pos)
-			f := finding{
-				check: action.Analyzer, id: d.Category, file: position.Filename, line: position.Line, column: position.Column,
-				message: strings.TrimPrefix(d.Message, d.Category+": "),
-			}
-			if name, err := filepath.Rel(here, f.file); err == nil && filepath.IsLocal(name) {
-				f.file = filepath.ToSlash(name)
-			}
-			if !seen[f] {
-				seen[f] = true
-				found = append(found, f)
+		for path, by := range packages {
+			for _, check := range checks.All() {
+				list, err := diagnostics(by[check.Name])
+				if err != nil {
+					return nil, fmt.Errorf("%s: %s: %w", path, check.Name, err)
+				}
+				for _, d := range list {
+					f := d.finding(check, here)
+					if !seen[f] {
+						seen[f] = true
+						found = append(found, f)
+					}
+				}
 			}
 		}
 	}
@@ -92,16 +104,39 @@ func find(patterns []string) ([]finding, error) {
 	return found, nil
 }
 
-// problemsOf returns why packages cannot be looked at, nil if all can.
-func problemsOf(loaded []*packages.Package) error {
-	var problems []error
-	for _, p := range loaded {
-		for _, problem := range p.Errors {
-			problems = append(problems, problem)
-		}
-	}
-	return errors.Join(problems...)
+// diagnostic is a finding as go vet writes it.
+type diagnostic struct {
+	Category string
+	Posn     string // file:line:column
+	Message  string
 }
+
+// diagnostics reads what one check says of one package.
+func diagnostics(raw json.RawMessage) (list []diagnostic, err error) {
+	if len(raw) == 0 {
+		return nil, nil
+	}
+	var failed struct{ Err string }
+	if json.Unmarshal(raw, &failed) == nil && failed.Err != "" {
+		return nil, errors.New(failed.Err)
+	}
+	return list, json.Unmarshal(raw, &list)
+}
+
+func (d diagnostic) finding(check *analysis.Analyzer, here string) finding {
+	f := finding{check: check, id: d.Category, file: d.Posn, message: strings.TrimPrefix(d.Message, d.Category+": ")}
+	if parts := position.FindStringSubmatch(d.Posn); parts != nil {
+		f.file = parts[1]
+		f.line, _ = strconv.Atoi(parts[2])
+		f.column, _ = strconv.Atoi(parts[3])
+	}
+	if name, err := filepath.Rel(here, f.file); err == nil && filepath.IsLocal(name) {
+		f.file = filepath.ToSlash(name)
+	}
+	return f
+}
+
+var position = regexp.MustCompile(`^(.*?):(\d+)(?::(\d+))?$`)
 
 // report writes how many findings of each check there are, those of the most harm first, and where.
 func report(w io.Writer, found []finding) error {

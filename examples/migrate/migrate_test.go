@@ -125,6 +125,31 @@ func TestLongCallInARollingWindow(t *testing.T) {
 	})
 }
 
+// Without an Interval gobreaker never forgets while it is closed. A rate here has a window; TripWhen on Current has none.
+func TestNoInterval(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		theirs := gobreaker.NewCircuitBreaker[User](gobreaker.Settings{
+			ReadyToTrip: func(c gobreaker.Counts) bool {
+				return c.Requests >= 3 && float64(c.TotalFailures) >= 0.6*float64(c.Requests)
+			},
+		})
+		rate := breaker.New(breaker.FailureRate(0.6, 3))
+		exact := breaker.New(breaker.TripWhen(func(s breaker.Snapshot) bool {
+			return s.Current.Requests >= 3 && float64(s.Current.Failures) >= 0.6*float64(s.Current.Requests)
+		}))
+		for range 3 {
+			_, _ = theirs.Execute(func() (User, error) { return User{}, errDown })
+			for _, ours := range []*breaker.Breaker{rate, exact} {
+				_, _ = resilience.Do(t.Context(), ours, func(context.Context) (User, error) { return User{}, errDown })
+			}
+			time.Sleep(15 * time.Second)
+		}
+		require.Equal(t, gobreaker.StateOpen, theirs.State())
+		require.Equal(t, breaker.Closed, rate.State())
+		require.EqualValues(t, 1, exact.Snapshot().Changes)
+	})
+}
+
 // A retrier around gobreaker sleeps although the circuit is open; a pipeline does not.
 func TestRetriesAroundAnOpenCircuit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -33,7 +33,7 @@ const (
 // always wanted there are as many as calls and time have earned, whatever the ratio. After Finagle's RetryBudget.
 //
 // Every call is counted. The second that it is counted in is exact up to 256 calls a second; beyond that a
-// small part of one second's calls may be counted later, when a batch is full or somebody asks for a token.
+// small part of one second's calls may be counted later, when a batch is full or a token is asked for.
 type Budget struct {
 	tally tally
 

@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// tally counts calls until somebody takes the count. Deposit is on the path of every healthy call, so a call costs one
+// tally counts calls until the count is taken. Deposit is on the path of every healthy call, so a call costs one
 // addition to a word that other cores seldom write: the row "retry, first attempt" of docs/performance.md.
 //
 // There is one cell until there are so many calls that cores would wait for each other, then one for each core.
@@ -87,7 +87,7 @@ func (t *tally) adapt() {
 	}
 }
 
-// grow gives the cores cells of their own. The first cell stays: somebody may be adding to it.
+// grow gives the cores cells of their own. The first cell stays: another goroutine may be adding to it.
 func (t *tally) grow() {
 	cells := *t.cells.Load()
 	for len(cells) < cellsPerCore*runtime.GOMAXPROCS(0) { // up to a power of two

@@ -7,6 +7,7 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -188,10 +189,15 @@ func checkPattern(flag, pattern string, tests map[string]bool, report func(strin
 	report("no test matches %s", pattern)
 }
 
-// defines reports whether a program, or package testing, has a flag.
+// defines reports whether a program has a flag: in its own files, or in those of a package "command" that is internal to it.
 func defines(dir, flag string) bool {
 	definition := regexp.MustCompile(`\.\w+\(.*"` + regexp.QuoteMeta(flag) + `",`)
-	return anyGoFile(dir, definition.MatchString)
+	folders := []string{dir}
+	for _, pattern := range []string{"internal/command", "internal/*/command"} {
+		found, _ := filepath.Glob(filepath.Join(dir, filepath.FromSlash(pattern)))
+		folders = append(folders, found...)
+	}
+	return flag == "help" || slices.ContainsFunc(folders, func(folder string) bool { return anyGoFile(folder, definition.MatchString) })
 }
 
 func isProgram(dir string) bool {

@@ -66,7 +66,7 @@ type opening struct {
 	trace trace           // of the first attempt: saves an allocation
 	outer context.Context // of the call
 	ctx   context.Context // that the operation was given
-	since time.Time       // when the operation returned, if somebody wants to know
+	since time.Time       // when the operation returned, if an observer wants to know
 
 	kept  []kept               // guards, innermost first
 	lifts []func()             // of the guards that have admitted, outermost first; nil where nothing has to be lifted

@@ -60,7 +60,7 @@ func run(pass *check.Pass, fixWith string) error {
 func wait(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFix, bool) {
 	stmt := rewrite.Statement(l.Body, l.Wait.Sleep)
 	result, ok := returns(pass, l, context)
-	if stmt == nil || !ok {
+	if stmt == nil || !ok || !rewrite.SameAt(pass, context, l.Stmt.Pos(), stmt.Pos()) {
 		return analysis.SuggestedFix{}, false
 	}
 	indent := pass.Indent(stmt.Pos())
@@ -68,7 +68,7 @@ func wait(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFix
 		"select {",
 		"case <-" + context + ".Done():",
 		"\t" + result,
-		"case <-time.After(" + pass.Text(l.Wait.Duration) + "):",
+		"case <-" + strings.TrimSuffix(pass.Text(l.Wait.Sleep.Fun), "Sleep") + "After(" + pass.Text(l.Wait.Duration) + "):",
 		"}",
 	}, "\n"+indent)
 	return analysis.SuggestedFix{

@@ -31,14 +31,14 @@ func run(pass *check.Pass) error {
 			continue
 		}
 		sleep := rewrite.Statement(l.Body, l.Wait.Sleep)
-		if sleep == nil || looksAt(pass, l, counter) || sleep.Pos() < l.Call.Pos() {
+		if sleep == nil || looksAt(pass, l, counter) || sleep.Pos() < l.Call.Pos() || callsAgain(pass, l) {
 			continue
 		}
 		d := analysis.Diagnostic{
 			Pos: sleep.Pos(), End: sleep.End(),
 			Message: "this retry loop sleeps after its last attempt too: its caller waits once more, for nothing",
 		}
-		if counter != "" && inBody(l, sleep) {
+		if counter != "" && isOwn(l) && inBody(l, sleep) {
 			indent := pass.Indent(sleep.Pos())
 			text := "if " + counter + " == " + last + " {\n" + indent + "\tbreak\n" + indent + "}\n" + indent
 			d.SuggestedFixes = []analysis.SuggestedFix{{
@@ -111,6 +111,32 @@ func looksAt(pass *check.Pass, l *loop.Loop, counter string) (looks bool) {
 	return looks
 }
 
+// callsAgain reports whether the statement after the loop makes the call once more: then that was the last attempt.
+func callsAgain(pass *check.Pass, l *loop.Loop) (does bool) {
+	callee := loop.Callee(pass.TypesInfo, l.Call)
+	ast.Inspect(l.Func, func(n ast.Node) bool {
+		var list []ast.Stmt
+		switch n := n.(type) {
+		case *ast.BlockStmt:
+			list = n.List
+		case *ast.CaseClause:
+			list = n.Body
+		case *ast.CommClause:
+			list = n.Body
+		}
+		for i, stmt := range list[:max(0, len(list)-1)] {
+			if stmt == l.Stmt {
+				loop.Walk(list[i+1], func(n ast.Node) {
+					call, ok := n.(*ast.CallExpr)
+					does = does || ok && callee != nil && loop.Callee(pass.TypesInfo, call) == callee
+				})
+			}
+		}
+		return true
+	})
+	return does
+}
+
 // inBody reports whether a statement stands directly in the body of the loop, so that a break leaves the loop.
 func inBody(l *loop.Loop, stmt ast.Stmt) bool {
 	for _, s := range l.Body.List {
@@ -124,6 +150,18 @@ func inBody(l *loop.Loop, stmt ast.Stmt) bool {
 				}
 			}
 		}
+	}
+	return false
+}
+
+// isOwn reports whether the loop declares its counter, so that nothing after it looks at how far it came.
+func isOwn(l *loop.Loop) bool {
+	switch s := l.Stmt.(type) {
+	case *ast.RangeStmt:
+		return s.Tok == token.DEFINE
+	case *ast.ForStmt:
+		init, ok := s.Init.(*ast.AssignStmt)
+		return ok && init.Tok == token.DEFINE
 	}
 	return false
 }

@@ -20,7 +20,8 @@ var rule = check.Check{ID: "RL6", Name: "percall", Doc: `find breakers, limiters
 A breaker that lives for one call never opens, a limiter never limits, a bulkhead is never full, a budget never runs out. They
 must be made once, where the client is made, and shared by all calls.
 
-Looked at are functions that get a context or a request, and objects that do not leave them.`}
+Looked at are functions that get a context or a request, and objects that do not leave them and are not shared by the loops and
+goroutines of one call.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)
@@ -110,6 +111,21 @@ func makes(info *types.Info, call *ast.CallExpr) bool {
 	return false
 }
 
+// paces reports whether a use of a variable stands in a loop or in a function literal: then it is shared by the work of one call,
+// as a limit of goroutines is.
+func paces(parents map[ast.Node]ast.Node, f *ast.FuncDecl, use ast.Node, e ast.Expr) bool {
+	if _, variable := e.(*ast.Ident); !variable {
+		return false
+	}
+	for n := use; n != nil && n != ast.Node(f.Body); n = parents[n] {
+		switch n.(type) {
+		case *ast.ForStmt, *ast.RangeStmt, *ast.FuncLit:
+			return true
+		}
+	}
+	return false
+}
+
 // stays reports whether what a call makes is used by f alone: it is used in place, or kept in a local variable whose
 // methods are called, or with which an operation is run.
 func stays(pass *check.Pass, f *ast.FuncDecl, parents map[ast.Node]ast.Node, e ast.Expr) bool {
@@ -117,7 +133,7 @@ func stays(pass *check.Pass, f *ast.FuncDecl, parents map[ast.Node]ast.Node, e a
 	case *ast.ParenExpr:
 		return stays(pass, f, parents, parent)
 	case *ast.SelectorExpr: // a method of it
-		return true
+		return !paces(parents, f, parent, e)
 	case *ast.CallExpr:
 		return api.IsRun(pass.TypesInfo, parent) || makes(pass.TypesInfo, parent) && stays(pass, f, parents, parent)
 	case *ast.AssignStmt:

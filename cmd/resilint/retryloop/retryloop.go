@@ -2,6 +2,7 @@
 package retryloop
 
 import (
+	"fmt"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -19,12 +20,24 @@ the dependency that has just recovered gets all of them at once.
 
 A loop whose wait a context or a channel can end is left alone: it is polling, or its owner knows how to stop it.
 
-The fix, for a loop of the plain form with a context in scope, is a loop over the tries of a Retrier.`}
+The fix, with the flag -fix-with=tries, is a loop over the tries of a Retrier. It is offered for loops of the plain form with a
+context in scope.`}
 
 // Analyzer is the check.
-var Analyzer = rule.Analyzer(run, loop.Analyzer)
+var Analyzer = New()
 
-func run(pass *check.Pass) error {
+// New returns the check with a flag of its own.
+func New() *analysis.Analyzer {
+	var fixWith string
+	a := rule.Analyzer(func(pass *check.Pass) error { return run(pass, fixWith) }, loop.Analyzer)
+	a.Flags.StringVar(&fixWith, "fix-with", "none", "what a fix makes of the loop: none, or tries of this library")
+	return a
+}
+
+func run(pass *check.Pass, fixWith string) error {
+	if fixWith != "none" && fixWith != "tries" {
+		return fmt.Errorf("-fix-with=%s: must be none or tries", fixWith)
+	}
 	for _, l := range pass.ResultOf[loop.Analyzer].([]*loop.Loop) {
 		if l.Wait.Aware {
 			continue
@@ -52,7 +65,7 @@ func run(pass *check.Pass) error {
 			Pos: l.Stmt.Pos(), End: l.Body.Lbrace,
 			Message: "this loop retries without " + list(missing, "or") + ": " + list(so, "and"),
 		}
-		if context := l.Context(pass.Pass); context != "" && l.Wait.Sleep != nil {
+		if context := l.Context(pass.Pass); fixWith == "tries" && context != "" && l.Wait.Sleep != nil {
 			if fix, ok := rewrite.Tries(pass, l, context); ok {
 				d.SuggestedFixes = []analysis.SuggestedFix{fix}
 			}

@@ -84,6 +84,10 @@ func method(pass *check.Pass, l *loop.Loop) (method string) {
 			return true
 		}
 		at := len(call.Args) - 3
+		if at < 0 { // http.NewRequest(f())
+			unknown = true
+			return true
+		}
 		value := pass.TypesInfo.Types[call.Args[at]].Value
 		if value == nil || method != "" {
 			unknown = true

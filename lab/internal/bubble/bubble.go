@@ -69,10 +69,11 @@ var entrance = sync.OnceValue(func() *testing.T {
 })
 
 // hideFlags keeps the flags of package testing from the user's, and in a real test binary keeps this second run of
-// package testing from printing, and from truncating the log of the first.
+// package testing from printing, from truncating the log of the first, and from skipping what runs in virtual time (and
+// then ending the process, as if all was well).
 func hideFlags() (restore func()) {
 	if testing.Testing() {
-		return overrideFlags(map[string]string{"test.v": "false", "test.testlogfile": ""})
+		return overrideFlags(map[string]string{"test.v": "false", "test.testlogfile": "", "test.skip": "", "test.shuffle": "off"})
 	}
 	users := flag.CommandLine
 	flag.CommandLine = flag.NewFlagSet(os.Args[0], flag.ContinueOnError)

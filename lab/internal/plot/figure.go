@@ -17,6 +17,7 @@ type Panel struct {
 	X, Y   Axis
 	Series []Series
 	Strips []Strip // rows of coloured spans over x, instead of series
+	Shades []Span  // parts of x that are shaded, such as the time of a trigger
 }
 
 // Axis is a direction of a panel. Its range is that of the data unless Min or Max say otherwise.
@@ -39,7 +40,11 @@ const (
 	Step
 	Points
 	Theory
+	TheorySteps // of what exists at whole numbers only
 )
+
+// dashed reports whether the style is one of theory.
+func (s Style) dashed() bool { return s == Theory || s == TheorySteps }
 
 // Series is points (X[i], Y[i]), in order. NaN leaves a gap.
 type Series struct {

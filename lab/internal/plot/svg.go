@@ -12,6 +12,7 @@ import (
 const (
 	panelWidth  = 430.0
 	wideWidth   = 760.0
+	narrowWidth = 364.0
 	panelHeight = 250.0
 	leftMargin  = 62.0
 	rightMargin = 16.0
@@ -24,12 +25,19 @@ const (
 // SVG returns the figure as an SVG document.
 func (f *Figure) SVG() string {
 	columns := max(1, min(f.Columns, len(f.Panels)))
-	width := panelWidth
 	if columns == 1 {
-		width = wideWidth
+		return f.svg(1, wideWidth)
 	}
+	return f.svg(columns, panelWidth)
+}
+
+// Narrow returns the figure as an SVG document for a telephone: one panel below the other.
+func (f *Figure) Narrow() string { return f.svg(1, narrowWidth) }
+
+func (f *Figure) svg(columns int, width float64) string {
 	d := &drawing{}
-	y := 44.0
+	titles := lines(f.Title, (width*float64(columns)-28)/8.6)
+	y := 44 + 21*float64(len(titles)-1)
 	for row := 0; row < len(f.Panels); row += columns {
 		tallest := 0.0
 		if row == len(f.Panels)-1 { // alone in its row
@@ -42,14 +50,38 @@ func (f *Figure) SVG() string {
 		y += tallest
 	}
 	total := width * float64(columns)
+	footers := lines(f.Footer, (total-28)/5.4)
+	below := y
+	y += 15 * float64(len(footers)-1)
 	var head strings.Builder
 	fmt.Fprintf(&head, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="%s" font-family="Helvetica, Arial, sans-serif" font-size="12">`+"\n",
 		number(total), number(y+26), number(total), number(y+26), html.EscapeString(f.Title))
 	fmt.Fprintf(&head, "<title>%s</title>\n", html.EscapeString(f.Title))
 	fmt.Fprintf(&head, `<rect width="%s" height="%s" fill="#ffffff"/>`+"\n", number(total), number(y+26))
-	fmt.Fprintf(&head, `<text x="14" y="27" font-size="17" font-weight="bold" fill="#222">%s</text>`+"\n", html.EscapeString(f.Title))
-	fmt.Fprintf(&d.b, `<text x="14" y="%s" font-size="11" fill="#666">%s</text>`+"\n", number(y+14), html.EscapeString(f.Footer))
+	for i, title := range titles {
+		fmt.Fprintf(&head, `<text x="14" y="%s" font-size="17" font-weight="bold" fill="#222">%s</text>`+"\n", number(27+21*float64(i)), html.EscapeString(title))
+	}
+	for i, footer := range footers {
+		fmt.Fprintf(&d.b, `<text x="14" y="%s" font-size="11" fill="#666">%s</text>`+"\n", number(below+14+15*float64(i)), html.EscapeString(footer))
+	}
 	return head.String() + d.b.String() + "</svg>\n"
+}
+
+// lines breaks a text between words into lines of so many characters.
+func lines(text string, most float64) []string {
+	all := []string{""}
+	for _, word := range strings.Fields(text) {
+		last := &all[len(all)-1]
+		switch {
+		case *last == "":
+			*last = word
+		case float64(len([]rune(*last))+1+len([]rune(word))) > most:
+			all = append(all, word)
+		default:
+			*last += " " + word
+		}
+	}
+	return all
 }
 
 type drawing struct{ b strings.Builder }
@@ -69,15 +101,24 @@ func (d *drawing) panel(p *Panel, left, top, width float64, index int) float64 {
 	height := panelHeight
 	if len(p.Strips) > 0 {
 		height = stripHeight * float64(len(p.Strips))
-		x0 = left + leftMargin + 100
+		x0 = left + leftMargin + min(100, width/4)
 	}
+	titles := lines(p.Title, (width-leftMargin-8)/6.9)
+	top += 16 * float64(len(titles)-1)
 	y0, y1 := top+topMargin+height, top+topMargin
 	px := func(x float64) float64 { return x0 + xs.at(x)*(x1-x0) }
 	py := func(y float64) float64 { return y0 - ys.at(y)*(y0-y1) }
 	fmt.Fprintf(&d.b, `<g class="panel" data-panel="%d" data-box="%s,%s,%s,%s" data-x="%s,%s,%t" data-y="%s,%s,%t">`+"\n", index,
 		number(x0), number(y1), number(x1), number(y0), exact(xs.min), exact(xs.max), xs.log, exact(ys.min), exact(ys.max), ys.log)
 	fmt.Fprintf(&d.b, `<clipPath id="clip%d"><rect x="%s" y="%s" width="%s" height="%s"/></clipPath>`+"\n", index, number(x0-4), number(y1-4), number(x1-x0+8), number(y0-y1+8))
-	d.text(x0, y1-10, "start", ` font-weight="bold" fill="#333"`, p.Title)
+	for _, shade := range p.Shades {
+		from, to := max(x0, px(shade.From)), min(x1, px(shade.To))
+		fmt.Fprintf(&d.b, `<rect class="shade" x="%s" y="%s" width="%s" height="%s" fill="#f3ecd8"/>`+"\n", number(from), number(y1), number(max(0, to-from)), number(y0-y1))
+		d.text(from+3, y1+12, "start", ` font-size="10" fill="#7a6a3a"`, shade.Kind)
+	}
+	for i, title := range titles {
+		d.text(left+leftMargin, y1-10-16*float64(len(titles)-1-i), "start", ` font-weight="bold" fill="#333"`, title)
+	}
 	for _, tick := range xs.ticks(int(max(4, (x1-x0)/70))) {
 		if p.X.Bare {
 			break
@@ -103,7 +144,7 @@ func (d *drawing) panel(p *Panel, left, top, width float64, index int) float64 {
 	}
 	legend := d.legend(p, x0, x1, y0+axisHeight+10)
 	d.b.WriteString("</g>\n")
-	return topMargin + height + axisHeight + legend + 16
+	return topMargin + 16*float64(len(titles)-1) + height + axisHeight + legend + 16
 }
 
 func (d *drawing) series(s *Series, i, panel int, colour string, px, py func(float64) float64) {
@@ -138,7 +179,7 @@ func (d *drawing) series(s *Series, i, panel int, colour string, px, py func(flo
 		switch {
 		case !pen:
 			fmt.Fprintf(&path, "M%s %s", number(x), number(y))
-		case s.Style == Step:
+		case s.Style == Step || s.Style == TheorySteps:
 			fmt.Fprintf(&path, "H%sV%s", number(x), number(y))
 		default:
 			fmt.Fprintf(&path, "L%s %s", number(x), number(y))
@@ -146,7 +187,7 @@ func (d *drawing) series(s *Series, i, panel int, colour string, px, py func(flo
 		pen = true
 	}
 	style := fmt.Sprintf(`stroke-width="%s"`, number(s.width()))
-	if s.Style == Theory {
+	if s.Style.dashed() {
 		style = `stroke-width="1.5" stroke-dasharray="5 4"`
 	}
 	fmt.Fprintf(&d.b, `<path d="%s" fill="none" stroke="%s" stroke-linejoin="round" %s/>`+"\n</g>\n", path.String(), colour, style)
@@ -200,7 +241,7 @@ func (d *drawing) legend(p *Panel, x0, x1, top float64) float64 {
 			fmt.Fprintf(&d.b, `<rect x="%s" y="%s" width="16" height="10" fill="%s"/>`+"\n", number(x), number(y-9), item.colour)
 		case item.style == Points:
 			fmt.Fprintf(&d.b, `<circle cx="%s" cy="%s" r="3.5" fill="%s"/>`+"\n", number(x+8), number(y-4), item.colour)
-		case item.style == Theory:
+		case item.style.dashed():
 			d.line(x, y-4, x+18, y-4, fmt.Sprintf(`stroke="%s" stroke-width="1.5" stroke-dasharray="5 4"`, item.colour))
 		default:
 			d.line(x, y-4, x+18, y-4, fmt.Sprintf(`stroke="%s" stroke-width="%s"`, item.colour, number(item.width)))

@@ -46,7 +46,7 @@ func (p *Panel) text(b *strings.Builder) {
 	}
 	for pass := range 2 { // theory first, so that measurements are on top of it
 		for i, s := range p.Series {
-			if (s.Style == Theory) == (pass == 0) {
+			if s.Style.dashed() == (pass == 0) {
 				s.text(p.mark(i), xs, ys, put)
 			}
 		}
@@ -73,7 +73,7 @@ func (p *Panel) text(b *strings.Builder) {
 }
 
 func (p *Panel) mark(i int) rune {
-	if p.Series[i].Style == Theory {
+	if p.Series[i].Style.dashed() {
 		return '.'
 	}
 	return marks[i%len(marks)]
@@ -95,7 +95,7 @@ func (s *Series) text(mark rune, xs, ys scale, put func(x, y float64, mark rune)
 		}
 		for step := 1.0; step < textWidth; step++ {
 			t := step / textWidth
-			if s.Style == Step {
+			if s.Style == Step || s.Style == TheorySteps {
 				put(fromX+(x-fromX)*t, fromY, mark)
 			} else {
 				put(fromX+(x-fromX)*t, fromY+(y-fromY)*t, mark)

@@ -21,8 +21,9 @@ var pageTemplate = template.Must(template.New("report").Parse(page))
 // with it, plots show their values under the pointer, and their series can be hidden.
 func HTML(results []*scenario.Result) string {
 	type figure struct {
-		SVG  template.HTML
-		Data template.JS
+		Class string
+		SVG   template.HTML
+		Data  template.JS
 	}
 	type section struct {
 		*scenario.Result
@@ -33,9 +34,13 @@ func HTML(results []*scenario.Result) string {
 	for _, r := range results {
 		s := section{Result: r}
 		for i, f := range r.Figures {
-			// Ids must be unique in the document.
-			svg := strings.NewReplacer(`id="clip`, fmt.Sprintf(`id="%s-%d-clip`, r.Name, i), `url(#clip`, fmt.Sprintf(`url(#%s-%d-clip`, r.Name, i)).Replace(f.SVG())
-			s.Figures = append(s.Figures, figure{template.HTML(svg), template.JS(values(f))}) //nolint:gosec // both are made here, of nothing from outside
+			data := template.JS(values(f)) //nolint:gosec // made here, of nothing from outside
+			for j, svg := range []string{f.SVG(), f.Narrow()} {
+				// Ids must be unique in the document.
+				id := fmt.Sprintf("%s-%d-%d-clip", r.Name, i, j)
+				svg = strings.NewReplacer(`id="clip`, `id="`+id, `url(#clip`, `url(#`+id).Replace(svg)
+				s.Figures = append(s.Figures, figure{[]string{"wide", "narrow"}[j], template.HTML(svg), data}) //nolint:gosec // as above
+			}
 		}
 		for _, c := range r.Checks {
 			checks++

@@ -8,8 +8,8 @@ import (
 )
 
 // Pages returns the files of a folder of documentation: every picture as NAME.svg, a page for each scenario, and a
-// README.md that lists them if all scenarios are there.
-func Pages(results []*scenario.Result) map[string]string {
+// README.md that lists them if all the scenarios are there.
+func Pages(results []*scenario.Result, all []*scenario.Scenario) map[string]string {
 	files := map[string]string{}
 	for _, r := range results {
 		for _, f := range r.Figures {
@@ -17,7 +17,7 @@ func Pages(results []*scenario.Result) map[string]string {
 		}
 		files[r.Page+".md"] = lesson(r)
 	}
-	if len(results) == len(scenario.All()) {
+	if len(results) == len(all) {
 		files["README.md"] = contents(results)
 	}
 	return files
@@ -41,7 +41,7 @@ func lesson(r *scenario.Result) string {
 	list("Limits", r.Limits)
 	list("How it was measured", r.Setup)
 	b.WriteString("## Measured and expected\n\n")
-	b.WriteString("Bands in the pictures are from the smallest to the largest of several runs; dashed lines are theory.\n\n")
+	fmt.Fprintf(&b, "Bands in the pictures are from the smallest to the largest of several runs; dashed lines are theory. What is\nexpected was computed without the library, and what it may be off (±) before anything was measured: %d standard errors.\n\n", scenario.Sigmas)
 	b.WriteString("| what | measured | expected | source |\n|---|---|---|---|\n")
 	for _, c := range r.Checks {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(c.What), cell(c.Measured), cell(c.Expected), cell(c.Source))

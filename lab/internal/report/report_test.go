@@ -45,7 +45,7 @@ func TestHTMLNeedsNothingElse(t *testing.T) {
 }
 
 func TestPages(t *testing.T) {
-	pages := report.Pages([]*scenario.Result{result(true)})
+	pages := report.Pages([]*scenario.Result{result(true)}, nil)
 	require.Len(t, pages, 2)
 	require.Contains(t, pages["test.md"], "# Is <b> escaped?\n")
 	require.Contains(t, pages["test.md"], "![picture](test.svg)")

@@ -43,6 +43,28 @@ func Table(results []*scenario.Result) string {
 	return b.String()
 }
 
+// mostFailures bounds what a whole run prints of what was not as expected; the report has the rest.
+const mostFailures = 20
+
+// Failures returns what was not as expected, one on each line, and how much of it is left out.
+func Failures(results []*scenario.Result) string {
+	var lines []string
+	for _, r := range results {
+		for _, c := range r.Checks {
+			if !c.Passed {
+				lines = append(lines, fmt.Sprintf("FAIL %-4s %s: %s, expected %s (%s)\n", r.Name, c.What, c.Measured, c.Expected, c.Source))
+			}
+		}
+		if r.Err != nil {
+			lines = append(lines, fmt.Sprintf("FAIL %-4s the simulation: %s\n", r.Name, firstLine(r.Err.Error())))
+		}
+	}
+	if more := len(lines) - mostFailures; more > 0 {
+		lines = append(lines[:mostFailures], fmt.Sprintf("FAIL and %d more\n", more))
+	}
+	return strings.Join(lines, "")
+}
+
 // Summary returns one line for each result, and a last one for all.
 func Summary(results []*scenario.Result) string {
 	var b strings.Builder

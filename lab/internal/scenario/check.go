@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+
+	"github.com/go-resilience/resilience/lab/internal/reference"
 )
 
 // Check is a measurement beside what was expected of it.
@@ -13,33 +15,34 @@ type Check struct {
 	Expected string
 	Source   string
 	Passed   bool
+
+	Value, Reference, Allowed float64 // of a number that may be off: by how much; otherwise 0
 }
 
-// Tolerance is how far a mean may be from what is expected.
-type Tolerance struct{ relative, absolute float64 }
+// Sigmas is how many standard errors a mean may be off. With four, one check in 16,000 would fail by chance alone, and a
+// run has hundreds; with six, fewer than one run in a million does.
+const Sigmas = 6
 
-// Relative tolerates a share of the expected number, such as 0.03 for 3 %.
-func Relative(share float64) Tolerance { return Tolerance{relative: share} }
-
-// Absolute tolerates a distance.
-func Absolute(distance float64) Tolerance { return Tolerance{absolute: distance} }
-
-// Exactly tolerates nothing but the rounding of floating-point numbers, and no scatter either.
-func Exactly() Tolerance { return Tolerance{} }
-
-// Expect compares the mean of several runs with a number. It may be off by the tolerance or by 4 standard errors of the
-// mean, whichever is more.
-func (l *Lab) Expect(what string, measured []float64, expected float64, tolerance Tolerance, source string) {
-	m := mean(measured)
-	allowed := math.Abs(expected) * 1e-9
-	text := short(expected) + " exactly"
-	if tolerance != Exactly() {
-		allowed = max(tolerance.absolute, tolerance.relative*math.Abs(expected), 4*standardError(measured))
-		text = short(expected) + " ± " + strconv.FormatFloat(allowed, 'g', 2, 64)
+func (l *Lab) add(c Check) {
+	l.result.Checks = append(l.result.Checks, c)
+	if l.options.untilFailure && !c.Passed {
+		panic(&failed{})
 	}
-	l.result.Checks = append(l.result.Checks, Check{
+}
+
+// Expect compares the mean of several runs with a reference. How far it may be off is fixed by the reference, not by what
+// was measured: [Sigmas] standard errors of the mean of so many runs, and of the reference itself.
+func (l *Lab) Expect(what string, measured []float64, expected reference.Number, source string) {
+	m := mean(measured)
+	allowed := Sigmas*math.Hypot(expected.Deviation/math.Sqrt(float64(len(measured))), expected.Error) + 1e-9*math.Abs(expected.Mean)
+	text := short(expected.Mean) + " ± " + strconv.FormatFloat(allowed, 'g', 2, 64)
+	if expected.Deviation == 0 && expected.Error == 0 {
+		text = short(expected.Mean) + " exactly"
+	}
+	l.add(Check{
 		What: what, Measured: short(m), Expected: text, Source: source,
-		Passed: math.Abs(m-expected) <= allowed, // false for NaN
+		Passed: math.Abs(m-expected.Mean) <= allowed, // false for NaN
+		Value:  m, Reference: expected.Mean, Allowed: allowed,
 	})
 }
 
@@ -64,12 +67,12 @@ func (l *Lab) ExpectWithin(what string, measured []float64, low, high float64, s
 	case math.IsInf(low, -1):
 		expected = "at most " + short(high)
 	}
-	l.result.Checks = append(l.result.Checks, Check{What: what, Measured: text, Expected: expected, Source: source, Passed: passed})
+	l.add(Check{What: what, Measured: text, Expected: expected, Source: source, Passed: passed})
 }
 
 // ExpectThat asserts a fact.
 func (l *Lab) ExpectThat(what string, holds bool, measured, expected, source string) {
-	l.result.Checks = append(l.result.Checks, Check{What: what, Measured: measured, Expected: expected, Source: source, Passed: holds})
+	l.add(Check{What: what, Measured: measured, Expected: expected, Source: source, Passed: holds})
 }
 
 // short is a number with four digits that count.

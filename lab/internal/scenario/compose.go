@@ -1,6 +1,6 @@
 package scenario
 
-import "github.com/go-resilience/resilience"
+import "github.com/go-resilience/resilience/lab/internal/sim"
 
-// compose is [resilience.Compose], except in the tests that give a scenario a broken policy to see its verdict fail.
-var compose = resilience.Compose
+// compose is [sim.Compose], except in the tests that give a scenario a broken policy to see its verdict fail.
+var compose = sim.Compose

@@ -14,10 +14,14 @@
 //			calls := w.Open(sim.Poisson(100), time.Minute, func(call *sim.Actor) error {
 //				return pipeline.Run(call, server.Call)
 //			})
-//			return func() float64 { return calls.Success() }
+//			return calls.Success
 //		})
-//		lab.Expect("success", runs[0], 1, Relative(0.01), "theory")
+//		lab.Expect("success", runs[0], reference.Share(0.97, 100*60), "1 − p³")
 //	}
+//
+// The reference says how far one run scatters, so that the tolerance is fixed before anything is measured. Sizes differ in how
+// many runs there are, and hardly in what a run is. A constant of the set-up is a [Param]: [Lab.Param] returns it for what
+// is expected, and [Lab.In] for the worlds.
 //
 // What a scenario does not study is switched off, because defaults change the numbers: retry.NoBudget, breaker.Jitter(0),
 // an explicit jitter mode. Its Setup says what is on.

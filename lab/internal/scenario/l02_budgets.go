@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
-	"github.com/go-resilience/resilience/lab/internal/theory"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -36,6 +37,11 @@ var budgets = Scenario{
 	Sources: []string{
 		"M. Brooker, Fixing retries with token buckets and circuit breakers, 2022, and its published simulator, whose measured numbers are the expectations here.",
 		"Finagle's RetryBudget; gRPC proposal A6; AWS SDK standard retry mode; Envoy's retry budget.",
+	},
+	Params: []Param{
+		{"rate", "calls of each client", "per second", 10, 2, 100, false},
+		{"ratio", "the bucket's and the library's budget", "of calls", .1, .01, 1, false},
+		{"retries", "of those who have no budget", "", 3, 1, 10, true},
 	},
 	Run: runBudgets,
 }
@@ -129,42 +135,46 @@ func runBudgets(lab *Lab) {
 	atOnce := func(attempts int, option retry.Option) *retry.Retrier {
 		return retry.New(retry.Attempts(attempts), retry.Constant(0), option)
 	}
+	const many = 1000 // attempts: the budget is what ends them
+	ratio, retries := lab.In("ratio"), int(math.Round(lab.In("retries")))
+	expectedRatio, most := lab.Param("ratio"), int(lab.Param("retries"))+1
+	type rule = func(now func() float64) reference.Rule
 	policies := []struct {
-		name   string
-		layers func() []policy.Layer // of one client
+		name     string
+		layers   func() []policy.Layer // of one client
+		attempts int                   // and the same by hand
+		rule     rule
 	}{
-		{"no retries", func() []policy.Layer { return nil }},
-		{"3 retries", func() []policy.Layer { return []policy.Layer{atOnce(4, retry.NoBudget())} }},
-		{"bucket of 5, 10 %", func() []policy.Layer {
-			return []policy.Layer{atOnce(1000, retry.NoBudget()), bucket(5, .1, 1, 1, 0)}
-		}},
-		{"3 retries, counter of failures 10 %", func() []policy.Layer {
-			return []policy.Layer{atOnce(4, retry.NoBudget()), failureCounter(.1)}
-		}},
-		{"library: NewBudget(0.1, 0)", func() []policy.Layer {
-			return []policy.Layer{atOnce(1000, retry.WithBudget(retry.NewBudget(.1, 0)))}
-		}},
+		{"no retries", func() []policy.Layer { return nil }, 1, reference.Never},
+		{short(float64(most-1)) + " retries", func() []policy.Layer { return []policy.Layer{atOnce(retries+1, retry.NoBudget())} }, most, reference.Always},
+		{"bucket of 5, " + short(100*expectedRatio) + " %", func() []policy.Layer {
+			return []policy.Layer{atOnce(many, retry.NoBudget()), bucket(5, ratio, 1, 1, 0)}
+		}, many, reference.Bucket(5, expectedRatio, 1, 1, 0)},
+		{short(float64(most-1)) + " retries, counter of failures 10 %", func() []policy.Layer {
+			return []policy.Layer{atOnce(retries+1, retry.NoBudget()), failureCounter(.1)}
+		}, most, reference.Counter(.1)},
+		{"library: NewBudget(" + short(expectedRatio) + ", 0)", func() []policy.Layer {
+			return []policy.Layer{atOnce(many, retry.WithBudget(retry.NewBudget(ratio, 0)))}
+		}, many, reference.Earned(expectedRatio, 0)},
 		{"library: NewBudget(0.2, 10), after Finagle", func() []policy.Layer {
-			return []policy.Layer{atOnce(1000, retry.WithBudget(retry.NewBudget(.2, 10)))}
-		}},
+			return []policy.Layer{atOnce(many, retry.WithBudget(retry.NewBudget(.2, 10)))}
+		}, many, reference.Earned(.2, 10)},
 		{"library: NewTokenBudget(10, 0.1), after gRPC", func() []policy.Layer {
 			return []policy.Layer{atOnce(5, retry.WithBudget(retry.NewTokenBudget(10, .1)))}
-		}},
+		}, 5, reference.Tokens(10, .1)},
 		{"bucket of 500, cost 14, after AWS", func() []policy.Layer {
 			return []policy.Layer{atOnce(3, retry.NoBudget()), bucket(500, 0, 13.5, 14, 14)}
-		}},
+		}, 3, reference.Bucket(500, 0, 13.5, 14, 14)},
 		{"bucket of 500, cost 5, after AWS for throttling", func() []policy.Layer {
 			return []policy.Layer{atOnce(3, retry.NoBudget()), bucket(500, 0, 4.5, 5, 5)}
-		}},
+		}, 3, reference.Bucket(500, 0, 4.5, 5, 5)},
 		{"20 % of attempts in flight, after Envoy", func() []policy.Layer {
 			return []policy.Layer{atOnce(4, retry.NoBudget()), concurrentRetries(.2, 3)}
-		}},
+		}, 4, nil},
 	}
-	// A quick run has fewer clients, who make as many calls each.
-	scale := Pick(lab, 20, 1, 1)
-	clients, rate := 100/scale, 1000.0/float64(scale)
-	const usual = 20 * time.Second
-	model := func(w *sim.World, clients int, p float64, horizon time.Duration, layers func() []policy.Layer) func() loaded {
+	const clients = 10 // of each world: they know nothing of each other
+	const horizon = 20 * time.Second
+	model := func(w *sim.World, clients int, rate, p float64, horizon time.Duration, layers func() []policy.Layer) func() loaded {
 		server := &sim.Server{Service: sim.Sum(sim.Exponential(10*time.Millisecond), sim.Exponential(10*time.Millisecond)),
 			Fails: func(time.Duration) float64 { return p }}
 		pipelines := make([]*resilience.Pipeline, clients)
@@ -172,69 +182,54 @@ func runBudgets(lab *Lab) {
 			pipelines[i] = compose(layers()...)
 		}
 		who := w.Rand("client")
-		tally := w.Open(sim.Poisson(rate), horizon, func(a *sim.Actor) error {
+		tally := w.Open(sim.Poisson(rate*float64(clients)), horizon, func(a *sim.Actor) error {
 			return pipelines[who.IntN(clients)].Run(a, server.Call)
 		})
 		return func() loaded { return loaded{tally.Success(), float64(server.Requests) / float64(tally.Calls)} }
 	}
 	ps := []float64{.01, .05, .1, .25, .5, .75, 1}
-	runs := Runs(lab, len(policies)*len(ps), Pick(lab, 5, 1, 20), func(w *sim.World, variant int) func() loaded {
-		policy, p := variant/len(ps), ps[variant%len(ps)]
-		horizon := usual
-		if drawn := policy >= 4 && p < 1 || policy != 1 && (p == .25 || p == .75); drawn && lab.quick() {
-			horizon = time.Second // it is only drawn
-		}
-		return model(w, clients, p, horizon, policies[policy].layers)
-	})
-	at := func(policy int, p float64) []loaded {
-		for i := range ps {
-			if ps[i] == p {
-				return runs[policy*len(ps)+i]
-			}
-		}
-		panic("no such p")
+	checked := func(policy int, p float64) bool {
+		return policies[policy].rule != nil && (p == 1 || policy < 5 && (p == .05 || p == .1 || p == .5))
 	}
+	runs := Runs(lab, len(policies)*len(ps), Pick(lab, 1, 5, 50), func(w *sim.World, variant int) func() loaded {
+		policy, p, until := variant/len(ps), ps[variant%len(ps)], horizon
+		if !checked(policy, p) && lab.quick() {
+			until = time.Second // it is only drawn
+		}
+		return model(w, clients, lab.In("rate"), p, until, policies[policy].layers)
+	})
+	at := func(policy int, p float64) []loaded { return runs[policy*len(ps)+slices.Index(ps, p)] }
 	success := func(r loaded) float64 { return 100 * r.success }
 	load := func(r loaded) float64 { return 100 * r.load }
 
-	for _, row := range []struct{ p, none, noneLoad, three, threeLoad, bucket, bucketLoad, counter, counterLoad float64 }{
-		{.01, 99.1, 100, 100, 101.1, 100, 101.0, 99.92, 101.0},
-		{.05, 95.2, 100, 100, 105.3, 99.99, 105.1, 99.5, 104.8},
-		{.10, 90.1, 100, 99.99, 111.1, 98.7, 109.9, 93.2, 103.4},
-		{.50, 50.0, 100, 93.6, 187.1, 55.9, 112.1, 50.1, 100},
-		{1.0, 0, 100, 0, 400, 0, 112.1, 0, 100},
-	} {
-		for policy, cell := range [][2]float64{{row.none, row.noneLoad}, {row.three, row.threeLoad}, {row.bucket, row.bucketLoad}, {row.counter, row.counterLoad}} {
-			what := policies[policy].name + ", p = " + short(row.p)
-			lab.Expect("success %, "+what, column(at(policy, row.p), success), cell[0], Absolute(1.5), "Brooker's program")
-			lab.Expect("load %, "+what, column(at(policy, row.p), load), cell[1], Absolute(1.5), "Brooker's program")
+	for i, policy := range policies {
+		for _, p := range ps {
+			if !checked(i, p) {
+				continue
+			}
+			what := policy.name + ", p = " + short(p)
+			by := remember(lab, what, func() two {
+				return pair(reference.Budgeted(p, policy.attempts, clients, lab.Param("rate"), policy.rule))
+			})
+			good, sent := by.a, by.b
+			lab.Expect("success %, "+what, column(at(i, p), success), good.Times(100), "the same client, by hand; after Brooker")
+			lab.Expect("load %, "+what, column(at(i, p), load), sent.Times(100), "the same client, by hand; after Brooker")
 		}
 	}
-	const calls = 200.0 // per client
-	for _, c := range []struct {
-		policy   int
-		expected float64
-		formula  string
-	}{
-		{2, 1 + .1 + 4/calls, "1 + fill + (size−1)/m"},
-		{4, 1 + .1 + 1/calls, "1 + ratio + 1/m"},
-		{5, 1 + .2 + 10*20/calls + 100/calls, "1 + ratio + (rate·T + reserve)/m"},
-		{6, 1 + 4/calls, "the 5th failure stops retries"},
-		{7, 1 + 35/calls, "500/14 = 35 retries"},
-		{8, 1 + 100/calls, "500/5 = 100 retries"},
-	} {
-		lab.Expect("load %, "+policies[c.policy].name+", p = 1", column(at(c.policy, 1), load), 100*c.expected, Relative(.02), c.formula)
-	}
-	for _, p := range ps[:6] {
-		lab.Expect("load %, 3 retries, p = "+short(p), column(at(1, p), load), 100*theory.Attempts(p, 4), Relative(.02), "(1−p⁴)/(1−p)")
-	}
 
+	// The same load from more and more clients: what a full bucket allows counts for each.
 	sizes := []float64{10, 30, 100, 300, 1000}
-	plateau := Runs(lab, 2*len(sizes), Pick(lab, 2, 1, 5), func(w *sim.World, variant int) func() loaded {
-		return model(w, max(1, int(sizes[variant%len(sizes)])/scale), 1, usual, policies[2+2*(variant/len(sizes))].layers)
+	of := func(n float64) float64 { return max(1, n/100) } // clients of a world, and how many worlds' worth is measured
+	total := 100 * lab.Param("rate")
+	plateau := Runs(lab, 2*len(sizes), Pick(lab, 2, 4, 20), func(w *sim.World, variant int) func() loaded {
+		n := sizes[variant%len(sizes)]
+		return model(w, int(of(n)), total/n, 1, horizon, policies[2+2*(variant/len(sizes))].layers)
 	})
 	for i, n := range sizes {
-		lab.Expect("load %, bucket of 5, p = 1, "+short(n)+" clients", column(plateau[i], load), 100*(1+.1+4/(1000*20/n)), Relative(.02), "1 + fill + (size−1)/m")
+		for j, policy := range []int{2, 4} {
+			sent := remember(lab, "clients"+policies[policy].name+short(n), func() two { return pair(reference.Budgeted(1, many, int(of(n)), total/n, policies[policy].rule)) }).b
+			lab.Expect("load %, "+policies[policy].name+", p = 1, "+short(n)+" clients", column(plateau[j*len(sizes)+i], load), sent.Times(100), "the same client, by hand")
+		}
 	}
 
 	figure := &plot.Figure{Title: "A budget retries when failures are rare and stops when they are common", Columns: 2}
@@ -245,13 +240,12 @@ func runBudgets(lab *Lab) {
 		successes.Series = append(successes.Series, series(policy.name, ps, part, success))
 		loads.Series = append(loads.Series, series(policy.name, ps, part, load))
 	}
-	loads.Y.Max = plot.At(410)
-	clientsPanel := plot.Panel{Title: "The same 1,000 calls/s in a hard outage, from more and more clients",
-		X: plot.Axis{Label: "clients", Log: true}, Y: plot.Axis{Label: "attempts per call, %", Min: plot.At(100), Max: plot.At(140)},
+	clientsPanel := plot.Panel{Title: "The same " + short(total) + " calls/s in a hard outage, from more and more clients",
+		X: plot.Axis{Label: "clients", Log: true}, Y: plot.Axis{Label: "attempts per call, %", Min: plot.At(100)},
 		Series: []plot.Series{
-			series("bucket of 5, 10 %", sizes, plateau[:len(sizes)], load),
-			series("library: NewBudget(0.1, 0)", sizes, plateau[len(sizes):], load),
-			theoryLine("1 + 0.1 + 4/m", geometric(10, 1000, 40), func(n float64) float64 { return 100 * (1.1 + 4/(1000*20/n)) }),
+			series(policies[2].name, sizes, plateau[:len(sizes)], load),
+			series(policies[4].name, sizes, plateau[len(sizes):], load),
+			theoryLine("1 + ratio + 4/m", geometric(sizes[0], sizes[len(sizes)-1], 40), func(n float64) float64 { return 100 * (1 + expectedRatio + 4/(total*horizon.Seconds()/n)) }),
 		}}
 	figure.Panels = []plot.Panel{successes, loads, clientsPanel}
 	lab.Draw(figure)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/lab/internal/theory"
 	"github.com/go-resilience/resilience/retry"
@@ -28,7 +29,12 @@ var loops = Scenario{
 		"The number for client backoff depends on the length of the outage, because its pause has no cap here: about 8 calls fit into 20 s.",
 	},
 	Sources: []string{
-		"M. Brooker, What is Backoff For?, 2022. The expectations were measured with its published simulator.",
+		"M. Brooker, What is Backoff For?, 2022. The expectations come from the same clients, written down again without the library.",
+	},
+	Params: []Param{
+		{"rate", "calls of each client", "per second", 10, 1, 50, false},
+		{"backoff", "the first delay, which then doubles", "ms", 100, 1, 1000, false},
+		{"attempts", "of each call", "", 4, 1, 5, true},
 	},
 	Run: runLoops,
 }
@@ -36,11 +42,12 @@ var loops = Scenario{
 type paced struct{ attempts, goodput float64 } // per second
 
 func runLoops(lab *Lab) {
-	const rate, horizon = 10.0, 20 * time.Second
-	const ofClients = 100
-	clients := Pick(lab, 5, ofClients, ofClients) // what they do is measured as if there were 100
+	const horizon = 20 * time.Second
+	const ofClients, clients = 100, 10 // what a world's clients do is measured as if there were 100 of them
+	const scale = float64(ofClients) / clients
+	rate, tries := lab.In("rate"), int(math.Round(lab.In("attempts")))
 	atOnce := retry.Constant(0)
-	backoff := retry.Exponential(100*time.Millisecond, 10*time.Second)
+	backoff := retry.Exponential(gap(lab.In("backoff")/1000, 1), 10*time.Second)
 	variants := []struct {
 		name   string
 		delays retry.Option
@@ -82,15 +89,15 @@ func runLoops(lab *Lab) {
 		}},
 	}
 	ps := []float64{0, .25, .5, .75, .9, 1}
-	runs := Runs(lab, len(variants)*len(ps), Pick(lab, 4, 1, 20), func(w *sim.World, variant int) func() paced {
+	runs := Runs(lab, len(variants)*len(ps), Pick(lab, 2, 6, 100), func(w *sim.World, variant int) func() paced {
 		v, p := variants[variant/len(ps)], ps[variant%len(ps)]
 		server := &sim.Server{Service: sim.Sum(sim.Exponential(10*time.Millisecond), sim.Exponential(10*time.Millisecond)),
 			Fails: func(time.Duration) float64 { return p }}
-		pipeline := compose(retry.New(retry.Attempts(4), v.delays, retry.NoJitter(), retry.NoBudget()))
+		pipeline := compose(retry.New(retry.Attempts(tries), v.delays, retry.NoJitter(), retry.NoBudget()))
 		call := func(a *sim.Actor) error { return pipeline.Run(a, server.Call) }
 		tally := &sim.Tally{}
 		if v.start == nil {
-			tally = w.Open(sim.Poisson(float64(clients)*rate), horizon, call)
+			tally = w.Open(sim.Poisson(clients*rate), horizon, call)
 		} else {
 			tally = w.Tally()
 			for range clients {
@@ -98,7 +105,6 @@ func runLoops(lab *Lab) {
 			}
 		}
 		return func() paced {
-			scale := ofClients / float64(clients)
 			return paced{scale * float64(server.Requests) / horizon.Seconds(), scale * float64(tally.Succeeded) / horizon.Seconds()}
 		}
 	})
@@ -106,21 +112,25 @@ func runLoops(lab *Lab) {
 	goodput := func(r paced) float64 { return r.goodput }
 	at := func(variant, p int) []paced { return runs[variant*len(ps)+p] }
 
-	lab.Expect("attempts/s, open loop, no backoff, p = 1", column(at(0, 5), attempts), 4000, Relative(.02), "1000 · 4")
-	lab.Expect("attempts/s, open loop, backoff, p = 1", column(at(1, 5), attempts), 4000, Relative(.02), "1000 · 4")
-	lab.Expect("attempts/s, serial, p = 1", column(at(2, 5), attempts), 520, Relative(.05), "Brooker's program; 100·4/0.78")
-	lab.Expect("attempts/s, serial with client backoff, p = 1", column(at(3, 5), attempts), 160, Relative(.10), "Brooker's program; 8 calls in 20 s")
-	for i, p := range []float64{0, .5, .75} {
-		j := []int{0, 2, 3}[i]
-		expected := [][4]float64{{997, 1009, 985, 830}, {1878, 1906, 810, 641}, {2776, 2758, 635, 504}}[i]
-		for v, variant := range variants {
-			lab.Expect("attempts/s, "+variant.name+", p = "+short(p), column(at(v, j), attempts), expected[v], Relative(.05), "Brooker's program")
+	perClient, first, n := lab.Param("rate"), lab.Param("backoff")/1000, int(lab.Param("attempts"))
+	calls := clients * perClient * horizon.Seconds()
+	for i, p := range ps {
+		if p != 0 && p != .5 && p != .75 && p != 1 {
+			continue
 		}
-		if i > 0 {
-			good := [][4]float64{{945, 948, 407, 317}, {685, 694, 158, 127}}[i-1]
-			for v, variant := range variants {
-				lab.Expect("goodput/s, "+variant.name+", p = "+short(p), column(at(v, j), goodput), good[v], Relative(.06), "Brooker's program")
+		for v, variant := range variants {
+			// The number of calls is by chance, and so is the number of attempts of each.
+			tried, deviation := theory.Attempts(p, n), theory.AttemptsDeviation(p, n)
+			sent := reference.Each(perClient*tried, perClient*math.Hypot(tried, deviation), calls)
+			good := reference.Each(perClient*theory.Success(p, n), perClient*math.Sqrt(theory.Success(p, n)), calls)
+			source := "(1−pⁿ)/(1−p)"
+			if v >= 2 {
+				by := remember(lab, variant.name+short(p), func() two { return pair(reference.Serial(p, perClient, first, n, v == 3)) })
+				sent, good = by.a.Of(clients), by.b.Of(clients)
+				source = "the same client, by hand; after Brooker"
 			}
+			lab.Expect("attempts/s, "+variant.name+", p = "+short(p), column(at(v, i), attempts), sent.Times(ofClients), source)
+			lab.Expect("goodput/s, "+variant.name+", p = "+short(p), column(at(v, i), goodput), good.Times(ofClients), source)
 		}
 	}
 
@@ -131,7 +141,7 @@ func runLoops(lab *Lab) {
 		load.Series = append(load.Series, series(v.name, ps, part, attempts))
 		good.Series = append(good.Series, series(v.name, ps, part, goodput))
 	}
-	load.Series = append(load.Series, theoryLine("1000 (1 − p⁴) / (1 − p)", over(0, 1, 50), func(p float64) float64 { return 1000 * theory.Attempts(p, 4) }))
+	load.Series = append(load.Series, theoryLine("open loop: (1 − pⁿ) / (1 − p)", over(ps[0], ps[len(ps)-1], 50), func(p float64) float64 { return ofClients * perClient * theory.Attempts(p, n) }))
 	lab.Draw(&plot.Figure{Title: "Backoff removes load only where clients wait for themselves", Columns: 2, Panels: []plot.Panel{load, good}})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/lab/internal/theory"
 )
@@ -24,7 +25,7 @@ var tripping = Scenario{
 	},
 	Advice: []string{
 		"Prefer a rate over a window with a minimum of calls: FailureRate(0.5, 20) over 100 calls. Keep ConsecutiveFailures for traffic that is rare.",
-		"Put the threshold well above the error rate of a normal day: at th = 0.2 and p = 0.1 a window of 100 trips every 9,000 calls, at th = 0.5 not within the age of the universe.",
+		"Put the threshold well above the error rate of a normal day: at th = 0.2 and p = 0.1 a window of 100 trips every 8,400 calls, at th = 0.5 not within the age of the universe.",
 		"Do not lengthen a window to see an outage sooner or later by a few calls. What reaches the dead dependency is rate × latency, 200 calls here, plus the few that the rule needs.",
 	},
 	Limits: []string{
@@ -33,8 +34,13 @@ var tripping = Scenario{
 	},
 	Sources: []string{
 		"Closed forms: (1 − p^k) / ((1 − p) p^k) calls until k failures in a row; binomial tails for windows.",
-		"Monte Carlo of sliding windows, 60 runs, ± 15 %.",
+		"Sliding windows: the rule written down again and run 3,000 times.",
 		"Bazel moved its breaker from a failure count to a rate with a minimum of 100 calls (PR 18539).",
+	},
+	Params: []Param{
+		{"threshold", "of the rules with a rate", "of calls", .5, .3, .55, false},
+		{"rate", "calls while an outage is detected", "per second", 1000, 10, 5000, false},
+		{"latency", "of a call", "ms", 200, 1, 1000, false},
 	},
 	Run: runTripping,
 }
@@ -64,36 +70,49 @@ func tumbling(n int, share float64) rule {
 
 func runTripping(lab *Lab) {
 	// A point is a rule, an error rate, and how many calls there are between false trips.
-	points := []struct {
+	type point struct {
 		rule     rule
 		p        float64
 		expected float64
-		within   Tolerance
+		error    float64
 		source   string
-	}{
-		{consecutive(3), .05, theory.CallsToRun(.05, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{consecutive(3), .1, theory.CallsToRun(.1, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{consecutive(3), .2, theory.CallsToRun(.2, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{consecutive(3), .3, theory.CallsToRun(.3, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{consecutive(3), .5, theory.CallsToRun(.5, 3), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{consecutive(5), .2, theory.CallsToRun(.2, 5), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{consecutive(5), .3, theory.CallsToRun(.3, 5), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{consecutive(5), .5, theory.CallsToRun(.5, 5), Relative(.05), "(1−p^k)/((1−p)p^k)"},
-		{tumbling(10, .5), .2, 10 / (.2 * theory.Tail(9, 4, .2)), Relative(.05), "n / (p · tail of n−1)"},
-		{tumbling(10, .5), .3, 10 / (.3 * theory.Tail(9, 4, .3)), Relative(.05), "n / (p · tail of n−1)"},
-		{tumbling(20, .5), .3, 20 / (.3 * theory.Tail(19, 9, .3)), Relative(.05), "n / (p · tail of n−1)"},
-		{tumbling(20, .5), .4, 20 / (.4 * theory.Tail(19, 9, .4)), Relative(.05), "n / (p · tail of n−1)"},
-		{sliding(20, .5), .2, 1490, Relative(.15), "Monte Carlo, 60 runs"},
-		{sliding(20, .5), .3, 134, Relative(.15), "Monte Carlo, 60 runs"},
-		{sliding(100, .5), .4, 1015, Relative(.15), "Monte Carlo, 60 runs"},
-		{sliding(100, .2), .1, 9000, Relative(.15), "Monte Carlo, 60 runs"},
 	}
-	enough := Pick(lab, 250.0, 250, 500)
+	share := lab.Param("threshold")
+	var points []point
+	for _, at := range []struct {
+		k int
+		p float64
+	}{{3, .05}, {3, .1}, {3, .2}, {3, .3}, {3, .5}, {5, .2}, {5, .3}, {5, .5}} {
+		points = append(points, point{consecutive(at.k), at.p, theory.CallsToRun(at.p, at.k), 0, "(1−p^k)/((1−p)p^k)"})
+	}
+	for _, at := range []struct {
+		n int
+		p float64
+	}{{10, .2}, {10, .3}, {20, .3}, {20, .4}} {
+		least := int(math.Ceil(share*float64(at.n) - 1e-9))
+		points = append(points, point{tumbling(at.n, lab.In("threshold")), at.p, float64(at.n) / (at.p * theory.Tail(at.n-1, least-1, at.p)), 0, "n / (p · tail of n−1)"})
+	}
+	trialsOf := Pick(lab, 1000, 3000, 3000)
+	for _, at := range []struct {
+		n     int
+		share float64
+		p     float64
+	}{{20, share, .2}, {20, share, .3}, {100, share, .4}, {100, share * .4, .1}} {
+		real := sliding(at.n, at.share*lab.In("threshold")/share)
+		real.name = sliding(at.n, at.share).name
+		byHand := remember(lab, real.name+short(at.p), func() reference.Number { return reference.CallsToTrip(at.n, at.share, at.p, trialsOf) })
+		points = append(points, point{real, at.p, byHand.Mean, byHand.Error, "the rule by hand, " + short(float64(trialsOf)) + " trips"})
+	}
+	for i := range points[8:12] {
+		at := &points[8+i]
+		at.rule.name = sliding(at.rule.reset, share).name + ", tumbling"
+	}
+	enough := Pick(lab, 150.0, 200, 1000)
 	trips := make([]float64, len(points)) // to wait for
 	for i, point := range points {
 		trips[i] = enough
 		if lab.quick() {
-			trips[i] = math.Round(min(enough, max(10, 20_000/point.expected)))
+			trips[i] = math.Round(min(enough, max(10, 30_000/point.expected)))
 		}
 	}
 	runs := Runs(lab, len(points), 4, func(w *sim.World, variant int) func() float64 {
@@ -109,7 +128,8 @@ func runTripping(lab *Lab) {
 				}
 				return nil
 			}
-			for since := 1; tripped < trips; since++ {
+			// A rule that hardly ever trips, because it is not the one that was meant, is given up.
+			for since := 1; tripped < trips && calls < 3*trips*point.expected; since++ {
 				calls++
 				_ = pipeline.Run(a, attempt)
 				switch {
@@ -123,17 +143,18 @@ func runTripping(lab *Lab) {
 				}
 			}
 		})
-		return func() float64 { return calls / trips }
+		return func() float64 { return calls / max(1, tripped) }
 	})
 	for i, point := range points {
-		// The time to a trip varies as much as its mean, so the mean of n trips has a standard error of 1/√n.
-		within := Relative(max(point.within.relative, 4/math.Sqrt(4*trips[i])))
-		lab.Expect("calls between false trips, "+point.rule.name+", p = "+short(point.p), runs[i], point.expected, within, point.source)
+		// The time to a trip varies as much as its mean.
+		expected := reference.Each(point.expected, point.expected, trips[i])
+		expected.Error = point.error
+		lab.Expect("calls between false trips, "+point.rule.name+", p = "+short(point.p), runs[i], expected, point.source)
 	}
 
 	// How likely a false trip within 10,000 calls is.
 	chances := []float64{.1, .2}
-	repeats := Pick(lab, 50.0, 500, 500)
+	repeats := Pick(lab, 50.0, 150, 500)
 	within := Runs(lab, len(chances), 2, func(w *sim.World, variant int) func() float64 {
 		circuit := breaker.New(breaker.ConsecutiveFailures(5))
 		pipeline := compose(circuit)
@@ -160,34 +181,43 @@ func runTripping(lab *Lab) {
 		return func() float64 { return tripped / repeats }
 	})
 	for i, p := range chances {
-		expected := theory.RunWithin(p, 5, 10_000)
-		lab.Expect("P(false trip within 10,000 calls), 5 in a row, p = "+short(p), within[i], expected, Absolute(4*math.Sqrt(expected*(1-expected)/(2*repeats))), "recurrence over runs, ± 4 standard errors")
+		lab.Expect("P(false trip within 10,000 calls), 5 in a row, p = "+short(p), within[i], reference.Share(theory.RunWithin(p, 5, 10_000), repeats), "recurrence over runs")
 	}
 
-	detection := Runs(lab, 3, Pick(lab, 4, 10, 20), func(w *sim.World, variant int) func() float64 {
-		r := []rule{consecutive(5), sliding(20, .5), sliding(100, .5)}[variant]
-		dead := &sim.Server{Service: sim.Fixed(200 * time.Millisecond), Fails: func(time.Duration) float64 { return 1 }}
+	rate, latency := lab.Param("rate"), lab.Param("latency")/1000
+	detection := Runs(lab, 3, Pick(lab, 6, 10, 20), func(w *sim.World, variant int) func() float64 {
+		r := []rule{consecutive(5), sliding(20, lab.In("threshold")), sliding(100, lab.In("threshold"))}[variant]
+		dead := &sim.Server{Service: sim.Fixed(gap(lab.In("latency")/1000, 1)), Fails: func(time.Duration) float64 { return 1 }}
 		pipeline := compose(breaker.New(append(r.options(), breaker.OpenFor(time.Minute), breaker.Jitter(0))...))
-		w.Open(sim.Poisson(1000), time.Second, func(a *sim.Actor) error { return pipeline.Run(a, dead.Call) })
+		w.Open(sim.Poisson(lab.In("rate")), gap(200/lab.In("rate")+lab.In("latency")/1000*3, 1), func(a *sim.Actor) error { return pipeline.Run(a, dead.Call) })
 		return func() float64 { return float64(dead.Requests) }
 	})
-	lab.Expect("attempts at a dead service before the trip, 5 in a row", detection[0], 205, Relative(.05), "k + rate · latency")
-	lab.Expect("attempts at a dead service before the trip, 50 % of 20", detection[1], 220, Relative(.05), "the minimum of 20 + rate · latency")
-	lab.Expect("attempts at a dead service before the trip, 50 % of 100", detection[2], 300, Relative(.05), "the minimum of 100 + rate · latency")
+	for i, needed := range []float64{5, 20, 100} {
+		inFlight := reference.Count(rate * latency)
+		inFlight.Mean += needed
+		what := []string{"5 in a row", sliding(20, share).name, sliding(100, share).name}[i]
+		lab.Expect("attempts at a dead service before the trip, "+what, detection[i], inFlight, "what the rule needs + rate · latency")
+	}
 
+	detects := map[string]float64{consecutive(3).name: 3, consecutive(5).name: 5, sliding(20, share).name: math.Ceil(20 * share),
+		sliding(100, share*.4).name: math.Ceil(100 * share * .4), sliding(100, share).name: math.Ceil(100 * share)}
 	panel := func(p float64) plot.Panel {
-		rows, windows, introductory := plot.Series{Name: "k in a row"}, plot.Series{Name: "tumbling window of n, 50 %"}, plot.Series{Name: "3 in a row, as in articles", Style: plot.Points}
+		rows, windows, introductory := plot.Series{Name: "theory: k in a row"}, plot.Series{Name: "theory: tumbling window of n"}, plot.Series{Name: "measured: 3 in a row, as in articles", Style: plot.Points}
 		for k := 2.0; k <= 12; k++ {
 			rows.X, rows.Y = append(rows.X, k), append(rows.Y, theory.CallsToRun(p, int(k)))
 		}
 		for n := 4.0; n <= 100; n += 4 {
-			windows.X, windows.Y = append(windows.X, n/2), append(windows.Y, n/theory.Tail(int(n), int(n/2), p))
+			least := math.Ceil(share*n - 1e-9)
+			windows.X, windows.Y = append(windows.X, least), append(windows.Y, n/(p*theory.Tail(int(n)-1, int(least)-1, p)))
 		}
-		introductory.X, introductory.Y = []float64{3}, []float64{theory.CallsToRun(p, 3)}
 		measured := plot.Series{Name: "measured; windows slide", Style: plot.Points, Colour: plot.Black}
 		for i, point := range points {
 			if point.p == p && point.rule.reset == 0 {
-				detect := map[string]float64{"3 in a row": 3, "5 in a row": 5, "50 % of 20": 10, "20 % of 100": 20, "50 % of 100": 50}[point.rule.name]
+				detect := detects[point.rule.name]
+				if detect == 3 {
+					introductory.X, introductory.Y = append(introductory.X, detect), append(introductory.Y, mean(runs[i]))
+					continue
+				}
 				measured.X, measured.Y = append(measured.X, detect), append(measured.Y, mean(runs[i]))
 			}
 		}

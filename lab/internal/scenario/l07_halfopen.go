@@ -2,12 +2,14 @@ package scenario
 
 import (
 	"context"
+	"math"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/lab/internal/theory"
 )
@@ -16,7 +18,7 @@ var halfOpen = Scenario{
 	Name:     "L7",
 	Page:     "half-open",
 	Question: "How should a half-open breaker probe?",
-	Answer:   "With one probe at a time. A half-open state without a cap lets rate × latency calls through, 201 at 1,000/s and 200 ms, each time it probes. The open time sets how late a recovery is noticed: half of it on average.",
+	Answer:   "With one probe at a time. A half-open state without a cap lets rate × latency calls through, 201 at 1,000/s and 200 ms, each time it probes. The open time sets how late a recovery is noticed: half of it on average, and the latency of the probe.",
 	Setup: []string{
 		"Storm: 1,000 calls/s, 200 ms each, outage for the first 21 s. Trip on 5 failures in a row, open for 5 s. Probes: 1, 10, or practically without a cap (10,000); as many successes close, since a breaker admits no more probes than can still matter.",
 		"Lag: 50 calls/s, 50 ms each, outage of 60 s plus a phase that sweeps over one open time. One probe.",
@@ -33,8 +35,15 @@ var halfOpen = Scenario{
 		"One success of a dependency that has just come back is weak evidence. Add Ramp where a stampede on recovery hurts.",
 	},
 	Sources: []string{
-		"Closed forms: storm 1 + rate × latency; lag uniform on (0, D + 1/λ + l], mean half of it; false reopening 1 − (1 − p)^m.",
-		"Prototype measurements of the same set-up without the library.",
+		"Closed forms: storm 1 + rate × latency; lag (D + 1/λ + l)/2 + l; false reopening 1 − (1 − p)^m.",
+		"Attempts into the dead service: the same breaker, written down again without the library.",
+	},
+	Params: []Param{
+		{"rate", "calls in the storm", "per second", 1000, 50, 5000, false},
+		{"latency", "of a call in the storm", "ms", 200, 1, 1000, false},
+		{"open", "time of the breaker in the storm", "s", 5, .5, 6, false},
+		{"lagrate", "calls while a recovery is waited for", "per second", 50, 5, 200, false},
+		{"p", "errors of a healthy dependency", "of calls", .05, .001, .5, false},
 	},
 	Run: runHalfOpen,
 }
@@ -49,8 +58,10 @@ func runHalfOpen(lab *Lab) {
 func stampede(lab *Lab) {
 	type outcome struct {
 		episodes []float64 // attempts admitted in each
-		dead     float64   // attempts during the outage
+		first    float64   // attempts before the first
 		history  []float64 // attempts in each 100 ms
+
+		duringOutage float64 // episodes
 	}
 	const outage = 21 * time.Second
 	caps := []int{10_000, 1, 10}
@@ -58,45 +69,54 @@ func stampede(lab *Lab) {
 	model := func(w *sim.World, variant int) func() outcome {
 		var o outcome
 		o.history = make([]float64, 300)
-		server := &sim.Server{Service: sim.Fixed(200 * time.Millisecond), Fails: func(at time.Duration) float64 {
+		server := &sim.Server{Service: sim.Fixed(gap(lab.In("latency")/1000, 1)), Fails: func(at time.Duration) float64 {
 			if at < outage {
 				return 1
 			}
 			return 0
 		}}
 		probing := false
-		circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(5*time.Second), breaker.Jitter(0), breaker.Probes(caps[variant]), breaker.Successes(caps[variant]),
+		circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(gap(lab.In("open"), 1)), breaker.Jitter(0), breaker.Probes(caps[variant]), breaker.Successes(caps[variant]),
 			breaker.OnChange(func(c breaker.Change) {
 				if probing = c.To == breaker.HalfOpen; probing {
 					o.episodes = append(o.episodes, 0)
+					if w.Now() < outage {
+						o.duringOutage++
+					}
 				}
 			}))
 		server.Attempted = func(at time.Duration) {
 			if probing {
 				o.episodes[len(o.episodes)-1]++
 			}
-			if at < outage {
-				o.dead++
+			if len(o.episodes) == 0 {
+				o.first++
 			}
 			if i := int(at / (100 * time.Millisecond)); i < len(o.history) {
 				o.history[i]++
 			}
 		}
 		pipeline := compose(circuit)
-		w.Open(sim.Poisson(1000), 24*time.Second, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
+		w.Open(sim.Poisson(lab.In("rate")), outage+3*time.Second, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
 		return func() outcome { return o }
 	}
-	runs := Runs(lab, len(caps), Pick(lab, 3, 8, 20), model)
-	largest := func(o outcome) float64 { return slices.Max(o.episodes) }
+	runs := Runs(lab, len(caps), Pick(lab, 2, 4, 20), model)
+	inFlight := lab.Param("rate") * lab.Param("latency") / 1000
 	// The last episode is cut short by the end of the outage, so the first three tell the mean.
-	lab.Expect("attempts in a half-open episode, no cap", column(runs[0], func(o outcome) float64 { return mean(o.episodes[:3]) }), 201, Relative(.03), "1 + rate · latency")
-	lab.ExpectWithin("largest half-open episode, no cap", column(runs[0], largest), 186, 245, "prototype: 186 to 227 in 20 runs")
-	lab.ExpectWithin("largest half-open episode, 1 probe", column(runs[1], largest), 1, 1, "the cap")
-	lab.ExpectWithin("largest half-open episode, 10 probes", column(runs[2], largest), 10, 10, "the cap")
-	for i, expected := range []float64{987, 208, 244} {
-		lab.Expect("attempts into the dead service, "+names[i], column(runs[i], func(o outcome) float64 { return o.dead }), expected, Relative(.05), "205 + 4 episodes; prototype")
+	episode := reference.Count(inFlight).Of(3)
+	episode.Mean++
+	lab.Expect("attempts in a half-open episode, no cap", column(runs[0], func(o outcome) float64 { return mean(o.episodes[:3]) }), episode, "1 + rate · latency")
+	lab.ExpectWithin("largest half-open episode, 1 probe", column(runs[1], func(o outcome) float64 { return slices.Max(o.episodes) }), 1, 1, "the cap")
+	lab.ExpectWithin("largest half-open episode, 10 probes", column(runs[2], func(o outcome) float64 { return slices.Max(o.episodes) }), 10, 10, "the cap")
+	trip := reference.Count(inFlight)
+	trip.Mean += 5
+	for i, name := range names[1:] {
+		lab.Expect("attempts before the breaker first opens, "+name, column(runs[i+1], func(o outcome) float64 { return o.first }), trip, "5 + rate · latency")
 	}
-	p := plot.Panel{Title: "Attempts at a service that is dead until 21 s", X: plot.Axis{Label: "seconds", Max: plot.At(24)}, Y: plot.Axis{Label: "attempts per 100 ms"}}
+	lab.ExpectWithin("half-open episodes in the outage, 1 probe", column(runs[1], func(o outcome) float64 { return o.duringOutage }),
+		math.Floor((outage.Seconds()-.1)/(lab.Param("open")+lab.Param("latency")/1000)), math.Floor((outage.Seconds()+.1)/(lab.Param("open")+lab.Param("latency")/1000)), "one in each open time and latency")
+	p := plot.Panel{Title: "Attempts at a service that is dead until 21 s", X: plot.Axis{Label: "seconds"}, Y: plot.Axis{Label: "attempts per 100 ms"},
+		Shades: []plot.Span{{To: outage.Seconds(), Kind: "dead"}}}
 	for i, name := range names {
 		s := plot.Series{Name: name, Style: plot.Step}
 		for j, n := range runs[i][0].history[:240] {
@@ -110,15 +130,16 @@ func stampede(lab *Lab) {
 // lag measures how late a recovery is noticed.
 func lag(lab *Lab) {
 	type outcome struct{ lag, dead float64 }
-	const rate, latency = 50.0, 50 * time.Millisecond
-	opens := []float64{1, 2, 5, 10, 30}
-	phases := Pick(lab, 8, 60, 200)
+	const latency = 50 * time.Millisecond
+	rate := lab.Param("lagrate")
+	opens := Pick(lab, []float64{1, 5}, []float64{1, 2, 5, 10, 30}, []float64{1, 2, 5, 10, 30})
+	phases := Pick(lab, 10, 40, 200)
 	runs := Runs(lab, len(opens), 1, func(w *sim.World, variant int) func() []outcome {
 		open := time.Duration(opens[variant] * float64(time.Second))
 		outcomes := make([]outcome, phases)
 		for i := range outcomes {
 			// One client each, all in one world; the phase of the end of the outage sweeps over one period of probing.
-			end := time.Minute + time.Duration((float64(i)+.5)/float64(phases)*float64(open+70*time.Millisecond))
+			end := time.Minute + time.Duration((float64(i)+.5)/float64(phases)*float64(open+latency+gap(1, rate)))
 			o := &outcomes[i]
 			server := &sim.Server{Service: sim.Fixed(latency), Fails: func(at time.Duration) float64 {
 				if at < end {
@@ -128,7 +149,7 @@ func lag(lab *Lab) {
 				return 0
 			}}
 			closed := false
-			circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(open), breaker.Jitter(0), breaker.OnChange(func(c breaker.Change) {
+			circuit := breaker.New(breaker.ConsecutiveFailures(5), breaker.OpenFor(gap(open.Seconds()*lab.In("open")/lab.Param("open"), 1)), breaker.Jitter(0), breaker.OnChange(func(c breaker.Change) {
 				if c.To == breaker.Closed && !closed {
 					closed = true
 					o.lag = (w.Now() - end).Seconds()
@@ -136,7 +157,7 @@ func lag(lab *Lab) {
 			}))
 			pipeline := compose(circuit)
 			w.Go(func(a *sim.Actor) {
-				poissonCalls(w, a, rate, &closed, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
+				poissonCalls(w, a, lab.In("lagrate"), &closed, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
 			})
 		}
 		return func() []outcome { return outcomes }
@@ -148,20 +169,22 @@ func lag(lab *Lab) {
 	lagSeries, deadSeries := plot.Series{Name: "measured", Style: plot.Points}, plot.Series{Name: "measured", Style: plot.Points}
 	for i, d := range opens {
 		period := d + 1/rate + latency.Seconds()
-		lab.Expect("mean lag in s, open time "+short(d)+" s", lags(i), period/2, Relative(.05), "(D + 1/λ + l)/2")
-		lab.Expect("attempts into the dead service, open time "+short(d)+" s", dead(i), []float64{63.6, 36.5, 19.4, 13.5, 9.6}[i], Relative(.05), "prototype")
+		by := remember(lab, "lag"+short(d), func() two { return pair(reference.Lag(d, rate, latency.Seconds(), 5, phases, 60)) })
+		late, sent := by.a, by.b
+		lab.Expect("mean lag in s, open time "+short(d)+" s", []float64{mean(lags(i))}, reference.Number{Mean: period/2 + latency.Seconds(), Deviation: late.Deviation, Error: .01 * period}, "(D + 1/λ + l)/2 + l")
+		lab.Expect("attempts into the dead service, open time "+short(d)+" s", []float64{mean(dead(i))}, sent, "the same breaker, by hand")
 		lagSeries.X, lagSeries.Y = append(lagSeries.X, mean(dead(i))), append(lagSeries.Y, mean(lags(i)))
 		deadSeries.X, deadSeries.Y = append(deadSeries.X, d), append(deadSeries.Y, mean(lags(i)))
 	}
 	curve := plot.Series{Name: "open time from 1 s to 30 s, fluid", Style: plot.Theory, Colour: plot.Black}
 	for _, d := range geometric(1, 30, 40) {
 		period := d + 1/rate + latency.Seconds()
-		curve.X, curve.Y = append(curve.X, 7.5+60/period+.5), append(curve.Y, period/2)
+		curve.X, curve.Y = append(curve.X, 5+rate*latency.Seconds()+60/period+.5), append(curve.Y, period/2+latency.Seconds())
 	}
 	lab.Draw(&plot.Figure{Name: "lag", Title: "The open time trades wasted probes for lag", Columns: 2, Panels: []plot.Panel{
 		{Title: "An outage of a minute", X: plot.Axis{Label: "attempts into the dead service", Log: true}, Y: plot.Axis{Label: "mean lag, s", Log: true}, Series: []plot.Series{lagSeries, curve}},
 		{Title: "Lag", X: plot.Axis{Label: "open time, s", Log: true}, Y: plot.Axis{Label: "mean lag, s", Log: true},
-			Series: []plot.Series{deadSeries, theoryLine("(D + 1/λ + l)/2", geometric(1, 30, 40), func(d float64) float64 { return (d + .07) / 2 })}},
+			Series: []plot.Series{deadSeries, theoryLine("(D + 1/λ + l)/2 + l", geometric(1, 30, 40), func(d float64) float64 { return (d+1/rate+latency.Seconds())/2 + latency.Seconds() })}},
 	}})
 }
 
@@ -178,8 +201,8 @@ func poissonCalls(w *sim.World, a *sim.Actor, rate float64, over *bool, call fun
 // falseReopening: a healthy dependency with an error rate, and several successes required.
 func falseReopening(lab *Lab) {
 	needed := []int{1, 3, 5, 10}
-	const p = .05
-	episodes := Pick(lab, 400.0, 4000, 4000)
+	p := lab.Param("p")
+	episodes := Pick(lab, 400.0, 2000, 4000)
 	runs := Runs(lab, len(needed), Pick(lab, 6, 2, 2), func(w *sim.World, variant int) func() float64 {
 		reopened, ended := 0.0, 0.0
 		circuit := breaker.New(breaker.OpenFor(time.Second), breaker.Jitter(0), breaker.Successes(needed[variant]), breaker.OnChange(func(c breaker.Change) {
@@ -199,7 +222,7 @@ func falseReopening(lab *Lab) {
 				}
 				_ = a.Sleep(300 * time.Millisecond)
 				_ = pipeline.Run(a, func(context.Context) error {
-					if luck.Float64() < p {
+					if luck.Float64() < lab.In("p") {
 						return sim.ErrFailed
 					}
 					return nil
@@ -212,11 +235,11 @@ func falseReopening(lab *Lab) {
 	var measured plot.Series
 	measured.Name, measured.Style, measured.X = "measured", plot.Points, xs
 	for i, m := range needed {
-		lab.Expect("share of false reopenings, "+strconv.Itoa(m)+" successes needed, p = 0.05", runs[i], theory.FalseReopen(p, m), Relative(.1), "1 − (1−p)^m")
+		lab.Expect("share of false reopenings, "+strconv.Itoa(m)+" successes needed", runs[i], reference.Share(theory.FalseReopen(p, m), episodes), "1 − (1−p)^m")
 		measured.Y = append(measured.Y, mean(runs[i]))
 	}
 	lab.Draw(&plot.Figure{Name: "false-reopening", Title: "Each success that is required is a chance to reopen for nothing", Panels: []plot.Panel{{
-		Title: "A healthy dependency with 5 % errors", X: plot.Axis{Label: "successes needed to close", Min: plot.At(0)}, Y: plot.Axis{Label: "share of episodes that reopen", Min: plot.At(0)},
-		Series: []plot.Series{measured, theoryLine("1 − 0.95^m", over(0, 10, 40), func(m float64) float64 { return theory.FalseReopen(p, int(m+.5)) })},
+		Title: "A healthy dependency with " + short(100*p) + " % errors", X: plot.Axis{Label: "successes needed to close", Min: plot.At(0)}, Y: plot.Axis{Label: "share of episodes that reopen", Min: plot.At(0)},
+		Series: []plot.Series{measured, theorySteps("1 − (1 − p)^m", over(1, 10, 9), func(m float64) float64 { return theory.FalseReopen(p, int(m+.5)) })},
 	}}})
 }

@@ -1,6 +1,7 @@
 package scenario
 
 import (
+	"math"
 	"strconv"
 	"time"
 
@@ -8,6 +9,7 @@ import (
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 )
 
@@ -15,9 +17,9 @@ var blastRadius = Scenario{
 	Name:     "L8",
 	Page:     "blast-radius",
 	Question: "One breaker for a sharded dependency?",
-	Answer:   "No. With 1 of 10 shards dead, one breaker that is sharp enough to notice leaves 0.46 % of the calls; one breaker per shard leaves 90 %, all that can be had.",
+	Answer:   "No. With 1 of 10 shards dead, one breaker that is sharp enough to notice leaves 0.5 % of the calls; one breaker per shard leaves 90 %, all that can be had.",
 	Setup: []string{
-		"10 shards, chosen evenly by chance for each call; one is dead. 1,000 calls/s, which take no time, for 600 s.",
+		"10 shards, chosen evenly by chance for each call; one is dead. 1,000 calls/s, which take no time, for 200 s.",
 		"On: breaker.FailureRate(th, 20) over a count window of 100, open for 5 s, one probe, one success closes. Off: retry, jitter of the open time.",
 		"Per shard: one pipeline for each, in a keyed.Registry.",
 	},
@@ -30,7 +32,12 @@ var blastRadius = Scenario{
 		"A thousand shards with one call a minute each: no breaker learns enough. Group them by what fails together.",
 	},
 	Sources: []string{
-		"M. Brooker, Will circuit breakers solve my problems?, 2022, for the argument. The numbers are this set-up's own: a prototype without the library.",
+		"M. Brooker, Will circuit breakers solve my problems?, 2022, for the argument. The numbers are those of the same breakers, written down again without the library.",
+	},
+	Params: []Param{
+		{"rate", "calls", "per second", 1000, 100, 5000, false},
+		{"open", "time of the breakers", "s", 5, .5, 20, false},
+		{"shards", "one of which is dead", "", 10, 2, 100, true},
 	},
 	Run: runBlastRadius,
 }
@@ -41,10 +48,11 @@ type blast struct {
 }
 
 func runBlastRadius(lab *Lab) {
-	const shards = 10
-	seconds := Pick(lab, 40, 600, 600)
+	shards := int(math.Round(lab.In("shards")))
+	rate, open := lab.Param("rate"), lab.Param("open")
+	seconds := Pick(lab, 40, 200, 600)
 	newBreaker := func(threshold float64, o *blast) *breaker.Breaker {
-		return breaker.New(breaker.FailureRate(threshold, 20), breaker.CountWindow(100), breaker.OpenFor(5*time.Second), breaker.Jitter(0),
+		return breaker.New(breaker.FailureRate(threshold, 20), breaker.CountWindow(100), breaker.OpenFor(gap(lab.In("open"), 1)), breaker.Jitter(0),
 			breaker.OnChange(func(c breaker.Change) {
 				if c.From == breaker.Closed {
 					o.trips++
@@ -68,13 +76,13 @@ func runBlastRadius(lab *Lab) {
 			return func(shard int) *resilience.Pipeline { return each.Get(strconv.Itoa(shard)) }
 		}},
 	}
-	runs := Runs(lab, len(variants), Pick(lab, 3, 2, 20), func(w *sim.World, variant int) func() blast {
+	runs := Runs(lab, len(variants), Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() blast {
 		o := blast{perSecond: make([]float64, seconds)}
 		pipeline := variants[variant].make(&o)
 		healthy, dead := &sim.Server{}, &sim.Server{Fails: func(time.Duration) float64 { return 1 }}
 		dead.Attempted = func(at time.Duration) { o.perSecond[int(at/time.Second)]++ }
 		choice := w.Rand("shard")
-		tally := w.Open(sim.Poisson(1000), time.Duration(seconds)*time.Second, func(a *sim.Actor) error {
+		tally := w.Open(sim.Poisson(lab.In("rate")), time.Duration(seconds)*time.Second, func(a *sim.Actor) error {
 			shard := choice.IntN(shards)
 			if shard == 0 {
 				return pipeline(shard).Run(a, dead.Call)
@@ -88,15 +96,23 @@ func runBlastRadius(lab *Lab) {
 	})
 	available := func(o blast) float64 { return o.available }
 	trips := func(o blast) float64 { return o.trips }
-	const source = "prototype of the same set-up"
-	for i, expected := range []float64{.46, 89.97, 89.97} {
-		lab.Expect("availability %, "+variants[i].name, column(runs[i], available), expected, Absolute(.3), source)
-	}
-	lab.Expect("trips, one breaker, 5 %", column(runs[0], trips), 110*float64(seconds)/600, Relative(.05), source)
-	lab.ExpectWithin("trips, one breaker, 50 %", column(runs[1], trips), 0, 0, source)
-	lab.ExpectWithin("trips, one per shard, 50 %", column(runs[2], trips), 1, 1, source)
-	lab.ExpectWithin("calls of the dead shard, one per shard, 50 %", column(runs[2], func(o blast) float64 { return o.dead }), 15+float64(seconds)/5, 21+float64(seconds)/5, "20 + 600/5")
-	lab.Expect("calls of the dead shard per second, one breaker, 50 %", column(runs[1], func(o blast) float64 { return o.dead / float64(seconds) }), 100, Relative(.02), "1000/10")
+	const source = "the same breaker, by hand"
+	by := remember(lab, "one", func() two {
+		return pair(reference.OneBreaker(.05, rate, 1/lab.Param("shards"), open, float64(seconds), 20))
+	})
+	some, sometimes := by.a, by.b
+	calls := rate * float64(seconds)
+	most := reference.Share(1-1/lab.Param("shards"), calls)
+	lab.Expect("availability %, "+variants[0].name, column(runs[0], available), some.Times(100), source)
+	lab.Expect("availability %, "+variants[1].name, column(runs[1], available), most.Times(100), "all but one shard")
+	lab.Expect("availability %, "+variants[2].name, column(runs[2], available), most.Times(100), "all but one shard")
+	lab.Expect("trips, "+variants[0].name, column(runs[0], trips), sometimes.Times(float64(seconds)), source)
+	lab.ExpectWithin("trips, "+variants[1].name, column(runs[1], trips), 0, 0, "one shard is less than the threshold")
+	lab.ExpectWithin("trips, "+variants[2].name, column(runs[2], trips), 1, 1, "the dead shard's")
+	period := open + lab.Param("shards")/rate
+	probes := math.Floor(float64(seconds) / period)
+	lab.ExpectWithin("calls of the dead shard, "+variants[2].name, column(runs[2], func(o blast) float64 { return o.dead }), 20+probes-1, 20+math.Floor(float64(seconds)/open), "20, and one in each open time")
+	lab.Expect("calls of the dead shard per second, "+variants[1].name, column(runs[1], func(o blast) float64 { return o.dead / float64(seconds) }), reference.Count(calls/lab.Param("shards")).Times(1/float64(seconds)), "its share")
 
 	bars := plot.Panel{Title: "Availability", X: plot.Axis{Label: "one at 5 %  ·  one at 50 %  ·  one per shard at 50 %", Bare: true, Min: plot.At(.5), Max: plot.At(3.5)}, Y: plot.Axis{Label: "calls that succeed, %", Min: plot.At(0), Max: plot.At(100)}}
 	dead := plot.Panel{Title: "Calls of the dead shard so far", X: plot.Axis{Label: "seconds"}, Y: plot.Axis{Label: "calls", Log: true}}

@@ -3,13 +3,16 @@ package scenario
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
-	"github.com/go-resilience/resilience/lab/internal/theory"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -18,7 +21,7 @@ var order = Scenario{
 	Name:     "L9",
 	Page:     "composition-order",
 	Question: "Retry outside or inside the breaker?",
-	Answer:   "Outside, and the retry must ask the breaker before it waits; Compose does both. A breaker around the retry sees p³ instead of p (0.027 at p = 0.3) and lets 91 attempts through before it opens, not 21. A retry that does not ask wastes 150 ms per call against an open circuit.",
+	Answer:   "Outside, and the retry must ask the breaker before it waits; Compose does both. A breaker around the retry sees p³ instead of p (0.027 at p = 0.3) and lets 90 attempts through before it opens, not 21. A retry that does not ask wastes 150 ms per call against an open circuit.",
 	Setup: []string{
 		"100 calls a second, Poisson, open loop. An attempt takes Exp(10 ms) and fails with probability p.",
 		"On: retry.Attempts(3) with full jitter from 100 ms; breaker.FailureRate(0.2, 20) over a count window of 100, open for 5 s, one probe. Off: budget, jitter of the open time.",
@@ -36,9 +39,23 @@ var order = Scenario{
 	},
 	Sources: []string{
 		"Closed forms: the outer breaker sees p³; attempts per call (1 − p³) / (1 − p); a blind retry waits 50 + 100 ms.",
-		"Prototype measurements of the same set-up without the library.",
+		"The same calls, retry and breaker, written down again without the library.",
+	},
+	Params: []Param{
+		{"rate", "calls", "per second", 100, 10, 1000, false},
+		{"p", "share of attempts that fail, in the run that is looked at closely", "", .3, .1, .95, false},
+		{"threshold", "of the breaker", "of attempts", .2, .1, .9, false},
+		{"open", "time of the breaker", "s", 5, .5, 20, false},
+		{"delay", "the longest before the second attempt; twice that before the third", "ms", 100, 1, 1000, false},
 	},
 	Run: runOrder,
+}
+
+// panelOf is the share of failures that a breaker counted up to its first trip, or to the end.
+func panelOf(name string, ps []float64, runs [][]ordered, colour int) plot.Series {
+	s := series(name, ps, runs, func(o ordered) float64 { return 100 * o.seen })
+	s.Style, s.Colour = plot.Points, colour
+	return s
 }
 
 // pipelines are the three ways to compose one retry and one breaker. They return the call's function.
@@ -77,6 +94,8 @@ type ordered struct {
 	attempts, success, rejections, latency float64
 	trips                                  float64
 	beforeTrip, counted                    float64 // attempts, and failures that the breaker counted, at the first trip
+	seen                                   float64 // the share of failures that it counted until then, or until the end
+	refusedFor                             float64 // mean seconds from an opening until the next attempt is let through
 }
 
 // refusals is an observer that counts.
@@ -88,91 +107,105 @@ func (r *refusals) Observe(_ context.Context, e policy.Event) {
 	}
 }
 
+// orders is the three pipelines, by hand.
+func orders(lab *Lab, p, seconds float64) (o [3]reference.Ordered) {
+	for i := range o {
+		o[i] = reference.Order(reference.OrderSetup{
+			P: p, Rate: lab.Param("rate"), Seconds: seconds, Threshold: lab.Param("threshold"), Open: lab.Param("open"), Delay: lab.Param("delay") / 1000,
+			Outside: i == outside, Blind: i == blind,
+		}, 16)
+	}
+	return o
+}
+
 func runOrder(lab *Lab) {
-	ps := []float64{.05, .15, .3, .45, .7, 1}
+	p0 := lab.Param("p")
+	ps := []float64{.05, .15, p0, .45, .7, 1}
+	slices.Sort(ps)
+	ps = slices.Compact(ps)
+	byHand := func(p, seconds float64) [3]reference.Ordered {
+		return remember(lab, fmt.Sprint(p, seconds), func() [3]reference.Ordered { return orders(lab, p, seconds) })
+	}
 	model := func(w *sim.World, pipeline int, p float64, horizon time.Duration) func() ordered {
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Fails: func(time.Duration) float64 { return p }}
 		result := &ordered{}
-		again := retry.New(retry.Attempts(3), retry.Exponential(100*time.Millisecond, 10*time.Second), retry.FullJitter(), retry.NoBudget(), retry.Rand(w.Source("jitter")))
-		circuit := breaker.New(breaker.FailureRate(.2, 20), breaker.CountWindow(100), breaker.OpenFor(5*time.Second), breaker.Jitter(0),
+		var opened, shut, probes float64
+		again := retry.New(retry.Attempts(3), retry.Exponential(gap(lab.In("delay")/1000, 1), 10*time.Second), retry.FullJitter(), retry.NoBudget(), retry.Rand(w.Source("jitter")))
+		circuit := breaker.New(breaker.FailureRate(lab.In("threshold"), 20), breaker.CountWindow(100), breaker.OpenFor(gap(lab.In("open"), 1)), breaker.Jitter(0),
 			breaker.OnChange(func(c breaker.Change) {
+				switch c.To {
+				case breaker.Open:
+					opened = w.Now().Seconds()
+				case breaker.HalfOpen:
+					probes++
+					shut += w.Now().Seconds() - opened
+				}
 				if c.From == breaker.Closed {
 					if result.trips++; result.trips == 1 {
 						result.beforeTrip, result.counted = float64(server.Requests), float64(c.Snapshot.CallsFailed)
+						result.seen = result.counted / float64(c.Snapshot.Calls)
 					}
 				}
 			}))
 		refused := &refusals{}
 		call := pipelines[pipeline].compose(again, circuit, resilience.Observe(refused))
-		tally := w.Open(sim.Poisson(100), horizon, func(a *sim.Actor) error { return call(a, server.Call) })
+		tally := w.Open(sim.Poisson(lab.In("rate")), horizon, func(a *sim.Actor) error { return call(a, server.Call) })
 		return func() ordered {
 			calls := float64(tally.Calls)
 			result.attempts, result.success = float64(server.Requests)/calls, tally.Success()
+			if snapshot := circuit.Snapshot(); result.trips == 0 {
+				result.seen = float64(snapshot.CallsFailed) / float64(max(1, snapshot.Calls))
+			}
+			result.refusedFor = shut / probes
 			result.rejections, result.latency = float64(refused.n)/calls, tally.MeanLatency().Seconds()*1000
 			return *result
 		}
 	}
-	runs := Runs(lab, len(pipelines)*len(ps), Pick(lab, 3, 1, 20), func(w *sim.World, variant int) func() ordered {
+	horizon := Pick(lab, 30*time.Second, 100*time.Second, 300*time.Second)
+	runs := Runs(lab, len(pipelines)*len(ps), Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() ordered {
 		p := ps[variant%len(ps)]
-		horizon := Pick(lab, 30*time.Second, 5*time.Minute, 5*time.Minute)
-		if lab.quick() && p != .05 && p != .3 && p != 1 {
-			horizon = time.Second // it is only drawn
+		until := horizon
+		if p != .05 && p != 1 {
+			until = Pick(lab, time.Second, 60*time.Second, horizon) // it is only drawn
 		}
-		return model(w, variant/len(ps), p, horizon)
+		return model(w, variant/len(ps), p, until)
 	})
 	// Where the breaker trips for no reason, how often it does varies much from run to run.
-	long := Pick(lab, 90*time.Second, 5*time.Minute, 5*time.Minute)
-	flapping := Runs(lab, 2, Pick(lab, 5, 10, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, .3, long) })
+	long := Pick(lab, 60*time.Second, 300*time.Second, 300*time.Second)
+	flapping := Runs(lab, len(pipelines), Pick(lab, 3, 8, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, lab.In("p"), long) })
 	// The first seconds of an outage, often, since chance decides what is in flight.
 	outages := Runs(lab, len(pipelines), Pick(lab, 12, 60, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, 1, 4*time.Second) })
-	at := func(pipeline int, p float64) []ordered {
-		for i := range ps {
-			if ps[i] == p {
-				return runs[pipeline*len(ps)+i]
-			}
-		}
-		panic("no such p")
-	}
+	at := func(pipeline int, p float64) []ordered { return runs[pipeline*len(ps)+slices.Index(ps, p)] }
 	attempts := func(o ordered) float64 { return o.attempts }
 	success := func(o ordered) float64 { return 100 * o.success }
 	trips := func(o ordered) float64 { return o.trips }
 	rejections := func(o ordered) float64 { return o.rejections }
 	latency := func(o ordered) float64 { return o.latency }
-	const prototype = "prototype of the same set-up"
-
-	for i, pipeline := range pipelines {
-		lab.Expect("attempts/call, "+pipeline.name+", p = 0.05", column(at(i, .05), attempts), theory.Attempts(.05, 3), Relative(.03), "(1−p³)/(1−p)")
-		lab.ExpectWithin("trips, "+pipeline.name+", p = 0.05", column(at(i, .05), trips), 0, 0, prototype)
+	const source = "the same calls, by hand"
+	expect := func(p float64, of func(pipeline int) []ordered, by [3]reference.Ordered) {
+		for i, pipeline := range pipelines {
+			what := pipeline.name + ", p = " + short(p)
+			lab.Expect("attempts/call, "+what, column(of(i), attempts), by[i].Attempts, source)
+			lab.Expect("success %, "+what, column(of(i), success), by[i].Success.Times(100), source)
+			lab.Expect("rejections/call, "+what, column(of(i), rejections), by[i].Rejections, source)
+			lab.Expect("mean latency ms, "+what, column(of(i), latency), by[i].Latency.Times(1000), source)
+			lab.Expect("trips, "+what, column(of(i), trips), by[i].Trips, source)
+		}
 	}
-	lab.Expect("attempts/call, breaker (retry), p = 0.3", column(at(outside, .3), attempts), theory.Attempts(.3, 3), Relative(.03), "(1−p³)/(1−p)")
-	lab.Expect("success %, breaker (retry), p = 0.3", column(at(outside, .3), success), 100*theory.Success(.3, 3), Relative(.03), "1−p³")
-	lab.ExpectWithin("trips, breaker (retry), p = 0.3", column(at(outside, .3), trips), 0, 0, "p³ = 0.027 is below 0.2")
-	lab.Expect("mean latency ms, breaker (retry), p = 0.3", column(at(outside, .3), latency), 38, Relative(.05), prototype)
-	// At p = 0.3 the inner breaker trips for no reason, again and again: after as many attempts as its rule needs, it
-	// probes every D + 1/λ + l until a probe succeeds.
-	needs := theory.CallsToRate(.3, .2, 20, 100)
-	cycle := needs/100 + (5+.01+.01)/(1-.3)
-	flaps := long.Seconds() / cycle
-	perCall := flaps * (needs + 1.2 + 1/(1-.3)) / (100 * long.Seconds()) // 1.2 are in flight when it trips
-	for i := range flapping {
-		name := pipelines[i].name + ", p = 0.3"
-		lab.Expect("trips, "+name, column(flapping[i], trips), flaps, Absolute(4), "renewal; prototype, one run each: 40 and 43")
-		lab.Expect("attempts/call, "+name, column(flapping[i], attempts), perCall, Relative(.12), "renewal; prototype, one run: 0.035")
-		lab.Expect("success %, "+name, column(flapping[i], success), 100*.7*perCall, Relative(.12), "renewal; prototype, one run each: 2.44 and 2.40")
-	}
-	lab.Expect("rejections/call, blind retry, p = 0.3", column(at(blind, .3), rejections), 2.94, Relative(.03), prototype)
-	lab.Expect("rejections/call, Compose, p = 0.3", column(at(aware, .3), rejections), .98, Relative(.03), prototype)
-	lab.Expect("rejections/call, blind retry, p = 1", column(at(blind, 1), rejections), 3, Relative(.03), "3 attempts, 3 refusals")
-	lab.Expect("rejections/call, Compose, p = 1", column(at(aware, 1), rejections), 1, Relative(.03), "one refusal ends the call")
-	lab.Expect("rejections/call, breaker (retry), p = 1", column(at(outside, 1), rejections), 1, Relative(.03), "one refusal ends the call")
-	lab.Expect("mean latency ms, blind retry, p = 1", column(at(blind, 1), latency), 150, Relative(.03), "50 + 100 ms wasted")
-	lab.ExpectWithin("mean latency ms, Compose, p = 1", column(at(aware, 1), latency), 0, 1, prototype)
+	expect(.05, func(i int) []ordered { return at(i, .05) }, byHand(.05, horizon.Seconds()))
+	expect(p0, func(i int) []ordered { return flapping[i] }, byHand(p0, long.Seconds()))
+	expect(1, func(i int) []ordered { return at(i, 1) }, byHand(1, horizon.Seconds()))
 	counted := func(o ordered) float64 { return o.counted }
-	beforeTrip := func(o ordered) float64 { return o.beforeTrip }
 	lab.ExpectWithin("calls that must fail before the first trip, Compose, p = 1 (1 attempt each)", column(outages[aware], counted), 20, 20, "the minimum of 20")
 	lab.ExpectWithin("calls that must fail before the first trip, breaker (retry), p = 1 (3 attempts each)", column(outages[outside], counted), 20, 20, "the minimum of 20")
-	lab.Expect("attempts before the first trip, Compose, p = 1", column(outages[aware], beforeTrip), 21.5, Absolute(2), "20 + about 150/s · 10 ms in flight")
-	lab.Expect("attempts before the first trip, breaker (retry), p = 1", column(outages[outside], beforeTrip), 91, Absolute(9), "20·3 + 100/s · (180+120+10) ms in flight")
+	// The first call after the open time is let through. At least so many are, in each run.
+	open, wait := lab.Param("open"), 1/lab.Param("rate")
+	probes := max(1, math.Floor(horizon.Seconds()/(open+1))-1)
+	lab.Expect("s from an opening to the next attempt, breaker (retry), p = 1", column(at(outside, 1), func(o ordered) float64 { return o.refusedFor }), reference.Each(open+wait, wait, probes), "the open time + 1/λ")
+	first := byHand(1, 4)
+	for _, i := range []int{aware, outside} {
+		lab.Expect("attempts before the first trip, "+pipelines[i].name+", p = 1", column(outages[i], func(o ordered) float64 { return o.beforeTrip }), first[i].BeforeTrip, source)
+	}
 
 	panel := func(title, label string, number func(ordered) float64) plot.Panel {
 		p := plot.Panel{Title: title, X: plot.Axis{Label: "probability that an attempt fails"}, Y: plot.Axis{Label: label, Min: plot.At(0)}}
@@ -183,11 +216,13 @@ func runOrder(lab *Lab) {
 		}
 		return p
 	}
-	sees := plot.Panel{Title: "What the breaker sees (threshold 0.2)", X: plot.Axis{Label: "probability that an attempt fails"}, Y: plot.Axis{Label: "failures it counts, %", Min: plot.At(0)},
+	ends := []float64{ps[0], ps[len(ps)-1]}
+	sees := plot.Panel{Title: "What the breaker sees, until it first opens", X: plot.Axis{Label: "probability that an attempt fails"}, Y: plot.Axis{Label: "failures it counts, %", Min: plot.At(0)},
 		Series: []plot.Series{
-			{Name: "breaker inside: p", X: over(0, 1, 2), Y: []float64{0, 50, 100}},
-			theoryLine("breaker outside: p³", over(0, 1, 50), func(p float64) float64 { return 100 * p * p * p }),
-			{Name: "threshold", Colour: plot.Grey, X: []float64{0, 1}, Y: []float64{20, 20}},
+			panelOf("breaker inside", ps, runs[aware*len(ps):(aware+1)*len(ps)], plot.Blue), panelOf("breaker outside", ps, runs[outside*len(ps):(outside+1)*len(ps)], plot.Green),
+			theoryLine("p", ends, func(p float64) float64 { return 100 * p }),
+			theoryLine("p³", over(ps[0], ps[len(ps)-1], 50), func(p float64) float64 { return 100 * p * p * p }),
+			{Name: "threshold", Colour: plot.Grey, X: ends, Y: []float64{100 * lab.Param("threshold"), 100 * lab.Param("threshold")}},
 		}}
 	lab.Draw(&plot.Figure{Name: "sweep", Title: "The same retry and the same breaker, in three orders", Columns: 2, Panels: []plot.Panel{
 		panel("Success", "calls that succeed, %", success), panel("Load on the dependency", "attempts per call", attempts),

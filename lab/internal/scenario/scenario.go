@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/go-resilience/resilience/lab/internal/plot"
+	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 )
 
@@ -23,7 +24,27 @@ type Scenario struct {
 	Advice   []string // with numbers
 	Limits   []string // where the advice ends
 	Sources  []string
+	Params   []Param
 	Run      func(*Lab)
+}
+
+// Param is a number of a scenario that can be changed.
+type Param struct {
+	Name, What, Unit   string
+	Default, Low, High float64
+	Whole              bool // a whole number
+}
+
+// Validate returns an error if value is outside of the range.
+func (p *Param) Validate(value float64) error {
+	if !(value >= p.Low && value <= p.High) || p.Whole && value != math.Trunc(value) {
+		kind := "a number"
+		if p.Whole {
+			kind = "a whole number"
+		}
+		return fmt.Errorf("%s=%v: must be %s from %v to %v", p.Name, value, kind, p.Low, p.High)
+	}
+	return nil
 }
 
 // All returns every scenario, in order.
@@ -68,8 +89,13 @@ type Options struct {
 	Seed     uint64
 	Size     Size
 	Progress func(done, total int) // worlds; nil for none
+	Set      map[string]float64    // parameters that have another value
+
+	mutants map[string]float64 // parameters that the worlds have changed by a factor, and the references have not
 
 	seeds int // at most so many for each variant; 0: as many as the scenario wants
+
+	untilFailure bool // the first check that fails is the last
 }
 
 // Lab is where a scenario runs.
@@ -102,7 +128,48 @@ func Play(s *Scenario, options Options) *Result {
 	return lab.result
 }
 
-// failed carries an error of the simulation out of a scenario, which has nothing to do about it.
+// Param returns a parameter. References and pictures use it.
+func (l *Lab) Param(name string) float64 {
+	for _, p := range l.result.Params {
+		if p.Name == name {
+			if value, ok := l.options.Set[name]; ok {
+				return value
+			}
+			return p.Default
+		}
+	}
+	panic("scenario: no parameter " + name)
+}
+
+// In returns a parameter as it is in the worlds: the same, except in tests that change it to see a check fail.
+func (l *Lab) In(name string) float64 {
+	value := l.Param(name)
+	if factor, ok := l.options.mutants[name]; ok {
+		value *= factor
+	}
+	return value
+}
+
+// remembered is what has been computed already, for other seeds of the same experiment.
+var remembered sync.Map
+
+// remember returns what compute does, which the key and the parameters decide, and not the seed.
+func remember[T any](l *Lab, key string, compute func() T) T {
+	key = fmt.Sprint(l.result.Name, l.options.Size, l.options.Set, key)
+	value, ok := remembered.Load(key)
+	if !ok {
+		value, _ = remembered.LoadOrStore(key, compute())
+	}
+	return value.(T)
+}
+
+// two is a pair of numbers that come from one computation.
+type two struct{ a, b reference.Number }
+
+func pair(a, b reference.Number) two { return two{a, b} }
+
+// failed carries an error of the simulation out of a scenario, which has nothing to do about it, or ends the scenario where
+// it is nil.
 type failed struct{ err error }
 
 // Pick returns how much of something the run uses, such as seeds or calls: one of the three, by its size.
@@ -213,12 +280,32 @@ func series[T any](name string, xs []float64, runs [][]T, number func(T) float64
 	return s
 }
 
+// Column, Line and Theory are what scenarios outside this package make their numbers and pictures with.
+func Column[T any](runs []T, number func(T) float64) []float64 { return column(runs, number) }
+
+// Line is a line of means, with a band.
+func Line[T any](name string, xs []float64, runs [][]T, number func(T) float64) plot.Series {
+	return series(name, xs, runs, number)
+}
+
+// Theory is a dashed line.
+func Theory(name string, xs []float64, f func(x float64) float64) plot.Series {
+	return theoryLine(name, xs, f)
+}
+
 // theoryLine returns a dashed line of f over xs.
 func theoryLine(name string, xs []float64, f func(x float64) float64) plot.Series {
 	s := plot.Series{Name: name, Style: plot.Theory, Colour: plot.Black, X: xs}
 	for _, x := range xs {
 		s.Y = append(s.Y, f(x))
 	}
+	return s
+}
+
+// theorySteps is theoryLine for what only exists at the xs.
+func theorySteps(name string, xs []float64, f func(x float64) float64) plot.Series {
+	s := theoryLine(name, xs, f)
+	s.Style = plot.TheorySteps
 	return s
 }
 
@@ -237,18 +324,6 @@ func mean(xs []float64) float64 {
 		sum += x
 	}
 	return sum / float64(len(xs))
-}
-
-// standardError returns that of the mean; 0 for less than two numbers.
-func standardError(xs []float64) float64 {
-	if len(xs) < 2 {
-		return 0
-	}
-	m, sum := mean(xs), 0.0
-	for _, x := range xs {
-		sum += (x - m) * (x - m)
-	}
-	return math.Sqrt(sum / float64(len(xs)-1) / float64(len(xs)))
 }
 
 // quantile returns the smallest number that a share q of all is not above. It sorts xs.

@@ -25,6 +25,10 @@ type Actor struct {
 	serial uint64 // of its entries
 	asleep uint64 // the entry that it waits for; 0: none
 
+	apart  time.Duration // of a root whose call came at a point of the grid: what set it apart from others
+	forked bool          // an attempt that a turnstile has made, and ends
+	inner  *Actor        // of a forked attempt: itself under the context of its operation
+
 	free     []*Actor // of a root: attempts that have ended, to be used again
 	slots    uint64
 	attempts uint64
@@ -38,7 +42,7 @@ func (w *World) Go(act func(*Actor)) {
 	w.living++
 	w.serial++
 	number := w.actors
-	w.push(entry{due: w.Now(), call: number, serial: w.serial, event: func() { w.begin(number, act) }})
+	w.push(entry{due: w.Now(), rank: arriving, call: number, serial: w.serial, event: func() { w.begin(number, act) }})
 }
 
 // begin lets an actor act, from now on, in a goroutine of its own. The scheduler calls it, at most once in a turn.
@@ -105,10 +109,33 @@ func Attempt(ctx context.Context, operation func(*Actor) error) error {
 	if !ok {
 		panic("sim: Attempt under a context that comes from no actor")
 	}
+	if from.forked {
+		return from.operate(ctx, operation)
+	}
 	a := from.root.attempt(ctx)
 	a.Turn()
 	defer a.root.done(a)
 	return operation(a)
+}
+
+// operate runs an operation under ctx, which was derived from the forked attempt a.
+func (a *Actor) operate(ctx context.Context, operation func(*Actor) error) error {
+	if a.inner == nil {
+		a.inner = &Actor{}
+	}
+	inner := a.inner
+	*inner = Actor{Context: ctx, world: a.world, root: a.root, call: a.call, child: a.child, stream: a.stream,
+		wake: a.wake, turn: a.turn, serial: a.serial}
+	defer func() { a.turn, a.serial = inner.turn, inner.serial }()
+	inner.Turn()
+	return operation(inner)
+}
+
+// others reports whether other attempts of the root are under way besides one.
+func (a *Actor) others() bool {
+	a.world.mu.Lock()
+	defer a.world.mu.Unlock()
+	return int(a.slots) > len(a.free)+1
 }
 
 // Operation returns an operation, as the policies want it, that runs f as an [Attempt].
@@ -132,7 +159,7 @@ func (a *Actor) attempt(ctx context.Context) *Actor {
 	child.call = a.call
 	child.stream = a.attempts
 	child.Context = ctx
-	child.turn = 0
+	child.turn, child.forked = 0, false
 	// The only attempt of a call whose turn it is goes on in that turn. A parent that had others under way may have
 	// been woken by one of them.
 	if int(a.slots) == len(a.free)+1 {
@@ -170,6 +197,7 @@ func (a *Actor) Turn() {
 // Sleep waits for d, in virtual time, and for the actor's turn after it. It stops when the actor's context ends, and
 // returns why.
 func (a *Actor) Sleep(d time.Duration) error {
+	a.work(d)
 	if !a.sleep(a.Done(), d) {
 		return policy.ContextError(a)
 	}
@@ -179,7 +207,11 @@ func (a *Actor) Sleep(d time.Duration) error {
 func (a *Actor) sleep(done <-chan struct{}, d time.Duration) bool {
 	w := a.world
 	w.mu.Lock()
-	w.push(a.entry(w.Now() + max(0, d)))
+	e := a.entry(w.Now() + max(0, d))
+	if d > 0 && a.child == 0 {
+		e.rank = arriving // a client that has waited, and begins something
+	}
+	w.push(e)
 	w.mu.Unlock()
 	return a.wait(done)
 }

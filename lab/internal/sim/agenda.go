@@ -5,6 +5,7 @@ import "time"
 // entry is something that is going to happen: an event of the model, or the end of an actor's sleep.
 type entry struct {
 	due        time.Duration
+	rank       rank
 	call       uint64 // of the actor; 0 for events
 	child      uint64
 	serial     uint64
@@ -13,11 +14,22 @@ type entry struct {
 	background bool
 }
 
-// before is the order of the world: by time, then by actor, then by the order in which each actor asked.
+// rank orders what is due at one instant: whoever leaves makes room for whoever comes.
+type rank uint8
+
+const (
+	leaving  rank = iota // the ends of work, and what follows from them
+	arriving             // calls that come, and clients that have waited for their next one
+)
+
+// before is the order of the world: by time, departures before arrivals, then by actor, then by the order in which each
+// actor asked.
 func (e *entry) before(other *entry) bool {
 	switch {
 	case e.due != other.due:
 		return e.due < other.due
+	case e.rank != other.rank:
+		return e.rank < other.rank
 	case e.call != other.call:
 		return e.call < other.call
 	case e.child != other.child:

@@ -19,9 +19,13 @@
 // turn. So every method of this package that touches what actors share takes its turn first ([Actor.Turn]). A model
 // that keeps shared state of its own must call Turn before it touches it, after any use of a policy.
 //
-// At one instant the timers of the policies come first, then the events of the model, then the actors by number: when a
-// timeout and an answer fall on the same nanosecond, the timeout wins. Models should draw times from continuous
-// distributions; two policies' timers at the same nanosecond would be the one thing that the scheduler cannot order.
+// At one instant the timers of the policies come first, then departures, then arrivals, each by number: when a timeout and
+// an answer fall on the same nanosecond, the timeout wins, and a slot that is given back is there for the call that comes.
+//
+// Two things would escape the scheduler: timers of several policies at the same instant, which fire in an order that the
+// runtime draws by chance, and a slot that one attempt gives back, which wakes another in the same turn. So models compose
+// their pipelines with [Compose]: it puts a turnstile after each stage. And calls that come at a whole number of
+// milliseconds, say, are set apart from each other by some nanoseconds.
 //
 // # Chance
 //

@@ -102,6 +102,7 @@ func (s *Server) slowed(service, now time.Duration) time.Duration {
 }
 
 func (s *Server) queue(a *Actor, service time.Duration) error {
+	a.work(service)
 	r := &request{service: service}
 	if s.busy == s.Slots && s.Queue >= 0 && len(s.waiting) >= s.Queue {
 		s.Refused++

@@ -26,7 +26,8 @@ type World struct {
 	serial   uint64        // of the world's own events
 	actors   uint64        // numbers given out
 	problems []error
-	idlers   []*player // who have nothing to play
+	idlers   []*player     // who have nothing to play
+	apart    time.Duration // the last that set a call apart from others, in half nanoseconds
 
 	hash   hash
 	events atomic.Int64
@@ -106,19 +107,26 @@ func (w *World) Now() time.Duration { return time.Since(w.start) }
 func (w *World) At(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, false)
+	w.at(at, event, leaving, false)
+}
+
+// arriveAt is At for a call that comes.
+func (w *World) arriveAt(at time.Duration, event func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.at(at, event, arriving, false)
 }
 
 // background is At for an event that nobody waits for: the world may end before.
 func (w *World) background(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, true)
+	w.at(at, event, leaving, true)
 }
 
-func (w *World) at(at time.Duration, event func(), background bool) {
+func (w *World) at(at time.Duration, event func(), rank rank, background bool) {
 	w.serial++
-	w.push(entry{due: max(at, w.Now()), serial: w.serial, event: event, background: background})
+	w.push(entry{due: max(at, w.Now()), rank: rank, serial: w.serial, event: event, background: background})
 }
 
 // Every calls event at each multiple of period, for as long as there is anything else to happen.
@@ -129,7 +137,7 @@ func (w *World) Every(period time.Duration, event func(at time.Duration)) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		at += period
-		w.at(at, tick, true)
+		w.at(at, tick, leaving, true)
 	}
 	tick = func() {
 		event(at)

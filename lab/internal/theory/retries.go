@@ -22,3 +22,14 @@ func Layers(n, d int) int {
 	}
 	return product
 }
+
+// AttemptsDeviation returns the standard deviation of the number of attempts of a call.
+func AttemptsDeviation(p float64, n int) float64 {
+	mean, square := 0.0, 0.0
+	for k := 1; k <= n; k++ {
+		chance := math.Pow(p, float64(k-1)) // that there is a k-th attempt
+		mean += chance
+		square += chance * float64(2*k-1)
+	}
+	return math.Sqrt(max(0, square-mean*mean))
+}

@@ -37,10 +37,13 @@ type Loop struct {
 	Decl *ast.FuncDecl // the declaration around it; nil in a variable's initializer
 
 	Call *ast.CallExpr // what can fail, and is made again
-	Err  types.Object  // the variable with its error
+	Err  types.Object  // the variable with its error; one that nothing names where the call is compared with nil itself
 	Wait Wait          // before it is made again
 
 	Retries bool // after a success of the call the loop can go on too: it looks at more than the error
+
+	bounded bool // the condition of the loop looks at more than the call, or after a failure another decision can end the loop
+	nth     int  // of the retry loops of Decl, from 0
 }
 
 // run finds the loops.
@@ -64,6 +67,11 @@ func run(pass *analysis.Pass) (any, error) {
 				found = append(found, f.loops()...)
 			}
 		})
+	for i, l := range found {
+		if i > 0 && l.Decl != nil && found[i-1].Decl == l.Decl {
+			l.nth = found[i-1].nth + 1
+		}
+	}
 	return found, nil
 }
 
@@ -74,6 +82,8 @@ type function struct {
 	decl  *ast.FuncDecl
 	body  *ast.BlockStmt
 	graph *cfg.CFG
+
+	unnamed map[*ast.CallExpr]types.Object // the errors of calls that are compared with nil themselves
 }
 
 // loops returns the retry loops of f.
@@ -112,6 +122,9 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 		if err, call := f.assigned(n); err != nil {
 			calls[err] = append(calls[err], call)
 		}
+		if err, call := f.compared(n); err != nil {
+			calls[err] = append(calls[err], call)
+		}
 	})
 	if len(waits) == 0 || len(calls) == 0 {
 		return nil
@@ -133,12 +146,16 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 				continue
 			}
 			call := latest(calls, condition.Pos())
+			if f.perItem(stmt, call) {
+				continue
+			}
 			for _, w := range waits {
-				v := view{graph: f.graph, loop: stmt, call: call, wait: w}
-				if v.comesAgain(t.failed) && v.leaves(t.succeeded) {
+				v := view{graph: f.graph, loop: stmt, call: call, wait: w, condition: f.setsCondition(stmt, body, err)}
+				if v.decides(t) && v.comesAgain(t.failed) && v.leaves(t.succeeded) {
 					return &Loop{
 						Stmt: stmt, Body: body, Func: f.node, Decl: f.decl, Call: call, Err: err, Wait: w,
 						Retries: t.mixed || v.comesAgain(t.succeeded),
+						bounded: f.limits(stmt, err, call) || v.escapes(t.failed, func(e ast.Expr) bool { return f.aboutCall(e, err, call) }),
 					}
 				}
 			}
@@ -147,21 +164,14 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 	return nil
 }
 
-// assigned returns the variable that gets the error of a call, if n is such an assignment. Calls that wait for clients, as
-// those of an accept loop, and calls that only wait, are none that are made again.
+// assigned returns the variable that gets the error of a call, if n is such an assignment.
 func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 	assign, ok := n.(*ast.AssignStmt)
 	if !ok || len(assign.Rhs) != 1 {
 		return nil, nil
 	}
 	call, ok := ast.Unparen(assign.Rhs[0]).(*ast.CallExpr)
-	if !ok || len(assign.Lhs) == 0 || strings.HasPrefix(CalleeName(call), "Accept") {
-		return nil, nil
-	}
-	if _, waits := f.helper(call); waits {
-		return nil, nil
-	}
-	if makesError(f.pass.TypesInfo, call) {
+	if !ok || len(assign.Lhs) == 0 || !f.mayFail(call) {
 		return nil, nil
 	}
 	last, ok := assign.Lhs[len(assign.Lhs)-1].(*ast.Ident)
@@ -173,6 +183,43 @@ func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 		return nil, nil
 	}
 	return object, call
+}
+
+// compared returns the error of a call that n compares with nil without giving it a name.
+func (f *function) compared(n ast.Node) (types.Object, *ast.CallExpr) {
+	compare, ok := n.(*ast.BinaryExpr)
+	if !ok || compare.Op != token.EQL && compare.Op != token.NEQ {
+		return nil, nil
+	}
+	side := compare.X
+	if isNil(side) {
+		side = compare.Y
+	} else if !isNil(compare.Y) {
+		return nil, nil
+	}
+	call, ok := ast.Unparen(side).(*ast.CallExpr)
+	if !ok || !f.mayFail(call) {
+		return nil, nil
+	}
+	if result := f.pass.TypesInfo.TypeOf(call); result == nil || !IsError(result) {
+		return nil, nil
+	}
+	if f.unnamed == nil {
+		f.unnamed = map[*ast.CallExpr]types.Object{}
+	}
+	if f.unnamed[call] == nil {
+		f.unnamed[call] = types.NewVar(call.Pos(), f.pass.Pkg, "", f.pass.TypesInfo.TypeOf(call))
+	}
+	return f.unnamed[call], call
+}
+
+// mayFail reports whether a call is one that can be made again when it has failed. Calls that wait for clients, as those of an
+// accept loop, calls that only wait, and calls that read on in a stream are none.
+func (f *function) mayFail(call *ast.CallExpr) bool {
+	if _, waits := f.helper(call); waits || strings.HasPrefix(CalleeName(call), "Accept") {
+		return false
+	}
+	return !makesError(f.pass.TypesInfo, call) && !reads(f.pass.TypesInfo, call)
 }
 
 // makesError reports whether a call only makes or wraps an error, as fmt.Errorf does, or asks a context for its own.
@@ -191,6 +238,19 @@ func makesError(info *types.Info, call *ast.CallExpr) bool {
 		}
 	}
 	return false
+}
+
+// reads reports whether a call only reads on in a stream, takes apart what is there, or looks whether a file is.
+func reads(info *types.Info, call *ast.CallExpr) bool {
+	callee := Callee(info, call)
+	if callee == nil || callee.Pkg() == nil {
+		return false
+	}
+	path := callee.Pkg().Path()
+	if path == "os" {
+		return callee.Name() == "Stat" || callee.Name() == "Lstat"
+	}
+	return path == "bufio" || path == "io" || strings.HasPrefix(path, "encoding/")
 }
 
 // latest returns the last of several calls before pos; the last of all when that is the condition of the loop.
@@ -229,7 +289,44 @@ func (f *function) test(condition ast.Expr, err types.Object, block *cfg.Block) 
 		}
 		return !ok
 	})
-	return t, ok
+	if ok {
+		return t, true
+	}
+	about, is := f.question(condition, err)
+	if about == nil {
+		return t, false
+	}
+	t.failed, t.succeeded = block.Succs[0], block.Succs[1]
+	if is == negated(condition, about) {
+		t.failed, t.succeeded = t.succeeded, t.failed
+	}
+	return t, true
+}
+
+// question returns the part of a condition that asks which error err is, as errors.Is(err, x), isBusy(err), err == x and err != x
+// do, and whether the error is the one when that is true. It is nil if there is none.
+func (f *function) question(condition ast.Expr, err types.Object) (about ast.Expr, is bool) {
+	ast.Inspect(condition, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.BinaryExpr:
+			if (n.Op == token.EQL || n.Op == token.NEQ) && (f.is(n.X, err) || f.is(n.Y, err)) {
+				about, is = n, n.Op == token.EQL
+			}
+		case *ast.CallExpr:
+			asks := false
+			for _, arg := range n.Args {
+				asks = asks || f.is(arg, err)
+			}
+			if selector, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr); ok { // err.Timeout()
+				asks = asks || f.is(selector.X, err)
+			}
+			if basic, ok := f.pass.TypesInfo.TypeOf(n).(*types.Basic); ok && asks && basic.Info()&types.IsBoolean != 0 {
+				about, is = n, true
+			}
+		}
+		return about == nil
+	})
+	return about, is
 }
 
 // negated reports whether part stands under an odd number of negations in whole.
@@ -244,9 +341,134 @@ func negated(whole ast.Expr, part ast.Node) bool {
 	return odd
 }
 
-func (f *function) is(e ast.Expr, object types.Object) bool {
+// perItem reports whether a loop makes a call for each item of a list or channel, instead of the same call again.
+func (f *function) perItem(loop ast.Stmt, call *ast.CallExpr) (is bool) {
+	r, ok := loop.(*ast.RangeStmt)
+	if !ok {
+		return false
+	}
+	if _, channel := f.pass.TypesInfo.TypeOf(r.X).Underlying().(*types.Chan); channel {
+		return true
+	}
+	for _, e := range []ast.Expr{r.Key, r.Value} {
+		id, ok := e.(*ast.Ident)
+		if !ok || id.Name == "_" || isInteger(f.pass.TypesInfo.TypeOf(r.X)) {
+			continue
+		}
+		item := f.pass.TypesInfo.ObjectOf(id)
+		ast.Inspect(call, func(n ast.Node) bool {
+			id, ok := n.(*ast.Ident)
+			is = is || ok && f.pass.TypesInfo.ObjectOf(id) == item
+			return true
+		})
+	}
+	return is
+}
+
+func isInteger(t types.Type) bool {
+	basic, ok := t.Underlying().(*types.Basic)
+	return ok && basic.Info()&types.IsInteger != 0
+}
+
+// limits reports whether a loop has a condition that looks at more than the call.
+func (f *function) limits(loop ast.Stmt, err types.Object, call *ast.CallExpr) bool {
+	if r, ok := loop.(*ast.ForStmt); ok {
+		return r.Cond != nil && !isTrue(r.Cond) && !f.aboutCall(r.Cond, err, call)
+	}
+	return true // a range; that of a channel is no retry loop
+}
+
+// setsCondition reports whether the condition of a loop looks at the error, or at a variable or field that the body sets.
+func (f *function) setsCondition(loop ast.Stmt, body *ast.BlockStmt, err types.Object) (sets bool) {
+	s, ok := loop.(*ast.ForStmt)
+	if !ok || s.Cond == nil {
+		return false
+	}
+	set := map[types.Object]bool{err: true}
+	add := func(e ast.Expr) {
+		switch e := ast.Unparen(e).(type) {
+		case *ast.Ident:
+			set[f.pass.TypesInfo.ObjectOf(e)] = true
+		case *ast.SelectorExpr:
+			set[f.pass.TypesInfo.ObjectOf(e.Sel)] = true
+		}
+	}
+	Walk(body, func(n ast.Node) {
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			for _, left := range n.Lhs {
+				add(left)
+			}
+		case *ast.IncDecStmt:
+			add(n.X)
+		}
+	})
+	ast.Inspect(s.Cond, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.Ident:
+			sets = sets || set[f.pass.TypesInfo.ObjectOf(n)]
+		case *ast.CallExpr:
+			sets = sets || f.is(n, err)
+		}
+		return true
+	})
+	return sets
+}
+
+func isTrue(e ast.Expr) bool {
 	id, ok := ast.Unparen(e).(*ast.Ident)
-	return ok && f.pass.TypesInfo.ObjectOf(id) == object
+	return ok && id.Name == "true"
+}
+
+// aboutCall reports whether a condition looks at nothing but what a call has returned: at its error, at other errors, and at its
+// other results.
+func (f *function) aboutCall(condition ast.Expr, err types.Object, call *ast.CallExpr) bool {
+	results := map[types.Object]bool{err: true}
+	Walk(f.body, func(n ast.Node) {
+		if assign, ok := n.(*ast.AssignStmt); ok && len(assign.Rhs) == 1 && ast.Unparen(assign.Rhs[0]) == ast.Expr(call) {
+			for _, left := range assign.Lhs {
+				if id, ok := left.(*ast.Ident); ok {
+					results[f.pass.TypesInfo.ObjectOf(id)] = true
+				}
+			}
+		}
+	})
+	other := false
+	ast.Inspect(condition, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.CallExpr:
+			return !f.is(n, err)
+		case *ast.SelectorExpr: // a field of a result is the result's
+			ast.Inspect(n.X, func(n ast.Node) bool {
+				id, ok := n.(*ast.Ident)
+				other = other || ok && f.isOther(id, results)
+				return true
+			})
+			return false
+		case *ast.Ident:
+			other = other || f.isOther(n, results)
+		}
+		return true
+	})
+	return !other
+}
+
+// isOther reports whether an identifier names a variable that is neither one of results nor an error.
+func (f *function) isOther(id *ast.Ident, results map[types.Object]bool) bool {
+	variable, ok := f.pass.TypesInfo.ObjectOf(id).(*types.Var)
+	return ok && !results[variable] && !types.Implements(variable.Type(), errorType)
+}
+
+var errorType = types.Universe.Lookup("error").Type().Underlying().(*types.Interface)
+
+func (f *function) is(e ast.Expr, object types.Object) bool {
+	switch e := ast.Unparen(e).(type) {
+	case *ast.Ident:
+		return f.pass.TypesInfo.ObjectOf(e) == object
+	case *ast.CallExpr:
+		return object != nil && f.unnamed[e] == object
+	}
+	return false
 }
 
 func isNil(e ast.Expr) bool {
@@ -276,11 +498,19 @@ type view struct {
 	loop  ast.Stmt
 	call  *ast.CallExpr
 	wait  Wait
+
+	condition bool // that of the loop looks at something that its body sets
 }
 
 // comesAgain reports whether from block on the wait and then the call can come again, without another call before the wait.
 func (v view) comesAgain(block *cfg.Block) bool {
 	return v.reach(block, v.waits, v.calls) && v.waitIsFollowedByCall()
+}
+
+// decides reports whether a failure comes to the wait by another way than a success, which both may go on together.
+func (v view) decides(t test) bool {
+	return !within(t.succeeded, v.loop) ||
+		v.reach(t.failed, v.waits, func(b *cfg.Block) bool { return b == t.succeeded || v.calls(b) })
 }
 
 func (v view) waitIsFollowedByCall() bool {
@@ -292,10 +522,45 @@ func (v view) waitIsFollowedByCall() bool {
 	return false
 }
 
-// leaves reports whether from block on the loop can be left without the wait and without another call.
+// leaves reports whether from block on the loop can be left without the wait and without another call, and in the same pass. The
+// condition of the loop counts where it looks at what the body has set.
 func (v view) leaves(block *cfg.Block) bool {
-	return v.reach(block, func(b *cfg.Block) bool { return !within(b, v.loop) || len(b.Succs) == 0 },
-		func(b *cfg.Block) bool { return v.waits(b) || v.calls(b) })
+	return v.reach(block, func(b *cfg.Block) bool { return !within(b, v.loop) || ends(b) },
+		func(b *cfg.Block) bool { return v.waits(b) || v.calls(b) || v.isNextPass(b) })
+}
+
+// ends reports whether control leaves the function after b. Behind the last case of a select nothing follows either, but
+// control does not come there.
+func ends(b *cfg.Block) bool { return len(b.Succs) == 0 && b.Kind != cfg.KindSelectAfterCase }
+
+// isNextPass reports whether at b another pass begins, or would.
+func (v view) isNextPass(b *cfg.Block) bool {
+	if b.Stmt != v.loop {
+		return false
+	}
+	switch b.Kind {
+	case cfg.KindForBody, cfg.KindRangeBody, cfg.KindRangeLoop:
+		return true
+	case cfg.KindForLoop:
+		return !v.condition
+	}
+	return false
+}
+
+// escapes reports whether, after a failure, a decision that is not about the call leads out of the loop: a counter, the time, a flag.
+func (v view) escapes(failed *cfg.Block, aboutCall func(ast.Expr) bool) bool {
+	return v.reach(failed, func(b *cfg.Block) bool {
+		if !within(b, v.loop) || len(b.Succs) != 2 || len(b.Nodes) == 0 {
+			return false
+		}
+		condition, ok := b.Nodes[len(b.Nodes)-1].(ast.Expr)
+		return ok && !aboutCall(condition) && v.leadsOut(b.Succs[0]) != v.leadsOut(b.Succs[1])
+	}, v.calls)
+}
+
+// leadsOut reports whether from block on control leaves the loop, whatever else is decided, before it waits or calls.
+func (v view) leadsOut(b *cfg.Block) bool {
+	return !v.reach(b, func(b *cfg.Block) bool { return within(b, v.loop) && (v.waits(b) || v.calls(b)) }, nil)
 }
 
 // reach reports whether a block for which found is true can be reached from block inside the loop, or is block itself,

@@ -12,17 +12,8 @@ import (
 // Bounded reports whether something besides a success ends the loop: its own condition, a counter that is compared, the
 // time, or a context.
 func (l *Loop) Bounded(pass *analysis.Pass) bool {
-	switch s := l.Stmt.(type) {
-	case *ast.RangeStmt:
-		_, channel := pass.TypesInfo.TypeOf(s.X).Underlying().(*types.Chan)
-		return !channel
-	case *ast.ForStmt:
-		if s.Cond != nil && !l.aboutError(pass, s.Cond) {
-			return true
-		}
-	}
 	counted := l.counters(pass)
-	bounded := false
+	bounded := l.bounded
 	l.conditions(func(condition ast.Expr) {
 		ast.Inspect(condition, func(n ast.Node) bool {
 			switch n := n.(type) {
@@ -37,18 +28,6 @@ func (l *Loop) Bounded(pass *analysis.Pass) bool {
 		})
 	})
 	return bounded || l.LooksAtContext(pass)
-}
-
-// aboutError reports whether a condition looks at nothing but the error of the call.
-func (l *Loop) aboutError(pass *analysis.Pass, condition ast.Expr) bool {
-	other := false
-	ast.Inspect(condition, func(n ast.Node) bool {
-		if id, ok := n.(*ast.Ident); ok && id.Name != "nil" && pass.TypesInfo.ObjectOf(id) != l.Err {
-			other = other || id.Name != "true"
-		}
-		return true
-	})
-	return !other
 }
 
 // counters returns the variables and fields that the loop counts up or down.
@@ -321,7 +300,7 @@ func (l *Loop) Context(pass *analysis.Pass) string {
 			}
 			switch {
 			case IsContext(variable.Type()):
-				if found == "" || name == "ctx" {
+				if (found == "" || name == "ctx") && !l.neverEnds(pass, variable) {
 					found = name
 				}
 			case found == "" && IsNamed(variable.Type(), "net/http", "Request") && isParameter(l.Func, variable):
@@ -334,6 +313,48 @@ func (l *Loop) Context(pass *analysis.Pass) string {
 	}
 	return ""
 }
+
+// neverEnds reports whether a variable is set to nothing but context.Background() and context.TODO().
+func (l *Loop) neverEnds(pass *analysis.Pass, variable *types.Var) bool {
+	if l.Decl == nil {
+		return false
+	}
+	set, ends := false, false
+	ast.Inspect(l.Decl, func(n ast.Node) bool {
+		var left, right []ast.Expr
+		switch n := n.(type) {
+		case *ast.AssignStmt:
+			left, right = n.Lhs, n.Rhs
+		case *ast.ValueSpec:
+			for _, name := range n.Names {
+				left = append(left, name)
+			}
+			right = n.Values
+		}
+		for i, e := range left {
+			id, ok := e.(*ast.Ident)
+			if !ok || pass.TypesInfo.ObjectOf(id) != variable {
+				continue
+			}
+			set = true
+			ends = ends || len(right) != len(left) || !isBackground(pass.TypesInfo, right[i])
+		}
+		return true
+	})
+	return set && !ends
+}
+
+func isBackground(info *types.Info, e ast.Expr) bool {
+	call, ok := ast.Unparen(e).(*ast.CallExpr)
+	if !ok {
+		return false
+	}
+	callee := Callee(info, call)
+	return callee != nil && (callee.FullName() == "context.Background" || callee.FullName() == "context.TODO")
+}
+
+// Nth is how many retry loops stand before this one in its declaration.
+func (l *Loop) Nth() int { return l.nth }
 
 // isParameter reports whether a variable is a parameter of a function, as the request of a handler is.
 func isParameter(function ast.Node, variable *types.Var) bool {

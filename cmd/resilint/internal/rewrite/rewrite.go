@@ -24,6 +24,22 @@ func Statement(body *ast.BlockStmt, e ast.Expr) (found *ast.ExprStmt) {
 	return found
 }
 
+// SameAt reports whether the first name of an expression means the same at two places.
+func SameAt(pass *check.Pass, expr string, at, there token.Pos) bool {
+	name, _, _ := strings.Cut(expr, ".")
+	return lookup(pass, name, at) == lookup(pass, name, there)
+}
+
+// lookup returns what a name means at pos, nil if nothing.
+func lookup(pass *check.Pass, name string, pos token.Pos) types.Object {
+	scope := pass.Pkg.Scope().Innermost(pos)
+	if scope == nil {
+		return nil
+	}
+	_, object := scope.LookupParent(name, pos)
+	return object
+}
+
 // Zero returns the zero value of a type whose expression is in the source. It is false where it needs a name.
 func Zero(pass *check.Pass, expr ast.Expr, t types.Type) (string, bool) {
 	switch u := t.Underlying().(type) {

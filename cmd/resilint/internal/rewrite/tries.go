@@ -5,6 +5,7 @@ import (
 	"go/constant"
 	"go/token"
 	"go/types"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,14 +17,19 @@ import (
 
 // Tries makes a loop of the plain form one over the tries of a Retrier, which is a new variable of the package:
 //
-//	for i := 0; i < 3; i++ {           for try := range fetchRetry.Tries(ctx).All() {
-//		err = fetch(ctx)                   err = fetch(try.Context())
-//		if err == nil {                    try.Done(err)
-//			break                          if err == nil {
-//		}                                      break
-//		time.Sleep(time.Second)            }
-//	}                                  }
+//	for i := 0; i < 3; i++ {           tries := fetchRetry.Tries(ctx)
+//		err = fetch(ctx)               for try := range tries.All() {
+//		if err == nil {                    err = fetch(try.Context())
+//			break                          try.Done(err)
+//		}                                  if err == nil {
+//		time.Sleep(time.Second)                break
+//	}                                      }
+//	                                   }
+//	                                   if err == nil {
+//	                                       err = tries.Err()
+//	                                   }
 //
+// The last lines stand there where the error is known after the loop: when the context has ended already no pass is made.
 // It is false for loops that are not so plain.
 func Tries(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFix, bool) {
 	attempts, ok := attempts(pass, l)
@@ -33,7 +39,8 @@ func Tries(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFi
 		return analysis.SuggestedFix{}, false
 	}
 	call := callStatement(l)
-	if call == nil || pass.Pkg.Scope().Lookup(l.Decl.Name.Name+"Retry") != nil {
+	name := variable(pass, l)
+	if call == nil || pass.Pkg.Scope().Lookup(name) != nil || uses(l.Decl, "try") || uses(l.Decl, "tries") || labelled(l) {
 		return analysis.SuggestedFix{}, false
 	}
 	wait := delays(pass, l)
@@ -44,7 +51,6 @@ func Tries(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFi
 	if !ok {
 		return analysis.SuggestedFix{}, false
 	}
-	name := lower(l.Decl.Name.Name) + "Retry"
 	options := "retry.Attempts(" + attempts + ")"
 	start := l.Decl.Pos()
 	if l.Decl.Doc != nil {
@@ -52,9 +58,17 @@ func Tries(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFi
 	}
 	edits = append(edits,
 		edit(start, start, "var "+name+" = retry.New("+options+wait+")\n\n"),
-		edit(l.Stmt.Pos(), l.Body.Lbrace, "for try := range "+name+".Tries("+context+").All() "),
 		edit(sleep.Pos(), sleep.End(), ""),
 	)
+	indent := pass.Indent(l.Stmt.Pos())
+	tries := "tries" + number(l)
+	if l.Err.Pos() < l.Stmt.Pos() {
+		edits = append(edits,
+			edit(l.Stmt.Pos(), l.Body.Lbrace, tries+" := "+name+".Tries("+context+")\n"+indent+"for try := range "+tries+".All() "),
+			edit(l.Stmt.End(), l.Stmt.End(), "\n"+indent+"if "+l.Err.Name()+" == nil {\n"+indent+"\t"+l.Err.Name()+" = "+tries+".Err()\n"+indent+"}"))
+	} else {
+		edits = append(edits, edit(l.Stmt.Pos(), l.Body.Lbrace, "for try := range "+name+".Tries("+context+").All() "))
+	}
 	done := "\n" + pass.Indent(call.Pos()) + "try.Done(" + l.Err.Name() + ")"
 	if conditional, ok := call.(*ast.IfStmt); ok { // if err = f(); err == nil {
 		init := pass.Text(conditional.Init)
@@ -215,6 +229,50 @@ func declaredOutside(pass *check.Pass, l *loop.Loop) bool {
 	}
 	_, object := scope.LookupParent(l.Err.Name(), l.Stmt.Pos())
 	return object != nil
+}
+
+// variable returns a name for the Retrier of a loop: that of the function, with its receiver and the number of the loop where it
+// has them.
+func variable(pass *check.Pass, l *loop.Loop) string {
+	name := l.Decl.Name.Name
+	if recv := pass.TypesInfo.Defs[l.Decl.Name].(*types.Func).Signature().Recv(); recv != nil {
+		t := recv.Type()
+		if pointer, ok := types.Unalias(t).(*types.Pointer); ok {
+			t = pointer.Elem()
+		}
+		if named, ok := types.Unalias(t).(*types.Named); ok {
+			name = named.Obj().Name() + strings.ToUpper(name[:1]) + name[1:]
+		}
+	}
+	return lower(name) + "Retry" + number(l)
+}
+
+// number returns which loop of its function a loop is, from 2; "" for the first.
+func number(l *loop.Loop) string {
+	if l.Nth() == 0 {
+		return ""
+	}
+	return strconv.Itoa(l.Nth() + 1)
+}
+
+// labelled reports whether a loop has a label, which would stand before another statement then.
+func labelled(l *loop.Loop) (is bool) {
+	ast.Inspect(l.Decl, func(n ast.Node) bool {
+		label, ok := n.(*ast.LabeledStmt)
+		is = is || ok && label.Stmt == l.Stmt
+		return true
+	})
+	return is
+}
+
+// uses reports whether a name stands anywhere in a declaration.
+func uses(decl *ast.FuncDecl, name string) (does bool) {
+	ast.Inspect(decl, func(n ast.Node) bool {
+		id, ok := n.(*ast.Ident)
+		does = does || ok && id.Name == name
+		return true
+	})
+	return does
 }
 
 func lower(name string) string { return strings.ToLower(name[:1]) + name[1:] }

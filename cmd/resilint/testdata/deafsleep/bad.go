@@ -78,3 +78,44 @@ func noErrorToReturn(ctx context.Context) bool {
 	}
 	return false
 }
+
+// the context of the attempt has ended when the loop sleeps: no fix
+func contextOfTheAttempt(ctx context.Context) (err error) {
+	for range 3 {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		_, err = fetch(ctx)
+		cancel()
+		if err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps and calls on after ctx has ended"
+	}
+	return err
+}
+
+func generic[T any](ctx context.Context, get func(context.Context) (T, error)) (T, error) {
+	for {
+		value, err := get(ctx)
+		if err == nil {
+			return value, nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+}
+
+func labelled(ctx context.Context, names []string) error {
+again:
+	for {
+		for _, name := range names {
+			if name == "" {
+				continue again
+			}
+		}
+		if _, err := fetch(ctx); err != nil {
+			time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+			continue again
+		}
+		break again
+	}
+	return nil
+}

@@ -135,3 +135,15 @@ func ignoredWithoutReason(ctx context.Context) error {
 	}
 	return nil
 }
+
+// nobody can end this context
+func background() error {
+	ctx := context.Background()
+	for range 3 {
+		if _, err := fetch(ctx); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second)
+	}
+	return errors.New("gave up")
+}

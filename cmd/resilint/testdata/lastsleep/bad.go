@@ -46,3 +46,18 @@ func withoutCounter() (err error) {
 	}
 	return err
 }
+
+// the counter is looked at after the loop: no fix
+func counterOutside() bool {
+	i := 0
+	for i = 0; i < 3; i++ {
+		if call() == nil {
+			break
+		}
+		if err := call(); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL3: this retry loop sleeps"
+	}
+	return i < 3
+}

@@ -34,3 +34,17 @@ func items(all []func() error) (err error) {
 	}
 	return err
 }
+
+// it looks again after the last sleep
+func again() (err error) {
+	for range 3 {
+		if err = call(); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second)
+	}
+	if err := call(); err != nil {
+		return err
+	}
+	return nil
+}

@@ -41,3 +41,58 @@ func usesTheCounter(ctx context.Context) error {
 	}
 	return fmt.Errorf("gave up")
 }
+
+type first struct{}
+
+func (first) Load(ctx context.Context) (page string, err error) {
+	for range 3 {
+		page, err = fetch(ctx, 1)
+		if err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return page, err
+}
+
+type second struct{}
+
+func (*second) Load(ctx context.Context) (err error) {
+	for range 4 {
+		if _, err = fetch(ctx, 2); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return err
+}
+
+func twice(ctx context.Context) (err error) {
+	for range 3 {
+		_, err = fetch(ctx, 1)
+		if err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	for range 5 {
+		_, err = fetch(ctx, 2)
+		if err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return err
+}
+
+// the names are taken
+func taken(ctx context.Context, try int) (err error) {
+	for range 3 {
+		_, err = fetch(ctx, try)
+		if err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return err
+}

@@ -1,0 +1,75 @@
+package policyredis
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// bucket is what this process keeps of one key.
+type bucket struct {
+	key    string   // in Redis
+	keys   []string // as scripts take it
+	shared bool     // by keys for which a [PerKey] has no place: nothing is kept that belongs to one key alone
+
+	local   debt // the process's own share, for when the store does not answer
+	account account
+	lot     lot
+}
+
+func (c *core) newBucket(key string) *bucket {
+	b := &bucket{key: key, keys: []string{key}}
+	b.account.open(c.watch.Elapsed(), c.config.Load().unit)
+	return b
+}
+
+// idle reports whether a new bucket would do the same.
+func (b *bucket) idle(now time.Duration) bool {
+	return b.local.at(now) == 0 && b.account.idle(now) && b.lot.empty()
+}
+
+// debt is an amount, in nanoseconds, that falls by one in each nanosecond: the moment at which it is 0.
+type debt struct{ until atomic.Int64 }
+
+// at returns the amount at a moment.
+func (d *debt) at(now time.Duration) int64 { return max(0, d.until.Load()-int64(now)) }
+
+// change lets f make a new amount of the present one.
+func (d *debt) change(now time.Duration, f func(amount int64) int64) {
+	for {
+		old := d.until.Load()
+		amount := max(0, old-int64(now))
+		changed := f(amount)
+		if changed == amount || d.until.CompareAndSwap(old, int64(now)+changed) {
+			return
+		}
+	}
+}
+
+// take adds amount if the debt then is at most capacity. An amount above the capacity, which would never fit, is added when
+// there is no debt. Otherwise it returns how long to wait.
+func (d *debt) take(now time.Duration, amount, capacity int64) (wait int64) {
+	d.change(now, func(present int64) int64 {
+		if wait = max(0, present-max(0, capacity-amount)); wait > 0 {
+			return present
+		}
+		return present + amount
+	})
+	return wait
+}
+
+// charge adds amount, up to capacity. It reports whether all of it was added.
+func (d *debt) charge(now time.Duration, amount, capacity int64) (whole bool) {
+	d.change(now, func(present int64) int64 {
+		whole = present <= capacity-amount
+		return max(present, min(present+amount, capacity))
+	})
+	return whole
+}
+
+// remove takes out what an amount is worth that was added at start and not used: the amount less what would have been paid of
+// it since had it been the only one. Several amounts that were added at the same time may be worth more; the share of a process
+// need not be that exact.
+func (d *debt) remove(now, start time.Duration, amount int64) {
+	worth := max(0, amount-int64(now-start))
+	d.change(now, func(present int64) int64 { return max(0, present-worth) })
+}

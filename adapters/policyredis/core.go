@@ -1,0 +1,295 @@
+package policyredis
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/stopwatch"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/ratelimit"
+)
+
+// kind is the kind of policy in rejections and reports: to those who look at it, it is a rate limiter.
+const kind = "rate limiter"
+
+// core is what a [Limiter] and a [PerKey] have in common: everything but which key.
+type core struct {
+	config atomic.Pointer[config] // nil only in the zero value
+	shadow atomic.Bool
+	moved  atomic.Bool // changed by hand: a new limiter would be another one
+	store  *store
+	course course
+	watch  stopwatch.Stopwatch
+	counts counts
+	many   bool // keys: what is wrong with one of them says nothing about the store
+}
+
+// counts is what has happened so far.
+type counts struct {
+	admitted, rejected, shadowRejected, returned atomic.Uint64
+	fellBack                                     atomic.Uint64 // decisions that the store did not make
+	forgotten                                    atomic.Uint64
+}
+
+func (c *core) start(cl client, cfg *config) {
+	c.store = newStore(cl, cfg.probe)
+	c.course.since = time.Now()
+	c.watch = stopwatch.Start()
+	c.apply(cfg)
+}
+
+func (c *core) apply(cfg *config) {
+	c.config.Store(cfg)
+	c.shadow.Store(cfg.shadow)
+	c.course.mu.Lock()
+	c.course.listeners = cfg.onChange
+	c.course.mu.Unlock()
+}
+
+// reconfigure makes a checked configuration the present one.
+func (c *core) reconfigure(cfg *config) error {
+	if err := c.store.gate.Reconfigure(gate(cfg.probe)...); err != nil {
+		return err
+	}
+	c.moved.Store(true)
+	c.apply(cfg)
+	c.course.set(cfg.name, cfg.failure)
+	return nil
+}
+
+// made returns the configuration, and panics for the zero value.
+func (c *core) made(constructor string) *config {
+	cfg := c.config.Load()
+	if cfg == nil {
+		panic("policyredis: make it with " + constructor)
+	}
+	return cfg
+}
+
+// What an attempt took is in its ticket. Number is the amount, in nanoseconds of the shared bucket, or less when a part of it
+// is worth nothing any more, and Start is when. Period has the number of the take, see package peaks, above these bits.
+const (
+	charged    = 1 << iota // the local bucket
+	fromStore              // from Redis, or from what was taken there before
+	ticketBits = iota
+)
+
+// admit decides about an attempt. keys is what the bucket is called in Redis.
+func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string, cost int) (policy.Ticket, error) {
+	switch {
+	case cost < 0 || cost > cfg.burst:
+		return c.refuse(cfg, ratelimit.ErrCost, time.Time{})
+	case cost == 0:
+		c.counts.admitted.Add(1)
+		return policy.Ticket{}, nil
+	}
+	if err := ended(ctx); err != nil {
+		return policy.Ticket{}, err // a client that does not look would take tokens for it
+	}
+	start := c.watch.Elapsed()
+	amount := int64(cost) * cfg.unit
+	if b.shared {
+		return c.admitByStore(ctx, cfg, b, keys, purchase{start: start, amount: amount})
+	}
+	p := purchase{start: start, amount: amount}
+	if p.found, p.number = b.account.spend(start, amount, cfg.capacity); p.found == amount {
+		return c.admitted(cfg, b, p, 0), nil
+	}
+	ticket, err := c.admitBeyondPocket(ctx, cfg, b, keys, p)
+	if err != nil || ticket.Period&fromStore == 0 {
+		b.account.giveBack(c.watch.Elapsed(), p.number, p.found)
+	}
+	return ticket, err
+}
+
+// purchase is what an attempt takes.
+type purchase struct {
+	start  time.Duration // a moment before it does
+	amount int64
+	found  int64 // of that, in the pocket
+	number uint64
+}
+
+func (c *core) admitBeyondPocket(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
+	if cfg.lot > 0 {
+		return c.admitByLot(ctx, cfg, b, p)
+	}
+	return c.admitByStore(ctx, cfg, b, keys, p)
+}
+
+// admitByStore asks for what was not found.
+func (c *core) admitByStore(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
+	q, args := cfg.one, cfg.oneArgs
+	if p.amount-p.found != cfg.unit {
+		q = cfg.question(p.amount - p.found)
+		args = q.arguments()
+	}
+	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: args})
+	switch {
+	case err != nil:
+		return c.withoutStore(ctx, cfg, b, p, err)
+	case a.wait > 0:
+		return c.refuse(cfg, ratelimit.ErrLimited, time.Now().Add(time.Duration(a.wait)))
+	}
+	return c.bought(cfg, b, p), nil
+}
+
+// bought is an attempt for which the store gave something. What the answer took to come may be paid by now.
+func (c *core) bought(cfg *config, b *bucket, p purchase) policy.Ticket {
+	lost := int64(c.watch.Elapsed() - p.start)
+	if !b.shared {
+		p.number = b.account.take(p.amount - p.found)
+	}
+	return c.admitted(cfg, b, p, lost)
+}
+
+// admitted counts an attempt, and keeps the local bucket warm. lost is what is worth nothing any more of what it took.
+func (c *core) admitted(cfg *config, b *bucket, p purchase, lost int64) policy.Ticket {
+	c.counts.admitted.Add(1)
+	ticket := policy.Ticket{Number: max(0, p.amount-lost), Start: p.start, Period: p.number<<ticketBits | fromStore}
+	if b.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
+		ticket.Period |= charged
+	}
+	return ticket
+}
+
+// ask asks the store and notes how that went.
+func (c *core) ask(ctx context.Context, cfg *config, b *bucket, r request) (answer, error) {
+	known, sent := b.account.known(), c.watch.Elapsed()
+	a, err := c.store.ask(ctx, cfg, r)
+	switch {
+	case err == nil:
+		c.course.answered(cfg.name, cfg.probe)
+		if !b.shared {
+			c.hear(cfg, b, r.question, a, known, sent)
+		}
+	case !errors.Is(err, policy.ErrRejected) && ended(ctx) == nil:
+		c.tell(cfg, err)
+		if !c.many || !isAnswer(err) {
+			c.course.failed(cfg.name, cfg.failure, err)
+		}
+	}
+	return a, err
+}
+
+// hear compares what the store has answered with what this process knew when it asked. The debt that it knew of falls with
+// time; if less of it is there, the store has lost something.
+func (c *core) hear(cfg *config, b *bucket, q question, a answer, known, sent time.Duration) {
+	// Clocks of two machines differ a little in their pace, and lots that go back are no loss.
+	slack := int64(10*time.Millisecond) + cfg.capacity/1000 + int64(cfg.lot)*cfg.unit*int64(cfg.peers)
+	debt := a.debt
+	if a.wait == 0 && q.most != 0 {
+		debt += q.takes(a.debt)
+	}
+	now := c.watch.Elapsed()
+	if b.account.hear(now, sent+time.Duration(debt), known, a.debt < int64(known-now)-slack) {
+		c.counts.forgotten.Add(1)
+		c.tell(cfg, ErrForgotten)
+	}
+}
+
+// tell tells OnError.
+func (c *core) tell(cfg *config, err error) {
+	if cfg.onError != nil {
+		contained(func() { cfg.onError(err) })
+	}
+}
+
+// withoutStore decides about an attempt that the store has not decided about.
+func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purchase, cause error) (policy.Ticket, error) {
+	if err := ended(ctx); err != nil {
+		return policy.Ticket{}, err
+	}
+	c.counts.fellBack.Add(1)
+	switch cfg.failure {
+	case Open:
+		c.counts.admitted.Add(1)
+		return policy.Ticket{}, nil
+	case Closed:
+		var until time.Time
+		if wait, ok := policy.RetryAfter(cause); ok {
+			until = time.Now().Add(wait)
+		}
+		return c.refuse(cfg, ErrStore, until)
+	}
+	now := c.watch.Elapsed()
+	if wait := b.local.take(now, cfg.local(p.amount), cfg.localCapacity); wait > 0 {
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(now+time.Duration(wait)))
+	}
+	c.counts.admitted.Add(1)
+	return policy.Ticket{Number: p.amount, Start: now, Period: charged}, nil
+}
+
+// refuse refuses, unless the limiter is in shadow.
+func (c *core) refuse(cfg *config, reason error, until time.Time) (policy.Ticket, error) {
+	if c.shadow.Load() {
+		c.counts.shadowRejected.Add(1)
+		return policy.Ticket{}, nil
+	}
+	c.counts.rejected.Add(1)
+	return policy.Ticket{}, &policy.Rejection{Kind: kind, Name: cfg.name, Reason: reason, Until: until}
+}
+
+// giveBack takes the tokens of an attempt back that was never made.
+func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
+	if ticket.Period == 0 {
+		return
+	}
+	c.counts.returned.Add(1)
+	now := c.watch.Elapsed()
+	if ticket.Period&charged != 0 {
+		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
+	}
+	if ticket.Period&fromStore != 0 && !b.shared {
+		b.account.giveBack(now, ticket.Period>>ticketBits, ticket.Number)
+	}
+}
+
+// peek asks what an attempt of a cost would get now, and writes nothing.
+func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, cost int) (Level, error) {
+	if err := ended(ctx); err != nil {
+		return Level{}, err
+	}
+	level := Level{Burst: cfg.burst}
+	if cost < 0 || cost > cfg.burst {
+		return level, &policy.Rejection{Kind: kind, Name: cfg.name, Reason: ratelimit.ErrCost}
+	}
+	q := cfg.question(int64(cost) * cfg.unit)
+	q.most = 0
+	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: q.arguments()})
+	if err != nil {
+		return level, err
+	}
+	level.Tokens = max(0, int((cfg.capacity-a.debt)/cfg.unit))
+	level.Wait = time.Duration(a.wait)
+	level.Full = time.Duration(a.debt)
+	return level, nil
+}
+
+// Level is what is in a shared bucket at one moment.
+type Level struct {
+	Tokens int           // that are there
+	Burst  int           // that would be there if it were full
+	Wait   time.Duration // until an attempt of the cost asked about would be admitted; 0: now
+	Full   time.Duration // until the bucket is full, if no more is taken
+}
+
+// maxKey is how long a key can be. A longer one is cut, and its hash added. Names made so are longer than those of other keys.
+const maxKey = 128
+
+// redisKey returns what a key is called in Redis. Keys come from outside: they are as long as that, and no two have the same
+// name. What is between the first braces of a name decides about the node of a cluster, unless there is nothing: a key for
+// which that would be so is hashed too.
+func redisKey(prefix, key string) string {
+	if key == "" || len(key) > maxKey || key[0] == '}' {
+		sum := sha256.Sum256([]byte(key))
+		head := maxKey + 1 - 2*len(sum)
+		key = strings.ReplaceAll((key + strings.Repeat("-", head))[:head], "}", "-") + hex.EncodeToString(sum[:])
+	}
+	return prefix + ":{" + key + "}"
+}

@@ -1,0 +1,76 @@
+package policyredis
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// ErrStore is the reason of rejections by a limiter with [FailClosed] while the store does not answer. It does not match
+// ratelimit.ErrLimited: nobody knows whether the limit is reached. Its [policy.Code] is "policyredis.store".
+//
+// All other rejections are those of package ratelimit: ratelimit.ErrLimited and, for a cost that can never be admitted,
+// ratelimit.ErrCost.
+var ErrStore = policy.NewReason("policyredis.store", "the store does not answer")
+
+// What [OnError] is told of, beside the errors of the client.
+var (
+	// ErrDeadline: the store has not answered within the [Deadline].
+	ErrDeadline = errors.New("policyredis: no answer within the deadline")
+	// ErrForgotten: the store has answered, but holds less debt than this process knows of, since it was flushed, has
+	// evicted the key, or has failed over to a replica that lagged behind. The limit has begun anew with a fuller bucket.
+	ErrForgotten = errors.New("policyredis: the store has forgotten what was taken")
+	// ErrBusy: too many calls to the store are running.
+	ErrBusy = errors.New("policyredis: too many calls to the store are running")
+)
+
+var errReply = errors.New("policyredis: a reply that the script does not give")
+
+// panicError is a panic of a client, which happened on a goroutine where nobody else would catch it.
+func panicError(value any) error { return fmt.Errorf("policyredis: the client panicked: %v", value) }
+
+var errExited = errors.New("policyredis: the client ended its goroutine")
+
+// isNoScript reports whether the server does not have the script.
+func isNoScript(err error) bool { return says(err, "NOSCRIPT ") }
+
+// isAnswer reports whether an error came from a server that is there and works: it is about this key or this script. All other
+// errors mean that the store is not to be had: it cannot be reached, is loading, is a replica that does not write, is out of
+// memory, belongs to a cluster that is down, has too many clients.
+func isAnswer(err error) bool {
+	if errors.Is(err, errReply) {
+		return true
+	}
+	text := err.Error()
+	for _, unwell := range []string{
+		"READONLY ", "LOADING ", "OOM ", "MASTERDOWN ", "CLUSTERDOWN ", "MISCONF ", "NOREPLICAS ", "BUSY ", "max number of clients",
+	} {
+		if strings.Contains(text, unwell) { // also inside the error of a script, as Redis 6 words it
+			return false
+		}
+	}
+	for _, answer := range []string{
+		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "NOPERM ", "redis: nil", "redis nil message", "valkey nil message",
+	} {
+		if says(err, answer) {
+			return true
+		}
+	}
+	return strings.Contains(text, "user_script") || strings.Contains(text, "policyredis: the key holds")
+}
+
+// says reports whether an error, or one that it wraps, begins with a text.
+func says(err error, text string) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		if strings.HasPrefix(err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}
+
+// ended returns the error of a call whose own context has ended, or nil.
+func ended(ctx context.Context) error { return policy.ContextError(ctx) }

@@ -1,0 +1,144 @@
+package policyredis
+
+import (
+	"context"
+	"crypto/rand"
+	"sync"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/ratelimit"
+)
+
+// lot is what was taken from Redis at once, for attempts to come, in nanoseconds.
+type lot struct {
+	mu      sync.Mutex
+	amount  int64
+	number  uint64      // of the take; of the first one, if there is something of several
+	lost    int64       // of what an attempt takes from it: what the answer took to come
+	filling bool        // somebody asks for more
+	timer   *time.Timer // that looks after it; nil when there is none
+
+	refused     int64         // an amount that was refused, 0 for none
+	refusedTill time.Duration // until when it would be refused again
+}
+
+func (l *lot) empty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.amount == 0 && l.timer == nil && !l.filling
+}
+
+// admitByLot admits from the lot. One attempt at a time fills it up again; the others ask for themselves meanwhile, so that
+// nobody waits for somebody else's round trip.
+func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchase) (policy.Ticket, error) {
+	rest := p.amount - p.found
+	t := b.lot.take(p.start, rest, int64(cfg.lot)*cfg.unit)
+	switch {
+	case t.ok:
+		if p.found == 0 || t.number < p.number {
+			p.number = t.number
+		}
+		return c.admitted(cfg, b, p, t.lost), nil
+	case t.wait > 0:
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(p.start+t.wait))
+	}
+	q := cfg.question(rest)
+	if t.fills {
+		q.most += t.fill
+		defer b.lot.filled()
+	}
+	a, err := c.ask(ctx, cfg, b, request{question: q, keys: b.keys, args: q.arguments()})
+	heard := c.watch.Elapsed()
+	switch {
+	case err != nil:
+		return c.withoutStore(ctx, cfg, b, p, err)
+	case a.wait > 0:
+		wait := time.Duration(a.wait)
+		b.lot.refuse(rest, heard+min(wait, cfg.keep))
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(heard+wait))
+	}
+	if more := q.takes(a.debt) - rest; more > 0 {
+		c.fill(b, more, b.account.take(more), int64(heard-p.start), cfg.keep)
+	}
+	return c.bought(cfg, b, p), nil
+}
+
+// taken is what a lot gives.
+type taken struct {
+	ok     bool // all that was asked for
+	number uint64
+	lost   int64
+	wait   time.Duration // or: it is refused for so long, without asking
+	fills  bool          // or: whoever asked is to fill the lot
+	fill   int64         // with so much
+}
+
+// take takes amount from the lot, which holds at most so much: it can be more when the limit was another one before.
+func (l *lot) take(now time.Duration, amount, most int64) taken {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.amount = min(l.amount, most)
+	switch {
+	case l.amount >= amount:
+		l.amount -= amount
+		return taken{ok: true, number: l.number, lost: l.lost}
+	case l.refused > 0 && amount >= l.refused && now < l.refusedTill:
+		return taken{wait: l.refusedTill - now}
+	}
+	l.refused = 0
+	if l.filling {
+		return taken{}
+	}
+	l.filling = true
+	return taken{fills: true, fill: most - l.amount}
+}
+
+func (l *lot) filled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.filling = false
+}
+
+func (l *lot) refuse(amount int64, till time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.refused, l.refusedTill = amount, till
+}
+
+// fill adds what was taken to the lot, and looks after it in time.
+func (c *core) fill(b *bucket, amount int64, number uint64, lost int64, keep time.Duration) {
+	l := &b.lot
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.amount == 0 {
+		l.number, l.lost = number, 0
+	}
+	l.amount += amount
+	l.lost = max(l.lost, lost)
+	l.refused = 0
+	if l.timer == nil {
+		l.timer = time.AfterFunc(keep, func() { c.returnLot(context.Background(), b) })
+	}
+}
+
+// returnLot gives what is left of a lot back to the store, as far as debt is there. If that fails it is lost, which errs on the
+// safe side. A client may send the script twice, when it does not hear the answer; so what goes back has a name.
+func (c *core) returnLot(ctx context.Context, b *bucket) {
+	l := &b.lot
+	l.mu.Lock()
+	amount := l.amount
+	l.amount = 0
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+	l.mu.Unlock()
+	if amount == 0 {
+		return
+	}
+	cfg := c.config.Load()
+	q := cfg.question(-amount)
+	b.account.returned(amount) // what the process knows of the debt is no longer true
+	_, _ = c.store.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments()})
+}

@@ -1,0 +1,358 @@
+package policyredis
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// The bounds of a configuration. Outside of them a double would not hold every number of the script exactly.
+const (
+	// MaxRate is the largest rate per second. A token then takes a microsecond, which is the resolution of the server's clock.
+	MaxRate = 1e6
+	// MaxRefill is the longest time that an empty bucket may take to be full again: burst divided by rate.
+	MaxRefill = 50 * 24 * time.Hour
+
+	maxCapacity = int64(MaxRefill)
+
+	defaultDeadline = 50 * time.Millisecond
+	defaultProbe    = time.Second
+	defaultPrefix   = "ratelimit"
+	defaultKeys     = 10_000
+
+	maxPrefix = 64
+)
+
+// Option configures a [Limiter] or a [PerKey].
+type Option func(*config)
+
+// config is a configuration. Once checked, it does not change.
+type config struct {
+	perSecond float64
+	burst     int
+	said      setting.List
+
+	name, prefix    string
+	deadline, probe time.Duration
+	failure         Mode
+	peers           int
+	lot             int
+	keep            time.Duration
+	shadow          bool
+	trusted         bool
+	maxKeys         int
+	costOf          func(context.Context) int
+	onChange        []func(Change)
+	onError         func(error)
+
+	unit, capacity int64 // of the shared bucket, in nanoseconds
+	localCapacity  int64 // of the process's share
+	one            question
+	oneArgs        []any // of an attempt that costs 1, which is nearly every one
+}
+
+// Name names the limiter in its rejections, its [policy.Report] and its changes. The default is no name. It is not the key:
+// two processes may use one key under different names.
+func Name(name string) Option {
+	return func(c *config) {
+		c.name = name
+		c.said.Data("Name", setting.Arg("name", name))
+	}
+}
+
+// Prefix sets what the names of keys in Redis begin with. A key is named prefix:{key}, so that on a cluster all that is about
+// one key is on one node. prefix must not be empty, must not be longer than 64 bytes, and must not contain { or }. The default
+// is "ratelimit".
+func Prefix(prefix string) Option {
+	return func(c *config) {
+		c.prefix = prefix
+		c.said.Data("Prefix", setting.Arg("prefix", prefix))
+	}
+}
+
+// Deadline bounds how long an attempt waits for the store, whatever the client's own settings are; see also [TrustClient]. It
+// must be from 1ms to a minute. The default is 50 ms.
+func Deadline(limit time.Duration) Option {
+	return func(c *config) {
+		c.deadline = limit
+		c.said.Data("Deadline", setting.Arg("limit", limit))
+	}
+}
+
+// TrustClient says that the client returns soon after the deadline of its context, always. It is then called on the goroutine
+// of the attempt, which saves two switches between goroutines: about as much again as the client takes on a busy machine. A
+// client that does not keep to it makes attempts wait for as long as it likes; when it has returned more than a second late, it
+// is not trusted any more. While it is, the end of an attempt's own context may be noticed as late as the deadline.
+//
+// A go-redis client of a single server is trusted as it is if its option ContextTimeoutEnabled is set. The default is to trust
+// nobody else: other clients are called on goroutines.
+func TrustClient() Option {
+	return func(c *config) {
+		c.trusted = true
+		c.said.Data("TrustClient")
+	}
+}
+
+// Probe sets how often a store that does not answer is asked again, by one attempt; up to a tenth is added by chance, so that
+// processes do not probe together. It must be from 10ms to a day. The default is 1 s.
+func Probe(every time.Duration) Option {
+	return func(c *config) {
+		c.probe = every
+		c.said.Data("Probe", setting.Arg("every", every))
+	}
+}
+
+// FailLocal lets each process keep to its share while the store does not answer: rate and burst divided by peers, which is how
+// many processes share the limit. It is the default, with 1 peer: say how many there are, or each process takes the whole
+// limit in an outage.
+//
+// The local bucket is kept warm. It is charged for everything that the store admits, so that an outage hands no process a
+// full burst. Its burst is at least 1 token. An attempt that costs more than this burst is admitted when the local bucket is
+// full.
+//
+// peers must be at least 1, and not so many that the share would refill in more than [MaxRefill].
+func FailLocal(peers int) Option {
+	return func(c *config) {
+		c.failure, c.peers = Local, peers
+		c.failWith("FailLocal", setting.Arg("peers", peers))
+	}
+}
+
+// FailOpen admits everything while the store does not answer. Whoever can slow the store down, or fill its connections, can
+// then switch the limit off.
+func FailOpen() Option {
+	return func(c *config) {
+		c.failure, c.peers = Open, 1
+		c.failWith("FailOpen")
+	}
+}
+
+// FailClosed refuses everything with [ErrStore] while the store does not answer.
+func FailClosed() Option {
+	return func(c *config) {
+		c.failure, c.peers = Closed, 1
+		c.failWith("FailClosed")
+	}
+}
+
+func (c *config) failWith(name string, args ...policy.Argument) {
+	c.said = slices.DeleteFunc(c.said, func(s policy.Setting) bool {
+		return s.Name == "FailLocal" || s.Name == "FailOpen" || s.Name == "FailClosed"
+	})
+	c.said.Data(name, args...)
+}
+
+// Lots lets the process take up to n tokens more than an attempt costs, and admit the attempts that follow without asking,
+// for very hot keys: about one round trip for n attempts. Tokens that were not used go back after keep; [Limiter.Drain] gives
+// them back at once. When the store refuses, attempts that cost as much are refused without asking until their token is there,
+// for keep at most. n must be from 1 to the burst, keep from 1ms to a minute. The default is to ask each time.
+//
+// The price is an error. In each window at most burst + rate·w attempts begin, and in addition at most n in each process: what
+// it held as the window began. And up to n tokens in each process are not there for the others, for keep at most.
+func Lots(n int, keep time.Duration) Option {
+	return func(c *config) {
+		c.lot, c.keep = n, keep
+		c.said.Data("Lots", setting.Arg("n", n), setting.Arg("keep", keep))
+	}
+}
+
+// CostOf sets how many tokens an attempt costs. cost is called once for each attempt, on its own goroutine and under no
+// lock, with the attempt's context. The default is 1 for every attempt. An attempt with a cost of 0 takes nothing and asks
+// nobody. One with a cost above the burst, or below 0, can never be admitted: it is refused with ratelimit.ErrCost, and the
+// store is not asked.
+func CostOf(cost func(ctx context.Context) int) Option {
+	return func(c *config) {
+		c.costOf = cost
+		c.said.Code("CostOf")
+	}
+}
+
+// Shadow lets the limiter refuse nothing and count what it would refuse; see [Limiter.Shadow]. The default is to enforce.
+func Shadow() Option {
+	return func(c *config) {
+		c.shadow = true
+		c.said.Data("Shadow")
+	}
+}
+
+// Keys bounds of how many keys a [PerKey] keeps a local bucket, from 1 to 10,000,000. Keys for which there is no place share
+// one while the store does not answer; the store's limit of each is not affected. A key takes about 500 bytes. The default is
+// 10,000. A [Limiter] has one key and refuses the option.
+func Keys(n int) Option {
+	return func(c *config) {
+		c.maxKeys = n
+		c.said.Data("Keys", setting.Arg("n", n))
+	}
+}
+
+// OnChange adds a function that is told of every change of [Mode], in order, one at a time, by the attempt that has caused it,
+// outside of all locks. It should be fast. A panic in it is dropped.
+func OnChange(f func(Change)) Option {
+	return func(c *config) {
+		c.onChange = append(c.onChange, f)
+		c.said.Code("OnChange")
+	}
+}
+
+// OnError sets a function that is told of every error of the store, by the attempt that met it, outside of all locks; while
+// the store's breaker is open that is once in each [Probe] interval. It must be fast and safe for concurrent use. A panic in
+// it is dropped.
+func OnError(f func(error)) Option {
+	return func(c *config) {
+		c.onError = f
+		c.said.Code("OnError")
+	}
+}
+
+// Validate returns the [*policy.ConfigError] that [New] would panic with for a rate, a burst and options, or nil.
+func Validate(perSecond float64, burst int, options ...Option) error {
+	_, err := configure(nil, perSecond, burst, options, nil)
+	return err
+}
+
+// configure returns the configuration that options make, in place of old, which is nil for a new limiter. check adds what the
+// caller finds.
+func configure(old *config, perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) (*config, error) {
+	problems := policy.ConfigError{Policy: "policyredis"}
+	c := &config{
+		perSecond: perSecond, burst: burst, prefix: defaultPrefix, deadline: defaultDeadline, probe: defaultProbe,
+		failure: Local, peers: 1, maxKeys: defaultKeys,
+	}
+	option.Apply(c, options, &problems)
+	c.checkQuota(&problems)
+	c.checkRest(&problems)
+	if check != nil {
+		check(c, &problems)
+	}
+	if old != nil {
+		c.inherit(old, &problems)
+	}
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+func (c *config) checkQuota(problems *policy.ConfigError) {
+	slowest := float64(time.Second) / float64(MaxRefill)
+	switch {
+	case !(c.perSecond >= slowest && c.perSecond <= MaxRate): // NaN too
+		problems.Add("rate %v per second: must be from %.3g to %v", c.perSecond, slowest, float64(MaxRate))
+	case c.burst < 1:
+		problems.Add("burst %d: must be positive", c.burst)
+	case c.peers < 1:
+		problems.Add("FailLocal(%d): there is at least 1 process", c.peers)
+	default:
+		// Rounded up, so that the rate is never exceeded; but not for the last bits of a rate such as 100/60.
+		period := float64(time.Second) / c.perSecond
+		c.unit = int64(math.Ceil(period * (1 - 1e-15)))
+		c.measure(problems)
+	}
+}
+
+// measure fills in what follows from rate, burst and peers.
+func (c *config) measure(problems *policy.ConfigError) {
+	burst, peers := int64(c.burst), int64(c.peers)
+	if burst > maxCapacity/c.unit {
+		problems.Add("burst %d at %v per second: an empty bucket must be full again within %v", c.burst, c.perSecond, MaxRefill)
+		return
+	}
+	c.capacity = burst * c.unit
+	share := max(1, burst/peers)
+	if peers > maxCapacity/c.unit/share {
+		problems.Add("FailLocal(%d): the share must refill within %v", c.peers, MaxRefill)
+		return
+	}
+	c.localCapacity = c.unit * peers * share
+	c.one = c.question(c.unit)
+	c.oneArgs = c.one.arguments()
+}
+
+// horizon, 36 years, is as good as never.
+const horizon = 1 << 60
+
+// local returns what an amount of the shared bucket is in that of the process.
+func (c *config) local(amount int64) int64 {
+	if peers := int64(c.peers); amount <= horizon/peers {
+		return amount * peers
+	}
+	return horizon
+}
+
+// question is whether amount can be taken, as a whole.
+func (c *config) question(amount int64) question {
+	return question{capacity: c.capacity, least: amount, most: amount, unit: c.unit}
+}
+
+func (c *config) checkRest(problems *policy.ConfigError) {
+	between := func(name string, d, least, most time.Duration) {
+		if d < least || d > most {
+			problems.Add("%s %v: must be from %v to %v", name, d, least, most)
+		}
+	}
+	between("Deadline", c.deadline, time.Millisecond, time.Minute)
+	between("Probe", c.probe, 10*time.Millisecond, 24*time.Hour)
+	if c.said.Given("Lots") {
+		between("Lots: keep", c.keep, time.Millisecond, time.Minute)
+		if c.lot < 1 || c.lot > c.burst {
+			problems.Add("Lots %d: must be from 1 to the burst, %d", c.lot, c.burst)
+		}
+	}
+	switch {
+	case c.prefix == "":
+		problems.Add("Prefix: is empty")
+	case len(c.prefix) > maxPrefix || slices.ContainsFunc([]byte(c.prefix), func(b byte) bool { return b == '{' || b == '}' }):
+		problems.Add("Prefix %.80q: must have at most %d bytes, and neither { nor }", c.prefix, maxPrefix)
+	}
+	if c.maxKeys < 1 || c.maxKeys > 10_000_000 {
+		problems.Add("Keys %d: must be from 1 to 10,000,000", c.maxKeys)
+	}
+	if c.said.Given("CostOf") && c.costOf == nil {
+		problems.Add("CostOf: the function is nil")
+	}
+	if c.said.Given("OnError") && c.onError == nil {
+		problems.Add("OnError: the function is nil")
+	}
+	if slices.ContainsFunc(c.onChange, func(f func(Change)) bool { return f == nil }) {
+		problems.Add("OnChange: the function is nil")
+	}
+}
+
+// inherit keeps what is no data, or what state hangs on.
+func (c *config) inherit(old *config, problems *policy.ConfigError) {
+	if c.said.Given("Name") && c.name != old.name {
+		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, old.name)
+	}
+	if c.said.Given("Prefix") && c.prefix != old.prefix {
+		problems.Add("Prefix %.80q: the keys begin with %.80q, and a prefix cannot be changed", c.prefix, old.prefix)
+	}
+	if c.said.Given("Keys") && c.maxKeys != old.maxKeys {
+		problems.Add("Keys %d: there are places for %d, which cannot be changed", c.maxKeys, old.maxKeys)
+	}
+	c.name, c.prefix, c.maxKeys = old.name, old.prefix, old.maxKeys
+	for _, s := range old.said {
+		if (s.Code || s.Name == "Name" || s.Name == "Prefix" || s.Name == "Keys") && !c.said.Given(s.Name) {
+			c.said = append(c.said, s)
+		}
+	}
+	if c.costOf == nil {
+		c.costOf = old.costOf
+	}
+	if c.onError == nil {
+		c.onError = old.onError
+	}
+	if len(c.onChange) == 0 {
+		c.onChange = old.onChange
+	}
+}
+
+// settings returns the options as they were given.
+func (c *config) settings() []policy.Setting {
+	first := policy.Setting{Name: "New", Args: []policy.Argument{setting.Arg("perSecond", c.perSecond), setting.Arg("burst", c.burst)}}
+	return append([]policy.Setting{first}, c.said...)
+}

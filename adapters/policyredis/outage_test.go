@@ -1,0 +1,553 @@
+package policyredis_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/adapters/policyredis"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/ratelimit"
+)
+
+// FAULT 214: the script is sent again, once for each call that misses it, and no caller sees an error.
+func TestFault214_R2_TheScriptIsSentAgain(t *testing.T) {
+	s := startServer(t)
+	client := newClient(t, s.addr())
+	l := drained(t, policyredis.New(client, "script", 1000, 1000, patient()))
+	require.NoError(t, attempt(l))
+	require.EqualValues(t, 1, l.Snapshot().Texts, "the first call of all")
+	require.NoError(t, attempt(l))
+	require.EqualValues(t, 1, l.Snapshot().Texts)
+
+	require.NoError(t, client.ScriptFlush(t.Context()).Err())
+	require.NoError(t, attempt(l))
+	require.EqualValues(t, 2, l.Snapshot().Texts, "one extra trip")
+	require.NoError(t, attempt(l))
+	require.EqualValues(t, 2, l.Snapshot().Texts)
+
+	s.kill()
+	s.restart(t)
+	require.NoError(t, attempt(l), "the client connects again")
+	require.EqualValues(t, 3, l.Snapshot().Texts)
+
+	require.NoError(t, client.ScriptFlush(t.Context()).Err())
+	const callers = 200
+	var group sync.WaitGroup
+	for range callers {
+		group.Go(func() {
+			if err := attempt(l); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	group.Wait()
+	texts := l.Snapshot().Texts
+	require.NoError(t, attempt(l))
+	require.Equal(t, texts, l.Snapshot().Texts, "no stampede: those that were on their way, and nobody after them")
+	require.Zero(t, l.Snapshot().Errors)
+	require.Equal(t, policyredis.Shared, l.Snapshot().Mode)
+}
+
+// A server that is stopped holds one call in each probe interval for the deadline, and no other. The client is one that does
+// not keep to contexts: left alone, it would wait for 5 s, four times.
+func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
+	s := startServer(t)
+	client := redis.NewClient(&redis.Options{Addr: s.addr(), ReadTimeout: 5 * time.Second})
+	defer client.Close()
+	const probe = 200 * time.Millisecond
+	var mu sync.Mutex
+	var changes []policyredis.Change
+	l := drained(t, policyredis.New(client, "stopped", 1000, 1000, policyredis.FailLocal(4), policyredis.Probe(probe),
+		policyredis.OnChange(func(c policyredis.Change) {
+			mu.Lock()
+			defer mu.Unlock()
+			changes = append(changes, c)
+		})))
+	eventually(t, "the server answers in time", func() bool {
+		return attempt(l) == nil && l.Snapshot().Mode == policyredis.Shared && l.Snapshot().FellBack == 0
+	})
+
+	s.freeze()
+	defer s.thaw()
+	before, began := l.Snapshot(), time.Now()
+	decisions := 0
+	for time.Since(began) < time.Second {
+		asked := time.Now()
+		_ = attempt(l)
+		require.Less(t, time.Since(asked), 4*time.Second, "the client's own settings do not matter")
+		decisions++
+	}
+	stopped := l.Snapshot()
+	probes := uint64(time.Since(began)/probe) + 1
+	require.LessOrEqual(t, stopped.Calls-before.Calls, 3+probes, "three in a row, and then one in each interval")
+	require.Greater(t, decisions, 100*int(stopped.Calls-before.Calls), "all others are local")
+	require.Equal(t, policyredis.Local, stopped.Mode)
+	require.Equal(t, stopped.Calls-before.Calls, stopped.Timeouts-before.Timeouts)
+	require.Positive(t, stopped.Abandoned, "the client still waits")
+	report := l.Report()
+	require.Equal(t, "local", report.State.Name)
+	require.ErrorIs(t, report.State.Cause.Err, policyredis.ErrDeadline)
+	require.WithinDuration(t, began, report.State.Since, time.Second)
+
+	s.thaw()
+	eventually(t, "the store decides again", func() bool { _ = attempt(l); return l.Snapshot().Mode == policyredis.Shared })
+	mu.Lock()
+	defer mu.Unlock()
+	for i, c := range changes {
+		require.EqualValues(t, i+1, c.Number)
+		require.NotEqual(t, c.From, c.To)
+	}
+	require.EqualValues(t, len(changes), value(t, l, "mode_changes"))
+	require.Equal(t, policyredis.Shared, changes[len(changes)-1].To)
+	t.Logf("%d decisions in %v, %d of them asked", decisions, time.Second, stopped.Calls-before.Calls)
+}
+
+// The same with a server that is killed and comes back, with a second of latency, and with one that does not write.
+func TestFault213_RecoveryIsAutomatic(t *testing.T) {
+	s := startServer(t)
+	client := redis.NewClient(&redis.Options{Addr: s.addr(), MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	l := drained(t, policyredis.New(client, "killed", hourly, 3, policyredis.Probe(50*time.Millisecond), patient()))
+	require.NoError(t, attempt(l))
+	s.kill()
+	for range 4 {
+		_ = attempt(l)
+	}
+	require.Equal(t, policyredis.Local, l.Snapshot().Mode)
+	s.restart(t)
+	eventually(t, "the store decides again", func() bool { _ = attempt(l); return l.Snapshot().Mode == policyredis.Shared })
+}
+
+func TestFault213_TheModeIsExplicit(t *testing.T) {
+	down := answers(nil, errDown)
+	for mode, option := range map[policyredis.Mode]policyredis.Option{
+		policyredis.Local: policyredis.FailLocal(2), policyredis.Open: policyredis.FailOpen(), policyredis.Closed: policyredis.FailClosed(),
+	} {
+		l := policyredis.New(down, "mode", hourly, 6, option)
+		yes := admitted(l, 10)
+		require.Equal(t, map[policyredis.Mode]int{policyredis.Local: 3, policyredis.Open: 10, policyredis.Closed: 0}[mode], yes)
+		s := l.Snapshot()
+		require.Equal(t, mode, s.Mode)
+		require.EqualValues(t, 3, s.Calls)
+		require.EqualValues(t, 10, s.FellBack)
+		require.EqualValues(t, 1, s.Changes)
+		require.Equal(t, mode.String(), l.Report().State.Name)
+	}
+	l := policyredis.New(down, "mode", hourly, 6, policyredis.FailClosed())
+	for range 4 {
+		err := attempt(l)
+		require.ErrorIs(t, err, policyredis.ErrStore)
+		require.ErrorIs(t, err, policy.ErrRejected)
+		require.NotErrorIs(t, err, ratelimit.ErrLimited, "nobody knows")
+		require.Equal(t, "policyredis.store", policy.Code(err))
+	}
+	wait, known := policy.RetryAfter(attempt(l))
+	require.True(t, known, "when the store is asked again")
+	require.LessOrEqual(t, wait, 1100*time.Millisecond)
+}
+
+// The outage finds a bucket that is empty: each of 4 processes has its share, and no burst.
+func TestR4_TheLocalBucketIsWarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const perSecond, burst, peers = 40, 20, 4
+		down := false
+		server := scriptInGo()
+		client := fake(func(ctx context.Context, args []any) (any, error) {
+			if down {
+				return nil, errDown
+			}
+			return server(ctx, args)
+		})
+		l := policyredis.New(client, "warm", perSecond, burst, policyredis.FailLocal(peers))
+		require.Equal(t, burst, admitted(l, 100), "this process alone has taken everything")
+		down = true
+		yes := 0
+		for range 100 {
+			time.Sleep(10 * time.Millisecond)
+			yes += admitted(l, 3)
+		}
+		require.LessOrEqual(t, yes, burst/peers+perSecond/peers)
+		require.Equal(t, perSecond/peers, yes, "its share of the rate: nothing of the burst was left")
+
+		time.Sleep(time.Minute) // an outage that begins with the local bucket full
+		require.Equal(t, burst/peers, admitted(l, 100))
+	})
+}
+
+// An attempt that costs more than the share's burst goes through when the local bucket is full, and is paid for.
+func TestAnExpensiveAttemptInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := policyredis.New(answers(nil, errDown), "dear", 40, 20, policyredis.FailLocal(10), costing())
+		require.NoError(t, attemptIn(withCost(20), l))
+		err := attempt(l)
+		require.ErrorIs(t, err, ratelimit.ErrLimited)
+		wait, _ := policy.RetryAfter(err)
+		require.Equal(t, 19*250*time.Millisecond, wait, "20 tokens at a tenth of the rate, less the burst of 2, and one more")
+		time.Sleep(wait - 1)
+		require.Error(t, attempt(l))
+		time.Sleep(1)
+		require.NoError(t, attempt(l))
+	})
+}
+
+// wedged is a server that takes connections and says what it is told to, or nothing.
+func wedged(t *testing.T, say string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var group sync.WaitGroup
+	group.Go(func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			group.Go(func() {
+				defer conn.Close()
+				if say == "" {
+					_, _ = io.Copy(io.Discard, conn)
+					return
+				}
+				_, _ = bufio.NewReader(conn).ReadString('\n')
+				_, _ = io.WriteString(conn, say)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = listener.Close()
+		group.Wait()
+	})
+	return listener.Addr().String()
+}
+
+func TestUR5_AWedgedSocketCostsTheDeadline(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: wedged(t, "")}) // it ignores the deadlines of contexts
+	l := policyredis.New(client, "wedged", hourly, 5, policyredis.Probe(time.Hour))
+	for range 10 {
+		began := time.Now()
+		_ = attempt(l)
+		require.Less(t, time.Since(began), 3*time.Second)
+	}
+	s := l.Snapshot()
+	require.EqualValues(t, 3, s.Calls)
+	require.EqualValues(t, 3, s.Timeouts)
+	require.EqualValues(t, 5, s.Admitted, "the local bucket decides")
+	require.NoError(t, client.Close())
+	require.NoError(t, l.Drain(t.Context()), "what was abandoned ends with the client")
+	require.Zero(t, l.Snapshot().Running)
+	require.Zero(t, l.Snapshot().Abandoned)
+}
+
+// The deadline holds in virtual time too: 50 ms, exactly, whatever the client does.
+func TestUR5_TheDeadlineIsExact(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, ignores := range []bool{false, true} {
+			client := fake(func(ctx context.Context, _ []any) (any, error) { // a second of latency
+				if ignores {
+					time.Sleep(time.Second)
+					return int64(0), nil
+				}
+				select {
+				case <-time.After(time.Second):
+					return int64(0), nil
+				case <-ctx.Done():
+					return nil, ctx.Err()
+				}
+			})
+			l := policyredis.New(client, "late", hourly, 5, policyredis.FailClosed())
+			began := time.Now()
+			require.ErrorIs(t, attempt(l), policyredis.ErrStore, "an answer that is late admits nobody")
+			require.Equal(t, 50*time.Millisecond, time.Since(began))
+			require.EqualValues(t, 1, l.Snapshot().Timeouts)
+			require.NoError(t, l.Drain(t.Context()))
+			require.Equal(t, ignores, time.Since(began) == time.Second)
+		}
+	})
+}
+
+// Errors that a working server gives are about the key. They do not keep other keys from being asked.
+func TestUR5_TheBreakerCountsConnectivityOnly(t *testing.T) {
+	v := newVirtual(t)
+	require.NoError(t, v.Set("ratelimit:{text}", "not ours"))
+	_, err := v.Lpush("ratelimit:{list}", "not ours")
+	require.NoError(t, err)
+	heard := 0
+	key := func(ctx context.Context) string { return ctx.Value(costKey{}).(string) }
+	on := func(name string) context.Context { return context.WithValue(t.Context(), costKey{}, name) }
+	p := policyredis.NewPerKey(v.client, hourly, 3, key, patient(), policyredis.OnError(func(error) { heard++ }))
+	for _, name := range []string{"text", "list"} {
+		yes := 0
+		for range 20 {
+			if attemptIn(on(name), p) == nil {
+				yes++
+			}
+		}
+		require.Equal(t, 3, yes, "the local bucket of this key decides")
+	}
+	require.Equal(t, 40, heard)
+	s := p.Snapshot()
+	require.EqualValues(t, 40, s.Errors)
+	require.EqualValues(t, 40, s.FellBack)
+	require.Equal(t, policyredis.Shared, s.Mode, "of the other keys")
+	require.NoError(t, attemptIn(on("fine"), p))
+	require.EqualValues(t, 40, p.Snapshot().FellBack)
+	got, err := v.Get("ratelimit:{text}")
+	require.NoError(t, err)
+	require.Equal(t, "not ours", got, "what is not ours stays")
+
+	l := policyredis.New(v.client, "text", hourly, 3, patient())
+	require.Equal(t, 3, admitted(l, 5))
+	require.Equal(t, policyredis.Local, l.Snapshot().Mode, "of a single key it is the mode")
+	require.EqualValues(t, 5, l.Snapshot().Calls, "and it is asked each time")
+}
+
+// A wrong type at the key, with a real server, whose error has another form than that of miniredis.
+func TestAWrongTypeOnARealServer(t *testing.T) {
+	client := newClient(t, startServer(t).addr())
+	require.NoError(t, client.LPush(t.Context(), "ratelimit:{list}", "x").Err())
+	require.NoError(t, client.Set(t.Context(), "ratelimit:{text}", "x", 0).Err())
+	for _, key := range []string{"list", "text"} {
+		l := drained(t, policyredis.New(client, key, hourly, 3, patient()))
+		require.Equal(t, 3, admitted(l, 10))
+		require.EqualValues(t, 10, l.Snapshot().Calls, "the breaker stays closed")
+		require.EqualValues(t, 10, l.Snapshot().Errors)
+	}
+}
+
+// A replica answers, and does not write: it is as good as down.
+func TestAReadOnlyReplicaDecidesNothing(t *testing.T) {
+	master := startServer(t)
+	replica := startServer(t, "--replicaof", "127.0.0.1 "+portOf(master))
+	client := redis.NewClient(&redis.Options{Addr: replica.addr(), MaxRetries: -1})
+	defer client.Close()
+	l := drained(t, policyredis.New(client, "replica", hourly, 3, patient(), policyredis.Probe(time.Hour)))
+	require.Equal(t, 3, admitted(l, 10), "locally")
+	s := l.Snapshot()
+	require.Equal(t, policyredis.Local, s.Mode)
+	require.EqualValues(t, 3, s.Calls, "then the breaker is open")
+}
+
+// UR4, FAULT 220: whatever the reply is, only an integer that the script can have given admits.
+func TestFault220_UR4_ABadReplyNeverAdmits(t *testing.T) {
+	for _, reply := range []any{
+		nil, "OK", "1", 1, 1.5, true, []any{}, []any{int64(1)}, []any{int64(1), int64(0)}, map[string]any{}, []byte("1"),
+		int64(1 << 60), int64(-1 << 60), int64(5 * time.Hour), errors.New("an error as a value"),
+	} {
+		l := policyredis.New(answers(reply, nil), "bad", hourly, 5, policyredis.FailClosed(), policyredis.Name("bad"))
+		require.ErrorIs(t, attempt(l), policyredis.ErrStore, "%T %v", reply, reply)
+		require.EqualValues(t, 1, l.Snapshot().Errors)
+	}
+	for _, client := range []fake{
+		func(context.Context, []any) (any, error) { panic("a client that panics") },
+		func(_ context.Context, args []any) (any, error) { return args[len(args)], nil },
+	} {
+		l := policyredis.New(client, "bad", hourly, 5, policyredis.FailClosed())
+		require.ErrorIs(t, attempt(l), policyredis.ErrStore)
+	}
+}
+
+// An answer that is cut off is no answer.
+func TestUR4_AnAnswerThatIsCutOff(t *testing.T) {
+	for _, say := range []string{":", ":1", ":123456", "*4\r\n:1\r\n", "$5\r\nab", "\x00\xff", "-", "+"} {
+		client := redis.NewClient(&redis.Options{Addr: wedged(t, say), MaxRetries: -1, Protocol: 2, DisableIdentity: true})
+		l := policyredis.New(client, "cut", hourly, 5, policyredis.FailClosed())
+		require.ErrorIs(t, attempt(l), policyredis.ErrStore, "%q", say)
+		require.NoError(t, client.Close())
+		require.NoError(t, l.Drain(t.Context()))
+	}
+}
+
+// FAULT 228: what was taken is forgotten. The limit begins anew with a full bucket, and says so.
+func TestFault228_AStoreThatForgetsIsReported(t *testing.T) {
+	v := newVirtual(t)
+	var heard []error
+	l := policyredis.New(v.client, "flushed", hourly, 5, patient(), policyredis.OnError(func(err error) { heard = append(heard, err) }))
+	require.Equal(t, 5, admitted(l, 6))
+	require.Zero(t, value(t, l, "store_forgotten"))
+	v.FlushAll()
+	require.Equal(t, 5, admitted(l, 6), "full again")
+	require.EqualValues(t, 1, value(t, l, "store_forgotten"))
+	require.ErrorIs(t, heard[0], policyredis.ErrForgotten)
+	require.Len(t, heard, 1)
+	require.Equal(t, policyredis.Shared, l.Snapshot().Mode, "the store is well")
+
+	quiet := policyredis.New(v.client, "quiet", 1000, 5, patient())
+	for range 100 {
+		_ = attempt(quiet)
+		v.advance(300 * time.Microsecond)
+	}
+	require.Zero(t, value(t, quiet, "store_forgotten"), "a bucket that fills is no loss")
+}
+
+// The mode does not flap with a store that answers now and then.
+func TestModesDoNotFlap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := 0
+		server := scriptInGo()
+		client := fake(func(ctx context.Context, args []any) (any, error) {
+			if n++; n%5 != 0 {
+				return nil, errors.New("WRONGTYPE, most of the time") // which the breaker does not count
+			}
+			return server(ctx, args)
+		})
+		l := policyredis.New(client, "flaps", 1000, 1000)
+		for range 10_000 {
+			_ = attempt(l)
+			time.Sleep(time.Millisecond)
+		}
+		require.LessOrEqual(t, l.Snapshot().Changes, uint64(2*10+2), "at most two in each probe interval")
+		require.Greater(t, l.Snapshot().Changes, uint64(5))
+	})
+}
+
+// A listener may use the limiter, panic, and end its goroutine; the changes come in order all the same.
+func TestListenersCannotHarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		server := scriptInGo()
+		client := fake(func(ctx context.Context, args []any) (any, error) {
+			if down {
+				return nil, errDown
+			}
+			return server(ctx, args)
+		})
+		var l *policyredis.Limiter
+		var seen []policyredis.Mode
+		l = policyredis.New(client, "listeners", 1000, 1000,
+			policyredis.OnChange(func(c policyredis.Change) { _ = l.Report(); panic(c) }),
+			policyredis.OnChange(func(c policyredis.Change) { seen = append(seen, c.To) }))
+		admitted(l, 5)
+		down = false
+		time.Sleep(2 * time.Second)
+		admitted(l, 1)
+		require.Equal(t, []policyredis.Mode{policyredis.Local, policyredis.Shared}, seen)
+	})
+}
+
+// A client that is trusted is called on the attempt's own goroutine. One that keeps to its context is as good as any other.
+func TestUR5_ATrustedClient(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: wedged(t, ""), ContextTimeoutEnabled: true})
+	defer client.Close()
+	l := policyredis.New(client, "trusted", hourly, 5, policyredis.Probe(time.Hour))
+	require.True(t, l.Snapshot().Trusted, "it says so itself")
+	for range 10 {
+		began := time.Now()
+		_ = attempt(l)
+		require.Less(t, time.Since(began), 3*time.Second)
+	}
+	s := l.Snapshot()
+	require.EqualValues(t, 3, s.Calls)
+	require.EqualValues(t, 3, s.Timeouts)
+	require.Zero(t, s.Running)
+	require.EqualValues(t, 5, s.Admitted)
+
+	panics := fake(func(context.Context, []any) (any, error) { panic("a client that panics") })
+	closed := policyredis.New(panics, "trusted", hourly, 5, policyredis.FailClosed(), policyredis.TrustClient())
+	require.ErrorIs(t, attempt(closed), policyredis.ErrStore)
+	require.Zero(t, closed.Snapshot().Running)
+	v := newVirtual(t)
+	fine := policyredis.New(v.client, "trusted", hourly, 5, patient())
+	require.True(t, fine.Snapshot().Trusted)
+	require.Equal(t, 5, admitted(fine, 9))
+}
+
+// Who does not keep to the deadline is trusted once.
+func TestUR5_ATrustThatIsAbused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		sleeps := fake(func(context.Context, []any) (any, error) {
+			time.Sleep(5 * time.Second)
+			return int64(0), nil
+		})
+		l := policyredis.New(sleeps, "abused", hourly, 5, policyredis.FailClosed(), policyredis.TrustClient())
+		began := time.Now()
+		require.NoError(t, attempt(l))
+		require.Equal(t, 5*time.Second, time.Since(began))
+		require.False(t, l.Snapshot().Trusted)
+		began = time.Now()
+		require.ErrorIs(t, attempt(l), policyredis.ErrStore)
+		require.Equal(t, 50*time.Millisecond, time.Since(began))
+		require.NoError(t, l.Drain(t.Context()))
+	})
+}
+
+// A client is trusted as it is only if it is one of go-redis, for a single server, and set to keep to deadlines.
+func TestUR5_WhichClientsAreTrusted(t *testing.T) {
+	trusts := func(l *policyredis.Limiter) bool { return l.Snapshot().Trusted }
+	for _, keeps := range []bool{true, false} {
+		single := redis.NewClient(&redis.Options{ContextTimeoutEnabled: keeps})
+		require.Equal(t, keeps, trusts(policyredis.New(single, "key", 1, 1)))
+		require.Equal(t, keeps, trusts(policyredis.New[*redis.Cmd](redis.UniversalClient(single), "key", 1, 1)))
+		require.NoError(t, single.Close())
+		sentinel := redis.NewFailoverClient(&redis.FailoverOptions{MasterName: "m", SentinelAddrs: []string{"127.0.0.1:1"}, ContextTimeoutEnabled: keeps})
+		require.Equal(t, keeps, trusts(policyredis.New(sentinel, "key", 1, 1)))
+		require.NoError(t, sentinel.Close())
+		many := redis.NewClusterClient(&redis.ClusterOptions{ContextTimeoutEnabled: keeps})
+		require.False(t, trusts(policyredis.New(many, "key", 1, 1)))
+		require.NoError(t, many.Close())
+	}
+	require.False(t, trusts(policyredis.New(fake(nil), "key", 1, 1)))
+	require.False(t, trusts(policyredis.New(withOptions[int]{}, "key", 1, 1)))
+	require.False(t, trusts(policyredis.New(withOptions[*redis.Options]{}, "key", 1, 1)), "nil")
+	require.False(t, trusts(policyredis.New(withOptions[func()]{}, "key", 1, 1)))
+	require.False(t, trusts(policyredis.New(panicking{}, "key", 1, 1)))
+	require.True(t, trusts(policyredis.New(fake(nil), "key", 1, 1, policyredis.TrustClient())))
+}
+
+// withOptions is a client with a method of the same name that means something else.
+type withOptions[T any] struct{ fake }
+
+func (withOptions[T]) Options() (options T) { return options }
+
+type panicking struct{ fake }
+
+func (panicking) Options() *redis.Options { panic("not now") }
+
+// What a server says that is there, and takes no more clients, is no answer about a key: the breaker counts it.
+func TestUR5_AServerThatIsFull(t *testing.T) {
+	for says, calls := range map[string]uint64{
+		"ERR max number of clients reached":           3,
+		"NOAUTH Authentication required.":             3,
+		"CLUSTERDOWN Hash slot not served":            3,
+		"MOVED 3999 127.0.0.1:6381":                   3,
+		"ERROR in the client":                         3,
+		"WRONGTYPE Operation against a key":           10,
+		"NOPERM this user has no permissions":         10,
+		"ERR unknown command 'EVALSHA', with args":    10,
+		"ERR policyredis: the key holds":              10,
+		"ERR user_script:8: OOM command not allowed ": 3,
+	} {
+		l := policyredis.New(answers(nil, errors.New(says)), "full", hourly, 5)
+		admitted(l, 10)
+		require.Equal(t, calls, l.Snapshot().Calls, says)
+	}
+}
+
+// At the bounds of a configuration the local bucket is neither bottomless nor closed.
+func TestTheLocalBucketDoesNotOverflow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, dear := range []int{1, 1000, 1_000_000} {
+			l := policyredis.New(answers(nil, errDown), "bounds", 1_000_000.0/(49*24*3600), 1_000_000, policyredis.FailLocal(1_000_000), costing())
+			require.NoError(t, attemptIn(withCost(dear), l))
+			for range 10 {
+				require.ErrorIs(t, attemptIn(withCost(dear), l), ratelimit.ErrLimited)
+			}
+			permit, err := policy.Acquire(withCost(0), l)
+			require.NoError(t, err)
+			permit.Settle(policy.Outcome{Kind: policy.NotCalled})
+			require.ErrorIs(t, attemptIn(withCost(1), l), ratelimit.ErrLimited)
+		}
+		shared := policyredis.New(fake(scriptInGo()), "bounds", 1_000_000.0/(49*24*3600), 1_000_000, policyredis.FailLocal(1_000_000), costing())
+		require.NoError(t, attemptIn(withCost(999_999), shared))
+		require.Equal(t, 1, admitted(shared, 5))
+	})
+}

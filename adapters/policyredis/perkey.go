@@ -1,0 +1,165 @@
+package policyredis
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// PerKey is one limit for each key, such as each client or tenant, that many processes share through Redis. Make it with
+// [NewPerKey]. It is safe for concurrent use and must not be copied. The methods of the zero value panic.
+//
+// All keys share one breaker towards the store. An error that is about one key, such as a wrong type there, is counted and
+// told to [OnError], but changes no mode.
+type PerKey struct {
+	core    core
+	keyOf   func(context.Context) string
+	buckets *keyed.Registry[string, *bucket]
+}
+
+var (
+	_ policy.Guard    = (*PerKey)(nil)
+	_ policy.Idler    = (*PerKey)(nil)
+	_ policy.Reporter = (*PerKey)(nil)
+	_ fmt.Stringer    = (*PerKey)(nil)
+)
+
+// NewPerKey returns a limiter that admits burst attempts at once and then perSecond in each second for each key. key says
+// which one an attempt is counted for: it gets the attempt's context, must always answer the same for it, and is called under
+// no lock. The rest is as for [New].
+//
+// A process keeps a local bucket for each key that it has seen lately; see [Keys].
+func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key func(ctx context.Context) string, options ...Option) *PerKey {
+	cl := clientOf(client)
+	cfg, err := configure(nil, perSecond, burst, options, func(_ *config, problems *policy.ConfigError) {
+		if cl == nil {
+			problems.Add("the client is nil")
+		}
+		if key == nil {
+			problems.Add("the function that says the key is nil")
+		}
+	})
+	if err != nil {
+		panic(err)
+	}
+	p := &PerKey{keyOf: key}
+	p.core.many = true
+	p.core.start(cl, cfg)
+	p.buckets = keyed.New(p.core.newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
+		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.watch.Elapsed()) }))
+	p.buckets.Overflow().shared = true
+	return p
+}
+
+func (p *PerKey) made() *config { return p.core.made("policyredis.NewPerKey") }
+
+// find returns the bucket of a key, and what the key is called in Redis.
+func (p *PerKey) find(cfg *config, key string) (*bucket, []string) {
+	name := redisKey(cfg.prefix, key)
+	b := p.buckets.Get(name)
+	if b.shared {
+		return b, []string{name}
+	}
+	return b, b.keys
+}
+
+// Stage returns [policy.StageRateLimit].
+func (p *PerKey) Stage() policy.Stage { return policy.StageRateLimit }
+
+// Admit is [Limiter.Admit] for the key of ctx.
+func (p *PerKey) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	cfg := p.made()
+	b, keys := p.find(cfg, p.keyOf(ctx))
+	ticket, err := p.core.admit(ctx, cfg, b, keys, cfg.cost(ctx))
+	if err != nil {
+		return nil, policy.Ticket{}, err
+	}
+	return ctx, ticket, nil
+}
+
+// Settle is [Limiter.Settle] for the key of ctx.
+func (p *PerKey) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	cfg := p.made()
+	if outcome.Kind == policy.NotCalled {
+		b, _ := p.find(cfg, p.keyOf(ctx))
+		p.core.giveBack(cfg, b, ticket)
+	}
+}
+
+// Allow takes cost tokens of a key, for those who have no pipeline. It returns nil, or the rejection that [PerKey.Admit] would
+// return.
+func (p *PerKey) Allow(ctx context.Context, key string, cost int) error {
+	cfg := p.made()
+	if err := ended(ctx); err != nil {
+		return err
+	}
+	b, keys := p.find(cfg, key)
+	_, err := p.core.admit(ctx, cfg, b, keys, cost)
+	return err
+}
+
+// Peek is [Limiter.Peek] for a key.
+func (p *PerKey) Peek(ctx context.Context, key string) (Level, error) {
+	cfg := p.made()
+	b, keys := p.find(cfg, key)
+	return p.core.peek(ctx, cfg, b, keys, 1)
+}
+
+// Drain is [Limiter.Drain] for all keys.
+func (p *PerKey) Drain(ctx context.Context) error {
+	p.made()
+	for _, b := range p.buckets.All() {
+		p.core.returnLot(ctx, b)
+	}
+	return p.core.store.drain(ctx)
+}
+
+// Reconfigure is [Limiter.Reconfigure]. The number of [Keys] cannot be changed either.
+func (p *PerKey) Reconfigure(perSecond float64, burst int, options ...Option) error {
+	cfg, err := configure(p.made(), perSecond, burst, options, nil)
+	if err != nil {
+		return err
+	}
+	return p.core.reconfigure(cfg)
+}
+
+// Shadow is [Limiter.Shadow] for all keys.
+func (p *PerKey) Shadow() { p.steer(true) }
+
+// Enforce is [Limiter.Enforce] for all keys.
+func (p *PerKey) Enforce() { p.steer(false) }
+
+func (p *PerKey) steer(shadow bool) {
+	p.made()
+	p.core.moved.Store(true)
+	p.core.shadow.Store(shadow)
+}
+
+// Idle reports whether all keys are as new ones would be, and nothing was changed by hand.
+func (p *PerKey) Idle() bool {
+	p.made()
+	now := p.core.watch.Elapsed()
+	for _, b := range p.buckets.All() {
+		if !b.idle(now) {
+			return false
+		}
+	}
+	return !p.core.moved.Load() && p.buckets.Overflow().idle(now)
+}
+
+// String returns the rate, the burst and the prefix, as in
+//
+//	rate limit "clients" 100/s burst 10 per key in redis ratelimit:{…}
+func (p *PerKey) String() string {
+	cfg := p.made()
+	return cfg.text() + " per key in redis " + cfg.prefix + ":{…}"
+}
+
+// tokens returns how many tokens there are, at most, by what the store has said last, and false if it has said nothing.
+func (b *bucket) tokens(cfg *config, now time.Duration) (tokens int64, known bool) {
+	paid := b.account.known()
+	return (cfg.capacity - max(0, int64(paid-now))) / cfg.unit, paid != 0
+}

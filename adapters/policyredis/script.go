@@ -1,0 +1,94 @@
+package policyredis
+
+import (
+	"crypto/sha1" //nolint:gosec // it is the name that Redis gives to a script
+	"encoding/hex"
+	"fmt"
+	"strconv"
+)
+
+// script decides in one round trip, on the server's clock, in whole nanoseconds, which a double holds exactly up to 2⁵³.
+//
+// It is the generic cell rate algorithm (ITU-T I.371) in its form as a leaky bucket. The key holds a moment of the server's
+// clock and the debt of that moment: how long it would have taken until the bucket is full again. The debt falls by one
+// nanosecond in each. A token adds one unit to it, and it never exceeds the capacity, burst units. The key lives as long as
+// there is debt: a key that is gone is a full bucket.
+//
+// Moment and debt are kept apart so that a clock that goes back, as after a failover, mints nothing and freezes nothing: the
+// debt then stands still until it is written with the new clock, which happens at once, also when the answer is no.
+//
+// Arguments: the capacity; the least to take, and the most, in whole units if there is room for them; the unit. A most of 0
+// writes nothing. A negative least and most give back; a second key, which lives for a minute, then keeps a client that does
+// not hear the answer, and sends the script again, from giving back twice.
+//
+// The answer is the debt before it took anything, or, when it refuses, the wait as a negative number.
+const script = `local time = redis.call('TIME')
+local second, micro = tonumber(time[1]), tonumber(time[2])
+local capacity, least, most, unit = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+if KEYS[2] and not redis.call('SET', KEYS[2], '1', 'NX', 'PX', 60000) then return 0 end
+local debt, write = 0, false
+local stored = redis.call('GET', KEYS[1])
+if stored then
+  local s, u, d = string.match(stored, '^(%d+) (%d+) (%d+)$')
+  if not s then return redis.error_reply('ERR policyredis: the key holds something else') end
+  local passed = (second - tonumber(s)) * 1000000000 + (micro - tonumber(u)) * 1000
+  debt = math.max(0, tonumber(d) - math.max(0, passed))
+  write = passed < 0 and most ~= 0
+end
+local answer = debt
+if debt + least > capacity then
+  answer = capacity - debt - least
+elseif most ~= 0 then
+  debt = math.max(0, debt + math.max(least, math.min(most, math.floor((capacity - debt) / unit) * unit)))
+  write = true
+end
+if write and debt > 0 then
+  redis.call('SET', KEYS[1], string.format('%d %d %d', second, micro, debt), 'PX', math.ceil(debt / 1000000) + 1)
+elseif write then
+  redis.call('DEL', KEYS[1])
+end
+return answer
+`
+
+// scriptName is what EVALSHA calls the script by.
+var scriptName = func() string {
+	sum := sha1.Sum([]byte(script)) //nolint:gosec // see above
+	return hex.EncodeToString(sum[:])
+}()
+
+// question is what the script is asked.
+type question struct {
+	capacity, least, most, unit int64 // in nanoseconds
+}
+
+// arguments returns the question as the script reads it. They are text, which every client sends as it is.
+func (q question) arguments() []any {
+	text := func(n int64) any { return strconv.FormatInt(n, 10) }
+	return []any{text(q.capacity), text(q.least), text(q.most), text(q.unit)}
+}
+
+// takes returns how much the script takes when it answers debt.
+func (q question) takes(debt int64) int64 {
+	return max(q.least, min(q.most, (q.capacity-debt)/q.unit*q.unit))
+}
+
+// answer is what the script says.
+type answer struct {
+	debt int64 // before anything was taken
+	wait int64 // 0: not refused
+}
+
+// answerTo reads a reply. Anything but an integer that the script can answer to this question is an error: a bad reply never
+// admits.
+func (q question) answerTo(reply any) (answer, error) {
+	n, ok := reply.(int64)
+	switch {
+	case !ok:
+		return answer{}, fmt.Errorf("%w: %T instead of an integer", errReply, reply)
+	case n < -2*maxCapacity || n > maxCapacity || n > q.capacity-q.least:
+		return answer{}, fmt.Errorf("%w: %d is out of range", errReply, n)
+	case n < 0:
+		return answer{debt: q.capacity - q.least - n, wait: -n}, nil
+	}
+	return answer{debt: n}, nil
+}

@@ -1,0 +1,137 @@
+package policyredis
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// Snapshot is the state of a [Limiter] or a [PerKey]. Its fields are read one after another.
+type Snapshot struct {
+	Name      string    `json:"name,omitempty"`
+	PerSecond float64   `json:"per_second"`
+	Burst     int       `json:"burst"`
+	Mode      Mode      `json:"mode"`  // who decides now
+	Since     time.Time `json:"since"` // when that began
+	Shadow    bool      `json:"shadow"`
+	Trusted   bool      `json:"trusted"` // the client is called on the goroutines of the attempts; see [TrustClient]
+	Admitted  uint64    `json:"admitted"`
+	Rejected  uint64    `json:"rejected"`
+	// ShadowRejected counts the attempts that went ahead without a token because the limiter was in shadow.
+	ShadowRejected uint64 `json:"shadow_rejected"`
+	Returned       uint64 `json:"returned"`  // attempts that were admitted and never made
+	FellBack       uint64 `json:"fell_back"` // attempts that the store has not decided about
+	Changes        uint64 `json:"changes"`   // of mode
+	Forgotten      uint64 `json:"forgotten"` // how often the store held less debt than this process knew of
+	Calls          uint64 `json:"calls"`     // to the store
+	Texts          uint64 `json:"texts"`     // calls among them that took a second trip, with the text of the script
+	Errors         uint64 `json:"errors"`    // calls that failed, in whatever way
+	Timeouts       uint64 `json:"timeouts"`  // errors among them that were the deadline's
+	Running        int    `json:"running"`   // calls that run now
+	Abandoned      int64  `json:"abandoned"` // calls among them that have outlived their deadline
+}
+
+// Snapshot returns the current state. It asks nobody and changes nothing.
+func (l *Limiter) Snapshot() Snapshot { return l.core.snapshot(l.made()) }
+
+// Snapshot returns the current state, of all keys together. It asks nobody and changes nothing.
+func (p *PerKey) Snapshot() Snapshot { return p.core.snapshot(p.made()) }
+
+func (c *core) snapshot(cfg *config) Snapshot {
+	s := Snapshot{
+		Name:           cfg.name,
+		PerSecond:      cfg.perSecond,
+		Burst:          cfg.burst,
+		Shadow:         c.shadow.Load(),
+		Trusted:        c.store.trusts(cfg),
+		Admitted:       c.counts.admitted.Load(),
+		Rejected:       c.counts.rejected.Load(),
+		ShadowRejected: c.counts.shadowRejected.Load(),
+		Returned:       c.counts.returned.Load(),
+		FellBack:       c.counts.fellBack.Load(),
+		Forgotten:      c.counts.forgotten.Load(),
+		Calls:          c.store.calls.Load(),
+		Texts:          c.store.texts.Load(),
+		Errors:         c.store.failures.Load(),
+		Timeouts:       c.store.timeouts.Load(),
+		Running:        len(c.store.running),
+		Abandoned:      max(0, c.store.abandoned.Load()),
+	}
+	c.course.mu.Lock()
+	defer c.course.mu.Unlock()
+	s.Mode, s.Since, s.Changes = c.course.mode, c.course.since, c.course.changes
+	return s
+}
+
+// LogValue returns the fields as a group.
+func (s Snapshot) LogValue() slog.Value {
+	return slog.GroupValue(
+		slog.String("name", s.Name), slog.Float64("per_second", s.PerSecond), slog.Int("burst", s.Burst),
+		slog.String("mode", s.Mode.String()), slog.Time("since", s.Since), slog.Bool("shadow", s.Shadow),
+		slog.Bool("trusted", s.Trusted), slog.Uint64("admitted", s.Admitted), slog.Uint64("rejected", s.Rejected),
+		slog.Uint64("shadow_rejected", s.ShadowRejected), slog.Uint64("returned", s.Returned),
+		slog.Uint64("fell_back", s.FellBack), slog.Uint64("changes", s.Changes), slog.Uint64("forgotten", s.Forgotten),
+		slog.Uint64("calls", s.Calls), slog.Uint64("texts", s.Texts), slog.Uint64("errors", s.Errors),
+		slog.Uint64("timeouts", s.Timeouts), slog.Int("running", s.Running), slog.Int64("abandoned", s.Abandoned),
+	)
+}
+
+// Report returns the configuration, the mode and the counts, as every layer does. The state is the [Mode]. The values are
+// "tokens", which is what this process has heard of last, "admitted", "rejected", "shadow_rejected", "returned", "fell_back",
+// "mode_changes", "store_forgotten", "store_calls", "store_texts", "store_errors", "store_timeouts", "store_running" and
+// "store_abandoned".
+func (l *Limiter) Report() policy.Report {
+	cfg := l.made()
+	tokens, known := l.bucket.tokens(cfg, l.core.watch.Elapsed())
+	report := l.core.report(cfg, l.Stage())
+	report.Values = append([]policy.Value{{
+		Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(max(0, tokens)), Limit: float64(cfg.burst),
+		Unknown: !known || report.State.Name != Shared.String(),
+	}}, report.Values...)
+	return report
+}
+
+// Report returns what [Limiter.Report] does for all keys together, without "tokens", and "keys", which have a local bucket.
+func (p *PerKey) Report() policy.Report {
+	cfg := p.made()
+	report := p.core.report(cfg, p.Stage())
+	report.Values = append(report.Values, policy.Value{
+		Name: "keys", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(p.buckets.Len()), Limit: float64(cfg.maxKeys),
+	})
+	return report
+}
+
+func (c *core) report(cfg *config, stage policy.Stage) policy.Report {
+	s := c.snapshot(cfg)
+	counter := func(name string, n uint64) policy.Value {
+		return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Counter, Number: float64(n)}
+	}
+	gauge := func(name string, n float64) policy.Value {
+		return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Gauge, Number: n, Limit: maxRunning}
+	}
+	state := policy.State{Name: s.Mode.String(), Since: s.Since, All: modes[:]}
+	if s.Mode != Shared {
+		c.course.mu.Lock()
+		state.Cause = policy.Cause{Rule: "store", What: "failed", Bad: failuresInARow, Limit: failuresInARow, Err: c.course.err}
+		c.course.mu.Unlock()
+	}
+	return policy.Report{
+		Kind: kind, Name: s.Name, Stage: stage, State: state, Shadow: s.Shadow, Settings: cfg.settings(),
+		Values: []policy.Value{
+			counter("admitted", s.Admitted),
+			counter("rejected", s.Rejected),
+			counter("shadow_rejected", s.ShadowRejected),
+			counter("returned", s.Returned),
+			counter("fell_back", s.FellBack),
+			counter("mode_changes", s.Changes),
+			counter("store_forgotten", s.Forgotten),
+			counter("store_calls", s.Calls),
+			counter("store_texts", s.Texts),
+			counter("store_errors", s.Errors),
+			counter("store_timeouts", s.Timeouts),
+			gauge("store_running", float64(s.Running)),
+			gauge("store_abandoned", float64(s.Abandoned)),
+		},
+	}
+}

@@ -1,0 +1,117 @@
+package peaks
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+)
+
+// history is what happened to a bucket, to be told again without what was never taken.
+type history struct {
+	refill []float64 // before each take
+	taken  []float64 // by each take; 0 once it was given back
+}
+
+// missing returns what is missing after all of it.
+func (h *history) missing() (missing float64) {
+	for i := range h.taken {
+		missing = max(0, missing-h.refill[i]) + h.taken[i]
+	}
+	return missing
+}
+
+// With whatever is given back, the bucket is never fuller than if it had never been taken; and it is just as full as long
+// as the moments to remember are few.
+func TestPeaks(t *testing.T) {
+	given, joined := 0, 0
+	rapid.Check(t, func(r *rapid.T) {
+		most := rapid.SampledFrom([]int{1, 2, 50}).Draw(r, "most")
+		refills := rapid.OneOf(rapid.Just(0.0), rapid.Float64Range(0, 1.5*float64(most)))
+		if rapid.Bool().Draw(r, "slowly emptying") {
+			refills = rapid.Float64Range(0.85, 1)
+		}
+		p := Peaks{Little: 0.01}
+		var h history
+		missing, seen := 0.0, 0 // by p, and how many moments it may have to remember
+		for range rapid.IntRange(10, 60).Draw(r, "steps") {
+			if number := rapid.IntRange(0, 2*len(h.taken)).Draw(r, "give back"); number > 0 && number <= len(h.taken) && h.taken[number-1] > 0 {
+				missing -= min(missing, p.GiveBack(uint64(number), h.taken[number-1]))
+				h.taken[number-1] = 0
+				given++
+			} else {
+				refill := refills.Draw(r, "refill")
+				missing = max(0, missing-refill)
+				if seen++; missing == 0 {
+					seen = 1
+				}
+				p.See(missing)
+				n := rapid.IntRange(1, most).Draw(r, "n")
+				p.Take(float64(n))
+				missing += float64(n)
+				h.refill, h.taken = append(h.refill, refill), append(h.taken, float64(n))
+			}
+			switch want := h.missing(); {
+			case missing < want-1e-9:
+				r.Fatalf("%v missing, but %v if what was given back had never been taken", missing, want)
+			case seen <= len(p.at) && missing > want+1e-9:
+				r.Fatalf("%v missing, but only %v if what was given back had never been taken", missing, want)
+			case missing > want+1e-9:
+				joined++
+				return
+			}
+		}
+	})
+	require.Positive(t, joined, "of %d", given)
+}
+
+// When attempts come at nearly the rate, each takes something of its worth from the one before. The latest is worth
+// exactly that, and of the earlier ones most.
+func TestTheyLoseLittle(t *testing.T) {
+	for _, steps := range []int{5, 10, 100, 1000} {
+		t.Run(fmt.Sprint(steps), func(t *testing.T) {
+			worth := func(which int) (got, want float64) {
+				p := Peaks{Little: 0.01}
+				for i := range steps {
+					p.See(float64(i) / float64(steps))
+					p.Take(1)
+				}
+				return p.GiveBack(uint64(which+1), 1), min(1, float64(which+1)/float64(steps))
+			}
+			total, all := 0.0, 0.0
+			for which := range steps {
+				got, want := worth(which)
+				require.LessOrEqual(t, got, want)
+				total, all = total+got, all+want
+			}
+			got, want := worth(steps - 2)
+			require.Equal(t, want, got)
+			require.Greater(t, total, 0.4*all)
+		})
+	}
+}
+
+// However much or little is missing: what is given back is neither more than was taken, nor less than nothing.
+func TestTheyStayWithinBounds(t *testing.T) {
+	const most = 1 << 53
+	p := Peaks{Little: 0.01}
+	p.See(0)
+	require.Zero(t, p.kept, "nothing was taken yet")
+	p.Take(most)
+	more := math.Nextafter(1, 2)
+	p.See(more)
+	p.Take(1)
+	require.Equal(t, 1.0, p.GiveBack(2, 1))
+	require.Equal(t, more, p.GiveBack(1, most))
+	require.Zero(t, p.GiveBack(1, most), "a second time, which is against the rules")
+	p.Take(1)
+	p.See(0)
+	for number := range uint64(4) {
+		require.Zero(t, p.GiveBack(number, 1))
+	}
+	p.Take(1)
+	require.Equal(t, 1.0, p.GiveBack(4, 1), "it comes after that")
+	require.Equal(t, 1, p.kept)
+}

@@ -1,0 +1,111 @@
+package replay
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/internal/testsize"
+	"github.com/go-resilience/resilience/lab/internal/reference"
+	"github.com/go-resilience/resilience/lab/internal/replay/logs"
+	"github.com/go-resilience/resilience/lab/internal/theory"
+)
+
+// queue is a log of M/M/c, made without the library: Poisson arrivals, exponential service, first come first served.
+func queue(seed uint64, slots int, perSecond float64, service time.Duration, horizon float64) (m *made, meanService float64) {
+	r := rand.New(rand.NewPCG(seed, 4))
+	m = &made{notes: logs.Notes{Format: "made", Why: "it was made", Resolution: 1}}
+	free := make(moments, slots)
+	n := 0.0
+	for at := r.ExpFloat64() / perSecond; at < horizon; at += r.ExpFloat64() / perSecond {
+		came := time.Duration(at * 1e9)
+		took := time.Duration(r.ExpFloat64() * float64(service))
+		done := max(came, free[0]) + took
+		free.replace(done)
+		m.records = append(m.records, logs.Record{Start: noon.Add(came), Latency: done - came})
+		meanService += took.Seconds()
+		n++
+	}
+	return m, meanService / n
+}
+
+// The replay of a log of M/M/c waits as the closed form says, within six standard errors of so many runs.
+func TestY4_QueueByClosedForm(t *testing.T) {
+	const slots, load, horizon = 10, 8.0, 60.0
+	service := 40 * time.Millisecond
+	n := testsize.Pick(2, 10)
+	_, wait := reference.Queue(slots, load, horizon/service.Seconds(), 0, false, 20)
+	sum := 0.0
+	for seed := range uint64(n) {
+		source, mean := queue(seed, slots, load/service.Seconds(), service, horizon)
+		log := source.log(t)
+		f := newFit(log)
+		require.Equal(t, slots, f.slots)
+		require.Greater(t, f.growth, significant, "load shows")
+		require.Less(t, math.Abs(f.residual), significant, "and the slots explain it")
+		m, err := Run(log, WithoutPolicies(), f.server(variant{}), 1, nil)
+		require.NoError(t, err)
+		require.Equal(t, len(log.calls), m.Succeeded)
+		sum += (m.Waited.Seconds()/float64(m.Calls) - mean) / service.Seconds()
+		recorded := log.Recorded()
+		require.InEpsilon(t, recorded.Waited.Seconds(), m.Waited.Seconds(), .1, "and as this log says")
+		require.InEpsilon(t, recorded.P99.Seconds(), m.P99.Seconds(), .15)
+	}
+	allowed := 6 * math.Hypot(wait.Deviation/math.Sqrt(float64(n)), wait.Error)
+	require.InDelta(t, theory.MeanWait(slots, load), sum/float64(n), allowed)
+}
+
+// Slots are found also where times are in milliseconds, and not found where load changes nothing.
+func TestSlotsAreFound(t *testing.T) {
+	for _, slots := range []int{4, 12} {
+		source, _ := queue(7, slots, .9*float64(slots)/.05, 50*time.Millisecond, 40)
+		require.Equal(t, slots, newFit(source.log(t)).slots)
+	}
+	source, _ := queue(7, 1000, 200, 30*time.Millisecond, 40)
+	f := newFit(source.log(t))
+	require.Zero(t, f.slots)
+	require.Less(t, math.Abs(f.growth), significant)
+}
+
+// A bound of the queue is found by failures that come at once, all at one level.
+func TestBoundIsFound(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 1))
+	m := &made{notes: logs.Notes{Resolution: 1}}
+	free := make(moments, 6)
+	var ends moments
+	for at := 0.0; at < 40; at += r.ExpFloat64() / 200 {
+		came := time.Duration(at * 1e9)
+		for len(ends) > 0 && ends[0] <= came {
+			ends.pop()
+		}
+		if len(ends) >= 6+15 {
+			m.records = append(m.records, logs.Record{Start: noon.Add(came), Latency: 50 * time.Microsecond, Failed: true, Kind: "5xx"})
+			continue
+		}
+		done := max(came, free[0]) + time.Duration(r.ExpFloat64()*35e6)
+		free.replace(done)
+		ends.push(done)
+		m.records = append(m.records, logs.Record{Start: noon.Add(came), Latency: done - came})
+	}
+	f := newFit(m.log(t))
+	require.Equal(t, 6, f.slots)
+	require.Equal(t, 15, f.queue)
+}
+
+func TestMomentsAreAHeap(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 3))
+	var m moments
+	for range 1000 {
+		m.push(time.Duration(r.IntN(500)))
+	}
+	for range 300 {
+		m.replace(m[0] + time.Duration(r.IntN(100)))
+	}
+	for last := time.Duration(-1); len(m) > 0; m.pop() {
+		require.GreaterOrEqual(t, m[0], last)
+		last = m[0]
+	}
+}

@@ -1,0 +1,14 @@
+package replay
+
+import "time"
+
+// Report is a log and what candidates would have done with it.
+type Report struct {
+	Files       []string
+	Log         *Log
+	Recorded    *Measured
+	Predictions []*Prediction
+	Plan        string // of two candidates: what the second changes, in words
+	Seed        uint64
+	Took        time.Duration
+}
