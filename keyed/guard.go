@@ -214,9 +214,18 @@ func (g *Guard[K, V]) MarshalJSON() ([]byte, error) { return json.Marshal(g.Repo
 // ReportOf returns the report of the guard of a single key; see [Registry.ReportOf].
 func (g *Guard[K, V]) ReportOf(key K) (policy.Report, bool) { return g.made().ReportOf(key) }
 
-// ReportFor is ReportOf for the key of ctx.
+// ReportFor is ReportOf for the key of ctx. A guard with a method ReportFor, such as a limiter, is asked for its report for
+// an attempt with ctx, and may say that it has nothing to do with that.
 func (g *Guard[K, V]) ReportFor(ctx context.Context) (policy.Report, bool) {
-	return g.made().ReportOf(g.key(ctx))
+	registry, key := g.made(), g.key(ctx)
+	if e := registry.peek(key); e != nil {
+		if reporter, ok := any(e.value).(interface {
+			ReportFor(ctx context.Context) (policy.Report, bool)
+		}); ok {
+			return reporter.ReportFor(ctx)
+		}
+	}
+	return registry.ReportOf(key)
 }
 
 // String returns what the overflow value says of itself, as in `per key breaker "users-db"`.

@@ -91,11 +91,23 @@ func rehearse(f *file, registry *Registry, found *problems) *assembly {
 	}
 	for _, p := range f.pipelines {
 		stands := a.stand(p)
-		if err := resilience.Validate(p.arguments(stands)...); err != nil {
+		err := resilience.Validate(p.arguments(stands)...)
+		if check, ok := registry.Check[p.key]; ok && err == nil {
+			err = ask(check, resilience.Compose(p.arguments(stands)...))
+		}
+		if err != nil {
 			p.blame(err, stands, found)
 		}
 	}
 	return a
+}
+
+// ask returns what the program says of a pipeline.
+func ask(check func(*resilience.Pipeline) error, p *resilience.Pipeline) error {
+	if check == nil {
+		return errors.New("the function in Registry.Check is nil")
+	}
+	return check(p)
 }
 
 func (b *budget) make() *sharedBudget {

@@ -161,7 +161,7 @@ func stateInWords(layer any) string {
 		words = words[:min(1, len(words))]
 		value("window_calls", "%[1]v calls in the window")
 	}
-	if report.Kind == "keyed" {
+	if report.Kind == "keyed" || report.Kind == "rate limiter per key" {
 		n := 0.0
 		for _, v := range report.Values {
 			if v.Name == "keys" {

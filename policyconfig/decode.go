@@ -82,6 +82,18 @@ var (
 	keyOption      = &option{key: "key", code: "Keys", doc: "The function that returns the key of a call."}
 )
 
+// room returns for how many keys there are buckets in a single limiter, nil where each key has a policy of its own.
+func (p *perKey) room() *given {
+	if p != nil {
+		for _, g := range p.given {
+			if g.option == roomOption {
+				return g
+			}
+		}
+	}
+	return nil
+}
+
 func (p *perKey) options() (options []keyed.Option) {
 	for _, g := range p.given {
 		options = append(options, g.option.apply(actual{args: g.args}).(keyed.Option))
@@ -173,12 +185,23 @@ func (d *decoder) file(root *node) *file {
 		f.pipelines = append(f.pipelines, d.pipeline(m.name, override.pipeline(d, m)))
 	}
 	override.unused(d)
-	for _, name := range d.registry.Require {
+	for _, name := range d.needed() {
 		if !slices.ContainsFunc(f.pipelines, func(p *pipeline) bool { return p.key == name }) {
 			d.found.at(root, "the pipeline %q is missing, which the program needs", name)
 		}
 	}
 	return f
+}
+
+// needed returns the names of the pipelines that the file must have.
+func (d *decoder) needed() []string {
+	names := slices.Clone(d.registry.Require)
+	for _, name := range sortedKeys(d.registry.Check) {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 // members notes members of an object that are not known, and reports whether it is an object.
@@ -673,8 +696,12 @@ func (d *decoder) constructor(l *layer, used map[*option]bool) {
 
 func (d *decoder) perKey(l *layer, n *node) {
 	p := &perKey{node: n}
+	options := keyedOptions
+	if l.kind == ratelimitKind {
+		options = perKeyOptions
+	}
 	known := []string{"$comment", "key"}
-	for _, o := range keyedOptions {
+	for _, o := range options {
 		known = append(known, o.key)
 	}
 	if !d.members(n, known...) {
@@ -693,7 +720,7 @@ func (d *decoder) perKey(l *layer, n *node) {
 		p.name, p.key = g.names[0], g.resolved[0].(func(context.Context) string)
 	}
 	for _, m := range n.members {
-		for _, o := range keyedOptions {
+		for _, o := range options {
 			if o.key != m.name {
 				continue
 			}
@@ -701,6 +728,9 @@ func (d *decoder) perKey(l *layer, n *node) {
 				p.given = append(p.given, g)
 			}
 		}
+	}
+	if room := p.room(); room != nil && len(p.given) > 1 {
+		d.found.at(room.node, "\"keys\" makes a bucket for each key, and has nothing to do with \"max\", \"idle\" and \"maxKeyLength\"")
 	}
 	l.perKey = p
 }

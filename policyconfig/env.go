@@ -82,7 +82,7 @@ type keys map[string]keys
 
 var (
 	budgetKeys = keysOf(budgetKinds, nil)
-	perKeyKeys = keys{"key": nil, "max": nil, "idle": nil, "maxKeyLength": nil}
+	perKeyKeys = keys{"key": nil, "max": nil, "idle": nil, "maxKeyLength": nil, "keys": nil}
 )
 
 // keysOf returns the arguments of constructors and the options.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyconfig"
+	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
 )
@@ -107,6 +109,30 @@ func ExampleSet_Watch() {
 	stop()
 	watching.Wait()
 	// Output: total timeout 2s > retry 4 > breaker "users-db" > attempt timeout 300ms
+}
+
+// A pipeline that stands in front of a handler has to be one that the handler accepts, also after a reload.
+func ExampleRegistry_frontDoor() {
+	mux := http.NewServeMux()
+	set, err := policyconfig.Load([]byte(`{"pipelines": {"front": {"layers": [
+		{"kind": "bulkhead", "limit": 64, "queue": {"length": 64, "wait": "100ms"}}]}}}`), policyconfig.Registry{
+		Check: map[string]func(*resilience.Pipeline) error{
+			"front": func(p *resilience.Pipeline) error { return policyhttp.ValidateHandler(mux, p) },
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	server := http.Server{Addr: ":8080", ReadHeaderTimeout: 5 * time.Second, Handler: policyhttp.Handler(mux, set.Pipeline("front"))}
+	defer func() { _ = server.Close() }()
+
+	_, err = set.Apply([]byte(`{"pipelines": {"front": {"layers": [
+		{"kind": "retry", "attempts": 2}, {"kind": "bulkhead", "limit": 32}]}}}`))
+	fmt.Println(err)
+	fmt.Println(set.Pipeline("front"))
+	// Output:
+	// policyconfig: configuration:2:3: /pipelines/front/layers/0: retry 2: repeats, and a handler must not run twice
+	// bulkhead 64+64
 }
 
 var errNotFound = errors.New("not found")

@@ -313,6 +313,8 @@ func (f *fileWriter) policy(layer policy.Layer) ordered {
 	switch {
 	case report.Kind == "keyed":
 		return f.perKey(layer, report)
+	case report.Kind == "rate limiter per key":
+		return f.buckets(layer, report)
 	case k == nil:
 		return ordered{{"kind", "layer"}, {"layer", f.code(fmt.Sprintf("%T", layer))}}
 	}
@@ -347,6 +349,23 @@ func (f *fileWriter) perKey(guard policy.Layer, report policy.Report) ordered {
 	}
 	f.problems.Add("%v: cannot be written: the keys must be of type string, and the guards of one type of this module", guard)
 	return nil
+}
+
+// buckets returns a limiter with a bucket for each key.
+func (f *fileWriter) buckets(layer policy.Layer, report policy.Report) ordered {
+	limiter, ok := layer.(*ratelimit.PerKey[string])
+	if !ok {
+		f.problems.Add("%v: cannot be written: the keys must be of type string", layer)
+		return nil
+	}
+	o := ordered{{"kind", ratelimitKind.name}}
+	for _, setting := range report.Settings {
+		if setting.Name != "Keys" {
+			f.setting(&o, setting, layer)
+		}
+	}
+	o.add("perKey", ordered{{"key", f.code("key")}, {"keys", limiter.Snapshot().MaxKeys}})
+	return o
 }
 
 func overflowOf[V policy.Guard](layer policy.Layer) policy.Layer {

@@ -138,7 +138,8 @@ const withCode = `{
 		"policies": {"type": {"kind": "breaker", "onChange": ["log", "page"], "rand": "seeded"}},
 		"pipelines": {"users": {"classify": "http", "observe": "metrics", "layers": [{"use": "type", "stage": "shed"}, {"kind": "layer", "layer": "maintenance"},
 			{"kind": "retry", "withBudget": "program", "retryRejections": ["bulkhead.full", "own"]},
-			{"kind": "bulkhead", "limit": 3, "mode": "shadow", "perKey": {"key": "tenant", "idle": "1h"}}]}}}`
+			{"kind": "bulkhead", "limit": 3, "mode": "shadow", "perKey": {"key": "tenant", "idle": "1h"}},
+			{"kind": "ratelimit", "perSecond": 10, "burst": 20, "perKey": {"key": "client", "keys": 500}}]}}}`
 
 // TestGoSource_Code: code is taken from a registry.
 func TestGoSource_Code(t *testing.T) {
@@ -156,6 +157,7 @@ import (
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyconfig"
+	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
 )
 
@@ -173,6 +175,7 @@ func Pipelines(registry policyconfig.Registry) map[string]*resilience.Pipeline {
 			keyed.By(registry.Keys["tenant"], keyed.New(func(string) *bulkhead.Bulkhead {
 				return bulkhead.New(3, bulkhead.Shadow())
 			}, keyed.Idle(time.Hour))),
+			ratelimit.NewPerKey(10, 20, registry.Keys["client"], ratelimit.Keys(500)),
 		),
 	}
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policyconfig"
@@ -88,6 +89,86 @@ func TestPerKey_MadeDuringAReload(t *testing.T) {
 			require.Equal(t, 26, report.Settings[0].Args[1].Value)
 		}
 	}
+}
+
+// TestPerKey_Buckets: one limiter with a bucket for each key, which a reload changes in place.
+func TestPerKey_Buckets(t *testing.T) {
+	file := func(burst, keys int) string {
+		return layersOf(fmt.Sprintf(`{"kind": "ratelimit", "name": "client", "perSecond": 0, "burst": %d, "perKey": {"key": "tenant", "keys": %d}}`, burst, keys))
+	}
+	set := loadWith(t, file(2, 100), tenants)
+	users := set.Pipeline("users")
+	before := users.Current()
+	limiter := find[*ratelimit.PerKey[string]](t, users)
+	a, b, c := tenant(t.Context(), "a"), tenant(t.Context(), "b"), tenant(t.Context(), "c")
+	for range 2 {
+		require.NoError(t, users.Run(a, succeed))
+	}
+	require.ErrorIs(t, users.Run(a, succeed), ratelimit.ErrLimited)
+	require.NoError(t, users.Run(b, succeed))
+
+	changes := apply(t, set, file(3, 200))
+	require.Equal(t, "users: rate limiter burst 2 to 3, room for keys 100 to 200, state kept: 2 keys", changes.String())
+	require.Same(t, before, users.Current())
+	require.Equal(t, 200, limiter.Snapshot().MaxKeys)
+	require.ErrorIs(t, users.Run(a, succeed), ratelimit.ErrLimited, "a larger burst mints nothing")
+	for range 3 {
+		require.NoError(t, users.Run(c, succeed), "a new key has the new burst")
+	}
+	require.ErrorIs(t, users.Run(c, succeed), ratelimit.ErrLimited)
+	require.True(t, apply(t, set, file(3, 200)).Empty())
+
+	limiter.Shadow()
+	changes = apply(t, set, file(4, 200))
+	require.Equal(t, "users: rate limiter burst 3 to 4, state kept: 3 keys\nusers: rate limiter is in shadow by hand, the configuration says enforce", changes.String())
+	require.True(t, limiter.Snapshot().Shadow)
+
+	changes = apply(t, set, layersOf(`{"kind": "ratelimit", "name": "client", "perSecond": 0, "burst": 4, "perKey": {"key": "tenant", "max": 100}}`))
+	require.Equal(t, "users: rate limiter replaced, a limiter for each key in place of a bucket, state lost: 3 keys", changes.String())
+	changes = apply(t, set, file(4, 200))
+	require.Equal(t, "users: rate limiter replaced, a bucket for each key in place of a limiter, state lost: 0 keys", changes.String())
+}
+
+func TestPerKey_BucketsRefused(t *testing.T) {
+	for layer, want := range map[string]string{
+		`{"kind": "ratelimit", "perSecond": 1, "burst": 1, "perKey": {"key": "tenant", "keys": 0}}`:                   `/perKey/keys: 0: must be a whole number, from 1 to 1073741824`,
+		`{"kind": "ratelimit", "perSecond": 1, "burst": 1, "perKey": {"keys": 10}}`:                                   `/perKey: "key" is missing`,
+		`{"kind": "ratelimit", "perSecond": 1, "burst": 1, "perKey": {"key": "tenant", "keys": 10, "max": 10}}`:       `/perKey/keys: "keys" makes a bucket for each key, and has nothing to do with "max", "idle" and "maxKeyLength"`,
+		`{"kind": "ratelimit", "perSecond": 1, "burst": 1, "maxWait": "1s", "perKey": {"key": "tenant", "keys": 10}}`: `/maxWait: MaxWait 1s: a limiter per key lets no attempt wait`,
+		`{"kind": "breaker", "perKey": {"key": "tenant", "keys": 10}}`:                                                `/perKey/keys: "keys" is not known here`,
+		`{"kind": "ratelimit", "every": {"interval": "1s", "burst": 0}, "perKey": {"key": "tenant", "keys": 10}}`:     `burst 0`,
+	} {
+		_, err := policyconfig.Load([]byte(layersOf(layer)), tenants)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestPerKey_BucketsRoundTrip: a limiter of buckets is the same from a file, from Go, and as Go source.
+func TestPerKey_BucketsRoundTrip(t *testing.T) {
+	written := resilience.Compose(resilience.Name("users"),
+		ratelimit.NewPerKey(10, 20, tenants.Keys["tenant"], ratelimit.Name("client"), ratelimit.Keys(500), ratelimit.Shadow()))
+	file, err := policyconfig.From(written)
+	require.NoError(t, err)
+	const layer = `{"kind": "ratelimit", "perSecond": 10, "burst": 20, "name": "client", "mode": "shadow", "perKey": {"key": "key", "keys": 500}}`
+	require.Contains(t, string(file), layer)
+	registry := policyconfig.Registry{Keys: numbered("key", tenants.Keys["tenant"])}
+	set := loadWith(t, string(file), registry)
+	require.Equal(t, written.String(), set.Pipeline("users").String())
+	require.Equal(t, settings(written), settings(set.Pipeline("users")))
+	again, err := policyconfig.From(set.Pipeline("users"))
+	require.NoError(t, err)
+	require.Equal(t, string(file), string(again))
+
+	source, err := policyconfig.Go([]byte(layersOf(`{"kind": "ratelimit", "every": {"interval": "100ms", "burst": 20}, "perKey": {"key": "key", "keys": 500}}`)))
+	require.NoError(t, err)
+	require.Contains(t, string(source), `ratelimit.NewPerKey(10, 20, registry.Keys["key"], ratelimit.Keys(500)),`)
+	require.NotContains(t, string(source), "keyed")
+
+	file, err = policyconfig.From(resilience.Compose(ratelimit.NewPerKey(10, 20, tenants.Keys["tenant"])))
+	require.NoError(t, err)
+	require.Contains(t, string(file), `"perKey": {"key": "key", "keys": 100000}`, "the default is said")
+	_, err = policyconfig.From(resilience.Compose(ratelimit.NewPerKey(10, 20, func(context.Context) int { return 1 })))
+	require.ErrorContains(t, err, "the keys must be of type string")
 }
 
 func TestPerKey_Replaced(t *testing.T) {

@@ -3,6 +3,7 @@ package policyconfig
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v4"
@@ -284,22 +285,44 @@ var ratelimitKind = &kind{
 			apply: func(a actual) any { return ratelimit.CostOf(a.code[0].(measure)) },
 		},
 	},
-	room: &roomOf[ratelimit.Limiter, *ratelimit.Limiter, ratelimit.Option]{
-		by:   by[*ratelimit.Limiter],
-		name: ratelimit.Name, shadow: ratelimit.Shadow,
-		validator: func(l *layer, o []ratelimit.Option) error {
-			perSecond, burst := l.rate()
-			return ratelimit.Validate(perSecond, burst, o...)
+	room: limiterRoom{
+		limiters: &roomOf[ratelimit.Limiter, *ratelimit.Limiter, ratelimit.Option]{
+			by:   by[*ratelimit.Limiter],
+			name: ratelimit.Name, shadow: ratelimit.Shadow,
+			validator: func(l *layer, o []ratelimit.Option) error {
+				perSecond, burst := l.rate()
+				return ratelimit.Validate(perSecond, burst, o...)
+			},
+			construct: func(l *layer, o []ratelimit.Option) *ratelimit.Limiter {
+				perSecond, burst := l.rate()
+				return ratelimit.New(perSecond, burst, o...)
+			},
+			change: func(r *ratelimit.Limiter, l *layer, o []ratelimit.Option) error {
+				perSecond, burst := l.rate()
+				return r.Reconfigure(perSecond, burst, o...)
+			},
 		},
-		construct: func(l *layer, o []ratelimit.Option) *ratelimit.Limiter {
-			perSecond, burst := l.rate()
-			return ratelimit.New(perSecond, burst, o...)
-		},
-		change: func(r *ratelimit.Limiter, l *layer, o []ratelimit.Option) error {
-			perSecond, burst := l.rate()
-			return r.Reconfigure(perSecond, burst, o...)
+		buckets: &roomOf[ratelimit.PerKey[string], *ratelimit.PerKey[string], ratelimit.Option]{
+			name: ratelimit.Name, shadow: ratelimit.Shadow,
+			validator: func(l *layer, o []ratelimit.Option) error {
+				perSecond, burst := l.rate()
+				return ratelimit.ValidatePerKey(perSecond, burst, l.perKey.key, append(o, l.perKey.keys())...)
+			},
+			construct: func(l *layer, o []ratelimit.Option) *ratelimit.PerKey[string] {
+				perSecond, burst := l.rate()
+				return ratelimit.NewPerKey(perSecond, burst, l.perKey.key, append(o, l.perKey.keys())...)
+			},
+			change: func(r *ratelimit.PerKey[string], l *layer, o []ratelimit.Option) error {
+				perSecond, burst := l.rate()
+				return r.Reconfigure(perSecond, burst, append(o, l.perKey.keys())...)
+			},
 		},
 	},
+}
+
+// keys returns the option that says for how many keys there is room.
+func (p *perKey) keys() ratelimit.Option {
+	return roomOption.apply(actual{args: p.room().args}).(ratelimit.Option)
 }
 
 // rate returns the arguments of ratelimit.New, whichever constructor was used.
@@ -554,6 +577,16 @@ var budgetKinds = []*option{
 		apply: func(a actual) any { return retry.NewConcurrencyBudget(a.number(0), a.integer(1)) },
 	},
 }
+
+// roomOption makes a single limiter with a bucket for each key, in place of a limiter for each.
+var roomOption = &option{
+	key: "keys", words: "room for keys", args: []argument{integer("n", 1, ratelimit.MaxKeys)},
+	doc:   "Makes one limiter with a bucket for each key, with room for so many keys.",
+	apply: func(a actual) any { return ratelimit.Keys(a.integer(0)) },
+}
+
+// perKeyOptions are the options of perKey of a rate limiter.
+var perKeyOptions = append(slices.Clip(keyedOptions), roomOption)
 
 // keyedOptions are the options of perKey.
 var keyedOptions = []*option{

@@ -263,6 +263,10 @@ func (t *transition) irreconcilable(before, l *layer) string {
 		return "one for each key"
 	case l.perKey != nil && before.perKey.name != l.perKey.name:
 		return fmt.Sprintf("per key %q to %q", before.perKey.name, l.perKey.name)
+	case l.perKey.room() != nil && before.perKey.room() == nil:
+		return "a bucket for each key in place of a limiter"
+	case l.perKey.room() == nil && before.perKey.room() != nil:
+		return "a limiter for each key in place of a bucket"
 	}
 	for _, o := range l.kind.options {
 		old, now := before.find(o), l.find(o)
@@ -322,7 +326,7 @@ func optionChanges(before, l *layer) (changes []OptionChange) {
 			}
 			return nil
 		}
-		for _, o := range keyedOptions {
+		for _, o := range perKeyOptions {
 			changes = append(changes, optionChange(o, find(before.perKey, o), find(l.perKey, o))...)
 		}
 	}

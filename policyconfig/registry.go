@@ -10,6 +10,7 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -19,7 +20,7 @@ import (
 type Registry struct {
 	// Classify is for the option "classify" of pipelines, breakers, adaptive bulkheads and throttles.
 	Classify map[string]func(error) policy.Class
-	// Keys is for "perKey": it returns the key of a call.
+	// Keys is for "perKey": it returns the key of a call, such as policyhttp.Key.
 	Keys map[string]func(context.Context) string
 	// Observers is for "observe" of pipelines. They go on when a file is reloaded.
 	Observers map[string]policy.Observer
@@ -42,6 +43,11 @@ type Registry struct {
 
 	// Require names pipelines that the program needs: a file without one of them is refused.
 	Require []string
+	// Check is what the places where pipelines stand ask of them, by the pipeline's name in the file, such as
+	// policyhttp.ValidateHandler for a front door: if it returns an error, the configuration is refused as a whole. It
+	// gets a pipeline that is composed on trial and not used afterwards, and must not run it. It is called by [Load],
+	// [Set.Plan] and [Set.Apply], which must not be called from it. A file without a pipeline that is checked is refused.
+	Check map[string]func(*resilience.Pipeline) error
 
 	// Environment is the prefix of environment variables that override the file, such as "RESILIENCE": then
 	// RESILIENCE__USERS__BREAKER__OPEN_FOR=10s sets "openFor" of the breaker of the pipeline "users". They are read

@@ -17,7 +17,7 @@ type room interface {
 	build(l *layer) policy.Layer
 	// reconfigure changes a layer that is in use from one description to another. shadow is the mode that it shall have.
 	reconfigure(built policy.Layer, before, l *layer, shadow bool) error
-	// buildKeyed returns a guard with a layer per key, and what changes them.
+	// buildKeyed returns a guard with a layer per key, and what changes them; nil where the guard is a single policy.
 	buildKeyed(l *layer) (policy.Layer, fleet)
 }
 
@@ -190,3 +190,27 @@ func (r timeoutRoom) reconfigure(built policy.Layer, before, l *layer, shadow bo
 }
 
 func (r timeoutRoom) buildKeyed(l *layer) (policy.Layer, fleet) { return r.of(l).buildKeyed(l) }
+
+// limiterRoom chooses between limiters and a limiter that has a bucket for each key.
+type limiterRoom struct{ limiters, buckets room }
+
+func (r limiterRoom) of(l *layer) room {
+	if l.perKey.room() != nil {
+		return r.buckets
+	}
+	return r.limiters
+}
+
+func (r limiterRoom) validate(l *layer) error     { return r.of(l).validate(l) }
+func (r limiterRoom) build(l *layer) policy.Layer { return r.of(l).build(l) }
+
+func (r limiterRoom) reconfigure(built policy.Layer, before, l *layer, shadow bool) error {
+	return r.of(l).reconfigure(built, before, l, shadow)
+}
+
+func (r limiterRoom) buildKeyed(l *layer) (policy.Layer, fleet) {
+	if l.perKey.room() != nil {
+		return r.buckets.build(l), nil // it is one policy
+	}
+	return r.limiters.buildKeyed(l)
+}

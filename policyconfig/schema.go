@@ -62,6 +62,9 @@ func schema() document {
 		"perKey": objectSchema("One for each key, instead of one for all.", optionsSchema(document{
 			"key": document{"type": "string", "minLength": 1, "description": keyOption.doc},
 		}, keyedOptions), "key"),
+		"buckets": objectSchema("One limiter with a bucket for each key.", optionsSchema(document{
+			"key": document{"type": "string", "minLength": 1, "description": keyOption.doc},
+		}, []*option{roomOption}), "key", "keys"),
 		"use": objectSchema("A policy that pipelines share.", document{
 			"use": document{"type": "string", "description": "The name of the policy."}, "stage": reference("stage"), "enabled": enabledSchema,
 		}, "use"),
@@ -203,6 +206,9 @@ func (k *kind) schema(inPipeline bool) document {
 	}
 	if k.keyed {
 		properties["perKey"] = reference("perKey")
+	}
+	if k == ratelimitKind {
+		properties["perKey"] = document{"anyOf": []any{reference("perKey"), reference("buckets")}}
 	}
 	var ways []any
 	for _, c := range k.constructors {

@@ -61,7 +61,7 @@ func standIns(data []byte) *Registry {
 		}
 		field.Set(reflect.MakeMap(field.Type()))
 		name := v.Type().Field(i).Name
-		if name == "Budgets" {
+		if name == "Budgets" || name == "Check" { // those of the file; what it is for is not known
 			continue
 		}
 		root.eachText(func(text string) {
@@ -257,7 +257,7 @@ func (w *writer) layer(l *layer) string {
 	}
 	w.imports[module+"/"+l.kind.name] = true
 	call := w.call(l)
-	if l.perKey == nil {
+	if l.perKey == nil || l.perKey.room() != nil {
 		return call
 	}
 	w.imports[module+"/keyed"] = true
@@ -276,7 +276,13 @@ func (w *writer) layer(l *layer) string {
 func (w *writer) call(l *layer) string {
 	name := l.kind.name + "." + l.constructor.name()
 	var args []string
-	if l.constructor.key == "adaptive" {
+	room := l.perKey.room()
+	if room != nil {
+		name = "ratelimit.NewPerKey"
+		perSecond, burst := l.rate()
+		args = []string{w.value(perSecond), w.value(burst), fmt.Sprintf("registry.Keys[%q]", l.perKey.name)}
+		w.code = true
+	} else if l.constructor.key == "adaptive" {
 		algorithm := map[string]string{"aimd": "AIMD", "gradient2": "Gradient2", "vegas": "Vegas"}[l.args[0].(string)]
 		target := ""
 		if l.args[1] != nil {
@@ -299,6 +305,9 @@ func (w *writer) call(l *layer) string {
 		default:
 			args = append(args, w.option(l.kind.name, g))
 		}
+	}
+	if room != nil {
+		args = append(args, w.option("ratelimit", room))
 	}
 	return name + "(" + strings.Join(args, ", ") + ")"
 }

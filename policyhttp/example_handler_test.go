@@ -3,20 +3,25 @@ package policyhttp_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyconfig"
 	"github.com/go-resilience/resilience/policyhttp"
+	"github.com/go-resilience/resilience/policyslog"
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
@@ -152,6 +157,96 @@ func ExampleRefuseWith() {
 	// 404 text/plain; charset=utf-8
 	// 429 application/json
 }
+
+// A client over its quota is refused by its own limit, and takes nothing of what all share.
+func ExampleHandler_limitForAll() {
+	clients := ratelimit.NewPerKey(10, 20, policyhttp.Key, ratelimit.Name("client"))
+	all := ratelimit.New(500, 100, ratelimit.Name("server"))
+	front := resilience.Compose(clients, all, bulkhead.New(64)) // in this order
+
+	refuse := func(w http.ResponseWriter, _ *http.Request, refusal policyhttp.Refusal) {
+		status := refusal.Status
+		if rejection, ok := errors.AsType[*policy.Rejection](refusal.Err); ok && rejection.Name == "server" {
+			status = http.StatusServiceUnavailable // the client has done nothing wrong
+		}
+		http.Error(w, http.StatusText(status), status)
+	}
+	handler := policyhttp.Handler(http.NotFoundHandler(), front, policyhttp.RefuseWith(refuse))
+
+	codes := map[int]int{}
+	for range 1000 { // a greedy client
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		codes[w.Code]++
+	}
+	for i := range 2000 { // as many clients
+		w, r := httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil)
+		r.RemoteAddr = fmt.Sprintf("10.0.%d.%d:1234", i/250, i%250)
+		handler.ServeHTTP(w, r)
+		codes[w.Code]++
+	}
+	fmt.Println(codes[http.StatusTooManyRequests] > 900, "that the greedy client got 429")
+	fmt.Println(codes[http.StatusServiceUnavailable] > 0, "that of too many clients some got 503")
+	// Output:
+	// true that the greedy client got 429
+	// true that of too many clients some got 503
+}
+
+func ExampleOnRefusal() {
+	front := resilience.Compose(ratelimit.Per(1, time.Hour, 1, ratelimit.Name("all")))
+	handler := policyhttp.Handler(http.NotFoundHandler(), front,
+		policyhttp.OnRefusal(func(r *http.Request, refusal policyhttp.Refusal) {
+			slog.InfoContext(r.Context(), "refused", "client", policyhttp.Key(r.Context()),
+				"path", r.URL.Path, "code", refusal.Code, "status", refusal.Status)
+		}))
+	for range 2 {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+		fmt.Println(w.Code)
+	}
+	// Output:
+	// 404
+	// 429
+}
+
+// The front door as it stands in a file, which is changed while the server runs.
+func ExampleHandler_file() {
+	mux := http.NewServeMux()
+	set, err := policyconfig.Load([]byte(`{"pipelines": {"front": {"layers": [
+		{"kind": "ratelimit", "name": "client", "perSecond": 10, "burst": 20,
+			"perKey": {"key": "client", "keys": 100000}},
+		{"kind": "bulkhead", "limit": 64, "queue": {"length": 64, "wait": "100ms"}}]}}}`), policyconfig.Registry{
+		Keys: map[string]func(context.Context) string{"client": policyhttp.Key},
+		Check: map[string]func(*resilience.Pipeline) error{
+			"front": func(p *resilience.Pipeline) error { return policyhttp.ValidateHandler(mux, p) },
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := policyhttp.Handler(mux, set.Pipeline("front")) // follows every change
+
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	fmt.Println(w.Code, set.Pipeline("front"))
+	// Output: 404 rate limit per key "client" 10/s burst 20 > bulkhead 64+64
+}
+
+// shutdown is the end of a server in a cluster. watching ends with the loop of policyconfig's Watch, which
+// stopWatching ends.
+func shutdown(server *http.Server, ready *policyhttp.Ready, stopWatching func(), watching *sync.WaitGroup, log *policyslog.Log) error {
+	ready.Drain()                // the balancer is told,
+	time.Sleep(10 * time.Second) // asks, and sends no more
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	err := server.Shutdown(ctx) // what is queued and in flight ends
+	stopWatching()
+	watching.Wait()
+	log.Flush() // last: the refusals of the last second
+	return err
+}
+
+var _ = shutdown
 
 func ExampleReadiness() {
 	ledger := breaker.New(breaker.Name("ledger"))

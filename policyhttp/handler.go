@@ -20,8 +20,8 @@ import (
 //
 // A request that is refused is answered without entering next: with 429 if a rate limit refused it, with 503 for every
 // other reason, and with a Retry-After of whole seconds. [RefuseWith] and [ProblemDetails] change the answer. Its body
-// is not read. When the client has gone while its request was queued, there is no body and the status, which only logs
-// see, is 499.
+// is not read. When the client has gone while its request was queued, there is no body and the status is 499,
+// which only an access log around the handler sees.
 //
 // The pipeline judges next by what it answers. 500 and above are failures: 501 alone is [policy.Expected], 505 and above
 // are [policy.Permanent], the others [policy.Transient]. 429 is [policy.Throttled]. The other statuses from 400 to 499 are

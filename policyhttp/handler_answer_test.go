@@ -234,6 +234,56 @@ func TestRefuseWith(t *testing.T) {
 	require.Equal(t, strconv.Itoa(int(got.RetryAfter.Seconds())), response.Header.Get("Retry-After"))
 }
 
+// Who writes the answer, and who only looks on, can ask for the client.
+func TestOnRefusal(t *testing.T) {
+	type seen struct {
+		key, path string
+		refusal   policyhttp.Refusal
+	}
+	var told, asked []seen
+	note := func(to *[]seen, r *http.Request, refusal policyhttp.Refusal) {
+		*to = append(*to, seen{policyhttp.Key(r.Context()), r.URL.Path, refusal})
+	}
+	observe := policyhttp.OnRefusal(func(r *http.Request, refusal policyhttp.Refusal) { note(&told, r, refusal) })
+	keyBy := policyhttp.KeyBy(func(r *http.Request) string { return "client " + r.Header.Get("Client") })
+	source := policyhttp.HandlerRand(zeros{})
+	request := httptest.NewRequest(http.MethodGet, "/path", nil)
+	request.Header.Set("Client", "ada")
+
+	rejected := refuse(rejection("bulkhead.full"))
+	plain := ask(policyhttp.Handler(status(200), rejected, keyBy, source), request)
+	response := ask(policyhttp.Handler(status(200), rejected, keyBy, source, observe), request)
+	require.Equal(t, plain.StatusCode, response.StatusCode)
+	require.Equal(t, plain.Header, response.Header)
+	require.Equal(t, text(t, plain), text(t, response), "the answer is the default one")
+	require.Len(t, told, 1)
+	require.Equal(t, "client ada", told[0].key)
+	require.Equal(t, "/path", told[0].path)
+	require.Equal(t, 503, told[0].refusal.Status)
+	require.Equal(t, "bulkhead.full", told[0].refusal.Code)
+	require.Equal(t, strconv.Itoa(int(told[0].refusal.RetryAfter.Seconds())), response.Header.Get("Retry-After"))
+
+	answer := policyhttp.RefuseWith(func(w http.ResponseWriter, r *http.Request, refusal policyhttp.Refusal) {
+		note(&asked, r, refusal)
+		w.WriteHeader(refusal.Status)
+	})
+	ask(policyhttp.Handler(status(200), rejected, keyBy, observe, answer), request)
+	require.Len(t, told, 2)
+	require.Equal(t, told[1:], asked)
+
+	gone, leave := context.WithCancel(request.Context())
+	leave()
+	ask(policyhttp.Handler(status(200), rejected, keyBy, observe, answer), request.WithContext(gone))
+	ask(policyhttp.Handler(status(200), resilience.Compose(), keyBy, observe, answer), request)
+	require.Len(t, told, 2, "not for a client that has gone, and not without a refusal")
+	require.Len(t, asked, 1)
+}
+
+// zeros is a source of no chance at all.
+type zeros struct{}
+
+func (zeros) Uint64() uint64 { return 0 }
+
 // A body that nobody wants is not read by the handler. The server itself may drop a short one in order to keep the
 // connection.
 func TestTheBodyOfARefusedRequestIsNotRead(t *testing.T) {

@@ -40,6 +40,7 @@ func TestHandlerRefusesNonsense(t *testing.T) {
 		"option 1 is nil":                    func() error { return policyhttp.ValidateHandler(status(200), fine, nil) },
 		"KeyBy: the function is nil":         func() error { return policyhttp.ValidateHandler(status(200), fine, policyhttp.KeyBy(nil)) },
 		"RefuseWith: the function is nil":    func() error { return policyhttp.ValidateHandler(status(200), fine, policyhttp.RefuseWith(nil)) },
+		"OnRefusal: the function is nil":     func() error { return policyhttp.ValidateHandler(status(200), fine, policyhttp.OnRefusal(nil)) },
 		"OnConfigError: the function is nil": func() error { return policyhttp.ValidateHandler(status(200), fine, policyhttp.OnConfigError(nil)) },
 		"HandlerRand: the source is nil":     func() error { return policyhttp.ValidateHandler(status(200), fine, policyhttp.HandlerRand(nil)) },
 		"RateLimitHeaders(0)":                func() error { return policyhttp.ValidateHandler(status(200), fine, policyhttp.RateLimitHeaders(0)) },

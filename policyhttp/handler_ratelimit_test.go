@@ -88,6 +88,54 @@ func TestALimitWithAKeyOfItsOwnIsTold(t *testing.T) {
 	}
 }
 
+// Two kinds of clients have two limits, and each kind costs nothing of the other: it is told only its own.
+func TestALimitOfOthersIsNotTold(t *testing.T) {
+	isCustomer := func(ctx context.Context) bool { return strings.HasPrefix(policyhttp.Key(ctx), "customer:") }
+	customers := ratelimit.CostOf(func(ctx context.Context) int {
+		if isCustomer(ctx) {
+			return 1
+		}
+		return 0
+	})
+	strangers := ratelimit.CostOf(func(ctx context.Context) int {
+		if isCustomer(ctx) {
+			return 0
+		}
+		return 1
+	})
+	perKey := func(perSecond float64, burst int, options ...ratelimit.Option) policy.Layer {
+		return ratelimit.NewPerKey(perSecond, burst, policyhttp.Key, options...)
+	}
+	registry := func(perSecond float64, burst int, options ...ratelimit.Option) policy.Layer {
+		return keyed.By(policyhttp.Key, keyed.New(func(string) *ratelimit.Limiter { return ratelimit.New(perSecond, burst, options...) }))
+	}
+	single := func(perSecond float64, burst int, options ...ratelimit.Option) policy.Layer {
+		return ratelimit.New(perSecond, burst, options...)
+	}
+	for name, limit := range map[string]func(float64, int, ...ratelimit.Option) policy.Layer{
+		"per key": perKey, "registry": registry, "single": single,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			handler := policyhttp.Handler(status(200), resilience.Compose(
+				limit(100, 50, ratelimit.Name("customer"), customers), limit(1, 2, ratelimit.Name("stranger"), strangers),
+			), policyhttp.RateLimitHeaders(policyhttp.Draft10), policyhttp.KeyBy(func(r *http.Request) string {
+				if name := r.Header.Get("Customer"); name != "" {
+					return "customer:" + name
+				}
+				return ""
+			}))
+			request := get()
+			request.Header.Set("Customer", "ada")
+			require.Equal(t, `"customer";q=50;w=1`, ask(handler, request).Header.Get("RateLimit-Policy"), name)
+			for _, want := range []int{200, 200, 429} {
+				response := ask(handler, get())
+				require.Equal(t, want, response.StatusCode)
+				require.Equal(t, `"stranger";q=2;w=2`, response.Header.Get("RateLimit-Policy"), name)
+			}
+		})
+	}
+}
+
 // The t of a RateLimit field is never later than Retry-After, whoever refused.
 func TestRetryAfterIsNotEarlierThanTheReset(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

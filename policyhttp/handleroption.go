@@ -25,6 +25,8 @@ type handlerConfig struct {
 	keyBy          func(*http.Request) string
 	refusing       bool
 	refuseWith     func(http.ResponseWriter, *http.Request, Refusal)
+	observing      bool
+	onRefusal      func(*http.Request, Refusal)
 	problem        bool
 	format         RateLimitFormat
 	formatting     bool
@@ -56,6 +58,9 @@ func configureHandler(options []HandlerOption) handlerConfig {
 	}
 	if c.refusing && c.refuseWith == nil {
 		c.problems.Add("RefuseWith: the function is nil")
+	}
+	if c.observing && c.onRefusal == nil {
+		c.problems.Add("OnRefusal: the function is nil")
 	}
 	if c.refusing && c.problem {
 		c.problems.Add("ProblemDetails: RefuseWith writes the answer")
@@ -103,15 +108,25 @@ func KeyBy(key func(*http.Request) string) HandlerOption {
 
 // RefuseWith sets the function that writes the answer to a request that is refused, or whose handler did not answer in
 // time. It gets the writer of the server with the fields that are known, Retry-After among them, and should write
-// refusal.Status. What refusal.Err says is for logs: it must not be sent. By default the answer is the text of the
-// status.
+// refusal.Status. [Key] works with the context of r. What refusal.Err says is for logs: it must not be sent. A client that
+// has gone gets no answer, and answer is not called. By default the answer is the text of the status.
+//
+// RefuseWith and [ProblemDetails] exclude each other.
 func RefuseWith(answer func(w http.ResponseWriter, r *http.Request, refusal Refusal)) HandlerOption {
 	return func(c *handlerConfig) { c.refusing, c.refuseWith = true, answer }
 }
 
+// OnRefusal sets a function that is told of every request that is refused, or whose handler did not answer in time, and
+// leaves the answer as it is: to log which client it was. [Key] works with the context of r. It is called before the answer
+// is written, on the goroutine of the request, under no lock; it must not keep r. It is not called when the client has gone.
+// By default nobody is told.
+func OnRefusal(observe func(r *http.Request, refusal Refusal)) HandlerOption {
+	return func(c *handlerConfig) { c.observing, c.onRefusal = true, observe }
+}
+
 // ProblemDetails makes the answer to a request that is refused a problem in the format of RFC 9457, with the types that
 // the draft for rate limit fields defines: quota-exceeded with 429, temporary-reduced-capacity with 503. By default the
-// answer is plain text.
+// answer is plain text. ProblemDetails and [RefuseWith] exclude each other.
 func ProblemDetails() HandlerOption {
 	return func(c *handlerConfig) { c.problem = true }
 }
@@ -120,8 +135,9 @@ func ProblemDetails() HandlerOption {
 // the time to come back is not known, as with a full bulkhead. Times above most are said as most. The defaults are 1
 // second and 24 hours.
 //
-// The time is rounded up to whole seconds, and then up to a quarter is added at random, at least a second, so that
-// clients that were refused together do not come back together. It is never earlier than the policy said, up to most.
+// The time is rounded up to a whole second; then a random number of whole seconds is added, from 0 to a quarter of it, or
+// from 0 to 1 where a quarter is less, so that clients that were refused together do not come back together. It is never
+// earlier than the policy said, up to most.
 func RetryAfterBounds(least, most time.Duration) HandlerOption {
 	return func(c *handlerConfig) { c.least, c.most = least, most }
 }
@@ -131,7 +147,7 @@ func RetryAfterBounds(least, most time.Duration) HandlerOption {
 //
 // If the pipeline has a limit per key, made by ratelimit.NewPerKey or keyed.By, only that is told, for the key of the
 // request: how busy the server is with others is not for clients to know. Otherwise all its rate limits are. One in shadow
-// mode is not told.
+// mode is not told, and none that this request costs nothing of: a limit whose CostOf returns 0 for it is that of others.
 func RateLimitHeaders(format RateLimitFormat) HandlerOption {
 	return func(c *handlerConfig) { c.formatting, c.format = true, format }
 }

@@ -29,8 +29,9 @@ func Key(ctx context.Context) string {
 
 // RemoteAddr returns the address of the client, without the port: an IPv4 address, or the first 64 bits of an IPv6
 // address, such as "2001:db8::/64", since a single client usually has as many addresses as it likes below those. An
-// IPv4 address that is written as IPv6 is an IPv4 address. A link-local address has its zone, since the same network is
-// another one on another link; other zones are dropped.
+// IPv4 address that is written as IPv6 is an IPv4 address, and so is one behind NAT64 (64:ff9b::/96), where all clients would
+// have the same 64 bits. One of 6to4 (2002::/16) is an IPv6 address like any other. A link-local address has its zone, since
+// the same network is another one on another link; other zones are dropped.
 //
 // Behind a proxy every client has the address of the proxy: use [KeyBy] then. An address that is none, such as that of
 // a Unix socket, is returned as it is, without a port and at most 64 bytes of it.
@@ -57,9 +58,16 @@ func parseRemote(remote string) (netip.Addr, bool) {
 	return addr, err == nil
 }
 
+// nat64 is the prefix of IPv4 addresses in IPv6 (RFC 6052): the last 32 bits are the IPv4 address.
+var nat64 = netip.MustParsePrefix("64:ff9b::/96")
+
 // network returns what stands for a client with the address addr.
 func network(addr netip.Addr) string {
 	addr = addr.Unmap()
+	if nat64.Contains(addr) {
+		bytes := addr.As16()
+		addr = netip.AddrFrom4([4]byte(bytes[12:]))
+	}
 	if addr.Is4() {
 		return addr.String()
 	}

@@ -35,20 +35,27 @@ const noRetryAfter = 0
 // maxQuotas bounds how many limits are told.
 const maxQuotas = 8
 
-// quotaSource returns the report of a rate limit as it is for a request.
+// quotaSource returns the report of a rate limit as it is for a request, false if that has nothing to do with it.
 type quotaSource func(context.Context) (policy.Report, bool)
 
 // quotaSources returns those of the layers whose limits are told: the limits per key, or else all.
 func quotaSources(layers []policy.Layer) []quotaSource {
 	var keyed, all []quotaSource
 	for _, layer := range layers {
-		registry, ok := layer.(interface {
+		reporter, ok := layer.(policy.Reporter)
+		if !ok {
+			continue
+		}
+		limit, ok := layer.(interface {
 			ReportFor(ctx context.Context) (policy.Report, bool)
 		})
-		if ok && layer.Stage() == policy.StageRateLimit { // and no breaker per key
-			keyed = append(keyed, registry.ReportFor)
-		} else if reporter, ok := layer.(policy.Reporter); ok {
+		switch {
+		case !ok || layer.Stage() != policy.StageRateLimit: // a breaker per key, for instance
 			all = append(all, func(context.Context) (policy.Report, bool) { return reporter.Report(), true })
+		case reporter.Report().Kind == "rate limiter": // one for all
+			all = append(all, limit.ReportFor)
+		default:
+			keyed = append(keyed, limit.ReportFor)
 		}
 	}
 	sources := all

@@ -10,7 +10,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Refusal is why a request was refused, for the function given to [RefuseWith].
+// Refusal is why a request was refused, for the functions given to [RefuseWith] and [OnRefusal].
 type Refusal struct {
 	Status     int           // 429 if a rate limit refused the request, otherwise 503
 	RetryAfter time.Duration // what the field Retry-After says, in whole seconds; 0 if coming back is of no use
@@ -48,6 +48,12 @@ func (e *exchange) refuse(err error) {
 	}
 	if r.ProtoMajor == 1 && r.ContentLength > maxUnread && !e.entered { // in HTTP/2 it would end the other requests too
 		header.Set("Connection", "close")
+	}
+	if h.onRefusal != nil || h.refuseWith != nil {
+		r = r.WithContext(&e.context) // for Key
+	}
+	if h.onRefusal != nil {
+		h.onRefusal(r, refusal)
 	}
 	switch {
 	case h.refuseWith != nil:

@@ -39,10 +39,34 @@ type refused struct {
 	timer *time.Timer // from each line to the next
 }
 
+// tally is a count of refusals.
 type tally struct {
 	count   int64
 	layer   policy.Layer // of the last refusal
 	outcome policy.Outcome
+	hint    hint
+}
+
+// hint is when to come back, as a refusal said it at the time. The zero hint is that of a refusal that is being written.
+type hint struct {
+	wait         time.Duration
+	known, taken bool
+}
+
+func hintOf(err error) hint {
+	wait, known := policy.RetryAfter(err)
+	return hint{wait, known, true}
+}
+
+// err returns the error with the wait that it had, which it says as of now.
+func (t *tally) err() error {
+	rejection, ok := t.outcome.Err.(*policy.Rejection) //nolint:errorlint // what is around it has a text of its own
+	if !t.hint.taken || !ok || rejection == nil || rejection.Until.IsZero() {
+		return t.outcome.Err
+	}
+	then := *rejection
+	then.Until = time.Now().Add(t.hint.wait)
+	return &then
 }
 
 // note writes the line of the first refusal of a policy, and counts those that follow.
@@ -71,7 +95,7 @@ func (r *refusals) count(event policy.Event) (id refuser, first bool) {
 		r.policies[id] = found
 		return id, true
 	}
-	found.tally = tally{found.count + 1, event.Layer, event.Outcome}
+	found.tally = tally{found.count + 1, event.Layer, event.Outcome, hintOf(event.Outcome.Err)} // text is made when it is written
 	return id, false
 }
 
@@ -151,9 +175,13 @@ func refusalAttrs(id refuser, counted tally) []slog.Attr {
 	a.text(attrName, id.name)
 	a = append(a, slog.Int64(attrCount, counted.count), slog.Int64(attrSuppressed, counted.count-1))
 	a.text(attrCode, policy.Code(counted.outcome.Err))
-	a.text(attrError, oneline.Of(counted.outcome.Err))
-	if wait, ok := policy.RetryAfter(counted.outcome.Err); ok {
-		a = append(a, slog.Duration(attrRetryAfter, wait))
+	a.text(attrError, oneline.Of(counted.err()))
+	hint := counted.hint
+	if !hint.taken {
+		hint = hintOf(counted.outcome.Err)
+	}
+	if hint.known {
+		a = append(a, slog.Duration(attrRetryAfter, hint.wait))
 	}
 	return a
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyslog"
+	"github.com/go-resilience/resilience/ratelimit"
 )
 
 func TestP5_UM6_RefusalsHaveAtMostOneLinePerSecondAndPolicy(t *testing.T) {
@@ -124,12 +125,31 @@ func TestP5_UM6_ALineOfRefusalsSaysWhyAndUntilWhen(t *testing.T) {
 		require.Equal(t, "users-db", lines[0].Attrs["name"])
 		require.Equal(t, "breaker.open", lines[0].Attrs["code"])
 		require.EqualValues(t, 9, lines[1].Attrs["count"])
-		require.EqualValues(t, 4*time.Second, lines[1].Attrs["retry_after"])
+		require.EqualValues(t, 5*time.Second, lines[1].Attrs["retry_after"], "as the last refusal was told")
 		require.Equal(t, "open", lines[1].Attrs["state"])
 		require.Equal(t, map[string]any{
 			"text": "4 of the last 4 calls failed (100 %), the limit is 50 % of at least 4",
 			"rule": "FailureRate", "what": "failed", "bad": 4.0, "calls": 4.0, "limit": 0.5, "minimum": 4.0,
 		}, lines[1].Attrs["cause"])
+	})
+}
+
+// A line is written up to an interval after the last refusal, and says what that was told then.
+func TestP5_UM6_TheWaitOfALineIsThatOfItsLastRefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		logger, out := newLogger(slog.LevelInfo)
+		p := named("users", ratelimit.New(2, 1, ratelimit.Name("client")), resilience.Observe(policyslog.New(logger)))
+		require.NoError(t, p.Run(t.Context(), ok))
+		require.Error(t, p.Run(t.Context(), ok))
+		time.Sleep(200 * time.Millisecond)
+		require.Error(t, p.Run(t.Context(), ok))
+		time.Sleep(time.Minute)
+		lines := out.lines(t)
+		require.Len(t, lines, 2)
+		for i, wait := range []time.Duration{500 * time.Millisecond, 300 * time.Millisecond} {
+			require.EqualValues(t, wait, lines[i].Attrs["retry_after"])
+			require.Equal(t, fmt.Sprintf(`rate limiter "client": %v (retry after %v)`, ratelimit.ErrLimited, wait), lines[i].Attrs["error"])
+		}
 	})
 }
 

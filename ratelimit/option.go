@@ -71,8 +71,8 @@ func MaxWaiters(n int) Option {
 }
 
 // CostOf sets how many tokens an attempt costs. cost is called once for each attempt, on its own goroutine and under no
-// lock, with the attempt's context, which is where a caller says what the attempt costs. The default is 1 for every
-// attempt.
+// lock, with the attempt's context, which is where a caller says what the attempt costs; and by ReportFor. The default is 1
+// for every attempt.
 //
 // An attempt with a cost of 0 takes nothing and never waits. One with a cost above the burst, or below 0, can never be
 // admitted: it is refused at once with [ErrCost] and takes nothing.

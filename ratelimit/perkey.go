@@ -97,10 +97,11 @@ func (p *PerKey[K]) ReportOf(key K) (policy.Report, bool) {
 	return p.reportOf(maphash.Comparable(p.seed, key)), true
 }
 
-// ReportFor is ReportOf for the key of an attempt with that context. It returns false when there is no function for keys.
+// ReportFor is ReportOf for the key of an attempt with that context. It returns false when there is no function for keys,
+// and when the attempt costs nothing: the limit is none for it. It asks the function of [CostOf].
 func (p *PerKey[K]) ReportFor(ctx context.Context) (policy.Report, bool) {
-	p.made()
-	if p.key == nil {
+	q := p.made()
+	if p.key == nil || q.costOf != nil && q.costOf(ctx) == 0 {
 		return policy.Report{}, false
 	}
 	return p.ReportOf(p.key(ctx))

@@ -1,6 +1,7 @@
 package ratelimit
 
 import (
+	"context"
 	"encoding/json"
 	"log/slog"
 	"math"
@@ -87,6 +88,16 @@ func (s Snapshot) LogValue() slog.Value {
 		slog.Uint64("rejected", s.Rejected),
 		slog.Uint64("shadow_rejected", s.ShadowRejected),
 	)
+}
+
+// ReportFor returns the report for an attempt with that context. It returns false when the attempt costs nothing: the limit is
+// none for it. It asks the function of [CostOf] and changes nothing.
+func (l *Limiter) ReportFor(ctx context.Context) (policy.Report, bool) {
+	l.made()
+	if c := l.config.Load(); c.costOf != nil && c.costOf(ctx) == 0 {
+		return policy.Report{}, false
+	}
+	return l.Report(), true
 }
 
 // Report returns the configuration and the counts, as every layer does. The values are "tokens", "queued", "admitted",

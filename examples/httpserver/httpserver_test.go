@@ -56,7 +56,7 @@ func TestAnswers(t *testing.T) {
 func TestRunPrintsATable(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run(&out, []phase{{name: "little", lasts: 50 * time.Millisecond, ordinary: 100, greedy: 100}}))
-	for _, want := range []string{"without a front door", "with a front door: ", "per key rate limit", "little", "the greedy one"} {
+	for _, want := range []string{"without a front door", "with a front door: ", "rate limit per key", "little", "the greedy one"} {
 		require.Contains(t, out.String(), want)
 	}
 }

@@ -11,7 +11,6 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
-	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/ratelimit"
 )
@@ -34,12 +33,9 @@ func customer(r *http.Request) string { return customers[r.Header.Get("X-Api-Key
 // there are workers are handled at a time, and as many again may wait for a moment. A request that the bulkhead refuses
 // costs its customer nothing.
 func newFront() *resilience.Pipeline {
-	clients := keyed.New(func(string) *ratelimit.Limiter {
-		return ratelimit.New(150, 20, ratelimit.Name("customer"))
-	}, keyed.Max(100_000), keyed.Idle(time.Hour))
 	return resilience.Compose(
 		resilience.Name("front"),
-		keyed.By(policyhttp.Key, clients),
+		ratelimit.NewPerKey(150, 20, policyhttp.Key, ratelimit.Name("customer")),
 		bulkhead.New(workers, bulkhead.Queue(workers, 2*work)),
 	)
 }
