@@ -168,8 +168,12 @@ func fits(ctx context.Context, wait time.Duration) bool {
 	return !ok || wait < time.Until(deadline)
 }
 
+// askAgain bounds how soon, and over which time, callers ask a gate again that cannot say when it will be ready.
+const askAgain = 10 * time.Second
+
 // await returns how long to wait for a gate that refuses, or, as the reason to stop, its rejection. The wait ends a
-// little after the gate should be ready, at a random moment, so that those who wait do not all come at once.
+// little after the gate should be ready, at a random moment, so that those who wait do not all come at once. What is
+// added is at most the time that the gate names: so callers come back no faster than they came.
 func (c *config) await(
 	ctx context.Context, k *call, blocked error, now time.Duration,
 ) (wait time.Duration, reason error) {
@@ -190,16 +194,19 @@ func (c *config) await(
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)-1)
 	}
-	step := max(c.patience/8, time.Millisecond) // how soon to look again when the moment is not known
-	if wait, _ = policy.RetryAfter(blocked); wait == 0 {
-		wait = step / 2
+	spread := c.patience / 8
+	if wait, _ = policy.RetryAfter(blocked); wait > 0 {
+		spread = min(spread, wait)
+	} else {
+		spread = min(spread, askAgain)
+		wait = spread / 2
 	}
-	wait = max(wait, time.Millisecond) // never a hot loop, whatever the gate says
+	wait, spread = max(wait, time.Millisecond), max(spread, time.Millisecond) // never a hot loop, whatever the gate says
 	if wait > limit {
 		return 0, blocked
 	}
 	if c.jitter != noJitter {
-		wait = c.uniform(wait, wait+min(step, limit-wait))
+		wait = c.uniform(wait, wait+min(spread, limit-wait))
 	}
 	if !k.pay(c.budget) {
 		return 0, ErrBudget
@@ -213,7 +220,7 @@ const history = 16
 // call is what is known about one call. It is made at the first failure and belongs to the goroutine of the call.
 // Times are readings of the Retrier's clock.
 type call struct {
-	failed   time.Duration // when the first attempt ended
+	failed   time.Duration // when the first attempt that entered the operation ended
 	attempts int           // how many entered the operation
 	noted    int           // the number of the last of them
 	errs     []error       // of the operation, the latest
@@ -229,9 +236,12 @@ type call struct {
 
 // note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
 // the call before the next attempt.
-func (k *call) note(number int, outcome policy.Outcome) {
+func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 	if number == k.noted {
 		return
+	}
+	if k.attempts == 0 {
+		k.failed = now
 	}
 	k.noted = number
 	if k.errs == nil {

@@ -48,9 +48,10 @@ type Error struct {
 	Name string
 	// Attempts is how many attempts entered the operation. Refused ones are not counted.
 	Attempts int
-	// Elapsed is the time from the end of the first attempt to the end of the call: what trying again has cost,
-	// waits included. The first attempt itself is not in it, because that would take a reading of the clock at the
-	// start of every call, healthy ones included.
+	// Elapsed is the time from the end of the first attempt that entered the operation to the end of the call: what
+	// trying again has cost, waits included. So it is 0 for a call whose only attempt was its last act. That attempt
+	// itself is not in it, because that would take a reading of the clock at the start of every call, healthy ones
+	// included; nor is what came before, such as a wait of [AwaitRecovery] for a gate that refused at first.
 	Elapsed time.Duration
 	// Reason is why there was no further attempt: one of the sentinels of this package, the rejection of the policy
 	// that refuses, or the error of the context.

@@ -97,3 +97,41 @@ func TestCodes(t *testing.T) {
 		require.Equal(t, code, policy.Code(fmt.Errorf("a: %w", &retry.Error{Reason: reason, Last: errBackend})))
 	}
 }
+
+// Elapsed begins when the only attempt had failed, however long the call had waited before it.
+func TestElapsedBeginsWithTheFirstFailureOfTheOperation(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		breaker := &fakeBreaker{threshold: 1, openFor: 9 * time.Second}
+		breaker.open()
+		again := retry.New(retry.AwaitRecovery(time.Minute), retry.NoJitter())
+		_, err := resilience.Do(t.Context(), resilience.Compose(again, breaker), func(context.Context) (int, error) {
+			time.Sleep(2 * time.Second)
+			return 0, errBackend
+		})
+		gave, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, 1, gave.Attempts)
+		require.Zero(t, gave.Elapsed)
+		require.NotContains(t, err.Error(), "after the first failed")
+	})
+	synctest.Test(t, func(t *testing.T) { // a refusal that is retried, then a failure, then another refusal
+		again := retry.New(retry.RetryRejections(errFull), retry.Constant(5*time.Second), retry.NoJitter(), retry.Attempts(4))
+		_, err := resilience.Do(t.Context(), resilience.Compose(again, &oddRefused{}), always(errBackend).do)
+		gave, ok := errors.AsType[*retry.Error](err)
+		require.True(t, ok, "%v", err)
+		require.Equal(t, 2, gave.Attempts, "the first and the third are refused")
+		require.Equal(t, 10*time.Second, gave.Elapsed)
+	})
+}
+
+// oddRefused refuses each odd attempt.
+type oddRefused struct{ asked int }
+
+func (*oddRefused) Stage() policy.Stage { return policy.StageBulkhead }
+func (o *oddRefused) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	if o.asked++; o.asked%2 == 1 {
+		return nil, policy.Ticket{}, &policy.Rejection{Kind: "bulkhead", Reason: errFull}
+	}
+	return ctx, policy.Ticket{}, nil
+}
+func (*oddRefused) Settle(context.Context, policy.Ticket, policy.Outcome) {}

@@ -417,14 +417,26 @@ func MaxRetryAfter(longest time.Duration) Option {
 }
 
 // AwaitRecovery waits for a gate that refuses, such as an open breaker, instead of ending the call, for at most
-// longest and only if the deadline of the context allows. By default it does not wait. At the end of the wait, at a
-// random moment after the gate should be ready, there is one more attempt, the last. If other callers take the places of
-// the recovering dependency first, it asks again, as long as longest lasts. It is for work that has time and cannot be
-// done without, such as a message from a queue; a user who waits is better served by an error.
+// longest and only if the deadline of the context allows. By default it does not wait. At the end of the wait there is
+// one more attempt, the last. If other callers take the places of the recovering dependency first, it asks again, as long
+// as longest lasts.
 //
-// A gate that cannot say when it will be ready is asked again from time to time. Every waiting call holds its
-// goroutine and whatever the caller holds: bound the number of callers. longest must be positive, and [Attempts] more
-// than 1.
+// longest bounds the wait, and is not a time to keep trying for: if the attempt after the wait fails, the call ends,
+// however much of longest is left. And a gate that says that it will be ready only after longest ends the call at once. To
+// go on for the whole of an outage, put the work back and do it again later, as the consumer of a queue does.
+//
+// The wait ends at a random moment after the gate should be ready, so that those who wait do not come as one. It is put
+// off by at most an eighth of longest, and by no more than the gate says that it will be closed for: callers come back no
+// faster than they came. A gate that cannot say when it will be ready, such as a half-open breaker whose probes are
+// taken, is asked again after a sixteenth to three sixteenths of longest, or after 5 s to 15 s if that is sooner. With
+// [NoJitter] it is the earliest moment. A caller who waits is not woken when the gate becomes ready earlier than it said.
+//
+// It is for work that has time and cannot be done without, such as a message that a worker already holds; a user who
+// waits is better served by an error. Keep longest below the total timeout of the call, and that below the time for
+// which a queue hides the message. Against a longer outage ask Pipeline.Ready before a message is taken.
+//
+// Every waiting call holds its goroutine and whatever the caller holds: bound the number of callers. longest must be
+// positive, and [Attempts] more than 1.
 func AwaitRecovery(longest time.Duration) Option {
 	return func(c *config) {
 		c.patience = longest

@@ -120,11 +120,8 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 		k = &call{}
 	}
 	now := r.clock.Elapsed()
-	if first {
-		k.failed = now
-	}
 	if entered(&ended) {
-		k.note(ended.Number, ended.Outcome)
+		k.note(ended.Number, ended.Outcome, now)
 	}
 	wait, reason := c.decide(ctx, k, &ended, now)
 	if reason != nil {

@@ -25,7 +25,11 @@ type consumer struct {
 	deliver func(context.Context, message) error
 }
 
-const maxDeliveries = 5
+const (
+	maxDeliveries = 5 // that failed to the end; they open the breaker long before in an outage: 5 times 3 attempts are above 10
+	maxCutShort   = 50
+	cutShortDelay = 2 * time.Minute // 50 times 2 minutes: longer than an outage that a message is to survive
+)
 
 func newConsumer(q *queue, deliver func(context.Context, message) error) *consumer {
 	return &consumer{queue: q, deliver: deliver, backend: resilience.Compose(
@@ -105,14 +109,28 @@ func (c *consumer) waitUntilReady(stop context.Context) error {
 // handle hands a message on, and tells the queue what became of it.
 func (c *consumer) handle(work context.Context, m message) {
 	err := c.backend.Run(work, func(ctx context.Context) error { return c.deliver(ctx, m) })
+	refused := errors.Is(err, policy.ErrRejected)
+	_, tried := errors.AsType[*retry.Error](err)
 	switch {
 	case err == nil:
 		c.queue.Acknowledge(m)
-	case work.Err() != nil, errors.Is(err, policy.ErrRejected):
-		c.queue.GiveBack(m) // not its fault
-	case errors.Is(err, errMalformed), m.deliveries+1 >= maxDeliveries:
+	case errors.Is(err, errMalformed):
 		c.queue.SetAside(m)
-	default:
+	case work.Err() != nil: // cut off by the shutdown
+		c.queue.GiveBack(m, 0)
+	case refused && !tried: // not its fault; never at once, or the workers spin
+		wait, ok := policy.RetryAfter(err)
+		if !ok {
+			wait = time.Second
+		}
+		c.queue.GiveBack(m, wait)
+	case refused && m.cutShort+1 < maxCutShort: // it met an outage, or opened the circuit itself
+		m.cutShort++
+		c.queue.GiveBack(m, cutShortDelay)
+	case !refused && m.deliveries+1 < maxDeliveries: // it failed for now
+		m.deliveries++
 		c.queue.RetryLater(m, 30*time.Second)
+	default:
+		c.queue.SetAside(m)
 	}
 }

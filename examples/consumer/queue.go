@@ -11,7 +11,8 @@ import (
 type message struct {
 	id         int
 	body       string
-	deliveries int // how often it was handed out and given back as failed
+	deliveries int // how often it was handed out and failed to the end
+	cutShort   int // how often it was tried, and the circuit opened before its retries had ended
 }
 
 // queue is in memory, and behaves as SQS, Pub/Sub or RabbitMQ do: a message that was received is hidden until it is
@@ -21,6 +22,7 @@ type queue struct {
 
 	mu     sync.Mutex
 	sent   int
+	hidden int // given back, but not to be received yet
 	counts counts
 }
 
@@ -57,17 +59,29 @@ func (q *queue) Receive(ctx context.Context) (message, error) {
 // Acknowledge: it is done.
 func (q *queue) Acknowledge(message) { q.count(func(c *counts) { c.acknowledged++ }) }
 
-// GiveBack: it was not tried, so its deliveries are not counted up.
-func (q *queue) GiveBack(m message) {
+// GiveBack: it was not tried to the end, and comes again after a delay.
+func (q *queue) GiveBack(m message, delay time.Duration) {
 	q.count(func(c *counts) { c.givenBack++ })
-	q.waiting <- m
+	q.hide(m, delay)
 }
 
 // RetryLater: it failed, and comes again after a delay.
 func (q *queue) RetryLater(m message, delay time.Duration) {
 	q.count(func(c *counts) { c.retriedLater++ })
-	m.deliveries++
-	time.AfterFunc(delay, func() { q.waiting <- m })
+	q.hide(m, delay)
+}
+
+// hide makes a message visible again after a delay.
+func (q *queue) hide(m message, delay time.Duration) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.hidden++
+	time.AfterFunc(delay, func() {
+		q.mu.Lock()
+		defer q.mu.Unlock()
+		q.hidden--
+		q.waiting <- m
+	})
 }
 
 // SetAside: it can never succeed, and a person must look at it (the dead-letter queue).
@@ -77,7 +91,7 @@ func (q *queue) Counts() counts {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	c := q.counts
-	c.waiting = len(q.waiting)
+	c.waiting = len(q.waiting) + q.hidden
 	return c
 }
 
