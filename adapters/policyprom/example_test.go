@@ -40,7 +40,7 @@ func Example() {
 
 // The part of docs/observing.md about Prometheus.
 func Example_observing() {
-	registry := prometheus.NewRegistry()
+	mux := http.NewServeMux()
 	users, orders := named("users", retry.New()), named("orders", retry.New())
 	hosts := keyed.New(func(host string) *breaker.Breaker { return breaker.New(breaker.Name(host)) })
 
@@ -48,8 +48,10 @@ func Example_observing() {
 		policyprom.Pipelines(users, orders),
 		policyprom.Registry("hosts", hosts), // keys as counts by state
 	)
-	durations := policyprom.NewDurations(policyprom.Native()) // observe pipelines with it
+	durations := policyprom.NewDurations() // given to each pipeline: resilience.Observe(durations)
+	registry := prometheus.NewRegistry()
 	registry.MustRegister(collector, durations)
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 
 	_, err := registry.Gather()
 	fmt.Println(err)

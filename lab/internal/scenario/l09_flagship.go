@@ -49,7 +49,8 @@ func flagship(lab *Lab) {
 			state, since = next, now
 		}
 		again := retry.New(retry.Attempts(3), retry.Exponential(100*time.Millisecond, 10*time.Second), retry.FullJitter(), retry.NoBudget(), retry.Rand(w.Source("jitter")))
-		circuit := breaker.New(breaker.FailureRate(.5, 20), breaker.CountWindow(100), breaker.OpenFor(5*time.Second), breaker.Jitter(0),
+		// With a window of 100, half of it fails by chance about once in a hundred runs; of 200, never.
+		circuit := breaker.New(breaker.FailureRate(.5, 20), breaker.CountWindow(200), breaker.OpenFor(5*time.Second), breaker.Jitter(0),
 			breaker.OnChange(func(c breaker.Change) { enter(c.To) }))
 		call := compose(again).Run
 		if variant != alone {

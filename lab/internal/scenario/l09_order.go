@@ -24,7 +24,7 @@ var order = Scenario{
 	Answer:   "Outside, and the retry must ask the breaker before it waits; Compose does both. A breaker around the retry sees p³ instead of p (0.027 at p = 0.3) and lets 90 attempts through before it opens, not 21. A retry that does not ask wastes 150 ms per call against an open circuit.",
 	Setup: []string{
 		"100 calls a second, Poisson, open loop. An attempt takes Exp(10 ms) and fails with probability p.",
-		"On: retry.Attempts(3) with full jitter from 100 ms; breaker.FailureRate(0.2, 20) over a count window of 100, open for 5 s, one probe. Off: budget, jitter of the open time.",
+		"On: retry.Attempts(3) with full jitter from 100 ms; breaker.FailureRate(0.2, 20) over a count window of 100 (in the run over time 0.5 of 200, so that it never opens by chance), open for 5 s, one probe. Off: budget, jitter of the open time.",
 		"Three pipelines: Compose(retry, breaker), which is retry around breaker, and aware; the same order, but blind, where a refusal is just another error that is tried again; and breaker around retry, by policy.At(policy.StageShed, breaker).",
 		"Picture over time: p is 0 for 30 s, 0.3 for 45 s, 1 for 45 s, and 0 again. The threshold is 0.5, so that a breaker that sees attempts tolerates p = 0.3.",
 	},
