@@ -1,4 +1,3 @@
-// Package corpus holds what the checks of resilint were measured on. See README.md.
 package corpus
 
 import (
