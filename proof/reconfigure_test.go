@@ -80,6 +80,11 @@ func newChanging() *changing {
 	_, r, t, b, l, s, h := c.options()
 	c.retrier = retry.New(append(r, retry.WithBudget(c.budget))...)
 	c.throttle = throttle.New(t...)
+	for range 1000 { // it may refuse when the first attempts of all fail by chance, as one in 32 does: let it know better ones
+		if err := resilience.Run(context.Background(), c.throttle, func(context.Context) error { return nil }); err != nil {
+			panic(err)
+		}
+	}
 	c.breaker = breaker.New(b...)
 	c.limiter = ratelimit.New(1e6, mostBurst, l...)
 	c.slots = bulkhead.New(mostInFlight, append(s, bulkhead.WeightOf(weigh))...)
