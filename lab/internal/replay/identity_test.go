@@ -141,3 +141,16 @@ func random(n int, tick time.Duration) *made {
 	}
 	return out
 }
+
+// startAt lets the time of a replay begin before the first call, when the policies were made.
+func (l *Log) startAt(begin time.Time) {
+	lead := l.Begin.Sub(begin)
+	l.Begin = begin
+	l.Span += lead
+	for i := range l.calls {
+		l.calls[i].at += lead
+	}
+	for i := range l.attempts {
+		l.attempts[i].at += lead
+	}
+}

@@ -274,16 +274,3 @@ func (c *call) refused() bool { return c.first < 0 }
 func (l *Log) PerSecond() float64 {
 	return float64(l.Notes.Records) / max(1, l.Span.Seconds())
 }
-
-// startAt lets the time of a replay begin before the first call, when the policies were made.
-func (l *Log) startAt(begin time.Time) {
-	lead := l.Begin.Sub(begin)
-	l.Begin = begin
-	l.Span += lead
-	for i := range l.calls {
-		l.calls[i].at += lead
-	}
-	for i := range l.attempts {
-		l.attempts[i].at += lead
-	}
-}
