@@ -199,6 +199,7 @@ func (b *Browser) Until(most time.Duration, expression string) time.Duration {
 	b.t.Helper()
 	start := time.Now()
 	expression = "(() => { try { return !!(" + expression + ") } catch { return false } })()" // the document may not be there yet
+	//resilint:ignore RL2 it polls a page of its own browser, for at most a while
 	for {
 		if value, err := b.evaluate(expression); err == nil && value == true { // a page that is being left answers with an error
 			return time.Since(start)
