@@ -127,7 +127,8 @@ func TestLedger(t *testing.T) {
 		5*time.Second, time.Millisecond)
 	require.Equal(t, made.Load(), good.Load()+bad.Load()+refused.Load()+gaveUp.Load())
 	require.Equal(t, made.Load(), calls.Load())
-	require.Equal(t, sent.Load(), attempts.Load())
+	require.GreaterOrEqual(t, attempts.Load(), sent.Load(), "an attempt of a hedge may begin as the call ends, and is not sent then")
+	require.LessOrEqual(t, attempts.Load()-sent.Load(), made.Load()/100)
 	require.GreaterOrEqual(t, sent.Load(), byInfo.Load(), "an attempt of a hedge may begin as the call ends")
 	require.LessOrEqual(t, sent.Load()-byInfo.Load(), made.Load()/100)
 	report := pipeline.Report().Calls
