@@ -24,8 +24,6 @@ const (
 	exitUsage      = 2
 )
 
-const defaultOut = "lab-report"
-
 type command struct {
 	all                           []*scenario.Scenario
 	list, params, full, csv, json bool
@@ -66,7 +64,7 @@ func Run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer
 	flags.BoolVar(&c.full, "full", false, "use the seeds and horizons of the published experiments; takes minutes")
 	flags.BoolVar(&c.csv, "csv", false, "print every point of every picture as CSV, and nothing else")
 	flags.BoolVar(&c.json, "json", false, "print checks and pictures as JSON, and nothing else")
-	flags.StringVar(&c.out, "out", defaultOut, "directory for the report")
+	flags.StringVar(&c.out, "out", report.DefaultFolder, "directory for the report")
 	flags.StringVar(&c.svg, "svg", "", "directory for the pictures and pages; none if empty")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -209,16 +207,8 @@ func (c *command) show(results []*scenario.Result, took time.Duration, stdout io
 }
 
 func (c *command) write(results []*scenario.Result, stdout io.Writer) error {
-	if err := os.MkdirAll(c.out, 0o755); err != nil {
-		return err
-	}
-	if c.out == defaultOut { // keep it out of the repository that the lab is run from
-		if err := os.WriteFile(filepath.Join(c.out, ".gitignore"), []byte("*\n"), 0o644); err != nil {
-			return err
-		}
-	}
-	file := filepath.Join(c.out, "report.html")
-	if err := os.WriteFile(file, []byte(report.HTML(results)), 0o644); err != nil {
+	file, err := report.Save(c.out, "report.html", report.HTML(results))
+	if err != nil {
 		return err
 	}
 	fmt.Fprintln(stdout, "report:", file)

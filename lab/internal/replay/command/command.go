@@ -7,13 +7,13 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"strings"
 	"time"
 
 	"github.com/go-resilience/resilience/lab/internal/replay"
 	"github.com/go-resilience/resilience/lab/internal/replay/logs"
+	reports "github.com/go-resilience/resilience/lab/internal/report"
 )
 
 // The exit codes.
@@ -22,8 +22,6 @@ const (
 	exitUsage      = 2 // or something is wrong with a file
 	exitCannotTell = 3 // a condition of -fail-if is met or not, and the log cannot tell
 )
-
-const defaultOut = "lab-report"
 
 // enoughMemory is what a million lines need; above it garbage is collected sooner.
 const enoughMemory = 400 << 20
@@ -66,7 +64,7 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	flags.BoolVar(&c.plan, "plan", false, "the first two arguments are a configuration and the one that shall replace it: say what changes, and replay both")
 	flags.Uint64Var(&c.seed, "seed", 1, "seed of all random numbers, from 0 to 4294967295")
 	flags.Float64Var(&c.maxBad, "max-bad", .01, "share of bad lines that ends the run, from 0 to 1")
-	flags.StringVar(&c.out, "out", defaultOut, "directory for the report")
+	flags.StringVar(&c.out, "out", reports.DefaultFolder, "directory for the report")
 	flags.Usage = func() {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
@@ -225,16 +223,8 @@ func (c *command) judge(report *replay.Report) int {
 }
 
 func (c *command) write(report *replay.Report) error {
-	if err := os.MkdirAll(c.out, 0o755); err != nil {
-		return err
-	}
-	if c.out == defaultOut { // keep it out of the repository that the lab is run from
-		if err := os.WriteFile(filepath.Join(c.out, ".gitignore"), []byte("*\n"), 0o644); err != nil {
-			return err
-		}
-	}
-	file := filepath.Join(c.out, "replay.html")
-	if err := os.WriteFile(file, []byte(report.HTML()), 0o644); err != nil {
+	file, err := reports.Save(c.out, "replay.html", report.HTML())
+	if err != nil {
 		return err
 	}
 	fmt.Fprintf(c.stdout, "\nseed %d, %.1f s\nreport: %s\n", report.Seed, report.Took.Seconds(), file)
