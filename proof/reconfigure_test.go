@@ -196,7 +196,7 @@ func TestReconfigureUnderLoad(t *testing.T) {
 	for name, trips := range map[string]bool{"healthy": false, "recovering": true} {
 		t.Run(name, func(t *testing.T) {
 			c := newChanging()
-			ctx, stop := context.WithTimeout(t.Context(), testsize.Pick(time.Second, 10*time.Second))
+			ctx, stop := context.WithTimeout(t.Context(), testsize.Pick(time.Second/2, 10*time.Second))
 			defer stop()
 			var calls, refused, changes atomic.Int64
 			var running sync.WaitGroup

@@ -75,6 +75,7 @@ func TestHedgingIsForMethodsThatAreIdempotent(t *testing.T) {
 // In a race the reply, the header, the trailer and the peer of the caller are written once, by the attempt that wins, and
 // the request may be changed when the call has returned. The race detector sees whether that is so.
 func TestNoLoserEverWritesTheCallersReply(t *testing.T) {
+	t.Parallel()
 	s := &service{}
 	s.unary = func(_ context.Context, number int, in *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
 		time.Sleep(time.Duration(number%3) * time.Millisecond)

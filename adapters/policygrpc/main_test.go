@@ -2,6 +2,7 @@ package policygrpc_test
 
 import (
 	"context"
+	"flag"
 	"net"
 	"sync"
 	"testing"
@@ -24,7 +25,14 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	// The tests that run in parallel wait nearly all the time.
+	if err := flag.Set("test.parallel", "6"); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // The methods of the service of grpc-go's own tests.
 const (

@@ -64,6 +64,7 @@ func TestNetwork_TheServerIsKilledInTheMiddleOfAStream(t *testing.T) {
 }
 
 func TestNetwork_GoAway(t *testing.T) {
+	t.Parallel()
 	// The server asks for a new connection all the time. No call notices.
 	seen := &witness{}
 	b := start(t, &service{unary: answers()}, setting{tcp: true, source: resilience.Compose(quick(3), seen),

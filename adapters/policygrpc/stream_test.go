@@ -141,6 +141,7 @@ var endings = map[string]struct {
 }
 
 func TestG1_UG5_EveryStreamIsSettledOnce(t *testing.T) {
+	t.Parallel()
 	for kind, open := range kinds {
 		for name, end := range endings {
 			for _, tcp := range []bool{false, true} {
@@ -465,6 +466,7 @@ func TestFault208_WhatIsKeptForAnotherAttemptIsBounded(t *testing.T) {
 }
 
 func TestTheTotalTimeoutEndsAStreamAndIsNamed(t *testing.T) {
+	t.Parallel()
 	for kind, open := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()

@@ -29,6 +29,7 @@ var short = []phase{
 
 // TestLedger checks that every call, attempt and request is accounted for. It asserts no timing.
 func TestLedger(t *testing.T) {
+	t.Parallel()
 	const interval = 5 * time.Millisecond
 	var out strings.Builder
 	e, err := newExperiment(&out, short)
@@ -63,6 +64,7 @@ func TestLedger(t *testing.T) {
 
 // TestADeadServer: the loop keeps trying; the pipeline stops, and says so.
 func TestADeadServer(t *testing.T) {
+	t.Parallel()
 	var out strings.Builder
 	e, err := newExperiment(&out, []phase{{name: "dead", lasts: 400 * time.Millisecond, dead: true}})
 	require.NoError(t, err)
@@ -165,6 +167,7 @@ func TestAliveConnectionsAreReused(t *testing.T) {
 
 // TestPage: the page shows both ways to call while the traffic runs, and ends with it.
 func TestPage(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithCancel(t.Context())
 	said := &lines{found: make(chan string, 1)}
 	done := make(chan error)
