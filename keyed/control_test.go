@@ -217,7 +217,8 @@ func TestReportCountsKeysByState(t *testing.T) {
 	}
 
 	guard := keyed.By(func(context.Context) string { return "yellow" }, r)
-	require.Equal(t, report, guard.Report())
+	report.Values = append(report.Values, policy.Value{Name: "rejected", Unit: policy.UnitCount, Kind: policy.Counter})
+	require.Equal(t, report, guard.Report(), "nothing was refused")
 	one, ok := guard.ReportOf("yellow")
 	require.True(t, ok)
 	require.Equal(t, "yellow", one.State.Name)

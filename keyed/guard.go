@@ -3,7 +3,9 @@ package keyed
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/saturate"
@@ -18,6 +20,7 @@ import (
 type Guard[K comparable, V policy.Guard] struct {
 	key      func(context.Context) K
 	registry *Registry[K, V]
+	rejected atomic.Uint64 // attempts that the guards refused
 }
 
 var (
@@ -119,6 +122,9 @@ func (g *Guard[K, V]) admit(ctx context.Context, open bool) (context.Context, po
 		}
 		switch {
 		case err != nil:
+			if errors.Is(err, policy.ErrRejected) {
+				g.rejected.Add(1)
+			}
 			return nil, policy.Ticket{}, nil, err
 		case admitted == nil:
 			panic(fmt.Sprintf("keyed: %T admitted with a nil context", e.value))
@@ -205,8 +211,13 @@ func (g *Guard[K, V]) Idle() bool {
 	return isIdle(registry.overflow.value)
 }
 
-// Report returns the report of the registry; see [Registry.Report].
-func (g *Guard[K, V]) Report() policy.Report { return g.made().Report() }
+// Report returns the report of the registry, see [Registry.Report], and the counter "rejected": the
+// attempts of all keys that g was asked about and that the guard of their key refused.
+func (g *Guard[K, V]) Report() policy.Report {
+	report := g.made().Report()
+	report.Values = append(report.Values, counter("rejected", g.rejected.Load()))
+	return report
+}
 
 // MarshalJSON writes the report.
 func (g *Guard[K, V]) MarshalJSON() ([]byte, error) { return json.Marshal(g.Report()) }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
@@ -40,6 +41,44 @@ func TestEachKeyHasItsOwnGuard(t *testing.T) {
 		require.Zero(t, r.Get(key).inFlight.Load())
 		require.EqualValues(t, 1, r.Get(key).settled.Load())
 	}
+}
+
+// A limit per key tells how often it refuses, whichever key it was, also after the key has gone. An attempt whose caller
+// leaves the queue was not refused.
+func TestTheReportCountsWhatTheGuardsRefuse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		guard := keyed.By(keyOf, keyed.New(func(string) *bulkhead.Bulkhead {
+			return bulkhead.New(1, bulkhead.Queue(1, time.Hour))
+		}, keyed.Max(2)))
+		rejected := func() float64 {
+			value, ok := guard.Report().Value("rejected", "")
+			require.True(t, ok)
+			require.Equal(t, policy.Counter, value.Kind)
+			return value.Number
+		}
+		for _, key := range []string{"a", "b", "c"} { // c shares the overflow value
+			permit, err := policy.Acquire(withKey(t.Context(), key), guard)
+			require.NoError(t, err)
+			ctx, leave := context.WithCancel(withKey(t.Context(), key))
+			left := make(chan error)
+			go func() {
+				_, err := policy.Acquire(ctx, guard)
+				left <- err
+			}()
+			synctest.Wait()
+			before := rejected()
+			_, err = policy.Acquire(withKey(t.Context(), key), guard)
+			require.ErrorIs(t, err, bulkhead.ErrFull)
+			require.Equal(t, before+1, rejected())
+			leave()
+			require.ErrorIs(t, <-left, context.Canceled)
+			require.Equal(t, before+1, rejected(), "who leaves was not refused")
+			permit.Done(nil)
+		}
+		require.Equal(t, 3.0, rejected())
+		guard.Registry().Delete("a")
+		require.Equal(t, 3.0, rejected())
+	})
 }
 
 func nil2(context.Context) (int, error) { return 0, nil }
