@@ -19,8 +19,8 @@ type feedback interface {
 // of attempts bounds a single call; it does not help when every call fails, since the load is then multiplied by that
 // number, at the worst moment.
 //
-// A retry that finds the budget empty is not made, and does not wait: waiting for a budget that only successes fill
-// would be waiting for oneself. The call ends at once with [ErrBudget].
+// A retry that finds the budget empty is not made, and does not wait for a token: when everything fails, the calls that
+// wait would only pile up. The call ends at once with [ErrBudget].
 //
 // Every [Retrier] has a budget of its own unless [WithBudget] or [NoBudget] says otherwise. Share one among the
 // Retriers and hedges of one dependency. A Budget is safe for concurrent use.
@@ -45,8 +45,8 @@ var (
 //	retries ≤ ratio × (calls of the period and of the 10 seconds before it) +
 //		perSecond × seconds + max(1, 10 × perSecond)
 //
-// A call counts when its first attempt has ended, whether it failed or not; a call that was refused locally does not
-// count. A retry counts when it is scheduled, before its delay; it is returned when it is not made after all.
+// A call counts when the first of its attempts that entered the operation has ended, whether it failed or not; a call
+// that was refused locally does not count. A retry counts when it is scheduled, before its delay; it is returned when it is not made after all.
 //
 // ratio and perSecond are from 0 to 1e9, and not both 0; NewBudget panics otherwise, see [ValidateBudget]. A Retrier's
 // own budget is NewBudget(0.2, 10). After Finagle's RetryBudget.
