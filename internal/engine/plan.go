@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -99,6 +100,34 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 	}
 	n.next = p.link(layers[used:], paid)
 	return n
+}
+
+// bare is the plan around a single layer.
+var bare = NewPlan(nil, Config{})
+
+// setLayer makes n a node for one layer.
+func (n *node) setLayer(layer policy.Layer) {
+	if placed, ok := layer.(policy.Placed); ok {
+		layer = placed.Layer
+	}
+	if _, ok := layer.(policy.Composite); ok {
+		panic(fmt.Sprintf("resilience: a %T was moved: move its layers instead", layer))
+	}
+	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
+		panic(fmt.Sprintf("resilience: a call through a nil %T", layer))
+	}
+	switch layer := layer.(type) {
+	case policy.Repeater:
+		n.setRepeater(layer)
+		n.setBudget(layer, nil)
+	case policy.Wrapper:
+		n.wrapper = layer
+		n.setBudget(layer, nil)
+	case policy.Guard:
+		n.guards[0], n.count = layer, 1
+	default:
+		panic(fmt.Sprintf("resilience: %T is no Guard, Repeater or Wrapper", layer))
+	}
 }
 
 func (n *node) setRepeater(repeater policy.Repeater) {

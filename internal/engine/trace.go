@@ -232,7 +232,7 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 	if !t.plan.kinds.has(policy.EventAttempt) {
 		t.queue()
 		value, err := op(ctx)
-		end = plan.judge(ctx, err)
+		end = plan.ending(ctx, err)
 		t.learn(end)
 		t.returned(ctx, &end)
 		return value, end
@@ -258,7 +258,7 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 		}
 	}()
 	value, err := op(ctx)
-	end = plan.judge(ctx, err)
+	end = plan.ending(ctx, err)
 	over = !end.entered // there was no attempt
 	event.Outcome = end.outcome(ctx)
 	t.learn(end)
