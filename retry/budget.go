@@ -46,7 +46,8 @@ var (
 //		perSecond × seconds + max(1, 10 × perSecond)
 //
 // A call counts when the first of its attempts that entered the operation has ended, whether it failed or not; a call
-// that was refused locally does not count. A retry counts when it is scheduled, before its delay; it is returned when it is not made after all.
+// that was refused locally does not count. A retry counts when it is scheduled, before its delay; it is returned when it
+// is not made after all.
 //
 // ratio and perSecond are from 0 to 1e9, and not both 0; NewBudget panics otherwise, see [ValidateBudget]. A Retrier's
 // own budget is NewBudget(0.2, 10). After Finagle's RetryBudget.
@@ -59,17 +60,18 @@ func NewBudget(ratio, perSecond float64) *Budget {
 	return b
 }
 
+// configured notes what the budget was made with, for reports.
 func (b *Budget) configured(ratio, perSecond float64) {
 	b.numbers.Store(newNumbers(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
 }
 
-// described is a budget of this package.
+// described is a budget that reports can describe: those of this package.
 type described interface{ described() *numbers }
 
-// numbers is what a budget was made with, for reports. It is not changed.
+// numbers is what a budget was made with, in the form of reports. It does not change.
 type numbers struct {
-	settings []policy.Setting  // of the budget
-	args     []policy.Argument // the same after the kind: of WithBudget
+	settings []policy.Setting  // in the report of the budget
+	args     []policy.Argument // the same, and the kind: the arguments of WithBudget in the report of a Retrier
 }
 
 func newNumbers(kind string, args ...policy.Argument) *numbers {
