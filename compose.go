@@ -49,7 +49,7 @@ func Validate(layers ...policy.Layer) error {
 	return assemble(layers).validate()
 }
 
-// assemble takes nested pipelines apart and sorts, and makes no plan yet.
+// assemble takes nested pipelines and settings apart and sorts the layers. The pipeline has no plan yet.
 func assemble(layers []policy.Layer) *Pipeline {
 	p := &Pipeline{}
 	for _, layer := range layers {
@@ -77,7 +77,7 @@ func assemble(layers []policy.Layer) *Pipeline {
 	return p
 }
 
-// configure adds what a pipeline has besides its layers. Of several names and classifiers the last one counts.
+// configure adds to what the pipeline has besides its layers. Of several names and classifiers the last one counts.
 func (p *Pipeline) configure(config engine.Config) {
 	if config.Name != "" {
 		p.config.Name = config.Name
@@ -159,6 +159,7 @@ func (p *Pipeline) String() string {
 	return strings.Join(names, " > ")
 }
 
+// describe returns what a layer says of itself, or its type.
 func describe(layer policy.Layer) string {
 	if s, ok := layer.(fmt.Stringer); ok && !isNil(layer) {
 		return s.String()

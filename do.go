@@ -61,7 +61,7 @@ func planOf(layer policy.Layer, caller string) *engine.Plan {
 	return nil
 }
 
-// made returns the plan of a pipeline.
+// made returns the plan of the pipeline, and panics if Compose did not make it.
 func (p *Pipeline) made() *engine.Plan {
 	if p == nil || p.plan == nil {
 		panic("resilience: a Pipeline must be made with Compose")

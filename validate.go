@@ -12,12 +12,13 @@ func (p *Pipeline) validate() error {
 	sound := p.validateEach(&problems)
 	p.validateDuplicates(&problems)
 	p.validateRepeaters(&problems)
-	if sound { // a Checker can rely on the layers around it
+	if sound {
 		p.validateNeighbours(&problems)
 	}
 	return problems.Err()
 }
 
+// validateEach looks at each layer by itself. It reports whether each can be asked, so that a Checker may be.
 func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 	sound = true
 	report := func(format string, args ...any) {
@@ -56,6 +57,7 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 	return sound
 }
 
+// countRoles returns how many of Guard, Repeater and Wrapper the layer is.
 func countRoles(layer policy.Layer) (roles int) {
 	if _, ok := layer.(policy.Guard); ok {
 		roles++
@@ -98,6 +100,7 @@ func (p *Pipeline) validateRepeaters(problems *policy.ConfigError) {
 	}
 }
 
+// validateNeighbours asks every Checker whether it fits the layers around it.
 func (p *Pipeline) validateNeighbours(problems *policy.ConfigError) {
 	layers := p.layers()
 	for i, layer := range layers {

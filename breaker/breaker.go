@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,16 +20,16 @@ type Breaker struct {
 
 	rejected       atomic.Uint64
 	shadowRejected atomic.Uint64
-	lost           atomic.Uint64
+	lost           atomic.Uint64 // deliveries, see Snapshot
 
 	exploded exploded
 
 	mu          sync.Mutex
 	config      *config
 	core        *core
-	undelivered []Change
-	delivering  bool
-	changed     chan struct{} // closed when Ready may answer differently; nil when nothing waits for it
+	undelivered []Change      // oldest first
+	delivering  bool          // a goroutine is at it
+	changed     chan struct{} // closed when Ready may answer differently; nil until Changed is called
 }
 
 var (
@@ -146,7 +145,7 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	b.current()
 	returned := false
 	defer func() {
-		if !returned { // TripWhen has panicked: the success is counted, but Settle will get the ticket that does not say so
+		if !returned { // a function of the user has panicked: Settle will get the ticket that does not say what was counted
 			b.exploded.put(ticket)
 		}
 	}()
@@ -178,7 +177,7 @@ func (b *Breaker) succeed(ticket policy.Ticket) bool {
 	return e.good.add() // otherwise the era has ended meanwhile
 }
 
-// settle is Settle when the core must be told. It reports whether the outcome was counted, and is not stale.
+// settle is Settle when the core must be told. It reports whether the outcome was counted: a stale one is not.
 func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted bool) {
 	e := b.current()
 	if ticket.Number == slotNone {
@@ -196,8 +195,7 @@ func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted 
 	b.judge(e, &r, outcome)
 	judged = true
 
-	open := ticket.Number == slotOpen || ticket.Number == slotOpenProbe
-	if open && !r.failed() {
+	if r.counted() && !r.failed() {
 		return true
 	}
 	tripWhen := e.config.tripWhen
@@ -212,16 +210,14 @@ func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted 
 	return counted
 }
 
-// judge asks the functions of the user what an outcome means and for how long to open if it opens the breaker.
+// judge asks the functions of the user what an outcome means, and for how long to open if it opens the breaker, before the
+// lock is taken.
 func (b *Breaker) judge(e *era, r *report, outcome policy.Outcome) {
 	class := policy.Unclassified
 	r.verdict = outcome.Verdict(func(error) policy.Class {
 		class = outcome.ClassBy(e.config.classify)
 		return class
 	})
-	if r.verdict != policy.Neutral && r.verdict != policy.Success {
-		r.verdict = policy.Failure
-	}
 	switch {
 	case r.slot > 0 && class == policy.Throttled:
 		r.throttled = e.config.openTime.pause(outcome.Err)
@@ -234,8 +230,7 @@ func (b *Breaker) judge(e *era, r *report, outcome policy.Outcome) {
 // count tells the core of an outcome. After a bad one that left the breaker closed it fills in seen, unless that is nil.
 func (b *Breaker) count(ticket policy.Ticket, r *report, seen *Snapshot) (counted bool) {
 	b.update(func(c *core, now time.Duration) {
-		open := r.slot == slotOpen || r.slot == slotOpenProbe
-		r.slow = !open && r.verdict != policy.Neutral && c.rules.slow(ticket.Start, now)
+		r.slow = !r.counted() && r.verdict != policy.Neutral && c.rules.slow(ticket.Start, now)
 		counted = c.settle(now, *r)
 		if seen != nil && counted && c.state == Closed && r.bad() {
 			*seen = b.snapshot(now)
@@ -244,8 +239,7 @@ func (b *Breaker) count(ticket policy.Ticket, r *report, seen *Snapshot) (counte
 	return counted
 }
 
-// tripAfter opens the breaker because TripWhen said so after an outcome, if it is still in the generation that TripWhen
-// has seen.
+// tripAfter opens the breaker because TripWhen said so after the outcome r, unless the generation that TripWhen saw is over.
 func (b *Breaker) tripAfter(generation uint64, r report) {
 	b.update(func(c *core, now time.Duration) {
 		if c.generation == generation {
@@ -357,7 +351,7 @@ func (b *Breaker) setShadow(shadow bool) {
 // least as long, or a probe that takes its time can lose its slot.
 func (b *Breaker) Check(_, inner []policy.Layer) error {
 	r := b.current().rules
-	var problems []string
+	var problems []error
 	for _, layer := range inner {
 		timeout, ok := layer.(policy.TimeLimiter)
 		if !ok || layer.Stage() != policy.StageAttemptTimeout {
@@ -365,14 +359,12 @@ func (b *Breaker) Check(_, inner []policy.Layer) error {
 		}
 		limit := timeout.TimeLimit()
 		if window := r.bucket * time.Duration(r.buckets); window > 0 && window/2 < limit {
-			problems = append(problems, fmt.Sprintf("the window %v is shorter than twice the attempt timeout %v", window, limit))
+			problems = append(problems, fmt.Errorf("the window %v is shorter than twice the attempt timeout %v", window, limit))
 		}
 		if r.lease < limit {
-			problems = append(problems, fmt.Sprintf("the probe lease %v is shorter than the attempt timeout %v: give it ProbeLease(%[2]v) or more", r.lease, limit))
+			problems = append(problems, fmt.Errorf(
+				"the probe lease %v is shorter than the attempt timeout %v: give it ProbeLease(%[2]v) or more", r.lease, limit))
 		}
 	}
-	if problems == nil {
-		return nil
-	}
-	return errors.New(strings.Join(problems, "; "))
+	return errors.Join(problems...)
 }

@@ -33,7 +33,7 @@ func (c Change) LogValue() slog.Value {
 		slog.Time("at", c.At), slog.Any("snapshot", c.Snapshot))
 }
 
-// note keeps the change from era e to the core for delivery, if it is one of state and there are subscribers.
+// note queues the change from era e to what the core is now, if it is one of state and there are subscribers.
 func (b *Breaker) note(e *era, now time.Duration) {
 	c := b.core
 	if len(b.config.subscribers) == 0 || e.state == c.state {
@@ -58,8 +58,7 @@ func (b *Breaker) note(e *era, now time.Duration) {
 // maxUndelivered bounds the changes that wait for subscribers.
 const maxUndelivered = 10_000
 
-// deliver hands the changes that wait to the subscribers, unless another goroutine is doing so, which then takes these
-// too.
+// deliver hands the queued changes to the subscribers. If another goroutine is doing so, it leaves them to that.
 func (b *Breaker) deliver() {
 	b.mu.Lock()
 	if b.delivering {

@@ -13,15 +13,15 @@ type core struct {
 
 	changes uint64       // of the state
 	reason  Reason       // of the last change
-	cause   policy.Cause // of the last change
+	cause   policy.Cause // the same with its numbers
 	lastErr error        // of the last failure that opened the breaker
 
 	// good is the number of fast successes in this generation. Most of them are counted without the core, which is told
 	// the number before each event.
 	good     int64
 	row      row
-	window   window // nil when no rule needs it
-	evidence evidence
+	window   window   // nil when no rule needs it
+	evidence evidence // what the trip rules saw when this generation began, for snapshots
 
 	halfOpen halfOpen
 	ramped   int // attempts in flight that were admitted while ramping
@@ -30,16 +30,18 @@ type core struct {
 	entered ledger // the ledger when this generation began
 }
 
-// row is the outcomes of one kind that came last. Most successes are seen only as the growth of good, so that a success
-// need not reset anything.
+// row is the failures, and after them the successes, that came last. Most successes are seen only as the growth of good, so
+// that a success need not reset anything.
 type row struct {
 	failures int   // in a row, up to the last failure
-	good     int64 // as of the last failure
+	good     int64 // at the last failure
 	others   int64 // successes since then that are not in good
 }
 
+// successes returns how many there were since the last failure.
 func (r row) successes(good int64) int64 { return good - r.good + r.others }
 
+// failed returns the row with one more failure.
 func (r row) failed(good int64) row {
 	if r.successes(good) > 0 {
 		r.failures = 0
@@ -63,8 +65,8 @@ const (
 	slotFree      = 0  // freely
 	slotRamp      = -1 // while ramping
 	slotNone      = -2 // nothing that becomes of the attempt counts any more: only a shadow admitted it, or it was stale
-	slotOpen      = -3 // the success was counted; the result stays open
-	slotOpenProbe = -4 // slotOpen of a probe
+	slotOpen      = -3 // the success of the operation was counted, and its result stays open
+	slotOpenProbe = -4 // the same of a probe
 )
 
 // report is how an attempt ended.
@@ -73,10 +75,13 @@ type report struct {
 	slot       int64
 	verdict    policy.Verdict
 	slow       bool
-	throttled  time.Duration // for how long a neutral probe keeps its slot
-	err        error         // for a failure
+	throttled  time.Duration // for how long a throttled probe keeps its slot; 0 for all others
+	err        error         // of a failure
 	openFor    time.Duration // for how long to open if this opens the breaker
 }
+
+// counted reports whether the success of the operation was counted before, so that only a failure of its result is news.
+func (r report) counted() bool { return r.slot == slotOpen || r.slot == slotOpenProbe }
 
 func (r report) failed() bool { return r.verdict == policy.Failure }
 func (r report) bad() bool    { return r.failed() || r.slow }
@@ -86,7 +91,8 @@ func newCore(r *rules, shadow bool, now time.Duration) *core {
 	return &core{phase: phase{generation: 1, shadow: shadow, since: now, rules: r}, window: r.newWindow(now, 0)}
 }
 
-// admit asks for one attempt. luck, in [0, 1), decides while ramping; the smaller, the luckier.
+// admit asks for one attempt. An open breaker whose open time is over becomes half-open here. luck, in [0, 1), decides while
+// ramping; the smaller, the luckier.
 func (c *core) admit(now time.Duration, luck float64) (slot int64, admitted bool) {
 	if c.state == Open && c.at(now) == HalfOpen {
 		c.enter(HalfOpen, ReasonOpenTimeOver, policy.Cause{Rule: "OpenFor"}, now)
@@ -102,6 +108,7 @@ func (c *core) admit(now time.Duration, luck float64) (slot int64, admitted bool
 	return slotNone, false
 }
 
+// admitProbe admits an attempt as a probe, if there is a slot.
 func (c *core) admitProbe(now time.Duration) (slot int64, admitted bool) {
 	number, displaced := c.halfOpen.admit(c.rules, now)
 	if number == 0 {
@@ -112,9 +119,9 @@ func (c *core) admitProbe(now time.Duration) (slot int64, admitted bool) {
 	return number, true
 }
 
-// admitRamp admits as many as there may be probes, whatever the load, and of the rest a share that grows with time.
+// admitRamp admits as many at once as there may be probes, whatever the load, and of the rest a share that grows with time.
 func (c *core) admitRamp(now time.Duration, luck float64) (slot int64, admitted bool) {
-	if !c.ramping(now) {
+	if !c.ramping(now) { // the ramp is over: recovered
 		c.until, c.openings = 0, 0
 		return slotFree, true
 	}
@@ -131,7 +138,7 @@ func (c *core) refuses(now time.Duration) bool {
 	return c.shut(now) || c.state == HalfOpen && c.halfOpen.full(c.rules, now)
 }
 
-// settle is told how an attempt ended. It reports whether the outcome was counted, and is not stale.
+// settle is told how an attempt ended. It reports whether the outcome was counted: a stale one is not.
 func (c *core) settle(now time.Duration, r report) bool {
 	switch {
 	case r.slot == slotNone:
@@ -149,8 +156,8 @@ func (c *core) settle(now time.Duration, r report) bool {
 	return true
 }
 
-// owns reports whether an outcome counts in this generation. When the result that a probe left open fails, that is also
-// news for the generation that the probes brought about.
+// owns reports whether an outcome counts in this generation. The failure of a result that a probe left open also counts in
+// the next generation, if the probes brought that about.
 func (c *core) owns(r report) bool {
 	if r.slot == slotOpenProbe && r.generation+1 == c.generation {
 		return c.reason == ReasonProbesSucceeded || c.reason == ReasonProbeFailed || c.reason == ReasonProbeSlow
@@ -158,8 +165,7 @@ func (c *core) owns(r report) bool {
 	return r.generation == c.generation
 }
 
-// settleProbe settles an attempt that was admitted while half-open. One that holds no slot any more changes nothing: it
-// is in the ledger already.
+// settleProbe settles a probe. One that holds no slot any more changes nothing: it is in the ledger already.
 func (c *core) settleProbe(now time.Duration, r report) bool {
 	if r.verdict == policy.Neutral && r.throttled > 0 {
 		throttled := c.halfOpen.throttle(r.slot, now, r.throttled)
@@ -236,12 +242,12 @@ func (c *core) settleFree(now time.Duration, r report) {
 	case HalfOpen:
 		c.probed(now, r)
 	case Closed:
-		c.judge(now, r)
+		c.bad(now, r)
 	}
 }
 
-// judge lets the trip rules look at a bad outcome.
-func (c *core) judge(now time.Duration, r report) {
+// bad counts a bad outcome, and opens the breaker if a trip rule says so.
+func (c *core) bad(now time.Duration, r report) {
 	if r.failed() {
 		c.row = c.row.failed(c.good)
 	} else {
@@ -256,15 +262,17 @@ func (c *core) judge(now time.Duration, r report) {
 	}
 }
 
-// seen returns what the trip rules see now; while not closed, what they saw last, and the probes that succeeded.
+// seen returns what the trip rules see now; while not closed, what they saw last. The successes of a half-open breaker are
+// those of its probes.
 func (c *core) seen(now time.Duration) evidence {
 	e := evidence{successes: c.row.successes(c.good)}
-	if c.state != Closed {
-		if c.state != HalfOpen {
-			e.successes = c.evidence.successes
-		}
+	switch c.state {
+	case Closed:
+	case HalfOpen:
 		e.failures, e.counts = c.evidence.failures, c.evidence.counts
 		return e
+	default:
+		return c.evidence
 	}
 	if e.successes == 0 {
 		e.failures = c.row.failures
@@ -304,13 +312,13 @@ func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Durat
 	if to != c.state {
 		c.changes++
 	}
-	c.evidence = c.seen(now)
+	c.evidence = c.seen(now) // of the state that is left
 	c.generation++
 	c.reason, c.cause = reason, cause
 	c.state, c.since, c.until = to, now, 0
 
 	c.ledger = c.total()
-	c.ledger.stale += c.halfOpen.begin()
+	c.ledger.stale += c.halfOpen.forget()
 	c.good, c.row, c.ramped = 0, row{}, 0
 	c.entered = c.ledger
 	if to == Closed && c.window != nil {
@@ -318,7 +326,7 @@ func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Durat
 	}
 }
 
-// total returns the ledger with the successes that the core is only told of.
+// total returns the ledger with what is counted in good alone.
 func (c *core) total() ledger {
 	l := c.ledger
 	l.requests += uint64(c.good)

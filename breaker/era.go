@@ -13,8 +13,8 @@ import (
 type era struct {
 	phase
 	config    *config
-	admitting bool              // every attempt is admitted
-	rejection *policy.Rejection // one for all refusals
+	admitting bool              // what free says of the phase, looked up by every attempt
+	rejection *policy.Rejection // what every refusal of this era returns
 	bucket    atomic.Int64      // the start of the current bucket of a time window
 
 	_    [64]byte // good changes with every call, what is above hardly ever: keep them on different cache lines
@@ -28,7 +28,7 @@ type successes struct{ n atomic.Int64 }
 // add counts one. It reports false when the count is closed.
 func (s *successes) add() bool { return s.n.Add(1) > 0 }
 
-// close returns the final count. What is added later is below zero, and ignored.
+// close closes the count and returns it. What is added later leaves it below zero, and is ignored.
 func (s *successes) close() int64 { return s.n.Swap(math.MinInt64) }
 
 // current returns the era.
@@ -40,18 +40,18 @@ func (b *Breaker) current() *era {
 	return e
 }
 
-// update lets act change the core, shows what became of it to those who take no lock, delivers changes, and returns the
-// era that follows.
+// update lets act change the core under the lock, and returns the era that follows. Before act, the core learns how many
+// successes the era has counted; after it, a change of the phase begins a new era, and is delivered to the subscribers.
 func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	b.current() // panics if there is none, before a lock is taken
 	b.mu.Lock()
 	e, c, now := b.current(), b.core, b.watch.Elapsed()
-	known, taker := e.good.n.Load(), c.halfOpen.taker(c.rules)
+	known, taker := e.good.n.Load(), c.halfOpen.taker(c.rules) // as they were before
 	c.good = known
 	act(c, now)
 	switch {
 	case c.phase != e.phase || b.config != e.config:
-		late := e.good.close() - known // successes that were counted meanwhile
+		late := e.good.close() - known // successes that other goroutines have counted meanwhile
 		if c.generation == e.generation {
 			c.good += late
 		} else {
@@ -78,7 +78,7 @@ func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	return e
 }
 
-// begin begins a new era, of what the core and the configuration are now.
+// begin begins a new era, from what the core and the configuration are now.
 func (b *Breaker) begin() *era {
 	c := b.core
 	e := &era{phase: c.phase, config: b.config, admitting: c.free()}
@@ -100,14 +100,14 @@ func (b *Breaker) begin() *era {
 	return e
 }
 
-// show shows what can change within an era.
+// show copies from the core what can change within an era.
 func (e *era) show(c *core) {
 	if w, ok := c.window.(*timeWindow); ok {
 		e.bucket.Store(int64(w.start))
 	}
 }
 
-// wake tells those who wait for a change.
+// wake closes the channel that Changed has returned.
 func (b *Breaker) wake() {
 	if b.changed != nil {
 		close(b.changed)

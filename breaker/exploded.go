@@ -8,10 +8,10 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// exploded is the tickets of attempts that Returned has counted and has then left by a panic of a function of the user.
-// Settle follows at once, with the ticket that Admit returned, and must not count them again.
+// exploded is the tickets of attempts that Returned counted before a function of the user panicked in it. So it did not
+// hand out a ticket that says so: Settle gets the ticket that Admit returned, and must not count the attempt again.
 type exploded struct {
-	held    atomic.Int32 // so that others need no lock
+	held    atomic.Int32 // how many there are: almost always none, and then take needs no lock
 	mu      sync.Mutex
 	tickets []policy.Ticket
 }

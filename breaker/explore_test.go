@@ -823,7 +823,7 @@ func (w *scene) forget() {
 	c := w.core
 	c.ledger, c.entered = ledger{requests: c.halfOpen.inFlight()}, ledger{}
 	c.changes, c.openings, c.cause, c.lastErr, c.evidence = 0, min(c.openings, 1), policy.Cause{}, nil, evidence{}
-	c.halfOpen.asked = 0
+	c.halfOpen.begun = 0
 	if c.reason == ReasonProbeFailed || c.reason == ReasonProbeSlow {
 		c.reason = ReasonProbesSucceeded
 	}
@@ -1116,7 +1116,7 @@ func TestExploreFindsWrongCores(t *testing.T) {
 		"other rules forget the probes": {"several probes to 1", "I10", func(h *hooks) {
 			change := h.change
 			h.change = func(c *core, r *rules, shadow bool, now time.Duration) {
-				c.ledger.stale += c.halfOpen.begin()
+				c.ledger.stale += c.halfOpen.forget()
 				change(c, r, shadow, now)
 			}
 		}},

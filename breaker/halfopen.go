@@ -10,31 +10,31 @@ import (
 // A probe is a lease of a slot. When the lease is over another attempt may take the slot; until one does, the probe's
 // outcome still counts. So a probe that hangs blocks nothing for long, and one that is merely slow is not lost.
 type halfOpen struct {
-	probes []probe // oldest first; those that others have displaced are not here any more
-	last   int64   // the number of the last probe; numbers are never used again
-	asked  time.Duration
-	passed int // probes that succeeded
-	failed int // probes that failed
+	probes []probe       // that hold a slot, oldest first; those that others have displaced are not here any more
+	last   int64         // the number of the last probe; numbers are never used again
+	begun  time.Duration // when the last probe was admitted
+	passed int           // probes that succeeded
+	failed int           // probes that failed, or were slow
 }
 
-// probe is the holder of a slot.
+// probe is the holder of a slot. Its lease is [since, until).
 type probe struct {
 	number int64
-	until  time.Duration // the end of the lease
 	since  time.Duration
-	over   bool // it has ended, throttled: nothing takes its slot before until
+	until  time.Duration
+	over   bool // it has ended, throttled, and the slot is kept from others until the lease is over
 }
 
 func (p probe) leased(now time.Duration) bool { return within(now, p.since, p.until) }
 
-// begin forgets all probes, and returns how many had not ended.
-func (h *halfOpen) begin() (lost uint64) {
+// forget forgets all probes and what they found, and returns how many of them had not ended.
+func (h *halfOpen) forget() (lost uint64) {
 	lost = h.inFlight()
 	h.probes, h.passed, h.failed = h.probes[:0], 0, 0
 	return lost
 }
 
-// slots returns how many probes there may be at once: never more than can still matter.
+// slots returns how many probes there may be at once: never more than must still succeed.
 func (h *halfOpen) slots(r *rules) int {
 	return min(r.probes, max(1, r.successes-h.passed))
 }
@@ -42,7 +42,7 @@ func (h *halfOpen) slots(r *rules) int {
 // full reports whether there is no slot for another probe at now.
 func (h *halfOpen) full(r *rules, now time.Duration) bool { return h.leased(now) >= h.slots(r) }
 
-// leased returns how many slots are taken at now, and cannot be taken by another probe.
+// leased returns how many slots are taken at now by probes whose leases are not over.
 func (h *halfOpen) leased(now time.Duration) (n int) {
 	for _, p := range h.probes {
 		if p.leased(now) {
@@ -52,7 +52,7 @@ func (h *halfOpen) leased(now time.Duration) (n int) {
 	return n
 }
 
-// inFlight returns how many probes have not ended and would count.
+// inFlight returns how many probes have not ended, and will count if no other displaces them.
 func (h *halfOpen) inFlight() (n uint64) {
 	for _, p := range h.probes {
 		if !p.over {
@@ -62,8 +62,8 @@ func (h *halfOpen) inFlight() (n uint64) {
 	return n
 }
 
-// admit gives a slot to a new probe and returns its number, or 0 if there is none. It takes slots away, from the oldest
-// probes whose lease is over, and returns how many of these had not ended.
+// admit gives a slot to a new probe and returns its number, or 0 if there is no slot. If need be it takes slots away from the
+// oldest probes whose lease is over, and returns how many of these had not ended.
 func (h *halfOpen) admit(r *rules, now time.Duration) (number int64, displaced uint64) {
 	if h.full(r, now) {
 		return 0, 0
@@ -80,13 +80,13 @@ func (h *halfOpen) admit(r *rules, now time.Duration) (number int64, displaced u
 		return true
 	})
 	h.last++
-	h.asked = now
+	h.begun = now
 	h.probes = append(h.probes, probe{number: h.last, since: now, until: after(now, r.lease)})
 	return h.last, displaced
 }
 
-// end takes the slot of a probe back. It reports false if the probe has none, because another one has displaced it, its
-// phase is over, or it has ended before.
+// end takes the slot of a probe back. It reports false if the probe has none: another one has displaced it, the breaker is
+// not half-open any more, or the probe has ended before.
 func (h *halfOpen) end(number int64) bool {
 	i := h.find(number)
 	if i < 0 {
@@ -96,7 +96,7 @@ func (h *halfOpen) end(number int64) bool {
 	return true
 }
 
-// throttle ends a probe as end does, but keeps its slot taken until the end of a period from now.
+// throttle ends a probe as end does, but keeps its slot from others for a period from now on.
 func (h *halfOpen) throttle(number int64, now, period time.Duration) bool {
 	i := h.find(number)
 	if i < 0 {
@@ -106,6 +106,7 @@ func (h *halfOpen) throttle(number int64, now, period time.Duration) bool {
 	return true
 }
 
+// find returns the place of a probe that has a slot and has not ended, -1 if there is none.
 func (h *halfOpen) find(number int64) int {
 	return slices.IndexFunc(h.probes, func(p probe) bool { return p.number == number && !p.over })
 }
@@ -118,7 +119,8 @@ func (h *halfOpen) taker(r *rules) int64 {
 	return h.last
 }
 
-// idle reports whether no slot is taken at now, and none was asked for since the longer of a lease and the open time.
+// idle reports whether no lease is running at now, and the last probe was admitted longer ago than a lease and than the open
+// time.
 func (h *halfOpen) idle(r *rules, now time.Duration) bool {
-	return h.leased(now) == 0 && !within(now, h.asked, after(h.asked, max(r.lease, r.openFor)))
+	return h.leased(now) == 0 && !within(now, h.begun, after(h.begun, max(r.lease, r.openFor)))
 }

@@ -8,18 +8,18 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// openTime says for how long the breaker opens. It asks errors and sources of chance, which are the user's, so it is
-// asked before any lock is taken.
+// openTime says for how long the breaker opens. It calls errors and sources of chance, which are code of the user, so it is
+// used before any lock is taken.
 type openTime struct {
 	base   time.Duration
-	factor float64 // of growth; 1 for none
-	limit  time.Duration
-	jitter float64
+	factor float64        // of growth; 1 for none
+	limit  time.Duration  // of growth
+	jitter float64        // the largest share that is added
 	hint   time.Duration  // the longest extension that an error may ask for; 0: errors are not asked
 	random func() float64 // in [0, 1)
 }
 
-// of returns the time of the nth opening in a row, from 1, which cause brings about.
+// of returns how long the nth opening in a row lasts, from 1. cause is the error that brings it about.
 func (o *openTime) of(nth int, cause error) time.Duration {
 	d := min(o.limit, saturate.Scale(o.base, math.Pow(o.factor, float64(nth-1))))
 	if o.jitter > 0 {

@@ -6,8 +6,8 @@ import (
 	"github.com/go-resilience/resilience/internal/saturate"
 )
 
-// phase is the facts of a breaker that hold from one change to the next, and what follows from them and the time alone.
-// The core keeps the current one; attempts that need no lock look at a copy of it.
+// phase is the facts of a breaker that hold from one change to the next. Its methods say what follows from them and from the
+// time. The core keeps the current phase; attempts that take no lock look at a copy of it, in the era.
 //
 // Periods are half-open intervals: the open time is [since, until). A time before the start of a period counts as after
 // its end. Under one clock that cannot happen; it does when the clock was replaced, as by a testing/synctest bubble
@@ -22,7 +22,7 @@ type phase struct {
 	rules      *rules
 }
 
-// free reports whether every attempt is admitted, at any time.
+// free reports whether every attempt is admitted, however much time passes.
 func (p *phase) free() bool {
 	return p.state == ForcedClosed || p.state == Closed && p.until == 0
 }

@@ -123,8 +123,8 @@ func (g *gradient2) next(limit float64, s sample) float64 {
 //
 // Source: L. Brakmo and L. Peterson, "TCP Vegas: end to end congestion avoidance on a global Internet", IEEE Journal on
 // Selected Areas in Communications 13 (1995), with the parameters of Netflix's concurrency-limits, VegasLimit: alpha
-// 3 log10, beta 6 log10, where log10 is a whole number, at least 1, and the estimate is rounded up. Instead of single fast samples and a random time to probe, the least latency is a minimum
-// over windows, as in BBR.
+// 3 log10, beta 6 log10, where log10 is a whole number, at least 1, and the estimate is rounded up. Instead of single fast
+// samples and a random time to probe, the least latency is a minimum over windows, as in BBR.
 func Vegas() Algorithm { return Algorithm{name: "vegas"} }
 
 type vegas struct {

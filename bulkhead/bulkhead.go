@@ -14,10 +14,10 @@ import (
 // concurrent use and must not be copied. The zero value is not usable: its methods panic.
 type Bulkhead struct {
 	word     atomic.Uint64          // a word; while its bit queued is set, only holders of mu change it
-	peak     atomic.Int64           // most in flight
+	peak     atomic.Int64           // the most in flight
 	rejected atomic.Uint64          // attempts refused
 	shadow   atomic.Bool            // the mode; changed only by holders of mu
-	set      atomic.Bool            // by hand: a new bulkhead would be another one
+	changed  atomic.Bool            // by Reconfigure, Shadow, Enforce or Drain: a new bulkhead would be another one
 	config   atomic.Pointer[config] // changed only by holders of mu
 	adaptive *adaptive              // nil when the limit is fixed
 
@@ -79,8 +79,8 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 	return b.admit(ctx)
 }
 
-// admit is Admit in every case. The period of the ticket is the epoch of an adaptive limit; of a fixed one it is 0, or
-// says that shadow mode let the attempt through without a slot.
+// admit is Admit in every case. The period of the ticket is the epoch of an adaptive limit. With a fixed limit it is 0, or the
+// number of the shadow if shadow mode let the attempt through without a slot.
 func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	weight := 1
 	if weightOf := b.current().weightOf; weightOf != nil {
@@ -156,8 +156,8 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 	}
 }
 
-// acquire is the rest of Admit, when one atomic step is not enough. shadow is not 0 when the attempt holds no slots and
-// was let through nevertheless.
+// acquire is the rest of Admit, when one atomic step is not enough. If shadow is not 0, shadow mode has let the attempt
+// through without slots.
 func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadow uint64, err error) {
 	c := b.current()
 	if w := word(b.word.Load()); c.length == 0 && !w.queued() && !w.fits(weight) && !b.shadow.Load() {
@@ -214,7 +214,7 @@ func (b *Bulkhead) reconfigure(c *config, adapts bool) error {
 	if err := c.problems.Err(); err != nil {
 		return err
 	}
-	b.set.Store(true)
+	b.changed.Store(true)
 	if b.adaptive != nil {
 		b.adaptive.reconfigure(b, c)
 	} else {
@@ -243,7 +243,7 @@ func (b *Bulkhead) setLimit(limit int) {
 	b.grant()
 }
 
-// freeze keeps everybody else from changing the word until thaw. b.mu must be held.
+// freeze keeps others from changing the word until thaw. b.mu must be held.
 func (b *Bulkhead) freeze() word { return word(b.word.Or(uint64(queued))) | queued }
 
 // thaw lets admissions go past the mutex again, unless an attempt waits or the bulkhead drains. b.mu must be held.
@@ -258,6 +258,7 @@ func (b *Bulkhead) thaw() {
 	}
 }
 
+// notePeak raises the peak to inFlight, if that is higher.
 func (b *Bulkhead) notePeak(inFlight int) {
 	for {
 		peak := b.peak.Load()
@@ -272,7 +273,7 @@ func (b *Bulkhead) notePeak(inFlight int) {
 func (b *Bulkhead) Idle() bool {
 	b.current()
 	w := word(b.word.Load())
-	return w.inFlight() == 0 && !w.queued() && !b.set.Load()
+	return w.inFlight() == 0 && !w.queued() && !b.changed.Load()
 }
 
 // String returns the limit and the length of the queue, as in

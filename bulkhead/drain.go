@@ -20,7 +20,7 @@ func (b *Bulkhead) Drain(ctx context.Context) error {
 	if ctx == nil {
 		panic("bulkhead: Drain with a nil context")
 	}
-	b.set.Store(true)
+	b.changed.Store(true)
 	done := b.drain()
 	select {
 	case <-done:

@@ -12,19 +12,19 @@ import (
 type queue struct {
 	waiters  list.List // of *waiter
 	peak     int       // the most at a time
-	waited   uint64    // how many there were
-	timedOut uint64    // how many waited as long as they may
+	waited   uint64    // how many have entered the queue
+	timedOut uint64    // how many waited as long as the queue allows
 }
 
 // waiter is an attempt in the queue.
 type waiter struct {
 	weight  int
 	element *list.Element // nil when it has left the queue
-	done    chan bool     // told once when the bulkhead has decided: whether it holds its slots, and is no shadow
+	done    chan bool     // gets one value when the bulkhead has decided: true if the attempt holds its slots
 	granted bool          // it holds its slots
 	refused error         // why it will not get them
-	shadow  uint64        // not 0: it does not really wait
-	until   time.Time     // of a shadow: when its wait would be over
+	shadow  uint64        // the number of a shadow, which does not really wait; 0 for others
+	until   time.Time     // when the wait of a shadow would be over
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
@@ -62,8 +62,8 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// join takes weight slots, or a place in the queue, or neither. Without a waiter and an error the attempt may begin: with
-// its slots, or as the shadow.
+// join takes weight slots, or a place in the queue, or refuses. If it returns neither a waiter nor an error, the attempt may
+// begin: with its slots, or as a shadow.
 func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadow uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,8 +131,8 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 	return b.leave(w, ended)
 }
 
-// leave ends the wait of w. ended is not nil when its context has ended: then it takes nothing, even when its slots
-// were granted in the same moment; they go to those behind it.
+// leave ends the wait of w. If its context has ended, with the error ended, it takes nothing: slots that were granted in the
+// same moment go to the attempts behind it.
 func (b *Bulkhead) leave(w *waiter, ended error) (shadow uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -152,7 +152,7 @@ func (b *Bulkhead) leave(w *waiter, ended error) (shadow uint64, err error) {
 	return 0, b.refuse(b.current(), ErrQueueTimeout)
 }
 
-// remove takes w out of everything, and gives back its slots if it has them. The word must be frozen.
+// remove takes w out of the queue and the shadows, and gives back its slots if it has them. The word must be frozen.
 func (b *Bulkhead) remove(w *waiter) {
 	b.expire()
 	b.queue.remove(w)

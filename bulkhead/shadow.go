@@ -39,7 +39,7 @@ func (b *Bulkhead) Enforce() {
 
 // steer sets the mode by hand.
 func (b *Bulkhead) steer(shadow bool) {
-	b.set.Store(true)
+	b.changed.Store(true)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.freeze()

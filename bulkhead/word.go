@@ -1,11 +1,11 @@
 package bulkhead
 
-// MaxLimit is the largest limit of a bulkhead, about two thousand million.
+// MaxLimit is the largest limit of a bulkhead: 2³¹ − 1, about two billion.
 const MaxLimit = 1<<limitBits - 1
 
 const (
 	limitBits = 31
-	queued    = word(1) << 62
+	queued    = word(1) << 62 // see word
 	special   = word(1) << 63
 )
 
@@ -23,7 +23,7 @@ func (w word) inFlight() int { return int(w & MaxLimit) }
 func (w word) limit() int    { return int(w >> limitBits & MaxLimit) }
 func (w word) queued() bool  { return w&queued != 0 }
 
-// plain reports whether an attempt takes one slot and nothing else.
+// plain reports whether one atomic step is enough: an attempt takes one slot, and nothing else is going on.
 func (w word) plain() bool { return w&(queued|special) == 0 }
 
 // fits reports whether weight more can be in flight.

@@ -33,7 +33,7 @@ type Hedge struct {
 	counts    counts
 }
 
-// counts is what Snapshot tells of the past.
+// counts is the counters of Snapshot.
 type counts struct{ calls, extra, won, overBudget, overMaxRunning uint64 }
 
 var (
@@ -67,8 +67,8 @@ func New(opts ...Option) *Hedge {
 // budget of [Limit]. Attempts that run are not cut short by a lower bound of [MaxRunning].
 //
 // Reconfigure returns a [*policy.ConfigError], and changes nothing, where [New] would panic, and when another name or
-// another budget is given: a budget has a Reconfigure of its own. It is safe while the Hedge is in use. It does not compare the delay with the limits of other layers, as
-// composing does.
+// another budget is given: a budget has a Reconfigure of its own. It is safe while the Hedge is in use. It does not
+// compare the delay with the limits of other layers, as composing does.
 func (h *Hedge) Reconfigure(opts ...Option) error {
 	h.config()
 	h.mu.Lock()

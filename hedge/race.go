@@ -21,14 +21,14 @@ type race struct {
 
 	attempts []*attempt // in the order of their start
 	running  int
-	chances  int // extra attempts that were started or refused
+	chances  int // extra attempts that were started, or could not be for lack of budget or room
 	failures failures
-	winner   atomic.Int64 // the number of the attempt that has won, or one of the following
+	winner   atomic.Int64 // the number of the attempt that has won, undecided or left
 }
 
 const (
 	undecided = 0
-	left      = -1 // the caller has left, and no attempt had won
+	left      = -1 // the caller has left before an attempt had won
 )
 
 // run waits for the attempts, and starts extra ones, until the call is decided.
@@ -75,8 +75,8 @@ func (r *race) run() error {
 }
 
 // failed notes the error of an attempt. decides says that it is the error of the call, retriable that another attempt
-// may do better. An attempt that was refused, by whatever error, was not made: it leaves the decision to others, and
-// asks for none. So does one whose operation was itself a call that is refused.
+// may do better. An attempt that was refused, by whatever error, was not made: it neither decides the call nor starts
+// another attempt. The same holds for one whose operation was itself a call that was refused.
 func (r *race) failed(err error) (decides, retriable bool) {
 	entered := engine.Entered(r.ctx, err)
 	if refused(err) || !entered && r.ctx.Err() == nil {
@@ -86,7 +86,7 @@ func (r *race) failed(err error) (decides, retriable bool) {
 	class := engine.ClassOf(r.ctx, err)
 	r.failures.add(err, class)
 	switch {
-	case !entered: // the end of the caller's context has ended its wait, and belongs into the error of the call
+	case !entered: // it was queueing when the caller's context ended, which belongs into the error of the call
 		return false, false
 	case class == policy.Permanent, class == policy.Expected, class == policy.Ignored:
 		return true, false
@@ -126,7 +126,8 @@ func (r *race) start() bool {
 }
 
 // win says that an attempt has succeeded. Only the first one counts. One that succeeds as the caller leaves is the result
-// of the call all the same, unless it was to stay open: then its context has just been cancelled.
+// of the call all the same. If it was to stay open it is not, since leave has just cancelled its context; unless that of the
+// caller has ended anyway.
 func (r *race) win(number int) {
 	stands := r.call.open == nil || r.ctx.Err() != nil
 	won := r.winner.CompareAndSwap(undecided, int64(number)) || stands && r.winner.CompareAndSwap(left, int64(number))
@@ -135,8 +136,8 @@ func (r *race) win(number int) {
 	}
 }
 
-// leave cancels the attempts that have lost. One that has ended has seen to its context: it may stay open, that of the
-// winner or of a failure that is still to be read.
+// leave cancels the attempts that have lost. An attempt that has ended is left alone: its result may stay open, as that of
+// the winner, or as a failure that is still to be read.
 func (r *race) leave() {
 	r.winner.CompareAndSwap(undecided, left)
 	winner := r.winner.Load()

@@ -20,14 +20,14 @@ import (
 type Registry[K comparable, V any] struct {
 	make     func(K) V
 	config   atomic.Pointer[settings[V]]
-	idle     atomic.Int64 // that of config, for those who need nothing else: every use
+	idle     atomic.Int64 // a copy of config.idle, which every use of a key needs
 	overflow *entry[K, V]
 	clock    stopwatch.Stopwatch
 
 	entries sync.Map // from K to *entry[K, V]; read without the lock, changed under it
 
 	mu     sync.Mutex
-	hand   *entry[K, V] // where the next search begins; the ring through it links all entries
+	hand   *entry[K, V] // where the next search begins, in the ring of all entries; nil if there are none
 	places int          // taken: one for each entry, and for each that is about to be
 	most   int          // the most places that were ever taken
 	counts
@@ -46,7 +46,7 @@ type entry[K comparable, V any] struct {
 	key     K
 	value   V            // may only be read after use or there has said true
 	state   atomic.Int64 // one of the states below, or the number of a claim
-	touched atomic.Int64 // when it was asked for, by the registry's stopwatch, roughly; only with Idle
+	touched atomic.Int64 // with Idle only: when it was last used, by the registry's stopwatch, less up to slack
 
 	// Guarded by the registry's mutex.
 	previous, next *entry[K, V]  // in the ring

@@ -29,5 +29,5 @@ func (e *ConfigError) Err() error {
 
 // Error returns all problems on one line.
 func (e *ConfigError) Error() string {
-	return e.Policy + ": " + strings.Join(e.Problems, "; ")
+	return oneLine(e.Policy + ": " + strings.Join(e.Problems, "; "))
 }

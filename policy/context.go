@@ -27,11 +27,7 @@ func ContextError(ctx context.Context) error {
 type contextError struct{ err, cause error }
 
 // Error returns one line, whatever the cause says.
-func (e *contextError) Error() string {
-	return strings.Join(strings.FieldsFunc(fmt.Sprintf("%v: %v", e.err, e.cause), isLineBreak), "; ")
-}
-
-func isLineBreak(r rune) bool { return r == '\n' || r == '\r' || r == '\u2028' || r == '\u2029' }
+func (e *contextError) Error() string { return oneLine(fmt.Sprintf("%v: %v", e.err, e.cause)) }
 
 func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
 
@@ -47,6 +43,17 @@ func Canceled(ctx context.Context) (canceled bool) {
 		}
 	}()
 	return !errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+}
+
+// lineBreaks are the characters at which a terminal, a log or a browser begins a new line.
+const lineBreaks = "\n\r\v\f\u0085\u2028\u2029"
+
+// oneLine returns text with its lines joined by "; ".
+func oneLine(text string) string {
+	if !strings.ContainsAny(text, lineBreaks) {
+		return text
+	}
+	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(lineBreaks, r) }), "; ")
 }
 
 type noWaitKey struct{}

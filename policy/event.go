@@ -99,8 +99,7 @@ func (e Event) LogValue() slog.Value {
 
 // String returns what is set, on one line.
 func (e Event) String() string {
-	text := strings.Trim(e.LogValue().String(), "[]")
-	return strings.Join(strings.FieldsFunc(text, isLineBreak), "; ")
+	return oneLine(strings.Trim(e.LogValue().String(), "[]"))
 }
 
 // MarshalJSON writes the layer and the errors as text, and durations as numbers of seconds.
@@ -134,7 +133,7 @@ func layerText(layer Layer) string {
 	return fmt.Sprintf("%T", layer)
 }
 
-// Observer hears what happens in a pipeline.
+// Observer is told what happens in a pipeline.
 //
 // Observe is called on the goroutine of the call, outside of all locks, after the fact; so it must be fast and safe
 // for concurrent use. A panic in it is contained and dropped: observing never fails a call. ctx is the context of the

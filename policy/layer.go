@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// Layer is anything that a pipeline can be composed of. A layer must also be exactly one of [Guard], [Repeater] or
-// [Wrapper], and may be a [Gate] and a [Checker]. A layer that is a [fmt.Stringer] is printed that way.
+// Layer is anything that a pipeline can be composed of. A policy must also be exactly one of [Guard], [Repeater] or
+// [Wrapper], and may be a [Gate] and a [Checker]; resilience.Name and the like are layers that are none. A layer that is
+// a [fmt.Stringer] is printed that way.
 //
 // Layers must be safe for concurrent use, and may be part of several pipelines, which then share their state. They
 // should be pointers: a layer is recognised as the same instance by ==.
@@ -16,7 +17,7 @@ type Layer interface {
 	Stage() Stage
 }
 
-// Guard admits an attempt and later hears how it ended: breaker, rate limiter, bulkhead, timeout.
+// Guard admits an attempt and is told later how it ended: breaker, rate limiter, bulkhead, timeout.
 type Guard interface {
 	Layer
 
@@ -26,8 +27,8 @@ type Guard interface {
 	//     Settle will be called exactly once with that context and that ticket.
 	//   - To refuse, it returns an error, normally a [*Rejection]. Settle will not be called. Whatever Admit had
 	//     taken must be given back before it returns.
-	//   - ctx has not ended when Admit is called. If Admit waits, it must stop waiting when ctx ends and refuse with
-	//     [ContextError], having taken nothing.
+	//   - The engine starts no attempt under a ctx that has ended, but ctx can end at any moment, also before Admit is
+	//     called. If Admit waits, it must stop waiting when ctx ends and refuse with [ContextError], having taken nothing.
 	//   - It must not wait while it holds a lock, and must not call the functions of users under a lock.
 	Admit(ctx context.Context) (context.Context, Ticket, error)
 
@@ -70,8 +71,8 @@ type Gate interface {
 type Notifier interface {
 	Gate
 
-	// Changed returns a channel that is closed when the answer of Ready changes the next time, other than by time
-	// alone; it may also be closed when the answer is still the same. It must not start a goroutine.
+	// Changed returns a channel that is closed the next time the answer of Ready changes for another reason than the
+	// passage of time; it may also be closed when the answer is still the same. It must not start a goroutine.
 	// ctx is as for Ready, for gates that are different things to different callers.
 	Changed(ctx context.Context) <-chan struct{}
 }
@@ -83,10 +84,13 @@ type Repeater interface {
 	// Next is told how an attempt ended, and answers what to do.
 	//
 	//   - It is called once after each attempt that returned, the successful one too. After a success the answer is
-	//     ignored. After a panic or [runtime.Goexit] the call is over, and Next is not called.
+	//     ignored. After a panic or [runtime.Goexit] of the operation the call is over, and Next is not called.
 	//   - If it answers Again, but the attempt cannot be made when its time has come, because ctx has ended or a
 	//     gate now refuses, it is called again for the same attempt, with the State that it gave. It may then wait
 	//     again. If ctx has ended there is no further attempt, whatever it answers; only its error is used.
+	//   - If it answers Again, and a panic or [runtime.Goexit] ends the call before that attempt enters the operation, it
+	//     is called once more for the same attempt, with a ctx that has ended, so that it can give back what it has
+	//     spent. The answer is ignored.
 	//   - What belongs to one call is kept in Attempt.State and Decision.State, never in the repeater.
 	//   - It must not wait itself.
 	Next(ctx context.Context, attempt Attempt) Decision
@@ -164,8 +168,8 @@ type Wrapper interface {
 //   - A [Repeater] gets the value that a failed attempt returned beside its error, when another attempt enters the
 //     operation: until then it could still have been the value of the call. The zero value is not handed out.
 type Discarder interface {
-	// Discard is called exactly once for each such result, on the goroutine of the attempt that made it, or of the call,
-	// outside of all locks.
+	// Discard is called exactly once for each such result, outside of all locks. The attempt that gives the result up
+	// waits for it; a repeater's Discard runs on a goroutine of its own meanwhile.
 	Discard(value any)
 }
 
@@ -189,7 +193,7 @@ type Opener interface {
 }
 
 // Returner is what a [Guard] implements in addition when it counts or measures: breaker, throttle, adaptive limit. For a
-// result that stays open (resilience.Open) it hears that the operation has succeeded when that happens, which can be
+// result that stays open (resilience.Open) it is told that the operation has succeeded when that happens, which can be
 // long before the permit is settled.
 type Returner interface {
 	Guard

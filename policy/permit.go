@@ -93,7 +93,7 @@ func (p *Permit) Settle(outcome Outcome) bool {
 	return true
 }
 
-// classify asks the guard, if it stands for a pipeline that has a classifier, and then the error.
+// classify asks the pipeline, if the guard stands for one (in the engine, ClassOfWork), otherwise the error.
 func (p *Permit) classify(err error) Class {
 	if pipeline, ok := p.guard.(interface{ ClassOfWork(error) Class }); ok {
 		return pipeline.ClassOfWork(err)

@@ -40,6 +40,14 @@ type layer struct{}
 
 func (layer) Stage() policy.Stage { return policy.StageChaos }
 
+// A problem can come from a layer's Check, which joins several, and from a name with a line break.
+func TestConfigErrorIsOneLine(t *testing.T) {
+	problems := policy.ConfigError{Policy: "compose"}
+	problems.Add("%v", errors.Join(errors.New("one"), errors.New("two")))
+	problems.Add("name %s", "a\u0085b\vc")
+	require.EqualError(t, problems.Err(), "compose: one; two; name a; b; c")
+}
+
 func TestConfigError(t *testing.T) {
 	problems := policy.ConfigError{Policy: "breaker"}
 	require.NoError(t, problems.Err())

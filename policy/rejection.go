@@ -31,7 +31,7 @@ func (r *Rejection) Error() string {
 		text += fmt.Sprintf(" %q", r.Name)
 	}
 	if r.Reason != nil {
-		text += ": " + r.Reason.Error()
+		text += ": " + oneLine(r.Reason.Error())
 	}
 	if wait, ok := r.RetryAfter(); ok {
 		text += fmt.Sprintf(" (retry after %v)", rounded(wait))

@@ -52,6 +52,7 @@ func TestFault094_ARejectionIsNoFailure(t *testing.T) {
 	require.Equal(t, `breaker "db": open`, rejection.Error())
 	require.Equal(t, "breaker: open", (&policy.Rejection{Kind: "breaker", Reason: errSentinel}).Error())
 	require.Equal(t, "maintenance", (&policy.Rejection{Kind: "maintenance"}).Error())
+	require.Equal(t, "gate: one; two", (&policy.Rejection{Kind: "gate", Reason: errors.New("one\ntwo")}).Error())
 	require.NotErrorIs(t, errBackend, policy.ErrRejected)
 }
 

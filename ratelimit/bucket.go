@@ -14,16 +14,16 @@ import (
 const horizon = time.Duration(math.MaxInt64 / 2)
 
 // bucket is the tokens and the time, guarded by the limiter's mutex. The tokens are those of a [rate.Limiter], which is
-// never in debt here: nothing is taken before it is there. It does not decide, since it lends what comes in within a
-// nanosecond; with a round rate a token would come a nanosecond early.
+// never in debt here: nothing is taken before it is there. Whether it is there is decided by enough, not by the rate.Limiter,
+// which lends what comes in within a nanosecond: at a round rate it would hand out a token a nanosecond early.
 type bucket struct {
-	now      time.Duration    // the moment as of which everything is decided
+	now      time.Duration    // the time, as of the last advance
 	clock    stopwatch.Steady // may be read without the mutex
 	tokens   rate.Limiter     // a value, so that a limiter is one piece of memory
 	limit    rate.Limit       // the rate
 	burst    int
-	rounding float64 // nanoseconds of refill that may be missing by rounding alone; below 1
-	peaks    peaks.Peaks
+	rounding float64     // nanoseconds of refill that may be missing by rounding alone; below 1
+	peaks    peaks.Peaks // how full the bucket was since each take: what a token that comes back is worth
 }
 
 // fill makes b, which must be new, a full bucket.

@@ -21,9 +21,10 @@ type buckets struct {
 	tally tally
 
 	mu      sync.Mutex
-	changed bool // by hand: a new limiter would be another one
+	changed bool // by Reconfigure, Shadow or Enforce: a new limiter would be another one
 }
 
+// start begins with the configuration c.
 func (b *buckets) start(c *config) {
 	b.clock = stopwatch.Start()
 	b.quota.Store(firstQuota(c, 0))
@@ -42,9 +43,9 @@ func (b *buckets) made() *quota {
 type decision struct {
 	quota    *quota
 	now      time.Duration
-	from     int64 // the word that it was decided by
+	from     int64 // the word of the key as it was before
 	admitted bool
-	took     bool // tokens, and not for nothing or without a limit
+	took     bool // it took tokens: false for an attempt that costs none, and without a limit
 }
 
 // take decides about an attempt.
@@ -162,7 +163,7 @@ func (b *buckets) refuse(hash uint64, cost int, d decision) error {
 	return r
 }
 
-// excused reports whether a refused attempt may go ahead all the same, and counts it then.
+// excused reports whether a refused attempt goes ahead all the same, in shadow, and counts it then.
 func (b *buckets) excused(hash uint64, d decision) bool {
 	if d.quota.shadow {
 		b.tally.of(hash).shadowRejected.Add(1)

@@ -29,7 +29,7 @@ const (
 	defaultKeys       = 100_000
 )
 
-// Option configures a limiter.
+// Option configures a limiter. Of the same option given twice, the later one counts.
 type Option func(*config)
 
 // config is a configuration. Once checked, it does not change.

@@ -10,19 +10,20 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// queue is the attempts without tokens, in the order in which they came. The limiter's mutex guards it. It is nil where no
-// attempt may wait.
+// queue is the attempts that are owed their tokens, in the order in which they came. The limiter's mutex guards it. A nil queue
+// is empty.
 //
-// Before those that wait are those that only would have waited, in shadow, and have gone ahead: they are owed their
-// tokens all the same. No goroutine stands behind them. So their turns are caught up with when the time is next asked for.
+// First come the attempts that would have waited, but were in shadow and have gone ahead: they still take their tokens. No
+// goroutine waits for these, so their turns are caught up with whenever the time is asked for (serveShadow). Then come the
+// attempts that wait.
 //
-// The first of those that wait, and only it, has a timer, for the turn of the first in the queue.
+// Of those that wait, only the first has a timer. It fires at the turn of the first in the queue.
 type queue struct {
-	ahead   list.List // of *waiter, which have gone ahead
-	waiters list.List // of *waiter, which wait
-	owed    int       // what all of them cost
-	timed   *waiter   // the first that waits, once it has set its timer for the present plan
-	peak    int
+	ahead   list.List // of *waiter: have gone ahead
+	waiters list.List // of *waiter: wait
+	owed    int       // tokens: what all of both cost
+	timed   *waiter   // the first that waits, if its timer is set for the rate and the queue as they are; otherwise nil
+	peak    int       // the most in the queue at a time
 }
 
 // waiter is an attempt in the queue.
@@ -30,10 +31,10 @@ type waiter struct {
 	cost     int
 	came     time.Duration
 	deadline time.Duration // it cannot use a token that comes later
-	in       *list.List    // nil once it is out of the queue
-	element  *list.Element
-	news     chan struct{} // holds one token: look again, something has changed
-	ahead    bool          // it goes ahead without its tokens
+	in       *list.List    // the list of the queue that it is in; nil once it is out
+	element  *list.Element // of that list
+	news     chan struct{} // has room for one: something has changed, look again
+	ahead    bool          // it has gone ahead without its tokens
 	end      *end          // nil as long as it waits
 }
 
@@ -109,8 +110,8 @@ func (w *waiter) wake() {
 	}
 }
 
-// latest returns until when an attempt wants to wait, and why not longer. Of two limits that are the same it is MaxWait: an
-// attempt that comes back when that fits is admitted.
+// latest returns until when an attempt may wait that came at came, and why not longer. Where MaxWait and the deadline end at
+// the same moment it is MaxWait: an attempt that comes back when that fits is admitted.
 func (c *config) latest(came, deadline time.Duration) (time.Duration, error) {
 	if latest := saturate.Add(came, c.maxWait); latest <= deadline {
 		return latest, ErrMaxWait
@@ -118,8 +119,8 @@ func (c *config) latest(came, deadline time.Duration) (time.Duration, error) {
 	return deadline, ErrDeadline
 }
 
-// wait admits an attempt that did not get its tokens at once: it waits for them in the queue, or is refused. In shadow it
-// is only counted so.
+// wait is the rest of Admit, when the tokens were not there at once: it waits for them in the queue, or refuses. In shadow it
+// lets the attempt go ahead, and only counts.
 func (l *Limiter) wait(ctx context.Context, cost int, reading time.Duration) (policy.Ticket, error) {
 	var deadline time.Time
 	mayWait := l.made().maxWait > 0
@@ -150,8 +151,8 @@ func (l *Limiter) wait(ctx context.Context, cost int, reading time.Duration) (po
 	return policy.Ticket{}, nil
 }
 
-// enqueue puts an attempt at the end of the queue, or returns why not, and when it should come back. A zero deadline is
-// none.
+// enqueue puts an attempt at the end of the queue, or returns why not, and until when it should stay away: 0 for ever. A zero
+// deadline is none.
 func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter, until time.Duration, reason error) {
 	owed := 0
 	if l.queue != nil {
@@ -170,7 +171,7 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 		w.deadline = saturate.Add(w.came, max(0, deadline.Sub(l.bucket.clock.Time(w.came)))) - 1
 	}
 	latest, reason := c.latest(w.came, w.deadline)
-	entry := turn // when the attempt could be admitted, or wait
+	entry := turn // from when on the attempt could be admitted, or queue
 	if reason == ErrMaxWait {
 		entry -= c.maxWait
 	}
@@ -236,8 +237,8 @@ func (l *Limiter) leave(w *waiter) {
 	}
 }
 
-// look tells w how things stand: its wait is over, or it is the first and has to set a timer for wait, or, with a wait
-// of 0, it waits for news.
+// look returns what w has to do: end is not nil if its wait is over. Otherwise it waits for news; if wait is not 0, it is the
+// first of those that wait and sets a timer too.
 func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -250,8 +251,8 @@ func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
 	return nil, turn - l.bucket.now
 }
 
-// grant gives tokens to the attempts in the queue, in order, as far as there are any, and sees to it that the first of
-// the others has a timer.
+// grant gives tokens to the attempts in the queue, in order, as far as there are tokens. The first that then waits is woken to
+// set its timer, if it has none.
 func (l *Limiter) grant() {
 	for w := l.queue.first(); w != nil && l.bucket.take(w.cost); w = l.queue.first() {
 		l.granted(w)
@@ -261,6 +262,7 @@ func (l *Limiter) grant() {
 	}
 }
 
+// granted lets w, which has got its tokens, go.
 func (l *Limiter) granted(w *waiter) {
 	l.queue.remove(w)
 	l.counts.admitted++
@@ -284,7 +286,8 @@ func (l *Limiter) serveShadow(now time.Duration) {
 	}
 }
 
-// retime grants what is there after the plan has changed, and lets the first that waits set its timer anew.
+// retime is called when turns have changed, by another rate, a token that came back, or an attempt that left: it grants what is
+// there, and the first that waits sets its timer anew.
 func (l *Limiter) retime() {
 	if l.queue != nil {
 		l.queue.timed = nil

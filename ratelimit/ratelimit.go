@@ -20,8 +20,8 @@ type Limiter struct {
 
 	mu      sync.Mutex
 	shadow  bool
-	changed bool   // by hand: a new limiter would be another one
-	queue   *queue // nil where no attempt may ever have waited
+	changed bool   // by Reconfigure, Shadow or Enforce: a new limiter would be another one
+	queue   *queue // nil until there is a MaxWait
 	counts  counts
 	bucket  bucket
 }
@@ -88,7 +88,7 @@ func (l *Limiter) made() *config {
 	return c
 }
 
-// apply makes c the configuration. The bucket is set by the caller.
+// apply makes c the configuration, except for the bucket, which the caller sets.
 func (l *Limiter) apply(c *config) {
 	if c.maxWait > 0 && l.queue == nil {
 		l.queue = new(queue)
@@ -139,7 +139,7 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	l.giveBack(ticket)
 }
 
-// advance moves time on to that of a reading of the clock, and grants what has come in to the attempts in the queue.
+// advance moves the time on to a reading of the clock, and gives the tokens that have come in to the attempts in the queue.
 // Everything that needs the time or the tokens begins with it.
 func (l *Limiter) advance(reading time.Duration) {
 	now := l.bucket.clock.Moment(l.bucket.now, reading)
@@ -161,7 +161,7 @@ func (l *Limiter) take(cost int) (policy.Ticket, bool) {
 	return l.ticket(cost), true
 }
 
-// ticket returns that of an attempt that has just taken cost tokens. Without a limit it has taken none.
+// ticket returns the ticket of an attempt that has just taken cost tokens. Without a limit it has taken none.
 func (l *Limiter) ticket(cost int) policy.Ticket {
 	if cost == 0 || l.bucket.unlimited() {
 		return policy.Ticket{}
@@ -176,7 +176,7 @@ func (l *Limiter) giveBack(ticket policy.Ticket) {
 	l.retime()
 }
 
-// turn returns when it is the turn of an attempt behind others that wait for owed tokens, or why that is never.
+// turn returns when an attempt gets its tokens that has others before it, which are owed tokens; or why it never gets them.
 func (l *Limiter) turn(owed, cost int) (time.Duration, error) {
 	turn, ok := l.bucket.turn(owed, cost)
 	switch {

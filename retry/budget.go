@@ -19,8 +19,8 @@ type feedback interface {
 // of attempts bounds a single call; it does not help when every call fails, since the load is then multiplied by that
 // number, at the worst moment.
 //
-// A retry that finds the budget empty is not made, and does not wait: waiting for a budget that only successes fill
-// would be waiting for oneself. The call ends at once with [ErrBudget].
+// A retry that finds the budget empty is not made, and does not wait for a token: when everything fails, the calls that
+// wait would only pile up. The call ends at once with [ErrBudget].
 //
 // Every [Retrier] has a budget of its own unless [WithBudget] or [NoBudget] says otherwise. Share one among the
 // Retriers and hedges of one dependency. A Budget is safe for concurrent use.
@@ -45,8 +45,9 @@ var (
 //	retries ≤ ratio × (calls of the period and of the 10 seconds before it) +
 //		perSecond × seconds + max(1, 10 × perSecond)
 //
-// A call counts when its first attempt has ended, whether it failed or not; a call that was refused locally does not
-// count. A retry counts when it is scheduled, before its delay; it is returned when it is not made after all.
+// A call counts when the first of its attempts that entered the operation has ended, whether it failed or not; a call
+// that was refused locally does not count. A retry counts when it is scheduled, before its delay; it is returned when it
+// is not made after all.
 //
 // ratio and perSecond are from 0 to 1e9, and not both 0; NewBudget panics otherwise, see [ValidateBudget]. A Retrier's
 // own budget is NewBudget(0.2, 10). After Finagle's RetryBudget.
@@ -59,17 +60,18 @@ func NewBudget(ratio, perSecond float64) *Budget {
 	return b
 }
 
+// configured notes what the budget was made with, for reports.
 func (b *Budget) configured(ratio, perSecond float64) {
 	b.numbers.Store(newNumbers(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
 }
 
-// described is a budget of this package.
+// described is a budget that reports can describe: those of this package.
 type described interface{ described() *numbers }
 
-// numbers is what a budget was made with, for reports. It is not changed.
+// numbers is what a budget was made with, in the form of reports. It does not change.
 type numbers struct {
-	settings []policy.Setting  // of the budget
-	args     []policy.Argument // the same after the kind: of WithBudget
+	settings []policy.Setting  // in the report of the budget
+	args     []policy.Argument // the same, and the kind: the arguments of WithBudget in the report of a Retrier
 }
 
 func newNumbers(kind string, args ...policy.Argument) *numbers {

@@ -19,9 +19,9 @@ type ConcurrencyBudget struct {
 	config atomic.Pointer[concurrencyConfig]
 
 	inFlight atomic.Int64  // attempts, retries included
-	retries  atomic.Int64  // of them
-	denied   atomic.Uint64 // retries
-	composed atomic.Bool   // it has admitted an attempt
+	retries  atomic.Int64  // how many of them are retries
+	denied   atomic.Uint64 // how many retries were
+	composed atomic.Bool   // it has admitted an attempt, so it is part of a pipeline
 }
 
 type concurrencyConfig struct {
@@ -49,9 +49,9 @@ var (
 // The share counts as the decimal fraction that it is written as, rounded down: 0.29 of 100 attempts is 29.
 //
 // A call that waits for its next attempt is not in flight, nor is a result that stays open once the operation has returned.
-// Compared with [NewBudget], it needs no time to earn
-// anything and forgets at once; but a dependency that fails quickly has few attempts in flight, and then minimum is all
-// that bounds the rate of retries: one caller whose calls all fail retries each of them.
+// Compared with [NewBudget], it needs no time to earn anything and forgets at once. But a dependency that fails quickly has
+// few attempts in flight, and then minimum is all that bounds the rate of retries: one caller whose calls all fail retries
+// each of them.
 //
 // share must be from 0 to 1, minimum from 0 to 1e9, and not both 0; NewConcurrencyBudget panics otherwise, see
 // [ValidateConcurrencyBudget]. After Envoy's retry budget, whose defaults are 0.2 and 3.

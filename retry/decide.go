@@ -12,9 +12,14 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// decide is how one failed attempt becomes a wait before the next one, or the reason why there is none. It asks three
-// questions: may there be another attempt at all (judge)? If a gate refuses now, how long to wait for it (await)?
-// Otherwise, how long to back off (backOff)? now is a reading of the Retrier's clock.
+// decide turns one attempt without success into a wait before the next one, or into the reason why there is none. It asks:
+//
+//  1. May there be another attempt at all (judge)? Only when it is asked about the attempt for the first time.
+//  2. Does a gate refuse now? Then, how long to wait for it (await); without AwaitRecovery this ends the call.
+//  3. Will the next attempt go elsewhere? Then no wait is needed.
+//  4. Otherwise, how long to back off (backOff)?
+//
+// Whatever the wait, a retry is paid for (pay) before it is promised. now is a reading of the Retrier's clock.
 func (c *config) decide(
 	ctx context.Context, k *call, ended *policy.Attempt, now time.Duration,
 ) (wait time.Duration, reason error) {
@@ -42,14 +47,14 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 	err, entered := ended.Outcome.Err, entered(ended)
 	refused := !entered || match.Is(err, policy.ErrRejected) // the operation may itself be a call that is refused
 	switch {
-	case isPermanent(err), entered && !c.nested && gaveUp(err):
+	case isPermanent(err), entered && !c.nested && fromRetryInside(err):
 		return ErrFinal
 	case !entered && c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
 		return nil // the gate can be waited for, and this attempt has done nothing
-	case !entered && k.lostRace(err) && now-k.since < c.patience:
-		return nil // it was waited for, and is ready again
+	case !entered && k.lostRace(err) && now-k.awaitedSince < c.patience:
+		return nil // the gate was waited for, and is ready again
 	case ended.Elsewhere && ended.Number < c.attempts && k.awaited == nil:
-		return nil
+		return nil // a gate refused this attempt, and will not refuse the next one
 	case refused && !c.retriesRejection(err):
 		return refusal(err)
 	case entered && !repeatable(ctx, err):
@@ -60,13 +65,14 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 		return ErrFinal
 	case k.awaited != nil && ended.Blocked != nil:
 		return ended.Blocked
-	case k.awaited != nil, ended.Number >= c.attempts:
+	case k.awaited != nil, ended.Number >= c.attempts: // the attempt after a wait for a gate is the last
 		return ErrExhausted
 	}
 	return nil
 }
 
-// retries reports whether a failure of the operation may be retried at all. If so, the budget is told.
+// retries reports whether a failure of the operation may be retried at all, by its class or by If. If so, it tells a budget
+// that needs to know of failures.
 func (c *config) retries(outcome policy.Outcome) bool {
 	if c.retryable != nil {
 		if !c.retryable(outcome.Err) {
@@ -84,7 +90,7 @@ func (c *config) retries(outcome policy.Outcome) bool {
 	return true
 }
 
-// classOf returns the class that the engine found, or the one that the error declares.
+// classOf returns the class that the engine found, or, where no engine did, the one that the error declares.
 func classOf(outcome policy.Outcome) policy.Class {
 	if outcome.Class != policy.Unclassified {
 		return outcome.Class
@@ -92,12 +98,13 @@ func classOf(outcome policy.Outcome) policy.Class {
 	return policy.ClassOf(outcome.Err)
 }
 
-// gaveUp reports whether err is that of a retry inside the operation, which has done what a retry can do.
-func gaveUp(err error) bool {
+// fromRetryInside reports whether err comes from a retry inside the operation, which has done what a retry can do.
+func fromRetryInside(err error) bool {
 	_, ok := match.As[*Error](err)
 	return ok
 }
 
+// retriesRejection reports whether RetryRejections names err.
 func (c *config) retriesRejection(err error) bool {
 	for _, reason := range c.rejections {
 		if match.Is(err, reason) {
@@ -107,7 +114,7 @@ func (c *config) retriesRejection(err error) bool {
 	return false
 }
 
-// refusal returns the rejection in err's tree, or err when it is one in a way of its own.
+// refusal returns the rejection in err's tree, or err if it matches ErrRejected without one.
 func refusal(err error) error {
 	if rejection, ok := match.As[*policy.Rejection](err); ok {
 		return rejection
@@ -139,8 +146,8 @@ func (c *config) backOff(ctx context.Context, k *call, ended *policy.Attempt) (w
 	return wait, nil
 }
 
-// later returns hint and up to a tenth more, as far as the time of ctx goes, so that those who were asked to wait together
-// do not come back together.
+// later returns hint and up to a tenth more, but not past the deadline of ctx, so that callers who were asked to wait
+// together do not come back together.
 func (c *config) later(ctx context.Context, hint time.Duration) time.Duration {
 	if hint <= 0 || c.jitter == noJitter {
 		return hint
@@ -152,7 +159,7 @@ func (c *config) later(ctx context.Context, hint time.Duration) time.Duration {
 	return c.uniform(hint, latest)
 }
 
-// isPushback reports whether the wait that err asks for takes the place of the delay.
+// isPushback reports whether the wait that err asks for replaces the delay, even if it is shorter; see MaxRetryAfter.
 func isPushback(err error) bool {
 	pushback, ok := match.As[interface {
 		error
@@ -161,19 +168,21 @@ func isPushback(err error) bool {
 	return ok && pushback.Pushback()
 }
 
-// fits reports whether there will be time left for an attempt after wait. It reads the clock, because Done of a context
-// whose deadline has passed may close a little later.
+// fits reports whether there will be time left for an attempt after wait. It reads the clock, because a context can end a
+// little after its deadline.
 func fits(ctx context.Context, wait time.Duration) bool {
 	deadline, ok := ctx.Deadline()
 	return !ok || wait < time.Until(deadline)
 }
 
-// askAgain bounds how soon, and over which time, callers ask a gate again that cannot say when it will be ready.
+// askAgain bounds the wait for a gate that cannot say when it will be ready: it is asked again after half to one and a half of
+// askAgain at most.
 const askAgain = 10 * time.Second
 
-// await returns how long to wait for a gate that refuses, or, as the reason to stop, its rejection. The wait ends a
-// little after the gate should be ready, at a random moment, so that those who wait do not all come at once. What is
-// added is at most the time that the gate names: so callers come back no faster than they came.
+// await returns how long to wait for the gate that refuses with blocked, or the reason to stop, which is blocked itself where
+// it is not to be waited for, or not for so long. The wait ends a little after the gate should be ready, at a random
+// moment, so that the callers who wait do not all come at once. At most the time that the gate names is added: so callers
+// come back no faster than they came.
 func (c *config) await(
 	ctx context.Context, k *call, blocked error, now time.Duration,
 ) (wait time.Duration, reason error) {
@@ -187,10 +196,10 @@ func (c *config) await(
 		return 0, blocked
 	}
 	if k.awaited == nil {
-		k.since = now
+		k.awaitedSince = now
 	}
 	k.awaited = blocked
-	limit := c.patience - (now - k.since)
+	limit := c.patience - (now - k.awaitedSince)
 	if deadline, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(deadline)-1)
 	}
@@ -220,18 +229,19 @@ const history = 16
 // call is what is known about one call. It is made at the first failure and belongs to the goroutine of the call.
 // Times are readings of the Retrier's clock.
 type call struct {
-	failed   time.Duration // when the first attempt that entered the operation ended
-	attempts int           // how many entered the operation
-	noted    int           // the number of the last of them
-	errs     []error       // of the operation, the latest
-	class    policy.Class  // of the last of them
+	firstEnded time.Duration // when the first attempt that entered the operation ended
+	attempts   int           // how many entered the operation
+	noted      int           // the number of the last of them
+	errs       []error       // of the operation: the last ones, oldest first
+	class      policy.Class  // of the last error
 
 	source   backoff.BackOff            // nil until the first delay, and for delays that need none
 	growth   backoff.ExponentialBackOff // the source of exponential delays
-	previous time.Duration              // the last delay, before jitter unless that is decorrelated
-	paid     policy.Budget              // that a token is held of for an attempt that was not made yet; nil if none is
-	awaited  error                      // the rejection of a gate that was waited for, the last one
-	since    time.Duration              // since when
+	previous time.Duration              // the last delay, with decorrelated jitter only
+	paid     policy.Budget              // the budget that the token for the next attempt is from; nil while none is held
+
+	awaited      error         // the last rejection of a gate that was waited for; nil if none was
+	awaitedSince time.Duration // when the first of these waits began
 }
 
 // note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
@@ -241,7 +251,7 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 		return
 	}
 	if k.attempts == 0 {
-		k.failed = now
+		k.firstEnded = now
 	}
 	k.noted = number
 	if k.errs == nil {
@@ -256,7 +266,7 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 	k.paid = nil // spent
 }
 
-// lostRace reports whether err is the refusal of a gate that was waited for: when it became ready, others were quicker.
+// lostRace reports whether err is the refusal of a gate that was waited for: when it became ready, other calls were quicker.
 func (k *call) lostRace(err error) bool {
 	if k.awaited == nil {
 		return false
@@ -268,8 +278,8 @@ func (k *call) lostRace(err error) bool {
 	return match.Is(err, reason)
 }
 
-// pay takes a token for the next attempt, unless the call holds one for an attempt that was not made. A call that has
-// not entered the operation yet adds no load, and pays nothing.
+// pay takes a token for the next attempt, unless the call still holds one for an attempt that was not made. It reports false
+// if there is none. A call that has not entered the operation yet adds no load, and pays nothing.
 func (k *call) pay(budget policy.Budget) bool {
 	if budget == nil || k.paid != nil || k.attempts == 0 {
 		return true
@@ -292,7 +302,7 @@ func (k *call) giveBack() {
 // giveUp returns the error of the call. At least one attempt entered the operation.
 func (k *call) giveUp(name string, reason error, now time.Duration) *Error {
 	return &Error{
-		Name: name, Attempts: k.attempts, Elapsed: now - k.failed, Reason: reason,
+		Name: name, Attempts: k.attempts, Elapsed: now - k.firstEnded, Reason: reason,
 		Last: k.errs[len(k.errs)-1], Errs: k.errs, class: k.class,
 	}
 }

@@ -21,19 +21,20 @@ const (
 	noJitter
 )
 
-// delays says how long to wait: a source of delays, then a cap, then jitter.
+// delays says how long to wait: a source of delays, then a cap, then jitter. The source is function, fixed or source; if all
+// are nil, delays grow from initial to longest by the multiplier.
 type delays struct {
 	initial, longest time.Duration
 	multiplier       float64
-	fixed            *backoff.ConstantBackOff           // which has no state; nil: the above
-	source           func() backoff.BackOff             // a fresh one for each call; nil: the above
-	function         func(policy.Attempt) time.Duration // nil: the above
+	fixed            *backoff.ConstantBackOff           // of Constant: it has no state, so all calls share it
+	source           func() backoff.BackOff             // of BackOff: a fresh one for each call
+	function         func(policy.Attempt) time.Duration // of Delay
 	jitter           jitter
 	share            float64    // of proportional jitter
 	random           *rand.Rand // over a source that is safe for concurrent use
 }
 
-// delay returns the next delay of k, or false when the source says stop.
+// delay returns the next delay of k, after jitter, or false when the source says stop.
 func (d *delays) delay(k *call, ended *policy.Attempt) (time.Duration, bool) {
 	switch {
 	case d.function != nil:
@@ -61,7 +62,7 @@ func (d *delays) delay(k *call, ended *policy.Attempt) (time.Duration, bool) {
 // mostGrowth is how far package backoff can count: it calculates in float64, where the longest duration is none.
 const mostGrowth = time.Duration(1 << 62)
 
-// newSource returns the delays of k, before jitter.
+// newSource returns a source of delays for k.
 func (d *delays) newSource(k *call) backoff.BackOff {
 	switch {
 	case d.source != nil:
@@ -79,7 +80,7 @@ func (d *delays) newSource(k *call) backoff.BackOff {
 	return &k.growth
 }
 
-// stopped is a clock that is never read: the source measures a time that is never asked for.
+// stopped is the clock of our sources. Package backoff reads it to compare with MaxElapsedTime, which we do not set.
 type stopped struct{}
 
 func (stopped) Now() time.Time { return time.Time{} }

@@ -459,8 +459,9 @@ func NoBudget() Option {
 }
 
 // OnDiscard hands f the value that an attempt returned beside its error, when another attempt follows: the body of a
-// response that was answered with an error, for example. It is called just before that attempt, on the goroutine of the
-// call. The value of the last attempt is the caller's. Zero values are not handed over.
+// response that was answered with an error, for example. f is called just before that attempt enters the operation, which
+// waits for it, on a goroutine of its own. If f panics or calls [runtime.Goexit], the operation is not entered again, and
+// the caller panics or exits the same way. The value of the last attempt is the caller's. Zero values are not handed over.
 func OnDiscard(f func(value any)) Option {
 	return func(c *config) {
 		c.discard = f

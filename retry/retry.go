@@ -23,8 +23,8 @@ type Retrier struct {
 	changing sync.Mutex // held by Reconfigure, not while functions of the user run
 	clock    stopwatch.Stopwatch
 
-	scheduled atomic.Uint64 // retries
-	gaveUp    atomic.Uint64 // calls
+	scheduled atomic.Uint64 // how many retries were
+	gaveUp    atomic.Uint64 // how many calls ended with an *Error
 }
 
 var (
@@ -90,7 +90,7 @@ func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 // Budget returns the budget that retries are paid from, nil if there is none.
 func (r *Retrier) Budget() policy.Budget { return r.current().budget }
 
-// Succeeded is told of a first attempt that succeeded, in place of Next.
+// Succeeded is what the engine calls in place of Next after a first attempt that succeeded. It is not for other callers.
 func (r *Retrier) Succeeded(engine.FirstAttempt) {
 	if feedback := r.current().feedback; feedback != nil {
 		feedback.Succeeded()
@@ -113,7 +113,7 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 	}
 	first := ended.Number == 1 && ended.Asked == 0
 	if first && !entered(&ended) && !ended.Elsewhere && len(c.rejections) == 0 && c.patience == 0 {
-		return policy.Decision{} // the bare refusal; an open breaker should cost nothing
+		return policy.Decision{} // the bare refusal, decided before anything is allocated: an open breaker should cost nothing
 	}
 	k, ok := ended.State.(*call)
 	if !ok {
@@ -136,7 +136,8 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 // entered reports whether the attempt entered the operation.
 func entered(ended *policy.Attempt) bool { return ended.Outcome.Kind == policy.Returned }
 
-// stop ends the call: with the attempt's own error when no retry was ever in question, otherwise with an [*Error].
+// stop ends the call: with the attempt's own error when no retry was ever in question, with the reason alone when no attempt
+// entered the operation, and otherwise with an [*Error].
 func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Decision {
 	k.giveBack()
 	switch {

@@ -21,7 +21,7 @@ type Tries struct {
 	layers []policy.Layer // in order
 	plan   *engine.Plan
 	last   *Try // nil before the first pass
-	left   bool // the last pass has ended the loop, whatever its error is
+	left   bool // the last pass has ended the loop, whatever its error: by break, return, a panic, or without Done
 	err    error
 }
 
@@ -117,7 +117,7 @@ func (t *Tries) All() iter.Seq[*Try] {
 		}()
 		_, t.err = engine.Do(t.ctx, t.plan, func(ctx context.Context) (struct{}, error) {
 			t.last = &Try{ctx: ctx}
-			t.left = true // by a panic
+			t.left = true // stays so if the body panics
 			goOn := yield(t.last)
 			err := t.last.end()
 			if t.left = !goOn || err == ErrNotDone; t.left && err != nil {
@@ -156,8 +156,8 @@ func (t *Try) end() error {
 	return *t.ended.Load()
 }
 
-// pass is a guard of a loop. When the loop is left, the engine sees an error that says so, or a panic; pass tells the
-// guard how the pass has ended.
+// pass is a guard of a loop. When the loop is left, the engine sees a Permanent error, or a panic, whatever the pass was done
+// with; pass tells the guard how the pass has really ended.
 type pass struct {
 	policy.Guard
 	gate     policy.Gate     // nil if the guard is none
@@ -194,7 +194,7 @@ func (p *pass) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.
 	p.Guard.Settle(ctx, ticket, outcome)
 }
 
-// outcome returns what the pass, which has ended the loop, has come to, where the engine saw settled.
+// outcome returns how the pass, which has left the loop, has ended. settled is what the engine made of it.
 func (t *Try) outcome(ctx context.Context, settled policy.Outcome) policy.Outcome {
 	switch err := t.end(); {
 	case err == ErrNotDone && settled.Kind != policy.Returned:

@@ -23,7 +23,7 @@ type Throttle struct {
 	current        atomic.Pointer[settings]
 	changing       sync.Mutex // held while current is changed
 	shadow         atomic.Bool
-	byHand         atomic.Bool // something was changed since the Throttle was made
+	byHand         atomic.Bool // changed by Reconfigure, Shadow or Enforce: a new Throttle would be another one
 	rejected       atomic.Uint64
 	shadowRejected atomic.Uint64
 }
@@ -129,11 +129,11 @@ func (t *Throttle) mode(shadow bool) {
 // Stage returns [policy.StageBreaker].
 func (t *Throttle) Stage() policy.Stage { return policy.StageBreaker }
 
-// What a ticket's Number says of the attempt.
+// What a ticket's Number says of the attempt. Its Start is the beginning of the bucket that the attempt was admitted in.
 const (
-	open     = iota // it counts when it is settled
-	counted         // its success was counted when the operation returned
-	rejected        // it was let through only in shadow, and counts no more
+	uncounted = iota // it counts when it is settled
+	counted          // its success was counted when the operation returned
+	rejected         // it was let through only in shadow, and does not count again
 )
 
 // Admit rejects by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits
@@ -162,7 +162,7 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 
 // Returned counts the success of an operation whose result stays open.
 func (t *Throttle) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
-	if ticket.Number == open {
+	if ticket.Number == uncounted {
 		w := t.settings().window
 		w.answered(w.number(ticket.Start), true)
 		ticket.Number = counted

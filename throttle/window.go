@@ -131,8 +131,8 @@ func (w *window) turn(i int64) *sum {
 	return s
 }
 
-// older adds up the buckets before the two that are the newest at bucket now, up to number last.
-// w.mu must be held.
+// older adds up the buckets of the window whose newest bucket is number now, without its two newest
+// ones, and none after number last. w.mu must be held.
 func (w *window) older(now, last int64) (t tally) {
 	count := int64(len(w.ring)) - 1
 	for i := max(0, now-count+1); i <= min(last, now-2); i++ {
@@ -170,7 +170,7 @@ func (w *window) answered(start int64, accepted bool) {
 	}
 }
 
-// failed notes a request that was not accepted and that no admission was asked for.
+// failed notes one more request that was not accepted, beside the admitted ones.
 func (w *window) failed() {
 	newest := w.bucket(w.sum.Load().newest)
 	w.count(&newest.started, 1)

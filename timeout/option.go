@@ -11,12 +11,9 @@ import (
 )
 
 // Validate returns the [*policy.ConfigError] that [Total] and [PerAttempt] would panic with, or nil.
-func Validate(limit time.Duration) error { return validate("timeout", limit) }
+func Validate(limit time.Duration) error { return problemsOf("timeout", limit).Err() }
 
-func validate(constructor string, limit time.Duration) error {
-	return problemsOf(constructor, limit).Err()
-}
-
+// problemsOf returns what is wrong with a fixed limit.
 func problemsOf(constructor string, limit time.Duration) *policy.ConfigError {
 	problems := &policy.ConfigError{Policy: constructor}
 	if limit <= 0 {
@@ -30,6 +27,7 @@ func ValidateFromLatency(q, factor float64, floor, most time.Duration) error {
 	return problemsFromLatency("timeout.FromLatency", q, factor, floor, most).Err()
 }
 
+// problemsFromLatency returns what is wrong with the arguments of FromLatency.
 func problemsFromLatency(constructor string, q, factor float64, floor, most time.Duration) *policy.ConfigError {
 	problems := &policy.ConfigError{Policy: constructor}
 	if !(q >= 0.5 && q <= 0.999) {

@@ -24,7 +24,7 @@ type Timeout struct {
 // granting is what a timeout grants now. It never changes.
 type granting struct {
 	*shape
-	limit *Error // as the error of an attempt that exceeds it
+	limit *Error // the limit that attempts get now, in the form of the error of one that exceeds it
 }
 
 var (
@@ -51,7 +51,7 @@ func PerAttempt(limit time.Duration) *Timeout {
 }
 
 func newTimeout(constructor string, limit time.Duration, scope scope, stage policy.Stage) *Timeout {
-	if err := validate(constructor, limit); err != nil {
+	if err := problemsOf(constructor, limit).Err(); err != nil {
 		panic(err)
 	}
 	t := &Timeout{scope: scope, stage: stage}
@@ -109,10 +109,10 @@ func (t *Timeout) String() string {
 	return fmt.Sprintf("%s %v", t.scope.kind, shape)
 }
 
-// What the number of a ticket says about the attempt.
+// What the number of a ticket says about the attempt: a sum of these.
 const (
 	bounded  int64 = 1 << iota // it got a context of its own
-	returned                   // its operation has succeeded, and its result is open
+	returned                   // its operation has succeeded, and its result stays open
 )
 
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
@@ -154,7 +154,7 @@ func withLiftable(ctx context.Context, limit *Error) (derived context.Context, l
 	}
 }
 
-// bound returns the limit of an attempt that begins now, nil if ctx ends before it.
+// bound returns the limit of an attempt that begins now, nil if the deadline of ctx comes first.
 func (t *Timeout) bound(ctx context.Context, now time.Time) (limit *Error, ticket policy.Ticket, err error) {
 	limit = t.granting().limit
 	if deadline, ok := ctx.Deadline(); ok {
@@ -187,7 +187,8 @@ func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome poli
 	open := ticket.Number&returned != 0
 	expired := ticket.Number&bounded != 0 && causedBy(ctx, t)
 	if open {
-		// Of an open result only the total timeout can have ended the use, whatever became of that.
+		// The operation was in time, and its attempt timeout was lifted. Only a total timeout can have ended the use of the
+		// result.
 		expired = expired && t.stage == policy.StageTotalTimeout
 	} else {
 		expired = expired && !outcome.Succeeded()

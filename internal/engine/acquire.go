@@ -15,10 +15,10 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 	}
 	for n := plan.first; n != nil; n = n.next {
 		if n.repeater != nil {
-			return nil, refused(n.repeater, "repeats")
+			return nil, cannotAcquire(n.repeater, "repeats")
 		}
 		if n.wrapper != nil {
-			return nil, refused(n.wrapper, "wraps")
+			return nil, cannotAcquire(n.wrapper, "wraps")
 		}
 	}
 	o := &opening{plan: plan, outer: ctx, ctx: ctx}
@@ -29,7 +29,8 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 	return policy.Acquire(context.Background(), a) // which always admits
 }
 
-func refused(layer policy.Layer, does string) error {
+// cannotAcquire is the error for a pipeline with a layer that does what needs an operation.
+func cannotAcquire(layer policy.Layer, does string) error {
 	name := fmt.Sprintf("%T", layer)
 	if s, ok := layer.(fmt.Stringer); ok {
 		name = s.String()
@@ -39,13 +40,13 @@ func refused(layer policy.Layer, does string) error {
 	return problems.Err()
 }
 
-// acquisition is an opening without an operation: it is a call, which ends with the permit.
+// acquisition is an opening without an operation: the call is what its owner does, and ends when the permit is settled.
 type acquisition struct {
 	*opening
 	trace *trace
 }
 
-// watch returns what sees to the end of the call.
+// watch returns a new watch over the call, of which one sees a refusal, and another the end of an admitted call.
 func (a *acquisition) watch() *watch {
 	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
 }
@@ -101,7 +102,7 @@ func (a *acquisition) admit() (end ending) {
 	return ending{}
 }
 
-// named returns the error of end as it is outside all guards.
+// named returns the error of end as it is seen outside all guards.
 func (a *acquisition) named(end ending) error {
 	for _, k := range a.kept {
 		end.err = nameCause(k.outer, k.ctx, &end)

@@ -2,10 +2,11 @@ package engine
 
 import "context"
 
-// answer is a failure that may still be read, in contexts that outlive its attempt.
+// answer is the part of an [opening] that belongs to a failed attempt: whether its error is an answer that is still to be
+// read, and the contexts that must live for that.
 type answer struct {
 	live bool
-	ends []context.CancelFunc
+	ends []context.CancelFunc // of the contexts
 }
 
 // end ends the contexts. It may be called by several at once.
@@ -25,7 +26,7 @@ func (t *trace) setAside() (a answer) {
 	return a
 }
 
-// putBack is for an attempt that did not come to the operation: the answer before it is the last one.
+// putBack undoes setAside after an attempt that did not come to the operation: the answer before it is still the last one.
 func (t *trace) putBack(a answer) {
 	if t.opens() {
 		t.open.live, t.open.ends = a.live, a.ends

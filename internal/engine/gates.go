@@ -8,7 +8,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// gates are the layers of a pipeline, or of the part inside a repeater, that can be asked.
+// gates are the layers of a pipeline, or of its part inside a repeater, that can be asked whether they would admit.
 type gates struct {
 	all       []policy.Gate
 	notifiers []policy.Notifier
@@ -39,8 +39,8 @@ func (g *gates) ready(ctx context.Context) error {
 // maxWakes bounds how often notifiers can disturb one sleep: a channel that is always closed would make it a busy loop.
 const maxWakes = 100
 
-// sleep waits for d, or until ctx ends. If watch is set, it also ends when a gate refuses the attempt of the context next
-// for longer than the rest of d: then it returns the rejection.
+// sleep waits for d, or until ctx ends. If watch is set, it also ends when a gate says that it will refuse the attempt with
+// the context next for longer than the rest of d: then sleeping on is useless, and it returns the rejection.
 func (g *gates) sleep(ctx, next context.Context, d time.Duration, watch bool) (blocked error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -72,7 +72,7 @@ func (g *gates) changed(ctx context.Context) []reflect.SelectCase {
 	return cases
 }
 
-// disturbed waits for the timer, for ctx, or for a change, and reports whether it was a change.
+// disturbed waits for the timer, for the end of ctx, or for a change, and reports whether it was a change.
 func disturbed(ctx context.Context, timer *time.Timer, changed []reflect.SelectCase) bool {
 	chosen, _, _ := reflect.Select(append(changed, receive(timer.C), receive(ctx.Done())))
 	return chosen < len(changed)

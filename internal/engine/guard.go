@@ -18,7 +18,7 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			h.unwind(n, recover(), t)
 		}
 	}()
-	for i := 0; i < n.count && i < guardsPerNode; i++ { // the second condition spares the checks of bounds
+	for i := 0; i < n.count && i < guardsPerNode; i++ { // the second condition saves bounds checks
 		var admitted context.Context
 		var ticket policy.Ticket
 		var err error
@@ -57,10 +57,10 @@ type held struct {
 	outer      context.Context // the context that the first guard was given
 	admissions [guardsPerNode]admission
 	count      int
-	inside     bool // what is inside the guards was begun
+	inside     bool // all guards have admitted, and what is inside them was begun
 }
 
-// admission is what a guard returned, and gets back.
+// admission is what a guard returned when it admitted, and gets back when it is settled.
 type admission struct {
 	ctx    context.Context
 	ticket policy.Ticket
@@ -74,14 +74,14 @@ func (h *held) around(i int) context.Context {
 	return h.admissions[i-1].ctx
 }
 
-// refused settles the guards that have admitted an attempt which guard has refused.
+// refused settles the guards that have admitted an attempt which then guard has refused with err.
 func (h *held) refused(ctx context.Context, n *node, guard policy.Guard, err error, t *trace) ending {
 	end := refusal(ctx, err)
 	t.rejected(ctx, guard, &end)
 	return h.settle(n, end, t)
 }
 
-// succeed is settle for a success, of which nothing has to be said but that.
+// succeed is settle for a success, without what only errors need.
 func (h *held) succeed(n *node) {
 	for i := min(h.count, guardsPerNode) - 1; i >= 0; i-- {
 		h.count = i // before Settle, which may panic: no guard is settled twice
@@ -89,7 +89,8 @@ func (h *held) succeed(n *node) {
 	}
 }
 
-// settle settles all guards, innermost first, and returns the ending as the layers outside see it.
+// settle settles all guards, innermost first, and returns the ending as the layers outside see it: its error names the
+// timeouts among the guards that have expired.
 func (h *held) settle(n *node, end ending, t *trace) ending {
 	for h.count > 0 {
 		last := h.count - 1
@@ -110,27 +111,27 @@ func (h *held) unwind(n *node, recovered any, t *trace) {
 	end := policy.Outcome{Kind: policy.Exited}
 	switch {
 	case !h.inside:
-		end.Kind = policy.NotCalled // a guard panicked in Admit
+		end.Kind = policy.NotCalled // a guard has panicked in Admit
 	case recovered != nil:
 		end.Kind = policy.Panicked
 	case t.knows():
 		end = t.known.ending.outcome(h.outer) // an observer has called runtime.Goexit, not the operation
 	}
-	h.settleAfter(n, end, t)
+	h.settleAll(n, end, t)
 	if recovered != nil {
 		panic(recovered)
 	}
 }
 
-// settleAfter settles all guards after those inside that stayed open for a result that will have no owner now.
-func (h *held) settleAfter(n *node, outcome policy.Outcome, t *trace) {
+// settleAll settles all guards, after those inside them that were kept admitted for an open result: it has no owner now.
+func (h *held) settleAll(n *node, outcome policy.Outcome, t *trace) {
 	defer h.settleRest(n, outcome)
 	if t.opens() {
 		t.open.settleKept(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
 	}
 }
 
-// settleRest settles all guards although a Settle may panic.
+// settleRest settles all guards, one by one, even if a Settle panics.
 func (h *held) settleRest(n *node, outcome policy.Outcome) {
 	if h.count == 0 {
 		return
@@ -140,9 +141,9 @@ func (h *held) settleRest(n *node, outcome policy.Outcome) {
 	n.guards[h.count].Settle(h.admissions[h.count].ctx, h.admissions[h.count].ticket, outcome)
 }
 
-// nameCause returns the error of end so that it says why it happened. When a guard derived a context (inner, from outer)
-// and that had ended by itself, the error matches its cause and still unwraps to the operation's error: this is how a
-// timeout names itself. The end of outer, which the guard had nothing to do with, is left as it is.
+// nameCause returns the error of end, made to say why it happened: this is how a timeout names itself. A guard was given
+// the context outer and derived inner from it. If inner has ended by itself, and not because outer has, the error matches the
+// cause of inner, and still unwraps to the operation's error.
 func nameCause(outer, inner context.Context, end *ending) error {
 	if end.err == nil || !end.ended.included(inner) || outer.Done() == inner.Done() {
 		return end.err
@@ -154,7 +155,7 @@ func nameCause(outer, inner context.Context, end *ending) error {
 	return &causedError{cause: cause, err: end.err}
 }
 
-// causedError is an error of an operation, and what a layer around it has made of it. It is one line.
+// causedError is an error of an operation, and the cause that a layer around it names. Its text is one line.
 type causedError struct{ cause, err error }
 
 func (e *causedError) Error() string {

@@ -7,11 +7,14 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// judged is an error that a call has ended with, and what it means.
+// A hedge decides by what the errors of its calls mean. The engine knows: it has classified each of them, for this pipeline.
+// So the context that a wrapper is given leads to a judge, whom the hedge asks with [ClassOf] and [Entered].
+
+// judged is an error that a call of a wrapper has ended with, and what it means.
 type judged struct {
 	err     error
 	class   policy.Class
-	entered bool // the call has entered the operation
+	entered bool // the call entered the operation
 }
 
 // judging is a context in which [ClassOf] finds a judge.
@@ -53,9 +56,9 @@ func (r *race[T]) entered(err error) bool {
 	return true
 }
 
-// class returns the class of the whole, which has ended with err: that of the call whose error it is, otherwise the gravest
+// classOfAll returns the class of err as the error of the whole: the class of the call that ended with it, or else the gravest
 // one. A refusal does not speak for calls that entered the operation and failed.
-func (r *race[T]) class(err error, gravest policy.Class) policy.Class {
+func (r *race[T]) classOfAll(err error, gravest policy.Class) policy.Class {
 	if j, ok := r.find(err); ok && j.entered {
 		return j.class
 	}
@@ -77,8 +80,8 @@ func (r *race[T]) find(err error) (_ judged, ok bool) {
 // Wrapped reports whether ctx belongs to a call of a wrapper: one that may go on after the caller has left.
 func Wrapped(ctx context.Context) bool { return ctx.Value(judgeKey{}) != nil }
 
-// ClassOf returns what err means, with which a call of a wrapper has ended: the answer that the engine has got already.
-// ctx is the context that the wrapper was given.
+// ClassOf returns the class that the engine has found for err, the error of a call of a wrapper. ctx is the context that the
+// wrapper was given.
 func ClassOf(ctx context.Context, err error) policy.Class {
 	if judge, ok := ctx.Value(judgeKey{}).(judge); ok {
 		return judge.classOf(err)
@@ -87,7 +90,7 @@ func ClassOf(ctx context.Context, err error) policy.Class {
 }
 
 // Entered reports whether the call of a wrapper that has ended with err had entered the operation, true if that is not
-// known. Of several calls with this error, one that was refused counts. ctx is the context that the wrapper was given.
+// known. Of several calls with the same error, one that was refused decides. ctx is the context that the wrapper was given.
 func Entered(ctx context.Context, err error) bool {
 	judge, ok := ctx.Value(judgeKey{}).(judge)
 	return !ok || judge.entered(err)

@@ -63,13 +63,13 @@ func newOpening(ctx context.Context) *opening {
 //	close    end, and the context that a wrapper made for this call ends
 type opening struct {
 	plan  *Plan
-	trace trace           // of the first attempt: saves an allocation
+	trace trace           // of the first attempt: in here it saves an allocation
 	outer context.Context // of the call
 	ctx   context.Context // that the operation was given
 	since time.Time       // when the operation returned, if an observer wants to know
 
 	kept  []kept               // guards, innermost first
-	lifts []func()             // of the guards that have admitted, outermost first; nil where nothing has to be lifted
+	lifts []func()             // one of each guard that has admitted, outermost first; nil where nothing has to be lifted
 	live  bool                 // the last attempt's error is an answer that is still to be read,
 	ends  []context.CancelFunc // in these contexts
 	leave context.CancelFunc   // ends the context that a wrapper has given this call; nil if it does that itself
@@ -81,7 +81,7 @@ type opening struct {
 // kept is a guard that stays admitted.
 type kept struct {
 	guard      policy.Guard
-	outer, ctx context.Context
+	outer, ctx context.Context // that the guard was given, and that it returned
 	ticket     policy.Ticket
 }
 
@@ -102,9 +102,9 @@ func (o *opening) admit(ctx context.Context, guard policy.Guard) (_ context.Cont
 	return ctx, ticket, err
 }
 
-// returned notes that the operation has returned under ctx. Bounds that end with the operation are lifted when it has
-// succeeded. Those of an answer that is still to be read are lifted as their guards are settled: what is outside a repeater
-// still bounds the next attempt.
+// returned notes that the operation has returned under ctx. If it has succeeded, the bounds that end with the operation are
+// lifted. Those of an answer that is still to be read are lifted as their guards are settled (spare): bounds outside a
+// repeater still hold for the next attempt.
 func (o *opening) returned(ctx context.Context, end *ending) {
 	o.live = end.err != nil && isLive(end.err)
 	if o.live || end.err == nil {
@@ -155,8 +155,8 @@ func (o *opening) keep(n *node, h *held) {
 	}
 }
 
-// spare lets the context of the guard with the ticket, the innermost one that has admitted, live on when the guard is
-// settled, if there is something to be read in it.
+// spare is called before the innermost guard is settled, with its ticket. If there is an answer to be read in the guard's
+// context, that lives on: spare lifts the bound, and takes the end of the context out of the ticket.
 func (o *opening) spare(ticket *policy.Ticket, end *ending) {
 	last := len(o.lifts) - 1
 	lift := o.lifts[last]

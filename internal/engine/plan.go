@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"reflect"
 	"slices"
 
@@ -15,10 +16,10 @@ type Plan struct {
 	gates  gates
 	kinds  kinds   // the kinds of event that the observers need
 	wanted []kinds // by each of them
-	quiet  *trace  // for a call that is not timed; nil when the observers need times, or when there are none
+	quiet  *trace  // what calls share that are not timed, if there are observers; otherwise nil
 	calls  *Calls  // nil in a pipeline without a name
 
-	watched bool // calls are counted or timed
+	watched bool // calls are counted or timed, see watched
 }
 
 // Config is what a pipeline has besides its layers.
@@ -101,12 +102,40 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 	return n
 }
 
+// bare is the plan around a single layer.
+var bare = NewPlan(nil, Config{})
+
+// setLayer makes n the node of a single layer, which was not checked by Compose.
+func (n *node) setLayer(layer policy.Layer) {
+	if placed, ok := layer.(policy.Placed); ok {
+		layer = placed.Layer
+	}
+	if _, ok := layer.(policy.Composite); ok {
+		panic(fmt.Sprintf("resilience: a %T was moved: move its layers instead", layer))
+	}
+	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
+		panic(fmt.Sprintf("resilience: a call through a nil %T", layer))
+	}
+	switch layer := layer.(type) {
+	case policy.Repeater:
+		n.setRepeater(layer)
+		n.setBudget(layer, nil)
+	case policy.Wrapper:
+		n.wrapper = layer
+		n.setBudget(layer, nil)
+	case policy.Guard:
+		n.guards[0], n.count = layer, 1
+	default:
+		panic(fmt.Sprintf("resilience: %T is no Guard, Repeater or Wrapper", layer))
+	}
+}
+
 func (n *node) setRepeater(repeater policy.Repeater) {
 	n.repeater = repeater
 	n.counter, _ = repeater.(successCounter)
 }
 
-// setBudget lets n deposit in the budget of layer, unless a layer outside does: paid are the budgets of those.
+// setBudget lets n deposit in the budget of layer, unless it is among paid, the budgets that layers outside deposit in.
 func (n *node) setBudget(layer policy.Layer, paid []policy.Budget) {
 	user, ok := layer.(policy.BudgetUser)
 	if !ok {
@@ -119,12 +148,12 @@ func (n *node) setBudget(layer policy.Layer, paid []policy.Budget) {
 	n.budget = budget
 }
 
-// sameBudget compares without the panic of values that cannot be compared.
+// sameBudget reports whether a and b are equal, and does not panic where they cannot be compared.
 func sameBudget(a, b policy.Budget) bool {
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
-// deposit counts a call that has entered the operation.
+// deposit pays a call that has entered the operation into the budget, if n has one to pay into.
 func (n *node) deposit() {
 	if n.budget != nil {
 		n.budget.Deposit()

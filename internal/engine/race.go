@@ -20,12 +20,12 @@ type race[T any] struct {
 	op        policy.Func[T]
 	trace     *trace
 	discarder policy.Discarder // nil when the results that lost are not wanted
-	judging   judging          // the wrapper's context: here it saves an allocation
+	judging   judging          // the wrapper's context: in here it saves an allocation
 
 	mu     sync.Mutex
-	so     standing[T] // so far
-	judged []judged    // the errors that calls have ended with
-	over   bool        // the wrapper has returned: no call enters the operation any more, what ends later is dropped
+	soFar  standing[T]
+	judged []judged // the errors that calls have ended with
+	over   bool     // the wrapper has returned: no call enters the operation any more, what ends later is dropped
 }
 
 // standing is what the calls of a wrapper have come to.
@@ -102,30 +102,31 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 	if err := found.end.err; err != nil {
 		r.judged = append(r.judged, judged{err, found.end.class, found.end.entered})
 		if found.end.entered {
-			r.so.class = r.so.class.Graver(found.end.class)
+			r.soFar.class = r.soFar.class.Graver(found.end.class)
 		}
 	}
-	if r.so.best.end.succeeded() || r.so.best.end.outlasts(&found.end) {
+	if r.soFar.best.end.succeeded() || r.soFar.best.end.outlasts(&found.end) {
 		return found, false
 	}
-	dropped, r.so.best = r.so.best, found
+	dropped, r.soFar.best = r.soFar.best, found
 	return dropped, true
 }
 
-// finish returns what the calls have come to. What comes later is dropped.
+// finish says that the wrapper has returned, and returns what the calls have come to.
 func (r *race[T]) finish() standing[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
-	return r.so
+	return r.soFar
 }
 
-// enter says that a call is about to enter the operation, at once: the wrapper may leave before the operation returns.
+// enter says that a call is about to enter the operation, and reports whether it may. It is counted at once, since the
+// wrapper may return before the operation does.
 func (r *race[T]) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over {
-		r.so.entered++
+		r.soFar.entered++
 	}
 	return !r.over
 }
@@ -135,5 +136,5 @@ func (r *race[T]) enter() bool {
 func (r *race[T]) exit() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.so.entered--
+	r.soFar.entered--
 }

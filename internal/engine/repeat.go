@@ -10,18 +10,21 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// repeated makes attempts until the repeater of n, or ctx, ends the call.
+// repeated makes attempts until the repeater of n, or ctx, ends the call. Most calls succeed with the first one: they do
+// not pay for what only further attempts need, which is in repeatedAgain.
 func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
-	inner := ctx
+	first := ctx
 	if attempt.Number(ctx) != 0 {
-		inner = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry outside
+		first = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry outside
 	}
-	value, end = run(inner, n.next, op, t)
+	value, end = run(first, n.next, op, t)
 	if end.entered {
 		n.deposit()
 	}
 	if !end.succeeded() {
-		return repeatedAgain(ctx, inner, n, op, t, value, end)
+		r := retrying{trace: t, ctx: ctx, latest: first}
+		r.ended = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
+		return repeatedAgain(&r, n, op, value, end)
 	}
 	if n.counter != nil {
 		n.counter.Succeeded(FirstAttempt{})
@@ -31,143 +34,106 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 	return value, end
 }
 
-// repeatedAgain is the rest of repeated, when the first attempt, with the context first, has ended with value and end, without
-// success.
-func repeatedAgain[T any](
-	ctx, first context.Context, n *node, op policy.Func[T], t *trace, value T, end ending,
-) (T, ending) {
-	last := end // of the last attempt that entered the operation, with value; of the first while there is none
-	ended := policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
-	promised := false // the repeater has said that there will be another attempt, and that has not ended
+// retrying is a call whose first attempt did not succeed, while it is decided about further ones. The node is passed along:
+// a pointer to it in here would force it onto the heap.
+type retrying struct {
+	trace    *trace
+	ctx      context.Context // of the call
+	latest   context.Context // of the attempt that ended last
+	ended    policy.Attempt  // that attempt, as the repeater is told of it
+	promised bool            // the repeater has answered Again, and the attempt it wants has not ended
+}
+
+// repeatedAgain makes the further attempts of r. The first one ended with value and end.
+func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end ending) (T, ending) {
+	ctx := r.ctx
+	last := end // with value, what the call ends with: of the last attempt that entered the operation, if one did
 	var current *entry[T]
 	defer func() {
-		if current != nil { // a panic or runtime.Goexit passes through: nobody will read
+		if current != nil { // a panic or runtime.Goexit passes through: the answer will not be read
 			current.answer.end()
 		}
-		if promised && (current == nil || !current.begun.Load()) {
+		if r.promised && (current == nil || !current.entered.Load()) {
 			// A panic or runtime.Goexit passes through before the attempt has entered the operation: the repeater takes
 			// back what it has spent on it.
-			n.repeater.Next(endedContext(ctx), ended)
+			n.repeater.Next(endedContext(ctx), r.ended)
 		}
 	}()
-	for latest := first; ; {
-		next := attempt.With(ctx, ended.Number+1)
-		due, err := n.decide(ctx, latest, next, &ended, &promised, t)
+	for {
+		number := r.ended.Number + 1
+		next := attempt.With(ctx, number)
+		due, err := r.decide(n, next)
 		if !due {
-			return value, last.stop(ctx, err)
+			return value, last.gaveUp(ctx, err)
 		}
-		number := ended.Number + 1
 		current = &entry[T]{
-			op: op, previous: value, held: last.entered, answer: t.setAside(), repeater: n.repeater,
+			op: op, repeater: n.repeater, previous: value, discardable: last.entered, answer: r.trace.setAside(),
 		}
-		found, end := run(next, n.next, current.enter, t.at(number))
+		found, end := run(next, n.next, current.enter, r.trace.at(number))
 		if spoiled := current.spoiled.Load(); spoiled != nil {
 			_ = spoiled.Resume() // which does not return
 		}
-		if end.entered || current.begun.Load() {
+		if end.entered || current.entered.Load() {
 			current.answer.end()
 		} else {
-			t.putBack(current.answer)
+			r.trace.putBack(current.answer)
 		}
-		promised, current, latest = false, nil, next
+		r.promised, current, r.latest = false, nil, next
 		if end.entered && !last.entered {
 			n.deposit() // the first attempt of the call that entered the operation
 		}
 		if end.entered || !last.entered {
 			value, last = found, end
 		}
-		ended.Number, ended.Outcome, ended.Asked = number, end.outcome(ctx), 0
+		r.ended.Number, r.ended.Outcome, r.ended.Asked = number, end.outcome(ctx), 0
 		if end.succeeded() {
-			n.repeater.Next(ctx, ended)
+			n.repeater.Next(ctx, r.ended)
 			return value, end
 		}
 	}
 }
 
-// stop is the ending of a call whose last attempt that entered the operation ended as e says, and that gives up with err
-// now.
-func (e ending) stop(ctx context.Context, err error) ending {
-	e.err, e.ended = err, endOf(ctx)
-	if e.entered && e.ended.timedOut() {
-		e.class = policy.Transient
-	}
-	return e
-}
-
-// entry is the operation of an attempt after the first. When it is entered, the result of the attempt before is given up:
-// until then it is what the call would end with.
-type entry[T any] struct {
-	op       policy.Func[T]
-	previous T
-	held     bool   // previous is the value of an attempt that entered the operation
-	answer   answer // of that attempt
-	repeater policy.Repeater
-	given    atomic.Bool                     // previous is given up; a wrapper inside may enter several times, at once
-	spoiled  atomic.Pointer[detached.Ending] // giving it up has panicked, or called runtime.Goexit
-	begun    atomic.Bool                     // the operation was entered
-}
-
-func (e *entry[T]) enter(ctx context.Context) (T, error) {
-	e.answer.end() // whoever comes second does not go on before it has ended
-	if e.held && !e.given.Swap(true) {
-		if ending := e.giveUp(); !ending.Returned() {
-			spoiled := ending // ending itself would be on the heap always
-			e.spoiled.Store(&spoiled)
-			return *new(T), errLeft // the operation is not called: the caller panics instead
-		}
-	}
-	e.begun.Store(true)
-	return e.op(ctx)
-}
-
-// giveUp hands the value before to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
-// there is no end of the attempt that comes.
-func (e *entry[T]) giveUp() detached.Ending {
-	discarder, ok := e.repeater.(policy.Discarder)
-	if v := reflect.ValueOf(&e.previous).Elem(); !ok || v.IsZero() {
-		return detached.Ending{}
-	}
-	return detached.Wait(func() { discarder.Discard(e.previous) })
-}
-
-// decide asks the repeater of n what follows an attempt without success, and waits if it says so. latest is the context
-// of that attempt, next that of the attempt that would come: gates are asked on its behalf. If due, that attempt is due
-// now. Otherwise the call ends with err. promised tells, also when it panics, whether the repeater counts on another
-// attempt.
-func (n *node) decide(
-	ctx, latest, next context.Context, ended *policy.Attempt, promised *bool, t *trace,
-) (due bool, err error) {
-	ended.Blocked = n.gates.ready(next)
+// decide is how a retry consults the gates inside it:
+//
+//  1. The gates are asked what they would answer the next attempt. The repeater is told, and decides.
+//  2. If it decides to wait, a gate that closes can end the sleep early. After the sleep all are asked again.
+//  3. If a gate refuses then, or ctx has ended, the repeater is asked again about the same attempt: back to its decision.
+//
+// next is the context of the attempt that would come: gates are asked on its behalf, since they can be different things to
+// different attempts. If due, that attempt is to be made now. Otherwise the call ends with err.
+func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
+	ctx, gates, ended := r.ctx, &n.gates, &r.ended
+	ended.Blocked = gates.ready(next)
 	refused := ended.Outcome.Kind == policy.NotCalled
-	ended.Elsewhere = refused && ended.Blocked == nil && n.gates.ready(latest) != nil
+	ended.Elsewhere = refused && ended.Blocked == nil && gates.ready(r.latest) != nil
 	for kind := policy.EventRetry; ; kind = policy.EventWait {
 		over := ctx.Err() != nil
-		*promised = false // if Next panics, it takes back itself what it has spent
+		r.promised = false // if Next panics, it takes back itself what it has spent
 		decision := n.repeater.Next(ctx, *ended)
-		*promised = decision.Again && !over
+		r.promised = decision.Again && !over
 		ended.State = decision.State
 		ended.Asked++
-		if !*promised {
-			t.stopped(ctx, n.repeater, ended, &decision)
+		if !r.promised {
+			r.trace.stopped(ctx, n.repeater, ended, &decision)
 			if decision.Err != nil {
 				return false, decision.Err
 			}
 			return false, ended.Outcome.Err
 		}
-		t.again(ctx, kind, n.repeater, ended, &decision)
+		r.trace.again(ctx, kind, n.repeater, ended, &decision)
 		// A repeater that waits for a gate to recover knows that the gate is closed: do not wake it for that.
 		watch := ended.Blocked == nil
 		ended.Blocked = nil
 		if decision.Wait > 0 {
-			before := t.now()
-			ended.Blocked = n.gates.sleep(ctx, next, decision.Wait, watch)
-			t.waited(before)
+			before := r.trace.now()
+			ended.Blocked = gates.sleep(ctx, next, decision.Wait, watch)
+			r.trace.waited(before)
 			if ctx.Err() == nil && ended.Blocked == nil {
-				ended.Blocked = n.gates.ready(next)
+				ended.Blocked = gates.ready(next)
 			}
 		}
 		if ctx.Err() == nil && ended.Blocked == nil {
-			t.begin()
+			r.trace.begin()
 			return true, nil
 		}
 	}
@@ -178,4 +144,40 @@ func endedContext(ctx context.Context) context.Context {
 	ended, cancel := context.WithCancel(ctx)
 	cancel()
 	return ended
+}
+
+// entry is the operation of an attempt after the first. Only when it is entered is the result of the attempt before given
+// up: until then the call would end with that.
+type entry[T any] struct {
+	op          policy.Func[T]
+	repeater    policy.Repeater
+	previous    T                               // the value of the attempt before
+	discardable bool                            // that attempt entered the operation: previous is to be discarded
+	answer      answer                          // of that attempt
+	discarded   atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
+	spoiled     atomic.Pointer[detached.Ending] // how discarding it has panicked, or called runtime.Goexit
+	entered     atomic.Bool                     // the operation was entered
+}
+
+func (e *entry[T]) enter(ctx context.Context) (T, error) {
+	e.answer.end() // of two who enter at once, neither goes on before it has ended
+	if e.discardable && !e.discarded.Swap(true) {
+		if ending := e.discard(); !ending.Returned() {
+			spoiled := ending // ending itself would be on the heap always
+			e.spoiled.Store(&spoiled)
+			return *new(T), errLeft // the operation is not called: the caller panics instead
+		}
+	}
+	e.entered.Store(true)
+	return e.op(ctx)
+}
+
+// discard hands the value before to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
+// there does not end the attempt that comes.
+func (e *entry[T]) discard() detached.Ending {
+	discarder, ok := e.repeater.(policy.Discarder)
+	if v := reflect.ValueOf(&e.previous).Elem(); !ok || v.IsZero() {
+		return detached.Ending{}
+	}
+	return detached.Wait(func() { discarder.Discard(e.previous) })
 }

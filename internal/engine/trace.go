@@ -9,7 +9,7 @@ import (
 )
 
 // trace is what goes along with an attempt when events are wanted, or when its result is to stay open. It is nil
-// otherwise: then nothing is done and no clock is read. Its methods can be called on nil.
+// otherwise: then nothing is done and no clock is read. Its methods, except emit, can be called on nil.
 type trace struct {
 	plan    *Plan
 	attempt int
@@ -22,21 +22,21 @@ type trace struct {
 type call struct {
 	number uint64 // of all timed calls of the process
 	start  time.Time
-	began  atomic.Int64 // when it was decided to make the attempt, since start
-	queued atomic.Int64 // the sum over all attempts
-	waits  atomic.Int64
-	known  known // of the first attempt, as is first: they save allocations
-	first  trace
+	began  atomic.Int64 // the time since start at which it was decided to make the latest attempt
+	queued atomic.Int64 // from such a decision to the operation or a refusal; the sum over all attempts
+	waits  atomic.Int64 // between attempts; the sum
+	first  trace        // of the first attempt, as is known: in here they save allocations
+	known  known
 }
 
 // lastCall numbers the calls that are timed.
 var lastCall atomic.Uint64
 
-// known is how the operation has ended, or that it was not called, as far as that is known: what guards are told if an
-// observer calls runtime.Goexit. Each attempt of a hedge has its own.
+// known is how the operation has ended, or that it was not called, once that is known: it is what guards are told if an
+// observer then calls runtime.Goexit. Each attempt of a hedge has its own.
 type known struct {
 	ending ending
-	is     bool
+	is     bool // known by now
 }
 
 // kinds is a set of kinds of event.
@@ -49,7 +49,7 @@ const (
 	timedKinds = kinds(1<<policy.EventAttempt | 1<<policy.EventCall) // a permit times EventSettled itself
 )
 
-// observe looks which kinds of event the observers need.
+// observe asks the observers which kinds of event they need.
 func (p *Plan) observe() {
 	p.wanted = make([]kinds, len(p.Observers))
 	for i, observer := range p.Observers {
@@ -154,9 +154,10 @@ func (t *trace) waited(before time.Duration) {
 	}
 }
 
-// queue notes that the attempt has come to the operation, or to a refusal, and returns how long that took.
-func (t *trace) queue() (queued time.Duration) {
-	if t.call == nil {
+// arrived notes that the attempt has come to the operation or to a refusal, or that its context has ended on the way. It
+// returns how long the way took.
+func (t *trace) arrived() (queued time.Duration) {
+	if t == nil || t.call == nil {
 		return 0
 	}
 	queued = t.now() - time.Duration(t.call.began.Load())
@@ -164,18 +165,10 @@ func (t *trace) queue() (queued time.Duration) {
 	return queued
 }
 
-// arrived notes that the attempt has come to its end without the operation: the context has ended on the way, or all guards
-// have admitted work that is no function.
-func (t *trace) arrived() {
-	if t != nil {
-		t.queue()
-	}
-}
-
 // knows reports whether it is known how the operation has ended.
 func (t *trace) knows() bool { return t != nil && t.known != nil && t.known.is }
 
-// forget notes that an operation is about to be entered: how it ends is not known.
+// forget notes that the operation is about to be entered: how it ends is not known yet.
 func (t *trace) forget() {
 	if t != nil && t.known != nil {
 		t.known.is = false
@@ -189,17 +182,21 @@ func (t *trace) learn(end ending) {
 	}
 }
 
+// rejected tells that layer has refused the attempt, which has so ended.
 func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 	if t == nil {
 		return
 	}
-	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.queue()}
+	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.arrived()}
 	event.Outcome = end.outcome(ctx)
 	t.learn(*end)
 	t.emit(ctx, event)
 }
 
-func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
+// again tells that a repeater will make another attempt (EventRetry), or waits for longer than it said then (EventWait).
+func (t *trace) again(
+	ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision,
+) {
 	if t != nil {
 		t.emit(ctx, policy.Event{
 			Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait),
@@ -207,8 +204,8 @@ func (t *trace) again(ctx context.Context, kind policy.EventKind, layer policy.L
 	}
 }
 
-// stopped tells that a repeater has given up. An attempt that was never going to be repeated is no retry that stopped, nor
-// is a call that was refused at once.
+// stopped tells that a repeater has given up. It is silent where a retry was never in question, as the decision without a
+// reason says, and where the call was refused at once.
 func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
 	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 1
 	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
@@ -230,15 +227,15 @@ func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.A
 func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
 	t.forget()
 	if !t.plan.kinds.has(policy.EventAttempt) {
-		t.queue()
+		t.arrived()
 		value, err := op(ctx)
-		end = plan.judge(ctx, err)
+		end = plan.ending(ctx, err)
 		t.learn(end)
 		t.returned(ctx, &end)
 		return value, end
 	}
 	event := policy.Event{
-		Kind: policy.EventAttempt, Attempt: t.attempt, Queued: t.queue(),
+		Kind: policy.EventAttempt, Attempt: t.attempt, Queued: t.arrived(),
 		Outcome: policy.Outcome{Kind: policy.Exited}, // stands unless something else is known
 	}
 	before := t.now()
@@ -258,7 +255,7 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 		}
 	}()
 	value, err := op(ctx)
-	end = plan.judge(ctx, err)
+	end = plan.ending(ctx, err)
 	over = !end.entered // there was no attempt
 	event.Outcome = end.outcome(ctx)
 	t.learn(end)

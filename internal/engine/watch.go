@@ -38,16 +38,16 @@ func watched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func
 	return value, end.err
 }
 
-// watch sees to the end of a call.
+// watch counts how a call ends, and tells the observers, also when a panic or runtime.Goexit ends it.
 type watch struct {
 	ctx     context.Context
 	plan    *Plan
 	trace   *trace
 	outcome policy.Outcome // Exited unless something else is known
-	goesOn  bool           // the call is not over yet
+	goesOn  bool           // the call is not over yet: done does nothing
 }
 
-// ended notes how the call has ended.
+// ended counts a call that returned, and notes its outcome for the observers.
 func (w *watch) ended(end *ending) {
 	w.outcome = end.outcome(w.ctx)
 	if w.plan.calls != nil {
@@ -55,6 +55,7 @@ func (w *watch) ended(end *ending) {
 	}
 }
 
+// done is deferred around the call.
 func (w *watch) done() {
 	if w.goesOn {
 		return

@@ -7,7 +7,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// wrapped lets the wrapper of n run what is inside.
+// wrapped lets the wrapper of n run what is inside, and returns what its calls have come to.
 func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
 	r := &race[T]{next: n.next, trace: t}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
@@ -36,7 +36,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		n.deposit()
 	}
 	best := &final.best
-	if t.opens() && best.end.entered { // else an answer of an attempt before may still have to be read
+	if t.opens() && best.end.entered { // otherwise the answer of an attempt before may still have to be read: leave it
 		lost := best.open.outer.Err() != nil && ctx.Err() == nil // the wrapper has ended the context
 		switch {
 		case !lost || !best.end.succeeded():
@@ -65,7 +65,12 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			err = &causedError{cause: err, err: best.end.err}
 		}
 	}
-	end = ending{entered: final.entered > 0, class: r.class(err, final.class), err: err, ended: endOf(ctx)}
+	return best.value, r.failed(ctx, err, &final)
+}
+
+// failed is the ending of the whole, with the error of the wrapper, when no call has succeeded.
+func (r *race[T]) failed(ctx context.Context, err error, final *standing[T]) ending {
+	end := ending{entered: final.entered > 0, class: r.classOfAll(err, final.class), err: err, ended: endOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
@@ -74,5 +79,5 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	case end.class == policy.Unclassified: // no call has ended: the error is the wrapper's own, and no classifier is asked
 		end.class = ownClass(err)
 	}
-	return best.value, end
+	return end
 }
