@@ -52,9 +52,9 @@ func ExampleNewTransport() {
 
 func ExampleStandard() {
 	// A layer that is given takes the place of the preset's at its stage.
-	users := policyhttp.Standard("users", timeout.Total(5*time.Second), timeout.PerAttempt(2*time.Second), retry.New(retry.Attempts(2)))
+	users := policyhttp.Standard("users", timeout.Total(6*time.Second), retry.New(retry.Attempts(2)))
 	fmt.Println(users)
-	// Output: total timeout 5s > retry 2 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s
+	// Output: total timeout 6s > retry 2 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s
 }
 
 func ExamplePerHost() {
