@@ -24,7 +24,7 @@
 //	  }
 //	}
 //
-// A pipeline from a file is the one that would be written in Go. What is code, such as a classifier, is registered by name
+// A pipeline from a file is the same as one written in Go. Code, such as a classifier, is registered by name
 // in a [Registry].
 //
 // [Set.Apply] and [Set.Watch] put another configuration in force. It is checked as a whole before anything changes; what

@@ -22,9 +22,9 @@ type Registry struct {
 	Classify map[string]func(error) policy.Class
 	// Keys is for "perKey": it returns the key of a call, such as policyhttp.Key.
 	Keys map[string]func(context.Context) string
-	// Observers is for "observe" of pipelines. They go on when a file is reloaded.
+	// Observers is for "observe" of pipelines. They stay when a file is reloaded.
 	Observers map[string]policy.Observer
-	// Layers is for layers of kind "layer", those of third parties. A layer may be part of several pipelines.
+	// Layers is for layers of kind "layer", such as your own. A layer may be part of several pipelines.
 	Layers map[string]policy.Layer
 	// Budgets is for "withBudget" of retries and hedges, beside the budgets in the file.
 	Budgets map[string]policy.Budget

@@ -20,9 +20,9 @@ import (
 
 // Go returns a configuration as Go source: a file of package pipelines with a function Pipelines that returns the pipelines
 // by name, composed as a person would write them. It takes a [Registry] when the configuration refers to code. Layers that
-// are disabled are left out, what is inherited and what environment variables say is written out.
+// are disabled are left out; inherited options and values from environment variables are written out.
 //
-// Data need not refer to code that exists. The error is an [*Error], as that of [Load].
+// Data need not refer to code that exists. The error is an [*Error], as from [Load].
 func Go(data []byte) ([]byte, error) {
 	found := &problems{}
 	f := decodeLoosely(data, found)

@@ -20,14 +20,14 @@ import (
 //		log.Print(changes)
 //	}
 //
-// The file is read once at the beginning, and is applied if it is not what is in force; after that it is applied when its
-// content has changed. Its content decides, not its time of modification, which tools preserve and whose resolution is
+// The file is read once at the beginning, and is applied if it differs from the configuration in force; after that it is
+// applied when its content has changed. Its content decides, not its time of modification, which tools preserve and whose resolution is
 // coarse: a file that was only touched changes nothing, and one that was changed within a tick is seen. It may be overwritten,
 // replaced by a rename, or be a symbolic link that is swapped, as orchestrators mount configuration.
 //
 // A file that is not there, or that is no complete JSON, may be about to be written: it is an error only when it is still
-// the same a period later. Each error is told once, until the file changes. Environment variables are read when the file
-// has changed, not by themselves.
+// the same a period later. Each error is reported once, until the file changes. A change of the environment variables alone
+// is not noticed: they are read when the file has changed.
 //
 // every must be positive; Watch panics with a [*policy.ConfigError] otherwise. ctx ends the loop, and so does a break.
 func (s *Set) Watch(ctx context.Context, path string, every time.Duration) iter.Seq2[Changes, error] {

@@ -16,7 +16,7 @@
 // A body is sent again by the request's GetBody, which [http.NewRequest] sets for bodies in memory. A body without it is
 // sent once, unless [Buffer] keeps it. The request given to RoundTrip is never changed, and its body closed exactly once.
 //
-// # What the pipeline hears
+// # What a response means
 //
 //	408, 500, 502, 503, 504         policy.Transient   retried; a failure
 //	429, 413 with Retry-After       policy.Throttled   retried, after the wait; neutral to a breaker

@@ -17,6 +17,8 @@ import (
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
+	"github.com/go-resilience/resilience/policyslog"
+	"github.com/go-resilience/resilience/policystatus"
 	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
 )
@@ -52,9 +54,30 @@ func ExampleNewTransport() {
 
 func ExampleStandard() {
 	// A layer that is given takes the place of the preset's at its stage.
-	users := policyhttp.Standard("users", timeout.Total(5*time.Second), timeout.PerAttempt(2*time.Second), retry.New(retry.Attempts(2)))
+	users := policyhttp.Standard("users", timeout.Total(6*time.Second), retry.New(retry.Attempts(2)))
 	fmt.Println(users)
-	// Output: total timeout 5s > retry 2 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s
+	// Output: total timeout 6s > retry 2 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s
+}
+
+// A client that logs, and shows on a page what its policies do.
+func ExampleStandardBreaker() {
+	log := policyslog.New(slog.Default())
+	defer log.Flush() // the refusals of the last second
+	page := policystatus.New(policystatus.Title("checkout"))
+	defer page.Close()
+
+	users := policyhttp.Standard("users",
+		policyhttp.StandardBreaker("users", breaker.OnChange(log.Change)),
+		resilience.Observe(log, page),
+	)
+	page.Add(users)
+	client := &http.Client{Transport: policyhttp.NewTransport(nil, users)}
+	defer client.CloseIdleConnections()
+
+	operators := http.NewServeMux() // on a port of its own
+	operators.Handle("/debug/resilience/", page)
+	fmt.Println(users.Name())
+	// Output: users
 }
 
 func ExamplePerHost() {

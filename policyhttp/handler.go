@@ -20,15 +20,15 @@ import (
 //
 // A request that is refused is answered without entering next: with 429 if a rate limit refused it, with 503 for every
 // other reason, and with a Retry-After of whole seconds. [RefuseWith] and [ProblemDetails] change the answer. Its body
-// is not read. When the client has gone while its request was queued, there is no body and the status is 499,
+// is not read. When the client has left while its request was queued, there is no body and the status is 499,
 // which only an access log around the handler sees.
 //
-// The pipeline judges next by what it answers. 500 and above are failures: 501 alone is [policy.Expected], 505 and above
+// The pipeline judges next by its answer. 500 and above are failures: 501 alone is [policy.Expected], 505 and above
 // are [policy.Permanent], the others [policy.Transient]. 429 is [policy.Throttled]. The other statuses from 400 to 499 are
 // [policy.Expected]: they are mistakes of the client, who must not be able to open a breaker with them. A panic is a
-// failure and goes on to the server, and so does [http.ErrAbortHandler], which is neutral if the client has gone. A
+// failure and reaches the server. So does [http.ErrAbortHandler], which is neutral if the client has left. A
 // connection that was hijacked is a success when next returns without a panic. resilience.Classify can judge otherwise;
-// the status is what a method StatusCode() int of the error says.
+// the error's method StatusCode() int returns the status.
 //
 // next runs once, on the goroutine of the server, until it returns, and keeps its slot until then. The context of its
 // request is the pipeline's: it ends with the request, or when a timeout of the pipeline expires. When it has ended by

@@ -99,7 +99,7 @@ func (c *handlerConfig) checkField(option string, given bool, name string) {
 //
 // key is called at most once for each request, on the goroutine of the request or of what it started, under no lock. It
 // must only return what was authenticated, or what a proxy that you trust has set: a client that can choose its key has
-// a new quota whenever it likes, and can use up that of another client. Behind a proxy that appends the address of its
+// a new quota whenever it likes, and can use up another client's. Behind a proxy that appends the address of its
 // peer to X-Forwarded-For, that is the last address of the last field, never the first, and only if the request comes from
 // that proxy.
 func KeyBy(key func(*http.Request) string) HandlerOption {
@@ -116,10 +116,10 @@ func RefuseWith(answer func(w http.ResponseWriter, r *http.Request, refusal Refu
 	return func(c *handlerConfig) { c.refusing, c.refuseWith = true, answer }
 }
 
-// OnRefusal sets a function that is told of every request that is refused, or whose handler did not answer in time, and
-// leaves the answer as it is: to log which client it was. [Key] works with the context of r. It is called before the answer
-// is written, on the goroutine of the request, under no lock; it must not keep r. It is not called when the client has gone.
-// By default nobody is told.
+// OnRefusal sets a function that is called for every request that is refused, or whose handler did not answer in time. It
+// does not change the answer; use it to log which client it was. [Key] works with the context of r. It is called before the
+// answer is written, on the goroutine of the request, under no lock; it must not keep r. It is not called when the client
+// has left. By default there is none.
 func OnRefusal(observe func(r *http.Request, refusal Refusal)) HandlerOption {
 	return func(c *handlerConfig) { c.observing, c.onRefusal = true, observe }
 }
@@ -131,8 +131,8 @@ func ProblemDetails() HandlerOption {
 	return func(c *handlerConfig) { c.problem = true }
 }
 
-// RetryAfterBounds sets the least and the most that Retry-After says. least must be at least 1 s; it is also said where
-// the time to come back is not known, as with a full bulkhead. Times above most are said as most. The defaults are 1
+// RetryAfterBounds sets the least and the most that Retry-After says. least must be at least 1 s; it is also used when
+// the time to come back is not known, as with a full bulkhead. Times above most become most. The defaults are 1
 // second and 24 hours.
 //
 // The time is rounded up to a whole second; then a random number of whole seconds is added, from 0 to a quarter of it, or
@@ -143,11 +143,11 @@ func RetryAfterBounds(least, most time.Duration) HandlerOption {
 }
 
 // RateLimitHeaders tells clients how much of their quota is left, in every answer: see [Legacy] and [Draft10]. By
-// default they are not told.
+// default there are no such fields.
 //
-// If the pipeline has a limit per key, made by ratelimit.NewPerKey or keyed.By, only that is told, for the key of the
-// request: how busy the server is with others is not for clients to know. Otherwise all its rate limits are. One in shadow
-// mode is not told, and none that this request costs nothing of: a limit whose CostOf returns 0 for it is that of others.
+// If the pipeline has a limit per key, made by ratelimit.NewPerKey or keyed.By, the fields describe only that one, for the
+// key of the request: clients need not know how busy the server is with others. Otherwise they describe all its rate limits.
+// Limits in shadow mode are left out. So is a limit whose CostOf returns 0 for the request: it is meant for other clients.
 func RateLimitHeaders(format RateLimitFormat) HandlerOption {
 	return func(c *handlerConfig) { c.formatting, c.format = true, format }
 }
@@ -156,7 +156,7 @@ func RateLimitHeaders(format RateLimitFormat) HandlerOption {
 // milliseconds, such as X-Envoy-Expected-Rq-Timeout-Ms: the context of the request ends then, in a queue too. By default
 // no such field is read.
 //
-// The field can only shorten the time. What is not a number from 1 to 86,400,000 (a day) is ignored. A request that
+// The field can only shorten the time. Anything but a number from 1 to 86,400,000 (a day) is ignored. A request that
 // ends this way is neutral to the policies: a client must not be able to open a breaker with a short deadline.
 func DeadlineFrom(name string) HandlerOption {
 	return func(c *handlerConfig) { c.deadline, c.deadlineHeader = true, name }
@@ -168,9 +168,9 @@ func CodeHeader(name string) HandlerOption {
 	return func(c *handlerConfig) { c.coding, c.codeHeader = true, name }
 }
 
-// OnConfigError sets a function that is told when the source comes to a pipeline that cannot be used, because it repeats
+// OnConfigError sets a function that is called when source comes to a pipeline that cannot be used, because it repeats
 // or wraps. It is called once for each such pipeline in a row, on the goroutine of a request, under no lock. By default
-// nobody is told; the last good pipeline stays in force in any case.
+// there is none; the last good pipeline stays in force in any case.
 func OnConfigError(f func(error)) HandlerOption {
 	return func(c *handlerConfig) { c.hearing, c.onConfigError = true, f }
 }

@@ -35,13 +35,13 @@ var (
 // StagePause is where [PauseHost] stands: inside the breaker, outside the limits, so that a refusal takes no token.
 const StagePause = (policy.StageBreaker + policy.StageRateLimit) / 2
 
-// PauseHost returns a layer that heeds a wait that a host asks for with a 429 or 503 (Retry-After) on behalf of all callers:
-// until then their attempts at that host are refused with [ErrPaused]. Compose it into the pipeline of a [Transport]:
+// PauseHost returns a layer that applies a wait that a host asks for with a 429 or 503 (Retry-After) to all callers:
+// until it is over, their attempts at that host are refused with [ErrPaused]. Compose it into the pipeline of a [Transport]:
 //
 //	policyhttp.Standard("github", policyhttp.PauseHost(time.Minute))
 //
-// Without it, only the call that got the answer waits. That is the default, since the limit that was hit may be that of one
-// user or one route, which must not stop all others.
+// Without it, only the call that got the answer waits. That is the default, since the limit may concern a single user or
+// route, which must not stop all others.
 //
 // longest bounds a pause, whatever the host says; it must be positive. A call that is refused is not retried, unless
 // retry.RetryRejections(policyhttp.ErrPaused) says so: then it waits, if it has the time.

@@ -30,9 +30,9 @@ type hostKey struct{ scheme, host string }
 //	policyhttp.PerHost(func(host string) *resilience.Pipeline { return policyhttp.Standard(host) })
 //
 // make is called when a request first goes to a host, with the host as in the URL, in lower case and with its port unless
-// that is the usual one. It is called once more at the beginning, with [OtherHosts], for a pipeline that all hosts share
-// which find no place: by default there is place for 10,000. options are those of package keyed, such as keyed.Max and
-// keyed.Idle; the rules for make are those of [keyed.New].
+// that is the usual one. It is called once more at the beginning, with [OtherHosts], for a pipeline that all hosts without
+// a place share: by default there is room for 10,000. Use the options of package keyed, such as keyed.Max and keyed.Idle;
+// make must follow the rules of [keyed.New].
 //
 // The scheme belongs to the host: a host that is asked by http and by https has two pipelines. A host whose breaker is open
 // keeps its place.
@@ -74,7 +74,7 @@ func (h *Hosts) All() iter.Seq2[string, *resilience.Pipeline] {
 	}
 }
 
-// Report returns how many hosts there are, and what became of others. It is that of the registry; see [keyed.Registry].
+// Report returns the report of the registry: how many hosts there are, and what became of others; see [keyed.Registry].
 func (h *Hosts) Report() policy.Report { return h.registry.Report() }
 
 // MarshalJSON writes the report.

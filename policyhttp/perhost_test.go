@@ -337,7 +337,30 @@ func TestStandard(t *testing.T) {
 		p.String())
 	require.Equal(t, "other", p.Name())
 	require.PanicsWithError(t, "policyhttp.Standard: the name is empty", func() { policyhttp.Standard("") })
-	require.Panics(t, func() { policyhttp.Standard("users", timeout.Total(time.Second)) }, "the attempt timeout is longer")
+}
+
+// A timeout that is given changes what the preset's other layers derive from it: none of these calls may need a second
+// option to be accepted.
+func TestStandardFitsAGivenTimeout(t *testing.T) {
+	for _, tc := range []struct {
+		given []policy.Layer
+		want  string
+	}{
+		{[]policy.Layer{timeout.Total(6 * time.Second)},
+			`total timeout 6s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s`},
+		{[]policy.Layer{policy.At(policy.StageTotalTimeout, timeout.Total(6*time.Second))},
+			`total timeout 6s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s`},
+		{[]policy.Layer{timeout.Total(time.Minute)},
+			`total timeout 1m0s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 10s`},
+		{[]policy.Layer{timeout.PerAttempt(20 * time.Second)},
+			`total timeout 30s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 20s`},
+		{[]policy.Layer{timeout.Total(6 * time.Second), policyhttp.StandardBreaker("users", breaker.Successes(2))},
+			`total timeout 6s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s`},
+	} {
+		require.Equal(t, tc.want, policyhttp.Standard("users", tc.given...).String())
+	}
+	require.PanicsWithError(t, "resilience.Compose: attempt timeout 1m0s: must be below the total timeout 30s around it",
+		func() { policyhttp.Standard("users", timeout.PerAttempt(time.Minute)) }, "how long in all is the caller's decision")
 }
 
 func TestOptionsAreChecked(t *testing.T) {

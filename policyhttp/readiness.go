@@ -48,8 +48,8 @@ func Readiness(needs ...Need) *Ready {
 // would refuse an attempt: while a breaker is open, or forced open. A half-open breaker with a free probe does not: traffic
 // must come back for it to close.
 //
-// Each name must be that of a [policy.Gate] of the pipeline, and not of one per key. If source comes to a pipeline
-// without it later, it is not needed any more.
+// Each name must belong to a [policy.Gate] of the pipeline that is not per key. If source later comes to a pipeline
+// without that gate, it is no longer needed.
 func Needs(source resilience.Source, names ...string) Need { return Need{source, names} }
 
 // check notes what is wrong with a need.
@@ -87,8 +87,8 @@ func (n Need) gates() (gates []policy.Gate) {
 	return gates
 }
 
-// Drain makes the process unready, for good: call it when it is told to end, some seconds before [http.Server.Shutdown],
-// so that the balancer stops to send requests first.
+// Drain makes the process unready, for good. Call it at the beginning of a shutdown, some seconds before
+// [http.Server.Shutdown], so that the balancer stops sending requests first.
 func (h *Ready) Drain() { h.draining.Store(true) }
 
 // ServeHTTP answers 200 when the process is ready and 503 when it is not. The body says no more than that.

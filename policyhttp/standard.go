@@ -34,18 +34,21 @@ const (
 //     10 per second;
 //   - a breaker that opens for 5 s when half of at least 20 attempts in the last 30 s have failed;
 //   - a bulkhead of 1000 requests at a time, without a queue;
-//   - an attempt timeout of 10 s, until the headers.
+//   - an attempt timeout of 10 s, until the headers; a third of the total timeout, if you give one below 30 s.
 //
 // name is the name of the pipeline and of the retry, the breaker and the bulkhead that it makes. A layer that is given takes
 // the place of the one at its stage, and keeps a name of its own; a layer at another stage, and one without a place, is
 // added:
 //
 //	policyhttp.Standard("users",
-//		timeout.Total(5*time.Second),
+//		timeout.Total(6*time.Second), // so that an attempt has 2 s
 //		retry.New(retry.Attempts(5)),
 //		ratelimit.New(100, 10),
 //		resilience.Observe(observer),
 //	)
+//
+// With an attempt timeout of more than 10 s the breaker that Standard makes keeps the slot of a probe for that long, and its
+// window is at least twice as long.
 //
 // Standard panics with a [*policy.ConfigError] when the name is empty or the layers do not fit together, as
 // [resilience.Compose] does.
@@ -54,13 +57,18 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 		panic(&policy.ConfigError{Policy: "policyhttp.Standard", Problems: []string{"the name is empty"}})
 	}
 	given := resilience.Compose(layers...)
+	attempt := limitAt(given, policy.StageAttemptTimeout)
+	if attempt == noLimit {
+		attempt = min(standardAttempt, limitAt(given, policy.StageTotalTimeout)/3)
+	}
 	all := []policy.Layer{resilience.Name(name)}
 	for _, layer := range []policy.Layer{
 		timeout.Total(standardTotal),
 		retry.New(retry.Name(name)),
-		StandardBreaker(name),
+		StandardBreaker(name, breaker.TimeWindow(max(standardWindow, 2*attempt), standardBuckets),
+			breaker.ProbeLease(max(standardAttempt, attempt))),
 		bulkhead.New(standardSlots, bulkhead.Name(name)),
-		timeout.PerAttempt(standardAttempt),
+		timeout.PerAttempt(attempt),
 	} {
 		taken := func(other policy.Layer) bool { return other.Stage() == layer.Stage() }
 		if !slices.ContainsFunc(given.Layers(), taken) {
@@ -87,14 +95,14 @@ func StandardBreaker(name string, options ...breaker.Option) *breaker.Breaker {
 
 const noLimit = time.Duration(math.MaxInt64)
 
-// attemptLimit returns the limit of an attempt in a pipeline, noLimit if it has none.
-func attemptLimit(p *resilience.Pipeline) time.Duration {
+// limitAt returns the shortest time limit at a stage of a pipeline, noLimit if there is none.
+func limitAt(p *resilience.Pipeline, stage policy.Stage) time.Duration {
 	limit := noLimit
 	for _, layer := range p.Layers() {
 		if placed, ok := layer.(policy.Placed); ok {
 			layer = placed.Layer
 		}
-		if limiter, ok := layer.(policy.TimeLimiter); ok && limiter.Stage() == policy.StageAttemptTimeout {
+		if limiter, ok := layer.(policy.TimeLimiter); ok && limiter.Stage() == stage {
 			limit = min(limit, limiter.TimeLimit())
 		}
 	}

@@ -27,7 +27,7 @@ type RequestSource interface {
 }
 
 // NewTransport returns a Transport that sends requests with base through the pipeline of source, which is a
-// [*resilience.Pipeline], such as that of [Standard], a [RequestSource], such as that of [PerHost], or another
+// [*resilience.Pipeline], such as [Standard] returns, a [RequestSource], such as [PerHost] returns, or another
 // [resilience.Source] whose pipeline can be replaced while it is in use. A nil base is [http.DefaultTransport].
 //
 // NewTransport panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.
@@ -52,15 +52,15 @@ func NewTransport(base http.RoundTripper, source resilience.Source, options ...O
 	return t
 }
 
-// RoundTrip sends request through the pipeline, as often as that says, and returns the last response; see the package's
-// documentation for what is tried again, and for what the pipeline hears.
+// RoundTrip sends request through the pipeline, as often as the pipeline says, and returns the last response. The package's
+// documentation says which requests are tried again, and how the policies judge a response.
 //
 // It returns either a response or an error, never both. A response that is a failure, such as a last 503, is a response
 // like any other, with its body open. An error is a [*CallError]; it matches what the pipeline or the base transport
 // said, such as [policy.ErrRejected], breaker.ErrOpen or timeout.ErrTimeout. [Info] says how the call went.
 //
 // The body of the response must be closed. Until it is closed or read to its end, the call holds its slots in the
-// pipeline, and the total timeout goes on. RoundTrip does not change request, and sees to it that its body is closed
+// pipeline, and the total timeout keeps running. RoundTrip does not change request, and sees to it that its body is closed
 // once, whatever happens.
 func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	if t.base == nil {

@@ -23,7 +23,7 @@ type Log struct {
 
 var _ policy.KindObserver = (*Log)(nil)
 
-// New returns a Log that writes to logger, or to that of [slog.Default] at the time of each line if logger is nil. It
+// New returns a Log that writes to logger. If logger is nil, each line goes to the [slog.Default] of its time. It
 // panics with a [*policy.ConfigError] when an option is out of its range.
 func New(logger *slog.Logger, opts ...Option) *Log {
 	c, err := configure(opts)

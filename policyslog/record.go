@@ -22,7 +22,7 @@ type recordConfig struct {
 }
 
 // Key records in each line what key makes of the context of the attempt or the call, such as the host that is called or the
-// tenant that calls. It is called on the goroutine of the call. What is longer than 200 bytes is cut. By default there
+// tenant that calls. It is called on the goroutine of the call. Keys are cut at 200 bytes. By default there
 // are no keys.
 func Key(key func(context.Context) string) RecordOption {
 	return func(c *recordConfig) { c.key = key }
@@ -71,7 +71,7 @@ var _ policy.KindObserver = (*Recorder)(nil)
 
 // Record returns a Recorder that writes to w.
 //
-// w is used by one goroutine at a time, which is not that of a call: no call waits for w. The goroutine starts when there is
+// One goroutine at a time uses w, never the goroutine of a call: no call waits for w. The goroutine starts when there is
 // something to write, and ends when all of it is written. Lines that come faster than w takes them wait in a buffer; when
 // that is full they are lost, and a line says how many. After an error of w, or a panic, nothing is written any more.
 //

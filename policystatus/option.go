@@ -44,16 +44,16 @@ func MaxViewers(n int) Option { return func(c *config) { c.maxViewers = n } }
 // for concurrent use.
 //
 // An act must be a POST of a form from the same origin, with a reason. Every forced state has an end, 15 minutes away
-// unless the operator says otherwise and at most 24 hours, and returns by itself; see [Page.Close].
+// unless the operator says otherwise and at most 24 hours. It ends by itself then; see [Page.Close].
 func Control(authorize func(*http.Request) (actor string, err error)) Option {
 	return func(c *config) { c.authorize, c.control = authorize, true }
 }
 
-// Audit has f told of every act on a policy: those that were done, those that were refused for want of authorisation,
-// those that failed, and the end of a forced state. The page shows the last acts in any case.
+// Audit sets a function that is called for every act on a policy: acts that were done, acts that were not authorised, acts
+// that failed, and the end of a forced state. The page shows the last acts in any case.
 //
 // f is called after the fact, on the goroutine of the request, or on one of its own when a forced state ends by itself.
-// The request, and [Page.Close], wait for it. It is called under no lock, so two acts at once may be told in either
+// The request, and [Page.Close], wait for it. It is called under no lock, so two acts at once may come in either
 // order: [Act.Number] says which was first. It must be safe for concurrent use. A panic in it is contained.
 func Audit(f func(Act)) Option {
 	return func(c *config) {

@@ -67,7 +67,7 @@ func (p *Page) Add(sources ...resilience.Source) {
 }
 
 // AddReporter shows something that is in no pipeline, under a name: a registry of pipelines per key, a budget that
-// several retries share, a breaker that is used by itself. It panics with a [*policy.ConfigError] when reporter is nil or
+// several retries share, a breaker that is used on its own. It panics with a [*policy.ConfigError] when reporter is nil or
 // the name is empty.
 func (p *Page) AddReporter(name string, reporter policy.Reporter) {
 	problems := policy.ConfigError{Policy: "policystatus"}

@@ -36,7 +36,7 @@ func newClient(name string, source resilience.Source, options []Option) *client 
 }
 
 // UnaryClient returns an interceptor that sends unary calls through the pipeline of source, which is a
-// [*resilience.Pipeline], a [MethodSource], such as that of [PerMethod] or [FromServiceConfig], or another
+// [*resilience.Pipeline], a [MethodSource], such as [PerMethod] or [FromServiceConfig] returns, or another
 // [resilience.Source] whose pipeline can be replaced while it is in use.
 //
 //	connection, err := grpc.NewClient(target,
@@ -45,13 +45,13 @@ func newClient(name string, source resilience.Source, options []Option) *client 
 //		grpc.WithDisableRetry(),
 //	)
 //
-// Interceptors before it see one call, those after it see each attempt. The error is that of the last attempt, unless a
-// policy has ended the call: then it is an [*Error]. See the package's documentation for what is tried again, and for what
-// the pipeline hears.
+// Interceptors before it see one call, interceptors after it see each attempt. The error is the error of the last attempt,
+// unless a policy has ended the call: then it is an [*Error]. The package's documentation says which calls are tried again,
+// and how the policies judge a status.
 //
 // Where attempts can run at the same time, as in a hedge, each has a copy of the request and a reply of its own: the reply
 // of the caller is written once, by the attempt that wins. Messages must be protocol buffers there, or replies must be
-// pointers to something that can be copied by assignment. What grpc.Header, grpc.Trailer and grpc.Peer ask for is that of
+// pointers to something that can be copied by assignment. grpc.Header, grpc.Trailer and grpc.Peer get their values from
 // the attempt that decided, and a function given to grpc.OnFinish is called once.
 //
 // UnaryClient panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.

@@ -12,7 +12,7 @@
 // pipeline of guards. For a single call, [Off] goes past the pipeline, [With] takes another one, and [Info] says how the
 // call went.
 //
-// # What the pipeline hears
+// # What a status means
 //
 //	UNAVAILABLE                                  policy.Transient   retried; a failure
 //	an attempt timeout of the pipeline           policy.Transient   retried; a failure

@@ -37,8 +37,8 @@ func NotIdempotent(methods ...string) Option {
 
 // RefuseServiceConfigRetry keeps retries from multiplying. When the service config of the connection has a retry policy for
 // a method, each attempt of the pipeline is up to five attempts of gRPC, which no policy sees. With this option the
-// pipeline then makes one attempt, and leaves it to gRPC to retry. tell, unless it is nil, is told once of each such method
-// (the first 1000 of at most 256 bytes), with an error that matches [ErrServiceConfigRetry]; it is called on the goroutine
+// pipeline then makes one attempt, and leaves it to gRPC to retry. tell, unless it is nil, is called once for each such
+// method (the first 1000 of at most 256 bytes), with an error that matches [ErrServiceConfigRetry], on the goroutine
 // of a call, under no lock.
 //
 // It is for connections whose service config others decide about. Where you make the connection, grpc.WithDisableRetry

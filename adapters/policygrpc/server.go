@@ -41,9 +41,9 @@ import (
 //
 // The pipeline judges the handler by the code of its error, as a client would; see the package's documentation. An error
 // after the end of the client's own deadline, and after its cancellation, is neutral, since a client must not be able to
-// open a breaker with them. A panic is a failure and goes on.
+// open a breaker with them. A panic is a failure and propagates.
 //
-// The health and reflection services of gRPC go past the pipeline; see [AllMethods].
+// The health and reflection services of gRPC bypass the pipeline; see [AllMethods].
 //
 // source is a [*resilience.Pipeline], a [MethodSource], or another [resilience.Source] whose pipeline can be replaced while
 // it is in use. A pipeline with a repeater or a wrapper (a retry, a hedge) is refused, since a handler must not run twice.

@@ -41,9 +41,9 @@ func PushbackBounds(usual, most time.Duration) ServerOption {
 	return func(c *serverConfig) { c.usual, c.most = usual, most }
 }
 
-// OnConfigError sets a function that is told, once, of each pipeline (the first 100) that the source came to and that
-// cannot stand in front of a handler: then the last good one stays in force, or for a method the first one of
-// source.Current. It is called on the goroutine of a call, under no lock. By default nobody is told.
+// OnConfigError sets a function that is called once for each pipeline of source (the first 100) that cannot stand in front
+// of a handler: then the last good one stays in force, or for a method the first one of source.Current. It is called on the
+// goroutine of a call, under no lock. By default there is none.
 func OnConfigError(tell func(error)) ServerOption {
 	return func(c *serverConfig) { c.hearing, c.onConfigError = true, tell }
 }

@@ -37,13 +37,12 @@ const maxAttempts = 5
 //
 //	config, err := policygrpc.FromServiceConfig(json, breaker.New(), timeout.Total(2*time.Second))
 //
-// What the config says counts in place of what this package does by itself: only its retryableStatusCodes are retried,
-// numbers or names in any case, RESOURCE_EXHAUSTED also without a hint. Attempts above 5 are 5. A method without a policy
-// is not retried. A pushback above 30 s ends the call. Of timeouts, load balancing and whatever else a service config has,
-// gRPC itself takes care.
+// The config takes precedence over the defaults of this package: only its retryableStatusCodes are retried, numbers or
+// names in any case, RESOURCE_EXHAUSTED also without a hint. Attempts above 5 are 5. A method without a policy is not
+// retried. A pushback above 30 s ends the call. gRPC itself handles timeouts, load balancing and the rest of the config.
 //
-// A hedged call says to the whole pipeline what its config says: a code among nonFatalStatusCodes is a failure that another
-// attempt may mend, any other failure is final. gRPC for Go does not hedge by itself.
+// For a hedged call, the whole pipeline follows the config: after a code among nonFatalStatusCodes another attempt may
+// succeed, any other failure is final. gRPC for Go itself does not hedge.
 //
 // The error is a [*policy.ConfigError] that lists every problem.
 func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, error) {

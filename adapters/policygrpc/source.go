@@ -37,8 +37,8 @@ type Methods struct {
 //	policygrpc.PerMethod(func(method string) *resilience.Pipeline { … })
 //
 // make is called when a method is first called, with its full name, such as "/users.Users/Get". It is called once more at
-// the beginning, with [Other], for a pipeline that all methods share which find no place: by default there is place for
-// 10,000. options are those of package keyed; the rules for make are those of [keyed.New].
+// the beginning, with [Other], for a pipeline that all methods without a place share: by default there is room for 10,000.
+// Use the options of package keyed; make must follow the rules of [keyed.New].
 //
 // PerMethod panics with a [*policy.ConfigError] where keyed.New does.
 func PerMethod(make func(method string) *resilience.Pipeline, options ...keyed.Option) *Methods {
@@ -78,7 +78,7 @@ func (m *Methods) Current() *resilience.Pipeline { return m.registry.Overflow() 
 // All returns the methods or services and their pipelines, in no order. What finds no place is not among them.
 func (m *Methods) All() iter.Seq2[string, *resilience.Pipeline] { return m.registry.All() }
 
-// Report returns how many there are, and what became of others. It is that of the registry; see [keyed.Registry].
+// Report returns the report of the registry: how many there are, and what became of others; see [keyed.Registry].
 func (m *Methods) Report() policy.Report { return m.registry.Report() }
 
 // serviceOf returns the service of a method, "" if it has none.

@@ -22,16 +22,16 @@ import (
 // calls.
 //
 // A stream holds its place in the pipeline until it ends: with an error or io.EOF from RecvMsg, or with its context. Then
-// the pipeline hears how it ended, once. A stream that is neither read to its end nor cancelled keeps its slot, as it keeps
+// it is settled with how it ended, once. A stream that is neither read to its end nor cancelled keeps its slot, as it keeps
 // a goroutine of gRPC.
 //
 // A stream of the server, with a single request, is an operation until the headers of the answer have come, which servers
-// send with the first message: until then it is tried again, under the same attempt timeout as a unary call, and the
-// breaker hears of success or failure. What comes later is not repeated. The request is kept for that, a copy of at most
-// 256 KiB or what grpc.MaxRetryRPCBufferSize says: a larger one is sent once. SendMsg, and so the function that protoc has
+// send with the first message. Until then it is tried again, under the same attempt timeout as a unary call; then the
+// breaker counts its success or failure. Later failures are not retried. A copy of the request is kept for that, of at most
+// 256 KiB or the size given to grpc.MaxRetryRPCBufferSize: a larger request is sent once. SendMsg, and so the function that protoc has
 // generated, returns when the request was sent, or with the error if nothing could be.
 //
-// Any other stream is an operation until it was opened; messages are not kept, so what fails later is not repeated.
+// Any other stream is an operation until it is open; messages are not kept, so later failures are not retried.
 //
 // StreamClient panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.
 func StreamClient(source resilience.Source, options ...Option) grpc.StreamClientInterceptor {

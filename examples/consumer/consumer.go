@@ -26,9 +26,9 @@ type consumer struct {
 }
 
 const (
-	maxDeliveries = 5 // that failed to the end; they open the breaker long before in an outage: 5 times 3 attempts are above 10
+	maxDeliveries = 5 // that failed to the end; in an outage the breaker opens first
 	maxCutShort   = 50
-	cutShortDelay = 2 * time.Minute // 50 times 2 minutes: longer than an outage that a message is to survive
+	cutShortDelay = 2 * time.Minute // times 50: longer than an outage that a message is to survive
 )
 
 func newConsumer(q *queue, deliver func(context.Context, message) error) *consumer {
