@@ -30,7 +30,11 @@ type BadLinesError struct{ Notes Notes }
 func (e *BadLinesError) Error() string {
 	n := &e.Notes
 	var b strings.Builder
-	fmt.Fprintf(&b, "log (%s): %d of the first %d lines are bad", n.Format, n.Bad, n.Lines)
+	what := "of"
+	if n.Bad > n.Lines {
+		what = "spans in"
+	}
+	fmt.Fprintf(&b, "log (%s): %d %s the first %d lines are bad", n.Format, n.Bad, what, n.Lines)
 	for _, bad := range n.BadLines[:min(3, len(n.BadLines))] {
 		fmt.Fprintf(&b, "; line %d: %s: %s", bad.Line, bad.Reason, bad.Text)
 	}
