@@ -14,6 +14,7 @@ import (
 type Joined struct {
 	parts []part
 	now   int
+	left  []string
 }
 
 type part struct {
@@ -26,6 +27,14 @@ type part struct {
 func (j *Joined) Add(name string, source logs.Source, file io.Closer) {
 	j.parts = append(j.parts, part{name, source, file})
 }
+
+// LeaveOut notes why a log is no part.
+func (j *Joined) LeaveOut(name, why string) {
+	j.left = append(j.left, name+": "+why+" and is left out")
+}
+
+// Len returns how many logs were added.
+func (j *Joined) Len() int { return len(j.parts) }
 
 // Next implements [logs.Source].
 func (j *Joined) Next() (logs.Record, error) {
@@ -65,6 +74,7 @@ func (j *Joined) Notes() (all logs.Notes) {
 			all.Warnings = append(all.Warnings, p.name+": "+w)
 		}
 	}
+	all.Warnings = append(all.Warnings, j.left...)
 	all.BadLines = slices.Clip(all.BadLines[:min(10, len(all.BadLines))])
 	return all
 }

@@ -75,7 +75,7 @@ func (r *Report) HTML() string {
 	r.header(&header)
 	var b strings.Builder
 	err := pageTemplate.Execute(&b, map[string]any{
-		"Files": oneLine(strings.Join(r.Files, ", ")), "Header": strings.Split(strings.TrimSpace(header.String()), "\n"), "Predictions": predictions, "Plan": r.Plan,
+		"Files": filesOf(r.Files), "Header": strings.Split(strings.TrimSpace(header.String()), "\n"), "Predictions": predictions, "Plan": r.Plan,
 		"Columns": columns, "Rows": rows, "Figures": figures, "Limits": limits, "Trials": trials, "Seed": r.Seed, "Took": long(r.Took),
 	})
 	if err != nil {

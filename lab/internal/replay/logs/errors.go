@@ -10,6 +10,7 @@ type FormatError struct {
 	Format string // what the file was taken for, "" if nothing is known
 	Line   int    // the line that shows it, 0 if it is not about a line
 	Reason string
+	Empty  bool // there is nothing in it
 }
 
 func (e *FormatError) Error() string {

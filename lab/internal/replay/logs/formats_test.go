@@ -62,10 +62,10 @@ func TestTraps(t *testing.T) {
 			`01.190000000 100ms status=502 failed="5xx" call=#1 attempt=1; 01.290000000 200ms status=504 failed="timeout" censored call=#1 attempt=2; 01.490000000 3ms status=200 call=#1 attempt=3`},
 		"nginx: a log_format with names": {
 			"status=200 took=0.200 at=1795687201.500\n", "nginx:status=$status took=${request_time} at=$msec", "01.300000000 200ms status=200"},
-		"envoy: the time is that of the beginning":   {fmt.Sprintf(envoy, 200, "-", "a:1"), "", "01.500000000 20ms status=200"},
-		"envoy: a flag that a retry has made good":   {fmt.Sprintf(envoy, 200, "UF", "a:1"), "", "01.500000000 20ms status=200"},
-		"envoy: a timeout after half an answer":      {fmt.Sprintf(envoy, 200, "UT", "a:1"), "", `01.500000000 20ms status=200 failed="timeout" censored`},
-		"envoy: a 504 of the server":                 {fmt.Sprintf(envoy, 504, "-", "a:1"), "", `01.500000000 20ms status=504 failed="5xx"`},
+		"envoy: the time is that of the beginning": {fmt.Sprintf(envoy, 200, "-", "a:1"), "", "01.500000000 20ms status=200"},
+		"envoy: a flag that a retry has made good": {fmt.Sprintf(envoy, 200, "UF", "a:1"), "", "01.500000000 20ms status=200"},
+		"envoy: a timeout after half an answer":    {fmt.Sprintf(envoy, 200, "UT", "a:1"), "", `01.500000000 20ms status=200 failed="timeout" censored`},
+		"envoy: a 504 of the server":               {fmt.Sprintf(envoy, 504, "-", "a:1"), "", `01.500000000 20ms status=504 failed="5xx"`},
 		"envoy: quotes in what a client sends": {
 			`[2026-11-26T10:00:01.500Z] "GET /a" b HTTP/1.1" 200 - 0 10 20 14 "-" "x" "-" "-" "-" y" "id" "host" "192.0.2.9:80"` + "\n", "", "01.500000000 20ms status=200"},
 		"envoy: more operators at the end": {
@@ -82,7 +82,7 @@ func TestTraps(t *testing.T) {
 				"<129>Nov 26 10:00:00 h haproxy[1]: backend api has no server available!\n", "", "01.500000000 10ms status=200"},
 		"haproxy: without syslog": {
 			strings.TrimPrefix(fmt.Sprintf(haproxy, "0/0/1/9/10 200", "----", "0"), "<134>Nov 26 10:00:00 h haproxy[1]: "), "", "01.500000000 10ms status=200"},
-		"alb: the time is that of the end":                 {fmt.Sprintf(alb, "0.001 0.350 0.002", "200 200"), "", "05.100000000 353ms status=200"},
+		"alb: the time is that of the end": {fmt.Sprintf(alb, "0.001 0.350 0.002", "200 200"), "", "05.100000000 353ms status=200"},
 		"alb: quotes in what a client sends": {
 			strings.Replace(fmt.Sprintf(alb, "0.001 -1 -1", "504 -"), `"a b"`, `"a \"b\" \x22 c"`, 1), "", `05.100000000 400ms status=504 failed="timeout" censored`},
 		"alb: -1 is no time":                               {fmt.Sprintf(alb, "0.001 -1 -1", "504 -"), "", `05.100000000 400ms status=504 failed="timeout" censored`},

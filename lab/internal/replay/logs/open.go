@@ -213,7 +213,7 @@ func (s *source) detect(wanted string) error {
 	case refusal != nil:
 		return refusal
 	case shown == nil:
-		return &FormatError{Format: wanted, Reason: "the file has no line with text"}
+		return &FormatError{Format: wanted, Reason: "the file has no line with text", Empty: true}
 	case wanted == "nginx":
 		return &FormatError{Format: wanted, Line: shown.line, Reason: "the first lines do not begin with " +
 			"$msec $request_time $status: " + show(shown.text) + " (lines of another log_format are read with the format nginx:LOG_FORMAT)"}
