@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -69,6 +70,7 @@ func (j *Joined) Notes() (all logs.Notes) {
 		all.Records += n.Records
 		all.Bad += n.Bad
 		all.BadLines = append(all.BadLines, n.BadLines...)
+		all.Sampled = cmp.Or(all.Sampled, n.Sampled)
 		all.Resolution = max(all.Resolution, n.Resolution)
 		for _, w := range n.Warnings {
 			all.Warnings = append(all.Warnings, p.name+": "+w)

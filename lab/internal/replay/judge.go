@@ -24,6 +24,8 @@ const (
 	leastPerSecond = 20
 	mostCensored   = .01 // of the lines, without numbers of attempts
 	coarsest       = 20  // parts of the median latency
+	leastHeadless  = 20  // calls without their first attempt: a log may begin within some
+	mostHeadless   = .1  // of those that were tried again
 )
 
 // NewJudge looks at a log.
@@ -32,6 +34,12 @@ func NewJudge(l *Log, seed uint64) *Judge {
 	refuse := func(format string, args ...any) { j.refusals = append(j.refusals, fmt.Sprintf(format, args...)) }
 	if rate := l.PerSecond(); rate < leastPerSecond {
 		refuse("%.1f lines a second: with fewer than %d, what further attempts would have met is not to be seen", rate, leastPerSecond)
+	}
+	if l.Notes.Sampled != "" {
+		refuse("the log is sampled: %s", l.Notes.Sampled)
+	}
+	if l.headless >= leastHeadless && float64(l.headless) > mostHeadless*float64(l.further) {
+		refuse("%s of %s calls that were tried again have no first attempt: lines are missing, as in a sampled log", count(l.headless), count(l.further))
 	}
 	if censored := share(l.censored, len(l.attempts)); !l.Numbered && censored > mostCensored {
 		refuse("%.1f %% of the lines were cut short by a timeout or by their callers: how long they would have taken is not known", 100*censored)

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -89,10 +90,24 @@ func TestY6_RefusedLogs(t *testing.T) {
 			r.Failed, r.Kind, r.Censored = true, "timeout", true
 		}
 	}
+	sampled := &made{notes: logs.Notes{Format: "made", Resolution: 1, Sampled: "every tenth"}}
+	holes := &made{notes: logs.Notes{Format: "made", Resolution: 1}}
+	for i := range 2000 { // one call in ten is tried again, and two lines in three are there
+		r := logs.Record{Start: noon.Add(time.Duration(i) * 10 * time.Millisecond), Latency: 20 * time.Millisecond, Call: strconv.Itoa(i), Attempt: 1}
+		sampled.records = append(sampled.records, r)
+		for ; r.Attempt < 3 && (r.Attempt == 1 || i%10 == 0); r.Attempt++ {
+			if (i/10+r.Attempt)%3 > 0 {
+				holes.records = append(holes.records, r)
+			}
+			r.Start = r.Start.Add(30 * time.Millisecond)
+		}
+	}
 	for name, one := range map[string]struct {
 		log  *Log
 		want string
 	}{
+		"sampled":                  {sampled.log(t), "the log is sampled: every tenth"},
+		"lines are missing":        {holes.log(t), "66 of 133 calls that were tried again have no first attempt: lines are missing, as in a sampled log"},
 		"thin":                     {log(500, 100*time.Millisecond, 1, nil), "10.0 lines a second: with fewer than 20"},
 		"cut short":                {log(2000, 10*time.Millisecond, 1, cut), "2.0 % of the lines were cut short"},
 		"coarse":                   {log(2000, 10*time.Millisecond, 2*time.Millisecond, nil), "times are in steps of 2ms, and the median latency is 30ms"},

@@ -163,7 +163,9 @@ func TestRotatedLogs(t *testing.T) {
 	code, parts, stderr := lab("-out", out, "-pipeline", a, filepath.Join(dir, "now.log"), filepath.Join(dir, "new.log"), filepath.Join(dir, "old.log"))
 	require.Zero(t, code, stderr)
 	require.Contains(t, parts, "now.log: the file is empty and is left out\n")
-	table := func(report string) string { return report[strings.Index(report, "\ncalls "):strings.Index(report, "\nseed ")] }
+	table := func(report string) string {
+		return report[strings.Index(report, "\ncalls "):strings.Index(report, "\nseed ")]
+	}
 	require.Equal(t, table(whole), table(parts))
 }
 

@@ -310,6 +310,30 @@ func TestOTelBadSpans(t *testing.T) {
 	require.ErrorAs(t, err, &bad)
 }
 
+// Some sampled logs say so.
+func TestSampledLogs(t *testing.T) {
+	span := func(state string) string {
+		return fmt.Sprintf(`{"traceId":"t","spanId":"s","kind":3,"traceState":%q,"startTimeUnixNano":"1795687201500000000","endTimeUnixNano":"1795687201520000000"}`+"\n", state)
+	}
+	vegeta := func(step, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "%d,200,20500000,0,0,,,a,%d,GET,http://a/,\n", 1795687201500000000+i*1e6, i*step)
+		}
+		return b.String()
+	}
+	for text, want := range map[string]string{
+		span(""): "", span("ot=th:0"): "", span("a=b,ot=rv:00000000000000;th:0;p:0"): "", span("vendor=th:8"): "", span("ot=p:63"): "p:63 in the trace state of spans",
+		span("a=b, ot=rv:e0000000000000;th:c"): "th:c in the trace state of spans", span("ot=p:3;r:5"): "p:3 in the trace state of spans",
+		`{"SpanContext":{"TraceID":"t","SpanID":"s","TraceState":"ot=th:8"},"SpanKind":3,"StartTime":"2026-11-26T10:00:01Z","EndTime":"2026-11-26T10:00:02Z"}`: "th:8 in the trace state of spans",
+		vegeta(1, 500): "", vegeta(1, 200) + vegeta(1, 200): "", vegeta(3, 500): "500 of 1498 numbers of requests (seq) are there", vegeta(3, 20): "",
+	} {
+		_, notes, err := read(text, Options{})
+		require.NoError(t, err)
+		require.Equal(t, want, notes.Sampled, "%.200s", text)
+	}
+}
+
 // Every format is found by its own files, and only by them.
 func TestDetection(t *testing.T) {
 	for _, c := range []struct{ file, name string }{

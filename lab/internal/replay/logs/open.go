@@ -24,6 +24,8 @@ type (
 	continuer interface{ unmatched(line []byte) bool }
 	// warner has something to say about what it has read.
 	warner interface{ warnings() []string }
+	// sampler finds out that what it has read is a part of the traffic.
+	sampler interface{ sampled() string }
 )
 
 // partlyError says that some of the records of a line are bad.
@@ -452,6 +454,9 @@ func (s *source) Notes() Notes {
 	}
 	if p, ok := s.parser.(warner); ok {
 		n.Warnings = append(n.Warnings, p.warnings()...)
+	}
+	if p, ok := s.parser.(sampler); ok {
+		n.Sampled = p.sampled()
 	}
 	return n
 }

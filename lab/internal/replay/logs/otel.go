@@ -2,9 +2,11 @@ package logs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -54,12 +56,12 @@ type otelLine struct {
 }
 
 type otelSpan struct {
-	TraceID, ParentSpanID              string
+	TraceID, ParentSpanID, TraceState  string
 	Name                               string
 	Kind, SpanKind                     json.RawMessage
 	StartTimeUnixNano, EndTimeUnixNano json.RawMessage
 	StartTime, EndTime                 string
-	SpanContext, Parent                struct{ TraceID, SpanID string }
+	SpanContext, Parent                struct{ TraceID, SpanID, TraceState string }
 	Attributes                         []otelAttribute
 	Status                             struct{ Code json.RawMessage }
 }
@@ -127,6 +129,7 @@ type otel struct {
 	wanted   int
 	others   int // spans of other kinds
 	resent   int
+	part     string   // what shows that spans were sampled
 	recorder recorder // judges attempts
 	parents  map[string]parent
 	old      map[string]parent // before parents was full
@@ -195,6 +198,9 @@ func (p *otel) span(s *otelSpan, to []entry) ([]entry, error) {
 	if s.kind() != p.wanted {
 		p.others++
 		return to, nil
+	}
+	if p.part == "" {
+		p.part = cmp.Or(sampledBy(s.TraceState), sampledBy(s.SpanContext.TraceState))
 	}
 	e := entryAt(start, start, end-start)
 	if err := e.check(); err != nil {
@@ -291,6 +297,30 @@ func (p *otel) attempt(e *entry, s *otelSpan) error {
 	p.parents[key] = before
 	e.Call, e.Attempt = key+"/"+strconv.Itoa(before.calls), int(number)
 	return nil
+}
+
+// sampledBy returns what of a trace state says that only some of the spans are there: a threshold th that is not 0, or the older
+// p, under the key ot.
+func sampledBy(state string) string {
+	for entry := range strings.SplitSeq(state, ",") {
+		value, ok := strings.CutPrefix(strings.TrimSpace(entry), "ot=")
+		if !ok {
+			continue
+		}
+		for part := range strings.SplitSeq(value, ";") {
+			if name, number, _ := strings.Cut(part, ":"); (name == "th" || name == "p") && strings.Trim(number, "0") != "" && len(number) <= 14 {
+				return part
+			}
+		}
+	}
+	return ""
+}
+
+func (p *otel) sampled() string {
+	if p.part == "" {
+		return ""
+	}
+	return show([]byte(p.part)) + " in the trace state of spans"
 }
 
 func (p *otel) warnings() (list []string) {

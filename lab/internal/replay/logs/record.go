@@ -40,6 +40,7 @@ type Notes struct {
 	Bad        int           // lines skipped, or spans of lines that have many
 	BadLines   []BadLine     // the first of them
 	Resolution time.Duration // the greatest power of ten, up to 1 s, that divides all times, or all latencies; 0 without records
+	Sampled    string        // what shows that the log has only a part of the traffic; "" of most sampled logs, too
 	Warnings   []string
 }
 
