@@ -57,3 +57,8 @@ func TestLinesAreWrapped(t *testing.T) {
 	require.Equal(t, text, strings.Join(strings.Fields(strings.Join(lines, " ")), " "))
 	require.Len(t, wrapped(strings.Repeat("x", 200), "  "), 1)
 }
+
+func TestLabelsOfStripsTellThemApart(t *testing.T) {
+	require.Equal(t, `…eaker-only breaker "…`, label("outage.json#breaker-only", `breaker "orders"`))
+	require.Equal(t, "a.json bulkhead 4", label("a.json", "bulkhead 4"))
+}
