@@ -26,7 +26,7 @@ const (
 	exitCannotTell = 3 // a condition of -fail-if is met or not, and the log cannot tell
 )
 
-// enoughMemory is what a million lines need; above it garbage is collected sooner.
+// enoughMemory is what a million lines need; above it garbage is collected sooner. Longer logs need more.
 const enoughMemory = 400 << 20
 
 const usage = `usage: lab replay [flags] -pipeline FILE[#NAME] [-pipeline FILE[#NAME] ...] LOG ...
@@ -222,7 +222,10 @@ func (c *command) read(stdin io.Reader, progress *progress) (*replay.Log, error)
 	if joined.Len() == 0 {
 		return nil, empty
 	}
-	return replay.Read(joined, func(lines int) { progress.at("%d lines read", lines) })
+	return replay.Read(joined, func(lines int) {
+		debug.SetMemoryLimit(enoughMemory * int64(max(1_000_000, lines)) / 1_000_000)
+		progress.at("%d lines read", lines)
+	})
 }
 
 // once reports a log that is given twice, under whatever names: its traffic would be twice that of the day.
