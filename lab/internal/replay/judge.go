@@ -74,6 +74,24 @@ type Signs struct {
 // Signs returns what the log says of the dependency.
 func (j *Judge) Signs() Signs { return j.signs }
 
+// Load says in words what the log says of load, "" for a log that is refused.
+func (j *Judge) Load() string {
+	s := &j.signs
+	switch {
+	case j.fit == nil:
+		return ""
+	case s.Slots > 0:
+		places := ""
+		if s.Queue >= 0 {
+			places = fmt.Sprintf(" and %d places to wait", s.Queue)
+		}
+		return fmt.Sprintf("load: requests queue as at a server of %d slots%s (latency on load, within seconds: t %.1f)", s.Slots, places, s.Growth)
+	case s.Growth > significant:
+		return fmt.Sprintf("load: latency grows with it within seconds (t %.1f), and not as at a server with slots", s.Growth)
+	}
+	return fmt.Sprintf("load: latency does not grow with it within seconds (t %.1f)", s.Growth)
+}
+
 // seeds is how many seeds each model is run with.
 const seeds = 3
 

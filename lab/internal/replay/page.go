@@ -32,7 +32,7 @@ func (r *Report) HTML() string {
 	for _, p := range r.Predictions {
 		one := prediction{Name: oneLine(p.Candidate.Name), Layers: p.Candidate.Layers, Class: strings.ReplaceAll(p.Verdict.String(), " ", "-"), Verdict: p.Verdict.String(), Warnings: p.Candidate.Warnings, Reasons: p.Reasons}
 		switch p.Verdict {
-		case Firm:
+		case Firm, Marked:
 			one.Words = "Model: " + p.Model.Name + "; " + p.Model.Words + "."
 		case CannotTell:
 			one.Words = "Success is somewhere from " + p.interval() + "."

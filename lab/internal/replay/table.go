@@ -269,6 +269,9 @@ func (r *Report) header(b *strings.Builder) {
 	if !l.Numbered {
 		b.WriteString("per attempt: the lines have no call and no number of the attempt, so each is taken for a call\n")
 	}
+	if r.Load != "" {
+		fmt.Fprintf(b, "%s\n", r.Load)
+	}
 	for _, w := range n.Warnings {
 		fmt.Fprintf(b, "warning: %s\n", plain(w))
 	}
@@ -282,11 +285,13 @@ func (p *Prediction) words() []string {
 	head := "prediction: " + p.Verdict.String()
 	switch p.Verdict {
 	case Firm:
-		return []string{head + " (model: " + p.Model.Name + "; " + p.Model.Words + ")"}
+		return wrapped(head+" (model: "+p.Model.Name+"; "+p.Model.Words+")", "  ")
+	case Marked:
+		head += " (numbers are of the model: " + p.Model.Name + "; " + p.Model.Words + ")"
 	case CannotTell:
 		head += fmt.Sprintf(": success %s", p.interval())
 	}
-	lines := []string{head}
+	lines := wrapped(head, "  ")
 	for _, reason := range p.Reasons {
 		lines = append(lines, wrapped("  - "+reason, "    ")...)
 	}

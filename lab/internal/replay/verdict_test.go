@@ -72,6 +72,18 @@ func TestY5_Verdicts(t *testing.T) {
 	}
 }
 
+func TestLoadInWords(t *testing.T) {
+	for want, signs := range map[string]Signs{
+		"load: requests queue as at a server of 8 slots (latency on load, within seconds: t 12.3)":                       {Growth: 12.34, Slots: 8, Queue: -1},
+		"load: requests queue as at a server of 8 slots and 20 places to wait (latency on load, within seconds: t 12.3)": {Growth: 12.34, Slots: 8, Queue: 20},
+		"load: latency grows with it within seconds (t 5.0), and not as at a server with slots":                          {Growth: 5},
+		"load: latency does not grow with it within seconds (t -0.5)":                                                    {Growth: -.5},
+	} {
+		require.Equal(t, want, (&Judge{fit: &fit{}, signs: signs}).Load())
+	}
+	require.Empty(t, new(Judge).Load())
+}
+
 // A log that does not hold what a prediction needs is refused, with the reason, and no number is shown.
 func TestY6_RefusedLogs(t *testing.T) {
 	log := func(n int, every time.Duration, tick time.Duration, change func(i int, r *logs.Record)) *Log {

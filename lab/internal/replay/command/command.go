@@ -167,6 +167,7 @@ func (c *command) play(stdin io.Reader) (int, error) {
 	report := &replay.Report{Files: c.files, Log: log, Recorded: log.Recorded(), Seed: c.seed}
 	report.Plan = c.changes
 	judge := replay.NewJudge(log, c.seed)
+	report.Load = judge.Load()
 	for _, candidate := range c.candidates {
 		prediction, err := judge.Predict(candidate, func(done, of int) {
 			progress.at("%s: %d %%", candidate.Name, 100*done/max(1, of))
