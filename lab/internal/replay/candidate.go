@@ -25,8 +25,9 @@ type Candidate struct {
 	Layers   string   // in words
 	Warnings []string // what of the file is not replayed, and why
 
-	pipeline string // its name
-	data     []byte // of the file, without what is code
+	pipeline string            // its name
+	data     []byte            // of the file, without what is code
+	code     map[string]string // what is: the names that the file has for it, by where it stands
 }
 
 // LoadCandidate loads the pipeline that "FILE" or "FILE#NAME" names. Without a name the file must have one pipeline only.
@@ -141,25 +142,35 @@ func (c *Candidate) strip(data []byte) error {
 	}
 	budgets, _ := root["budgets"].(map[string]any)
 	dropped := map[string][]string{}
+	c.code = map[string]string{}
+	drop := func(where string, of map[string]any, key string) {
+		if value, given := of[key]; given && value != nil {
+			name, _ := json.Marshal(value)
+			at := where + ": " + key
+			c.code[at] = strings.TrimPrefix(c.code[at]+", "+string(name), ", ")
+		}
+		delete(of, key)
+	}
 	lift := func(where string, of map[string]any) {
 		for _, key := range silent {
-			delete(of, key)
+			drop(where, of, key)
 		}
-		for key := range said {
-			if value, given := of[key]; given && value != nil {
+		for _, key := range slices.Sorted(maps.Keys(said)) {
+			if of[key] != nil {
 				dropped[key] = append(dropped[key], where)
 			}
-			delete(of, key)
+			drop(where, of, key)
 		}
 		if name, ok := of["withBudget"].(string); ok && budgets[name] == nil {
 			dropped["withBudget"] = append(dropped["withBudget"], where)
-			delete(of, "withBudget")
+			drop(where, of, "withBudget")
 		}
 	}
 	treat := func(where string, layer map[string]any) (keep bool) {
 		kind, _ := layer["kind"].(string)
 		if kind == "layer" {
 			dropped["layer"] = append(dropped["layer"], where)
+			drop(where, map[string]any{kind: layer}, kind)
 			return false
 		}
 		lift(where, layer)

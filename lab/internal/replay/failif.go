@@ -2,6 +2,7 @@ package replay
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,9 +46,17 @@ var metrics = []metric{
 	{"waited", percent, "time that callers wait, of that recorded", func(r, m *Measured) float64 {
 		return 100 * m.Waited.Seconds() / max(1e-9, r.Waited.Seconds())
 	}},
-	{"p50", seconds, "median latency of successes", func(_, m *Measured) float64 { return m.P50.Seconds() }},
-	{"p95", seconds, "latency of successes", func(_, m *Measured) float64 { return m.P95.Seconds() }},
-	{"p99", seconds, "latency of successes", func(_, m *Measured) float64 { return m.P99.Seconds() }},
+	{"p50", seconds, "median latency of successes", func(_, m *Measured) float64 { return m.ofSuccesses(m.P50) }},
+	{"p95", seconds, "latency of successes", func(_, m *Measured) float64 { return m.ofSuccesses(m.P95) }},
+	{"p99", seconds, "latency of successes; that of none is longer than any", func(_, m *Measured) float64 { return m.ofSuccesses(m.P99) }},
+}
+
+// ofSuccesses returns a latency in seconds, an infinite one if nothing succeeded: that is not fast.
+func (m *Measured) ofSuccesses(latency time.Duration) float64 {
+	if m.Succeeded == 0 {
+		return math.Inf(1)
+	}
+	return latency.Seconds()
 }
 
 // operators, longer ones first.
@@ -117,6 +126,9 @@ func (c Condition) holds(recorded, m *Measured) bool {
 // show returns the number that the condition is about.
 func (c Condition) show(recorded, m *Measured) string {
 	value := c.metric.of(recorded, m)
+	if math.IsInf(value, 1) {
+		return c.metric.name + " of no success"
+	}
 	if c.metric.unit == seconds {
 		return c.metric.name + " " + brief(time.Duration(value*1e9))
 	}

@@ -12,6 +12,7 @@ import (
 type fit struct {
 	log      *Log
 	flight   []int32 // attempts under way when each began, itself not counted
+	load     []int32 // and at the beginning of that tick of the log's clock
 	most     int     // attempts under way at once
 	byFlight []int32 // attempts in the order of flight
 
@@ -98,6 +99,32 @@ func (f *fit) count() {
 		ends.push(a.end())
 	}
 	slices.SortStableFunc(f.byFlight, func(a, b int32) int { return int(f.flight[a] - f.flight[b]) })
+	f.load = f.flight
+	if tick := max(1, f.log.Notes.Resolution); tick > 1 {
+		f.load = f.atTicks(tick)
+	}
+}
+
+// atTicks counts the attempts that were under way at the beginning of the tick in which each began. Those that began in the
+// same tick stand in the order of the log, which is mostly that in which they ended: the later of them took longer, and has
+// more of them before itself. That is no sign of load.
+func (f *fit) atTicks(tick time.Duration) []int32 {
+	attempts := f.log.attempts
+	load := make([]int32, len(attempts))
+	var ends moments
+	into := time.Duration(f.log.Begin.UnixNano() % int64(tick))
+	for i := 0; i < len(attempts); {
+		now := (attempts[i].at+into)/tick*tick - into
+		for len(ends) > 0 && ends[0] <= now {
+			ends.pop()
+		}
+		under := int32(len(ends))
+		for ; i < len(attempts) && attempts[i].at < now+tick; i++ {
+			load[i] = under
+			ends.push(attempts[i].end())
+		}
+	}
+	return load
 }
 
 // bound finds failures that came at once, all at one number of attempts under way: those that a full queue refused. It
@@ -192,7 +219,7 @@ func (f *fit) regress(y func(i int) (value float64, counts bool)) float64 {
 			if !counts {
 				continue
 			}
-			load := math.Log(1 + float64(f.flight[i]))
+			load := math.Log(1 + float64(f.load[i]))
 			k, x, ys, xx, yy, xy = k+1, x+load, ys+value, xx+load*load, yy+value*value, xy+load*value
 		}
 		if k < 10 {

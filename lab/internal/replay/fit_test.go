@@ -3,6 +3,7 @@ package replay
 import (
 	"math"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,6 +69,32 @@ func TestSlotsAreFound(t *testing.T) {
 	f := newFit(source.log(t))
 	require.Zero(t, f.slots)
 	require.Less(t, math.Abs(f.growth), significant)
+}
+
+// A log in the order in which requests ended, with times in milliseconds, says nothing of load where load changes nothing:
+// those that began in the same millisecond are not slower for standing further down.
+func TestTheOrderOfALogIsNoLoad(t *testing.T) {
+	source, _ := queue(7, 1000, 1000, 30*time.Millisecond, 60)
+	inMilliseconds(source)
+	f := newFit(source.log(t))
+	require.Less(t, math.Abs(f.growth), significant)
+	require.Less(t, math.Abs(f.residual), significant)
+	require.Zero(t, f.slots)
+
+	source, _ = queue(7, 12, 216, 50*time.Millisecond, 40)
+	inMilliseconds(source)
+	require.Equal(t, 12, newFit(source.log(t)).slots, "and slots are found")
+}
+
+// inMilliseconds makes of a log one as nginx writes it: in the order of the ends, which are in milliseconds.
+func inMilliseconds(m *made) {
+	end := func(r logs.Record) time.Time { return r.Start.Add(r.Latency) }
+	slices.SortStableFunc(m.records, func(a, b logs.Record) int { return end(a).Compare(end(b)) })
+	for i, r := range m.records {
+		m.records[i].Latency = r.Latency.Truncate(time.Millisecond)
+		m.records[i].Start = end(r).Truncate(time.Millisecond).Add(-m.records[i].Latency)
+	}
+	m.notes.Resolution = time.Millisecond
 }
 
 // A bound of the queue is found by failures that come at once, all at one level.

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 type Joined struct {
 	parts []part
 	now   int
+	left  []string
 }
 
 type part struct {
@@ -26,6 +28,14 @@ type part struct {
 func (j *Joined) Add(name string, source logs.Source, file io.Closer) {
 	j.parts = append(j.parts, part{name, source, file})
 }
+
+// LeaveOut notes why a log is no part.
+func (j *Joined) LeaveOut(name, why string) {
+	j.left = append(j.left, name+": "+why+" and is left out")
+}
+
+// Len returns how many logs were added.
+func (j *Joined) Len() int { return len(j.parts) }
 
 // Next implements [logs.Source].
 func (j *Joined) Next() (logs.Record, error) {
@@ -60,11 +70,13 @@ func (j *Joined) Notes() (all logs.Notes) {
 		all.Records += n.Records
 		all.Bad += n.Bad
 		all.BadLines = append(all.BadLines, n.BadLines...)
+		all.Sampled = cmp.Or(all.Sampled, n.Sampled)
 		all.Resolution = max(all.Resolution, n.Resolution)
 		for _, w := range n.Warnings {
 			all.Warnings = append(all.Warnings, p.name+": "+w)
 		}
 	}
+	all.Warnings = append(all.Warnings, j.left...)
 	all.BadLines = slices.Clip(all.BadLines[:min(10, len(all.BadLines))])
 	return all
 }

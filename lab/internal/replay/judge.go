@@ -24,6 +24,8 @@ const (
 	leastPerSecond = 20
 	mostCensored   = .01 // of the lines, without numbers of attempts
 	coarsest       = 20  // parts of the median latency
+	leastHeadless  = 20  // calls without their first attempt: a log may begin within some
+	mostHeadless   = .1  // of those that were tried again
 )
 
 // NewJudge looks at a log.
@@ -32,6 +34,12 @@ func NewJudge(l *Log, seed uint64) *Judge {
 	refuse := func(format string, args ...any) { j.refusals = append(j.refusals, fmt.Sprintf(format, args...)) }
 	if rate := l.PerSecond(); rate < leastPerSecond {
 		refuse("%.1f lines a second: with fewer than %d, what further attempts would have met is not to be seen", rate, leastPerSecond)
+	}
+	if l.Notes.Sampled != "" {
+		refuse("the log is sampled: %s", l.Notes.Sampled)
+	}
+	if l.headless >= leastHeadless && float64(l.headless) > mostHeadless*float64(l.further) {
+		refuse("%s of %s calls that were tried again have no first attempt: lines are missing, as in a sampled log", count(l.headless), count(l.further))
 	}
 	if censored := share(l.censored, len(l.attempts)); !l.Numbered && censored > mostCensored {
 		refuse("%.1f %% of the lines were cut short by a timeout or by their callers: how long they would have taken is not known", 100*censored)
@@ -65,6 +73,24 @@ type Signs struct {
 
 // Signs returns what the log says of the dependency.
 func (j *Judge) Signs() Signs { return j.signs }
+
+// Load says in words what the log says of load, "" for a log that is refused.
+func (j *Judge) Load() string {
+	s := &j.signs
+	switch {
+	case j.fit == nil:
+		return ""
+	case s.Slots > 0:
+		places := ""
+		if s.Queue >= 0 {
+			places = fmt.Sprintf(" and %d places to wait", s.Queue)
+		}
+		return fmt.Sprintf("load: requests queue as at a server of %d slots%s (latency on load, within seconds: t %.1f)", s.Slots, places, s.Growth)
+	case s.Growth > significant:
+		return fmt.Sprintf("load: latency grows with it within seconds (t %.1f), and not as at a server with slots", s.Growth)
+	}
+	return fmt.Sprintf("load: latency does not grow with it within seconds (t %.1f)", s.Growth)
+}
 
 // seeds is how many seeds each model is run with.
 const seeds = 3

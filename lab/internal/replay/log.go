@@ -29,6 +29,8 @@ type Log struct {
 	kinds    []string // of failures; the first is "", success
 	failures []error  // by kind
 	censored int      // attempts that were cut short
+	further  int      // calls that have a second attempt, or a later one
+	headless int      // and no first one
 }
 
 // call is a call as it was recorded.
@@ -222,6 +224,7 @@ func (b *builder) join(first int64) {
 	l.attempts = make([]attempt, 0, len(b.lines))
 	byNumber := map[uint64]int32{} // index of the call
 	previous := time.Duration(-1)
+	var numbers []uint8 // of attempts of each call: 1 for the first, 2 for further ones
 	for i := range b.lines {
 		n := &b.lines[i]
 		index, known := int32(0), false
@@ -232,9 +235,16 @@ func (b *builder) join(first int64) {
 			index = int32(len(l.calls))
 			previous = max(previous+1, time.Duration(n.start-n.queued-first))
 			l.calls = append(l.calls, call{at: previous, first: -1})
+			numbers = append(numbers, 0)
 			if n.attempt > 0 {
 				byNumber[n.call] = index
 			}
+		}
+		switch {
+		case n.attempt == 1:
+			numbers[index] |= 1
+		case n.attempt > 1:
+			numbers[index] |= 2
 		}
 		c := &l.calls[index]
 		start := max(time.Duration(n.start-first), c.at+time.Duration(n.queued))
@@ -244,6 +254,14 @@ func (b *builder) join(first int64) {
 		}
 	}
 	b.lines = nil
+	for _, seen := range numbers {
+		if seen&2 > 0 {
+			l.further++
+		}
+		if seen == 2 {
+			l.headless++
+		}
+	}
 	slices.SortStableFunc(l.attempts, func(a, b attempt) int { return compare(int64(a.at), int64(b.at)) })
 	last := make([]int32, len(l.calls)) // attempt of each call, from 1
 	for i := range l.attempts {

@@ -32,7 +32,7 @@ func (r *Report) HTML() string {
 	for _, p := range r.Predictions {
 		one := prediction{Name: oneLine(p.Candidate.Name), Layers: p.Candidate.Layers, Class: strings.ReplaceAll(p.Verdict.String(), " ", "-"), Verdict: p.Verdict.String(), Warnings: p.Candidate.Warnings, Reasons: p.Reasons}
 		switch p.Verdict {
-		case Firm:
+		case Firm, Marked:
 			one.Words = "Model: " + p.Model.Name + "; " + p.Model.Words + "."
 		case CannotTell:
 			one.Words = "Success is somewhere from " + p.interval() + "."
@@ -75,7 +75,7 @@ func (r *Report) HTML() string {
 	r.header(&header)
 	var b strings.Builder
 	err := pageTemplate.Execute(&b, map[string]any{
-		"Files": oneLine(strings.Join(r.Files, ", ")), "Header": strings.Split(strings.TrimSpace(header.String()), "\n"), "Predictions": predictions, "Plan": r.Plan,
+		"Files": filesOf(r.Files), "Header": strings.Split(strings.TrimSpace(header.String()), "\n"), "Predictions": predictions, "Plan": r.Plan,
 		"Columns": columns, "Rows": rows, "Figures": figures, "Limits": limits, "Trials": trials, "Seed": r.Seed, "Took": long(r.Took),
 	})
 	if err != nil {
@@ -120,7 +120,7 @@ func (r *Report) figures() []*plot.Figure {
 		}
 		add(name, p.Main, 2, i%7+1)
 		for _, t := range p.Main.States {
-			strip := plot.Strip{Name: short(name+" "+t.Layer, 34)}
+			strip := plot.Strip{Name: label(oneLine(p.Candidate.Name), t.Layer)}
 			for k, s := range t.Spans {
 				if k == 500 {
 					break
@@ -140,6 +140,14 @@ func (r *Report) figures() []*plot.Figure {
 }
 
 var stateColours = map[string]int{"closed": plot.Green, "open": plot.Vermilion, "half-open": plot.Orange, "accepting": plot.Green}
+
+// label is what there is room for beside a strip: the end of a candidate's name, and the beginning of a layer's.
+func label(candidate, layer string) string {
+	if runes := []rune(candidate); len(runes) > 11 {
+		candidate = "…" + string(runes[len(runes)-10:])
+	}
+	return short(candidate+" "+layer, 22)
+}
 
 func short(text string, most int) string {
 	if runes := []rune(text); len(runes) > most {

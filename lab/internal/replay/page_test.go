@@ -31,6 +31,9 @@ func TestThePageNeedsNothingElse(t *testing.T) {
 func TestWhatComesFromOutsideIsOneLine(t *testing.T) {
 	require.Equal(t, "a?[31mb?c?d", oneLine("a\x1b[31mb\nc\u202ed"))
 	require.Len(t, []rune(oneLine(strings.Repeat("x", 100))), 41)
+	require.Equal(t, "…/log/nginx/of/a/host/in/a/zone/access.log.3.gz", filesOf([]string{"/data/" + strings.Repeat("x", 40) + "/log/nginx/of/a/host/in/a/zone/access.log.3.gz"}))
+	require.Equal(t, "a?[31m.log, -", filesOf([]string{"a\x1b[31m.log", "-"}))
+	require.Equal(t, "1.log, 2.log, 3.log and 9 more", filesOf([]string{"1.log", "2.log", "3.log", "4", "5", "6", "7", "8", "9", "10", "11", "12"}))
 }
 
 func TestWords(t *testing.T) {
@@ -53,4 +56,9 @@ func TestLinesAreWrapped(t *testing.T) {
 	}
 	require.Equal(t, text, strings.Join(strings.Fields(strings.Join(lines, " ")), " "))
 	require.Len(t, wrapped(strings.Repeat("x", 200), "  "), 1)
+}
+
+func TestLabelsOfStripsTellThemApart(t *testing.T) {
+	require.Equal(t, `…eaker-only breaker "…`, label("outage.json#breaker-only", `breaker "orders"`))
+	require.Equal(t, "a.json bulkhead 4", label("a.json", "bulkhead 4"))
 }

@@ -123,6 +123,18 @@ func TestConditions(t *testing.T) {
 	}
 }
 
+// A latency of no call at all is longer than any: a candidate that lets nothing through is not fast.
+func TestConditionsWithoutSuccesses(t *testing.T) {
+	recorded, m := &Measured{Calls: 100, Succeeded: 100}, &Measured{Calls: 100, Refused: 100}
+	for text, want := range map[string]Answer{"p99 > 500ms": Yes, "p50 < 10s": No} {
+		c, err := ParseCondition(text)
+		require.NoError(t, err)
+		got, words := (&Prediction{Verdict: Firm, Main: m}).Holds(c, recorded)
+		require.Equal(t, want, got, text)
+		require.Contains(t, words, "of no success")
+	}
+}
+
 // A marked prediction fails a build only if every guess does, and passes it only if none does.
 func TestY7_ConditionsAndVerdicts(t *testing.T) {
 	recorded := &Measured{Calls: 1000, Succeeded: 1000}

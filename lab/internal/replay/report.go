@@ -7,6 +7,7 @@ type Report struct {
 	Files       []string
 	Log         *Log
 	Recorded    *Measured
+	Load        string // what the log says of it, see [Judge.Load]
 	Predictions []*Prediction
 	Plan        string // of two candidates: what the second changes, in words
 	Seed        uint64

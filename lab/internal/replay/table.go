@@ -177,14 +177,36 @@ func (r *Report) breakdown(rows *[]row, of func(*Measured) []Count) {
 // oneLine returns text from outside, fit for a terminal.
 func oneLine(text string) string {
 	const most = 40
-	text = strings.Map(func(r rune) rune {
+	text = plain(text)
+	if runes := []rune(text); len(runes) > most {
+		text = string(runes[:most]) + "…"
+	}
+	return text
+}
+
+// plain returns text without what moves the cursor, or turns the direction of writing.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 || r == utf8.RuneError || r >= 0x2028 && r <= 0x202e || r >= 0x2066 && r <= 0x2069 {
 			return '?'
 		}
 		return r
 	}, text)
-	if runes := []rune(text); len(runes) > most {
-		text = string(runes[:most]) + "…"
+}
+
+// filesOf names the files of a log. Of a long path it keeps the end, which tells files apart.
+func filesOf(files []string) string {
+	const most, longest = 3, 46
+	var names []string
+	for _, file := range files[:min(most, len(files))] {
+		if runes := []rune(file); len(runes) > longest {
+			file = "…" + string(runes[len(runes)-longest:])
+		}
+		names = append(names, plain(file))
+	}
+	text := strings.Join(names, ", ")
+	if more := len(files) - len(names); more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
 	}
 	return text
 }
@@ -242,16 +264,16 @@ func (r *Report) Text() string {
 
 func (r *Report) header(b *strings.Builder) {
 	n, l := r.Log.Notes, r.Log
-	for i, file := range r.Files {
-		r.Files[i] = oneLine(file)
-	}
-	fmt.Fprintf(b, "%s: %s lines of %s\n  %s\n", strings.Join(r.Files, ", "), count(n.Lines), n.Format, n.Why)
+	fmt.Fprintf(b, "%s: %s lines of %s\n  %s\n", filesOf(r.Files), count(n.Lines), n.Format, n.Why)
 	fmt.Fprintf(b, "%s UTC, for %s, %.1f lines a second, times to %v\n", l.Begin.Format("2006-01-02 15:04:05"), long(l.Span), l.PerSecond(), max(1, n.Resolution))
 	if !l.Numbered {
 		b.WriteString("per attempt: the lines have no call and no number of the attempt, so each is taken for a call\n")
 	}
+	if r.Load != "" {
+		fmt.Fprintf(b, "%s\n", r.Load)
+	}
 	for _, w := range n.Warnings {
-		fmt.Fprintf(b, "warning: %s\n", w)
+		fmt.Fprintf(b, "warning: %s\n", plain(w))
 	}
 	for _, bad := range n.BadLines {
 		fmt.Fprintf(b, "bad line %d: %s: %s\n", bad.Line, bad.Reason, bad.Text)
@@ -263,11 +285,13 @@ func (p *Prediction) words() []string {
 	head := "prediction: " + p.Verdict.String()
 	switch p.Verdict {
 	case Firm:
-		return []string{head + " (model: " + p.Model.Name + "; " + p.Model.Words + ")"}
+		return wrapped(head+" (model: "+p.Model.Name+"; "+p.Model.Words+")", "  ")
+	case Marked:
+		head += " (numbers are of the model: " + p.Model.Name + "; " + p.Model.Words + ")"
 	case CannotTell:
 		head += fmt.Sprintf(": success %s", p.interval())
 	}
-	lines := []string{head}
+	lines := wrapped(head, "  ")
 	for _, reason := range p.Reasons {
 		lines = append(lines, wrapped("  - "+reason, "    ")...)
 	}

@@ -1,6 +1,7 @@
 package replay
 
 import (
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -71,6 +72,18 @@ func TestY5_Verdicts(t *testing.T) {
 	}
 }
 
+func TestLoadInWords(t *testing.T) {
+	for want, signs := range map[string]Signs{
+		"load: requests queue as at a server of 8 slots (latency on load, within seconds: t 12.3)":                       {Growth: 12.34, Slots: 8, Queue: -1},
+		"load: requests queue as at a server of 8 slots and 20 places to wait (latency on load, within seconds: t 12.3)": {Growth: 12.34, Slots: 8, Queue: 20},
+		"load: latency grows with it within seconds (t 5.0), and not as at a server with slots":                          {Growth: 5},
+		"load: latency does not grow with it within seconds (t -0.5)":                                                    {Growth: -.5},
+	} {
+		require.Equal(t, want, (&Judge{fit: &fit{}, signs: signs}).Load())
+	}
+	require.Empty(t, new(Judge).Load())
+}
+
 // A log that does not hold what a prediction needs is refused, with the reason, and no number is shown.
 func TestY6_RefusedLogs(t *testing.T) {
 	log := func(n int, every time.Duration, tick time.Duration, change func(i int, r *logs.Record)) *Log {
@@ -89,10 +102,24 @@ func TestY6_RefusedLogs(t *testing.T) {
 			r.Failed, r.Kind, r.Censored = true, "timeout", true
 		}
 	}
+	sampled := &made{notes: logs.Notes{Format: "made", Resolution: 1, Sampled: "every tenth"}}
+	holes := &made{notes: logs.Notes{Format: "made", Resolution: 1}}
+	for i := range 2000 { // one call in ten is tried again, and two lines in three are there
+		r := logs.Record{Start: noon.Add(time.Duration(i) * 10 * time.Millisecond), Latency: 20 * time.Millisecond, Call: strconv.Itoa(i), Attempt: 1}
+		sampled.records = append(sampled.records, r)
+		for ; r.Attempt < 3 && (r.Attempt == 1 || i%10 == 0); r.Attempt++ {
+			if (i/10+r.Attempt)%3 > 0 {
+				holes.records = append(holes.records, r)
+			}
+			r.Start = r.Start.Add(30 * time.Millisecond)
+		}
+	}
 	for name, one := range map[string]struct {
 		log  *Log
 		want string
 	}{
+		"sampled":                  {sampled.log(t), "the log is sampled: every tenth"},
+		"lines are missing":        {holes.log(t), "66 of 133 calls that were tried again have no first attempt: lines are missing, as in a sampled log"},
 		"thin":                     {log(500, 100*time.Millisecond, 1, nil), "10.0 lines a second: with fewer than 20"},
 		"cut short":                {log(2000, 10*time.Millisecond, 1, cut), "2.0 % of the lines were cut short"},
 		"coarse":                   {log(2000, 10*time.Millisecond, 2*time.Millisecond, nil), "times are in steps of 2ms, and the median latency is 30ms"},

@@ -2,12 +2,15 @@
 package command
 
 import (
+	"cmp"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,7 +26,7 @@ const (
 	exitCannotTell = 3 // a condition of -fail-if is met or not, and the log cannot tell
 )
 
-// enoughMemory is what a million lines need; above it garbage is collected sooner.
+// enoughMemory is what a million lines need; above it garbage is collected sooner. Longer logs need more.
 const enoughMemory = 400 << 20
 
 const usage = `usage: lab replay [flags] -pipeline FILE[#NAME] [-pipeline FILE[#NAME] ...] LOG ...
@@ -44,6 +47,7 @@ type command struct {
 	pipelines   list
 	failIf      list
 	plan        bool
+	changes     string // that are planned
 	seed        uint64
 	maxBad      float64
 	out         string
@@ -135,6 +139,12 @@ func (c *command) check(rest []string) error {
 		}
 		c.candidates = append(c.candidates, candidate)
 	}
+	if c.plan {
+		var err error
+		if c.changes, err = replay.Plan(c.candidates[0], c.candidates[1]); err != nil {
+			return err
+		}
+	}
 	for _, text := range c.failIf {
 		condition, err := replay.ParseCondition(text)
 		if err != nil {
@@ -155,12 +165,9 @@ func (c *command) play(stdin io.Reader) (int, error) {
 		return 0, err
 	}
 	report := &replay.Report{Files: c.files, Log: log, Recorded: log.Recorded(), Seed: c.seed}
-	if c.plan {
-		if report.Plan, err = replay.Plan(c.candidates[0], c.candidates[1]); err != nil {
-			return 0, err
-		}
-	}
+	report.Plan = c.changes
 	judge := replay.NewJudge(log, c.seed)
+	report.Load = judge.Load()
 	for _, candidate := range c.candidates {
 		prediction, err := judge.Predict(candidate, func(done, of int) {
 			progress.at("%s: %d %%", candidate.Name, 100*done/max(1, of))
@@ -181,8 +188,15 @@ func (c *command) play(stdin io.Reader) (int, error) {
 
 // read reads all logs into one.
 func (c *command) read(stdin io.Reader, progress *progress) (*replay.Log, error) {
+	if err := c.once(); err != nil {
+		return nil, err
+	}
+	if c.maxBad == 0 { // which means the default to package logs
+		c.maxBad = math.SmallestNonzeroFloat64
+	}
 	joined := &replay.Joined{}
 	defer joined.Close()
+	var empty error
 	for _, name := range c.files {
 		file := io.NopCloser(stdin)
 		if name != "-" {
@@ -195,11 +209,48 @@ func (c *command) read(stdin io.Reader, progress *progress) (*replay.Log, error)
 		source, err := logs.Open(file, logs.Options{Format: c.format, MaxBad: c.maxBad})
 		if err != nil {
 			_ = file.Close()
-			return nil, fmt.Errorf("%s: %w", name, err)
+			format, ok := errors.AsType[*logs.FormatError](err)
+			err = fmt.Errorf("%s: %w", name, err)
+			if !ok || !format.Empty {
+				return nil, err
+			}
+			empty = cmp.Or(empty, err)
+			joined.LeaveOut(name, format.Reason)
+			continue
 		}
 		joined.Add(name, source, file)
 	}
-	return replay.Read(joined, func(lines int) { progress.at("%d lines read", lines) })
+	if joined.Len() == 0 {
+		return nil, empty
+	}
+	return replay.Read(joined, func(lines int) {
+		debug.SetMemoryLimit(enoughMemory * int64(max(1_000_000, lines)) / 1_000_000)
+		progress.at("%d lines read", lines)
+	})
+}
+
+// once reports a log that is given twice, under whatever names: its traffic would be twice that of the day.
+func (c *command) once() error {
+	var before []os.FileInfo
+	stdin := false
+	for _, name := range c.files {
+		if name == "-" {
+			if stdin {
+				return errors.New("the standard input (-) is given twice")
+			}
+			stdin = true
+			continue
+		}
+		info, err := os.Stat(name)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(before, func(other os.FileInfo) bool { return os.SameFile(info, other) }) {
+			return fmt.Errorf("%s is given twice", name)
+		}
+		before = append(before, info)
+	}
+	return nil
 }
 
 // judge says which conditions hold, and returns the exit code.

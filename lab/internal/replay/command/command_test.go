@@ -89,6 +89,10 @@ func TestUsage(t *testing.T) {
 	require.NoError(t, os.WriteFile(cut, packed.Bytes()[:packed.Len()/2], 0o600))
 	mixed := filepath.Join(dir, "mixed.log")
 	require.NoError(t, os.WriteFile(mixed, append(text, bytes.Repeat([]byte("127.0.0.1 - - what is this\n"), 2000)...), 0o600))
+	blank := filepath.Join(dir, "blank.log")
+	require.NoError(t, os.WriteFile(blank, []byte("\n\n"), 0o600))
+	onebad := filepath.Join(dir, "onebad.log")
+	require.NoError(t, os.WriteFile(onebad, append(text, "what is this\n"...), 0o600))
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -111,6 +115,11 @@ func TestUsage(t *testing.T) {
 		"no output directory":  {[]string{"-pipeline", a, "-out", "", log}, "-out is empty"},
 		"unknown format":       {[]string{"-out", out, "-format", "apache", "-pipeline", a, log}, "apache"},
 		"plan and pipeline":    {[]string{"-plan", "-pipeline", a, a, a, log}, "-plan and -pipeline: choose one"},
+		"plan of two":          {[]string{"-plan", a, b + "#other", log}, `the pipelines "users" and "other" are two, and not one before and after a change`},
+		"a log twice":          {[]string{"-out", out, "-pipeline", a, log, filepath.Join(dir, "..", filepath.Base(dir), "calls.log")}, "is given twice"},
+		"standard input twice": {[]string{"-out", out, "-pipeline", a, "-", "-"}, "the standard input (-) is given twice"},
+		"empty logs":           {[]string{"-out", out, "-pipeline", a, empty, blank}, "empty.log: log: the file is empty"},
+		"no bad line at all":   {[]string{"-out", out, "-max-bad", "0", "-pipeline", a, onebad}, "onebad.log: log (recorder): 1 of the first"},
 		"plan without a log":   {[]string{"-plan", a, a}, "two files of policyconfig and a log"},
 		"share of bad lines":   {[]string{"-max-bad", "NaN", "-pipeline", a, log}, "-max-bad NaN"},
 		"a log is no pipeline": {[]string{"-pipeline", log, log}, "calls.log:"},
@@ -139,6 +148,27 @@ func TestY6_BadLinesAreCounted(t *testing.T) {
 	require.Contains(t, stdout.String(), fmt.Sprintf("warning: %s", "1 line is bad and left out"))
 }
 
+// Of logs that were rotated one may have nothing yet: it is left out, and named. Their order is not that of time.
+func TestRotatedLogs(t *testing.T) {
+	log, a, _, out := files(t)
+	text, err := os.ReadFile(log)
+	require.NoError(t, err)
+	half := bytes.IndexByte(text[len(text)/2:], '\n') + len(text)/2 + 1
+	dir := filepath.Dir(log)
+	for name, part := range map[string][]byte{"old.log": text[:half], "new.log": text[half:], "now.log": nil} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), part, 0o600))
+	}
+	code, whole, stderr := lab("-out", out, "-pipeline", a, log)
+	require.Zero(t, code, stderr)
+	code, parts, stderr := lab("-out", out, "-pipeline", a, filepath.Join(dir, "now.log"), filepath.Join(dir, "new.log"), filepath.Join(dir, "old.log"))
+	require.Zero(t, code, stderr)
+	require.Contains(t, parts, "now.log: the file is empty and is left out\n")
+	table := func(report string) string {
+		return report[strings.Index(report, "\ncalls "):strings.Index(report, "\nseed ")]
+	}
+	require.Equal(t, table(whole), table(parts))
+}
+
 func TestPlan(t *testing.T) {
 	log, a, b, out := files(t)
 	next := filepath.Join(filepath.Dir(b), "next.json")
@@ -148,4 +178,10 @@ func TestPlan(t *testing.T) {
 	require.Contains(t, stdout, "what changes:\n  users: ")
 	require.Contains(t, stdout, "1s to 10ms")
 	require.Regexp(t, `lost +0 +2,000 \(100.0 %\)`, stdout)
+
+	code2 := filepath.Join(filepath.Dir(b), "code.json")
+	require.NoError(t, os.WriteFile(code2, []byte(strings.Replace(gentle, `"kind":"retry"`, `"kind":"retry","if":"idempotent"`, 1)), 0o600))
+	code, stdout, stderr = lab("-out", out, "-plan", a, code2, log)
+	require.Zero(t, code, stderr)
+	require.Contains(t, stdout, "what changes:\n  users: if none to \"idempotent\" (code, which is not replayed)\n\n")
 }

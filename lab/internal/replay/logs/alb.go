@@ -34,6 +34,20 @@ func albKind(kind []byte) bool {
 	return false
 }
 
+// albQuoted is quoted for a text that may have quotes in it, as clients send them, behind a backslash or not.
+func albQuoted(line []byte) (text, rest []byte, ok bool) {
+	for at := 1; ; at++ {
+		end := bytes.IndexByte(line[at:], '"')
+		if end < 0 {
+			return nil, nil, false
+		}
+		at += end
+		if line[at-1] != '\\' && (at+1 == len(line) || line[at+1] == ' ') {
+			return line[1:at], line[min(at+2, len(line)):], true
+		}
+	}
+}
+
 type alb struct{ tally }
 
 func (p *alb) parse(line []byte, to []entry) ([]entry, error) {
@@ -46,7 +60,7 @@ func (p *alb) parse(line []byte, to []entry) ([]entry, error) {
 			continue
 		}
 		var ok bool
-		if fields[n], rest, ok = quoted(rest); !ok {
+		if fields[n], rest, ok = albQuoted(rest); !ok {
 			return to, problem("a quote is not closed")
 		}
 	}

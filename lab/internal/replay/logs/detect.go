@@ -59,6 +59,9 @@ func refuse(line []byte) string {
 		return "HAProxy's TCP log tells connections, not requests: set option httplog"
 	case looksGob(line):
 		return "vegeta's own encoding is for vegeta: run vegeta encode -to json"
+	case looksHeadless(line):
+		return "JMeter's CSV is read by the names of its columns: set jmeter.save.saveservice.print_field_names=true, or put the header " +
+			"above the lines, such as timeStamp,elapsed,label,responseCode,responseMessage,threadName,dataType,success"
 	case bytes.ContainsRune(line[:min(len(line), 512)], 0):
 		return "the file is not text"
 	}
@@ -67,6 +70,15 @@ func refuse(line []byte) string {
 		return "the JSON goes over several lines or is a list: one object on each line is read"
 	}
 	return ""
+}
+
+// looksHeadless knows a line of JMeter's CSV, of a file without a header.
+func looksHeadless(line []byte) bool {
+	if len(line) < 15 || !isInteger(line[:13]) || isDigit(line[13]) {
+		return false
+	}
+	fields := bytes.Split(line[:min(len(line), 4096)], line[13:14])
+	return len(fields) >= 8 && isInteger(fields[1])
 }
 
 // looksGob knows the beginning of what vegeta attack writes.

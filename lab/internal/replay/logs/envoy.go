@@ -94,6 +94,12 @@ func (v *envoyLine) text(line []byte) bool {
 			v.host = text
 		}
 	}
+	if string(v.host) == "-" { // or a client's quotes have made it seem so: then it is the last one
+		end := bytes.LastIndexByte(line, '"')
+		if begin := bytes.LastIndexByte(line[:max(0, end)], '"'); begin >= 0 {
+			v.host = line[begin+1 : end]
+		}
+	}
 	return isInteger(v.duration)
 }
 

@@ -10,6 +10,7 @@ type FormatError struct {
 	Format string // what the file was taken for, "" if nothing is known
 	Line   int    // the line that shows it, 0 if it is not about a line
 	Reason string
+	Empty  bool // there is nothing in it
 }
 
 func (e *FormatError) Error() string {
@@ -30,7 +31,11 @@ type BadLinesError struct{ Notes Notes }
 func (e *BadLinesError) Error() string {
 	n := &e.Notes
 	var b strings.Builder
-	fmt.Fprintf(&b, "log (%s): %d of the first %d lines are bad", n.Format, n.Bad, n.Lines)
+	what := "of"
+	if n.Bad > n.Lines {
+		what = "spans in"
+	}
+	fmt.Fprintf(&b, "log (%s): %d %s the first %d lines are bad", n.Format, n.Bad, what, n.Lines)
 	for _, bad := range n.BadLines[:min(3, len(n.BadLines))] {
 		fmt.Fprintf(&b, "; line %d: %s: %s", bad.Line, bad.Reason, bad.Text)
 	}

@@ -53,6 +53,8 @@ func TestTraps(t *testing.T) {
 			`01.190000000 100ms status=502 failed="5xx" call=#1 attempt=1; 01.290000000 200ms status=504 failed="timeout" censored call=#1 attempt=2; 01.490000000 3ms status=200 call=#1 attempt=3`},
 		"nginx: an attempt without an answer": {
 			`1795687201.500 0.310 200 "-, 0.200" "-, 200"` + "\n", "", `01.190000000 0s failed="" call=#1 attempt=1; 01.190000000 200ms status=200 call=#1 attempt=2`},
+		"nginx: an attempt that was not over took what is left": {
+			`1795687201.500 0.310 504 "0.100, -" "502, -"` + "\n", "", `01.190000000 100ms status=502 failed="5xx" call=#1 attempt=1; 01.290000000 210ms status=504 failed="timeout" censored call=#1 attempt=2`},
 		"nginx: the client has gone while the answer came": {
 			`1795687201.500 0.310 499 "0.300" "200"` + "\n", "", `01.190000000 300ms status=499 failed="canceled" censored call=#1 attempt=1`},
 		"nginx: a list without quotes in a log_format": {
@@ -60,17 +62,29 @@ func TestTraps(t *testing.T) {
 			`01.190000000 100ms status=502 failed="5xx" call=#1 attempt=1; 01.290000000 200ms status=504 failed="timeout" censored call=#1 attempt=2; 01.490000000 3ms status=200 call=#1 attempt=3`},
 		"nginx: a log_format with names": {
 			"status=200 took=0.200 at=1795687201.500\n", "nginx:status=$status took=${request_time} at=$msec", "01.300000000 200ms status=200"},
-		"envoy: the time is that of the beginning":   {fmt.Sprintf(envoy, 200, "-", "a:1"), "", "01.500000000 20ms status=200"},
-		"envoy: a flag that a retry has made good":   {fmt.Sprintf(envoy, 200, "UF", "a:1"), "", "01.500000000 20ms status=200"},
-		"envoy: a timeout after half an answer":      {fmt.Sprintf(envoy, 200, "UT", "a:1"), "", `01.500000000 20ms status=200 failed="timeout" censored`},
-		"envoy: a 504 of the server":                 {fmt.Sprintf(envoy, 504, "-", "a:1"), "", `01.500000000 20ms status=504 failed="5xx"`},
+		"envoy: the time is that of the beginning": {fmt.Sprintf(envoy, 200, "-", "a:1"), "", "01.500000000 20ms status=200"},
+		"envoy: a flag that a retry has made good": {fmt.Sprintf(envoy, 200, "UF", "a:1"), "", "01.500000000 20ms status=200"},
+		"envoy: a timeout after half an answer":    {fmt.Sprintf(envoy, 200, "UT", "a:1"), "", `01.500000000 20ms status=200 failed="timeout" censored`},
+		"envoy: a 504 of the server":               {fmt.Sprintf(envoy, 504, "-", "a:1"), "", `01.500000000 20ms status=504 failed="5xx"`},
+		"envoy: quotes in what a client sends": {
+			`[2026-11-26T10:00:01.500Z] "GET /a" b HTTP/1.1" 200 - 0 10 20 14 "-" "x" "-" "-" "-" y" "id" "host" "192.0.2.9:80"` + "\n", "", "01.500000000 20ms status=200"},
+		"envoy: more operators at the end": {
+			`[2026-11-26T10:00:01.500Z] "GET / HTTP/1.1" 200 - 0 10 20 14 "-" "x" "id" "host" "192.0.2.9:80" "-"` + "\n", "", "01.500000000 20ms status=200"},
 		"haproxy: a slow client is not the server":   {fmt.Sprintf(haproxy, "300/0/1/9/310 200", "----", "0"), "", "01.800000000 10ms status=200"},
 		"haproxy: half an answer with a good status": {fmt.Sprintf(haproxy, "0/0/1/9/310 200", "SD--", "0"), "", `01.500000000 310ms status=200 failed="connection"`},
 		"haproxy: a timeout of the server":           {fmt.Sprintf(haproxy, "0/0/1/-1/300 504", "sH--", "0"), "", `01.500000000 300ms status=504 failed="timeout" censored`},
 		"haproxy: the client has gone":               {fmt.Sprintf(haproxy, "0/0/1/-1/+120 -1", "CH--", "0"), "", `01.500000000 120ms failed="canceled" censored`},
+		"haproxy: lines that are no requests": {
+			"<134>Nov 26 10:00:00 h haproxy[1]: Server api/s1 is DOWN, reason: Layer4 timeout, check duration: 2000ms. 0 active and 0 backup servers left.\n" +
+				fmt.Sprintf(haproxy, "0/0/1/9/10 200", "----", "0") +
+				"<134>Nov 26 10:00:00 h haproxy[1]: 192.0.2.1:1 [26/Nov/2026:10:00:01.500] www/1: SSL handshake failure\n" +
+				"<133>Nov 26 10:00:00 h haproxy[1]: Proxy www started.\n" +
+				"<129>Nov 26 10:00:00 h haproxy[1]: backend api has no server available!\n", "", "01.500000000 10ms status=200"},
 		"haproxy: without syslog": {
 			strings.TrimPrefix(fmt.Sprintf(haproxy, "0/0/1/9/10 200", "----", "0"), "<134>Nov 26 10:00:00 h haproxy[1]: "), "", "01.500000000 10ms status=200"},
-		"alb: the time is that of the end":                 {fmt.Sprintf(alb, "0.001 0.350 0.002", "200 200"), "", "05.100000000 353ms status=200"},
+		"alb: the time is that of the end": {fmt.Sprintf(alb, "0.001 0.350 0.002", "200 200"), "", "05.100000000 353ms status=200"},
+		"alb: quotes in what a client sends": {
+			strings.Replace(fmt.Sprintf(alb, "0.001 -1 -1", "504 -"), `"a b"`, `"a \"b\" \x22 c"`, 1), "", `05.100000000 400ms status=504 failed="timeout" censored`},
 		"alb: -1 is no time":                               {fmt.Sprintf(alb, "0.001 -1 -1", "504 -"), "", `05.100000000 400ms status=504 failed="timeout" censored`},
 		"alb: lines without a time of creation":            {strings.Join(strings.Fields(fmt.Sprintf(alb, "0.001 0.350 0.002", "200 200"))[:17], " "), "", "05.147000000 353ms status=200"},
 		"k6: the time is that of the end, in milliseconds": {k6 + "http_req_duration,1795687201500,20.5,,200\n", "", "01.479500000 20.5ms status=200"},
@@ -245,6 +259,79 @@ func TestOTelCalls(t *testing.T) {
 	require.Equal(t, []string{"t/a/1 1", "t/b/1 1", "t/a/1 2", "t/a/2 1", "t/a/2 2", "t/b/1 2", "t/c/1 1", "t/c/1 1", "t/c/2 1"}, calls)
 	require.Equal(t, []string{"2 spans are of other kinds and are left out"}, notes.Warnings)
 	require.Contains(t, notes.Why, "line 1 is a span of OTLP/JSON; its spans resilience.attempt are read")
+}
+
+// Batches of spans may come in any order: an attempt belongs to the call in which it came first.
+func TestOTelOrder(t *testing.T) {
+	span := func(number, at int) string {
+		return fmt.Sprintf(`{"traceId":"t","spanId":"s","parentSpanId":"a","name":"resilience.attempt","kind":1,"startTimeUnixNano":"17956872015%02d000000","endTimeUnixNano":"17956872015%02d000000",`+
+			`"attributes":[{"key":"resilience.attempt.number","value":{"intValue":"%d"}},{"key":"resilience.outcome","value":{"stringValue":"succeeded"}}]}`+"\n", at, at+5, number)
+	}
+	calls := func(text string) (list []string) {
+		records, _, err := read(text, Options{})
+		require.NoError(t, err)
+		for _, r := range records {
+			list = append(list, fmt.Sprint(strings.TrimPrefix(r.Call, "t/a/"), " ", r.Attempt))
+		}
+		return list
+	}
+	require.Equal(t, []string{"1 2", "1 1", "1 3", "2 1"}, calls(span(2, 20)+span(1, 10)+span(3, 30)+span(1, 40)))
+	require.Equal(t, []string{"1 2", "2 1", "2 2"}, calls(span(2, 20)+span(1, 30)+span(2, 40)), "the log begins within a call")
+}
+
+// A span that cannot be right is left out and counted, and its batch is read.
+func TestOTelBadSpans(t *testing.T) {
+	span := func(began, ended int) string {
+		return fmt.Sprintf(`{"traceId":"t","spanId":"s","kind":3,"startTimeUnixNano":"1795687201%09d","endTimeUnixNano":"1795687201%09d"}`, began, ended)
+	}
+	batch := func(bad int) string {
+		var spans []string
+		for i := range 20 {
+			if spans = append(spans, span(i*1e6, i*1e6+5e6)); i < bad {
+				spans = append(spans, span(i*1e6+2, i*1e6+1), `{"traceId":"t","kind":3}`)
+			}
+		}
+		return `{"resourceSpans":[{"scopeSpans":[{"spans":[` + strings.Join(spans, ",") + "]}]}]}\n"
+	}
+	records, notes, err := read(batch(0)+batch(1)+batch(3), Options{})
+	require.NoError(t, err)
+	require.Len(t, records, 60)
+	require.Equal(t, 8, notes.Bad)
+	require.Equal(t, 3, notes.Lines)
+	require.Equal(t, "the latency is negative (and 1 more of the line)", notes.BadLines[0].Reason)
+	_, _, err = read(strings.Repeat(batch(0), 50), Options{MaxBad: 1e-9})
+	require.NoError(t, err)
+	_, notes, err = read(strings.Repeat(batch(0), 999)+batch(20), Options{})
+	require.NoError(t, err, "40 of 20,000 spans")
+	require.Equal(t, 40, notes.Bad)
+	require.Contains(t, notes.Warnings[0], "40 spans are bad and left out, the first is line 1000: ")
+	var bad *BadLinesError
+	_, _, err = read(strings.Repeat(batch(20), 3), Options{})
+	require.ErrorAs(t, err, &bad)
+}
+
+// Some sampled logs say so.
+func TestSampledLogs(t *testing.T) {
+	span := func(state string) string {
+		return fmt.Sprintf(`{"traceId":"t","spanId":"s","kind":3,"traceState":%q,"startTimeUnixNano":"1795687201500000000","endTimeUnixNano":"1795687201520000000"}`+"\n", state)
+	}
+	vegeta := func(step, n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "%d,200,20500000,0,0,,,a,%d,GET,http://a/,\n", 1795687201500000000+i*1e6, i*step)
+		}
+		return b.String()
+	}
+	for text, want := range map[string]string{
+		span(""): "", span("ot=th:0"): "", span("a=b,ot=rv:00000000000000;th:0;p:0"): "", span("vendor=th:8"): "", span("ot=p:63"): "p:63 in the trace state of spans",
+		span("a=b, ot=rv:e0000000000000;th:c"): "th:c in the trace state of spans", span("ot=p:3;r:5"): "p:3 in the trace state of spans",
+		`{"SpanContext":{"TraceID":"t","SpanID":"s","TraceState":"ot=th:8"},"SpanKind":3,"StartTime":"2026-11-26T10:00:01Z","EndTime":"2026-11-26T10:00:02Z"}`: "th:8 in the trace state of spans",
+		vegeta(1, 500): "", vegeta(1, 200) + vegeta(1, 200): "", vegeta(3, 500): "500 of 1498 numbers of requests (seq) are there", vegeta(3, 20): "",
+	} {
+		_, notes, err := read(text, Options{})
+		require.NoError(t, err)
+		require.Equal(t, want, notes.Sampled, "%.200s", text)
+	}
 }
 
 // Every format is found by its own files, and only by them.

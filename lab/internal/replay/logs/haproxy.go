@@ -66,6 +66,10 @@ type haproxy struct{ tally }
 func (p *haproxy) parse(line []byte, to []entry) ([]entry, error) {
 	var v haproxyLine
 	if !v.read(line) {
+		if haproxyNotice(line) {
+			p.add("message of HAProxy is left out", "messages of HAProxy are left out")
+			return to, nil
+		}
 		return to, problem("the line does not have the form of HAProxy's httplog")
 	}
 	date, err := time.Parse("02/Jan/2006:15:04:05.000", string(v.date))
@@ -118,6 +122,23 @@ func (p *haproxy) parse(line []byte, to []entry) ([]entry, error) {
 		}
 	}
 	return append(to, e), nil
+}
+
+// haproxyNotice knows what HAProxy writes into its log besides requests: of servers that are down, of its start and end, and of
+// connections that broke off during the handshake.
+func haproxyNotice(line []byte) bool {
+	line = line[:min(len(line), 1024)]
+	if at := bytes.Index(line, []byte("]: ")); at >= 0 && bytes.Contains(line[:at], []byte("haproxy[")) {
+		line = line[at+3:]
+	}
+	for _, begin := range []string{"Server ", "Backup Server ", "Proxy ", "Health check for ", "backend ", "Stopping ", "Pausing ", "Resuming "} {
+		if bytes.HasPrefix(line, []byte(begin)) {
+			return true
+		}
+	}
+	_, broken, dated := bytes.Cut(line, []byte("] ")) // after the date: "www/1: SSL handshake failure"
+	bind, _, said := bytes.Cut(broken, []byte(": "))
+	return dated && said && bytes.IndexByte(bind, '/') > 0 && bytes.IndexByte(bind, ' ') < 0
 }
 
 // judge says how a request has ended, by the two letters of its termination state: who ended it, and when.

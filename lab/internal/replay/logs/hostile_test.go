@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime"
 	"strings"
@@ -60,6 +61,7 @@ func TestY6_WhatIsNoLog(t *testing.T) {
 		"the combined format":               {`192.0.2.1 - - [26/Nov/2026:10:00:00 +0000] "GET / HTTP/1.1" 200 5 "-" "curl"` + "\n", "whole seconds: log $msec and $request_time"},
 		"the common format":                 {`192.0.2.1 - ann [26/Nov/2026:10:00:00 +0000] "GET / HTTP/1.0" 200 5` + "\n", "whole seconds"},
 		"a format of nginx with too little": {"1795687200.123 0.010\n", "the format is not known"},
+		"JMeter without a header":           {"1795687200000,12,a,200,OK,t,text,true,,1,1,1,1,http://a/,10,0,1\n", "put the header above the lines"},
 		"whole seconds of nginx":            {"1795687200 0.010 200\n", "the format is not known"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -276,6 +278,12 @@ func TestY6_BadLines(t *testing.T) {
 		var bad *BadLinesError
 		require.ErrorAs(t, err, &bad)
 	})
+	t.Run("none is none, also in a short file", func(t *testing.T) {
+		_, _, err := read(traffic(20)+"rubbish\n"+traffic(20), Options{MaxBad: math.SmallestNonzeroFloat64})
+		var bad *BadLinesError
+		require.ErrorAs(t, err, &bad)
+		require.Equal(t, 21, bad.Notes.Lines)
+	})
 	t.Run("half of a short file", func(t *testing.T) {
 		_, _, err := read(lineAt(0)+strings.Repeat("rubbish\n", 3), Options{})
 		var bad *BadLinesError
@@ -318,6 +326,10 @@ func TestY6_Clock(t *testing.T) {
 	decade := 3653 * 24 * time.Hour
 	require.Equal(t, []string{"1 gap of more than a day without a line, first before line 3 and at most of 3652 days"}, warnings(0, 10*ms, decade, decade+10*ms))
 	require.Equal(t, []string{"times are whole seconds: what happens within a second cannot be told apart"}, warnings(0, time.Second, 9*time.Second))
+	// A slow client takes its time for an answer that was there at once.
+	_, notes, err := read("1795687205.000 5.000 200 \"0.003\" \"200\"\n1795687205.010 0.020 200 \"0.020\" \"200\"\n1795687211.000 5.000 200 \"0.003\" \"200\"\n1795687211.000 10.900 200 \"0.003\" \"200\"\n", Options{})
+	require.NoError(t, err)
+	require.Empty(t, notes.Warnings)
 	// What takes long ends late: that is no step of the clock.
 	records, notes, err := read("1795687200.100 0.010 200\n1795687205.000 5.000 200\n1795687205.010 0.020 200\n", Options{})
 	require.NoError(t, err)

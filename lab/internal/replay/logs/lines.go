@@ -34,7 +34,7 @@ func newLines(r io.Reader) (*lines, error) {
 		}
 		switch {
 		case len(begin) == 0:
-			return nil, &FormatError{Reason: "the file is empty"}
+			return nil, &FormatError{Reason: "the file is empty", Empty: true}
 		case bytes.HasPrefix(begin, []byte{0x1f, 0x8b}):
 			unpacked, err := gzip.NewReader(l.reader)
 			if err != nil {

@@ -192,6 +192,9 @@ func (p *nginx) attempts(to []entry, request entry, times, statuses []byte) ([]e
 		if !ok || number > 100 {
 			return to, problem("$upstream_response_time is not a list of times")
 		}
+		if string(word) == "-" && !more { // it was not over when the request was
+			took = max(0, int64(request.Start.Add(request.Latency).Sub(start)))
+		}
 		e := entry{stamp: request.stamp}
 		e.Call, e.Attempt, e.Start, e.Latency = request.Call, number, start, time.Duration(took)
 		answer, ok := status(code)

@@ -13,7 +13,8 @@ import (
 
 // parser reads the lines of a format.
 type parser interface {
-	// parse appends what a line tells. Nothing and no error is a line that is fine and tells nothing.
+	// parse appends what a line tells. Nothing and no error is a line that is fine and tells nothing. What it appends with a
+	// partlyError counts, with any other error it does not.
 	parse(line []byte, to []entry) ([]entry, error)
 }
 
@@ -23,7 +24,22 @@ type (
 	continuer interface{ unmatched(line []byte) bool }
 	// warner has something to say about what it has read.
 	warner interface{ warnings() []string }
+	// sampler finds out that what it has read is a part of the traffic.
+	sampler interface{ sampled() string }
 )
+
+// partlyError says that some of the records of a line are bad.
+type partlyError struct {
+	bad   int
+	first error
+}
+
+func (e *partlyError) Error() string {
+	if e.bad == 1 {
+		return e.first.Error()
+	}
+	return fmt.Sprintf("%v (and %d more of the line)", e.first, e.bad-1)
+}
 
 // entry is a record, with the time as it stands in the log: at the beginning of the request, or at its end.
 type entry struct {
@@ -199,7 +215,7 @@ func (s *source) detect(wanted string) error {
 	case refusal != nil:
 		return refusal
 	case shown == nil:
-		return &FormatError{Format: wanted, Reason: "the file has no line with text"}
+		return &FormatError{Format: wanted, Reason: "the file has no line with text", Empty: true}
 	case wanted == "nginx":
 		return &FormatError{Format: wanted, Line: shown.line, Reason: "the first lines do not begin with " +
 			"$msec $request_time $status: " + show(shown.text) + " (lines of another log_format are read with the format nginx:LOG_FORMAT)"}
@@ -280,12 +296,14 @@ func (s *source) read() error {
 	if err == nil {
 		err = s.check()
 	}
-	if err != nil {
+	if partly := (*partlyError)(nil); err != nil && !errors.As(err, &partly) {
 		s.queue = s.queue[:0]
-		return s.bad(number, line, err)
 	}
 	for i := range s.queue {
 		s.learn(&s.queue[i], number)
+	}
+	if err != nil {
+		return s.bad(number, line, err)
 	}
 	return nil
 }
@@ -316,18 +334,24 @@ func (s *source) join(p continuer, line []byte) ([]byte, error) {
 
 func blank(line []byte) bool { return len(line) == 0 || len(bytes.TrimSpace(line)) == 0 }
 
-// check refuses what no log of traffic has.
 func (s *source) check() error {
 	for i := range s.queue {
-		e := &s.queue[i]
-		switch start := e.Start.UnixNano(); {
-		case start < earliest || start >= latest || e.stamp < earliest || e.stamp >= latest:
-			return problem("the time is not between the years 1971 and 2200")
-		case e.Latency < 0:
-			return problem("the latency is negative")
-		case e.Latency > longest:
-			return problem("the latency is more than a year")
+		if err := s.queue[i].check(); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// check refuses what no log of traffic has.
+func (e *entry) check() error {
+	switch start := e.Start.UnixNano(); {
+	case start < earliest || start >= latest || e.stamp < earliest || e.stamp >= latest:
+		return problem("the time is not between the years 1971 and 2200")
+	case e.Latency < 0:
+		return problem("the latency is negative")
+	case e.Latency > longest:
+		return problem("the latency is more than a year")
 	}
 	return nil
 }
@@ -340,7 +364,7 @@ func (s *source) learn(e *entry, line int) {
 	for int64(e.Latency)%s.latencies != 0 {
 		s.latencies /= 10
 	}
-	end := e.Start.UnixNano() + int64(e.Latency)
+	end := max(e.stamp, e.Start.UnixNano()+int64(e.Latency)) // nginx writes a line when its client has the answer
 	if s.looked {
 		switch step := end - s.end; {
 		case step < -int64(s.format.disorder()):
@@ -364,7 +388,11 @@ func (s *source) bad(number int, line []byte, reason error) error {
 	if errors.As(reason, &cut) {
 		return reason
 	}
-	s.notes.Bad++
+	if partly := (*partlyError)(nil); errors.As(reason, &partly) {
+		s.notes.Bad += partly.bad
+	} else {
+		s.notes.Bad++
+	}
 	if len(s.notes.BadLines) < kept {
 		text := reason.Error()
 		if f, _ := recognize(line[:min(len(line), 64<<10)], ""); f != nil && f.name != s.format.name {
@@ -378,9 +406,10 @@ func (s *source) bad(number int, line []byte, reason error) error {
 	return nil
 }
 
-// tooMany reports whether more lines are bad than Options allow.
+// tooMany reports whether more lines are bad than Options allow. There is nothing to wait for where not one of so many may be.
 func (s *source) tooMany() bool {
-	return s.notes.Lines >= enough && float64(s.notes.Bad) > s.options.MaxBad*float64(s.notes.Lines)
+	n := max(s.notes.Lines, s.notes.Records+len(s.queue)+s.notes.Bad) // a line may have many records
+	return (n >= enough || s.options.MaxBad*enough < 1) && float64(s.notes.Bad) > s.options.MaxBad*float64(n)
 }
 
 // over ends the run at the end of the file.
@@ -402,9 +431,13 @@ func (s *source) Notes() Notes {
 	if !s.looked {
 		n.Resolution = 0
 	}
+	what := "line"
+	if s.format == otelFormat {
+		what = "span"
+	}
 	if n.Bad > 0 {
 		n.Warnings = append(n.Warnings, fmt.Sprintf("%s bad and left out, the first is line %d: %s",
-			count(n.Bad, "line is", "lines are"), n.BadLines[0].Line, n.BadLines[0].Reason))
+			count(n.Bad, what+" is", what+"s are"), n.BadLines[0].Line, n.BadLines[0].Reason))
 	}
 	if s.back > 0 {
 		n.Warnings = append(n.Warnings, fmt.Sprintf("the clock steps back %s, first at line %d and at most by %v: "+
@@ -421,6 +454,9 @@ func (s *source) Notes() Notes {
 	}
 	if p, ok := s.parser.(warner); ok {
 		n.Warnings = append(n.Warnings, p.warnings()...)
+	}
+	if p, ok := s.parser.(sampler); ok {
+		n.Sampled = p.sampled()
 	}
 	return n
 }

@@ -2,9 +2,11 @@ package logs
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -54,12 +56,12 @@ type otelLine struct {
 }
 
 type otelSpan struct {
-	TraceID, ParentSpanID              string
+	TraceID, ParentSpanID, TraceState  string
 	Name                               string
 	Kind, SpanKind                     json.RawMessage
 	StartTimeUnixNano, EndTimeUnixNano json.RawMessage
 	StartTime, EndTime                 string
-	SpanContext, Parent                struct{ TraceID, SpanID string }
+	SpanContext, Parent                struct{ TraceID, SpanID, TraceState string }
 	Attributes                         []otelAttribute
 	Status                             struct{ Code json.RawMessage }
 }
@@ -117,7 +119,9 @@ func (s *otelSpan) kind() int {
 // parent is a span that has called.
 type parent struct {
 	calls int
-	early bool // the extra attempt of a hedge has ended before the first attempt
+	// An attempt that was no first one has begun the call, then: the first one is still to come, if it began before that. The
+	// extra attempt of a hedge may end earlier, and batches of spans may come in any order.
+	early int64
 }
 
 // otel is the parser. Of spans that have ended it knows the parents of the last attempts.
@@ -125,6 +129,7 @@ type otel struct {
 	wanted   int
 	others   int // spans of other kinds
 	resent   int
+	part     string   // what shows that spans were sampled
 	recorder recorder // judges attempts
 	parents  map[string]parent
 	old      map[string]parent // before parents was full
@@ -133,10 +138,7 @@ type otel struct {
 // peek finds out which spans a file is about.
 func (p *otel) peek(lines [][]byte) string {
 	for _, line := range lines {
-		_ = eachSpan(line, func(s *otelSpan) error {
-			p.wanted = max(p.wanted, s.kind())
-			return nil
-		})
+		_ = eachSpan(line, func(s *otelSpan) { p.wanted = max(p.wanted, s.kind()) })
 	}
 	switch p.wanted {
 	case spanAttempt:
@@ -149,7 +151,7 @@ func (p *otel) peek(lines [][]byte) string {
 }
 
 // eachSpan calls f for the spans of a line.
-func eachSpan(line []byte, f func(*otelSpan) error) error {
+func eachSpan(line []byte, f func(*otelSpan)) error {
 	var l otelLine
 	if err := json.Unmarshal(line, &l); err != nil {
 		return problem("not JSON of spans")
@@ -159,38 +161,55 @@ func eachSpan(line []byte, f func(*otelSpan) error) error {
 		for _, scopes := range [][]struct{ Spans []otelSpan }{r.ScopeSpans, r.InstrumentationLibrarySpans} {
 			for j := range scopes {
 				for k := range scopes[j].Spans {
-					if err := f(&scopes[j].Spans[k]); err != nil {
-						return err
-					}
+					f(&scopes[j].Spans[k])
 				}
 			}
 		}
 	}
-	if l.ResourceSpans != nil {
-		return nil
+	if l.ResourceSpans == nil {
+		f(&l.otelSpan)
 	}
-	return f(&l.otelSpan)
+	return nil
 }
 
 func (p *otel) parse(line []byte, to []entry) ([]entry, error) {
-	err := eachSpan(line, func(s *otelSpan) error {
-		start, ok := spanTime(s.StartTimeUnixNano, s.StartTime)
-		end, over := spanTime(s.EndTimeUnixNano, s.EndTime)
-		if !ok || !over {
-			return problem("a span has no time of its beginning, or of its end")
+	var partly partlyError
+	err := eachSpan(line, func(s *otelSpan) {
+		var err error
+		if to, err = p.span(s, to); err != nil {
+			if partly.bad++; partly.bad == 1 {
+				partly.first = err
+			}
 		}
-		if s.kind() != p.wanted {
-			p.others++
-			return nil
-		}
-		e := entryAt(start, start, end-start)
-		if err := p.judge(&e, s); err != nil {
-			return err
-		}
-		to = append(to, e)
-		return nil
 	})
+	if err == nil && partly.bad > 0 {
+		err = &partly
+	}
 	return to, err
+}
+
+// span appends what a span tells.
+func (p *otel) span(s *otelSpan, to []entry) ([]entry, error) {
+	start, ok := spanTime(s.StartTimeUnixNano, s.StartTime)
+	end, over := spanTime(s.EndTimeUnixNano, s.EndTime)
+	if !ok || !over {
+		return to, problem("a span has no time of its beginning, or of its end")
+	}
+	if s.kind() != p.wanted {
+		p.others++
+		return to, nil
+	}
+	if p.part == "" {
+		p.part = cmp.Or(sampledBy(s.TraceState), sampledBy(s.SpanContext.TraceState))
+	}
+	e := entryAt(start, start, end-start)
+	if err := e.check(); err != nil {
+		return to, err
+	}
+	if err := p.judge(&e, s); err != nil {
+		return to, err
+	}
+	return append(to, e), nil
 }
 
 // spanTime reads nanoseconds since 1970, as a number or as text, or a time of RFC 3339.
@@ -259,12 +278,15 @@ func (p *otel) attempt(e *entry, s *otelSpan) error {
 	extra, _ := integer(s.attribute("resilience.hedge.number"))
 	switch {
 	case before.calls == 0:
-		before = parent{1, extra > 1}
+		before.calls = 1
+		if number > 1 || extra > 1 {
+			before.early = e.stamp
+		}
 	case number == 1 && extra < 2:
-		if !before.early {
+		if e.stamp > before.early {
 			before.calls++
 		}
-		before.early = false
+		before.early = 0
 	}
 	if len(p.parents) >= most {
 		p.old, p.parents = p.parents, nil
@@ -275,6 +297,30 @@ func (p *otel) attempt(e *entry, s *otelSpan) error {
 	p.parents[key] = before
 	e.Call, e.Attempt = key+"/"+strconv.Itoa(before.calls), int(number)
 	return nil
+}
+
+// sampledBy returns what of a trace state says that only some of the spans are there: a threshold th that is not 0, or the older
+// p, under the key ot.
+func sampledBy(state string) string {
+	for entry := range strings.SplitSeq(state, ",") {
+		value, ok := strings.CutPrefix(strings.TrimSpace(entry), "ot=")
+		if !ok {
+			continue
+		}
+		for part := range strings.SplitSeq(value, ";") {
+			if name, number, _ := strings.Cut(part, ":"); (name == "th" || name == "p") && strings.Trim(number, "0") != "" && len(number) <= 14 {
+				return part
+			}
+		}
+	}
+	return ""
+}
+
+func (p *otel) sampled() string {
+	if p.part == "" {
+		return ""
+	}
+	return show([]byte(p.part)) + " in the trace state of spans"
 }
 
 func (p *otel) warnings() (list []string) {

@@ -37,9 +37,10 @@ type Notes struct {
 	Why        string        // the reader took it for that format
 	Lines      int           // read
 	Records    int           // returned
-	Bad        int           // lines skipped
+	Bad        int           // lines skipped, or spans of lines that have many
 	BadLines   []BadLine     // the first of them
 	Resolution time.Duration // the greatest power of ten, up to 1 s, that divides all times, or all latencies; 0 without records
+	Sampled    string        // what shows that the log has only a part of the traffic; "" of most sampled logs, too
 	Warnings   []string
 }
 
@@ -54,6 +55,6 @@ type BadLine struct {
 type Options struct {
 	Format string // "" or "auto" detects it
 	// MaxBad is the share of bad lines that ends the run, once there were 1,000 lines; the default is 0.01. A shorter file ends
-	// with an error when half of its lines or more are bad. 1 takes anything.
+	// with an error when half of its lines or more are bad. 1 takes anything, what is below 0.001 counts from the first line.
 	MaxBad float64
 }

@@ -2,6 +2,7 @@ package logs
 
 import (
 	"bytes"
+	"fmt"
 )
 
 // vegetaJSON and vegetaCSV are what vegeta encode writes, in either form. The timestamp is the beginning of the request, the
@@ -32,7 +33,32 @@ var (
 	}
 )
 
-type vegetaJSONParser struct{ members []member }
+// vegetaNumbers are the numbers of requests, of which none is missing unless lines are.
+type vegetaNumbers struct{ n, low, high int64 }
+
+func (v *vegetaNumbers) note(text []byte) {
+	number, ok := integer(text)
+	if !ok {
+		return
+	}
+	if v.n == 0 {
+		v.low, v.high = number, number
+	}
+	v.n++
+	v.low, v.high = min(v.low, number), max(v.high, number)
+}
+
+func (v *vegetaNumbers) sampled() string {
+	if of := float64(v.high) - float64(v.low) + 1; v.n >= 100 && float64(v.n) < .9*of {
+		return fmt.Sprintf("%d of %.0f numbers of requests (seq) are there", v.n, of)
+	}
+	return ""
+}
+
+type vegetaJSONParser struct {
+	vegetaNumbers
+	members []member
+}
 
 func (p *vegetaJSONParser) parse(line []byte, to []entry) ([]entry, error) {
 	var err error
@@ -50,6 +76,8 @@ func (p *vegetaJSONParser) parse(line []byte, to []entry) ([]entry, error) {
 			code = m.value
 		case "error":
 			failure = m.text()
+		case "seq":
+			p.note(m.value)
 		}
 	}
 	start, ok := timestamp(when)
@@ -61,6 +89,7 @@ func (p *vegetaJSONParser) parse(line []byte, to []entry) ([]entry, error) {
 
 type vegetaCSVParser struct {
 	quotes
+	vegetaNumbers
 	fields [][]byte
 }
 
@@ -69,6 +98,9 @@ func (p *vegetaCSVParser) parse(line []byte, to []entry) ([]entry, error) {
 	p.fields = fields
 	if !ok || len(fields) < 6 {
 		return to, problem("the line does not have the columns of vegeta")
+	}
+	if len(fields) > 8 {
+		p.note(fields[8])
 	}
 	start, ok := integer(fields[0])
 	if !ok {

@@ -157,6 +157,20 @@ func (s Score) String() string {
 		of(s.Within1, s.Firm), of(s.Within2, s.Firm), 100*s.Worst, of(s.FirmRight, s.Firm), of(s.InBand, s.Marked), 100*s.Width)
 }
 
+// Wrong returns a paragraph on the predictions that have a problem.
+func Wrong(cases []*Case) string {
+	var wrong []string
+	for _, c := range cases {
+		if problem := c.Problem(); problem != "" {
+			wrong = append(wrong, fmt.Sprintf("%s: %s: “%s”, %s, %s", c.World.Kind, c.World.Name, c.Candidate, c.Verdict, problem))
+		}
+	}
+	if len(wrong) == 0 {
+		return "Nothing is wrong."
+	}
+	return Paragraph("Wrong are " + strings.Join(wrong, "; ") + ".")
+}
+
 // Table returns a row of Markdown for each world, and what went wrong.
 func Table(cases []*Case) string {
 	var b strings.Builder

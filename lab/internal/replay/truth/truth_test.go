@@ -84,7 +84,7 @@ func TestTheStormIsItself(t *testing.T) {
 func TestThePageHasPlacesForTheTables(t *testing.T) {
 	content, err := os.ReadFile(page)
 	require.NoError(t, err)
-	for _, name := range []string{"incidents", "fresh"} {
+	for _, name := range []string{"incidents", "fresh", "tuned"} {
 		once, err := Put(content, name, "text")
 		require.NoError(t, err)
 		again, err := Put(once, name, "text")

@@ -1,8 +1,9 @@
 // Command write makes the logs of lab/replay/testdata and the tables of docs/replay.md. Run it from the repository's root:
 //
-//	go run ./lab/internal/replay/truth/write            everything; the worlds take an hour of a processor
-//	go run ./lab/internal/replay/truth/write -incidents the logs and their table only
-//	go run ./lab/internal/replay/truth/write -worlds    the worlds only
+//	go run ./lab/internal/replay/truth/write             everything; the worlds take an hour of a processor
+//	go run ./lab/internal/replay/truth/write -incidents  the logs and their table only
+//	go run ./lab/internal/replay/truth/write -worlds     the worlds only
+//	go run ./lab/internal/replay/truth/write -tuned      of the worlds, those that the thresholds were found with
 package main
 
 import (
@@ -20,14 +21,18 @@ func main() {
 	incidents := flag.Bool("incidents", false, "only the incidents")
 	cache := flag.String("cache", filepath.Join(os.TempDir(), "replay-truth"), "folder of the results of worlds; those that are there are not made again")
 	worlds := flag.Bool("worlds", false, "only the worlds")
+	tuned := flag.Bool("tuned", false, "only the worlds that the thresholds were found with")
 	flag.Parse()
 	debug.SetGCPercent(400)
 	err := os.MkdirAll(*cache, 0o755)
-	if err == nil && !*worlds {
+	if err == nil && !*worlds && !*tuned {
 		err = writeIncidents()
 	}
+	if err == nil && !*incidents && !*tuned {
+		err = writeWorlds(*cache, "fresh", truth.Fresh(), truth.Table)
+	}
 	if err == nil && !*incidents {
-		err = writeWorlds(*cache)
+		err = writeWorlds(*cache, "tuned", truth.Tuned(), truth.Wrong)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -59,28 +64,25 @@ func writeIncidents() error {
 	return put("incidents", table)
 }
 
-func writeWorlds(cache string) error {
-	for name, worlds := range map[string][]*truth.World{"fresh": truth.Fresh()} {
-		var all []*truth.Case
-		for i := range worlds {
-			w := worlds[i*stride%len(worlds)]
-			cases, err := evaluate(w, filepath.Join(cache, fmt.Sprintf("%s-%d.json", name, i*stride%len(worlds))))
-			if err != nil {
-				return err
-			}
-			all = append(all, cases...)
-			fmt.Printf("%s: %s: %v\n", name, w.Name, truth.ScoreOf(cases))
-		}
-		fmt.Println(truth.ScoreOf(all))
-		if err := put(name, truth.Paragraph(truth.ScoreOf(all).String())+"\n\n"+truth.Table(all)); err != nil {
+// writeWorlds puts the score of some worlds into the page, and what else there is to say of them.
+func writeWorlds(cache, name string, worlds []*truth.World, more func([]*truth.Case) string) error {
+	var all []*truth.Case
+	for i := range worlds {
+		k := i * stride % len(worlds)
+		w := worlds[k]
+		cases, err := evaluate(w, filepath.Join(cache, fmt.Sprintf("%s-%d.json", name, k)))
+		if err != nil {
 			return err
 		}
+		all = append(all, cases...)
+		fmt.Printf("%s: %s: %v\n", name, w.Name, truth.ScoreOf(cases))
 	}
-	return nil
+	fmt.Println(truth.ScoreOf(all))
+	return put(name, truth.Paragraph(truth.ScoreOf(all).String())+"\n\n"+more(all))
 }
 
-// stride is prime to the number of worlds, so that those of a kind do not come one after the other.
-const stride = 11
+// stride is prime to the number of worlds, so that each has its turn, and those of a kind do not come one after the other.
+const stride = 13
 
 // evaluate is truth.Evaluate, unless its result stands in a file already.
 func evaluate(w *truth.World, file string) (cases []*truth.Case, err error) {
