@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -37,7 +36,7 @@ type counts struct {
 }
 
 func (c *core) start(cl client, cfg *config) {
-	c.store = newStore(cl, cfg.probe)
+	c.store = newStore(cl, cfg.probe, c.told)
 	c.course.since = time.Now()
 	c.watch = stopwatch.Start()
 	c.apply(cfg)
@@ -76,6 +75,7 @@ func (c *core) made(constructor string) *config {
 const (
 	charged    = 1 << iota // the local bucket
 	fromStore              // from Redis, or from what was taken there before
+	inOverflow             // in the bucket of keys for which there was no place then
 	ticketBits = iota
 )
 
@@ -129,7 +129,7 @@ func (c *core) admitByStore(ctx context.Context, cfg *config, b *bucket, keys []
 		q = cfg.question(p.amount - p.found)
 		args = q.arguments()
 	}
-	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: args})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: args, bucket: b})
 	switch {
 	case err != nil:
 		return c.withoutStore(ctx, cfg, b, p, err)
@@ -155,39 +155,50 @@ func (c *core) admitted(cfg *config, b *bucket, p purchase, lost int64) policy.T
 	if b.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
 		ticket.Period |= charged
 	}
+	if b.shared {
+		ticket.Period |= inOverflow
+	}
 	return ticket
 }
 
-// ask asks the store and notes how that went.
-func (c *core) ask(ctx context.Context, cfg *config, b *bucket, r request) (answer, error) {
-	known, sent := b.account.known(), c.watch.Elapsed()
-	a, err := c.store.ask(ctx, cfg, r)
-	switch {
-	case err == nil:
-		c.course.answered(cfg.name, cfg.probe)
-		if !b.shared {
-			c.hear(cfg, b, r.question, a, known, sent)
-		}
-	case !errors.Is(err, policy.ErrRejected) && ended(ctx) == nil:
+// ask asks the store.
+func (c *core) ask(ctx context.Context, cfg *config, r request) (answer, error) {
+	r.known, r.sent = r.bucket.account.known(), c.watch.Elapsed()
+	return c.store.ask(ctx, cfg, r)
+}
+
+// told notes how a call went.
+func (c *core) told(cfg *config, r request, a answer, err error) {
+	if err != nil {
 		c.tell(cfg, err)
-		if !c.many || !isAnswer(err) {
+		if !c.many || !isAboutKey(err) {
 			c.course.failed(cfg.name, cfg.failure, err)
 		}
+		return
 	}
-	return a, err
+	c.course.answered(cfg.name, cfg.probe)
+	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking
+		c.hear(cfg, r, a)
+	}
 }
 
 // hear compares what the store has answered with what this process knew when it asked. The debt that it knew of falls with
 // time; if less of it is there, the store has lost something.
-func (c *core) hear(cfg *config, b *bucket, q question, a answer, known, sent time.Duration) {
+func (c *core) hear(cfg *config, r request, a answer) {
 	// Clocks of two machines differ a little in their pace, and lots that go back are no loss.
-	slack := int64(10*time.Millisecond) + cfg.capacity/1000 + int64(cfg.lot)*cfg.unit*int64(cfg.peers)
+	slack := int64(10*time.Millisecond) + cfg.capacity/1000
+	switch {
+	case cfg.lot > 0 && cfg.failure != Local:
+		slack = cfg.capacity // nobody has said how many processes there are
+	case cfg.lot > 0:
+		slack += int64(cfg.lot) * cfg.unit * int64(cfg.peers)
+	}
 	debt := a.debt
-	if a.wait == 0 && q.most != 0 {
-		debt += q.takes(a.debt)
+	if a.wait == 0 && r.most != 0 {
+		debt += r.takes(a.debt)
 	}
 	now := c.watch.Elapsed()
-	if b.account.hear(now, sent+time.Duration(debt), known, a.debt < int64(known-now)-slack) {
+	if r.bucket.account.hear(now, r.sent+time.Duration(debt), r.known, a.debt < int64(r.known-now)-slack) {
 		c.counts.forgotten.Add(1)
 		c.tell(cfg, ErrForgotten)
 	}
@@ -222,7 +233,11 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purch
 		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(now+time.Duration(wait)))
 	}
 	c.counts.admitted.Add(1)
-	return policy.Ticket{Number: p.amount, Start: now, Period: charged}, nil
+	ticket := policy.Ticket{Number: p.amount, Start: now, Period: charged}
+	if b.shared {
+		ticket.Period |= inOverflow
+	}
+	return ticket, nil
 }
 
 // refuse refuses, unless the limiter is in shadow.
@@ -241,6 +256,9 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 		return
 	}
 	c.counts.returned.Add(1)
+	if b.shared != (ticket.Period&inOverflow != 0) {
+		return // the key has got a place since, or lost it
+	}
 	now := c.watch.Elapsed()
 	if ticket.Period&charged != 0 {
 		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
@@ -261,7 +279,7 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 	}
 	q := cfg.question(int64(cost) * cfg.unit)
 	q.most = 0
-	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: q.arguments()})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: q.arguments(), bucket: b})
 	if err != nil {
 		return level, err
 	}

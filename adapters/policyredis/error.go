@@ -27,6 +27,9 @@ var (
 	ErrBusy = errors.New("policyredis: too many calls to the store are running")
 )
 
+// keyHolds is in the script's own error.
+const keyHolds = "policyredis: the key holds"
+
 var errReply = errors.New("policyredis: a reply that the script does not give")
 
 // panicError is a panic of a client, which happened on a goroutine where nobody else would catch it.
@@ -59,7 +62,13 @@ func isAnswer(err error) bool {
 			return true
 		}
 	}
-	return strings.Contains(text, "user_script") || strings.Contains(text, "policyredis: the key holds")
+	return strings.Contains(text, "user_script") || strings.Contains(text, keyHolds)
+}
+
+// isAboutKey reports whether an error says that something else is at the key. Other keys may be well.
+func isAboutKey(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "WRONGTYPE ") || strings.Contains(text, keyHolds)
 }
 
 // says reports whether an error, or one that it wraps, begins with a text.

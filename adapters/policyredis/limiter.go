@@ -101,11 +101,15 @@ func (l *Limiter) Peek(ctx context.Context) (Level, error) {
 
 // Drain gives back the tokens that [Lots] has taken and not used, and waits until no call to the store runs any more, such as
 // one that was abandoned at its deadline. It returns [policy.ContextError] when ctx ends before. Use it at the end of the
-// process, before the client is closed. The limiter may still be used.
+// process, when nobody calls any more and before the client is closed. It hinders nobody who does, and the limiter may still
+// be used.
 func (l *Limiter) Drain(ctx context.Context) error {
 	l.made()
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	l.core.returnLot(ctx, l.bucket)
-	return l.core.store.drain(ctx)
+	return l.core.store.places.empty(ctx)
 }
 
 // Reconfigure changes the limiter while it is in use. It takes the rate, the burst and the options of [New], and works as a

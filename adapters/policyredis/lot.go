@@ -19,8 +19,9 @@ type lot struct {
 	filling bool        // somebody asks for more
 	timer   *time.Timer // that looks after it; nil when there is none
 
-	refused     int64         // an amount that was refused, 0 for none
-	refusedTill time.Duration // until when it would be refused again
+	refused int64         // an amount that was refused, 0 for none
+	due     time.Duration // when it would be there
+	asked   time.Duration // until when it is refused again without asking
 }
 
 func (l *lot) empty() bool {
@@ -40,23 +41,23 @@ func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchas
 			p.number = t.number
 		}
 		return c.admitted(cfg, b, p, t.lost), nil
-	case t.wait > 0:
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(p.start+t.wait))
+	case t.due > 0:
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(t.due))
 	}
 	q := cfg.question(rest)
 	if t.fills {
 		q.most += t.fill
 		defer b.lot.filled()
 	}
-	a, err := c.ask(ctx, cfg, b, request{question: q, keys: b.keys, args: q.arguments()})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: b.keys, args: q.arguments(), bucket: b})
 	heard := c.watch.Elapsed()
 	switch {
 	case err != nil:
 		return c.withoutStore(ctx, cfg, b, p, err)
 	case a.wait > 0:
-		wait := time.Duration(a.wait)
-		b.lot.refuse(rest, heard+min(wait, cfg.keep))
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(heard+wait))
+		due := heard + time.Duration(a.wait)
+		b.lot.refuse(rest, due, min(due, heard+cfg.keep))
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(due))
 	}
 	if more := q.takes(a.debt) - rest; more > 0 {
 		c.fill(b, more, b.account.take(more), int64(heard-p.start), cfg.keep)
@@ -69,7 +70,7 @@ type taken struct {
 	ok     bool // all that was asked for
 	number uint64
 	lost   int64
-	wait   time.Duration // or: it is refused for so long, without asking
+	due    time.Duration // or: it is refused without asking, and would be there then
 	fills  bool          // or: whoever asked is to fill the lot
 	fill   int64         // with so much
 }
@@ -83,8 +84,8 @@ func (l *lot) take(now time.Duration, amount, most int64) taken {
 	case l.amount >= amount:
 		l.amount -= amount
 		return taken{ok: true, number: l.number, lost: l.lost}
-	case l.refused > 0 && amount >= l.refused && now < l.refusedTill:
-		return taken{wait: l.refusedTill - now}
+	case l.refused > 0 && amount >= l.refused && now < l.asked:
+		return taken{due: l.due + time.Duration(amount-l.refused)}
 	}
 	l.refused = 0
 	if l.filling {
@@ -100,10 +101,10 @@ func (l *lot) filled() {
 	l.filling = false
 }
 
-func (l *lot) refuse(amount int64, till time.Duration) {
+func (l *lot) refuse(amount int64, due, asked time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refused, l.refusedTill = amount, till
+	l.refused, l.due, l.asked = amount, due, asked
 }
 
 // fill adds what was taken to the lot, and looks after it in time.
@@ -140,5 +141,5 @@ func (c *core) returnLot(ctx context.Context, b *bucket) {
 	cfg := c.config.Load()
 	q := cfg.question(-amount)
 	b.account.returned(amount) // what the process knows of the debt is no longer true
-	_, _ = c.store.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments()})
+	_, _ = c.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments(), bucket: b})
 }

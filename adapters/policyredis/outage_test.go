@@ -160,17 +160,10 @@ func TestFault213_TheModeIsExplicit(t *testing.T) {
 func TestR4_TheLocalBucketIsWarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const perSecond, burst, peers = 40, 20, 4
-		down := false
-		server := scriptInGo()
-		client := fake(func(ctx context.Context, args []any) (any, error) {
-			if down {
-				return nil, errDown
-			}
-			return server(ctx, args)
-		})
-		l := policyredis.New(client, "warm", perSecond, burst, policyredis.FailLocal(peers))
+		var server downing
+		l := policyredis.New(server.client(), "warm", perSecond, burst, policyredis.FailLocal(peers))
 		require.Equal(t, burst, admitted(l, 100), "this process alone has taken everything")
-		down = true
+		server.down = true
 		yes := 0
 		for range 100 {
 			time.Sleep(10 * time.Millisecond)
@@ -410,24 +403,30 @@ func TestModesDoNotFlap(t *testing.T) {
 	})
 }
 
+// downing is a server that is there, or is not.
+type downing struct{ down bool }
+
+func (d *downing) client() fake {
+	server := scriptInGo()
+	return func(ctx context.Context, args []any) (any, error) {
+		if d.down {
+			return nil, errDown
+		}
+		return server(ctx, args)
+	}
+}
+
 // A listener may use the limiter, panic, and end its goroutine; the changes come in order all the same.
 func TestListenersCannotHarm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		down := true
-		server := scriptInGo()
-		client := fake(func(ctx context.Context, args []any) (any, error) {
-			if down {
-				return nil, errDown
-			}
-			return server(ctx, args)
-		})
+		server := downing{down: true}
 		var l *policyredis.Limiter
 		var seen []policyredis.Mode
-		l = policyredis.New(client, "listeners", 1000, 1000,
+		l = policyredis.New(server.client(), "listeners", 1000, 1000,
 			policyredis.OnChange(func(c policyredis.Change) { _ = l.Report(); panic(c) }),
 			policyredis.OnChange(func(c policyredis.Change) { seen = append(seen, c.To) }))
 		admitted(l, 5)
-		down = false
+		server.down = false
 		time.Sleep(2 * time.Second)
 		admitted(l, 1)
 		require.Equal(t, []policyredis.Mode{policyredis.Local, policyredis.Shared}, seen)
@@ -549,5 +548,80 @@ func TestTheLocalBucketDoesNotOverflow(t *testing.T) {
 		shared := policyredis.New(fake(scriptInGo()), "bounds", 1_000_000.0/(49*24*3600), 1_000_000, policyredis.FailLocal(1_000_000), costing())
 		require.NoError(t, attemptIn(withCost(999_999), shared))
 		require.Equal(t, 1, admitted(shared, 5))
+	})
+}
+
+// Lots of other processes that go back are no loss, also when nobody has said how many processes there are.
+func TestFault228_LotsThatGoBackAreNoLoss(t *testing.T) {
+	for _, option := range []policyredis.Option{policyredis.FailClosed(), policyredis.FailOpen(), policyredis.FailLocal(10)} {
+		synctest.Test(t, func(t *testing.T) {
+			server := fake(scriptInGo())
+			var limiters []*policyredis.Limiter
+			for range 10 {
+				l := policyredis.New(server, "lots", hourly, 500, policyredis.Lots(20, time.Second), option)
+				require.NoError(t, attempt(l))
+				limiters = append(limiters, l)
+			}
+			for _, l := range limiters {
+				require.NoError(t, l.Drain(t.Context()))
+			}
+			for _, l := range limiters {
+				_, err := l.Peek(t.Context())
+				require.NoError(t, err)
+				require.Zero(t, l.Snapshot().Forgotten)
+			}
+		})
+	}
+}
+
+// An error that no key escapes is the mode of all of them.
+func TestUR5_AnErrorThatIsNotAboutAKey(t *testing.T) {
+	for says, mode := range map[string]policyredis.Mode{
+		"NOPERM this user has no permissions to run the 'evalsha' command":                          policyredis.Local,
+		"ERR unknown command 'EVALSHA', with args":                                                  policyredis.Local,
+		"ERR upstream failure":                                                                      policyredis.Local,
+		"WRONGTYPE Operation against a key":                                                         policyredis.Shared,
+		"ERR policyredis: the key holds something else":                                             policyredis.Shared,
+		"ERR Error running script (call to f_1): @user_script:8: WRONGTYPE Operation against a key": policyredis.Shared,
+	} {
+		p := policyredis.NewPerKey(answers(nil, errors.New(says)), hourly, 5, tenantOf)
+		for i := range 5 {
+			require.NoError(t, p.Allow(t.Context(), string(rune('a'+i)), 1))
+		}
+		require.Equal(t, mode, p.Snapshot().Mode, says)
+	}
+}
+
+// An outage costs two bursts at most: as it begins, the shares of the processes that were idle; as it ends, what has come in
+// meanwhile. This is nearly the worst case.
+func TestFault213_AnOutageCostsTwoBursts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const processes, perSecond, burst, probe = 4, 100, 40, 10 * time.Millisecond
+		var server downing
+		client := server.client()
+		var all []*policyredis.Limiter
+		for range processes {
+			all = append(all, policyredis.New(client, "outage", perSecond, burst, policyredis.FailLocal(processes),
+				policyredis.Probe(probe)))
+		}
+		yes := 0
+		everybody := func() {
+			for _, l := range all {
+				yes += admitted(l, 2*burst)
+			}
+		}
+		began := time.Now()
+		yes += admitted(all[0], 2*burst)
+		server.down = true
+		everybody()
+		time.Sleep(burst * time.Second / perSecond)
+		everybody()
+		server.down = false
+		time.Sleep(2 * probe)
+		everybody()
+		limit := burst + perSecond*time.Since(began).Seconds()
+		require.LessOrEqual(t, float64(yes), limit+2*burst)
+		require.Greater(t, float64(yes), limit+1.5*burst)
+		require.Equal(t, policyredis.Shared, all[0].Snapshot().Mode)
 	})
 }
