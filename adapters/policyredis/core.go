@@ -25,7 +25,10 @@ type core struct {
 	course course
 	watch  stopwatch.Stopwatch
 	counts counts
-	many   bool // keys: what is wrong with one of them says nothing about the store
+
+	generations atomic.Uint64 // of the configuration
+
+	many bool // keys: what is wrong with one of them says nothing about the store
 }
 
 // counts is what has happened so far.
@@ -56,6 +59,7 @@ func (c *core) reconfigure(cfg *config) error {
 		return err
 	}
 	c.moved.Store(true)
+	cfg.generation = c.generations.Add(1)
 	c.apply(cfg)
 	c.course.set(cfg.name, cfg.failure)
 	return nil
@@ -71,7 +75,7 @@ func (c *core) made(constructor string) *config {
 }
 
 // What an attempt took is in its ticket. Number is the amount, in nanoseconds of the shared bucket, or less when a part of it
-// is worth nothing any more, and Start is when. Period has the number of the take, see package peaks, above these bits.
+// is worth nothing any more, and Start is when. Period has the generation of the configuration above these bits.
 const (
 	charged    = 1 << iota // the local bucket
 	fromStore              // from Redis, or from what was taken there before
@@ -97,12 +101,12 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 		return c.admitByStore(ctx, cfg, b, keys, purchase{start: start, amount: amount})
 	}
 	p := purchase{start: start, amount: amount}
-	if p.found, p.number = b.account.spend(start, amount, cfg.capacity); p.found == amount {
+	if p.found = b.account.spend(start, amount, cfg.generation); p.found == amount {
 		return c.admitted(cfg, b, p, 0), nil
 	}
-	ticket, err := c.admitBeyondPocket(ctx, cfg, b, keys, p)
+	ticket, err := c.admitBeyondRefunds(ctx, cfg, b, keys, p)
 	if err != nil || ticket.Period&fromStore == 0 {
-		b.account.giveBack(c.watch.Elapsed(), p.number, p.found)
+		b.account.giveBack(c.watch.Elapsed(), start+time.Duration(p.found), cfg.generation)
 	}
 	return ticket, err
 }
@@ -111,11 +115,10 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 type purchase struct {
 	start  time.Duration // a moment before it does
 	amount int64
-	found  int64 // of that, in the pocket
-	number uint64
+	found  int64 // of that, in what others did not use
 }
 
-func (c *core) admitBeyondPocket(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
+func (c *core) admitBeyondRefunds(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
 	if cfg.lot > 0 {
 		return c.admitByLot(ctx, cfg, b, p)
 	}
@@ -136,22 +139,13 @@ func (c *core) admitByStore(ctx context.Context, cfg *config, b *bucket, keys []
 	case a.wait > 0:
 		return c.refuse(cfg, ratelimit.ErrLimited, time.Now().Add(time.Duration(a.wait)))
 	}
-	return c.bought(cfg, b, p), nil
+	return c.admitted(cfg, b, p, 0), nil
 }
 
-// bought is an attempt for which the store gave something. What the answer took to come may be paid by now.
-func (c *core) bought(cfg *config, b *bucket, p purchase) policy.Ticket {
-	lost := int64(c.watch.Elapsed() - p.start)
-	if !b.shared {
-		p.number = b.account.take(p.amount - p.found)
-	}
-	return c.admitted(cfg, b, p, lost)
-}
-
-// admitted counts an attempt, and keeps the local bucket warm. lost is what is worth nothing any more of what it took.
+// admitted counts an attempt, and keeps the local bucket warm. lost is how long what it took was in the lot.
 func (c *core) admitted(cfg *config, b *bucket, p purchase, lost int64) policy.Ticket {
 	c.counts.admitted.Add(1)
-	ticket := policy.Ticket{Number: max(0, p.amount-lost), Start: p.start, Period: p.number<<ticketBits | fromStore}
+	ticket := policy.Ticket{Number: max(0, p.amount-lost), Start: p.start, Period: cfg.generation<<ticketBits | fromStore}
 	if b.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
 		ticket.Period |= charged
 	}
@@ -198,7 +192,7 @@ func (c *core) hear(cfg *config, r request, a answer) {
 		debt += r.takes(a.debt)
 	}
 	now := c.watch.Elapsed()
-	if r.bucket.account.hear(now, r.sent+time.Duration(debt), r.known, a.debt < int64(r.known-now)-slack) {
+	if r.bucket.account.hear(r.sent+time.Duration(debt), r.known, a.debt < int64(r.known-now)-slack) {
 		c.counts.forgotten.Add(1)
 		c.tell(cfg, ErrForgotten)
 	}
@@ -264,7 +258,7 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
 	}
 	if ticket.Period&fromStore != 0 && !b.shared {
-		b.account.giveBack(now, ticket.Period>>ticketBits, ticket.Number)
+		b.account.giveBack(now, ticket.Start+time.Duration(ticket.Number), ticket.Period>>ticketBits)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-resilience/resilience/policy"
@@ -73,10 +74,14 @@ func isAboutKey(err error) bool {
 
 // says reports whether an error, or one that it wraps, begins with a text.
 func says(err error, text string) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if strings.HasPrefix(err.Error(), text) {
-			return true
-		}
+	if err == nil || strings.HasPrefix(err.Error(), text) {
+		return err != nil
+	}
+	switch wraps := err.(type) { //nolint:errorlint // this is what errors.Is does
+	case interface{ Unwrap() error }:
+		return says(wraps.Unwrap(), text)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(wraps.Unwrap(), func(err error) bool { return says(err, text) })
 	}
 	return false
 }

@@ -49,7 +49,7 @@ func New[R Result](client Scripter[R], key string, perSecond float64, burst int,
 	}
 	l := new(Limiter)
 	l.core.start(cl, cfg)
-	l.bucket = l.core.newBucket(redisKey(cfg.prefix, key))
+	l.bucket = newBucket(redisKey(cfg.prefix, key))
 	return l
 }
 
@@ -85,7 +85,8 @@ func (c *config) cost(ctx context.Context) int {
 }
 
 // Settle takes the tokens back when the operation was never entered: attempts that follow pay that much less. They are worth
-// what would be there had they never been taken, or less, so that none is minted. It asks nobody.
+// cost/perSecond less the time since they were taken, which may be less than what would be there had they never been taken, and
+// never more, whatever other processes give back. It asks nobody.
 func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	cfg := l.made()
 	if outcome.Kind == policy.NotCalled {

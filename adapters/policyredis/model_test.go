@@ -74,7 +74,7 @@ func TestScriptIsTheModel(t *testing.T) {
 				if least > 0 {
 					most += rapid.Int64Range(0, burst).Draw(t, "lot") * unit
 				}
-			case 2: // a part of it was in the pocket
+			case 2: // a part of it was given back before
 				if least > 0 {
 					least -= rapid.Int64Range(0, unit-1).Draw(t, "found")
 					most = least

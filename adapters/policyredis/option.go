@@ -50,6 +50,8 @@ type config struct {
 	onChange        []func(Change)
 	onError         func(error)
 
+	generation uint64 // how many configurations of the limiter came before
+
 	unit, capacity int64 // of the shared bucket, in nanoseconds
 	localCapacity  int64 // of the process's share
 	one            question

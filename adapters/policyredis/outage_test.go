@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"sync"
@@ -528,6 +529,26 @@ func TestUR5_AServerThatIsFull(t *testing.T) {
 		l := policyredis.New(answers(nil, errors.New(says)), "full", hourly, 5)
 		admitted(l, 10)
 		require.Equal(t, calls, l.Snapshot().Calls, says)
+	}
+}
+
+// A client may wrap the server's error, in whatever way.
+func TestFault214_AnErrorThatIsWrapped(t *testing.T) {
+	noScript := errors.New("NOSCRIPT No matching script")
+	for _, wrapped := range []error{
+		noScript, fmt.Errorf("client: %w", noScript), errors.Join(errDown, noScript), fmt.Errorf("%w: %w", errDown, noScript),
+	} {
+		first := true
+		client := fake(func(context.Context, []any) (any, error) {
+			if first {
+				first = false
+				return nil, wrapped
+			}
+			return int64(0), nil
+		})
+		l := policyredis.New(client, "wrapped", hourly, 5, policyredis.FailClosed())
+		require.NoError(t, attempt(l), wrapped)
+		require.EqualValues(t, 1, l.Snapshot().Texts)
 	}
 }
 

@@ -48,7 +48,7 @@ func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key f
 	p := &PerKey{keyOf: key}
 	p.core.many = true
 	p.core.start(cl, cfg)
-	p.buckets = keyed.New(p.core.newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
+	p.buckets = keyed.New(newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
 		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.watch.Elapsed()) }))
 	p.buckets.Overflow().shared = true
 	return p
