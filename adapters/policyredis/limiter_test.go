@@ -142,6 +142,7 @@ func TestUR1_TimesBelowASecondAreExact(t *testing.T) {
 }
 
 func TestUR7_AllAtOnceOnANewKey(t *testing.T) {
+	t.Parallel()
 	client := newClient(t, startServer(t).addr())
 	const burst = 20
 	l := drained(t, policyredis.New(client, "new", hourly, burst, patient()))
@@ -162,6 +163,7 @@ func TestUR7_AllAtOnceOnANewKey(t *testing.T) {
 
 // The store never changes the result of an operation, and hears nothing after it.
 func TestFault212_TheStoreFailsAfterTheOperation(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	l := drained(t, policyredis.New(newClient(t, s.addr()), "after", hourly, 5, patient()))
 	done, err := resilience.Do(t.Context(), resilience.Compose(l), func(context.Context) (string, error) {
@@ -186,6 +188,7 @@ func TestFault212_StoreErrorsGoToTheHook(t *testing.T) {
 }
 
 func TestFault222_ParallelOperationsStayParallel(t *testing.T) {
+	t.Parallel()
 	client := newClient(t, startServer(t).addr())
 	l := drained(t, policyredis.New(client, "parallel", 1000, 1000, patient()))
 	pipeline := resilience.Compose(l)
@@ -219,6 +222,7 @@ func TestFault223_APanicKeepsWhatWasTaken(t *testing.T) {
 }
 
 func TestFault224_NoUpdateIsLost(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	const processes, goroutines, each = 2, 8, 50
 	var group sync.WaitGroup

@@ -212,6 +212,7 @@ func TestTheErrorOfLotsIsBounded(t *testing.T) {
 
 // What goes back goes back once, also when a client does not hear the answer and sends the script again.
 func TestLotsGoBackOnce(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	real := newClient(t, s.addr())
 	twice := redisTwice{real}

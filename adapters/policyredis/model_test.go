@@ -134,6 +134,7 @@ func TestFault216_ClocksOfProcessesDoNotMatter(t *testing.T) {
 }
 
 func TestFault217_EachKeyExpiresWithItsDebt(t *testing.T) {
+	t.Parallel()
 	client := newClient(t, startServer(t).addr())
 	for _, perSecond := range []float64{0.5, 30, 1000} {
 		l := drained(t, policyredis.New(client, fmt.Sprint(perSecond), perSecond, 4, patient(), costing()))
@@ -167,6 +168,7 @@ func TestFault217_EachKeyExpiresWithItsDebt(t *testing.T) {
 
 // TestFault221_TheServersNumbersAreExact: a real server reckons in its own Lua, to the nanosecond, also with the longest bucket.
 func TestFault221_TheServersNumbersAreExact(t *testing.T) {
+	t.Parallel()
 	client := newClient(t, startServer(t).addr())
 	for _, unit := range []int64{1000, 1_000_001, int64(policyredis.MaxRefill) / 7} {
 		key := fmt.Sprint(unit)

@@ -16,12 +16,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/adapters/policyredis"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
 // FAULT 214: the script is sent again, once for each call that misses it, and no caller sees an error.
 func TestFault214_R2_TheScriptIsSentAgain(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	client := newClient(t, s.addr())
 	l := drained(t, policyredis.New(client, "script", 1000, 1000, patient()))
@@ -65,7 +67,7 @@ func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 	s := startServer(t)
 	client := redis.NewClient(&redis.Options{Addr: s.addr(), ReadTimeout: 5 * time.Second})
 	defer client.Close()
-	const probe = 200 * time.Millisecond
+	probe, window := testsize.Pick(100*time.Millisecond, 200*time.Millisecond), testsize.Pick(400*time.Millisecond, time.Second)
 	var mu sync.Mutex
 	var changes []policyredis.Change
 	l := drained(t, policyredis.New(client, "stopped", 1000, 1000, policyredis.FailLocal(4), policyredis.Probe(probe),
@@ -82,7 +84,7 @@ func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 	defer s.thaw()
 	before, began := l.Snapshot(), time.Now()
 	decisions := 0
-	for time.Since(began) < time.Second {
+	for time.Since(began) < window {
 		asked := time.Now()
 		_ = attempt(l)
 		require.Less(t, time.Since(asked), 4*time.Second, "the client's own settings do not matter")
@@ -110,11 +112,12 @@ func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 	}
 	require.EqualValues(t, len(changes), value(t, l, "mode_changes"))
 	require.Equal(t, policyredis.Shared, changes[len(changes)-1].To)
-	t.Logf("%d decisions in %v, %d of them asked", decisions, time.Second, stopped.Calls-before.Calls)
+	t.Logf("%d decisions in %v, %d of them asked", decisions, window, stopped.Calls-before.Calls)
 }
 
 // The same with a server that is killed and comes back, with a second of latency, and with one that does not write.
 func TestFault213_RecoveryIsAutomatic(t *testing.T) {
+	t.Parallel()
 	s := startServer(t)
 	client := redis.NewClient(&redis.Options{Addr: s.addr(), MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
@@ -307,6 +310,7 @@ func TestUR5_TheBreakerCountsConnectivityOnly(t *testing.T) {
 
 // A wrong type at the key, with a real server, whose error has another form than that of miniredis.
 func TestAWrongTypeOnARealServer(t *testing.T) {
+	t.Parallel()
 	client := newClient(t, startServer(t).addr())
 	require.NoError(t, client.LPush(t.Context(), "ratelimit:{list}", "x").Err())
 	require.NoError(t, client.Set(t.Context(), "ratelimit:{text}", "x", 0).Err())
@@ -320,6 +324,7 @@ func TestAWrongTypeOnARealServer(t *testing.T) {
 
 // A replica answers, and does not write: it is as good as down.
 func TestAReadOnlyReplicaDecidesNothing(t *testing.T) {
+	t.Parallel()
 	master := startServer(t)
 	replica := startServer(t, "--replicaof", "127.0.0.1 "+portOf(master))
 	client := redis.NewClient(&redis.Options{Addr: replica.addr(), MaxRetries: -1})

@@ -86,9 +86,7 @@ func work(spec string) {
 func TestTenProcessesShareOneKey(t *testing.T) {
 	for _, lot := range []int{0, 10} {
 		t.Run(fmt.Sprintf("lots of %d", lot), func(t *testing.T) {
-			if testsize.Whole() {
-				t.Parallel() // with the others that wait most of the time
-			}
+			t.Parallel() // they wait most of the time
 			tenProcesses(t, lot)
 		})
 	}
