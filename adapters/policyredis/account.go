@@ -1,45 +1,28 @@
 package policyredis
 
 import (
+	"slices"
 	"sync"
 	"time"
-
-	"github.com/go-resilience/resilience/internal/peaks"
 )
 
-// account is what this process knows of the debt in Redis, which the answers tell, and of what it has taken there and not
-// used. The lock is held for a few instructions only, and never while the store is asked.
+// account is what this process knows of the debt in Redis, which the answers tell, and what it has taken there and not used. The
+// lock is held for a few instructions only, and never while the store is asked.
 //
-// What was taken for attempts that were not made is in the pocket, and pays for others. If all of the debt is known, then the
-// debt less the pocket is what would be there had those attempts never been: what an attempt finds in the pocket it adds to
-// that, and what goes into the pocket is what the tokens are worth. Of the debt a part may not be known. That errs on the
-// safe side: tokens are worth more where there is more debt. So no window ever holds more than the limit.
+// What was taken for an attempt that was not made pays for others, as long as it is worth something: the amount less the time
+// since it was taken. Had it never been taken, the debt would be less by that, at least: the difference is the amount at first,
+// and it shrinks only while there would be no debt at all, by one nanosecond in each. That holds for each take, whatever else
+// was taken by whomever and was not used either. So the debt less all that is given back, in all processes, is never less than
+// if those attempts had never been, and no window holds more than the limit, although no process knows of the others.
 type account struct {
-	mu     sync.Mutex
-	paid   time.Duration // when, by the process's clock, the debt will be paid, at the earliest
-	pocket int64         // of that debt; never more than it
-	peaks  peaks.Peaks   // of the debt less the pocket
+	mu         sync.Mutex
+	paid       time.Duration // when, by the process's clock, the debt will be paid, at the earliest
+	generation uint64        // of the configuration for which the refunds are
+	refunds    []time.Duration
 }
 
-// open makes a, which must be new, the account of somebody who knows nothing yet. What was taken before, by an account of
-// this key that has been forgotten, is worth nothing, since its debt was paid. Numbers of takes tell it: they grow by less than
-// one in each nanosecond.
-func (a *account) open(now time.Duration, unit int64) {
-	a.peaks.Little = float64(unit) / 100
-	a.peaks.Takes = uint64(now)
-	a.peaks.Take(1)
-	a.peaks.See(0)
-}
-
-// debt returns what is owed, at least. It is called with the lock held.
-func (a *account) debt(now time.Duration) int64 {
-	debt := max(0, int64(a.paid-now))
-	a.pocket = min(a.pocket, debt)
-	return debt
-}
-
-// see notes the debt less the pocket as of now, before it becomes more. It is called with the lock held.
-func (a *account) see(now time.Duration) { a.peaks.See(float64(a.debt(now) - a.pocket)) }
+// maxRefunds bounds the refunds of an account. Of more, those that are worth the most are kept.
+const maxRefunds = 32
 
 // known returns when the debt will be paid, at the earliest.
 func (a *account) known() time.Duration {
@@ -48,60 +31,82 @@ func (a *account) known() time.Duration {
 	return a.paid
 }
 
-// idle reports whether no debt is known of.
-func (a *account) idle(now time.Duration) bool { return a.known() <= now }
-
-// spend takes up to amount out of the pocket, as long as the debt less the pocket stays within the capacity: it can be more
-// when the limit was another one before. number is that of the take.
-func (a *account) spend(now time.Duration, amount, capacity int64) (spent int64, number uint64) {
+// idle reports whether nothing is known of.
+func (a *account) idle(now time.Duration) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.see(now)
-	room := capacity - (a.debt(now) - a.pocket)
-	if spent = min(a.pocket, amount, room); spent <= 0 {
-		spent = 0
-	} else {
-		a.pocket -= spent
-		a.peaks.Take(float64(spent))
+	a.expire(now)
+	return a.paid <= now && len(a.refunds) == 0
+}
+
+// expire drops the refunds that are worth nothing any more. A refund is the moment from which on that is so; they are in order.
+// It is called with the lock held.
+func (a *account) expire(now time.Duration) {
+	n := 0
+	for n < len(a.refunds) && a.refunds[n] <= now {
+		n++
 	}
-	return spent, a.peaks.Takes
+	a.refunds = slices.Delete(a.refunds, 0, n)
+}
+
+// spend takes up to amount out of the refunds, those first that are worth the least. Refunds from before the configuration was
+// changed are gone: they are worth so many tokens of another limit.
+func (a *account) spend(now time.Duration, amount int64, generation uint64) (spent int64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.is(generation) {
+		return 0
+	}
+	a.expire(now)
+	for spent < amount && len(a.refunds) > 0 {
+		worth := int64(a.refunds[0] - now)
+		if rest := amount - spent; worth > rest {
+			a.refunds[0] -= time.Duration(rest)
+			return amount
+		}
+		spent += worth
+		a.refunds = slices.Delete(a.refunds, 0, 1)
+	}
+	return spent
+}
+
+// is reports whether a configuration is the present one. A newer one begins without refunds. It is called with the lock held.
+func (a *account) is(generation uint64) bool {
+	if generation > a.generation {
+		a.generation, a.refunds = generation, nil
+	}
+	return generation == a.generation
+}
+
+// giveBack notes that something was not used that is worth something until then.
+func (a *account) giveBack(now, until time.Duration, generation uint64) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if until <= now || !a.is(generation) {
+		return
+	}
+	a.expire(now)
+	if len(a.refunds) == maxRefunds {
+		if until <= a.refunds[0] {
+			return
+		}
+		a.refunds = slices.Delete(a.refunds, 0, 1)
+	}
+	i, _ := slices.BinarySearch(a.refunds, until)
+	a.refunds = slices.Insert(a.refunds, i, until)
 }
 
 // hear notes an answer. paid is when the debt will be paid by it, at the earliest; known is what was known when it was asked;
 // lost says that there was less debt than that. It returns whether the store has forgotten something.
-func (a *account) hear(now, paid, known time.Duration, lost bool) (forgotten bool) {
+func (a *account) hear(paid, known time.Duration, lost bool) (forgotten bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	switch {
-	case lost && a.paid == known: // nobody else has noted it yet
-		a.paid = 0
-		a.see(now)
-		a.paid = paid
+	if lost && a.paid == known { // nobody else has noted it yet
+		a.paid, a.refunds = paid, nil
 		return true
-	case paid > a.paid:
-		a.see(now)
-		a.paid = paid
 	}
+	a.paid = max(a.paid, paid)
 	return false
-}
-
-// take notes that the debt is more by amount, of which an answer has told, and returns the number of the take.
-func (a *account) take(amount int64) (number uint64) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.peaks.Take(float64(amount))
-	return a.peaks.Takes
-}
-
-// giveBack puts what an amount is worth into the pocket.
-func (a *account) giveBack(now time.Duration, number uint64, amount int64) {
-	if amount <= 0 {
-		return
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	debt := a.debt(now)
-	a.pocket = min(a.pocket+int64(a.peaks.GiveBack(number, float64(amount))), debt)
 }
 
 // returned notes that amount goes back to the store.

@@ -16,10 +16,8 @@ type bucket struct {
 	lot     lot
 }
 
-func (c *core) newBucket(key string) *bucket {
-	b := &bucket{key: key, keys: []string{key}}
-	b.account.open(c.watch.Elapsed(), c.config.Load().unit)
-	return b
+func newBucket(key string) *bucket {
+	return &bucket{key: key, keys: []string{key}}
 }
 
 // idle reports whether a new bucket would do the same.

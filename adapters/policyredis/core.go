@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -26,7 +25,10 @@ type core struct {
 	course course
 	watch  stopwatch.Stopwatch
 	counts counts
-	many   bool // keys: what is wrong with one of them says nothing about the store
+
+	generations atomic.Uint64 // of the configuration
+
+	many bool // keys: what is wrong with one of them says nothing about the store
 }
 
 // counts is what has happened so far.
@@ -37,7 +39,7 @@ type counts struct {
 }
 
 func (c *core) start(cl client, cfg *config) {
-	c.store = newStore(cl, cfg.probe)
+	c.store = newStore(cl, cfg.probe, c.told)
 	c.course.since = time.Now()
 	c.watch = stopwatch.Start()
 	c.apply(cfg)
@@ -57,6 +59,7 @@ func (c *core) reconfigure(cfg *config) error {
 		return err
 	}
 	c.moved.Store(true)
+	cfg.generation = c.generations.Add(1)
 	c.apply(cfg)
 	c.course.set(cfg.name, cfg.failure)
 	return nil
@@ -72,10 +75,11 @@ func (c *core) made(constructor string) *config {
 }
 
 // What an attempt took is in its ticket. Number is the amount, in nanoseconds of the shared bucket, or less when a part of it
-// is worth nothing any more, and Start is when. Period has the number of the take, see package peaks, above these bits.
+// is worth nothing any more, and Start is when. Period has the generation of the configuration above these bits.
 const (
 	charged    = 1 << iota // the local bucket
 	fromStore              // from Redis, or from what was taken there before
+	inOverflow             // in the bucket of keys for which there was no place then
 	ticketBits = iota
 )
 
@@ -97,12 +101,12 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 		return c.admitByStore(ctx, cfg, b, keys, purchase{start: start, amount: amount})
 	}
 	p := purchase{start: start, amount: amount}
-	if p.found, p.number = b.account.spend(start, amount, cfg.capacity); p.found == amount {
+	if p.found = b.account.spend(start, amount, cfg.generation); p.found == amount {
 		return c.admitted(cfg, b, p, 0), nil
 	}
-	ticket, err := c.admitBeyondPocket(ctx, cfg, b, keys, p)
+	ticket, err := c.admitBeyondRefunds(ctx, cfg, b, keys, p)
 	if err != nil || ticket.Period&fromStore == 0 {
-		b.account.giveBack(c.watch.Elapsed(), p.number, p.found)
+		b.account.giveBack(c.watch.Elapsed(), start+time.Duration(p.found), cfg.generation)
 	}
 	return ticket, err
 }
@@ -111,11 +115,10 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 type purchase struct {
 	start  time.Duration // a moment before it does
 	amount int64
-	found  int64 // of that, in the pocket
-	number uint64
+	found  int64 // of that, in what others did not use
 }
 
-func (c *core) admitBeyondPocket(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
+func (c *core) admitBeyondRefunds(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
 	if cfg.lot > 0 {
 		return c.admitByLot(ctx, cfg, b, p)
 	}
@@ -129,65 +132,67 @@ func (c *core) admitByStore(ctx context.Context, cfg *config, b *bucket, keys []
 		q = cfg.question(p.amount - p.found)
 		args = q.arguments()
 	}
-	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: args})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: args, bucket: b})
 	switch {
 	case err != nil:
 		return c.withoutStore(ctx, cfg, b, p, err)
 	case a.wait > 0:
 		return c.refuse(cfg, ratelimit.ErrLimited, time.Now().Add(time.Duration(a.wait)))
 	}
-	return c.bought(cfg, b, p), nil
+	return c.admitted(cfg, b, p, 0), nil
 }
 
-// bought is an attempt for which the store gave something. What the answer took to come may be paid by now.
-func (c *core) bought(cfg *config, b *bucket, p purchase) policy.Ticket {
-	lost := int64(c.watch.Elapsed() - p.start)
-	if !b.shared {
-		p.number = b.account.take(p.amount - p.found)
-	}
-	return c.admitted(cfg, b, p, lost)
-}
-
-// admitted counts an attempt, and keeps the local bucket warm. lost is what is worth nothing any more of what it took.
+// admitted counts an attempt, and keeps the local bucket warm. lost is how long what it took was in the lot.
 func (c *core) admitted(cfg *config, b *bucket, p purchase, lost int64) policy.Ticket {
 	c.counts.admitted.Add(1)
-	ticket := policy.Ticket{Number: max(0, p.amount-lost), Start: p.start, Period: p.number<<ticketBits | fromStore}
+	ticket := policy.Ticket{Number: max(0, p.amount-lost), Start: p.start, Period: cfg.generation<<ticketBits | fromStore}
 	if b.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
 		ticket.Period |= charged
+	}
+	if b.shared {
+		ticket.Period |= inOverflow
 	}
 	return ticket
 }
 
-// ask asks the store and notes how that went.
-func (c *core) ask(ctx context.Context, cfg *config, b *bucket, r request) (answer, error) {
-	known, sent := b.account.known(), c.watch.Elapsed()
-	a, err := c.store.ask(ctx, cfg, r)
-	switch {
-	case err == nil:
-		c.course.answered(cfg.name, cfg.probe)
-		if !b.shared {
-			c.hear(cfg, b, r.question, a, known, sent)
-		}
-	case !errors.Is(err, policy.ErrRejected) && ended(ctx) == nil:
+// ask asks the store.
+func (c *core) ask(ctx context.Context, cfg *config, r request) (answer, error) {
+	r.known, r.sent = r.bucket.account.known(), c.watch.Elapsed()
+	return c.store.ask(ctx, cfg, r)
+}
+
+// told notes how a call went.
+func (c *core) told(cfg *config, r request, a answer, err error) {
+	if err != nil {
 		c.tell(cfg, err)
-		if !c.many || !isAnswer(err) {
+		if !c.many || !isAboutKey(err) {
 			c.course.failed(cfg.name, cfg.failure, err)
 		}
+		return
 	}
-	return a, err
+	c.course.answered(cfg.name, cfg.probe)
+	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking
+		c.hear(cfg, r, a)
+	}
 }
 
 // hear compares what the store has answered with what this process knew when it asked. The debt that it knew of falls with
 // time; if less of it is there, the store has lost something.
-func (c *core) hear(cfg *config, b *bucket, q question, a answer, known, sent time.Duration) {
+func (c *core) hear(cfg *config, r request, a answer) {
 	// Clocks of two machines differ a little in their pace, and lots that go back are no loss.
-	slack := int64(10*time.Millisecond) + cfg.capacity/1000 + int64(cfg.lot)*cfg.unit*int64(cfg.peers)
+	slack := int64(10*time.Millisecond) + cfg.capacity/1000
+	switch {
+	case cfg.lot > 0 && cfg.failure != Local:
+		slack = cfg.capacity // nobody has said how many processes there are
+	case cfg.lot > 0:
+		slack += int64(cfg.lot) * cfg.unit * int64(cfg.peers)
+	}
 	debt := a.debt
-	if a.wait == 0 && q.most != 0 {
-		debt += q.takes(a.debt)
+	if a.wait == 0 && r.most != 0 {
+		debt += r.takes(a.debt)
 	}
 	now := c.watch.Elapsed()
-	if b.account.hear(now, sent+time.Duration(debt), known, a.debt < int64(known-now)-slack) {
+	if r.bucket.account.hear(r.sent+time.Duration(debt), r.known, a.debt < int64(r.known-now)-slack) {
 		c.counts.forgotten.Add(1)
 		c.tell(cfg, ErrForgotten)
 	}
@@ -222,7 +227,11 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purch
 		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(now+time.Duration(wait)))
 	}
 	c.counts.admitted.Add(1)
-	return policy.Ticket{Number: p.amount, Start: now, Period: charged}, nil
+	ticket := policy.Ticket{Number: p.amount, Start: now, Period: charged}
+	if b.shared {
+		ticket.Period |= inOverflow
+	}
+	return ticket, nil
 }
 
 // refuse refuses, unless the limiter is in shadow.
@@ -241,12 +250,15 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 		return
 	}
 	c.counts.returned.Add(1)
+	if b.shared != (ticket.Period&inOverflow != 0) {
+		return // the key has got a place since, or lost it
+	}
 	now := c.watch.Elapsed()
 	if ticket.Period&charged != 0 {
 		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
 	}
 	if ticket.Period&fromStore != 0 && !b.shared {
-		b.account.giveBack(now, ticket.Period>>ticketBits, ticket.Number)
+		b.account.giveBack(now, ticket.Start+time.Duration(ticket.Number), ticket.Period>>ticketBits)
 	}
 }
 
@@ -261,7 +273,7 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 	}
 	q := cfg.question(int64(cost) * cfg.unit)
 	q.most = 0
-	a, err := c.ask(ctx, cfg, b, request{question: q, keys: keys, args: q.arguments()})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: q.arguments(), bucket: b})
 	if err != nil {
 		return level, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-resilience/resilience/policy"
@@ -26,6 +27,9 @@ var (
 	// ErrBusy: too many calls to the store are running.
 	ErrBusy = errors.New("policyredis: too many calls to the store are running")
 )
+
+// keyHolds is in the script's own error.
+const keyHolds = "policyredis: the key holds"
 
 var errReply = errors.New("policyredis: a reply that the script does not give")
 
@@ -59,15 +63,25 @@ func isAnswer(err error) bool {
 			return true
 		}
 	}
-	return strings.Contains(text, "user_script") || strings.Contains(text, "policyredis: the key holds")
+	return strings.Contains(text, "user_script") || strings.Contains(text, keyHolds)
+}
+
+// isAboutKey reports whether an error says that something else is at the key. Other keys may be well.
+func isAboutKey(err error) bool {
+	text := err.Error()
+	return strings.Contains(text, "WRONGTYPE ") || strings.Contains(text, keyHolds)
 }
 
 // says reports whether an error, or one that it wraps, begins with a text.
 func says(err error, text string) bool {
-	for ; err != nil; err = errors.Unwrap(err) {
-		if strings.HasPrefix(err.Error(), text) {
-			return true
-		}
+	if err == nil || strings.HasPrefix(err.Error(), text) {
+		return err != nil
+	}
+	switch wraps := err.(type) { //nolint:errorlint // this is what errors.Is does
+	case interface{ Unwrap() error }:
+		return says(wraps.Unwrap(), text)
+	case interface{ Unwrap() []error }:
+		return slices.ContainsFunc(wraps.Unwrap(), func(err error) bool { return says(err, text) })
 	}
 	return false
 }

@@ -49,7 +49,7 @@ func New[R Result](client Scripter[R], key string, perSecond float64, burst int,
 	}
 	l := new(Limiter)
 	l.core.start(cl, cfg)
-	l.bucket = l.core.newBucket(redisKey(cfg.prefix, key))
+	l.bucket = newBucket(redisKey(cfg.prefix, key))
 	return l
 }
 
@@ -85,7 +85,8 @@ func (c *config) cost(ctx context.Context) int {
 }
 
 // Settle takes the tokens back when the operation was never entered: attempts that follow pay that much less. They are worth
-// what would be there had they never been taken, or less, so that none is minted. It asks nobody.
+// cost/perSecond less the time since they were taken, which may be less than what would be there had they never been taken, and
+// never more, whatever other processes give back. It asks nobody.
 func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	cfg := l.made()
 	if outcome.Kind == policy.NotCalled {
@@ -101,11 +102,15 @@ func (l *Limiter) Peek(ctx context.Context) (Level, error) {
 
 // Drain gives back the tokens that [Lots] has taken and not used, and waits until no call to the store runs any more, such as
 // one that was abandoned at its deadline. It returns [policy.ContextError] when ctx ends before. Use it at the end of the
-// process, before the client is closed. The limiter may still be used.
+// process, when nobody calls any more and before the client is closed. It hinders nobody who does, and the limiter may still
+// be used.
 func (l *Limiter) Drain(ctx context.Context) error {
 	l.made()
+	if err := ended(ctx); err != nil {
+		return err
+	}
 	l.core.returnLot(ctx, l.bucket)
-	return l.core.store.drain(ctx)
+	return l.core.store.places.empty(ctx)
 }
 
 // Reconfigure changes the limiter while it is in use. It takes the rate, the burst and the options of [New], and works as a

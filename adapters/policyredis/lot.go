@@ -14,13 +14,13 @@ import (
 type lot struct {
 	mu      sync.Mutex
 	amount  int64
-	number  uint64      // of the take; of the first one, if there is something of several
-	lost    int64       // of what an attempt takes from it: what the answer took to come
-	filling bool        // somebody asks for more
-	timer   *time.Timer // that looks after it; nil when there is none
+	sent    time.Duration // when it was asked for; the first of it, if that was several times
+	filling bool          // somebody asks for more
+	timer   *time.Timer   // that looks after it; nil when there is none
 
-	refused     int64         // an amount that was refused, 0 for none
-	refusedTill time.Duration // until when it would be refused again
+	refused int64         // an amount that was refused, 0 for none
+	due     time.Duration // when it would be there
+	asked   time.Duration // until when it is refused again without asking
 }
 
 func (l *lot) empty() bool {
@@ -36,42 +36,38 @@ func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchas
 	t := b.lot.take(p.start, rest, int64(cfg.lot)*cfg.unit)
 	switch {
 	case t.ok:
-		if p.found == 0 || t.number < p.number {
-			p.number = t.number
-		}
-		return c.admitted(cfg, b, p, t.lost), nil
-	case t.wait > 0:
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(p.start+t.wait))
+		return c.admitted(cfg, b, p, max(0, int64(p.start-t.sent))), nil
+	case t.due > 0:
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(t.due))
 	}
 	q := cfg.question(rest)
 	if t.fills {
 		q.most += t.fill
 		defer b.lot.filled()
 	}
-	a, err := c.ask(ctx, cfg, b, request{question: q, keys: b.keys, args: q.arguments()})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: b.keys, args: q.arguments(), bucket: b})
 	heard := c.watch.Elapsed()
 	switch {
 	case err != nil:
 		return c.withoutStore(ctx, cfg, b, p, err)
 	case a.wait > 0:
-		wait := time.Duration(a.wait)
-		b.lot.refuse(rest, heard+min(wait, cfg.keep))
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(heard+wait))
+		due := heard + time.Duration(a.wait)
+		b.lot.refuse(rest, due, min(due, heard+cfg.keep))
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(due))
 	}
 	if more := q.takes(a.debt) - rest; more > 0 {
-		c.fill(b, more, b.account.take(more), int64(heard-p.start), cfg.keep)
+		c.fill(b, more, p.start, cfg.keep)
 	}
-	return c.bought(cfg, b, p), nil
+	return c.admitted(cfg, b, p, 0), nil
 }
 
 // taken is what a lot gives.
 type taken struct {
-	ok     bool // all that was asked for
-	number uint64
-	lost   int64
-	wait   time.Duration // or: it is refused for so long, without asking
-	fills  bool          // or: whoever asked is to fill the lot
-	fill   int64         // with so much
+	ok    bool // all that was asked for
+	sent  time.Duration
+	due   time.Duration // or: it is refused without asking, and would be there then
+	fills bool          // or: whoever asked is to fill the lot
+	fill  int64         // with so much
 }
 
 // take takes amount from the lot, which holds at most so much: it can be more when the limit was another one before.
@@ -82,9 +78,9 @@ func (l *lot) take(now time.Duration, amount, most int64) taken {
 	switch {
 	case l.amount >= amount:
 		l.amount -= amount
-		return taken{ok: true, number: l.number, lost: l.lost}
-	case l.refused > 0 && amount >= l.refused && now < l.refusedTill:
-		return taken{wait: l.refusedTill - now}
+		return taken{ok: true, sent: l.sent}
+	case l.refused > 0 && amount >= l.refused && now < l.asked:
+		return taken{due: l.due + time.Duration(amount-l.refused)}
 	}
 	l.refused = 0
 	if l.filling {
@@ -100,22 +96,21 @@ func (l *lot) filled() {
 	l.filling = false
 }
 
-func (l *lot) refuse(amount int64, till time.Duration) {
+func (l *lot) refuse(amount int64, due, asked time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refused, l.refusedTill = amount, till
+	l.refused, l.due, l.asked = amount, due, asked
 }
 
 // fill adds what was taken to the lot, and looks after it in time.
-func (c *core) fill(b *bucket, amount int64, number uint64, lost int64, keep time.Duration) {
+func (c *core) fill(b *bucket, amount int64, sent, keep time.Duration) {
 	l := &b.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.amount == 0 {
-		l.number, l.lost = number, 0
+	if l.amount == 0 || sent < l.sent {
+		l.sent = sent
 	}
 	l.amount += amount
-	l.lost = max(l.lost, lost)
 	l.refused = 0
 	if l.timer == nil {
 		l.timer = time.AfterFunc(keep, func() { c.returnLot(context.Background(), b) })
@@ -140,5 +135,5 @@ func (c *core) returnLot(ctx context.Context, b *bucket) {
 	cfg := c.config.Load()
 	q := cfg.question(-amount)
 	b.account.returned(amount) // what the process knows of the debt is no longer true
-	_, _ = c.store.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments()})
+	_, _ = c.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments(), bucket: b})
 }

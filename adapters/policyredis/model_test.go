@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
@@ -73,7 +74,7 @@ func TestScriptIsTheModel(t *testing.T) {
 				if least > 0 {
 					most += rapid.Int64Range(0, burst).Draw(t, "lot") * unit
 				}
-			case 2: // a part of it was in the pocket
+			case 2: // a part of it was given back before
 				if least > 0 {
 					least -= rapid.Int64Range(0, unit-1).Draw(t, "found")
 					most = least
@@ -133,6 +134,7 @@ func TestFault216_ClocksOfProcessesDoNotMatter(t *testing.T) {
 }
 
 func TestFault217_EachKeyExpiresWithItsDebt(t *testing.T) {
+	t.Parallel()
 	client := newClient(t, startServer(t).addr())
 	for _, perSecond := range []float64{0.5, 30, 1000} {
 		l := drained(t, policyredis.New(client, fmt.Sprint(perSecond), perSecond, 4, patient(), costing()))
@@ -160,6 +162,36 @@ func TestFault217_EachKeyExpiresWithItsDebt(t *testing.T) {
 		require.NoError(t, err)
 		if level.Full > 0 {
 			require.Greater(t, v.TTL("ratelimit:{middle}"), level.Full)
+		}
+	}
+}
+
+// TestFault221_TheServersNumbersAreExact: a real server reckons in its own Lua, to the nanosecond, also with the longest bucket.
+func TestFault221_TheServersNumbersAreExact(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, startServer(t).addr())
+	for _, unit := range []int64{1000, 1_000_001, int64(policyredis.MaxRefill) / 7} {
+		key := fmt.Sprint(unit)
+		var second, micro, debt int64 // as they were written last
+		for i := range int64(60) {
+			amount := unit/9*i%(2*unit) + 1
+			answer, err := client.Eval(t.Context(), policyredis.Script, []string{key}, 7*unit, amount, amount, unit).Int64()
+			require.NoError(t, err)
+			stored, err := client.Get(t.Context(), key).Result()
+			if err != nil { // it is full again
+				require.ErrorIs(t, err, redis.Nil)
+				debt = 0
+				continue
+			}
+			if answer < 0 {
+				continue
+			}
+			var s, u, d int64
+			_, err = fmt.Sscanf(stored, "%d %d %d", &s, &u, &d)
+			require.NoError(t, err, stored)
+			require.Equal(t, max(0, debt-(s-second)*1_000_000_000-(u-micro)*1000), answer)
+			require.Equal(t, answer+amount, d)
+			second, micro, debt = s, u, d
 		}
 	}
 }

@@ -50,6 +50,8 @@ type config struct {
 	onChange        []func(Change)
 	onError         func(error)
 
+	generation uint64 // how many configurations of the limiter came before
+
 	unit, capacity int64 // of the shared bucket, in nanoseconds
 	localCapacity  int64 // of the process's share
 	one            question
@@ -87,7 +89,8 @@ func Deadline(limit time.Duration) Option {
 // TrustClient says that the client returns soon after the deadline of its context, always. It is then called on the goroutine
 // of the attempt, which saves two switches between goroutines: about as much again as the client takes on a busy machine. A
 // client that does not keep to it makes attempts wait for as long as it likes; when it has returned more than a second late, it
-// is not trusted any more. While it is, the end of an attempt's own context may be noticed as late as the deadline.
+// is not trusted any more. While it is, that an attempt's context is cancelled may be noticed as late as the deadline. For an
+// attempt that has less time than the deadline the client is called on a goroutine all the same.
 //
 // A go-redis client of a single server is trusted as it is if its option ContextTimeoutEnabled is set. The default is to trust
 // nobody else: other clients are called on goroutines.
@@ -191,7 +194,7 @@ func Keys(n int) Option {
 }
 
 // OnChange adds a function that is told of every change of [Mode], in order, one at a time, by the attempt that has caused it,
-// outside of all locks. It should be fast. A panic in it is dropped.
+// outside of all locks, or by the call, if that attempt has left. It should be fast. A panic in it is dropped.
 func OnChange(f func(Change)) Option {
 	return func(c *config) {
 		c.onChange = append(c.onChange, f)
@@ -199,9 +202,8 @@ func OnChange(f func(Change)) Option {
 	}
 }
 
-// OnError sets a function that is told of every error of the store, by the attempt that met it, outside of all locks; while
-// the store's breaker is open that is once in each [Probe] interval. It must be fast and safe for concurrent use. A panic in
-// it is dropped.
+// OnError sets a function that is told of every error of the store, as [OnChange] is of changes; while the store's breaker is
+// open that is once in each [Probe] interval. It must be fast and safe for concurrent use. A panic in it is dropped.
 func OnError(f func(error)) Option {
 	return func(c *config) {
 		c.onError = f

@@ -12,8 +12,8 @@ import (
 // PerKey is one limit for each key, such as each client or tenant, that many processes share through Redis. Make it with
 // [NewPerKey]. It is safe for concurrent use and must not be copied. The methods of the zero value panic.
 //
-// All keys share one breaker towards the store. An error that is about one key, such as a wrong type there, is counted and
-// told to [OnError], but changes no mode.
+// All keys share one breaker towards the store. That something else is at a key is counted and told to [OnError], but changes
+// no mode.
 type PerKey struct {
 	core    core
 	keyOf   func(context.Context) string
@@ -48,7 +48,7 @@ func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key f
 	p := &PerKey{keyOf: key}
 	p.core.many = true
 	p.core.start(cl, cfg)
-	p.buckets = keyed.New(p.core.newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
+	p.buckets = keyed.New(newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
 		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.watch.Elapsed()) }))
 	p.buckets.Overflow().shared = true
 	return p
@@ -112,9 +112,12 @@ func (p *PerKey) Peek(ctx context.Context, key string) (Level, error) {
 func (p *PerKey) Drain(ctx context.Context) error {
 	p.made()
 	for _, b := range p.buckets.All() {
+		if err := ended(ctx); err != nil {
+			return err
+		}
 		p.core.returnLot(ctx, b)
 	}
-	return p.core.store.drain(ctx)
+	return p.core.store.places.empty(ctx)
 }
 
 // Reconfigure is [Limiter.Reconfigure]. The number of [Keys] cannot be changed either.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -74,4 +76,34 @@ func TestPerKeyWithoutTheStore(t *testing.T) {
 	require.Equal(t, 2*11, yes, "the share of ten keys, and of those that have no place")
 	require.EqualValues(t, 3, p.Snapshot().Calls, "one breaker for all keys")
 	require.Equal(t, policyredis.Local, p.Snapshot().Mode)
+}
+
+// What was charged to the bucket that keys without a place share is not taken out of another.
+func TestPerKeyAPlaceThatComesLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server downing
+		p := policyredis.NewPerKey(server.client(), 1, 10, tenantOf, policyredis.Keys(1))
+		on := func(tenant string) context.Context { return context.WithValue(t.Context(), tenantKey{}, tenant) }
+		require.NoError(t, p.Allow(t.Context(), "first", 1))
+		require.EqualValues(t, 1, value(t, p, "keys"))
+		var permits []*policy.Permit
+		time.Sleep(999 * time.Millisecond)
+		for range 5 {
+			permit, err := policy.Acquire(on("late"), p)
+			require.NoError(t, err)
+			permits = append(permits, permit)
+		}
+		time.Sleep(2 * time.Millisecond)
+		server.down = true
+		yes := 0
+		for p.Allow(t.Context(), "late", 1) == nil {
+			yes++
+		}
+		require.EqualValues(t, 1, value(t, p, "keys"), "it has taken the place of the first")
+		require.Equal(t, 10, yes)
+		for _, permit := range permits {
+			permit.Settle(policy.Outcome{Kind: policy.NotCalled})
+		}
+		require.Error(t, p.Allow(t.Context(), "late", 1), "it has had its burst")
+	})
 }

@@ -95,9 +95,9 @@ func TestTenProcessesShareOneKey(t *testing.T) {
 }
 
 func tenProcesses(t *testing.T, lot int) {
-	processes, burst := testsize.Pick(3, 10), testsize.Pick(400, 200)
-	perSecond := testsize.Pick(20.0, 200.0)
-	window := testsize.Pick(500*time.Millisecond, 10*time.Second)
+	processes, burst := testsize.Pick(3, 10), testsize.Pick(100, 200)
+	perSecond := testsize.Pick(4.0, 200.0) // in a short run what comes in is within the tolerance
+	window := testsize.Pick(400*time.Millisecond, 10*time.Second)
 	spec, err := json.Marshal(job{Addr: startServer(t).addr(), PerSecond: perSecond, Burst: burst, Lot: lot, Window: window})
 	require.NoError(t, err)
 	binary, err := os.Executable()

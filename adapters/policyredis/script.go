@@ -43,7 +43,7 @@ elseif most ~= 0 then
   write = true
 end
 if write and debt > 0 then
-  redis.call('SET', KEYS[1], string.format('%d %d %d', second, micro, debt), 'PX', math.ceil(debt / 1000000) + 1)
+  redis.call('SET', KEYS[1], string.format('%.0f %.0f %.0f', second, micro, debt), 'PX', math.ceil(debt / 1000000) + 1)
 elseif write then
   redis.call('DEL', KEYS[1])
 end

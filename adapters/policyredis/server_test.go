@@ -70,7 +70,7 @@ func (s *server) launch(t testing.TB) {
 	}()
 }
 
-// answers waits until the server answers, or is gone.
+// answers waits until the server answers, or is gone. Another one may answer on a port that it did not get.
 func (s *server) answers() bool {
 	client := redis.NewClient(&redis.Options{Addr: s.addr(), MaxRetries: -1})
 	defer client.Close()
@@ -80,7 +80,8 @@ func (s *server) answers() bool {
 			return false
 		default:
 		}
-		if client.Ping(context.Background()).Err() == nil {
+		about, err := client.Info(context.Background(), "server").Result()
+		if err == nil && strings.Contains(about, fmt.Sprintf("process_id:%d\r\n", s.process.Process.Pid)) {
 			return true
 		}
 		time.Sleep(5 * time.Millisecond)

@@ -29,7 +29,7 @@ type Snapshot struct {
 	Errors         uint64 `json:"errors"`    // calls that failed, in whatever way
 	Timeouts       uint64 `json:"timeouts"`  // errors among them that were the deadline's
 	Running        int    `json:"running"`   // calls that run now
-	Abandoned      int64  `json:"abandoned"` // calls among them that have outlived their deadline
+	Abandoned      int64  `json:"abandoned"` // calls among them that have outlived their deadline or their caller
 }
 
 // Snapshot returns the current state. It asks nobody and changes nothing.
@@ -55,7 +55,7 @@ func (c *core) snapshot(cfg *config) Snapshot {
 		Texts:          c.store.texts.Load(),
 		Errors:         c.store.failures.Load(),
 		Timeouts:       c.store.timeouts.Load(),
-		Running:        len(c.store.running),
+		Running:        c.store.places.count(),
 		Abandoned:      max(0, c.store.abandoned.Load()),
 	}
 	c.course.mu.Lock()

@@ -2,6 +2,7 @@ package policyredis
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,25 +22,22 @@ const (
 
 // store asks the server, within a deadline of its own, and behind a breaker of its own.
 type store struct {
-	client  client
-	prompt  bool        // the client says that it keeps to deadlines
-	breach  atomic.Bool // and it has not
-	gate    *breaker.Breaker
-	running chan struct{} // a place for each call that runs
-	closing chan struct{} // who drains holds its place
+	client client
+	prompt bool        // the client says that it keeps to deadlines
+	breach atomic.Bool // and it has not
+	gate   *breaker.Breaker
+	places places
+	// told is told how each call went: by who asked, or by the call itself if who asked has left.
+	told func(*config, request, answer, error)
+
+	witness atomic.Pointer[call] // whose caller has left
 
 	calls, texts, failures, timeouts atomic.Uint64
-	abandoned                        atomic.Int64 // calls that outlived their deadline and still run
+	abandoned                        atomic.Int64 // calls that are over, and still run
 }
 
-func newStore(c client, every time.Duration) *store {
-	return &store{
-		client:  c,
-		prompt:  c.prompt(),
-		gate:    breaker.New(gate(every)...),
-		running: make(chan struct{}, maxRunning),
-		closing: make(chan struct{}, 1),
-	}
+func newStore(c client, every time.Duration, told func(*config, request, answer, error)) *store {
+	return &store{client: c, prompt: c.prompt(), gate: breaker.New(gate(every)...), told: told}
 }
 
 // gate returns the options of the breaker.
@@ -53,62 +51,73 @@ type request struct {
 
 	keys []string
 	args []any // the question as the script reads it
+
+	bucket *bucket
+	known  time.Duration // what the bucket knew of its debt when it was sent
+	sent   time.Duration
 }
 
 // trusts reports whether calls are made on the goroutines of the attempts.
 func (s *store) trusts(cfg *config) bool { return (cfg.trusted || s.prompt) && !s.breach.Load() }
 
-// ask asks the script. The error is [policy.ContextError] when ctx has ended, the breaker's rejection, or that of the call.
-func (s *store) ask(ctx context.Context, cfg *config, r request) (answer, error) {
-	_, ticket, err := s.gate.Admit(ctx)
+// ask asks the script. The error is the breaker's rejection, that of the call, or [policy.ContextError] when who asks has less
+// time than the call.
+//
+// A call that ends with its caller says nothing about the store. If all callers had less time than the deadline, they would all
+// wait for a store that hangs, and the breaker would never open. So of the calls whose callers have left, one goes on: the
+// witness. It is one only, so that callers in a hurry do not pile up calls.
+func (s *store) ask(parent context.Context, cfg *config, r request) (answer, error) {
+	_, ticket, err := s.gate.Admit(parent)
 	if err != nil {
 		return answer{}, err
 	}
-	outcome := policy.Outcome{Kind: policy.NotCalled}
-	defer func() { s.gate.Settle(ctx, ticket, outcome) }()
-	a, err := s.call(ctx, cfg, r)
-	switch {
-	case err == nil || isAnswer(err):
-		outcome.Kind = policy.Returned
-	case ended(ctx) == nil && err != ErrBusy: //nolint:errorlint // the very value
-		outcome = policy.Outcome{Kind: policy.Returned, Err: err, Class: policy.Transient}
-	}
-	return a, err
-}
-
-// call makes one call. It returns at the deadline, whatever the client does: unless the client is trusted, the call is made
-// on a goroutine of its own.
-func (s *store) call(parent context.Context, cfg *config, r request) (answer, error) {
-	select {
-	case s.running <- struct{}{}:
-	default:
+	if !s.places.take() {
+		s.gate.Settle(parent, ticket, policy.Outcome{Kind: policy.NotCalled})
 		s.failures.Add(1)
+		s.told(cfg, r, answer{}, ErrBusy)
 		return answer{}, ErrBusy
 	}
 	s.calls.Add(1)
-	ctx, cancel := context.WithTimeout(parent, cfg.deadline)
-	defer cancel()
-	if s.trusts(cfg) {
-		defer func() { <-s.running }()
-		reply, err := s.run(ctx, r)
-		if deadline, _ := ctx.Deadline(); ctx.Err() != nil && time.Since(deadline) > breach {
-			s.breach.Store(true)
-		}
-		return s.read(parent, ctx, r.question, reply, err)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), cfg.deadline)
+	if s.trusts(cfg) && !endsFirst(parent, ctx) {
+		defer cancel()
+		return s.callHere(ctx, cfg, ticket, r)
 	}
-	c := &call{store: s, ctx: ctx, request: r, done: make(chan struct{})}
+	c := &call{store: s, config: cfg, request: r, ctx: ctx, cancel: cancel, ticket: ticket}
 	go c.run()
 	select {
-	case <-c.done:
 	case <-ctx.Done():
-		s.abandoned.Add(1)
-		if c.over.CompareAndSwap(false, true) {
-			return answer{}, s.late(parent)
+		c.expire()
+	case <-parent.Done():
+		if c.leave() {
+			return answer{}, ended(parent)
 		}
-		s.abandoned.Add(-1) // it has just ended
-		<-c.done
 	}
-	return s.read(parent, ctx, r.question, c.reply, c.err)
+	s.told(cfg, r, c.answer, c.err)
+	return c.answer, c.err
+}
+
+// endsFirst reports whether a has a deadline before that of b.
+func endsFirst(a, b context.Context) bool {
+	first, ok := a.Deadline()
+	second, _ := b.Deadline()
+	return ok && first.Before(second)
+}
+
+// callHere makes a call on this goroutine.
+func (s *store) callHere(ctx context.Context, cfg *config, ticket policy.Ticket, r request) (a answer, err error) {
+	err = errExited
+	defer func() {
+		s.settle(ticket, err)
+		s.places.leave()
+	}()
+	reply, err := s.run(ctx, r)
+	if deadline, _ := ctx.Deadline(); ctx.Err() != nil && time.Since(deadline) > breach {
+		s.breach.Store(true)
+	}
+	a, err = read(ctx, r.question, reply, err)
+	s.told(cfg, r, a, err)
+	return a, err
 }
 
 // run makes the call. An error stands for whatever the client does instead of returning.
@@ -127,78 +136,149 @@ func (s *store) run(ctx context.Context, r request) (reply any, err error) {
 }
 
 // read returns what a call that has ended has brought.
-func (s *store) read(parent, ctx context.Context, q question, reply any, err error) (answer, error) {
-	if err != nil {
-		if err := ended(parent); err != nil {
-			return answer{}, err // the client gave up because the caller did
-		}
-		if ctx.Err() != nil && !isAnswer(err) {
-			return answer{}, s.late(parent) // it kept to the deadline
-		}
-		s.failures.Add(1)
-		return answer{}, err
+func read(ctx context.Context, q question, reply any, err error) (answer, error) {
+	var a answer
+	if err == nil {
+		a, err = q.answerTo(reply)
 	}
-	a, err := q.answerTo(reply)
-	if err != nil {
-		s.failures.Add(1)
+	if err != nil && ctx.Err() != nil && !isAnswer(err) { // it kept to the deadline
+		err = ErrDeadline
 	}
 	return a, err
 }
 
-// late returns the error of a call that was not answered in time.
-func (s *store) late(parent context.Context) error {
-	if err := ended(parent); err != nil {
-		return err
+// settle counts how a call went, also for the breaker.
+func (s *store) settle(ticket policy.Ticket, err error) {
+	outcome := policy.Outcome{Kind: policy.Returned}
+	if err != nil {
+		s.failures.Add(1)
+		if err == ErrDeadline { //nolint:errorlint // the very value
+			s.timeouts.Add(1)
+		}
+		if !isAnswer(err) {
+			outcome.Err, outcome.Class = err, policy.Transient
+		}
 	}
-	s.failures.Add(1)
-	s.timeouts.Add(1)
-	return ErrDeadline
+	s.gate.Settle(context.Background(), ticket, outcome)
 }
 
-// call is one call of the client on a goroutine of its own.
+// call is one call of the client on a goroutine of its own. It is over when the client has returned, at its deadline, or when
+// its caller leaves.
 type call struct {
-	store *store
-	ctx   context.Context
+	store  *store
+	config *config
 	request
-	over  atomic.Bool // decides whether the call ends first or its caller leaves first
-	done  chan struct{}
-	reply any
-	err   error
+	ctx    context.Context // ends when it is over
+	cancel context.CancelFunc
+	ticket policy.Ticket
+
+	mu     sync.Mutex
+	over   bool
+	answer answer
+	err    error
 }
 
 func (c *call) run() {
-	c.err = errExited
+	defer c.store.places.leave()
+	defer c.cancel()
+	a, err := answer{}, errExited
 	defer func() {
-		if !c.over.CompareAndSwap(false, true) {
+		if !c.end(a, err, false) {
 			c.store.abandoned.Add(-1)
 		}
-		<-c.store.running
-		close(c.done)
 	}()
-	c.reply, c.err = c.store.run(c.ctx, c.request)
+	reply, err := c.store.run(c.ctx, c.request)
+	a, err = read(c.ctx, c.question, reply, err)
 }
 
-// drain waits until no call runs, or ctx has ended. Meanwhile there is less and less room for new ones.
-func (s *store) drain(ctx context.Context) error {
+// expire ends a call whose client has not returned by the deadline.
+func (c *call) expire() { c.end(answer{}, ErrDeadline, true) }
+
+// end notes what the call has brought, and whether the client still runs, unless it was over already.
+func (c *call) end(a answer, err error, runs bool) bool {
+	c.mu.Lock()
+	if c.over {
+		c.mu.Unlock()
+		return false
+	}
+	c.over, c.answer, c.err = true, a, err
+	if runs {
+		c.store.abandoned.Add(1)
+	}
+	c.store.settle(c.ticket, err)
+	c.mu.Unlock()
+	if c.store.witness.CompareAndSwap(c, nil) {
+		c.store.told(c.config, c.request, a, err)
+	}
+	return true
+}
+
+// leave makes the call the witness, or ends it. It reports false if the call is over.
+func (c *call) leave() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.over:
+		return false
+	case c.store.witness.CompareAndSwap(nil, c):
+		context.AfterFunc(c.ctx, c.expire)
+		return true
+	}
+	c.over = true
+	c.store.abandoned.Add(1)
+	c.store.gate.Settle(c.ctx, c.ticket, policy.Outcome{Kind: policy.NotCalled})
+	c.cancel()
+	return true
+}
+
+// places are for the calls that run.
+type places struct {
+	mu    sync.Mutex
+	taken int
+	none  chan struct{} // closed when none is taken; nil when nobody waits for that
+}
+
+func (p *places) take() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken == maxRunning {
+		return false
+	}
+	p.taken++
+	return true
+}
+
+func (p *places) leave() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.taken--; p.taken == 0 && p.none != nil {
+		close(p.none)
+		p.none = nil
+	}
+}
+
+func (p *places) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.taken
+}
+
+// empty waits until none is taken, or ctx has ended.
+func (p *places) empty(ctx context.Context) error {
+	p.mu.Lock()
+	if p.taken == 0 {
+		p.mu.Unlock()
+		return nil
+	}
+	if p.none == nil {
+		p.none = make(chan struct{})
+	}
+	none := p.none
+	p.mu.Unlock()
 	select {
-	case s.closing <- struct{}{}:
-		defer func() { <-s.closing }()
+	case <-none:
+		return nil
 	case <-ctx.Done():
 		return ended(ctx)
 	}
-	taken := 0
-	defer func() {
-		for range taken {
-			<-s.running
-		}
-	}()
-	for range maxRunning {
-		select {
-		case s.running <- struct{}{}:
-			taken++
-		case <-ctx.Done():
-			return ended(ctx)
-		}
-	}
-	return nil
 }
