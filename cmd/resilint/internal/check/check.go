@@ -160,13 +160,16 @@ func (p *Pass) Report(d analysis.Diagnostic) {
 }
 
 // Text returns the source of n.
-func (p *Pass) Text(n ast.Node) string {
-	file := p.Fset.File(n.Pos())
+func (p *Pass) Text(n ast.Node) string { return p.Between(n.Pos(), n.End()) }
+
+// Between returns the source between two places of a file.
+func (p *Pass) Between(pos, end token.Pos) string {
+	file := p.Fset.File(pos)
 	content, err := p.ReadFile(file.Name())
-	if err != nil || file.Offset(n.End()) > len(content) {
+	if err != nil || file.Offset(end) > len(content) {
 		return ""
 	}
-	return string(content[file.Offset(n.Pos()):file.Offset(n.End())])
+	return string(content[file.Offset(pos):file.Offset(end)])
 }
 
 // Indent returns the white space at the beginning of the line of pos.
