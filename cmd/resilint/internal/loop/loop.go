@@ -120,6 +120,8 @@ func (f *function) loops() (found []*Loop) {
 	slices.SortStableFunc(loops, func(a, b ast.Stmt) int { return cmp.Compare(a.Pos(), b.Pos()) })
 	for _, stmt := range loops {
 		if l := f.look(stmt, bodyOf(stmt)); l != nil {
+			// The wait is that of the innermost loop around it; loops of goto lie in one another too.
+			found = slices.DeleteFunc(found, func(outer *Loop) bool { return outer.Wait.Node == l.Wait.Node })
 			found = append(found, l)
 		}
 	}
@@ -329,6 +331,9 @@ func reads(info *types.Info, call *ast.CallExpr) bool {
 	path := callee.Pkg().Path()
 	if path == "os" {
 		return callee.Name() == "Stat" || callee.Name() == "Lstat"
+	}
+	if path == "net" {
+		return strings.HasPrefix(callee.Name(), "Read")
 	}
 	return path == "bufio" || path == "io" || strings.HasPrefix(path, "encoding/")
 }

@@ -171,3 +171,40 @@ func cleansUpWithGoto(addr string) (err error) {
 out:
 	return err
 }
+
+// the outer loop goes on after a success
+func inAnotherGoto(addr string, more func() bool) {
+begin:
+	left := 3
+again: // want `RL2: this loop retries without backoff or jitter`
+	if connect(addr) != nil {
+		if left > 0 {
+			left--
+			time.Sleep(time.Second)
+			goto again
+		}
+		return
+	}
+	if more() {
+		goto begin
+	}
+}
+
+// it reads packets until there are no more
+func readsPackets(conn net.PacketConn, packet []byte) (all int, _ error) {
+	for {
+		n, _, err := conn.ReadFrom(packet)
+		if err != nil {
+			if err, ok := err.(net.Error); ok {
+				if err.Timeout() {
+					break
+				}
+				time.Sleep(time.Millisecond)
+				continue
+			}
+			return all, err
+		}
+		all += n
+	}
+	return all, nil
+}
