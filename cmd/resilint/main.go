@@ -17,8 +17,8 @@
 //
 //	//resilint:ignore RL2 the process has nothing else to do
 //
-// The exit code is that of go vet: 1 when there are findings. That of -json, -sarif and -report is 0 unless packages cannot be
-// loaded.
+// The exit code is that of go vet: 1 when there are findings or a package cannot be loaded. That of -json, -sarif and -report is
+// 0 unless packages cannot be loaded; the findings in the others are written all the same.
 package main
 
 import (

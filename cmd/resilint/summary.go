@@ -35,8 +35,8 @@ type finding struct {
 	message string // without the id
 }
 
-// summarize writes all findings that go vet has with args. Where some packages cannot be loaded it writes those of the others, and
-// then fails.
+// summarize writes all findings that go vet has with args. Where some packages cannot be loaded it writes those of the others,
+// and then fails.
 func summarize(w io.Writer, args []string, form func(io.Writer, []finding) error) error {
 	if len(args) == 0 {
 		args = []string{"./..."}

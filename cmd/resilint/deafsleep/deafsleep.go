@@ -20,7 +20,8 @@ var rule = check.Check{ID: "RL1", Name: "deafsleep", Doc: `find retry loops that
 A retry loop that waits with time.Sleep goes on when the context of its caller has ended: a service that shuts down, or
 whose clients have given up, keeps sending requests for which nobody waits.
 
-The fix waits for a timer or the context. With the flag -fix-with=tries it makes the loop one of
+The fix waits for a timer or the context. It is offered where the function may be left there. With the flag
+-fix-with=tries it makes the loop one of
 github.com/go-resilience/resilience/retry, where the loop has the plain form: a counter, a call, a test of its error, a sleep.`}
 
 // Analyzer is the check.

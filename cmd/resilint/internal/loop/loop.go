@@ -388,8 +388,8 @@ func (f *function) test(condition ast.Expr, err types.Object, block *cfg.Block) 
 	return t, true
 }
 
-// question returns the part of a condition that asks which error err is, as errors.Is(err, x), isBusy(err), err == x, err != x and
-// the ok of a type assertion do, and whether the error is the one when that is true. It is nil if there is none.
+// question returns the part of a condition that asks which error err is, as errors.Is(err, x), isBusy(err), err == x, err != x
+// and the ok of a type assertion do, and whether the error is the one when that is true. It is nil if there is none.
 func (f *function) question(condition ast.Expr, err types.Object) (about ast.Expr, is bool) {
 	ast.Inspect(condition, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -418,7 +418,8 @@ func (f *function) question(condition ast.Expr, err types.Object) (about ast.Exp
 	return about, is
 }
 
-// answers reports whether a condition is a variable with the answer to a question about err, such as the ok of _, ok := err.(net.Error).
+// answers reports whether a condition is a variable with the answer to a question about err, such as the ok of
+// _, ok := err.(net.Error).
 func (f *function) answers(id *ast.Ident, err types.Object) (does bool) {
 	variable, ok := f.pass.TypesInfo.Uses[id].(*types.Var)
 	if !ok || !isBool(variable.Type()) {
