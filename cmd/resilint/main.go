@@ -17,8 +17,8 @@
 //
 //	//resilint:ignore RL2 the process has nothing else to do
 //
-// The exit code is that of go vet: 1 when there are findings. That of -json, -sarif and -report is 0 unless packages cannot be
-// loaded.
+// The exit code is that of go vet: 1 when there are findings or a package cannot be loaded. That of -json, -sarif and -report is
+// 0 unless packages cannot be loaded; the findings in the others are written all the same.
 package main
 
 import (
@@ -40,19 +40,25 @@ const usage = `usage: resilint [-json | -sarif | -report | -fix [-diff]] [flags 
 
 func main() {
 	args := os.Args[1:]
-	if len(args) == 0 || slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+	if len(args) == 0 {
 		fmt.Fprint(os.Stderr, usage)
-		os.Exit(1)
+		os.Exit(2)
+	}
+	if slices.Contains([]string{"-h", "-help", "--help"}, args[0]) {
+		fmt.Print(usage)
+		return
 	}
 	if isTool(args) {
 		unitchecker.Main(checks.All()...)
 	}
-	if form := forms[args[0]]; form != nil {
-		if err := summarize(os.Stdout, args[1:], form); err != nil {
-			fmt.Fprintln(os.Stderr, "resilint:", err)
-			os.Exit(1)
+	for i, arg := range args {
+		if form := forms[arg]; form != nil {
+			if err := summarize(os.Stdout, slices.Delete(args, i, i+1), form); err != nil {
+				fmt.Fprintln(os.Stderr, "resilint:", err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	os.Exit(run(args))
 }

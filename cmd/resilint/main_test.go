@@ -19,12 +19,23 @@ import (
 
 const sample = "./testdata/lastsleep"
 
-// built builds the command.
+// asCommand is a variable of the environment with which the program of the tests is the command.
+const asCommand = "RESILINT_AS_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asCommand) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// built returns the path of the command.
 func built(t *testing.T) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "resilint")
-	out, err := exec.Command("go", "build", "-o", path, ".").CombinedOutput()
-	require.NoError(t, err, "%s", out)
+	t.Setenv(asCommand, "1")
+	path, err := os.Executable()
+	require.NoError(t, err)
 	return path
 }
 
@@ -61,7 +72,7 @@ func TestCommand(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(said), &byPackage))
 		require.Len(t, byPackage, 1)
 		for _, byCheck := range byPackage {
-			require.Len(t, byCheck["lastsleep"], 5)
+			require.Len(t, byCheck["lastsleep"], 8)
 			require.Equal(t, "RL3", byCheck["lastsleep"][0].Category)
 		}
 	})
@@ -104,13 +115,68 @@ func TestCommand(t *testing.T) {
 		require.Zero(t, code)
 		loops, last := strings.Index(said, "RL2: find retry loops"), strings.Index(said, "RL3: find retry loops")
 		require.True(t, 0 < loops && loops < last, "%s", said)
-		require.Contains(t, said, "   5  RL3: find retry loops that sleep after the last attempt (lastsleep)\n")
+		require.Contains(t, said, "   8  RL3: find retry loops that sleep after the last attempt (lastsleep)\n")
 	})
 	t.Run("no such package", func(t *testing.T) {
 		_, said, code := output(t, resilint, "-report", "./nowhere")
 		require.Equal(t, 1, code)
 		require.Contains(t, said, "nowhere")
 	})
+}
+
+// What cannot be loaded does not hide the rest. Columns of SARIF are characters, and names of files are escaped.
+func TestSARIF_WhatIsThere(t *testing.T) {
+	resilint := built(t)
+	t.Chdir(t.TempDir())
+	for name, text := range map[string]string{
+		"go.mod":       "module example.com/m\n\ngo 1.26\n",
+		"broken/b.go":  "package broken\n\nvar x = y\n",
+		"good/a b%.go": "package good\n\nimport \"time\"\n\nfunc wait(call func(string) error) {\n\tfor {\n\t\tif call(`é€😀`) == nil { return }; time.Sleep(1)\n\t}\n}\n",
+		"good/l.go": "package good\n\nimport \"time\"\n\nfunc other(call func(string) error) {\n//line /gen/t.y:7\n\tfor {\n" +
+			"\t\tif call(`x`) == nil { return }\n\t\ttime.Sleep(1)\n\t}\n}\n",
+	} {
+		require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o700))
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+	}
+	said, problems, code := output(t, resilint, "-report", "./...")
+	require.Equal(t, 1, code)
+	require.Contains(t, problems, "undefined: y")
+	require.Contains(t, said, "good/a b%.go:6: this loop retries without a bound")
+
+	said, problems, code = output(t, resilint, "-tags=x", "-sarif", "./...") // not the first of the flags
+	require.Equal(t, 1, code)
+	require.Contains(t, problems, "undefined: y")
+	var log struct {
+		Runs []struct {
+			OriginalURIBaseIDs map[string]struct{ URI string }
+			Results            []struct {
+				RuleIndex int
+				Locations []struct {
+					PhysicalLocation struct {
+						ArtifactLocation map[string]string
+						Region           map[string]int
+					}
+				}
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal([]byte(said), &log))
+	require.Len(t, log.Runs, 1)
+	require.Regexp(t, `^file:///.*/$`, log.Runs[0].OriginalURIBaseIDs["%SRCROOT%"].URI)
+	require.Len(t, log.Runs[0].Results, 2)
+	for i, want := range []struct {
+		artifact map[string]string
+		region   map[string]int
+	}{
+		{map[string]string{"uri": "file:///gen/t.y"}, map[string]int{"startLine": 7}},
+		{map[string]string{"uri": "good/a%20b%25.go", "uriBaseId": "%SRCROOT%"}, map[string]int{"startLine": 6, "startColumn": 2}},
+	} {
+		result := log.Runs[0].Results[i]
+		require.Equal(t, "retryloop", checks.All()[result.RuleIndex].Name)
+		require.Equal(t, want.artifact, result.Locations[0].PhysicalLocation.ArtifactLocation)
+		require.Equal(t, want.region, result.Locations[0].PhysicalLocation.Region)
+	}
+	require.Equal(t, 37, characters(finding{file: "good/a b%.go", line: 7, column: 43}))
 }
 
 // Each check has a place in the order of harm, a page, and its examples there are those of the tests. The blocks of Go are

@@ -35,19 +35,20 @@ type finding struct {
 	message string // without the id
 }
 
-// summarize writes all findings that go vet has with args.
+// summarize writes all findings that go vet has with args. Where some packages cannot be loaded it writes those of the others,
+// and then fails.
 func summarize(w io.Writer, args []string, form func(io.Writer, []finding) error) error {
 	if len(args) == 0 {
 		args = []string{"./..."}
 	}
-	found, err := find(args)
-	if err != nil {
-		return err
+	found, failed := find(args)
+	if failed != nil && len(found) == 0 {
+		return failed
 	}
-	return form(w, found)
+	return cmp.Or(form(w, found), failed)
 }
 
-// find runs the checks.
+// find runs the checks. With an error it returns the findings in the packages that could be loaded.
 func find(args []string) ([]finding, error) {
 	command, err := vet(append([]string{"-json"}, args...))
 	if err != nil {
@@ -56,7 +57,8 @@ func find(args []string) ([]finding, error) {
 	var out, problems bytes.Buffer
 	command.Stdout, command.Stderr = &out, &problems
 	if err := command.Run(); err != nil {
-		return nil, fmt.Errorf("%w: %s", err, bytes.TrimSpace(problems.Bytes()))
+		found, _ := parse(&out)
+		return found, fmt.Errorf("%w: %s", err, bytes.TrimSpace(problems.Bytes()))
 	}
 	if out.Len() == 0 { // go vet before Go 1.26 writes it to the other one, below lines with the names of packages
 		out.Write(heading.ReplaceAll(problems.Bytes(), nil))

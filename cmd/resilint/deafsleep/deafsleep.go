@@ -4,6 +4,7 @@ package deafsleep
 import (
 	"fmt"
 	"go/ast"
+	"go/token"
 	"go/types"
 	"strings"
 
@@ -19,7 +20,8 @@ var rule = check.Check{ID: "RL1", Name: "deafsleep", Doc: `find retry loops that
 A retry loop that waits with time.Sleep goes on when the context of its caller has ended: a service that shuts down, or
 whose clients have given up, keeps sending requests for which nobody waits.
 
-The fix waits for a timer or the context. With the flag -fix-with=tries it makes the loop one of
+The fix waits for a timer or the context. It is offered where the function may be left there. With the flag
+-fix-with=tries it makes the loop one of
 github.com/go-resilience/resilience/retry, where the loop has the plain form: a counter, a call, a test of its error, a sleep.`}
 
 // Analyzer is the check.
@@ -59,8 +61,11 @@ func run(pass *check.Pass, fixWith string) error {
 // wait makes the sleep a wait for a timer or the context, after which the function returns.
 func wait(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFix, bool) {
 	stmt := rewrite.Statement(l.Body, l.Wait.Sleep)
-	result, ok := returns(pass, l, context)
-	if stmt == nil || !ok || !rewrite.SameAt(pass, context, l.Stmt.Pos(), stmt.Pos()) {
+	result, ok := "", false
+	if stmt != nil {
+		result, ok = returns(pass, l, context, stmt.Pos())
+	}
+	if !ok || !mayLeave(l) || !rewrite.SameAt(pass, context, l.Stmt.Pos(), stmt.Pos()) {
 		return analysis.SuggestedFix{}, false
 	}
 	indent := pass.Indent(stmt.Pos())
@@ -77,15 +82,37 @@ func wait(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFix
 	}, true
 }
 
-// returns returns the return statement with the error of the context, and false where the function has no error to return.
-func returns(pass *check.Pass, l *loop.Loop, context string) (string, bool) {
-	var list *ast.FieldList
-	switch f := l.Func.(type) {
-	case *ast.FuncDecl:
-		list = f.Type.Results
-	case *ast.FuncLit:
-		list = f.Type.Results
+// mayLeave reports whether the function may be left from the loop: it is so already, or what follows is the way out. Otherwise
+// something may stand behind the loop that must not be left out, such as an Unlock or an answer.
+func mayLeave(l *loop.Loop) bool {
+	leaves, results := false, results(l).NumFields() > 0
+	if results {
+		loop.Walk(l.Body, func(n ast.Node) {
+			_, is := n.(*ast.ReturnStmt)
+			leaves = leaves || is
+		})
 	}
+	next, known := l.Next()
+	return leaves || known && isWayOut(next, results)
+}
+
+// isWayOut reports whether a statement returns, where there are results also under a condition. Nil is the end of the function.
+func isWayOut(stmt ast.Stmt, results bool) bool {
+	switch stmt := stmt.(type) {
+	case nil:
+		return !results
+	case *ast.ReturnStmt:
+		return true
+	case *ast.IfStmt:
+		list := stmt.Body.List
+		return results && len(list) > 0 && isWayOut(list[len(list)-1], results)
+	}
+	return false
+}
+
+// returns returns a return statement for pos with the error of the context, and false where the function has no error to return.
+func returns(pass *check.Pass, l *loop.Loop, context string, pos token.Pos) (string, bool) {
+	list := results(l)
 	if list.NumFields() == 0 {
 		return "return", true
 	}
@@ -93,7 +120,7 @@ func returns(pass *check.Pass, l *loop.Loop, context string) (string, bool) {
 	for _, field := range list.List {
 		t := pass.TypesInfo.TypeOf(field.Type)
 		value, ok := rewrite.Zero(pass, field.Type, t)
-		if !ok {
+		if !ok || !rewrite.MeansAt(pass, field.Type, pos) {
 			return "", false
 		}
 		for range max(1, len(field.Names)) {
@@ -106,4 +133,14 @@ func returns(pass *check.Pass, l *loop.Loop, context string) (string, bool) {
 	}
 	values[len(values)-1] = context + ".Err()"
 	return "return " + strings.Join(values, ", "), true
+}
+
+func results(l *loop.Loop) *ast.FieldList {
+	switch f := l.Func.(type) {
+	case *ast.FuncDecl:
+		return f.Type.Results
+	case *ast.FuncLit:
+		return f.Type.Results
+	}
+	return nil
 }

@@ -46,10 +46,7 @@ func takesContext(pass *check.Pass, call *ast.CallExpr) bool {
 
 // asks reports whether the loop does more with the error than to compare it with nil, to keep, print and return it.
 func asks(pass *check.Pass, l *loop.Loop) (asks bool) {
-	is := func(e ast.Expr) bool {
-		id, ok := ast.Unparen(e).(*ast.Ident)
-		return ok && pass.TypesInfo.ObjectOf(id) == l.Err
-	}
+	is := func(e ast.Expr) bool { return loop.ObjectOf(pass.TypesInfo, e) == l.Err }
 	loop.Walk(l.Stmt, func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.TypeAssertExpr:

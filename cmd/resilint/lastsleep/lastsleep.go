@@ -2,6 +2,7 @@
 package lastsleep
 
 import (
+	"fmt"
 	"go/ast"
 	"go/token"
 	"go/types"
@@ -19,7 +20,7 @@ var rule = check.Check{ID: "RL3", Name: "lastsleep", Doc: `find retry loops that
 The last failure is the result. A loop that sleeps once more before it returns keeps its caller, and what that holds, for
 nothing, in the very moment in which there are the most callers.
 
-The fix leaves the loop before that sleep.`}
+The fix sleeps only where another attempt follows.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, loop.Analyzer)
@@ -38,12 +39,14 @@ func run(pass *check.Pass) error {
 			Pos: sleep.Pos(), End: sleep.End(),
 			Message: "this retry loop sleeps after its last attempt too: its caller waits once more, for nothing",
 		}
-		if counter != "" && isOwn(l) && inBody(l, sleep) {
-			indent := pass.Indent(sleep.Pos())
-			text := "if " + counter + " == " + last + " {\n" + indent + "\tbreak\n" + indent + "}\n" + indent
+		if counter != "" && rewrite.SameAt(pass, counter, l.Body.Lbrace, sleep.Pos()) && rewrite.MeansAt(pass, head(l), sleep.Pos()) {
+			indent, end := pass.Indent(sleep.Pos()), rewrite.End(pass, sleep)
 			d.SuggestedFixes = []analysis.SuggestedFix{{
-				Message:   "leave the loop before the sleep",
-				TextEdits: []analysis.TextEdit{{Pos: sleep.Pos(), End: sleep.Pos(), NewText: []byte(text)}},
+				Message: "sleep only between attempts",
+				TextEdits: []analysis.TextEdit{
+					{Pos: sleep.Pos(), End: sleep.Pos(), NewText: []byte("if " + counter + " != " + last + " {\n" + indent + "\t")},
+					{Pos: end, End: end, NewText: []byte("\n" + indent + "}")},
+				},
 			}}
 		}
 		pass.Report(d)
@@ -62,11 +65,11 @@ func last(pass *check.Pass, l *loop.Loop) (counter, value string, ok bool) {
 		if id, is := s.Key.(*ast.Ident); is && id.Name != "_" {
 			counter = id.Name
 		}
-		return counter, before(pass, s.X), true
+		return counter, plus(pass, s.X, -1), true
 	case *ast.ForStmt:
 		compare, is := s.Cond.(*ast.BinaryExpr)
 		step, steps := s.Post.(*ast.IncDecStmt)
-		if !is || !steps || step.Tok != token.INC {
+		if !is || !steps {
 			return "", "", false
 		}
 		id, named := compare.X.(*ast.Ident)
@@ -74,10 +77,12 @@ func last(pass *check.Pass, l *loop.Loop) (counter, value string, ok bool) {
 		if !named || !same || id.Name != stepped.Name {
 			return "", "", false
 		}
-		switch compare.Op {
-		case token.LSS:
-			return id.Name, before(pass, compare.Y), true
-		case token.LEQ:
+		switch up := step.Tok == token.INC; {
+		case up && compare.Op == token.LSS:
+			return id.Name, plus(pass, compare.Y, -1), true
+		case !up && compare.Op == token.GTR:
+			return id.Name, plus(pass, compare.Y, 1), true
+		case up && compare.Op == token.LEQ, !up && compare.Op == token.GEQ:
 			return id.Name, pass.Text(compare.Y), true
 		}
 	}
@@ -114,66 +119,31 @@ func looksAt(pass *check.Pass, l *loop.Loop, counter string) (looks bool) {
 // callsAgain reports whether the statement after the loop makes the call once more: then that was the last attempt.
 func callsAgain(pass *check.Pass, l *loop.Loop) (does bool) {
 	callee := loop.Callee(pass.TypesInfo, l.Call)
-	ast.Inspect(l.Func, func(n ast.Node) bool {
-		var list []ast.Stmt
-		switch n := n.(type) {
-		case *ast.BlockStmt:
-			list = n.List
-		case *ast.CaseClause:
-			list = n.Body
-		case *ast.CommClause:
-			list = n.Body
-		}
-		for i, stmt := range list[:max(0, len(list)-1)] {
-			if stmt == l.Stmt {
-				loop.Walk(list[i+1], func(n ast.Node) {
-					call, ok := n.(*ast.CallExpr)
-					does = does || ok && callee != nil && loop.Callee(pass.TypesInfo, call) == callee
-				})
-			}
-		}
-		return true
-	})
+	if next, _ := l.Next(); next != nil && callee != nil {
+		loop.Walk(next, func(n ast.Node) {
+			call, ok := n.(*ast.CallExpr)
+			does = does || ok && loop.Callee(pass.TypesInfo, call) == callee
+		})
+	}
 	return does
 }
 
-// inBody reports whether a statement stands directly in the body of the loop, so that a break leaves the loop.
-func inBody(l *loop.Loop, stmt ast.Stmt) bool {
-	for _, s := range l.Body.List {
-		if s == stmt {
-			return true
-		}
-		if conditional, ok := s.(*ast.IfStmt); ok {
-			for _, inner := range conditional.Body.List {
-				if inner == stmt {
-					return true
-				}
-			}
-		}
+// head returns the expression in the head of a loop that names its counter and its bound.
+func head(l *loop.Loop) ast.Expr {
+	if r, ok := l.Stmt.(*ast.RangeStmt); ok {
+		return r.X
 	}
-	return false
+	return l.Stmt.(*ast.ForStmt).Cond
 }
 
-// isOwn reports whether the loop declares its counter, so that nothing after it looks at how far it came.
-func isOwn(l *loop.Loop) bool {
-	switch s := l.Stmt.(type) {
-	case *ast.RangeStmt:
-		return s.Tok == token.DEFINE
-	case *ast.ForStmt:
-		init, ok := s.Init.(*ast.AssignStmt)
-		return ok && init.Tok == token.DEFINE
-	}
-	return false
-}
-
-// before returns e-1 as source.
-func before(pass *check.Pass, e ast.Expr) string {
+// plus returns e+n as source, for an n of 1 or -1.
+func plus(pass *check.Pass, e ast.Expr, n int) string {
 	if literal, ok := e.(*ast.BasicLit); ok {
-		if n, err := strconv.Atoi(literal.Value); err == nil {
-			return strconv.Itoa(n - 1)
+		if value, err := strconv.Atoi(literal.Value); err == nil {
+			return strconv.Itoa(value + n)
 		}
 	}
-	return pass.Text(e) + "-1"
+	return fmt.Sprintf("%s%+d", pass.Text(e), n)
 }
 
 func isInteger(pass *check.Pass, e ast.Expr) bool {

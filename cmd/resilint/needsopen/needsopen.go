@@ -23,7 +23,7 @@ read afterwards break off in the middle, or hold no slot. resilience.Open keeps 
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)
 
 func run(pass *check.Pass) error {
-	pass.ResultOf[inspect.Analyzer].(*inspector.Inspector).Preorder([]ast.Node{(*ast.AssignStmt)(nil), (*ast.ReturnStmt)(nil)}, func(n ast.Node) {
+	pass.ResultOf[inspect.Analyzer].(*inspector.Inspector).Preorder([]ast.Node{(*ast.AssignStmt)(nil), (*ast.ValueSpec)(nil), (*ast.ReturnStmt)(nil)}, func(n ast.Node) {
 		var results []ast.Expr
 		switch n := n.(type) {
 		case *ast.AssignStmt:
@@ -31,6 +31,8 @@ func run(pass *check.Pass) error {
 				return
 			}
 			results = n.Rhs
+		case *ast.ValueSpec:
+			results = n.Values
 		case *ast.ReturnStmt:
 			results = n.Results
 		}
@@ -38,7 +40,7 @@ func run(pass *check.Pass) error {
 			return
 		}
 		call, ok := ast.Unparen(results[0]).(*ast.CallExpr)
-		if !ok || !api.Is(pass.TypesInfo, call, "", "Do") {
+		if !ok || !api.IsRun(pass.TypesInfo, call) {
 			return
 		}
 		tuple, ok := pass.TypesInfo.TypeOf(call).(*types.Tuple)

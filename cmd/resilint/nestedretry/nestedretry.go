@@ -54,8 +54,15 @@ func run(pass *check.Pass) error {
 	}
 	pass.ResultOf[inspect.Analyzer].(*inspector.Inspector).Preorder([]ast.Node{(*ast.CallExpr)(nil)}, func(n ast.Node) {
 		call := n.(*ast.CallExpr)
+		if !api.IsRun(pass.TypesInfo, call) || !hasRetry(pass, call) {
+			return
+		}
+		last := call.Args[len(call.Args)-1]
+		if f, ok := loop.ObjectOf(pass.TypesInfo, last).(*types.Func); ok && retries[f] {
+			report(pass, last, "this pipeline retries "+f.Name())
+		}
 		operation := api.Operation(call)
-		if operation == nil || !api.IsRun(pass.TypesInfo, call) || !hasRetry(pass, call) {
+		if operation == nil {
 			return
 		}
 		ast.Inspect(operation.Body, func(n ast.Node) bool {
@@ -70,7 +77,7 @@ func run(pass *check.Pass) error {
 	return nil
 }
 
-func report(pass *check.Pass, call *ast.CallExpr, what string) {
+func report(pass *check.Pass, call ast.Expr, what string) {
 	pass.Report(analysis.Diagnostic{
 		Pos: call.Pos(), End: call.End(),
 		Message: what + ", which retries by itself: attempts multiply when the dependency is sick",
@@ -85,6 +92,9 @@ func retriesItself(pass *check.Pass, own map[*types.Func]bool, call *ast.CallExp
 	}
 	if own[callee] {
 		return callee.Name(), true
+	}
+	if api.IsRun(pass.TypesInfo, call) && hasRetry(pass, call) {
+		return "a call through a pipeline with a retry", true
 	}
 	path := "/" + callee.Pkg().Path()
 	for _, r := range retrying {
@@ -110,25 +120,32 @@ func sends(f *types.Func) bool { return !strings.HasPrefix(f.Name(), "New") }
 // hasRetry reports whether the pipeline of a call has a retry, as far as that is seen: it is made in place, or in a variable
 // that is set once.
 func hasRetry(pass *check.Pass, call *ast.CallExpr) (has bool) {
-	look := func(n ast.Node) {
+	seen := map[types.Object]bool{}
+	var look func(ast.Node)
+	look = func(n ast.Node) {
 		ast.Inspect(n, func(n ast.Node) bool {
-			if inner, ok := n.(*ast.CallExpr); ok && api.Is(pass.TypesInfo, inner, "retry", "New") {
-				has = true
+			switch n := n.(type) {
+			case *ast.FuncLit: // an operation
+				return false
+			case *ast.CallExpr:
+				has = has || api.Is(pass.TypesInfo, n, "retry", "New")
+			case *ast.Ident:
+				variable, ok := pass.TypesInfo.Uses[n].(*types.Var)
+				has = has || ok && api.IsType(variable.Type(), "retry", "Retrier")
+				if ok && !seen[variable] {
+					seen[variable] = true
+					if value := valueOf(pass, variable); value != nil {
+						look(value)
+					}
+				}
 			}
-			return true
+			return !has
 		})
 	}
-	if api.Is(pass.TypesInfo, call, "", "Do", "Open", "Run") {
-		layer := ast.Unparen(call.Args[1])
-		if api.IsType(pass.TypesInfo.TypeOf(layer), "retry", "Retrier") {
-			return true
-		}
-		look(layer)
-		if id, ok := layer.(*ast.Ident); ok {
-			if value := valueOf(pass, pass.TypesInfo.ObjectOf(id)); value != nil {
-				look(value)
-			}
-		}
+	if receiver := api.Receiver(pass.TypesInfo, call); receiver != nil {
+		look(receiver)
+	} else if len(call.Args) > 1 {
+		look(call.Args[1])
 	}
 	return has
 }

@@ -17,7 +17,7 @@ var rule = check.Check{ID: "RL8", Name: "unclosedbody", Doc: `find retry loops t
 A loop that tries again after a bad status, and does not close the body of that response, leaks its connection. While the
 backend answers with errors each retry opens a new one, until there are no files left.
 
-The fix closes the body before the sleep.`}
+The fix closes the body before the sleep. It is offered where the response is a variable of the loop.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, loop.Analyzer)
@@ -32,7 +32,7 @@ func run(pass *check.Pass) error {
 			Pos: l.Call.Pos(), End: l.Call.End(),
 			Message: "this loop tries again without closing the body of " + response.Name() + ": each retry leaks a connection",
 		}
-		if stmt := sleep(l); stmt != nil {
+		if stmt := sleep(l); stmt != nil && onlyIn(l, response) && rewrite.Lookup(pass, response.Name(), stmt.Pos()) == response {
 			indent := pass.Indent(stmt.Pos())
 			text := "if " + response.Name() + " != nil {\n" + indent + "\t_ = " + response.Name() + ".Body.Close()\n" + indent + "}\n" + indent
 			d.SuggestedFixes = []analysis.SuggestedFix{{
@@ -90,20 +90,15 @@ func letsGo(pass *check.Pass, l *loop.Loop, response *types.Var) (does bool) {
 	return does
 }
 
-// sleep returns the statement that sleeps, where the response is in scope: the call's variables must be declared outside
-// of an if.
+// sleep returns the statement that sleeps after the call, nil if there is none.
 func sleep(l *loop.Loop) ast.Stmt {
-	if l.Wait.Sleep == nil {
-		return nil
-	}
-	for _, stmt := range l.Body.List {
-		if conditional, ok := stmt.(*ast.IfStmt); ok && conditional.Init != nil &&
-			conditional.Init.Pos() <= l.Call.Pos() && l.Call.End() <= conditional.Init.End() {
-			return nil
-		}
-	}
-	if stmt := rewrite.Statement(l.Body, l.Wait.Sleep); stmt != nil && stmt.Pos() > l.Call.Pos() {
+	if stmt := rewrite.Statement(l.Body, l.Again.Sleep); stmt != nil && stmt.Pos() > l.Call.Pos() {
 		return stmt
 	}
 	return nil
+}
+
+// onlyIn reports whether a response is used in the loop alone. What is used after it must not be closed.
+func onlyIn(l *loop.Loop, response *types.Var) bool {
+	return l.Body.Pos() <= response.Pos() && response.Pos() < l.Body.End()
 }

@@ -146,6 +146,9 @@ func (p path) uses(node ast.Node) (uses bool) {
 		if compare, ok := n.(*ast.BinaryExpr); ok && (compare.Op == token.EQL || compare.Op == token.NEQ) {
 			return false
 		}
+		if selector, ok := n.(*ast.SelectorExpr); ok && selector.Sel.Name == "Context" { // only asks
+			return false
+		}
 		if id, ok := n.(*ast.Ident); ok && p.pass.TypesInfo.ObjectOf(id) == p.permit {
 			uses = true
 		}
@@ -162,6 +165,15 @@ func (p path) failed(block *cfg.Block, successor int) bool {
 	condition, ok := block.Nodes[len(block.Nodes)-1].(ast.Expr)
 	if !ok {
 		return false
+	}
+	condition = ast.Unparen(condition)
+	if not, ok := condition.(*ast.UnaryExpr); ok && not.Op == token.NOT {
+		condition, successor = ast.Unparen(not.X), 1-successor
+	}
+	if call, ok := condition.(*ast.CallExpr); ok { // which error it is, is asked only of one that is not nil
+		callee := loop.Callee(p.pass.TypesInfo, call)
+		return successor == 0 && p.err != nil && callee != nil && (callee.FullName() == "errors.Is" || callee.FullName() == "errors.As") &&
+			loop.ObjectOf(p.pass.TypesInfo, call.Args[0]) == p.err
 	}
 	compare, ok := ast.Unparen(condition).(*ast.BinaryExpr)
 	if !ok || compare.Op != token.EQL && compare.Op != token.NEQ {

@@ -33,14 +33,30 @@ func path(pkg string) string {
 	return Root + "/" + pkg
 }
 
-// IsRun reports whether a call runs an operation: Do, Open and Run of the root, and Do of a policy.
+// IsRun reports whether a call runs an operation: Do, Open and Run of the root, and such methods of pipelines and policies.
 func IsRun(info *types.Info, call *ast.CallExpr) bool {
 	if Is(info, call, "", "Do", "Open", "Run") {
 		return true
 	}
+	return Receiver(info, call) != nil
+}
+
+// Receiver returns the pipeline or policy whose method Do, Open or Run a call calls with an operation, nil for other calls.
+func Receiver(info *types.Info, call *ast.CallExpr) ast.Expr {
+	selector, ok := ast.Unparen(call.Fun).(*ast.SelectorExpr)
 	callee := loop.Callee(info, call)
-	return callee != nil && callee.Pkg() != nil && callee.Signature().Recv() != nil && callee.Name() == "Do" &&
-		(callee.Pkg().Path() == Root || strings.HasPrefix(callee.Pkg().Path(), Root+"/")) && Operation(call) != nil
+	if !ok || callee == nil || callee.Pkg() == nil || callee.Signature().Recv() == nil || callee.Signature().Params().Len() != 2 ||
+		callee.Pkg().Path() != Root && !strings.HasPrefix(callee.Pkg().Path(), Root+"/") {
+		return nil
+	}
+	if name := callee.Name(); name != "Do" && name != "Open" && name != "Run" {
+		return nil
+	}
+	params := callee.Signature().Params()
+	if _, operation := params.At(1).Type().Underlying().(*types.Signature); !operation || !loop.IsContext(params.At(0).Type()) {
+		return nil
+	}
+	return selector.X
 }
 
 // Operation returns the function literal that is the last argument of a call, nil if that is something else.

@@ -29,7 +29,11 @@ func (c Check) Analyzer(run func(*Pass) error, requires ...*analysis.Analyzer) *
 			for _, file := range pass.Files {
 				p.read(file)
 			}
-			return nil, run(p)
+			if err := run(p); err != nil {
+				return nil, err
+			}
+			p.reportIgnores()
+			return nil, nil
 		},
 	}
 }
@@ -126,8 +130,7 @@ func (p *Pass) named(checks []string) bool {
 // Skips reports whether pos is in a file that the check leaves alone.
 func (p *Pass) Skips(pos token.Pos) bool { return p.skipped[p.Fset.File(pos)] }
 
-// Report reports a finding, unless it is ignored or in a file that the check leaves alone. An ignore without a reason is a
-// finding of its own.
+// Report reports a finding, unless it is ignored or in a file that the check leaves alone.
 func (p *Pass) Report(d analysis.Diagnostic) {
 	if p.Skips(d.Pos) {
 		return
@@ -139,16 +142,7 @@ func (p *Pass) Report(d analysis.Diagnostic) {
 		if note.file != file || line < note.first || line > note.last {
 			continue
 		}
-		if note.reason != "" {
-			return
-		}
-		if !note.used {
-			note.used = true
-			p.Pass.Report(analysis.Diagnostic{
-				Pos: note.pos, Category: p.check.ID, URL: p.check.url(),
-				Message: p.check.ID + ": an ignore needs a reason: //resilint:ignore " + p.check.ID + " why",
-			})
-		}
+		note.used = true
 		return
 	}
 	if p.Fset.Position(d.Pos).Filename != file.Name() { // the file is made of another one: edits would go to the wrong places
@@ -159,14 +153,33 @@ func (p *Pass) Report(d analysis.Diagnostic) {
 	p.Pass.Report(d)
 }
 
+// reportIgnores reports the ignores that give no reason, and those that take nothing back.
+func (p *Pass) reportIgnores() {
+	for _, note := range p.ignored {
+		message := ""
+		switch {
+		case note.reason == "":
+			message = "an ignore needs a reason: //resilint:ignore " + p.check.ID + " why"
+		case !note.used:
+			message = "this ignore takes no finding back: remove it"
+		default:
+			continue
+		}
+		p.Pass.Report(analysis.Diagnostic{Pos: note.pos, Category: p.check.ID, URL: p.check.url(), Message: p.check.ID + ": " + message})
+	}
+}
+
 // Text returns the source of n.
-func (p *Pass) Text(n ast.Node) string {
-	file := p.Fset.File(n.Pos())
+func (p *Pass) Text(n ast.Node) string { return p.Between(n.Pos(), n.End()) }
+
+// Between returns the source between two places of a file.
+func (p *Pass) Between(pos, end token.Pos) string {
+	file := p.Fset.File(pos)
 	content, err := p.ReadFile(file.Name())
-	if err != nil || file.Offset(n.End()) > len(content) {
+	if err != nil || file.Offset(end) > len(content) {
 		return ""
 	}
-	return string(content[file.Offset(n.Pos()):file.Offset(n.End())])
+	return string(content[file.Offset(pos):file.Offset(end)])
 }
 
 // Indent returns the white space at the beginning of the line of pos.

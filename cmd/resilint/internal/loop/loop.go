@@ -8,10 +8,12 @@
 package loop
 
 import (
+	"cmp"
 	"go/ast"
 	"go/token"
 	"go/types"
 	"reflect"
+	"slices"
 	"strings"
 
 	"golang.org/x/tools/go/analysis"
@@ -31,7 +33,7 @@ var Analyzer = &analysis.Analyzer{
 
 // Loop is a retry loop.
 type Loop struct {
-	Stmt ast.Stmt // an *ast.ForStmt or *ast.RangeStmt
+	Stmt ast.Stmt // an *ast.ForStmt or *ast.RangeStmt; a made-up for without conditions for a loop of goto
 	Body *ast.BlockStmt
 	Func ast.Node      // the function around it: an *ast.FuncDecl or *ast.FuncLit
 	Decl *ast.FuncDecl // the declaration around it; nil in a variable's initializer
@@ -41,6 +43,7 @@ type Loop struct {
 	Wait Wait          // before it is made again
 
 	Retries bool // after a success of the call the loop can go on too: it looks at more than the error
+	Again   Wait // where it waits then
 
 	bounded bool // the condition of the loop looks at more than the call, or after a failure another decision can end the loop
 	nth     int  // of the retry loops of Decl, from 0
@@ -50,7 +53,9 @@ type Loop struct {
 func run(pass *analysis.Pass) (any, error) {
 	var found []*Loop
 	var decl *ast.FuncDecl
-	pass.ResultOf[inspect.Analyzer].(*inspector.Inspector).Preorder(
+	inspector := pass.ResultOf[inspect.Analyzer].(*inspector.Inspector)
+	sleeps := sleepers(pass, inspector)
+	inspector.Preorder(
 		[]ast.Node{(*ast.FuncDecl)(nil), (*ast.FuncLit)(nil)}, func(n ast.Node) {
 			var body *ast.BlockStmt
 			switch n := n.(type) {
@@ -63,7 +68,7 @@ func run(pass *analysis.Pass) (any, error) {
 				}
 			}
 			if body != nil {
-				f := &function{pass: pass, node: n, decl: decl, body: body}
+				f := &function{pass: pass, node: n, decl: decl, body: body, sleeps: sleeps}
 				found = append(found, f.loops()...)
 			}
 		})
@@ -83,39 +88,101 @@ type function struct {
 	body  *ast.BlockStmt
 	graph *cfg.CFG
 
-	unnamed map[*ast.CallExpr]types.Object // the errors of calls that are compared with nil themselves
+	sleeps  map[*types.Func]bool              // the functions of the package that sleep whenever they are called
+	tags    map[ast.Expr]ast.Expr             // by an expression of a case: what its switch compares it with
+	labels  map[*ast.ForStmt]*ast.LabeledStmt // by a loop of goto: where it begins
+	names   map[ast.Stmt]string               // of the labels of loops
+	unnamed map[*ast.CallExpr]types.Object    // the errors of calls that are compared with nil themselves
 }
 
 // loops returns the retry loops of f.
 func (f *function) loops() (found []*Loop) {
-	bodies := map[ast.Stmt]*ast.BlockStmt{}
+	var loops []ast.Stmt
+	f.tags, f.names, f.labels = map[ast.Expr]ast.Expr{}, map[ast.Stmt]string{}, map[*ast.ForStmt]*ast.LabeledStmt{}
 	Walk(f.body, func(n ast.Node) {
 		switch n := n.(type) {
-		case *ast.ForStmt:
-			bodies[n] = n.Body
-		case *ast.RangeStmt:
-			bodies[n] = n.Body
+		case *ast.ForStmt, *ast.RangeStmt:
+			loops = append(loops, n.(ast.Stmt))
+		case *ast.SwitchStmt:
+			f.readTags(n)
+		case *ast.LabeledStmt:
+			f.names[n.Stmt] = n.Label.Name
 		}
-	})
-	if len(bodies) == 0 {
-		return nil
-	}
-	Walk(f.body, func(n ast.Node) {
-		stmt, ok := n.(ast.Stmt)
-		if body := bodies[stmt]; ok && body != nil {
-			if l := f.look(stmt, body); l != nil {
-				found = append(found, l)
+		for i, stmt := range statements(n) {
+			if label, ok := stmt.(*ast.LabeledStmt); ok {
+				if loop := loopOfGoto(label, statements(n)[i:]); loop != nil {
+					f.labels[loop] = label
+					loops = append(loops, loop)
+				}
 			}
 		}
 	})
+	slices.SortStableFunc(loops, func(a, b ast.Stmt) int { return cmp.Compare(a.Pos(), b.Pos()) })
+	for _, stmt := range loops {
+		if l := f.look(stmt, bodyOf(stmt)); l != nil {
+			// The wait is that of the innermost loop around it; loops of goto lie in one another too.
+			found = slices.DeleteFunc(found, func(outer *Loop) bool { return outer.Wait.Node == l.Wait.Node })
+			found = append(found, l)
+		}
+	}
 	return found
+}
+
+func bodyOf(loop ast.Stmt) *ast.BlockStmt {
+	if r, ok := loop.(*ast.RangeStmt); ok {
+		return r.Body
+	}
+	return loop.(*ast.ForStmt).Body
+}
+
+// readTags notes what the cases of a switch are compared with.
+func (f *function) readTags(s *ast.SwitchStmt) {
+	if s.Tag == nil {
+		return
+	}
+	for _, clause := range s.Body.List {
+		for _, e := range clause.(*ast.CaseClause).List {
+			f.tags[e] = s.Tag
+		}
+	}
+}
+
+// statements returns the list of statements that n holds, if it is a node that holds one.
+func statements(n ast.Node) []ast.Stmt {
+	switch n := n.(type) {
+	case *ast.BlockStmt:
+		return n.List
+	case *ast.CaseClause:
+		return n.Body
+	case *ast.CommClause:
+		return n.Body
+	}
+	return nil
+}
+
+// loopOfGoto returns the loop that goes from a label to the last statement of a list in which control is sent back to it, nil if
+// none does. The label is the first of the list.
+func loopOfGoto(label *ast.LabeledStmt, list []ast.Stmt) *ast.ForStmt {
+	last := -1
+	for i, stmt := range list {
+		Walk(stmt, func(n ast.Node) {
+			if jump, ok := n.(*ast.BranchStmt); ok && jump.Tok == token.GOTO && jump.Label.Name == label.Label.Name {
+				last = i
+			}
+		})
+	}
+	if last < 0 {
+		return nil
+	}
+	body := append([]ast.Stmt{label.Stmt}, list[1:last+1]...)
+	return &ast.ForStmt{For: label.Pos(), Body: &ast.BlockStmt{Lbrace: label.Colon, List: body, Rbrace: list[last].End() - 1}}
 }
 
 // look returns stmt as a retry loop, nil if it is none.
 func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 	var waits []Wait
 	calls := map[types.Object][]*ast.CallExpr{}
-	own(stmt, body, func(n ast.Node) {
+	own(stmt, body, f.names[stmt], func(n ast.Node) {
 		if w, ok := f.wait(n); ok {
 			waits = append(waits, w)
 		}
@@ -136,7 +203,7 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 		if len(block.Succs) != 2 || len(block.Nodes) == 0 || !within(block, stmt) {
 			continue
 		}
-		condition, ok := block.Nodes[len(block.Nodes)-1].(ast.Expr)
+		condition, ok := f.condition(block)
 		if !ok {
 			continue // of a select
 		}
@@ -150,21 +217,40 @@ func (f *function) look(stmt ast.Stmt, body *ast.BlockStmt) *Loop {
 				continue
 			}
 			for _, w := range waits {
-				v := view{graph: f.graph, loop: stmt, call: call, wait: w, condition: f.setsCondition(stmt, body, err)}
-				if v.decides(t) && v.comesAgain(t.failed) && v.leaves(t.succeeded) {
-					return &Loop{
-						Stmt: stmt, Body: body, Func: f.node, Decl: f.decl, Call: call, Err: err, Wait: w,
-						Retries: t.mixed || v.comesAgain(t.succeeded),
-						bounded: f.limits(stmt, err, call) || v.escapes(t.failed, func(e ast.Expr) bool { return f.aboutCall(e, err, call) }),
+				v := view{graph: f.graph, loop: stmt, label: f.label(stmt), call: call, wait: w, condition: f.setsCondition(stmt, body, err)}
+				if !v.decides(t) || !v.comesAgain(t.failed) || !v.leaves(t.succeeded) {
+					continue
+				}
+				l := &Loop{Stmt: stmt, Body: body, Func: f.node, Decl: f.decl, Call: call, Err: err, Wait: w, Again: w, Retries: t.mixed}
+				l.bounded = f.limits(stmt, err, call) || v.escapes(t.failed, f.condition, func(e ast.Expr) bool { return f.aboutCall(e, err, call) })
+				for _, v.wait = range waits {
+					if !l.Retries && v.comesAgain(t.succeeded) {
+						l.Retries, l.Again = true, v.wait
 					}
 				}
+				return l
 			}
 		}
 	}
 	return nil
 }
 
-// assigned returns the variable that gets the error of a call, if n is such an assignment.
+// condition returns what decides where control goes after a block. A case of a switch is the comparison that it stands for.
+func (f *function) condition(b *cfg.Block) (ast.Expr, bool) {
+	e, ok := b.Nodes[len(b.Nodes)-1].(ast.Expr)
+	if tag := f.tags[e]; ok && tag != nil {
+		return &ast.BinaryExpr{X: tag, OpPos: e.Pos(), Op: token.EQL, Y: e}, true
+	}
+	return e, ok
+}
+
+// label returns the label at the beginning of a loop of goto, nil for other loops.
+func (f *function) label(loop ast.Stmt) *ast.LabeledStmt {
+	s, _ := loop.(*ast.ForStmt)
+	return f.labels[s]
+}
+
+// assigned returns the variable or field that gets the error of a call, if n is such an assignment.
 func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 	assign, ok := n.(*ast.AssignStmt)
 	if !ok || len(assign.Rhs) != 1 {
@@ -174,11 +260,7 @@ func (f *function) assigned(n ast.Node) (types.Object, *ast.CallExpr) {
 	if !ok || len(assign.Lhs) == 0 || !f.mayFail(call) {
 		return nil, nil
 	}
-	last, ok := assign.Lhs[len(assign.Lhs)-1].(*ast.Ident)
-	if !ok || last.Name == "_" {
-		return nil, nil
-	}
-	object := f.pass.TypesInfo.ObjectOf(last)
+	object := ObjectOf(f.pass.TypesInfo, assign.Lhs[len(assign.Lhs)-1])
 	if object == nil || !IsError(object.Type()) {
 		return nil, nil
 	}
@@ -250,6 +332,9 @@ func reads(info *types.Info, call *ast.CallExpr) bool {
 	if path == "os" {
 		return callee.Name() == "Stat" || callee.Name() == "Lstat"
 	}
+	if path == "net" {
+		return strings.HasPrefix(callee.Name(), "Read")
+	}
 	return path == "bufio" || path == "io" || strings.HasPrefix(path, "encoding/")
 }
 
@@ -303,8 +388,8 @@ func (f *function) test(condition ast.Expr, err types.Object, block *cfg.Block) 
 	return t, true
 }
 
-// question returns the part of a condition that asks which error err is, as errors.Is(err, x), isBusy(err), err == x and err != x
-// do, and whether the error is the one when that is true. It is nil if there is none.
+// question returns the part of a condition that asks which error err is, as errors.Is(err, x), isBusy(err), err == x, err != x
+// and the ok of a type assertion do, and whether the error is the one when that is true. It is nil if there is none.
 func (f *function) question(condition ast.Expr, err types.Object) (about ast.Expr, is bool) {
 	ast.Inspect(condition, func(n ast.Node) bool {
 		switch n := n.(type) {
@@ -320,13 +405,49 @@ func (f *function) question(condition ast.Expr, err types.Object) (about ast.Exp
 			if selector, ok := ast.Unparen(n.Fun).(*ast.SelectorExpr); ok { // err.Timeout()
 				asks = asks || f.is(selector.X, err)
 			}
-			if basic, ok := f.pass.TypesInfo.TypeOf(n).(*types.Basic); ok && asks && basic.Info()&types.IsBoolean != 0 {
+			if asks && isBool(f.pass.TypesInfo.TypeOf(n)) {
+				about, is = n, true
+			}
+		case *ast.Ident:
+			if f.answers(n, err) {
 				about, is = n, true
 			}
 		}
 		return about == nil
 	})
 	return about, is
+}
+
+// answers reports whether a condition is a variable with the answer to a question about err, such as the ok of
+// _, ok := err.(net.Error).
+func (f *function) answers(id *ast.Ident, err types.Object) (does bool) {
+	variable, ok := f.pass.TypesInfo.Uses[id].(*types.Var)
+	if !ok || !isBool(variable.Type()) {
+		return false
+	}
+	Walk(f.body, func(n ast.Node) {
+		assign, ok := n.(*ast.AssignStmt)
+		if !ok || len(assign.Rhs) != 1 || ObjectOf(f.pass.TypesInfo, assign.Lhs[len(assign.Lhs)-1]) != types.Object(variable) {
+			return
+		}
+		switch right := ast.Unparen(assign.Rhs[0]).(type) {
+		case *ast.TypeAssertExpr:
+			does = does || f.is(right.X, err)
+		case *ast.CallExpr:
+			for _, arg := range right.Args {
+				does = does || f.is(arg, err)
+			}
+		}
+	})
+	return does
+}
+
+func isBool(t types.Type) bool {
+	if t == nil {
+		return false
+	}
+	basic, ok := t.Underlying().(*types.Basic)
+	return ok && basic.Info()&types.IsBoolean != 0
 }
 
 // negated reports whether part stands under an odd number of negations in whole.
@@ -341,28 +462,57 @@ func negated(whole ast.Expr, part ast.Node) bool {
 	return odd
 }
 
-// perItem reports whether a loop makes a call for each item of a list or channel, instead of the same call again.
-func (f *function) perItem(loop ast.Stmt, call *ast.CallExpr) (is bool) {
-	r, ok := loop.(*ast.RangeStmt)
-	if !ok {
-		return false
-	}
-	if _, channel := f.pass.TypesInfo.TypeOf(r.X).Underlying().(*types.Chan); channel {
-		return true
-	}
-	for _, e := range []ast.Expr{r.Key, r.Value} {
-		id, ok := e.(*ast.Ident)
-		if !ok || id.Name == "_" || isInteger(f.pass.TypesInfo.TypeOf(r.X)) {
-			continue
+// perItem reports whether a loop makes a call for each item of a list or channel, instead of the same call again. What the body
+// makes of an item counts as the item. One that is taken by turns, as in list[i%n], is none; nor is a duration.
+func (f *function) perItem(loop ast.Stmt, call *ast.CallExpr) bool {
+	items := map[types.Object]bool{} // the items, and what is made of them
+	counters := map[types.Object]bool{}
+	add := func(e ast.Expr, set map[types.Object]bool) {
+		if object := ObjectOf(f.pass.TypesInfo, e); object != nil && !IsNamed(object.Type(), "time", "Duration") && !IsError(object.Type()) {
+			set[object] = true
 		}
-		item := f.pass.TypesInfo.ObjectOf(id)
-		ast.Inspect(call, func(n ast.Node) bool {
-			id, ok := n.(*ast.Ident)
-			is = is || ok && f.pass.TypesInfo.ObjectOf(id) == item
-			return true
-		})
 	}
-	return is
+	switch loop := loop.(type) {
+	case *ast.RangeStmt:
+		ranged := f.pass.TypesInfo.TypeOf(loop.X)
+		if _, channel := ranged.Underlying().(*types.Chan); channel {
+			return true
+		}
+		set := items
+		if isInteger(ranged) {
+			set = counters
+		}
+		for _, e := range []ast.Expr{loop.Key, loop.Value} {
+			if e != nil {
+				add(e, set)
+			}
+		}
+	case *ast.ForStmt:
+		if step, ok := loop.Post.(*ast.IncDecStmt); ok {
+			add(step.X, counters)
+		}
+	}
+	mentions := func(n ast.Node) (does bool) {
+		ast.Inspect(n, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.Ident:
+				does = does || items[f.pass.TypesInfo.ObjectOf(n)]
+			case *ast.IndexExpr:
+				id, ok := ast.Unparen(n.Index).(*ast.Ident)
+				does = does || ok && counters[f.pass.TypesInfo.ObjectOf(id)]
+			}
+			return !does
+		})
+		return does
+	}
+	Walk(bodyOf(loop), func(n ast.Node) {
+		if assign, ok := n.(*ast.AssignStmt); ok && assign.Tok == token.DEFINE && assign.End() <= call.Pos() && len(assign.Rhs) == 1 && mentions(assign.Rhs[0]) {
+			for _, left := range assign.Lhs {
+				add(left, items)
+			}
+		}
+	})
+	return mentions(call)
 }
 
 func isInteger(t types.Type) bool {
@@ -385,14 +535,7 @@ func (f *function) setsCondition(loop ast.Stmt, body *ast.BlockStmt, err types.O
 		return false
 	}
 	set := map[types.Object]bool{err: true}
-	add := func(e ast.Expr) {
-		switch e := ast.Unparen(e).(type) {
-		case *ast.Ident:
-			set[f.pass.TypesInfo.ObjectOf(e)] = true
-		case *ast.SelectorExpr:
-			set[f.pass.TypesInfo.ObjectOf(e.Sel)] = true
-		}
-	}
+	add := func(e ast.Expr) { set[ObjectOf(f.pass.TypesInfo, e)] = true }
 	Walk(body, func(n ast.Node) {
 		switch n := n.(type) {
 		case *ast.AssignStmt:
@@ -439,6 +582,9 @@ func (f *function) aboutCall(condition ast.Expr, err types.Object, call *ast.Cal
 		case *ast.CallExpr:
 			return !f.is(n, err)
 		case *ast.SelectorExpr: // a field of a result is the result's
+			if f.is(n, err) {
+				return false
+			}
 			ast.Inspect(n.X, func(n ast.Node) bool {
 				id, ok := n.(*ast.Ident)
 				other = other || ok && f.isOther(id, results)
@@ -456,19 +602,26 @@ func (f *function) aboutCall(condition ast.Expr, err types.Object, call *ast.Cal
 // isOther reports whether an identifier names a variable that is neither one of results nor an error.
 func (f *function) isOther(id *ast.Ident, results map[types.Object]bool) bool {
 	variable, ok := f.pass.TypesInfo.ObjectOf(id).(*types.Var)
-	return ok && !results[variable] && !types.Implements(variable.Type(), errorType)
+	return ok && !results[variable] && !types.Implements(variable.Type(), errorType) && !f.isAnswer(id, results)
+}
+
+// isAnswer reports whether a variable holds the answer to a question about one of several errors.
+func (f *function) isAnswer(id *ast.Ident, results map[types.Object]bool) bool {
+	for result := range results {
+		if f.answers(id, result) {
+			return true
+		}
+	}
+	return false
 }
 
 var errorType = types.Universe.Lookup("error").Type().Underlying().(*types.Interface)
 
 func (f *function) is(e ast.Expr, object types.Object) bool {
-	switch e := ast.Unparen(e).(type) {
-	case *ast.Ident:
-		return f.pass.TypesInfo.ObjectOf(e) == object
-	case *ast.CallExpr:
-		return object != nil && f.unnamed[e] == object
+	if call, ok := ast.Unparen(e).(*ast.CallExpr); ok {
+		return object != nil && f.unnamed[call] == object
 	}
-	return false
+	return object != nil && ObjectOf(f.pass.TypesInfo, e) == object
 }
 
 func isNil(e ast.Expr) bool {
@@ -496,6 +649,7 @@ func (f *function) mayReturn(call *ast.CallExpr) bool {
 type view struct {
 	graph *cfg.CFG
 	loop  ast.Stmt
+	label *ast.LabeledStmt // of a loop of goto
 	call  *ast.CallExpr
 	wait  Wait
 
@@ -535,6 +689,9 @@ func ends(b *cfg.Block) bool { return len(b.Succs) == 0 && b.Kind != cfg.KindSel
 
 // isNextPass reports whether at b another pass begins, or would.
 func (v view) isNextPass(b *cfg.Block) bool {
+	if v.label != nil {
+		return b.Kind == cfg.KindLabel && b.Stmt == v.label
+	}
 	if b.Stmt != v.loop {
 		return false
 	}
@@ -548,12 +705,12 @@ func (v view) isNextPass(b *cfg.Block) bool {
 }
 
 // escapes reports whether, after a failure, a decision that is not about the call leads out of the loop: a counter, the time, a flag.
-func (v view) escapes(failed *cfg.Block, aboutCall func(ast.Expr) bool) bool {
+func (v view) escapes(failed *cfg.Block, conditionOf func(*cfg.Block) (ast.Expr, bool), aboutCall func(ast.Expr) bool) bool {
 	return v.reach(failed, func(b *cfg.Block) bool {
 		if !within(b, v.loop) || len(b.Succs) != 2 || len(b.Nodes) == 0 {
 			return false
 		}
-		condition, ok := b.Nodes[len(b.Nodes)-1].(ast.Expr)
+		condition, ok := conditionOf(b)
 		return ok && !aboutCall(condition) && v.leadsOut(b.Succs[0]) != v.leadsOut(b.Succs[1])
 	}, v.calls)
 }
@@ -633,14 +790,14 @@ func Walk(n ast.Node, visit func(ast.Node)) {
 	})
 }
 
-// own calls visit for what is in a loop, but not for what is in loops in it.
-func own(loop ast.Stmt, body *ast.BlockStmt, visit func(ast.Node)) {
+// own calls visit for what is in a loop, but not for what is in loops in it, save those that send control back to its label.
+func own(loop ast.Stmt, body *ast.BlockStmt, label string, visit func(ast.Node)) {
 	inner := func(n ast.Node) bool {
-		switch n.(type) {
+		switch n := n.(type) {
 		case *ast.FuncLit:
 			return true
 		case *ast.ForStmt, *ast.RangeStmt:
-			return true
+			return !continues(n, label)
 		}
 		return false
 	}
@@ -663,6 +820,26 @@ func own(loop ast.Stmt, body *ast.BlockStmt, visit func(ast.Node)) {
 	for _, stmt := range body.List {
 		inspect(stmt)
 	}
+}
+
+// continues reports whether a statement sends control to the next pass of the loop with a label.
+func continues(stmt ast.Node, label string) (does bool) {
+	Walk(stmt, func(n ast.Node) {
+		jump, ok := n.(*ast.BranchStmt)
+		does = does || ok && jump.Tok == token.CONTINUE && jump.Label != nil && jump.Label.Name == label
+	})
+	return does
+}
+
+// ObjectOf returns the variable or field that an expression names, nil if it is something else.
+func ObjectOf(info *types.Info, e ast.Expr) types.Object {
+	switch e := ast.Unparen(e).(type) {
+	case *ast.Ident:
+		return info.ObjectOf(e)
+	case *ast.SelectorExpr:
+		return info.ObjectOf(e.Sel)
+	}
+	return nil
 }
 
 // Callee returns the function that a call names, nil if it calls a value.

@@ -34,11 +34,8 @@ func (l *Loop) Bounded(pass *analysis.Pass) bool {
 func (l *Loop) counters(pass *analysis.Pass) map[types.Object]bool {
 	counted := map[types.Object]bool{}
 	add := func(e ast.Expr) {
-		switch e := ast.Unparen(e).(type) {
-		case *ast.Ident:
-			counted[pass.TypesInfo.ObjectOf(e)] = true
-		case *ast.SelectorExpr:
-			counted[pass.TypesInfo.ObjectOf(e.Sel)] = true
+		if object := ObjectOf(pass.TypesInfo, e); object != nil {
+			counted[object] = true
 		}
 	}
 	Walk(l.Stmt, func(n ast.Node) {
@@ -210,13 +207,7 @@ func (d *delay) lookAtVariable(id *ast.Ident) {
 }
 
 func (d *delay) refersTo(e ast.Expr, variable *types.Var) bool {
-	switch e := ast.Unparen(e).(type) {
-	case *ast.Ident:
-		return d.pass.TypesInfo.ObjectOf(e) == variable
-	case *ast.SelectorExpr:
-		return d.pass.TypesInfo.ObjectOf(e.Sel) == variable
-	}
-	return false
+	return ObjectOf(d.pass.TypesInfo, e) == types.Object(variable)
 }
 
 func (d *delay) constant(e ast.Expr) bool {
@@ -351,6 +342,32 @@ func isBackground(info *types.Info, e ast.Expr) bool {
 	}
 	callee := Callee(info, call)
 	return callee != nil && (callee.FullName() == "context.Background" || callee.FullName() == "context.TODO")
+}
+
+// Next returns the statement behind the loop, nil if the body of the function ends there. It is false where the loop is the last of
+// another list of statements.
+func (l *Loop) Next() (next ast.Stmt, known bool) {
+	whole := body(l.Func)
+	Walk(whole, func(n ast.Node) {
+		list := statements(n)
+		for i, stmt := range list {
+			if label, ok := stmt.(*ast.LabeledStmt); ok && stmt.Pos() != l.Stmt.Pos() {
+				stmt = label.Stmt
+			}
+			if stmt.Pos() != l.Stmt.Pos() {
+				continue
+			}
+			for i < len(list) && list[i].Pos() < l.Stmt.End() { // one of goto is made of several
+				i++
+			}
+			if i < len(list) {
+				next, known = list[i], true
+			} else if n == ast.Node(whole) {
+				known = true
+			}
+		}
+	})
+	return next, known
 }
 
 // Nth is how many retry loops stand before this one in its declaration.

@@ -5,6 +5,9 @@ import (
 	"go/token"
 	"go/types"
 	"strings"
+
+	"golang.org/x/tools/go/analysis"
+	"golang.org/x/tools/go/ast/inspector"
 )
 
 // Wait is how a loop waits.
@@ -115,17 +118,14 @@ func (f *function) setTo(timer ast.Expr) (duration ast.Expr) {
 	return duration
 }
 
-// helper returns a call of time.Sleep, or of a function whose name says that it does the same, as a wait.
+// helper returns a call of time.Sleep, or of a function that does the same or whose name says so, as a wait.
 func (f *function) helper(call *ast.CallExpr) (Wait, bool) {
 	w := Wait{Node: call}
-	callee := Callee(f.pass.TypesInfo, call)
-	if callee != nil && callee.FullName() == "time.Sleep" && len(call.Args) == 1 {
+	if isSleep(f.pass.TypesInfo, call) {
 		w.Sleep, w.Duration = call, call.Args[0]
 		return w, true
 	}
-	if name := strings.ToLower(CalleeName(call)); !strings.Contains(name, "sleep") && !strings.HasPrefix(name, "wait") {
-		return Wait{}, false
-	}
+	callee := Callee(f.pass.TypesInfo, call)
 	for _, arg := range call.Args {
 		t := f.pass.TypesInfo.TypeOf(arg)
 		if t == nil {
@@ -138,7 +138,40 @@ func (f *function) helper(call *ast.CallExpr) (Wait, bool) {
 			w.Aware = true
 		}
 	}
-	return w, w.Duration != nil
+	if callee != nil && f.sleeps[callee.Origin()] {
+		return w, true
+	}
+	name := strings.ToLower(CalleeName(call))
+	return w, w.Duration != nil && (strings.Contains(name, "sleep") || strings.HasPrefix(name, "wait"))
+}
+
+// sleepers returns the functions of a package that give no result and sleep whenever they are called: at the top of their bodies
+// is a call of time.Sleep.
+func sleepers(pass *analysis.Pass, inspector *inspector.Inspector) map[*types.Func]bool {
+	found := map[*types.Func]bool{}
+	inspector.Preorder([]ast.Node{(*ast.FuncDecl)(nil)}, func(n ast.Node) {
+		f := n.(*ast.FuncDecl)
+		if f.Body == nil || f.Type.Results.NumFields() > 0 {
+			return
+		}
+		for _, stmt := range f.Body.List {
+			if e, ok := stmt.(*ast.ExprStmt); ok && isSleep(pass.TypesInfo, e.X) {
+				if function, ok := pass.TypesInfo.Defs[f.Name].(*types.Func); ok {
+					found[function] = true
+				}
+			}
+		}
+	})
+	return found
+}
+
+func isSleep(info *types.Info, e ast.Expr) bool {
+	call, ok := ast.Unparen(e).(*ast.CallExpr)
+	if !ok || len(call.Args) != 1 {
+		return false
+	}
+	callee := Callee(info, call)
+	return callee != nil && callee.FullName() == "time.Sleep"
 }
 
 func (f *function) isDuration(e ast.Expr) bool {

@@ -24,14 +24,45 @@ func Statement(body *ast.BlockStmt, e ast.Expr) (found *ast.ExprStmt) {
 	return found
 }
 
+// End returns the end of a statement with the comments that follow it on its line.
+func End(pass *check.Pass, stmt ast.Stmt) token.Pos {
+	file := pass.Fset.File(stmt.Pos())
+	end, line := stmt.End(), file.Line(stmt.End())
+	for _, group := range fileOf(pass, stmt.Pos()).Comments {
+		for _, comment := range group.List {
+			if comment.Pos() >= end && file.Line(comment.Pos()) == line && strings.TrimSpace(pass.Between(end, comment.Pos())) == "" {
+				end = comment.End()
+			}
+		}
+	}
+	return end
+}
+
 // SameAt reports whether the first name of an expression means the same at two places.
 func SameAt(pass *check.Pass, expr string, at, there token.Pos) bool {
 	name, _, _ := strings.Cut(expr, ".")
-	return lookup(pass, name, at) == lookup(pass, name, there)
+	return Lookup(pass, name, at) == Lookup(pass, name, there)
 }
 
-// lookup returns what a name means at pos, nil if nothing.
-func lookup(pass *check.Pass, name string, pos token.Pos) types.Object {
+// MeansAt reports whether the names in an expression mean the same at pos as where it stands.
+func MeansAt(pass *check.Pass, e ast.Expr, pos token.Pos) bool {
+	same := true
+	ast.Inspect(e, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.SelectorExpr: // what is selected does not depend on where that is
+			same = same && MeansAt(pass, n.X, pos)
+			return false
+		case *ast.Ident:
+			used := pass.TypesInfo.Uses[n]
+			same = same && (used == nil || Lookup(pass, n.Name, pos) == used)
+		}
+		return true
+	})
+	return same
+}
+
+// Lookup returns what a name means at pos, nil if nothing.
+func Lookup(pass *check.Pass, name string, pos token.Pos) types.Object {
 	scope := pass.Pkg.Scope().Innermost(pos)
 	if scope == nil {
 		return nil

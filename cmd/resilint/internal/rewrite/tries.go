@@ -40,7 +40,7 @@ func Tries(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFi
 	}
 	call := callStatement(l)
 	name := variable(pass, l)
-	if call == nil || pass.Pkg.Scope().Lookup(name) != nil || uses(l.Decl, "try") || uses(l.Decl, "tries") || labelled(l) {
+	if variable, ok := l.Err.(*types.Var); call == nil || !ok || variable.IsField() || pass.Pkg.Scope().Lookup(name) != nil || uses(l.Decl, "try") || uses(l.Decl, "tries") || labelled(l) {
 		return analysis.SuggestedFix{}, false
 	}
 	wait := delays(pass, l)

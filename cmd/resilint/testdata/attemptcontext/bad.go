@@ -26,3 +26,10 @@ func otherName(parent context.Context, backend policy.Layer) error {
 		return err
 	})
 }
+
+func byAMethod(ctx context.Context, backend *resilience.Pipeline) error {
+	return backend.Run(ctx, func(context.Context) error {
+		_, err := fetch(ctx, 1) // want "RL9a: this operation uses ctx from outside"
+		return err
+	})
+}

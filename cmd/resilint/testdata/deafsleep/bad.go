@@ -2,7 +2,9 @@ package deafsleep
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"sync"
 	"time"
 )
 
@@ -118,4 +120,54 @@ again:
 		break again
 	}
 	return nil
+}
+
+// a way out that another loop does not have: there is no fix
+func unlocks(ctx context.Context, lock sync.Locker) (err error) {
+	lock.Lock()
+	for range 3 {
+		if _, err = fetch(ctx); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps and calls on after ctx has ended"
+	}
+	lock.Unlock()
+	return err
+}
+
+// the answer would be left out: there is no fix
+func handles(w http.ResponseWriter, r *http.Request) {
+	for range 3 {
+		if page, err := fetch(r.Context()); err == nil {
+			_, _ = io.WriteString(w, page)
+			return
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps and calls on after r.Context\\(\\) has ended"
+	}
+	http.Error(w, "no backend", http.StatusBadGateway)
+}
+
+// a name of the results is hidden: there is no fix
+func hides(ctx context.Context) (result, error) {
+	for range 3 {
+		result := new(result)
+		_, err := fetch(ctx)
+		if err == nil {
+			return *result, nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps and calls on after ctx has ended"
+	}
+	return result{}, nil
+}
+
+type result struct{}
+
+func withGoto(ctx context.Context) (string, error) {
+again:
+	page, err := fetch(ctx)
+	if err != nil {
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps and calls on after ctx has ended"
+		goto again
+	}
+	return page, nil
 }

@@ -136,6 +136,17 @@ func ignoredWithoutReason(ctx context.Context) error {
 	return nil
 }
 
+func ignoresNothing(ctx context.Context) error {
+	_, err := fetch(ctx) //resilint:ignore RL1 nobody waits // want "RL1: this ignore takes no finding back"
+	return err
+}
+
+func ignoresNothingWithoutReason(ctx context.Context) error {
+	//resilint:ignore deafsleep // want "RL1: an ignore needs a reason"
+	_, err := fetch(ctx)
+	return err
+}
+
 // nobody can end this context
 func background() error {
 	ctx := context.Background()

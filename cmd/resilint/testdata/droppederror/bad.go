@@ -16,3 +16,8 @@ func drops(ctx context.Context, backend policy.Layer) string {
 	page, _ := resilience.Do(ctx, backend, load) // want "RL9b: the error is dropped"
 	return page
 }
+
+func dropsOfMethods(ctx context.Context, backend *resilience.Pipeline, pages policy.Policy[string]) {
+	backend.Run(ctx, save) // want "RL9b: the error is dropped"
+	pages.Do(ctx, load)    // want "RL9b: the error is dropped"
+}

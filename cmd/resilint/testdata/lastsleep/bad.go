@@ -61,3 +61,39 @@ func counterOutside() bool {
 	}
 	return i < 3
 }
+
+// what follows the sleep is not left out
+func keepsTheLastError() (last error) {
+	for i := 0; i < 3; i++ {
+		err := call()
+		if err == nil {
+			return nil
+		}
+		time.Sleep(time.Second) /* a while */ // want "RL3: this retry loop sleeps after its last attempt too"
+		last = err
+	}
+	return last
+}
+
+func countsDown() (err error) {
+	for left := 3; left > 0; left-- {
+		if err = call(); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL3: this retry loop sleeps after its last attempt too"
+	}
+	return err
+}
+
+// its bound is hidden: there is no fix
+func shadows(tries int) (err error) {
+	for i := 0; i < tries; i++ {
+		if err = call(); err == nil {
+			break
+		}
+		tries := i
+		println(tries)
+		time.Sleep(time.Second) // want "RL3: this retry loop sleeps after its last attempt too"
+	}
+	return err
+}

@@ -24,3 +24,10 @@ func query(ctx context.Context, backend policy.Layer, db *sql.DB) error {
 	}
 	return rows.Close()
 }
+
+func byAPolicy(ctx context.Context, backend policy.Policy[*http.Response], request *http.Request) (*http.Response, error) {
+	var response, err = backend.Do(ctx, func(ctx context.Context) (*http.Response, error) { // want "RL9c: \\*http.Response is still to be read when Do returns"
+		return http.DefaultClient.Do(request.WithContext(ctx))
+	})
+	return response, err
+}

@@ -43,3 +43,25 @@ func aroundAClient(ctx context.Context, client *retryablehttp.Client) error {
 		return response.Body.Close()
 	})
 }
+
+func byName(ctx context.Context) error {
+	return pipeline.Run(ctx, inner) // want "RL7: this pipeline retries inner, which retries by itself"
+}
+
+func aroundAPipeline(ctx context.Context) (err error) {
+	for range 3 {
+		if err = pipeline.Run(ctx, call); err == nil { // want "RL7: this loop retries a call through a pipeline with a retry"
+			return nil
+		}
+		time.Sleep(time.Second)
+	}
+	return err
+}
+
+var pages = resilience.For[string](pipeline)
+
+func inAnother(ctx context.Context, load func(context.Context) (string, error)) (string, error) {
+	return pages.Do(ctx, func(ctx context.Context) (string, error) {
+		return resilience.Do(ctx, pipeline, load) // want "RL7: this pipeline retries a call through a pipeline with a retry"
+	})
+}

@@ -23,3 +23,10 @@ func breakerAlone(ctx context.Context, b *breaker.Breaker, client *retryablehttp
 func callInAPipeline(ctx context.Context) error {
 	return resilience.Run(ctx, pipeline, func(ctx context.Context) error { return call(ctx) })
 }
+
+var once = resilience.Compose(breaker.New())
+
+// only one of the two retries
+func aroundAPipelineWithout(ctx context.Context) error {
+	return pipeline.Run(ctx, func(ctx context.Context) error { return once.Run(ctx, call) })
+}

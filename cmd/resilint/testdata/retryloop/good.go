@@ -79,7 +79,10 @@ func untilItTakesTooLong() (conn net.Conn, err error) {
 	}
 }
 
-type client struct{ closed bool }
+type client struct {
+	closed bool
+	err    error
+}
 
 // its owner can close it
 func (c *client) untilClosed() (conn net.Conn, err error) {

@@ -28,3 +28,12 @@ func never(ctx context.Context, backend *resilience.Pipeline) error {
 	_, err := backend.Acquire(ctx) // want "RL9d: nobody settles the permit"
 	return err
 }
+
+// its context settles nothing
+func asksForTheContext(ctx context.Context, guard policy.Guard) error {
+	permit, err := policy.Acquire(ctx, guard) // want "RL9d: the permit is not settled on the way to line 38"
+	if err != nil {
+		return err
+	}
+	return permit.Context().Err()
+}

@@ -2,6 +2,7 @@ package unsettledpermit
 
 import (
 	"context"
+	"errors"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
@@ -41,4 +42,17 @@ func ifThereIsOne(ctx context.Context, backend policy.Layer) error {
 		permit.Done(err)
 	}
 	return err
+}
+
+// there is no permit where there is one of these errors
+func asksWhich(ctx context.Context, guard policy.Guard) error {
+	permit, err := policy.Acquire(ctx, guard)
+	switch {
+	case errors.Is(err, policy.ErrRejected):
+		return nil
+	case err != nil:
+		return err
+	}
+	permit.Done(nil)
+	return nil
 }
