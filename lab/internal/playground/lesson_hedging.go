@@ -7,9 +7,9 @@ var hedging = Lesson{
 	Steps: []Step{
 		{
 			Text: []string{
-				"Most requests take some 30 ms, a few take very long. Any number is served at a time. B starts a second attempt when the first has not answered for 150 ms, takes the first answer, and cancels the other. A does not.",
+				"Most requests take some 30 ms, a few take very long. Any number is served at a time. B has a hedge: it starts a second attempt when the first has not answered for 150 ms, takes the first answer, and cancels the other. A does not.",
 			},
-			Look:     "p99 falls from about 280 to 190 ms, for 5 % more attempts. The dashed lines are theory. Move the slider.",
+			Look:     "p99, the time that 99 of 100 successes stay below, falls from about 280 to 190 ms, for 5 % more attempts. The dashed lines are theory. Move the slider.",
 			Address:  "shape=2&slots=0&b.hedge=1&b.after=150&b.hedge.budget=0",
 			Controls: []string{"b.after"},
 		},
@@ -17,7 +17,7 @@ var hedging = Lesson{
 			Text: []string{
 				"What an early hedge costs: A starts its second attempt after 30 ms, which half of all requests take; B still after 150 ms.",
 			},
-			Look:     "A's tail is shorter still, and every second call is sent twice. A hedge near p95 takes most of the tail for 5 % of load; that is where the library's hedge starts if it is not told otherwise.",
+			Look:     "A's tail is shorter still, and every second call is sent twice. A hedge near p95, here 150 ms, takes most of the tail for 5 % of load; that is where the library's hedge starts if it is not told otherwise.",
 			Address:  "shape=2&slots=0&a.hedge=1&a.after=30&a.hedge.budget=0&b.hedge=1&b.after=150&b.hedge.budget=0",
 			Controls: []string{"a.after"},
 		},
@@ -54,10 +54,10 @@ var hedging = Lesson{
 	},
 	Quiz: []Question{
 		{
-			Question: "A hedge starts after the time that 95 % of the requests stay below. How many more attempts are there?",
-			Options:  []string{"about 5 %", "about 50 %", "twice as many"},
+			Question: "A hedge starts after the time that 90 % of the requests stay below. How many more attempts are there?",
+			Options:  []string{"about 10 %", "about 90 %", "twice as many"},
 			Answer:   0,
-			Why:      "only the slowest 5 % are sent twice.",
+			Why:      "only the slowest 10 % are sent twice.",
 		},
 		{
 			Question: "Requests are slow because they queue at a dependency that is nearly full. What does a hedge do?",

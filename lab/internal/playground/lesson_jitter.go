@@ -41,7 +41,7 @@ var jitter = Lesson{
 			Text: []string{
 				"There are several kinds. Full jitter draws from 0 to the delay, equal jitter from half of it, decorrelated jitter from the first delay to three times the one before.",
 			},
-			Look:     "All of them save the calls. Full jitter is quickest here, since it uses the first moments as well. Compare p50, p99 and the attempts per call.",
+			Look:     "A has equal jitter, B decorrelated; both save the calls. Now choose full jitter for A: its p50 is the shortest, since it uses the first moments as well.",
 			Address:  "load=2&clients=100&slots=5&queue=5&a.retry=1&a.jitter=2&a.budget=0&a.attempts=4&a.delay=1000&b.retry=1&b.budget=0&b.attempts=4&b.delay=1000&b.jitter=3",
 			Controls: []string{"a.jitter", "b.jitter"},
 		},
@@ -49,7 +49,7 @@ var jitter = Lesson{
 			Text: []string{
 				"What jitter does not do: it moves load in time, it takes none away. Here 120 calls a second come by chance, more than the 100 that can be served. A retries without jitter, B with it, five attempts each.",
 			},
-			Look:     "Both send about 300 attempts a second, and it makes no difference. Against a lasting overload there are budgets, breakers and limits.",
+			Look:     "Both send about 300 attempts a second, and it makes no difference. Give B a budget of 10 %: fewer than half of the attempts, and as many successes. Against a lasting overload there are budgets, breakers and limits.",
 			Address:  "rate=120&slots=5&queue=20&a.retry=1&a.jitter=0&a.budget=0&a.attempts=5&a.delay=200&b.retry=1&b.budget=0&b.attempts=5&b.delay=200",
 			Controls: []string{"b.budget"},
 		},

@@ -7,16 +7,17 @@ var order = Lesson{
 	Steps: []Step{
 		{
 			Text: []string{
-				"50 calls a second go to a dependency. From 20 s to 40 s it fails every request. Pipeline A retries, up to three attempts; B does not.",
+				"A call is what your code wants done; an attempt is one request that is sent for it. 50 calls a second go to a dependency, which fails every request from 20 s to 40 s. Pipeline A retries: it makes up to three attempts for a call. B makes one.",
 				"A retry cannot help here: all attempts fail. What it does is triple the load of a dependency that is down.",
 			},
-			Look:     "Look at “Attempts” while there is trouble. Then move the slider: more attempts, more load, and not one more success.",
+			Look:     "Look at “Attempts” while there is trouble. Then move the slider: more attempts, more load, and no success before 40 s.",
 			Address:  "t=20a20u&a.retry=1&a.budget=0",
 			Controls: []string{"a.attempts"},
 		},
 		{
 			Text: []string{
-				"Now both pipelines retry, and both have a breaker that opens when half of what it sees fails. In A it stands outside the retry: it sees calls, each of which takes three attempts and two delays to fail. In B it stands inside, where Compose puts it: it sees each attempt.",
+				"A breaker lets everything through while it is closed. It opens when half of what it has seen in ten seconds has failed, and refuses everything for five seconds. Then it is half-open: a few may try, and it closes if they succeed.",
+				"Both pipelines retry, and have a breaker. In A it stands outside the retry: it sees calls, each of which takes three attempts and two delays to fail. In B it stands inside, where Compose puts it: it sees each attempt.",
 			},
 			Look:     "B's breaker opens after about two seconds of trouble, A's after about five. All that time A sends 150 attempts a second. Move B's breaker outside, and B becomes A.",
 			Address:  "t=20a20u&a.retry=1&a.budget=0&a.breaker=1&a.breaker.place=1&b.retry=1&b.budget=0&b.breaker=1",
@@ -35,7 +36,7 @@ var order = Lesson{
 			Text: []string{
 				"Somebody has agreed to send the dependency no more than 60 requests a second. Both pipelines have a rate limit of 60. In A it stands outside the retry, in B inside.",
 			},
-			Look:     "50 calls a second pass A's limit, and become 100 attempts in the trouble. B keeps the agreement: what counts at the other end is attempts.",
+			Look:     "50 calls a second pass A's limit, and become 100 attempts in the trouble. B keeps the agreement: what counts at the other end is attempts. It has a price: what the limit refuses is lost, and fewer calls of B succeed.",
 			Address:  "t=20a20m&a.retry=1&a.budget=0&a.limit=1&a.persecond=60&a.limit.place=1&b.retry=1&b.budget=0&b.limit=1&b.persecond=60",
 			Controls: []string{"a.limit.place", "b.limit.place"},
 		},
@@ -44,25 +45,25 @@ var order = Lesson{
 				"Two timeouts, two questions. The attempt timeout is innermost: how long may one request take? The total timeout is outermost: how long does a caller wait for all attempts and delays together?",
 				"Here the dependency is up to five times slower for 20 seconds. Both pipelines end an attempt after 400 ms and try three times. B also ends a call after 800 ms.",
 			},
-			Look:     "Compare p99.9 of A and B: three attempts of 400 ms are more than a second. Then look what it costs B in successes, and move the slider.",
+			Look:     "Compare p99.9 of A and B, the time that 999 of 1,000 successes stay below: three attempts of 400 ms are more than a second. Then look what it costs B in successes, and move the slider.",
 			Address:  "t=20a20e&trouble=1&slots=40&a.retry=1&a.budget=0&a.attempt=1&a.attempt.ms=400&b.retry=1&b.budget=0&b.attempt=1&b.attempt.ms=400&b.total=1&b.total.ms=800",
 			Controls: []string{"b.total.ms"},
 		},
 		{
 			Text: []string{
-				"The order that Compose chooses: total timeout, retry, hedge, breaker, rate limit, bulkhead, attempt timeout. Whatever order you write them in, they come out like this, and policy.At moves a layer where you know better.",
+				"The order that Compose chooses: total timeout, retry, hedge, breaker or throttle, rate limit, bulkhead, attempt timeout. Whatever order you write them in, they come out like this, and policy.At moves a layer where you know better.",
 			},
-			Look:     "Everything is yours now. Try a bulkhead of 5 in both, one outside the retry.",
+			Look:     "Everything is yours now. Try a bulkhead, which bounds how many are under way at a time: 5 in both, in one of them outside the retry. There it counts calls, which hold their place through the delays as well.",
 			Address:  "t=20a20m&a.total=1&a.retry=1&a.breaker=1&a.attempt=1&b.retry=1&b.breaker=1&b.attempt=1&b.total=1",
 			Controls: nil,
 		},
 	},
 	Quiz: []Question{
 		{
-			Question: "Of the requests 60 % fail, and a retry makes three attempts. What share of failures does a breaker outside the retry see?",
-			Options:  []string{"60 %", "about 22 %", "none"},
+			Question: "Half of the requests fail, and a retry makes two attempts. What share of failures does a breaker outside the retry see?",
+			Options:  []string{"50 %", "about 25 %", "none"},
 			Answer:   1,
-			Why:      "it sees calls, and a call fails when three attempts fail: 0.6 × 0.6 × 0.6.",
+			Why:      "it sees calls, and a call fails when both attempts fail: 0.5 × 0.5.",
 		},
 		{
 			Question: "The dependency allows 100 requests a second. Where does the rate limit belong?",

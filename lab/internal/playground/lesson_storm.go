@@ -7,7 +7,7 @@ var storm = Lesson{
 	Steps: []Step{
 		{
 			Text: []string{
-				"75 calls a second; the dependency serves 100 a second. From 20 s to 25 s it fails everything. Nobody retries; a call gives up after 500 ms.",
+				"75 calls a second; the dependency serves 100 a second. From 20 s to 25 s it fails everything. Nobody retries; an attempt gives up after 500 ms, and the dependency does not notice: what waits in its queue is worked off.",
 			},
 			Look:     "When the trouble ends, it is over. Draw some more of it: it stays so.",
 			Address:  "rate=75&slots=5&queue=500&t=20a5u&a.attempt=1&b.attempt=1",
@@ -39,7 +39,7 @@ var storm = Lesson{
 		},
 		{
 			Text: []string{
-				"Second remedy: a breaker. While B's is open nothing is sent, the queue drains, and the first probe gets an answer in time.",
+				"Second remedy: a breaker. While B's is open nothing is sent, and the queue drains. When it is half-open, the first attempt gets an answer in time, and it closes.",
 			},
 			Look:     "B loses some seconds of calls and then is well. How long must it stay open, for the queue to drain? Try 500 ms.",
 			Address:  "rate=75&slots=5&queue=500&t=20a5u&a.retry=1&a.budget=0&a.attempt=1&b.retry=1&b.budget=0&b.attempt=1&b.breaker=1",
@@ -57,7 +57,7 @@ var storm = Lesson{
 			Text: []string{
 				"Everything is yours now. A is the storm; B has a budget and a breaker.",
 			},
-			Look:     "Can you make B storm as well? Try clients in place of calls from outside: they wait for their answers, and cannot come faster than they are served.",
+			Look:     "Can you make B storm as well? And choose clients, under “Who calls”: they wait for their answers, and cannot come faster than they are served. Can 20 of them storm?",
 			Address:  "rate=75&slots=5&queue=500&t=20a5u&a.retry=1&a.budget=0&a.attempt=1&b.retry=1&b.attempt=1&b.breaker=1",
 			Controls: nil,
 		},

@@ -52,7 +52,9 @@ var claims = map[string][]func(t *testing.T, address string, run func(address st
 			require.Zero(t, mean(r[0], 21, 39, succeeded), "and no success")
 			more := run(with(address, "a.attempts=6"))
 			require.Greater(t, mean(more[0], 21, 39, attempts), 1.7*mean(r[0], 21, 39, attempts))
-			require.Zero(t, mean(more[0], 23, 39, succeeded))
+			for _, r := range []runs{r, more} {
+				require.Zero(t, mean(r[0], 23, 40, succeeded), "and no success before 40 s")
+			}
 		},
 		func(t *testing.T, address string, run func(string) runs) {
 			r := run(address)
@@ -74,6 +76,8 @@ var claims = map[string][]func(t *testing.T, address string, run func(address st
 			r := run(address)
 			require.InDelta(t, 98, mean(r[0], 21, 39, attempts), 10)
 			require.InDelta(t, 60, mean(r[1], 21, 39, attempts), 3)
+			require.Positive(t, r[1].Rejected)
+			require.Less(t, r.success(1), r.success(0)-.05, "it has a price")
 		},
 		func(t *testing.T, address string, run func(string) runs) {
 			r := run(address)
@@ -162,6 +166,9 @@ var claims = map[string][]func(t *testing.T, address string, run func(address st
 			for _, side := range []int{0, 1} {
 				require.InDelta(t, 310, mean(r[side], 10, 60, attempts), 40)
 			}
+			budget := run(with(address, "b.budget=2"))
+			require.Less(t, mean(budget[1], 10, 60, attempts), .5*mean(r[1], 10, 60, attempts), "fewer than half")
+			require.InDelta(t, r.success(1), budget.success(1), .03, "as many successes")
 		},
 	},
 	hedging.Title: {

@@ -164,7 +164,7 @@ function setUp() {
 		$('charts').append(make('div', {class: 'chart'}, make('h3', {}, c.title + ' ', make('span', {}, c.unit)), make('div', {class: 'plot'}, make('div', {class: 'y', 'aria-hidden': 'true'}, ...c.y), c.svg, axis())));
 	}
 	bar.svg = make('svg', {viewBox: `0 0 ${seconds * strip} 40`, preserveAspectRatio: 'none', role: 'img'});
-	bar.box = make('div', {class: 'chart wide'}, make('h3', {}, 'Breaker ', make('span', {}, 'green: closed, red: open, yellow: half-open')),
+	bar.box = make('div', {class: 'chart wide'}, make('h3', {}, 'Breaker ', make('span', {}, 'low and green: closed, high and red: open, yellow: half-open')),
 		make('div', {class: 'plot strip'}, make('div', {class: 'y', 'aria-hidden': 'true'}, ...names.map(n => make('span', {}, n))), bar.svg, axis()));
 	$('charts').append(bar.box);
 }
@@ -224,7 +224,8 @@ function paint() {
 		let opened = 0;
 		for (let from = 0, until; has(side) && from < s.breaker.length; from = until) {
 			for (until = from + 1; until < s.breaker.length && s.breaker[until] === s.breaker[from]; until++);
-			rects.push(make('rect', {class: 's' + s.breaker[from], x: from, y: side * 20 + 2, width: until - from + .05, height: 16}));
+			const height = [6, 16, 11][s.breaker[from]]; // for those who do not see the colours
+			rects.push(make('rect', {class: 's' + s.breaker[from], x: from, y: side * 20 + 18 - height, width: until - from + .05, height}));
 			if (s.breaker[from] === 1) opened += until - from;
 		}
 		says.push(s.name + (has(side) ? ' is open for ' + (opened / strip).toFixed(1) + ' of ' + seconds + ' seconds' : ' has none'));
