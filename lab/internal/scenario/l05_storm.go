@@ -45,6 +45,7 @@ var storm = Scenario{
 		{"rate", "calls", "per second", 280, 50, 1000, false},
 		{"capacity", "of the server", "per second", 300, 50, 1000, false},
 		{"timeout", "of an attempt", "s", 1, .1, 5, false},
+		{"slowrate", "calls of the slow time, on a server for 100", "per second", 90, 10, 95, false},
 		{"queue", "bound of the server's queue, where it has one", "requests", 150, 1, 10_000, true},
 	},
 	Run: runStorm,
