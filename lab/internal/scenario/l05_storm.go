@@ -143,7 +143,7 @@ func runStorm(lab *Lab) {
 	}
 	const source = "the same server, by hand"
 	for _, v := range runsOf(none, one, slow, five, ten) {
-		by := remember(lab, variants[v].name, func() two { return pair(reference.Storm(byHand(v), Pick(lab, 10, 20, 20))) })
+		by := remember(lab, variants[v].name, func() two { return pair(reference.Storm(byHand(v), 20)) })
 		back, load := by.a, by.b
 		what := "recovery at s, " + variants[v].name
 		if math.IsNaN(back.Mean) {

@@ -203,8 +203,8 @@ func poissonCalls(w *sim.World, a *sim.Actor, rate float64, over *bool, call fun
 func falseReopening(lab *Lab) {
 	needed := []int{1, 3, 5, 10}
 	p := lab.Param("p")
-	episodesOf := func(variant int) float64 { // the rarer a reopening, the more
-		return math.Round(Pick(lab, 400.0, 8000, 8000) / float64(needed[variant]))
+	episodesOf := func(variant int) float64 { // the rarer a reopening, the more; so many that a fifth of p is noticed
+		return math.Round(max(Pick(lab, 400.0, 12_000, 12_000)/float64(needed[variant]), Pick(lab, 40.0, 1600, 1600)))
 	}
 	runs := Runs(lab, len(needed), Pick(lab, 6, 2, 2), func(w *sim.World, variant int) func() float64 {
 		reopened, ended := 0.0, 0.0

@@ -257,7 +257,7 @@ func overload(lab *Lab) {
 				setup.Delay, setup.Ratio, setup.PerSecond = delay/1000, lab.Param("ratio"), 10
 			}
 			what := policies[policy].name + ", utilisation " + short(utilisations[i])
-			by := remember(lab, what, func() two { return pair(reference.Hedged(setup, Pick(lab, 6, 16, 16))) })
+			by := remember(lab, what, func() two { return pair(reference.Hedged(setup, 24)) })
 			p99, load := by.a, by.b
 			if policy == budgeted && i == last {
 				load.Error = math.Hypot(load.Error, .0005*15/seconds) // all of the budget is spent: seven tokens at the end decide
