@@ -135,13 +135,21 @@ func TestPagesShowWhatTheCodeDoes(t *testing.T) {
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(400)) // as the command does
 	var results []*scenario.Result
+	blunt := map[string]bool{}
 	for _, s := range scenario.All() {
 		r := scenario.Play(s, scenario.Options{Seed: 1})
 		require.NoError(t, r.Err)
 		for _, c := range r.Checks {
 			require.True(t, c.Passed, "%s: %s: %s, expected %s", r.Name, c.What, c.Measured, c.Expected)
+			if name := r.Name + " " + c.What; !c.Sharp() {
+				blunt[name] = true
+				require.Contains(t, scenario.BluntChecks, name, "%s, expected %s: a change by a fifth would pass", c.Measured, c.Expected)
+			}
 		}
 		results = append(results, r)
+	}
+	for name := range scenario.BluntChecks {
+		require.Contains(t, blunt, name, "it is sharp, or not checked any more")
 	}
 	dir := filepath.Join("..", "..", "..", "docs", "tradeoffs")
 	pages := report.Pages(results, scenario.All())

@@ -2,6 +2,7 @@ package reference
 
 import (
 	"math/rand/v2"
+	"slices"
 )
 
 // window is a breaker's memory of its last calls, by count.
@@ -111,21 +112,31 @@ func OneBreaker(share, rate, dead, opens, seconds float64, repeats int) (availab
 type OrderSetup struct {
 	P, Rate, Seconds, Threshold, Open, Delay float64 // share that fails, calls per second; s
 	Outside, Blind                           bool
+	Calm                                     bool // only runs in which the breaker never opens count
 }
 
 // Ordered is what [Order] measures, per call except for Trips and BeforeTrip, which are per run.
 type Ordered struct{ Attempts, Success, Rejections, Latency, Trips, BeforeTrip Number }
 
+// waiter is a call that waits for its next attempt, and hears when the breaker opens.
+type waiter struct {
+	until float64
+	end   func(failed bool)
+	over  bool
+}
+
 // Order is a retry of 3 attempts around or inside a breaker. Attempts take Exp(10 ms) and fail with probability p; the
 // waits are U(0, delay) and U(0, 2 · delay). The breaker opens when the threshold of the last 100, 20 at least, have failed.
-// A blind retry takes a refusal for a failure; one that is not blind ends the call.
+// A blind retry takes a refusal for a failure; one that is not blind ends the call, also while it waits.
 func Order(s OrderSetup, repeats int) Ordered {
 	p, outside, blind := s.P, s.Outside, s.Blind
-	numbers := runs(repeats, func(r *rand.Rand) []float64 {
+	var run func(r *rand.Rand) []float64
+	run = func(r *rand.Rand) []float64 {
 		var l loop
 		w := window{size: 100, minimum: 20, share: s.Threshold}
 		open, half, generation := -1.0, false, 0
 		calls, attempts, good, refused, took, trips, before := 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+		var waiting []*waiter
 		admit := func() (of int, ok bool) {
 			if open >= 0 {
 				if l.now < open+s.Open {
@@ -154,6 +165,13 @@ func Order(s OrderSetup, repeats int) Ordered {
 				}
 				generation++
 				open = l.now
+				for _, w := range waiting {
+					if !w.over && w.until < l.now+s.Open { // it would be refused then
+						w.over = true
+						w.end(true)
+					}
+				}
+				waiting = nil
 			}
 		}
 		attempt := func(ended func(failed bool)) {
@@ -175,7 +193,20 @@ func Order(s OrderSetup, repeats int) Ordered {
 					end(true)
 					return
 				}
-				l.after(r.Float64()*s.Delay*float64(number), func() { try(number + 1) })
+				wait := r.Float64() * s.Delay * float64(number)
+				w := &waiter{until: l.now + wait, end: end}
+				if !outside && !blind {
+					if len(waiting) > 0 && waiting[0].until < l.now {
+						waiting = slices.DeleteFunc(waiting, func(w *waiter) bool { return w.until < l.now })
+					}
+					waiting = append(waiting, w)
+				}
+				l.after(wait, func() {
+					if !w.over {
+						w.over = true
+						try(number + 1)
+					}
+				})
 			}
 			if outside {
 				of, ok := admit()
@@ -227,7 +258,11 @@ func Order(s OrderSetup, repeats int) Ordered {
 		}
 		l.arrivals(r, s.Rate, s.Seconds, call)
 		l.run()
+		if s.Calm && trips > 0 {
+			return run(r)
+		}
 		return []float64{attempts / calls, good / calls, refused / calls, took / calls, trips, before}
-	})
+	}
+	numbers := runs(repeats, run)
 	return Ordered{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]}
 }

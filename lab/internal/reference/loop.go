@@ -10,6 +10,7 @@ type Number struct {
 	Mean      float64
 	Deviation float64 // the standard deviation of one run of the experiment
 	Error     float64 // the standard error of Mean; 0 if it is known exactly
+	Grain     float64 // what one thing more changes in one run, where things are counted that may be rare; otherwise 0
 }
 
 // Exactly is a number that does not depend on chance.
@@ -28,7 +29,7 @@ func Each(mean, deviation, n float64) Number {
 
 // Times is the number in another unit.
 func (n Number) Times(factor float64) Number {
-	return Number{n.Mean * factor, n.Deviation * math.Abs(factor), n.Error * math.Abs(factor)}
+	return Number{n.Mean * factor, n.Deviation * math.Abs(factor), n.Error * math.Abs(factor), n.Grain * math.Abs(factor)}
 }
 
 // Of is the number for a run that is a mean of k of these runs.
@@ -54,7 +55,7 @@ func runs(n int, run func(r *rand.Rand) []float64) []Number {
 		deviation := math.Sqrt(variance * float64(n) / float64(max(1, n-1)))
 		// Few runs say little of their own scatter: by two standard errors of it, it is not underrated.
 		deviation *= 1 + 2/math.Sqrt(2*float64(max(1, n-1)))
-		numbers[j] = Number{mean, deviation, deviation / math.Sqrt(float64(n))}
+		numbers[j] = Number{Mean: mean, Deviation: deviation, Error: deviation / math.Sqrt(float64(n))}
 	}
 	return numbers
 }

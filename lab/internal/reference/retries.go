@@ -63,7 +63,14 @@ func Budgeted(p float64, n, clients int, perClient float64, rule func(now func()
 		}
 		return []float64{good / calls, attempts / calls}
 	})
-	return numbers[0], numbers[1]
+	success, load = numbers[0], numbers[1]
+	if p > 0 && p < 1 { // calls that fail in the end, or that are retried, may be so rare that none was seen
+		success.Grain = 1 / (float64(clients) * perClient * 20)
+		if n > 1 {
+			load.Grain = success.Grain
+		}
+	}
+	return success, load
 }
 
 // Rule decides about retries.

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Condition is what -fail-if says, such as "lost > 1 %".
@@ -64,9 +65,18 @@ var operators = []string{">=", "<=", ">", "<"}
 
 // ParseCondition reads a condition: METRIC OPERATOR NUMBER, where the number has a % sign, or is a duration with a unit.
 func ParseCondition(text string) (Condition, error) {
+	text = strings.Map(func(r rune) rune { // what is quoted in an error is as long as it looks
+		switch {
+		case unicode.IsSpace(r):
+			return ' '
+		case unicode.IsPrint(r):
+			return r
+		}
+		return '?'
+	}, text)
 	c := Condition{text: strings.TrimSpace(text)}
 	wrong := func(format string, args ...any) (Condition, error) {
-		return Condition{}, fmt.Errorf("%.80q: %s; write it as 'lost > 1 %%' or 'p99 > 500ms'", text, fmt.Sprintf(format, args...))
+		return Condition{}, fmt.Errorf("%.60q: %s; write it as 'lost > 1 %%' or 'p99 > 500ms'", text, fmt.Sprintf(format, args...))
 	}
 	at := strings.IndexAny(c.text, "<>")
 	if at < 0 {

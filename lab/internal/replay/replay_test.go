@@ -161,7 +161,8 @@ func TestY7_ConditionsAndVerdicts(t *testing.T) {
 }
 
 func FuzzCondition(f *testing.F) {
-	for _, text := range []string{"lost > 1 %", "p99 >= 500ms", "success<99.9%", "lost > 1e400 %", "p50 < 9999999h", "\xff > 1 %"} {
+	for _, text := range []string{"lost > 1 %", "p99 >= 500ms", "success<99.9%", "lost > 1e400 %", "p50 < 9999999h", "\xff > 1 %",
+		strings.Repeat("\xfb", 3000) + "<", strings.Repeat("\U000e0001", 3000) + "<", strings.Repeat("😀", 3000) + "<", strings.Repeat("\u2028", 3000) + "a<"} {
 		f.Add(text)
 	}
 	m := &Measured{}

@@ -191,7 +191,7 @@ func runBudgets(lab *Lab) {
 	checked := func(policy int, p float64) bool {
 		return policies[policy].rule != nil && (p == 1 || policy < 5 && (p == .05 || p == .1 || p == .5))
 	}
-	runs := Runs(lab, len(policies)*len(ps), Pick(lab, 1, 5, 50), func(w *sim.World, variant int) func() loaded {
+	runs := Runs(lab, len(policies)*len(ps), Pick(lab, 1, 3, 50), func(w *sim.World, variant int) func() loaded {
 		policy, p, until := variant/len(ps), ps[variant%len(ps)], horizon
 		if !checked(policy, p) && lab.quick() {
 			until = time.Second // it is only drawn

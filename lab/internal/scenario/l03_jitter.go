@@ -72,7 +72,7 @@ func runJitter(lab *Lab) {
 		ns[i] = math.Round(n)
 	}
 	const bin = 50 * time.Millisecond
-	runs := Runs(lab, len(policies)*len(ns), Pick(lab, 3, 12, 60), func(w *sim.World, variant int) func() contention {
+	runs := Runs(lab, len(policies)*len(ns), Pick(lab, 3, 28, 60), func(w *sim.World, variant int) func() contention {
 		policy, n := policies[variant/len(ns)], int(math.Round(ns[variant%len(ns)]*lab.In("clients")/top))
 		hop := sim.Normal(10*time.Millisecond, 2*time.Millisecond)
 		version, attempts := 0, 0
@@ -115,7 +115,7 @@ func runJitter(lab *Lab) {
 	for _, n := range []float64{ns[0], top} {
 		for i, policy := range policies {
 			what := policy.name + ", " + short(n) + " clients"
-			by := remember(lab, what, func() two { return pair(reference.Contend(int(n), Pick(lab, 20, 60, 60), policy.byHand)) })
+			by := remember(lab, what, func() two { return pair(reference.Contend(int(n), Pick(lab, 20, 200, 200), policy.byHand)) })
 			writes, took := by.a, by.b
 			lab.Expect("attempts, "+what, column(at(i, n), attempts), writes, "the same clients, by hand; after Brooker")
 			if n == top {

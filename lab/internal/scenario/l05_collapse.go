@@ -18,9 +18,10 @@ func collapse(lab *Lab) {
 	spike(lab)
 }
 
-// slowTime: 90 calls/s on 10 slots of Exp(0.1 s); for 8 s everything takes three times as long.
+// slowTime: 90 calls/s unless it is set on 10 slots of Exp(0.1 s); for 8 s everything takes three times as long.
 func slowTime(lab *Lab) {
 	type outcome struct{ backlog, goodput, empty float64 }
+	rate := lab.Param("slowrate")
 	const from, until = 20 * time.Second, 28 * time.Second
 	runs := Runs(lab, 1, Pick(lab, 1, 6, 40), func(w *sim.World, _ int) func() outcome {
 		var o outcome
@@ -33,7 +34,7 @@ func slowTime(lab *Lab) {
 			}}
 		good := make([]float64, 160)
 		pipeline := compose(timeout.PerAttempt(time.Second))
-		tally := w.Open(sim.Poisson(90), 160*time.Second, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
+		tally := w.Open(sim.Poisson(lab.In("slowrate")), 160*time.Second, func(a *sim.Actor) error { return pipeline.Run(a, server.Call) })
 		tally.Ended = func(came, _ time.Duration, err error) {
 			if err == nil {
 				good[int(came/time.Second)]++
@@ -47,18 +48,24 @@ func slowTime(lab *Lab) {
 		})
 		return func() outcome {
 			for second := 28; second+5 <= len(good) && o.goodput == 0; second++ {
-				if mean(good[second:second+5]) >= .9*90 {
+				if mean(good[second:second+5]) >= .9*rate {
 					o.goodput = float64(second) - until.Seconds()
 				}
 			}
 			return o
 		}
 	})
-	const source = "the same server, by hand; fluid: 453, 35 and 45"
-	backlog, goodput, empty := reference.SlowTime(90, 10, .1, 3, from.Seconds(), until.Seconds(), 40)
-	lab.Expect("slow time: requests that wait at its end", column(runs[0], func(o outcome) float64 { return o.backlog }), backlog, source)
-	lab.Expect("slow time: s until the goodput is back", column(runs[0], func(o outcome) float64 { return o.goodput }), goodput, source)
-	lab.Expect("slow time: s until the queue is empty", column(runs[0], func(o outcome) float64 { return o.empty }), empty, source)
+	source := "the same server, by hand"
+	if rate == 90 {
+		source += "; fluid: 453, 35 and 45"
+	}
+	by := remember(lab, "slow time", func() [3]reference.Number {
+		backlog, goodput, empty := reference.SlowTime(rate, 10, .1, 3, from.Seconds(), until.Seconds(), 40)
+		return [3]reference.Number{backlog, goodput, empty}
+	})
+	lab.Expect("slow time: requests that wait at its end", column(runs[0], func(o outcome) float64 { return o.backlog }), by[0], source)
+	lab.Expect("slow time: s until the goodput is back", column(runs[0], func(o outcome) float64 { return o.goodput }), by[1], source)
+	lab.Expect("slow time: s until the queue is empty", column(runs[0], func(o outcome) float64 { return o.empty }), by[2], source)
 }
 
 // spike: 40 calls/s, for 5 s 80/s, on a server that is slower the more it has to do, with three attempts of 3 s.

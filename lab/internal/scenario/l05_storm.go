@@ -45,6 +45,7 @@ var storm = Scenario{
 		{"rate", "calls", "per second", 280, 50, 1000, false},
 		{"capacity", "of the server", "per second", 300, 50, 1000, false},
 		{"timeout", "of an attempt", "s", 1, .1, 5, false},
+		{"slowrate", "calls of the slow time, on a server for 100", "per second", 90, 10, 95, false},
 		{"queue", "bound of the server's queue, where it has one", "requests", 150, 1, 10_000, true},
 	},
 	Run: runStorm,
@@ -142,7 +143,7 @@ func runStorm(lab *Lab) {
 	}
 	const source = "the same server, by hand"
 	for _, v := range runsOf(none, one, slow, five, ten) {
-		by := remember(lab, variants[v].name, func() two { return pair(reference.Storm(byHand(v), Pick(lab, 10, 20, 20))) })
+		by := remember(lab, variants[v].name, func() two { return pair(reference.Storm(byHand(v), 20)) })
 		back, load := by.a, by.b
 		what := "recovery at s, " + variants[v].name
 		if math.IsNaN(back.Mean) {

@@ -92,7 +92,7 @@ func runTripping(lab *Lab) {
 		least := int(math.Ceil(share*float64(at.n) - 1e-9))
 		points = append(points, point{tumbling(at.n, lab.In("threshold")), at.p, float64(at.n) / (at.p * theory.Tail(at.n-1, least-1, at.p)), 0, "n / (p · tail of n−1)"})
 	}
-	trialsOf := Pick(lab, 1000, 3000, 3000)
+	trialsOf := Pick(lab, 1000, 5000, 5000)
 	for _, at := range []struct {
 		n     int
 		share float64
@@ -107,7 +107,7 @@ func runTripping(lab *Lab) {
 		at := &points[8+i]
 		at.rule.name = sliding(at.rule.reset, share).name + ", tumbling"
 	}
-	enough := Pick(lab, 150.0, 200, 1000)
+	enough := Pick(lab, 150.0, 185, 1000)
 	trips := make([]float64, len(points)) // to wait for
 	for i, point := range points {
 		trips[i] = enough
@@ -153,8 +153,8 @@ func runTripping(lab *Lab) {
 	}
 
 	// How likely a false trip within 10,000 calls is.
-	chances := []float64{.1, .2}
-	repeats := Pick(lab, 50.0, 150, 500)
+	chances := []float64{.15, .2}
+	repeats := Pick(lab, 50.0, 360, 500)
 	within := Runs(lab, len(chances), 2, func(w *sim.World, variant int) func() float64 {
 		circuit := breaker.New(breaker.ConsecutiveFailures(5))
 		pipeline := compose(circuit)

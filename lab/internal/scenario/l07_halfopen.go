@@ -132,10 +132,12 @@ func lag(lab *Lab) {
 	type outcome struct{ lag, dead float64 }
 	const latency = 50 * time.Millisecond
 	rate := lab.Param("lagrate")
-	opens := Pick(lab, []float64{1, 5}, []float64{1, 2, 5, 10, 30}, []float64{1, 2, 5, 10, 30})
-	phases := Pick(lab, 10, 40, 200)
+	opens := Pick(lab, []float64{1, 2}, []float64{1, 2, 5, 10, 30}, []float64{1, 2, 5, 10, 30})
+	phasesOf := func(open float64) int { // a short period says less of the lag than a long one
+		return Pick(lab, 20, int(max(50, 250/open)), 250)
+	}
 	runs := Runs(lab, len(opens), 1, func(w *sim.World, variant int) func() []outcome {
-		open := time.Duration(opens[variant] * float64(time.Second))
+		open, phases := time.Duration(opens[variant]*float64(time.Second)), phasesOf(opens[variant])
 		outcomes := make([]outcome, phases)
 		for i := range outcomes {
 			// One client each, all in one world; the phase of the end of the outage sweeps over one period of probing.
@@ -168,10 +170,9 @@ func lag(lab *Lab) {
 	lags, dead := of(func(o outcome) float64 { return o.lag }), of(func(o outcome) float64 { return o.dead })
 	lagSeries, deadSeries := plot.Series{Name: "measured", Style: plot.Points}, plot.Series{Name: "measured", Style: plot.Points}
 	for i, d := range opens {
-		period := d + 1/rate + latency.Seconds()
-		by := remember(lab, "lag"+short(d), func() two { return pair(reference.Lag(d, rate, latency.Seconds(), 5, phases, 60)) })
+		by := remember(lab, "lag"+short(d), func() two { return pair(reference.Lag(d, rate, latency.Seconds(), 5, phasesOf(d), 60)) })
 		late, sent := by.a, by.b
-		lab.Expect("mean lag in s, open time "+short(d)+" s", []float64{mean(lags(i))}, reference.Number{Mean: period/2 + latency.Seconds(), Deviation: late.Deviation, Error: .01 * period}, "(D + 1/λ + l)/2 + l")
+		lab.Expect("mean lag in s, open time "+short(d)+" s", []float64{mean(lags(i))}, late, "the same breaker, by hand; (D + 1/λ + l)/2 + l")
 		lab.Expect("attempts into the dead service, open time "+short(d)+" s", []float64{mean(dead(i))}, sent, "the same breaker, by hand")
 		lagSeries.X, lagSeries.Y = append(lagSeries.X, mean(dead(i))), append(lagSeries.Y, mean(lags(i)))
 		deadSeries.X, deadSeries.Y = append(deadSeries.X, d), append(deadSeries.Y, mean(lags(i)))
@@ -202,7 +203,9 @@ func poissonCalls(w *sim.World, a *sim.Actor, rate float64, over *bool, call fun
 func falseReopening(lab *Lab) {
 	needed := []int{1, 3, 5, 10}
 	p := lab.Param("p")
-	episodes := Pick(lab, 400.0, 2000, 4000)
+	episodesOf := func(variant int) float64 { // the rarer a reopening, the more; so many that a fifth of p is noticed
+		return math.Round(max(Pick(lab, 400.0, 12_000, 12_000)/float64(needed[variant]), Pick(lab, 40.0, 1600, 1600)))
+	}
 	runs := Runs(lab, len(needed), Pick(lab, 6, 2, 2), func(w *sim.World, variant int) func() float64 {
 		reopened, ended := 0.0, 0.0
 		circuit := breaker.New(breaker.OpenFor(time.Second), breaker.Jitter(0), breaker.Successes(needed[variant]), breaker.OnChange(func(c breaker.Change) {
@@ -216,7 +219,7 @@ func falseReopening(lab *Lab) {
 		pipeline := compose(circuit)
 		w.Go(func(a *sim.Actor) {
 			luck := a.Rand("luck")
-			for ended < episodes {
+			for ended < episodesOf(variant) {
 				if circuit.State() == breaker.Closed {
 					circuit.Trip()
 				}
@@ -235,7 +238,7 @@ func falseReopening(lab *Lab) {
 	var measured plot.Series
 	measured.Name, measured.Style, measured.X = "measured", plot.Points, xs
 	for i, m := range needed {
-		lab.Expect("share of false reopenings, "+strconv.Itoa(m)+" successes needed", runs[i], reference.Share(theory.FalseReopen(p, m), episodes), "1 − (1−p)^m")
+		lab.Expect("share of false reopenings, "+strconv.Itoa(m)+" successes needed", runs[i], reference.Share(theory.FalseReopen(p, m), episodesOf(i)), "1 − (1−p)^m")
 		measured.Y = append(measured.Y, mean(runs[i]))
 	}
 	lab.Draw(&plot.Figure{Name: "false-reopening", Title: "Each success that is required is a chance to reopen for nothing", Panels: []plot.Panel{{

@@ -76,7 +76,7 @@ func runBlastRadius(lab *Lab) {
 			return func(shard int) *resilience.Pipeline { return each.Get(strconv.Itoa(shard)) }
 		}},
 	}
-	runs := Runs(lab, len(variants), Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() blast {
+	model := func(w *sim.World, variant int) func() blast {
 		o := blast{perSecond: make([]float64, seconds)}
 		pipeline := variants[variant].make(&o)
 		healthy, dead := &sim.Server{}, &sim.Server{Fails: func(time.Duration) float64 { return 1 }}
@@ -93,7 +93,9 @@ func runBlastRadius(lab *Lab) {
 			o.available, o.dead = 100*tally.Success(), float64(dead.Requests)
 			return o
 		}
-	})
+	}
+	runs := Runs(lab, 1, Pick(lab, 1, 8, 20), model) // when it opens is chance
+	runs = append(runs, Runs(lab, len(variants)-1, Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() blast { return model(w, variant+1) })...)
 	available := func(o blast) float64 { return o.available }
 	trips := func(o blast) float64 { return o.trips }
 	const source = "the same breaker, by hand"

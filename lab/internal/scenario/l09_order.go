@@ -108,23 +108,31 @@ func (r *refusals) Observe(_ context.Context, e policy.Event) {
 }
 
 // orders is the three pipelines, by hand.
-func orders(lab *Lab, p, seconds float64) (o [3]reference.Ordered) {
+func orders(lab *Lab, p, seconds float64, calm bool) (o [3]reference.Ordered) {
 	for i := range o {
+		repeats := 16
+		switch {
+		case seconds < 10: // what is in flight at a trip varies much
+			repeats = 400
+		case !calm && i != outside: // how often it trips, too
+			repeats = 100
+		}
 		o[i] = reference.Order(reference.OrderSetup{
 			P: p, Rate: lab.Param("rate"), Seconds: seconds, Threshold: lab.Param("threshold"), Open: lab.Param("open"), Delay: lab.Param("delay") / 1000,
-			Outside: i == outside, Blind: i == blind,
-		}, 16)
+			Outside: i == outside, Blind: i == blind, Calm: calm,
+		}, Pick(lab, 16, repeats, repeats))
 	}
 	return o
 }
 
 func runOrder(lab *Lab) {
+	const calmly = .05
 	p0 := lab.Param("p")
-	ps := []float64{.05, .15, p0, .45, .7, 1}
+	ps := []float64{calmly, .15, p0, .45, .7, 1}
 	slices.Sort(ps)
 	ps = slices.Compact(ps)
 	byHand := func(p, seconds float64) [3]reference.Ordered {
-		return remember(lab, fmt.Sprint(p, seconds), func() [3]reference.Ordered { return orders(lab, p, seconds) })
+		return remember(lab, fmt.Sprint(p, seconds), func() [3]reference.Ordered { return orders(lab, p, seconds, p == calmly) })
 	}
 	model := func(w *sim.World, pipeline int, p float64, horizon time.Duration) func() ordered {
 		server := &sim.Server{Service: sim.Exponential(10 * time.Millisecond), Fails: func(time.Duration) float64 { return p }}
@@ -162,17 +170,18 @@ func runOrder(lab *Lab) {
 		}
 	}
 	horizon := Pick(lab, 30*time.Second, 100*time.Second, 300*time.Second)
-	runs := Runs(lab, len(pipelines)*len(ps), Pick(lab, 1, 2, 20), func(w *sim.World, variant int) func() ordered {
+	runs := Runs(lab, len(pipelines)*len(ps), Pick(lab, 1, 3, 20), func(w *sim.World, variant int) func() ordered {
 		p := ps[variant%len(ps)]
 		until := horizon
-		if p != .05 && p != 1 {
+		if p != calmly && p != 1 {
 			until = Pick(lab, time.Second, 60*time.Second, horizon) // it is only drawn
 		}
 		return model(w, variant/len(ps), p, until)
 	})
 	// Where the breaker trips for no reason, how often it does varies much from run to run.
 	long := Pick(lab, 60*time.Second, 300*time.Second, 300*time.Second)
-	flapping := Runs(lab, len(pipelines), Pick(lab, 3, 8, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, lab.In("p"), long) })
+	flapping := Runs(lab, outside, Pick(lab, 3, 9, 60), func(w *sim.World, inside int) func() ordered { return model(w, inside, lab.In("p"), long) })
+	flapping = append(flapping, Runs(lab, 1, Pick(lab, 3, 4, 60), func(w *sim.World, _ int) func() ordered { return model(w, outside, lab.In("p"), long) })...)
 	// The first seconds of an outage, often, since chance decides what is in flight.
 	outages := Runs(lab, len(pipelines), Pick(lab, 12, 60, 60), func(w *sim.World, pipeline int) func() ordered { return model(w, pipeline, 1, 4*time.Second) })
 	at := func(pipeline int, p float64) []ordered { return runs[pipeline*len(ps)+slices.Index(ps, p)] }
@@ -184,6 +193,9 @@ func runOrder(lab *Lab) {
 	const source = "the same calls, by hand"
 	expect := func(p float64, of func(pipeline int) []ordered, by [3]reference.Ordered) {
 		for i, pipeline := range pipelines {
+			if len(of(i)) == 0 {
+				continue
+			}
 			what := pipeline.name + ", p = " + short(p)
 			lab.Expect("attempts/call, "+what, column(of(i), attempts), by[i].Attempts, source)
 			lab.Expect("success %, "+what, column(of(i), success), by[i].Success.Times(100), source)
@@ -192,9 +204,18 @@ func runOrder(lab *Lab) {
 			lab.Expect("trips, "+what, column(of(i), trips), by[i].Trips, source)
 		}
 	}
-	expect(.05, func(i int) []ordered { return at(i, .05) }, byHand(.05, horizon.Seconds()))
+	// Some runs in a hundred open the breaker by chance, since four failures of the first 20 are enough. Those are left out here
+	// and in the reference; that they are few is a check of its own where there are enough runs.
+	calm := func(i int) []ordered {
+		return slices.DeleteFunc(slices.Clone(at(i, calmly)), func(o ordered) bool { return o.trips > 0 })
+	}
+	expect(calmly, calm, byHand(calmly, horizon.Seconds()))
+	for i, pipeline := range pipelines {
+		if all := len(at(i, calmly)); all > 2 {
+			lab.ExpectThat("runs that never trip, "+pipeline.name+", p = "+short(calmly), len(calm(i)) > 0, fmt.Sprintf("%d of %d", len(calm(i)), all), "at least one", "one of 40 or so trips by chance")
+		}
+	}
 	expect(p0, func(i int) []ordered { return flapping[i] }, byHand(p0, long.Seconds()))
-	expect(1, func(i int) []ordered { return at(i, 1) }, byHand(1, horizon.Seconds()))
 	counted := func(o ordered) float64 { return o.counted }
 	lab.ExpectWithin("calls that must fail before the first trip, Compose, p = 1 (1 attempt each)", column(outages[aware], counted), 20, 20, "the minimum of 20")
 	lab.ExpectWithin("calls that must fail before the first trip, breaker (retry), p = 1 (3 attempts each)", column(outages[outside], counted), 20, 20, "the minimum of 20")
@@ -203,6 +224,7 @@ func runOrder(lab *Lab) {
 	probes := max(1, math.Floor(horizon.Seconds()/(open+1))-1)
 	lab.Expect("s from an opening to the next attempt, breaker (retry), p = 1", column(at(outside, 1), func(o ordered) float64 { return o.refusedFor }), reference.Each(open+wait, wait, probes), "the open time + 1/λ")
 	first := byHand(1, 4)
+	expect(1, func(i int) []ordered { return outages[i] }, first)
 	for _, i := range []int{aware, outside} {
 		lab.Expect("attempts before the first trip, "+pipelines[i].name+", p = 1", column(outages[i], func(o ordered) float64 { return o.beforeTrip }), first[i].BeforeTrip, source)
 	}

@@ -93,7 +93,7 @@ func queued(lab *Lab) {
 		calls float64
 	}
 	load, real := lab.Param("load"), lab.In("load")/lab.Param("load")
-	points := []point{{1, load / 10, 40_000}, {2, load / 5, 40_000}, {10, load, 20_000}}
+	points := []point{{1, load / 10, 25_000}, {2, load / 5, 30_000}, {10, load, 80_000}}
 	for _, c := range []int{9, 11, 12, 14, 16} {
 		points = append(points, point{c, load, Pick(lab, 300.0, 4000, 100_000)}) // only drawn
 	}
@@ -108,7 +108,9 @@ func queued(lab *Lab) {
 		what := short(float64(point.c)) + " slots, " + short(point.a) + " Erlang"
 		horizon := point.calls * size / point.a
 		// The waits of neighbours are alike: how much a run scatters, only a second simulation can tell.
-		by := remember(lab, what, func() two { return pair(reference.Queue(point.c, point.a, horizon, max(horizon/20, 20), false, 30)) })
+		by := remember(lab, what, func() two {
+			return pair(reference.Queue(point.c, point.a, horizon, max(horizon/20, 20), false, Pick(lab, 30, 100, 100)))
+		})
 		shares, waits := by.a, by.b
 		lab.Expect("P(wait), "+what, column(runs[i], share), reference.Number{Mean: theory.ErlangC(point.c, point.a), Deviation: shares.Deviation}, "Erlang C")
 		lab.Expect("mean wait in s, "+what, column(runs[i], wait), reference.Number{Mean: theory.MeanWait(point.c, point.a), Deviation: waits.Deviation}, "C·S/(c−a)")
@@ -142,14 +144,18 @@ func lost(lab *Lab) {
 		a float64
 	}{{10, load}, {20, 2 * load}, {4, load}, {6, load}, {8, load}, {12, load}, {14, load}}
 	const checked = 2
-	calls := Pick(lab, 2500.0, 12_000, 100_000)
+	callsOf := func(i int) float64 {
+		switch i {
+		case 0:
+			return Pick(lab, 2500.0, 12_000, 100_000)
+		case 1: // fewer are refused
+			return Pick(lab, 2500.0, 20_000, 100_000)
+		}
+		return Pick(lab, 200.0, 3000, 100_000) // only drawn
+	}
 	runs := Runs(lab, len(services)*len(points), Pick(lab, 2, 4, 10), func(w *sim.World, variant int) func() waited {
 		point := points[variant%len(points)]
-		calls := calls
-		if variant%len(points) >= checked { // only drawn
-			calls = Pick(lab, 200.0, 3000, 100_000)
-		}
-		return offered(w, calls, point.a*real, services[variant/len(points)].of, point.c)
+		return offered(w, callsOf(variant%len(points)), point.a*real, services[variant/len(points)].of, point.c)
 	})
 	refused := func(o waited) float64 { return o.refused }
 	p := plot.Panel{Title: "Refused without a queue, at " + short(load) + " Erlang", X: plot.Axis{Label: "slots"}, Y: plot.Axis{Label: "share of calls refused", Min: plot.At(0)}}
@@ -158,10 +164,10 @@ func lost(lab *Lab) {
 		for i, point := range points {
 			at := runs[s*len(points)+i]
 			if i < checked {
-				horizon := calls / point.a
+				horizon := callsOf(i) / point.a
 				warm := max(horizon/20, 20)
 				byHand := remember(lab, "lost"+service.name+short(float64(point.c)), func() reference.Number {
-					return reference.Lost(point.c, point.a, warm, horizon-warm, service.byHand, 30)
+					return reference.Lost(point.c, point.a, warm, horizon-warm, service.byHand, Pick(lab, 30, 100, 100))
 				})
 				lab.Expect("refused, "+short(float64(point.c))+" slots, "+short(point.a)+" Erlang, "+service.name, column(at, refused), reference.Number{Mean: theory.ErlangB(point.c, point.a), Deviation: byHand.Deviation}, "Erlang B")
 			}
