@@ -73,7 +73,7 @@ func wait(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFix
 		"select {",
 		"case <-" + context + ".Done():",
 		"\t" + result,
-		"case <-" + strings.TrimSuffix(pass.Text(l.Wait.Sleep.Fun), "Sleep") + "After(" + pass.Text(l.Wait.Duration) + "):",
+		"case <-" + strings.TrimSuffix(pass.Text(ast.Unparen(l.Wait.Sleep.Fun)), "Sleep") + "After(" + pass.Text(l.Wait.Duration) + "):",
 		"}",
 	}, "\n"+indent)
 	return analysis.SuggestedFix{

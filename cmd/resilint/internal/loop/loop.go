@@ -97,6 +97,9 @@ type function struct {
 
 // loops returns the retry loops of f.
 func (f *function) loops() (found []*Loop) {
+	if !f.hasWait() {
+		return nil
+	}
 	var loops []ast.Stmt
 	f.tags, f.names, f.labels = map[ast.Expr]ast.Expr{}, map[ast.Stmt]string{}, map[*ast.ForStmt]*ast.LabeledStmt{}
 	Walk(f.body, func(n ast.Node) {
@@ -108,9 +111,9 @@ func (f *function) loops() (found []*Loop) {
 		case *ast.LabeledStmt:
 			f.names[n.Stmt] = n.Label.Name
 		}
-		for i, stmt := range statements(n) {
+		for i, stmt := range Statements(n) {
 			if label, ok := stmt.(*ast.LabeledStmt); ok {
-				if loop := loopOfGoto(label, statements(n)[i:]); loop != nil {
+				if loop := loopOfGoto(label, Statements(n)[i:]); loop != nil {
 					f.labels[loop] = label
 					loops = append(loops, loop)
 				}
@@ -126,6 +129,16 @@ func (f *function) loops() (found []*Loop) {
 		}
 	}
 	return found
+}
+
+// hasWait reports whether a function waits at all. Most do not, and it is slow to look at the loops of goto of generated ones.
+func (f *function) hasWait() (has bool) {
+	Walk(f.body, func(n ast.Node) {
+		if !has {
+			_, has = f.wait(n)
+		}
+	})
+	return has
 }
 
 func bodyOf(loop ast.Stmt) *ast.BlockStmt {
@@ -147,8 +160,8 @@ func (f *function) readTags(s *ast.SwitchStmt) {
 	}
 }
 
-// statements returns the list of statements that n holds, if it is a node that holds one.
-func statements(n ast.Node) []ast.Stmt {
+// Statements returns the list of statements that n holds, if it is a node that holds one.
+func Statements(n ast.Node) []ast.Stmt {
 	switch n := n.(type) {
 	case *ast.BlockStmt:
 		return n.List
@@ -488,8 +501,11 @@ func (f *function) perItem(loop ast.Stmt, call *ast.CallExpr) bool {
 			}
 		}
 	case *ast.ForStmt:
-		if step, ok := loop.Post.(*ast.IncDecStmt); ok {
+		switch step := loop.Post.(type) {
+		case *ast.IncDecStmt:
 			add(step.X, counters)
+		case *ast.AssignStmt:
+			add(step.Lhs[0], counters)
 		}
 	}
 	mentions := func(n ast.Node) (does bool) {

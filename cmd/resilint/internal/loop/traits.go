@@ -349,7 +349,7 @@ func isBackground(info *types.Info, e ast.Expr) bool {
 func (l *Loop) Next() (next ast.Stmt, known bool) {
 	whole := body(l.Func)
 	Walk(whole, func(n ast.Node) {
-		list := statements(n)
+		list := Statements(n)
 		for i, stmt := range list {
 			if label, ok := stmt.(*ast.LabeledStmt); ok && stmt.Pos() != l.Stmt.Pos() {
 				stmt = label.Stmt
