@@ -173,8 +173,8 @@ func Statements(n ast.Node) []ast.Stmt {
 	return nil
 }
 
-// loopOfGoto returns the loop that goes from a label to the last statement of a list in which control is sent back to it, nil if
-// none does. The label is the first of the list.
+// loopOfGoto returns the loop that goes from a label to the last statement of a list in which control is sent back to it, nil
+// if none does. The label is the first of the list.
 func loopOfGoto(label *ast.LabeledStmt, list []ast.Stmt) *ast.ForStmt {
 	last := -1
 	for i, stmt := range list {
@@ -579,8 +579,8 @@ func isTrue(e ast.Expr) bool {
 	return ok && id.Name == "true"
 }
 
-// aboutCall reports whether a condition looks at nothing but what a call has returned: at its error, at other errors, and at its
-// other results.
+// aboutCall reports whether a condition looks at nothing but what a call has returned: at its error, at other errors, and at
+// its other results.
 func (f *function) aboutCall(condition ast.Expr, err types.Object, call *ast.CallExpr) bool {
 	results := map[types.Object]bool{err: true}
 	Walk(f.body, func(n ast.Node) {
@@ -692,8 +692,8 @@ func (v view) waitIsFollowedByCall() bool {
 	return false
 }
 
-// leaves reports whether from block on the loop can be left without the wait and without another call, and in the same pass. The
-// condition of the loop counts where it looks at what the body has set.
+// leaves reports whether from block on the loop can be left without the wait and without another call, and in the same pass.
+// The condition of the loop counts where it looks at what the body has set.
 func (v view) leaves(block *cfg.Block) bool {
 	return v.reach(block, func(b *cfg.Block) bool { return !within(b, v.loop) || ends(b) },
 		func(b *cfg.Block) bool { return v.waits(b) || v.calls(b) || v.isNextPass(b) })
@@ -720,7 +720,8 @@ func (v view) isNextPass(b *cfg.Block) bool {
 	return false
 }
 
-// escapes reports whether, after a failure, a decision that is not about the call leads out of the loop: a counter, the time, a flag.
+// escapes reports whether, after a failure, a decision that is not about the call leads out of the loop: a counter, the time, a
+// flag.
 func (v view) escapes(failed *cfg.Block, conditionOf func(*cfg.Block) (ast.Expr, bool), aboutCall func(ast.Expr) bool) bool {
 	return v.reach(failed, func(b *cfg.Block) bool {
 		if !within(b, v.loop) || len(b.Succs) != 2 || len(b.Nodes) == 0 {

@@ -344,8 +344,8 @@ func isBackground(info *types.Info, e ast.Expr) bool {
 	return callee != nil && (callee.FullName() == "context.Background" || callee.FullName() == "context.TODO")
 }
 
-// Next returns the statement behind the loop, nil if the body of the function ends there. It is false where the loop is the last of
-// another list of statements.
+// Next returns the statement behind the loop, nil if the body of the function ends there. It is false where the loop is the
+// last of another list of statements.
 func (l *Loop) Next() (next ast.Stmt, known bool) {
 	whole := body(l.Func)
 	Walk(whole, func(n ast.Node) {

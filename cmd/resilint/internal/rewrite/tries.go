@@ -237,8 +237,8 @@ func declaredOutside(pass *check.Pass, l *loop.Loop) bool {
 	return object != nil
 }
 
-// variable returns a name for the Retrier of a loop: that of the function, with its receiver and the number of the loop where it
-// has them.
+// variable returns a name for the Retrier of a loop: that of the function, with its receiver and the number of the loop where
+// it has them.
 func variable(pass *check.Pass, l *loop.Loop) string {
 	name := l.Decl.Name.Name
 	if recv := pass.TypesInfo.Defs[l.Decl.Name].(*types.Func).Signature().Recv(); recv != nil {
