@@ -3,11 +3,11 @@ package keyed
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/internal/saturate"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -122,7 +122,7 @@ func (g *Guard[K, V]) admit(ctx context.Context, open bool) (context.Context, po
 		}
 		switch {
 		case err != nil:
-			if errors.Is(err, policy.ErrRejected) {
+			if match.Is(err, policy.ErrRejected) {
 				g.rejected.Add(1)
 			}
 			return nil, policy.Ticket{}, nil, err
@@ -212,7 +212,8 @@ func (g *Guard[K, V]) Idle() bool {
 }
 
 // Report returns the report of the registry, see [Registry.Report], and the counter "rejected": the
-// attempts of all keys that g was asked about and that the guard of their key refused.
+// attempts of all keys that g was asked about and that the guard of their key refused, with an error
+// that matches [policy.ErrRejected].
 func (g *Guard[K, V]) Report() policy.Report {
 	report := g.made().Report()
 	report.Values = append(report.Values, counter("rejected", g.rejected.Load()))

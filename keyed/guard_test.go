@@ -81,6 +81,61 @@ func TestTheReportCountsWhatTheGuardsRefuse(t *testing.T) {
 	})
 }
 
+// broken is an error whose methods dereference a nil pointer.
+type broken struct{ cause error }
+
+func (e *broken) Error() string { return e.cause.Error() }
+func (e *broken) Unwrap() error { return e.cause }
+
+// refuses is a guard that refuses with an error of its own.
+type refuses struct {
+	ungated
+	err error
+}
+
+func (g refuses) Admit(context.Context) (context.Context, policy.Ticket, error) {
+	return nil, policy.Ticket{}, g.err
+}
+
+// A refusal is counted by what its error matches, and an error whose methods panic matches nothing.
+func TestRefusalsWithErrorsOfAnySortReachTheCaller(t *testing.T) {
+	for _, tc := range []struct {
+		err      error
+		rejected float64
+	}{
+		{errors.Join(errBackend, policy.ErrRejected), 1},
+		{errBackend, 0},
+		{(*broken)(nil), 0},
+	} {
+		guard := keyed.By(keyOf, keyed.New(func(string) refuses { return refuses{err: tc.err} }, always[refuses]()))
+		var err error
+		require.NotPanics(t, func() { _, _, err = guard.Admit(withKey(t.Context(), "a")) })
+		require.True(t, err == tc.err, "an error that must not be printed")
+		value, ok := guard.Report().Value("rejected", "")
+		require.True(t, ok)
+		require.Equal(t, tc.rejected, value.Number)
+	}
+}
+
+func TestRefusalsAreCountedWhenThereAreManyAtOnce(t *testing.T) {
+	guard := keyed.By(keyOf, keyed.New(newSlots(0)))
+	const callers, each = 8, 100
+	var all sync.WaitGroup
+	for i := range callers {
+		all.Go(func() {
+			ctx := withKey(t.Context(), fmt.Sprint(i%3))
+			for range each {
+				_, _, _ = guard.Admit(ctx)
+				_, _, _, _ = guard.AdmitOpen(ctx)
+			}
+		})
+	}
+	all.Wait()
+	value, ok := guard.Report().Value("rejected", "")
+	require.True(t, ok)
+	require.Equal(t, 2.0*callers*each, value.Number)
+}
+
 func nil2(context.Context) (int, error) { return 0, nil }
 
 func TestEveryExitSettlesTheGuardThatAdmitted(t *testing.T) {

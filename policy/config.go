@@ -14,9 +14,9 @@ type ConfigError struct {
 	Problems []string // each names the option and the value
 }
 
-// Add notes a problem. It formats as [fmt.Sprintf] does.
+// Add notes a problem. It formats as [fmt.Sprintf] does, and joins several lines to one.
 func (e *ConfigError) Add(format string, args ...any) {
-	e.Problems = append(e.Problems, fmt.Sprintf(format, args...))
+	e.Problems = append(e.Problems, oneLine(fmt.Sprintf(format, args...)))
 }
 
 // Err returns a *ConfigError when a problem was noted, otherwise nil.

@@ -36,6 +36,9 @@ func TestF5_Refused(t *testing.T) {
 		{"options that contradict", `{"kind": "breaker", "countWindow": 5}`, `1:72: /pipelines/users/layers/0/countWindow: CountWindow(5): without FailureRate, FailureCount, SlowCalls or TripWhen nothing looks at it`},
 		{"layers that contradict", `{"kind": "timeout", "total": "1s"},
 {"kind": "timeout", "perAttempt": "2s"}`, `2:1: /pipelines/users/layers/1: attempt timeout 2s: must be below the total timeout 1s around it`},
+		{"two problems of one layer", `{"kind": "breaker", "failureCount": 3},
+{"kind": "timeout", "perAttempt": "6s"}`, `1:37: /pipelines/users/layers/0: breaker: the window 10s is shorter than twice the attempt timeout 6s; ` +
+			`the probe lease 5s is shorter than the attempt timeout 6s: give it ProbeLease(6s) or more`},
 		{"no such code", `{"kind": "retry", "if": "temporary"}`, `1:61: /pipelines/users/layers/0/if: "temporary": nothing is registered in Registry.If under this name: there are none`},
 		{"no such policy", `{"use": "db"}`, `1:45: /pipelines/users/layers/0/use: "db": no policy of this name: there are none`},
 		{"no such stage", `{"kind": "retry", "stage": "sched"}`, `1:64: /pipelines/users/layers/0/stage: "sched": no stage: did you mean "shed"?`},

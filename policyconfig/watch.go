@@ -21,8 +21,8 @@ import (
 //	}
 //
 // The file is read once at the beginning, and is applied if it differs from the configuration in force; after that it is
-// applied when its content has changed. Its content decides, not its time of modification, which tools preserve and whose resolution is
-// coarse: a file that was only touched changes nothing, and one that was changed within a tick is seen. It may be overwritten,
+// applied when its content has changed. Its content decides, not its time of modification, which tools preserve and whose
+// resolution is coarse: a file that was only touched changes nothing, and one that was changed within a tick is seen. It may be overwritten,
 // replaced by a rename, or be a symbolic link that is swapped, as orchestrators mount configuration.
 //
 // A file that is not there, or that is no complete JSON, may be about to be written: it is an error only when it is still

@@ -173,7 +173,7 @@ func (t *Transport) setDeadline(ctx context.Context, r *http.Request) {
 	if _, ok := r.Header[t.deadlineHeader]; ok || r.Header == nil {
 		return
 	}
-	left := limitAt(t.pipelineFor(r), policy.StageAttemptTimeout)
+	left := limitAt(t.pipelineFor(r).Layers(), policy.StageAttemptTimeout)
 	if deadline, ok := ctx.Deadline(); ok {
 		left = min(left, time.Until(deadline))
 	}

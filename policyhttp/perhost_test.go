@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -354,6 +355,22 @@ func TestStandardFitsAGivenTimeout(t *testing.T) {
 			`total timeout 1m0s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 10s`},
 		{[]policy.Layer{timeout.PerAttempt(20 * time.Second)},
 			`total timeout 30s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 20s`},
+		{[]policy.Layer{timeout.PerAttempt(20*time.Second + 1)}, // the window is no multiple of its buckets
+			`total timeout 30s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 20.000000001s`},
+		{[]policy.Layer{timeout.PerAttempt(30*time.Second - 1)},
+			`total timeout 30s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 29.999999999s`},
+		{[]policy.Layer{timeout.Total(2)},
+			`total timeout 2ns > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 1ns`},
+		{[]policy.Layer{timeout.Total(math.MaxInt64), timeout.PerAttempt(10_000 * time.Hour)},
+			`total timeout 2562047h47m16.854775807s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 10000h0m0s`},
+		{[]policy.Layer{policy.At(policy.StageChaos, timeout.PerAttempt(2*time.Second))}, // another one, inside the preset's
+			`total timeout 30s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 10s > attempt timeout 2s`},
+		{[]policy.Layer{policy.At(policy.StageChaos, timeout.Total(5*time.Second))}, // of each attempt, and its body
+			`total timeout 30s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 10s > total timeout 5s`},
+		{[]policy.Layer{policy.At(policy.StageBulkhead, timeout.Total(6*time.Second))},
+			`total timeout 30s > retry "users" 3 > breaker "users" > total timeout 6s > attempt timeout 2s`},
+		{[]policy.Layer{policy.At(policy.StageAttemptTimeout, timeout.Total(5*time.Second))},
+			`total timeout 30s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > total timeout 5s`},
 		{[]policy.Layer{timeout.Total(6 * time.Second), policyhttp.StandardBreaker("users", breaker.Successes(2))},
 			`total timeout 6s > retry "users" 3 > breaker "users" > bulkhead "users" 1000 > attempt timeout 2s`},
 	} {
@@ -361,6 +378,8 @@ func TestStandardFitsAGivenTimeout(t *testing.T) {
 	}
 	require.PanicsWithError(t, "resilience.Compose: attempt timeout 1m0s: must be below the total timeout 30s around it",
 		func() { policyhttp.Standard("users", timeout.PerAttempt(time.Minute)) }, "how long in all is the caller's decision")
+	require.PanicsWithError(t, "resilience.Compose: attempt timeout 1ns: must be below the total timeout 1ns around it",
+		func() { policyhttp.Standard("users", timeout.Total(1)) })
 }
 
 func TestOptionsAreChecked(t *testing.T) {

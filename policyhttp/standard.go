@@ -57,18 +57,22 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 		panic(&policy.ConfigError{Policy: "policyhttp.Standard", Problems: []string{"the name is empty"}})
 	}
 	given := resilience.Compose(layers...)
-	attempt := limitAt(given, policy.StageAttemptTimeout)
-	if attempt == noLimit {
-		attempt = min(standardAttempt, limitAt(given, policy.StageTotalTimeout)/3)
+	inside := func(layer policy.Layer) bool { return layer.Stage() >= policy.StageAttemptTimeout }
+	around := slices.DeleteFunc(given.Layers(), inside)
+	limit := max(1, min(standardAttempt, limitAt(around, policy.StageTotalTimeout)/3)) // of an attempt, unless one is given
+	longest := limitAt(given.Layers(), policy.StageAttemptTimeout)
+	if longest == noLimit {
+		longest = limit
 	}
+	window := (2*longest + standardBuckets - 1).Truncate(standardBuckets) // a whole number of nanoseconds for each bucket
 	all := []policy.Layer{resilience.Name(name)}
 	for _, layer := range []policy.Layer{
 		timeout.Total(standardTotal),
 		retry.New(retry.Name(name)),
-		StandardBreaker(name, breaker.TimeWindow(max(standardWindow, 2*attempt), standardBuckets),
-			breaker.ProbeLease(max(standardAttempt, attempt))),
+		StandardBreaker(name, breaker.TimeWindow(max(standardWindow, window), standardBuckets),
+			breaker.ProbeLease(max(standardAttempt, longest))),
 		bulkhead.New(standardSlots, bulkhead.Name(name)),
-		timeout.PerAttempt(attempt),
+		timeout.PerAttempt(limit),
 	} {
 		taken := func(other policy.Layer) bool { return other.Stage() == layer.Stage() }
 		if !slices.ContainsFunc(given.Layers(), taken) {
@@ -95,10 +99,10 @@ func StandardBreaker(name string, options ...breaker.Option) *breaker.Breaker {
 
 const noLimit = time.Duration(math.MaxInt64)
 
-// limitAt returns the shortest time limit at a stage of a pipeline, noLimit if there is none.
-func limitAt(p *resilience.Pipeline, stage policy.Stage) time.Duration {
+// limitAt returns the shortest time limit of layers whose own stage is stage, noLimit if there is none.
+func limitAt(layers []policy.Layer, stage policy.Stage) time.Duration {
 	limit := noLimit
-	for _, layer := range p.Layers() {
+	for _, layer := range layers {
 		if placed, ok := layer.(policy.Placed); ok {
 			layer = placed.Layer
 		}

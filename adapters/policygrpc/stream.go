@@ -28,8 +28,8 @@ import (
 // A stream of the server, with a single request, is an operation until the headers of the answer have come, which servers
 // send with the first message. Until then it is tried again, under the same attempt timeout as a unary call; then the
 // breaker counts its success or failure. Later failures are not retried. A copy of the request is kept for that, of at most
-// 256 KiB or the size given to grpc.MaxRetryRPCBufferSize: a larger request is sent once. SendMsg, and so the function that protoc has
-// generated, returns when the request was sent, or with the error if nothing could be.
+// 256 KiB or the size given to grpc.MaxRetryRPCBufferSize: a larger request is sent once. SendMsg, and so the
+// function that protoc has generated, returns when the request was sent, or with the error if nothing could be.
 //
 // Any other stream is an operation until it is open; messages are not kept, so later failures are not retried.
 //

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// account is what this process knows of the debt in Redis, which the answers tell, and what it has taken there and not used. The
-// lock is held for a few instructions only, and never while the store is asked.
+// account is what this process knows of the debt in Redis, which the answers tell, and what it has taken there and not used.
+// The lock is held for a few instructions only, and never while the store is asked.
 //
 // What was taken for an attempt that was not made pays for others, as long as it is worth something: the amount less the time
 // since it was taken. Had it never been taken, the debt would be less by that, at least: the difference is the amount at first,

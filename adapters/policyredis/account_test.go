@@ -70,7 +70,8 @@ func TestFault283_AccountsMintNothing(t *testing.T) {
 	require.Positive(t, spent)
 }
 
-// What goes back at once is worth what it was; afterwards less by the time that has passed, and the worth of the many is bounded.
+// What goes back at once is worth what it was; afterwards less by the time that has passed, and the worth of the many is
+// bounded.
 func TestRefunds(t *testing.T) {
 	var a account
 	a.giveBack(0, 100, 0)

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,7 +27,7 @@ type core struct {
 	watch  stopwatch.Stopwatch
 	counts counts
 
-	generations atomic.Uint64 // of the configuration
+	changing sync.Mutex // held while the configuration changes
 
 	many bool // keys: what is wrong with one of them says nothing about the store
 }
@@ -40,7 +41,7 @@ type counts struct {
 
 func (c *core) start(cl client, cfg *config) {
 	c.store = newStore(cl, cfg.probe, c.told)
-	c.course.since = time.Now()
+	c.course.name, c.course.since = cfg.name, time.Now()
 	c.watch = stopwatch.Start()
 	c.apply(cfg)
 }
@@ -48,20 +49,30 @@ func (c *core) start(cl client, cfg *config) {
 func (c *core) apply(cfg *config) {
 	c.config.Store(cfg)
 	c.shadow.Store(cfg.shadow)
-	c.course.mu.Lock()
-	c.course.listeners = cfg.onChange
-	c.course.mu.Unlock()
+	c.course.set(cfg.failure, cfg.onChange)
 }
 
-// reconfigure makes a checked configuration the present one.
-func (c *core) reconfigure(cfg *config) error {
-	if err := c.store.gate.Reconfigure(gate(cfg.probe)...); err != nil {
+// reconfigure makes a configuration the present one, as [configure] does of it.
+func (c *core) reconfigure(perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) error {
+	if err := c.change(perSecond, burst, options, check); err != nil {
+		return err
+	}
+	c.course.deliver() // listeners may change the configuration, too
+	return nil
+}
+
+func (c *core) change(perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) error {
+	c.changing.Lock()
+	defer c.changing.Unlock()
+	cfg, err := configure(c.config.Load(), perSecond, burst, options, check)
+	if err == nil {
+		err = c.store.gate.Reconfigure(gate(cfg.probe)...)
+	}
+	if err != nil {
 		return err
 	}
 	c.moved.Store(true)
-	cfg.generation = c.generations.Add(1)
 	c.apply(cfg)
-	c.course.set(cfg.name, cfg.failure)
 	return nil
 }
 
@@ -166,11 +177,11 @@ func (c *core) told(cfg *config, r request, a answer, err error) {
 	if err != nil {
 		c.tell(cfg, err)
 		if !c.many || !isAboutKey(err) {
-			c.course.failed(cfg.name, cfg.failure, err)
+			c.course.failed(err)
 		}
 		return
 	}
-	c.course.answered(cfg.name, cfg.probe)
+	c.course.answered(cfg.probe)
 	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking
 		c.hear(cfg, r, a)
 	}

@@ -118,11 +118,8 @@ func (l *Limiter) Drain(ctx context.Context) error {
 // Name and prefix cannot be changed. What is in Redis is a time, until the bucket is full: after a change it is the same time,
 // at the new rate. While processes disagree on rate and burst, each keeps to its own.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
-	cfg, err := configure(l.made(), perSecond, burst, options, (*config).checkSingle)
-	if err != nil {
-		return err
-	}
-	return l.core.reconfigure(cfg)
+	l.made()
+	return l.core.reconfigure(perSecond, burst, options, (*config).checkSingle)
 }
 
 // Shadow lets the limiter refuse nothing from now on, while it takes and counts as if it did. An attempt that would be refused

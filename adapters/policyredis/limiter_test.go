@@ -15,6 +15,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/adapters/policyredis"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/ratelimit"
@@ -364,4 +365,23 @@ func TestKeysOfAnyLength(t *testing.T) {
 func TestZeroValuesPanic(t *testing.T) {
 	require.PanicsWithValue(t, "policyredis: make it with policyredis.New", func() { new(policyredis.Limiter).Snapshot() })
 	require.PanicsWithValue(t, "policyredis: make it with policyredis.NewPerKey", func() { new(policyredis.PerKey).Snapshot() })
+}
+
+// Of changes at the same time one comes last: it keeps the functions of the other.
+func TestReconfigureAtTheSameTime(t *testing.T) {
+	for range testsize.Pick(2000, 20_000) {
+		l := policyredis.New(answers(nil, errDown), "live", hourly, 1)
+		told := 0
+		change := func(options ...policyredis.Option) {
+			if err := l.Reconfigure(hourly, 1, options...); err != nil {
+				t.Error(err)
+			}
+		}
+		var group sync.WaitGroup
+		group.Go(func() { change(policyredis.OnError(func(error) { told++ })) })
+		group.Go(func() { change() })
+		group.Wait()
+		_ = attempt(l)
+		require.Equal(t, 1, told)
+	}
 }

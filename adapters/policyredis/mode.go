@@ -50,6 +50,7 @@ type Change struct {
 // the first answer, but not before a probe interval has passed, so that a store that answers now and then makes no storm of
 // changes.
 type course struct {
+	name     string       // of the limiter
 	failures atomic.Int64 // in a row
 	away     atomic.Bool  // from Shared
 
@@ -61,25 +62,26 @@ type course struct {
 	waiting   []Change // not delivered yet
 	delivers  bool     // somebody delivers
 	lastLeft  time.Time
+	failure   Mode // in place of Shared
 	listeners []func(Change)
 }
 
-// failed notes that the store did not answer, and returns what is to be delivered then.
-func (c *course) failed(name string, to Mode, err error) {
+// failed notes that the store did not answer.
+func (c *course) failed(err error) {
 	if c.failures.Add(1) < failuresInARow || c.away.Load() {
 		return
 	}
 	c.mu.Lock()
 	if c.mode == Shared {
 		c.err = err
-		c.change(name, to, time.Now())
+		c.change(c.failure, time.Now())
 	}
 	c.mu.Unlock()
 	c.deliver()
 }
 
 // answered notes that the store has answered.
-func (c *course) answered(name string, every time.Duration) {
+func (c *course) answered(every time.Duration) {
 	if c.failures.Load() != 0 {
 		c.failures.Store(0)
 	}
@@ -89,24 +91,24 @@ func (c *course) answered(name string, every time.Duration) {
 	c.mu.Lock()
 	if now := time.Now(); c.mode != Shared && now.Sub(c.lastLeft) >= every {
 		c.err = nil
-		c.change(name, Shared, now)
+		c.change(Shared, now)
 	}
 	c.mu.Unlock()
 	c.deliver()
 }
 
-// set changes to another failure mode while one is in force.
-func (c *course) set(name string, to Mode) {
+// set sets who is told, and the failure mode, also while one is in force. It leaves the delivery to who calls.
+func (c *course) set(failure Mode, listeners []func(Change)) {
 	c.mu.Lock()
-	if c.mode != Shared && c.mode != to {
-		c.change(name, to, time.Now())
+	defer c.mu.Unlock()
+	c.failure, c.listeners = failure, listeners
+	if c.mode != Shared && c.mode != failure {
+		c.change(failure, time.Now())
 	}
-	c.mu.Unlock()
-	c.deliver()
 }
 
 // change is called with the lock held.
-func (c *course) change(name string, to Mode, now time.Time) {
+func (c *course) change(to Mode, now time.Time) {
 	if c.mode == Shared {
 		c.lastLeft = now
 	}
@@ -115,7 +117,7 @@ func (c *course) change(name string, to Mode, now time.Time) {
 		if len(c.waiting) == maxWaiting { // a listener hangs
 			c.waiting = c.waiting[1:]
 		}
-		c.waiting = append(c.waiting, Change{Number: c.changes, Name: name, From: c.mode, To: to, At: now, Err: c.err})
+		c.waiting = append(c.waiting, Change{Number: c.changes, Name: c.name, From: c.mode, To: to, At: now, Err: c.err})
 	}
 	c.mode, c.since = to, now
 	c.away.Store(to != Shared)

@@ -166,7 +166,8 @@ func TestFault217_EachKeyExpiresWithItsDebt(t *testing.T) {
 	}
 }
 
-// TestFault221_TheServersNumbersAreExact: a real server reckons in its own Lua, to the nanosecond, also with the longest bucket.
+// TestFault221_TheServersNumbersAreExact: a real server reckons in its own Lua, to the nanosecond, also with the longest
+// bucket.
 func TestFault221_TheServersNumbersAreExact(t *testing.T) {
 	t.Parallel()
 	client := newClient(t, startServer(t).addr())

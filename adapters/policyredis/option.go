@@ -336,7 +336,7 @@ func (c *config) inherit(old *config, problems *policy.ConfigError) {
 	if c.said.Given("Keys") && c.maxKeys != old.maxKeys {
 		problems.Add("Keys %d: there are places for %d, which cannot be changed", c.maxKeys, old.maxKeys)
 	}
-	c.name, c.prefix, c.maxKeys = old.name, old.prefix, old.maxKeys
+	c.name, c.prefix, c.maxKeys, c.generation = old.name, old.prefix, old.maxKeys, old.generation+1
 	for _, s := range old.said {
 		if (s.Code || s.Name == "Name" || s.Name == "Prefix" || s.Name == "Keys") && !c.said.Given(s.Name) {
 			c.said = append(c.said, s)

@@ -122,11 +122,8 @@ func (p *PerKey) Drain(ctx context.Context) error {
 
 // Reconfigure is [Limiter.Reconfigure]. The number of [Keys] cannot be changed either.
 func (p *PerKey) Reconfigure(perSecond float64, burst int, options ...Option) error {
-	cfg, err := configure(p.made(), perSecond, burst, options, nil)
-	if err != nil {
-		return err
-	}
-	return p.core.reconfigure(cfg)
+	p.made()
+	return p.core.reconfigure(perSecond, burst, options, nil)
 }
 
 // Shadow is [Limiter.Shadow] for all keys.

@@ -81,7 +81,9 @@ func (s *store) ask(parent context.Context, cfg *config, r request) (answer, err
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(parent), cfg.deadline)
 	if s.trusts(cfg) && !endsFirst(parent, ctx) {
 		defer cancel()
-		return s.callHere(ctx, cfg, ticket, r)
+		a, err := s.callHere(ctx, ticket, r)
+		s.told(cfg, r, a, err)
+		return a, err
 	}
 	c := &call{store: s, config: cfg, request: r, ctx: ctx, cancel: cancel, ticket: ticket}
 	go c.run()
@@ -105,7 +107,7 @@ func endsFirst(a, b context.Context) bool {
 }
 
 // callHere makes a call on this goroutine.
-func (s *store) callHere(ctx context.Context, cfg *config, ticket policy.Ticket, r request) (a answer, err error) {
+func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (a answer, err error) {
 	err = errExited
 	defer func() {
 		s.settle(ticket, err)
@@ -115,9 +117,7 @@ func (s *store) callHere(ctx context.Context, cfg *config, ticket policy.Ticket,
 	if deadline, _ := ctx.Deadline(); ctx.Err() != nil && time.Since(deadline) > breach {
 		s.breach.Store(true)
 	}
-	a, err = read(ctx, r.question, reply, err)
-	s.told(cfg, r, a, err)
-	return a, err
+	return read(ctx, r.question, reply, err)
 }
 
 // run makes the call. An error stands for whatever the client does instead of returning.
@@ -176,10 +176,13 @@ type call struct {
 	over   bool
 	answer answer
 	err    error
+
+	expiring sync.WaitGroup // the end of a witness at its deadline, on a goroutine of its own
 }
 
 func (c *call) run() {
 	defer c.store.places.leave()
+	defer c.expiring.Wait() // who drains waits for what is told, too
 	defer c.cancel()
 	a, err := answer{}, errExited
 	defer func() {
@@ -221,7 +224,11 @@ func (c *call) leave() bool {
 	case c.over:
 		return false
 	case c.store.witness.CompareAndSwap(nil, c):
-		context.AfterFunc(c.ctx, c.expire)
+		c.expiring.Add(1)
+		context.AfterFunc(c.ctx, func() {
+			defer c.expiring.Done()
+			c.expire()
+		})
 		return true
 	}
 	c.over = true

@@ -137,3 +137,53 @@ func TestDrainHindersNobody(t *testing.T) {
 		require.Zero(t, l.Snapshot().Running)
 	})
 }
+
+// A function that is told of errors may use the limiter: when it is told, the breaker knows already.
+func TestFault213_OnErrorMayUseTheLimiter(t *testing.T) {
+	for _, option := range []policyredis.Option{policyredis.FailLocal(1), policyredis.TrustClient()} {
+		var l *policyredis.Limiter
+		told := 0
+		l = policyredis.New(answers(nil, errDown), "again", hourly, 100, option, policyredis.OnError(func(error) {
+			if told++; told < 100 {
+				_ = attempt(l)
+			}
+		}))
+		require.NoError(t, attempt(l))
+		require.Equal(t, 3, told, "then the breaker is open")
+		require.Zero(t, l.Snapshot().Running)
+	}
+}
+
+// Nothing is told after Drain of a call that runs on without its caller, although its deadline ends it and not the client.
+func TestDrainWaitsForWhatIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := false
+		h := &hanging{hangs: true, ignores: 60 * time.Millisecond}
+		l := policyredis.New(h.client(), "told", 1000, 1000, policyredis.OnError(func(error) {
+			time.Sleep(time.Second)
+			told = true
+		}))
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, attemptIn(ctx, l), context.DeadlineExceeded)
+		require.NoError(t, l.Drain(t.Context()))
+		require.True(t, told)
+		require.Zero(t, l.Snapshot().Abandoned)
+	})
+}
+
+// A call that began before the failure mode was changed changes to the mode of now.
+func TestReconfigureWhileTheStoreHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &hanging{hangs: true}
+		l := policyredis.New(h.client(), "live", 1000, 1000)
+		admitted(l, 2)
+		last := make(chan error)
+		go func() { last <- attempt(l) }()
+		synctest.Wait()
+		require.NoError(t, l.Reconfigure(1000, 1000, policyredis.FailClosed()))
+		<-last
+		require.Equal(t, policyredis.Closed, l.Snapshot().Mode)
+		require.EqualValues(t, 1, l.Snapshot().Changes)
+	})
+}

@@ -8,8 +8,8 @@
 //	resilint -fix -diff ./...   shows what the fixes would change; -fix makes them
 //	resilint help               the checks
 //
-// All of this is go vet with resilint as its tool: one package at a time is in memory, results are cached, and the flags are those
-// of go vet, such as -tags, and of the checks. The same by hand:
+// All of this is go vet with resilint as its tool: one package at a time is in memory, results are cached, and the flags are
+// those of go vet, such as -tags, and of the checks. The same by hand:
 //
 //	go vet -vettool=$(which resilint) ./...
 //
@@ -17,8 +17,8 @@
 //
 //	//resilint:ignore RL2 the process has nothing else to do
 //
-// The exit code is that of go vet: 1 when there are findings or a package cannot be loaded. That of -json, -sarif and -report is
-// 0 unless packages cannot be loaded; the findings in the others are written all the same.
+// The exit code is that of go vet: 1 when there are findings or a package cannot be loaded. That of -json, -sarif and -report
+// is 0 unless packages cannot be loaded; the findings in the others are written all the same.
 package main
 
 import (

@@ -72,7 +72,7 @@ func TestCommand(t *testing.T) {
 		require.NoError(t, json.Unmarshal([]byte(said), &byPackage))
 		require.Len(t, byPackage, 1)
 		for _, byCheck := range byPackage {
-			require.Len(t, byCheck["lastsleep"], 8)
+			require.Len(t, byCheck["lastsleep"], 10)
 			require.Equal(t, "RL3", byCheck["lastsleep"][0].Category)
 		}
 	})
@@ -115,7 +115,7 @@ func TestCommand(t *testing.T) {
 		require.Zero(t, code)
 		loops, last := strings.Index(said, "RL2: find retry loops"), strings.Index(said, "RL3: find retry loops")
 		require.True(t, 0 < loops && loops < last, "%s", said)
-		require.Contains(t, said, "   8  RL3: find retry loops that sleep after the last attempt (lastsleep)\n")
+		require.Contains(t, said, "  10  RL3: find retry loops that sleep after the last attempt (lastsleep)\n")
 	})
 	t.Run("no such package", func(t *testing.T) {
 		_, said, code := output(t, resilint, "-report", "./nowhere")

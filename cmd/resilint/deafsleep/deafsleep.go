@@ -73,7 +73,7 @@ func wait(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFix
 		"select {",
 		"case <-" + context + ".Done():",
 		"\t" + result,
-		"case <-" + strings.TrimSuffix(pass.Text(l.Wait.Sleep.Fun), "Sleep") + "After(" + pass.Text(l.Wait.Duration) + "):",
+		"case <-" + strings.TrimSuffix(pass.Text(ast.Unparen(l.Wait.Sleep.Fun)), "Sleep") + "After(" + pass.Text(l.Wait.Duration) + "):",
 		"}",
 	}, "\n"+indent)
 	return analysis.SuggestedFix{
@@ -110,7 +110,8 @@ func isWayOut(stmt ast.Stmt, results bool) bool {
 	return false
 }
 
-// returns returns a return statement for pos with the error of the context, and false where the function has no error to return.
+// returns returns a return statement for pos with the error of the context, and false where the function has no error to
+// return.
 func returns(pass *check.Pass, l *loop.Loop, context string, pos token.Pos) (string, bool) {
 	list := results(l)
 	if list.NumFields() == 0 {

@@ -39,11 +39,13 @@ func run(pass *check.Pass) error {
 			Pos: sleep.Pos(), End: sleep.End(),
 			Message: "this retry loop sleeps after its last attempt too: its caller waits once more, for nothing",
 		}
-		if counter != "" && rewrite.SameAt(pass, counter, l.Body.Lbrace, sleep.Pos()) && rewrite.MeansAt(pass, head(l), sleep.Pos()) {
+		if counter != "" && rewrite.SameAt(pass, counter, l.Body.Lbrace, sleep.Pos()) && rewrite.MeansAt(pass, head(l), sleep.Pos()) && !calls(pass, head(l)) {
 			indent, end := pass.Indent(sleep.Pos()), rewrite.End(pass, sleep)
 			d.SuggestedFixes = []analysis.SuggestedFix{{
 				Message: "sleep only between attempts",
 				TextEdits: []analysis.TextEdit{
+					// The head stays as it is: this is not for a loop to which another fix gives one without the counter.
+					{Pos: l.Stmt.Pos(), End: l.Body.Lbrace, NewText: []byte(pass.Between(l.Stmt.Pos(), l.Body.Lbrace))},
 					{Pos: sleep.Pos(), End: sleep.Pos(), NewText: []byte("if " + counter + " != " + last + " {\n" + indent + "\t")},
 					{Pos: end, End: end, NewText: []byte("\n" + indent + "}")},
 				},
@@ -134,6 +136,18 @@ func head(l *loop.Loop) ast.Expr {
 		return r.X
 	}
 	return l.Stmt.(*ast.ForStmt).Cond
+}
+
+// calls reports whether an expression calls a function, which may do something or say something else the next time.
+func calls(pass *check.Pass, e ast.Expr) (does bool) {
+	ast.Inspect(e, func(n ast.Node) bool {
+		if call, ok := n.(*ast.CallExpr); ok {
+			fun := pass.TypesInfo.Types[call.Fun]
+			does = does || !fun.IsType() && !fun.IsBuiltin()
+		}
+		return !does
+	})
+	return does
 }
 
 // plus returns e+n as source, for an n of 1 or -1.

@@ -111,8 +111,8 @@ func makes(info *types.Info, call *ast.CallExpr) bool {
 	return false
 }
 
-// paces reports whether a use of a variable stands in a loop or in a function literal: then it is shared by the work of one call,
-// as a limit of goroutines is.
+// paces reports whether a use of a variable stands in a loop or in a function literal: then it is shared by the work of one
+// call, as a limit of goroutines is.
 func paces(parents map[ast.Node]ast.Node, f *ast.FuncDecl, use ast.Node, e ast.Expr) bool {
 	if _, variable := e.(*ast.Ident); !variable {
 		return false

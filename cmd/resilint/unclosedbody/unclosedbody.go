@@ -3,7 +3,9 @@ package unclosedbody
 
 import (
 	"go/ast"
+	"go/token"
 	"go/types"
+	"slices"
 
 	"golang.org/x/tools/go/analysis"
 
@@ -32,7 +34,8 @@ func run(pass *check.Pass) error {
 			Pos: l.Call.Pos(), End: l.Call.End(),
 			Message: "this loop tries again without closing the body of " + response.Name() + ": each retry leaks a connection",
 		}
-		if stmt := sleep(l); stmt != nil && onlyIn(l, response) && rewrite.Lookup(pass, response.Name(), stmt.Pos()) == response {
+		if stmt := sleep(l); stmt != nil && onlyIn(l, response) && !usedAfter(pass, l, stmt, response) &&
+			rewrite.Lookup(pass, response.Name(), stmt.Pos()) == response {
 			indent := pass.Indent(stmt.Pos())
 			text := "if " + response.Name() + " != nil {\n" + indent + "\t_ = " + response.Name() + ".Body.Close()\n" + indent + "}\n" + indent
 			d.SuggestedFixes = []analysis.SuggestedFix{{
@@ -101,4 +104,22 @@ func sleep(l *loop.Loop) ast.Stmt {
 // onlyIn reports whether a response is used in the loop alone. What is used after it must not be closed.
 func onlyIn(l *loop.Loop, response *types.Var) bool {
 	return l.Body.Pos() <= response.Pos() && response.Pos() < l.Body.End()
+}
+
+// usedAfter reports whether the loop looks at a response behind a statement, which no continue follows.
+func usedAfter(pass *check.Pass, l *loop.Loop, stmt ast.Stmt, response *types.Var) (does bool) {
+	goesOn := false
+	loop.Walk(l.Body, func(n ast.Node) {
+		list := loop.Statements(n)
+		if i := slices.Index(list, stmt); i >= 0 && i+1 < len(list) {
+			branch, ok := list[i+1].(*ast.BranchStmt)
+			goesOn = ok && branch.Tok == token.CONTINUE
+		}
+	})
+	ast.Inspect(l.Body, func(n ast.Node) bool {
+		id, ok := n.(*ast.Ident)
+		does = does || ok && id.Pos() > stmt.End() && pass.TypesInfo.Uses[id] == response
+		return true
+	})
+	return does && !goesOn
 }

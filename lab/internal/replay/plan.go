@@ -11,7 +11,8 @@ import (
 	"github.com/go-resilience/resilience/policyconfig"
 )
 
-// Plan says in words what the file of one candidate changes in place of another's. Both are the same pipeline, before and after.
+// Plan says in words what the file of one candidate changes in place of another's. Both are the same pipeline, before and
+// after.
 func Plan(old, next *Candidate) (string, error) {
 	if old.pipeline != next.pipeline {
 		return "", fmt.Errorf("replay: the pipelines %q and %q are two, and not one before and after a change", old.pipeline, next.pipeline)

@@ -204,8 +204,8 @@ func runOrder(lab *Lab) {
 			lab.Expect("trips, "+what, column(of(i), trips), by[i].Trips, source)
 		}
 	}
-	// Some runs in a hundred open the breaker by chance, since four failures of the first 20 are enough. Those are left out here
-	// and in the reference; that they are few is a check of its own where there are enough runs.
+	// Some runs in a hundred open the breaker by chance, since four failures of the first 20 are enough. Those are left out
+	// here and in the reference; that they are few is a check of its own where there are enough runs.
 	calm := func(i int) []ordered {
 		return slices.DeleteFunc(slices.Clone(at(i, calmly)), func(o ordered) bool { return o.trips > 0 })
 	}

@@ -88,8 +88,8 @@ func (p *Pass) read(file *ast.File) {
 	}
 }
 
-// isGenerated reports whether a program has written a file. One that cgo has made of a file by hand is not; it bears the comment
-// of cgo before those of that file.
+// isGenerated reports whether a program has written a file. One that cgo has made of a file by hand is not; it bears the
+// comment of cgo before those of that file.
 func isGenerated(file *ast.File) bool {
 	if !ast.IsGenerated(file) {
 		return false

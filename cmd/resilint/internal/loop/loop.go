@@ -97,6 +97,9 @@ type function struct {
 
 // loops returns the retry loops of f.
 func (f *function) loops() (found []*Loop) {
+	if !f.hasWait() {
+		return nil
+	}
 	var loops []ast.Stmt
 	f.tags, f.names, f.labels = map[ast.Expr]ast.Expr{}, map[ast.Stmt]string{}, map[*ast.ForStmt]*ast.LabeledStmt{}
 	Walk(f.body, func(n ast.Node) {
@@ -108,9 +111,9 @@ func (f *function) loops() (found []*Loop) {
 		case *ast.LabeledStmt:
 			f.names[n.Stmt] = n.Label.Name
 		}
-		for i, stmt := range statements(n) {
+		for i, stmt := range Statements(n) {
 			if label, ok := stmt.(*ast.LabeledStmt); ok {
-				if loop := loopOfGoto(label, statements(n)[i:]); loop != nil {
+				if loop := loopOfGoto(label, Statements(n)[i:]); loop != nil {
 					f.labels[loop] = label
 					loops = append(loops, loop)
 				}
@@ -126,6 +129,16 @@ func (f *function) loops() (found []*Loop) {
 		}
 	}
 	return found
+}
+
+// hasWait reports whether a function waits at all. Most do not, and it is slow to look at the loops of goto of generated ones.
+func (f *function) hasWait() (has bool) {
+	Walk(f.body, func(n ast.Node) {
+		if !has {
+			_, has = f.wait(n)
+		}
+	})
+	return has
 }
 
 func bodyOf(loop ast.Stmt) *ast.BlockStmt {
@@ -147,8 +160,8 @@ func (f *function) readTags(s *ast.SwitchStmt) {
 	}
 }
 
-// statements returns the list of statements that n holds, if it is a node that holds one.
-func statements(n ast.Node) []ast.Stmt {
+// Statements returns the list of statements that n holds, if it is a node that holds one.
+func Statements(n ast.Node) []ast.Stmt {
 	switch n := n.(type) {
 	case *ast.BlockStmt:
 		return n.List
@@ -160,8 +173,8 @@ func statements(n ast.Node) []ast.Stmt {
 	return nil
 }
 
-// loopOfGoto returns the loop that goes from a label to the last statement of a list in which control is sent back to it, nil if
-// none does. The label is the first of the list.
+// loopOfGoto returns the loop that goes from a label to the last statement of a list in which control is sent back to it, nil
+// if none does. The label is the first of the list.
 func loopOfGoto(label *ast.LabeledStmt, list []ast.Stmt) *ast.ForStmt {
 	last := -1
 	for i, stmt := range list {
@@ -488,8 +501,11 @@ func (f *function) perItem(loop ast.Stmt, call *ast.CallExpr) bool {
 			}
 		}
 	case *ast.ForStmt:
-		if step, ok := loop.Post.(*ast.IncDecStmt); ok {
+		switch step := loop.Post.(type) {
+		case *ast.IncDecStmt:
 			add(step.X, counters)
+		case *ast.AssignStmt:
+			add(step.Lhs[0], counters)
 		}
 	}
 	mentions := func(n ast.Node) (does bool) {
@@ -563,8 +579,8 @@ func isTrue(e ast.Expr) bool {
 	return ok && id.Name == "true"
 }
 
-// aboutCall reports whether a condition looks at nothing but what a call has returned: at its error, at other errors, and at its
-// other results.
+// aboutCall reports whether a condition looks at nothing but what a call has returned: at its error, at other errors, and at
+// its other results.
 func (f *function) aboutCall(condition ast.Expr, err types.Object, call *ast.CallExpr) bool {
 	results := map[types.Object]bool{err: true}
 	Walk(f.body, func(n ast.Node) {
@@ -676,8 +692,8 @@ func (v view) waitIsFollowedByCall() bool {
 	return false
 }
 
-// leaves reports whether from block on the loop can be left without the wait and without another call, and in the same pass. The
-// condition of the loop counts where it looks at what the body has set.
+// leaves reports whether from block on the loop can be left without the wait and without another call, and in the same pass.
+// The condition of the loop counts where it looks at what the body has set.
 func (v view) leaves(block *cfg.Block) bool {
 	return v.reach(block, func(b *cfg.Block) bool { return !within(b, v.loop) || ends(b) },
 		func(b *cfg.Block) bool { return v.waits(b) || v.calls(b) || v.isNextPass(b) })
@@ -704,7 +720,8 @@ func (v view) isNextPass(b *cfg.Block) bool {
 	return false
 }
 
-// escapes reports whether, after a failure, a decision that is not about the call leads out of the loop: a counter, the time, a flag.
+// escapes reports whether, after a failure, a decision that is not about the call leads out of the loop: a counter, the time, a
+// flag.
 func (v view) escapes(failed *cfg.Block, conditionOf func(*cfg.Block) (ast.Expr, bool), aboutCall func(ast.Expr) bool) bool {
 	return v.reach(failed, func(b *cfg.Block) bool {
 		if !within(b, v.loop) || len(b.Succs) != 2 || len(b.Nodes) == 0 {

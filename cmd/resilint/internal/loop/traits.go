@@ -344,12 +344,12 @@ func isBackground(info *types.Info, e ast.Expr) bool {
 	return callee != nil && (callee.FullName() == "context.Background" || callee.FullName() == "context.TODO")
 }
 
-// Next returns the statement behind the loop, nil if the body of the function ends there. It is false where the loop is the last of
-// another list of statements.
+// Next returns the statement behind the loop, nil if the body of the function ends there. It is false where the loop is the
+// last of another list of statements.
 func (l *Loop) Next() (next ast.Stmt, known bool) {
 	whole := body(l.Func)
 	Walk(whole, func(n ast.Node) {
-		list := statements(n)
+		list := Statements(n)
 		for i, stmt := range list {
 			if label, ok := stmt.(*ast.LabeledStmt); ok && stmt.Pos() != l.Stmt.Pos() {
 				stmt = label.Stmt

@@ -145,8 +145,8 @@ func (f *function) helper(call *ast.CallExpr) (Wait, bool) {
 	return w, w.Duration != nil && (strings.Contains(name, "sleep") || strings.HasPrefix(name, "wait"))
 }
 
-// sleepers returns the functions of a package that give no result and sleep whenever they are called: at the top of their bodies
-// is a call of time.Sleep.
+// sleepers returns the functions of a package that give no result and sleep whenever they are called: at the top of their
+// bodies is a call of time.Sleep.
 func sleepers(pass *analysis.Pass, inspector *inspector.Inspector) map[*types.Func]bool {
 	found := map[*types.Func]bool{}
 	inspector.Preorder([]ast.Node{(*ast.FuncDecl)(nil)}, func(n ast.Node) {

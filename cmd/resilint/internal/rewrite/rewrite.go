@@ -11,15 +11,21 @@ import (
 	"golang.org/x/tools/go/analysis"
 
 	"github.com/go-resilience/resilience/cmd/resilint/internal/check"
+	"github.com/go-resilience/resilience/cmd/resilint/internal/loop"
 )
 
-// Statement returns the statement in body that is nothing but e, nil if there is none.
+// Statement returns the statement of a list in body that is nothing but e, nil if there is none. That in the head of an if is
+// not one of a list.
 func Statement(body *ast.BlockStmt, e ast.Expr) (found *ast.ExprStmt) {
-	ast.Inspect(body, func(n ast.Node) bool {
-		if stmt, ok := n.(*ast.ExprStmt); ok && ast.Unparen(stmt.X) == e {
-			found = stmt
+	loop.Walk(body, func(n ast.Node) {
+		for _, stmt := range loop.Statements(n) {
+			if label, ok := stmt.(*ast.LabeledStmt); ok {
+				stmt = label.Stmt
+			}
+			if stmt, ok := stmt.(*ast.ExprStmt); ok && ast.Unparen(stmt.X) == e {
+				found = stmt
+			}
 		}
-		return found == nil
 	})
 	return found
 }

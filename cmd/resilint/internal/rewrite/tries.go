@@ -40,7 +40,8 @@ func Tries(pass *check.Pass, l *loop.Loop, context string) (analysis.SuggestedFi
 	}
 	call := callStatement(l)
 	name := variable(pass, l)
-	if variable, ok := l.Err.(*types.Var); call == nil || !ok || variable.IsField() || pass.Pkg.Scope().Lookup(name) != nil || uses(l.Decl, "try") || uses(l.Decl, "tries") || labelled(l) {
+	if variable, ok := l.Err.(*types.Var); call == nil || !ok || variable.IsField() || !SameAt(pass, context, l.Stmt.Pos(), l.Call.Pos()) ||
+		pass.Pkg.Scope().Lookup(name) != nil || uses(l.Decl, "try") || uses(l.Decl, "tries") || labelled(l) {
 		return analysis.SuggestedFix{}, false
 	}
 	wait := delays(pass, l)
@@ -115,25 +116,29 @@ func timeUses(pass *check.Pass, pos token.Pos) (n int) {
 	return n
 }
 
-// attempts returns how many passes a loop makes: a positive constant, of a variable that is used for nothing else.
+// attempts returns how many passes a loop makes: a positive constant, of a variable of the loop that is used for nothing else.
 func attempts(pass *check.Pass, l *loop.Loop) (string, bool) {
 	var counter *ast.Ident
 	var most ast.Expr
 	from := int64(0)
 	switch s := l.Stmt.(type) {
 	case *ast.RangeStmt:
+		if s.Tok == token.ASSIGN {
+			return "", false
+		}
 		counter, _ = s.Key.(*ast.Ident)
 		most = s.X
 	case *ast.ForStmt:
 		init, ok := s.Init.(*ast.AssignStmt)
 		compare, is := s.Cond.(*ast.BinaryExpr)
 		step, steps := s.Post.(*ast.IncDecStmt)
-		if !ok || !is || !steps || step.Tok != token.INC || len(init.Lhs) != 1 {
+		if !ok || !is || !steps || step.Tok != token.INC || init.Tok != token.DEFINE || len(init.Lhs) != 1 {
 			return "", false
 		}
 		counter, _ = init.Lhs[0].(*ast.Ident)
 		first := pass.TypesInfo.Types[init.Rhs[0]].Value
-		if counter == nil || first == nil {
+		compared, stepped := loop.ObjectOf(pass.TypesInfo, compare.X), loop.ObjectOf(pass.TypesInfo, step.X)
+		if object := pass.TypesInfo.ObjectOf(counter); first == nil || compared != object || stepped != object {
 			return "", false
 		}
 		from, _ = constant.Int64Val(constant.ToInt(first))
@@ -164,15 +169,16 @@ func attempts(pass *check.Pass, l *loop.Loop) (string, bool) {
 			return true
 		})
 	}
-	if _, named := most.(*ast.Ident); named && from == 0 && isPackageLevel(pass, most) {
+	if id, named := most.(*ast.Ident); named && from == 0 && isInt(pass, id) {
 		return pass.Text(most), used == 0
 	}
 	return constant.MakeInt64(n - from).ExactString(), used == 0
 }
 
-func isPackageLevel(pass *check.Pass, e ast.Expr) bool {
-	object := pass.TypesInfo.ObjectOf(e.(*ast.Ident))
-	return object != nil && object.Parent() == pass.Pkg.Scope()
+// isInt reports whether a name is that of a constant of the package which may be given as an int.
+func isInt(pass *check.Pass, id *ast.Ident) bool {
+	object := pass.TypesInfo.ObjectOf(id)
+	return object != nil && object.Parent() == pass.Pkg.Scope() && types.AssignableTo(object.Type(), types.Typ[types.Int])
 }
 
 // delays returns the option for a constant sleep. Without one the defaults of the library hold: they grow, and are jittered.
@@ -231,8 +237,8 @@ func declaredOutside(pass *check.Pass, l *loop.Loop) bool {
 	return object != nil
 }
 
-// variable returns a name for the Retrier of a loop: that of the function, with its receiver and the number of the loop where it
-// has them.
+// variable returns a name for the Retrier of a loop: that of the function, with its receiver and the number of the loop where
+// it has them.
 func variable(pass *check.Pass, l *loop.Loop) string {
 	name := l.Decl.Name.Name
 	if recv := pass.TypesInfo.Defs[l.Decl.Name].(*types.Func).Signature().Recv(); recv != nil {

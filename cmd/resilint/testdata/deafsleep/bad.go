@@ -171,3 +171,25 @@ again:
 	}
 	return page, nil
 }
+
+func inParentheses(ctx context.Context) error {
+	for {
+		if _, err := fetch(ctx); err == nil {
+			return nil
+		}
+		(time.Sleep)(time.Second) // want "RL1: this retry loop sleeps"
+	}
+}
+
+// another statement does not fit there: there is no fix
+func inTheHeadOfAnIf(ctx context.Context, more func() bool) error {
+	for {
+		_, err := fetch(ctx)
+		if err == nil {
+			return nil
+		}
+		if time.Sleep(time.Second); !more() { // want "RL1: this retry loop sleeps"
+			return err
+		}
+	}
+}

@@ -97,3 +97,24 @@ func shadows(tries int) (err error) {
 	}
 	return err
 }
+
+// its bound is a call, which is not made once more: there is no fix
+func asksForTheBound(limit func() int) (err error) {
+	for i := 0; i < limit(); i++ {
+		if err = call(); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL3: this retry loop sleeps after its last attempt too"
+	}
+	return err
+}
+
+func asksForALength(backends []string) (err error) {
+	for i := 0; i < 2*len(backends); i++ {
+		if err = call(); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL3: this retry loop sleeps after its last attempt too"
+	}
+	return err
+}

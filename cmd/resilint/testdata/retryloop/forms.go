@@ -120,6 +120,16 @@ func byIndex(addrs []string) (conn net.Conn, err error) {
 	return conn, err
 }
 
+func everySecond(addrs []string) (conn net.Conn, err error) {
+	for i := 0; i < len(addrs); i += 2 {
+		if conn, err = net.Dial("tcp", addrs[i]); err == nil {
+			break
+		}
+		time.Sleep(time.Second)
+	}
+	return conn, err
+}
+
 func byIndexOfARange(addrs []string) (conn net.Conn, err error) {
 	for i := range len(addrs) {
 		addr := addrs[i]

@@ -96,3 +96,62 @@ func taken(ctx context.Context, try int) (err error) {
 	}
 	return err
 }
+
+// the counter is known after the loop
+func counted(ctx context.Context) (i int, err error) {
+	for i = 0; i < 3; i++ {
+		if _, err = fetch(ctx, 1); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return i, err
+}
+
+func countedByARange(ctx context.Context) (i int, err error) {
+	for i = range 3 {
+		if _, err = fetch(ctx, 1); err == nil {
+			break
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return i, err
+}
+
+// another variable is the bound
+func sharedBudget(ctx context.Context, spent int) (err error) {
+	for i := 0; spent < 3; i++ {
+		if _, err = fetch(ctx, 1); err == nil {
+			return nil
+		}
+		spent++
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return err
+}
+
+// each attempt has its own time
+func withOwnTime(ctx context.Context) (err error) {
+	for range 3 {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		_, err = fetch(ctx, 1)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return err
+}
+
+const few uint8 = 4
+
+func typedBound(ctx context.Context) error {
+	for i := uint8(0); i < few; i++ {
+		if _, err := fetch(ctx, 1); err == nil {
+			return nil
+		}
+		time.Sleep(time.Second) // want "RL1: this retry loop sleeps"
+	}
+	return fmt.Errorf("gave up")
+}

@@ -58,3 +58,15 @@ func waitsTwice(client *http.Client, request *http.Request) *http.Response {
 		return response
 	}
 }
+
+// the response is looked at after the sleep: there is no fix
+func sleepsBeforeItLooks(client *http.Client, request *http.Request) *http.Response {
+	for {
+		response, err := client.Do(request) // want "RL8: this loop tries again without closing the body of response"
+		time.Sleep(time.Second)
+		if err != nil || response.StatusCode >= 500 {
+			continue
+		}
+		return response
+	}
+}

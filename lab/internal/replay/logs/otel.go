@@ -299,8 +299,8 @@ func (p *otel) attempt(e *entry, s *otelSpan) error {
 	return nil
 }
 
-// sampledBy returns what of a trace state says that only some of the spans are there: a threshold th that is not 0, or the older
-// p, under the key ot.
+// sampledBy returns what of a trace state says that only some of the spans are there: a threshold th that is not 0, or the
+// older p, under the key ot.
 func sampledBy(state string) string {
 	for entry := range strings.SplitSeq(state, ",") {
 		value, ok := strings.CutPrefix(strings.TrimSpace(entry), "ot=")
