@@ -14,6 +14,8 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -200,6 +202,36 @@ func TestFault204_TheCallersMistakes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Closing the channel Cancel of a request is the older way for its caller to leave. http.Client.Timeout uses it as well,
+// but that is a deadline, and the context has it too: which of the two ends first must not matter.
+func TestFault204_TheCallersCancelChannel(t *testing.T) {
+	base := tripper(func(r *http.Request) (*http.Response, error) {
+		//lint:ignore SA1019 what is tested
+		<-r.Cancel
+		return nil, errors.New("net/http: request canceled")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		judge, cancel := &judge{}, make(chan struct{})
+		r := request(t, "GET", "http://a.example", nil)
+		//lint:ignore SA1019 what is tested
+		r.Cancel = cancel
+		go func() {
+			time.Sleep(time.Second)
+			close(cancel)
+		}()
+		_, err := transport(base, atOnce(3), judge).RoundTrip(r)
+		require.ErrorContains(t, err, "request canceled")
+		require.Equal(t, policy.Ignored, judge.only(t).Class)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		judge := &judge{}
+		client := &http.Client{Transport: transport(base, judge), Timeout: time.Second}
+		_, err := client.Do(request(t, "GET", "http://a.example", nil))
+		require.ErrorContains(t, err, "Client.Timeout exceeded")
+		require.Equal(t, policy.Transient, judge.only(t).Class, "as with a deadline of the context")
+	})
 }
 
 // net/http finds out while it writes, and may have the answer of the server before.
