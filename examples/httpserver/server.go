@@ -77,7 +77,13 @@ func start(door bool) (*server, error) {
 		return nil, err
 	}
 	s.url = "http://" + listener.Addr().String()
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	s.http = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second, // a client that sends or reads slowly keeps its slot no longer
+		WriteTimeout:      10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
 	go func() { s.ended <- s.http.Serve(listener) }()
 	return s, nil
 }
