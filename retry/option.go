@@ -178,7 +178,7 @@ func (c *config) checkDelays(problems *policy.ConfigError) {
 	if c.has("ProportionalJitter") && !(c.share > 0 && c.share <= 1) {
 		problems.Add("ProportionalJitter(%v): must be above 0 and at most 1", c.share)
 	}
-	if c.has("Rand") && c.randSource == nil {
+	if c.has("Rand") && option.IsNil(c.randSource) {
 		problems.Add("Rand: the source is nil")
 	}
 	c.contradictions(problems, "Exponential", "Constant", "BackOff")
@@ -217,7 +217,7 @@ func (c *config) checkBudget(problems *policy.ConfigError) {
 	if !c.has("WithBudget") {
 		return
 	}
-	if v := reflect.ValueOf(c.budget); c.budget == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if option.IsNil(c.budget) {
 		problems.Add("WithBudget: the budget is nil: use NoBudget")
 	} else if made, ok := c.budget.(interface{ made() bool }); ok && !made.made() {
 		problems.Add("WithBudget: use NewBudget, NewTokenBudget or NewConcurrencyBudget to make a budget")
