@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"math"
 	"time"
+
+	"github.com/go-resilience/resilience/internal/oneline"
 )
 
 // Reporter is what a layer implements in addition to say what it is and does, in one form for every page, metric and
@@ -71,14 +73,14 @@ func (c Cause) String() string {
 		c.Bad, c.Calls, c.What, 100*float64(c.Bad)/float64(c.Calls), 100*c.Limit, c.Minimum)
 }
 
-// MarshalJSON returns the fields, the words as "text" and the error as "error".
+// MarshalJSON returns the fields, the words as "text", and as "error" the text of the error, on one line of at most 500 bytes.
 func (c Cause) MarshalJSON() ([]byte, error) {
 	type fields Cause
 	return json.Marshal(struct {
 		fields
 		Text  string `json:"text"`
 		Error string `json:"error,omitempty"`
-	}{fields(c), c.String(), errorText(c.Err)})
+	}{fields(c), c.String(), lineOf(c.Err)})
 }
 
 // Setting is an option as it was configured: its name in Go and its arguments. The arguments of the constructor are a
@@ -95,16 +97,18 @@ type Argument struct {
 	Value any
 }
 
-// MarshalJSON writes a duration as text, and so a number that is not finite: "+Inf".
+// MarshalJSON writes a duration as text, and so a number that is not finite, "+Inf", and whatever a layer of another package
+// has put here: what JSON cannot hold would cost the reports of all layers.
 func (a Argument) MarshalJSON() ([]byte, error) {
 	value := a.Value
 	switch v := value.(type) {
-	case time.Duration:
-		value = v.String()
+	case nil, bool, int, string:
 	case float64:
 		if math.IsInf(v, 0) || math.IsNaN(v) {
 			value = fmt.Sprintf("%+v", v)
 		}
+	default:
+		value = fmt.Sprint(v)
 	}
 	return json.Marshal(struct {
 		Name  string `json:"name"`
@@ -208,6 +212,14 @@ func (r Report) LogValue() slog.Value {
 		}
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// lineOf returns the text of an error on one line of bounded length, "" for nil.
+func lineOf(err error) string {
+	if err == nil {
+		return ""
+	}
+	return oneline.Of(err)
 }
 
 // errorText returns the text of an error, "" for nil. It does not panic when the error does.

@@ -303,6 +303,26 @@ func TestT4_WhoMayNot(t *testing.T) {
 	}
 }
 
+// Who may not act cannot push out what operators need: the attempts are one event, and the audit hears of each.
+func TestT4_AFloodOfAttemptsIsOneEvent(t *testing.T) {
+	u, audit := controlled(t)
+	require.Equal(t, http.StatusSeeOther, post(u.page, map[string]string{"action": "force-open"}).Code)
+	for i := range 150 {
+		post(u.page, map[string]string{"action": []string{"reset", "end"}[i%2]}, "X-Actor", "")
+	}
+	require.Len(t, audit.list(), 151)
+	var counts []int
+	var shown bool
+	for _, e := range read(t, u.page).Events {
+		if strings.Contains(e.Text, "not authorised") {
+			counts = append(counts, e.Count)
+		}
+		shown = shown || strings.HasPrefix(e.Text, "alice: force-open")
+	}
+	require.Equal(t, []int{150}, counts)
+	require.True(t, shown)
+}
+
 func TestT4_NoActorNoAct(t *testing.T) {
 	page := policystatus.New(policystatus.Control(func(*http.Request) (string, error) { return " ", nil }))
 	defer page.Close()

@@ -189,7 +189,7 @@ func (r reading) layer(report policy.Report) {
 	}
 }
 
-// value hands over a value and its limit. A value that is not known has no series.
+// value hands over a value and its limit. A gauge that is not known has no series, a counter stands still.
 func (r reading) value(kind string, v policy.Value, of func(...attribute.KeyValue) []attribute.KeyValue) {
 	if v.Unknown {
 		v.Number = math.NaN()

@@ -309,6 +309,30 @@ func TestALayerOfAnotherPackageIsShownAsItIs(t *testing.T) {
 	require.Equal(t, map[string]float64{"pipeline.name=users policy.name= policy.type=maintenance": 0}, found["resilience.policy.shadow"])
 }
 
+type reporter func() policy.Report
+
+func (r reporter) Report() policy.Report { return r() }
+
+// What a third party's layer does not know for a while does not spoil its counter, whose sum goes on.
+func TestACounterThatIsNotKnownStandsStill(t *testing.T) {
+	counter := policy.Value{Name: "entered", Kind: policy.Counter, Unit: policy.UnitCount}
+	read := newMetrics(t, policyotel.Registry("gates", reporter(func() policy.Report {
+		return policy.Report{Kind: "gate", Values: []policy.Value{counter}}
+	})))
+	for i, step := range []struct {
+		number float64
+		not    bool // known
+		want   float64
+	}{
+		{5, true, 0}, {5, false, 5}, {0, true, 5}, {math.NaN(), false, 5}, {7, false, 7}, {math.Inf(1), false, 7}, {-1, false, 7}, {2, false, 9},
+	} {
+		counter.Number, counter.Unknown = step.number, step.not
+		require.Equal(t, map[string]float64{
+			"pipeline.name=gates policy.name= policy.type=gate value.label= value.name=entered": step.want,
+		}, read()["resilience.policy.events"], "step %d", i)
+	}
+}
+
 func TestFault231_AReportThatPanicsCostsItsOwnSeriesOnly(t *testing.T) {
 	found := newMetrics(t, policyotel.Pipelines(named("bad", &odd{panics: true}, breaker.New()), named("good", breaker.New())))()
 	require.Equal(t, map[string]float64{"pipeline.name=bad": 1, "pipeline.name=good": 0}, found["resilience.pipeline.report_failures"])

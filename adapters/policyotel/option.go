@@ -23,6 +23,9 @@ func Registry(name string, reporter policy.Reporter) Option { return target.Regi
 // into the attribute "resilience.policy.name"; it must not tell what the monitoring may not know, and leaves a key out by
 // returning "". Of the labels, in alphabetical order, the first most are shown; most must be between 1 and 1000. name must be
 // another than that of the Registry.
+//
+// The SDK keeps 2,000 series of an instrument apart unless it is told otherwise (WithCardinalityLimit), and adds up the
+// others. A breaker has five, one for each state: that is room for some 400 keys.
 func PerKey[K comparable, V any](name string, registry *keyed.Registry[K, V], label func(K) string, most int) Option {
 	return target.PerKey(name, registry, label, most)
 }
