@@ -102,7 +102,7 @@ type Argument struct {
 func (a Argument) MarshalJSON() ([]byte, error) {
 	value := a.Value
 	switch v := value.(type) {
-	case nil, bool, int, string:
+	case nil, bool, string, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
 	case float64:
 		if math.IsInf(v, 0) || math.IsNaN(v) {
 			value = fmt.Sprintf("%+v", v)

@@ -122,7 +122,7 @@ func (cannotBeWritten) MarshalJSON() ([]byte, error) { panic("in MarshalJSON") }
 // What another package's layer has put into a setting does not spoil the report, nor all the others beside it.
 func TestArgumentsThatAreNoData(t *testing.T) {
 	for want, value := range map[string]any{
-		`"{}"`: cannotBeWritten{}, `"<nil>"`: (chan int)(nil), `"[a b]"`: []string{"a", "b"}, `"7"`: int64(7), `null`: nil,
+		`"{}"`: cannotBeWritten{}, `"<nil>"`: (chan int)(nil), `"[a b]"`: []string{"a", "b"}, `7`: int64(7), `null`: nil,
 	} {
 		text, err := json.Marshal(policy.Argument{Name: "x", Value: value})
 		require.NoError(t, err)
