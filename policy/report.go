@@ -47,6 +47,18 @@ type State struct {
 	All []string `json:"-"`
 }
 
+// MarshalJSON writes the fields but All. A time beyond the year 9999, which JSON cannot hold, is left out like one that is not
+// known.
+func (s State) MarshalJSON() ([]byte, error) {
+	type fields State
+	for _, at := range []*time.Time{&s.Since, &s.Until} {
+		if _, err := at.MarshalText(); err != nil {
+			*at = time.Time{}
+		}
+	}
+	return json.Marshal(fields(s))
+}
+
 // Cause is why a layer is in its state. [Cause.String] says it in words.
 type Cause struct {
 	Rule    string  `json:"rule"`              // the option or the method that decided, such as "FailureRate" or "Trip"

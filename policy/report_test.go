@@ -119,6 +119,13 @@ type cannotBeWritten struct{}
 
 func (cannotBeWritten) MarshalJSON() ([]byte, error) { panic("in MarshalJSON") }
 
+func TestStateWithATimeThatJSONCannotHold(t *testing.T) {
+	since := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	text, err := json.Marshal(policy.State{Name: "off", Since: since, Until: since.AddDate(9000, 0, 0)})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"name": "off", "since": "2026-11-28T00:00:00Z"}`, string(text))
+}
+
 // What another package's layer has put into a setting does not spoil the report, nor all the others beside it.
 func TestArgumentsThatAreNoData(t *testing.T) {
 	for want, value := range map[string]any{
