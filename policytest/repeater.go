@@ -11,8 +11,8 @@ import (
 )
 
 // Repeater checks that the repeaters that newRepeater makes keep every rule of [policy.Repeater]. Each rule is a
-// subtest, whose failure quotes the rule. newRepeater is called inside testing/synctest bubbles and must return a new
-// repeater each time; its decisions about whether to repeat should not depend on chance.
+// subtest, whose failure quotes the rule. Repeater calls newRepeater inside testing/synctest bubbles. It must return a
+// new repeater each time, whose decisions whether to repeat should not depend on chance.
 func Repeater(t *testing.T, newRepeater func() policy.Repeater) {
 	t.Helper()
 	run(t, repeaterRules, newRepeater)

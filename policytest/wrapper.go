@@ -14,7 +14,7 @@ import (
 )
 
 // Wrapper checks that the wrappers that newWrapper makes keep every rule of [policy.Wrapper]. Each rule is a subtest,
-// whose failure quotes the rule. newWrapper is called inside testing/synctest bubbles and must return a new wrapper
+// whose failure quotes the rule. Wrapper calls newWrapper inside testing/synctest bubbles. It must return a new wrapper
 // each time. The calls that the rules make end within a minute, and as soon as their context ends.
 func Wrapper(t *testing.T, newWrapper func() policy.Wrapper) {
 	t.Helper()
