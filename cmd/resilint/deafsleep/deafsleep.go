@@ -1,4 +1,4 @@
-// Package deafsleep is check RL1: a retry loop sleeps with time.Sleep although a context is in scope.
+// Package deafsleep is check RL1: a retry loop calls time.Sleep although a context is in scope.
 package deafsleep
 
 import (

@@ -1,4 +1,4 @@
-// Package maskedbreaker is check RL9e: a layer is moved to where it masks what a breaker knows.
+// Package maskedbreaker is check RL9e: a layer is moved so that a retry is inside a breaker and hides failures from it.
 package maskedbreaker
 
 import (

@@ -1,4 +1,4 @@
-// Package nestedretry is check RL7: retries around something that retries.
+// Package nestedretry is check RL7: a retry surrounds something that already retries.
 package nestedretry
 
 import (
