@@ -192,7 +192,7 @@ func (w *writer) file(f *file) ([]byte, error) {
 	fmt.Fprintf(&out, ")\n\n// Pipelines returns the pipelines by name. Call it once.\nfunc Pipelines(%s) map[string]*resilience.Pipeline {\n%s}\n", parameter, body)
 	source, err := format.Source(out.Bytes())
 	if err != nil {
-		return nil, errors.Join(errors.New("policyconfig: the source that was written is none"), err)
+		return nil, errors.Join(errors.New("policyconfig: the generated source is not valid"), err)
 	}
 	return source, nil
 }

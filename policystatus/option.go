@@ -83,7 +83,7 @@ func configure(opts []Option) (*config, error) {
 		c.problems.Add("Control: the function is nil")
 	}
 	if c.audit != nil && !c.control {
-		c.problems.Add("Audit: needs Control, there is nothing else to tell of")
+		c.problems.Add("Audit: needs Control: without it there are no acts to report")
 	}
 	c.title = clean(c.title, mostTitle)
 	return c, c.problems.Err()

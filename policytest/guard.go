@@ -264,7 +264,7 @@ var guardRules = []rule[policy.Guard]{
 				ready := gate.Ready(ctx)
 				for range 1000 {
 					if again := gate.Ready(ctx); (again == nil) != (ready == nil) {
-						return fmt.Errorf("the answer of Ready was %v, and then %v", ready, again)
+						return fmt.Errorf("Ready returned %v, and then %v", ready, again)
 					}
 				}
 				inner, ticket, err := guard.Admit(ctx)
@@ -272,11 +272,11 @@ var guardRules = []rule[policy.Guard]{
 					defer guard.Settle(inner, ticket, policy.Outcome{})
 				}
 				if (err == nil) != (ready == nil) {
-					return fmt.Errorf("the answer of Ready was %v, but that of Admit %v", ready, err)
+					return fmt.Errorf("Ready returned %v, but Admit returned %v", ready, err)
 				}
 				if ready != nil {
 					if !errors.Is(ready, policy.ErrRejected) {
-						return fmt.Errorf("the answer of Ready does not match policy.ErrRejected: %w", ready)
+						return fmt.Errorf("the error of Ready does not match policy.ErrRejected: %w", ready)
 					}
 					return nil
 				}

@@ -71,7 +71,7 @@ var repeaterRules = []rule[policy.Repeater]{
 			}
 			for i := range calls {
 				if calls[i].attempts != alone.attempts {
-					return fmt.Errorf("a call alone makes %d attempts, beside others %d", alone.attempts, calls[i].attempts)
+					return fmt.Errorf("a call alone makes %d attempts, but next to others %d", alone.attempts, calls[i].attempts)
 				}
 			}
 			return nil
@@ -146,7 +146,7 @@ var repeaterRules = []rule[policy.Repeater]{
 				}
 				decision := repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: failed})
 				if !decision.Again {
-					return fmt.Errorf("after %d attempts that were decided and not made, there are no more", i+1)
+					return fmt.Errorf("after %d attempts that were decided but not made, it allows no more", i+1)
 				}
 				if last := repeater.Next(ended, policy.Attempt{Number: 1, Outcome: failed, Asked: 1, State: decision.State}); last.Err != nil && !errors.Is(last.Err, errOperation) {
 					return fmt.Errorf("the error of the attempt is lost: %w", last.Err)

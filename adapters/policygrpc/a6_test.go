@@ -247,7 +247,7 @@ func TestG12_AServiceConfigThatIsNoGood(t *testing.T) {
 		"both":               {`{"methodConfig":[{"name":[{}],"retryPolicy":{},"hedgingPolicy":{}}]}`, "has a retryPolicy and a hedgingPolicy"},
 		"no name":            {`{"methodConfig":[{}]}`, "methodConfig[0]: has no name"},
 		"no service":         {`{"methodConfig":[{"name":[{"method":"Get"}]}]}`, `has a method "Get" and no service`},
-		"a name twice":       {`{"methodConfig":[{"name":[{"service":"a"}]},{"name":[{"service":"a"}]}]}`, `the name "a/" is there twice`},
+		"a name twice":       {`{"methodConfig":[{"name":[{"service":"a"}]},{"name":[{"service":"a"}]}]}`, `the name "a/" occurs twice`},
 		"no tokens":          {`{"retryThrottling":{"tokenRatio":1}}`, "maxTokens 0: must be from 1 to 1000"},
 		"too many tokens":    {`{"retryThrottling":{"maxTokens":1001,"tokenRatio":1}}`, "maxTokens 1001"},
 		"half a token":       {`{"retryThrottling":{"maxTokens":1.5,"tokenRatio":1}}`, "maxTokens 1.5"},

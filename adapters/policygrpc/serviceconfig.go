@@ -83,7 +83,7 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 				key = name.Service + "/" + name.Method
 			}
 			if _, ok := s.lines[key]; ok {
-				problems.Add("%s: the name %q is there twice", where, key)
+				problems.Add("%s: the name %q occurs twice", where, key)
 			}
 			s.lines[key] = l
 		}
@@ -357,7 +357,7 @@ func (c codesJSON) set(problems *policy.ConfigError, where string) codeSet {
 	for _, text := range c {
 		var code codes.Code
 		if err := code.UnmarshalJSON(bytes.ToUpper(text)); err != nil {
-			problems.Add("%s: %.40q is no code", where, text)
+			problems.Add("%s: %.40q is not a code", where, text)
 		}
 		set[code] = true
 	}

@@ -31,7 +31,7 @@ var (
 // keyHolds is in the script's own error.
 const keyHolds = "policyredis: the key holds"
 
-var errReply = errors.New("policyredis: a reply that the script does not give")
+var errReply = errors.New("policyredis: a reply that the script never gives")
 
 // panicError is a panic of a client, which happened on a goroutine where nobody else would catch it.
 func panicError(value any) error { return fmt.Errorf("policyredis: the client panicked: %v", value) }

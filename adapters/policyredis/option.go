@@ -253,7 +253,7 @@ func (c *config) checkQuota(problems *policy.ConfigError) {
 	case c.burst < 1:
 		problems.Add("burst %d: must be positive", c.burst)
 	case c.peers < 1:
-		problems.Add("FailLocal(%d): there is at least 1 process", c.peers)
+		problems.Add("FailLocal(%d): must be at least 1", c.peers)
 	default:
 		// Rounded up, so that the rate is never exceeded; but not for the last bits of a rate such as 100/60.
 		period := float64(time.Second) / c.perSecond

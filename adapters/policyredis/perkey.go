@@ -39,7 +39,7 @@ func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key f
 			problems.Add("the client is nil")
 		}
 		if key == nil {
-			problems.Add("the function that says the key is nil")
+			problems.Add("the key function is nil")
 		}
 	})
 	if err != nil {
