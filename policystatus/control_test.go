@@ -531,8 +531,8 @@ func (refusesShadow) Enforce()              {}
 
 func TestWrongControlOptionsPanic(t *testing.T) {
 	for want, opts := range map[string][]policystatus.Option{
-		"policystatus: Control: the function is nil":                           {policystatus.Control(nil)},
-		"policystatus: Audit: the function is nil":                             {policystatus.Control(byHeader), policystatus.Audit(nil)},
+		"policystatus: Control: the function is nil":                                 {policystatus.Control(nil)},
+		"policystatus: Audit: the function is nil":                                   {policystatus.Control(byHeader), policystatus.Audit(nil)},
 		"policystatus: Audit: needs Control: without it there are no acts to report": {policystatus.Audit(func(policystatus.Act) {})},
 	} {
 		require.EqualError(t, policystatus.Validate(opts...), want)

@@ -165,8 +165,8 @@ func TestReconfigure(t *testing.T) {
 		before := again.Report()
 		for want, options := range map[string][]retry.Option{
 			`Name("others"): the name "users" cannot be changed`: {retry.Name("others"), retry.Attempts(9)},
-			"the budget cannot be replaced":                     {retry.WithBudget(retry.NewBudget(1, 1)), retry.Attempts(9)},
-			"budget cannot be replaced":                         {retry.NoBudget()},
+			"the budget cannot be replaced":                      {retry.WithBudget(retry.NewBudget(1, 1)), retry.Attempts(9)},
+			"budget cannot be replaced":                          {retry.NoBudget()},
 			"Attempts(0)":                                        {retry.Attempts(0), retry.Constant(0)},
 		} {
 			err := again.Reconfigure(options...)
