@@ -375,7 +375,7 @@ func TestAdaptiveConfiguration(t *testing.T) {
 		want           string
 	}
 	tests := []configuration{
-		{"no algorithm", bulkhead.Algorithm{}, 1, 2, nil, "the algorithm is none"},
+		{"no algorithm", bulkhead.Algorithm{}, 1, 2, nil, "the algorithm is the zero value"},
 		{"target 0", bulkhead.AIMD(0), 1, 2, nil, "AIMD target 0s"},
 		{"target negative", bulkhead.AIMD(-1), 1, 2, nil, "AIMD target -1ns"},
 		{"floor 0", vegas, 0, 2, nil, "floor 0"},

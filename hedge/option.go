@@ -102,7 +102,7 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 	}
 	shared := before.settings.Given("WithBudget")
 	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && option.Same(c.budget, before.budget)) {
-		problems.Add("the budget cannot be exchanged: use its own Reconfigure") // pipelines hold it
+		problems.Add("the budget cannot be replaced: use its own Reconfigure") // pipelines hold it
 	}
 	if stays("WithBudget") {
 		WithBudget(before.budget)(c)

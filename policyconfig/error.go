@@ -12,12 +12,12 @@ import (
 type Error struct {
 	File     string    // the path, "" for data that came from no file
 	Problems []Problem // at least one, at most 100
-	More     int       // how many there are besides
+	More     int       // how many further problems there are
 }
 
 // Problem is one thing that is wrong with a configuration.
 type Problem struct {
-	Line, Column int    // from 1; a column counts characters; 0 when it stands in no file
+	Line, Column int    // from 1; a column counts characters; 0 when it is not in a file
 	Pointer      string // the JSON pointer (RFC 6901) of the value; "" for the whole file
 	Variable     string // the environment variable that the value comes from, "" if it comes from the file
 	Message      string // what is wrong, with the value, what is allowed, and the nearest name that exists

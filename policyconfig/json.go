@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of a file. They are far above what a configuration needs, and keep a hostile one from costing much.
+// The bounds of a file. They are far above what a configuration needs, and limit what a hostile one can cost.
 const (
 	// MaxSize is the largest size of a file in bytes.
 	MaxSize = 1 << 20

@@ -18,11 +18,11 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Go returns a configuration as Go source: a file of package pipelines with a function Pipelines that returns the pipelines
-// by name, composed as a person would write them. It takes a [Registry] when the configuration refers to code. Layers that
-// are disabled are left out; inherited options and values from environment variables are written out.
+// Go returns a configuration as Go source: a file of package pipelines with a function Pipelines that returns the
+// pipelines by name, composed as a person would write them. The function takes a [Registry] if the configuration refers
+// to code. Disabled layers are left out. Inherited options and values from environment variables are written out.
 //
-// Data need not refer to code that exists. The error is an [*Error], as from [Load].
+// The code that data refers to need not exist. The error is an [*Error], as from [Load].
 func Go(data []byte) ([]byte, error) {
 	found := &problems{}
 	f := decodeLoosely(data, found)
@@ -192,7 +192,7 @@ func (w *writer) file(f *file) ([]byte, error) {
 	fmt.Fprintf(&out, ")\n\n// Pipelines returns the pipelines by name. Call it once.\nfunc Pipelines(%s) map[string]*resilience.Pipeline {\n%s}\n", parameter, body)
 	source, err := format.Source(out.Bytes())
 	if err != nil {
-		return nil, errors.Join(errors.New("policyconfig: the source that was written is none"), err)
+		return nil, errors.Join(errors.New("policyconfig: the generated source is not valid"), err)
 	}
 	return source, nil
 }

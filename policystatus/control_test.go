@@ -551,9 +551,9 @@ func (refusesShadow) Enforce()              {}
 
 func TestWrongControlOptionsPanic(t *testing.T) {
 	for want, opts := range map[string][]policystatus.Option{
-		"policystatus: Control: the function is nil":                           {policystatus.Control(nil)},
-		"policystatus: Audit: the function is nil":                             {policystatus.Control(byHeader), policystatus.Audit(nil)},
-		"policystatus: Audit: needs Control, there is nothing else to tell of": {policystatus.Audit(func(policystatus.Act) {})},
+		"policystatus: Control: the function is nil":                                 {policystatus.Control(nil)},
+		"policystatus: Audit: the function is nil":                                   {policystatus.Control(byHeader), policystatus.Audit(nil)},
+		"policystatus: Audit: needs Control: without it there are no acts to report": {policystatus.Audit(func(policystatus.Act) {})},
 	} {
 		require.EqualError(t, policystatus.Validate(opts...), want)
 		require.PanicsWithError(t, want, func() { policystatus.New(opts...) })

@@ -89,7 +89,7 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 		problems.Add("Name(%q): the name %q cannot be changed", c.name, old.name)
 	}
 	if c.has("WithBudget") && !option.Same(c.budget, old.budget) || c.has("NoBudget") && old.budget != nil {
-		problems.Add("the budget cannot be exchanged: use its own Reconfigure")
+		problems.Add("the budget cannot be replaced: use its own Reconfigure")
 	}
 	c.name, c.budget = old.name, old.budget
 	source := c.has("Exponential") || c.has("Constant") || c.has("BackOff") || c.has("Delay")
@@ -190,7 +190,7 @@ func (c *config) checkDelays(problems *policy.ConfigError) {
 			continue
 		}
 		if c.has("DecorrelatedJitter") {
-			problems.Add("DecorrelatedJitter with %s: it makes delays of its own and needs Exponential", source)
+			problems.Add("DecorrelatedJitter with %s: it computes its own delays and needs Exponential", source)
 		}
 		if c.has("Multiplier") {
 			problems.Add("Multiplier(%v) with %s: it needs Exponential", c.multiplier, source)

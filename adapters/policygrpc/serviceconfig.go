@@ -19,8 +19,8 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-// ServiceConfig is a pipeline for each method, after the retry, hedging and throttling policies of a gRPC service config.
-// It is made by [FromServiceConfig] and safe for concurrent use.
+// ServiceConfig holds a pipeline for each method, made from the retry, hedging and throttling policies of a gRPC
+// service config. Make it with [FromServiceConfig]. It is safe for concurrent use.
 type ServiceConfig struct {
 	lines map[string]*line // by "service/method", "service/" and ""
 	other *line
@@ -31,15 +31,16 @@ type ServiceConfig struct {
 const maxAttempts = 5
 
 // FromServiceConfig returns pipelines that do what a gRPC service config in JSON says about retrying, hedging and
-// throttling, by the rules of gRPC proposal A6, so that a config can be kept: dial with grpc.WithDisableRetry, and give
-// the result to [UnaryClient] and [StreamClient]. layers, such as a breaker and timeouts, are added to each pipeline, and
-// so are shared by all methods. They cannot hold a retry or a hedge.
+// throttling, by the rules of gRPC proposal A6. So you can keep your config: dial with grpc.WithDisableRetry, and give
+// the result to [UnaryClient] and [StreamClient]. layers, such as a breaker and timeouts, are added to each pipeline,
+// so all methods share them. They cannot include a retry or a hedge.
 //
 //	config, err := policygrpc.FromServiceConfig(json, breaker.New(), timeout.Total(2*time.Second))
 //
-// The config takes precedence over the defaults of this package: only its retryableStatusCodes are retried, numbers or
-// names in any case, RESOURCE_EXHAUSTED also without a hint. Attempts above 5 are 5. A method without a policy is not
-// retried. A pushback above 30 s ends the call. gRPC itself handles timeouts, load balancing and the rest of the config.
+// The config takes precedence over the defaults of this package: only its retryableStatusCodes are retried, given as
+// numbers or as names in any case, and RESOURCE_EXHAUSTED even without a hint. More than 5 attempts count as 5. A
+// method without a policy is not retried. A pushback above 30 s ends the call. gRPC itself handles timeouts, load
+// balancing and the rest of the config.
 //
 // For a hedged call, the whole pipeline follows the config: after a code among nonFatalStatusCodes another attempt may
 // succeed, any other failure is final. gRPC for Go itself does not hedge.
@@ -82,7 +83,7 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 				key = name.Service + "/" + name.Method
 			}
 			if _, ok := s.lines[key]; ok {
-				problems.Add("%s: the name %q is there twice", where, key)
+				problems.Add("%s: the name %q occurs twice", where, key)
 			}
 			s.lines[key] = l
 		}
@@ -200,7 +201,7 @@ func (s *ServiceConfig) PipelineFor(method string) *resilience.Pipeline {
 	return s.lineOf(method).pipeline
 }
 
-// Pipelines returns all pipelines: first that without a policy, and then one for each methodConfig that has one.
+// Pipelines returns all pipelines: first the one without a policy, then one for each methodConfig that has a policy.
 func (s *ServiceConfig) Pipelines() []*resilience.Pipeline {
 	pipelines := make([]*resilience.Pipeline, len(s.all))
 	for i, l := range s.all {
@@ -356,7 +357,7 @@ func (c codesJSON) set(problems *policy.ConfigError, where string) codeSet {
 	for _, text := range c {
 		var code codes.Code
 		if err := code.UnmarshalJSON(bytes.ToUpper(text)); err != nil {
-			problems.Add("%s: %.40q is no code", where, text)
+			problems.Add("%s: %.40q is not a code", where, text)
 		}
 		set[code] = true
 	}

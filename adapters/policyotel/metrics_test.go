@@ -137,7 +137,7 @@ func TestUM3_APipelineIsShownOnceByAProvider(t *testing.T) {
 	first, err := policyotel.NewMetrics(provider, policyotel.Pipelines(p))
 	require.NoError(t, err)
 	_, err = policyotel.NewMetrics(provider, policyotel.Pipelines(named("orders"), p))
-	require.EqualError(t, err, `policyotel: pipeline "users" is shown with this provider already: Shutdown the other Metrics before`)
+	require.EqualError(t, err, `policyotel: pipeline "users" is already shown with this provider: call Shutdown of the other Metrics first`)
 	require.NoError(t, p.Run(t.Context(), ok))
 	require.EqualValues(t, 1, collect(t, reader)["resilience.pipeline.calls"]["outcome=succeeded pipeline.name=users"])
 

@@ -296,8 +296,8 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 
 // Level is what is in a shared bucket at one moment.
 type Level struct {
-	Tokens int           // that are there
-	Burst  int           // that would be there if it were full
+	Tokens int           // how many are in the bucket
+	Burst  int           // how many a full bucket holds
 	Wait   time.Duration // until an attempt of the cost asked about would be admitted; 0: now
 	Full   time.Duration // until the bucket is full, if no more is taken
 }

@@ -22,7 +22,8 @@ const (
 	capacity = int(workers * time.Second / work) // requests a second
 )
 
-// customers are those who have a key. A key that is not among them is no key: whoever sends it is known by address.
+// customers are the known keys. A request with any other key counts as one without a key, and is identified by its
+// address.
 var customers = map[string]string{
 	"key-of-ada": "ada", "key-of-grace": "grace", "key-of-joan": "joan", "key-of-mary": "mary", "key-of-max": "max",
 }
