@@ -264,7 +264,7 @@ func TestLoadFile(t *testing.T) {
 	require.EqualError(t, err, "policyconfig: "+path+": cannot be read: no such file or directory")
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat(" ", 3<<20)), 0o600))
 	_, err = policyconfig.LoadFile(path, policyconfig.Registry{})
-	require.EqualError(t, err, "policyconfig: "+path+":1:1: the file has 1048577 bytes: must be at most 1048576")
+	require.EqualError(t, err, "policyconfig: "+path+":1:1: the file has more than 1048576 bytes")
 }
 
 // TestWatch_MissingAtFirst: a file may come later, go again, and come back with the same mistake.
