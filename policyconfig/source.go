@@ -20,8 +20,7 @@ import (
 
 // Go returns a configuration as Go source: a file of package pipelines with a function Pipelines that returns the
 // pipelines by name, composed as a person would write them. The function takes a [Registry] if the configuration refers
-// to code. Disabled layers are left out. Inherited options are written out. Environment variables do not
-// count.
+// to code. Disabled layers are left out. Inherited options are written out. Environment variables do not count.
 //
 // The code that data refers to need not exist. The error is an [*Error], as from [Load].
 func Go(data []byte) ([]byte, error) {
