@@ -252,7 +252,11 @@ func TestNilIsNotRegistered(t *testing.T) {
 		If:      map[string]func(error) bool{"nil": nil, "other": func(error) bool { return true }},
 		Layers:  map[string]policy.Layer{"nil": (*breaker.Breaker)(nil)},
 		Budgets: map[string]policy.Budget{"nil": nil, "pointer": (*retry.Budget)(nil)},
+
+		Observers: map[string]policy.Observer{"function": policy.ObserverFunc(nil)},
 	}
+	_, err := policyconfig.Load([]byte(`{"pipelines": {"users": {"observe": "function", "layers": []}}}`), registry)
+	require.ErrorContains(t, err, `"function": nothing is registered in Registry.Observers under this name: there are none`)
 	for layer, want := range map[string]string{
 		`{"kind": "retry", "if": "nil"}`:             `"nil": nothing is registered in Registry.If under this name: must be one of ["other"]`,
 		`{"kind": "layer", "layer": "nil"}`:          `"nil": nothing is registered in Registry.Layers under this name: there are none`,

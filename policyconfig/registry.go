@@ -68,8 +68,13 @@ func (r *Registry) lookup(field, name string) any {
 	if !v.IsValid() || v.IsZero() {
 		return nil
 	}
-	if v.Kind() == reflect.Interface && v.Elem().Kind() == reflect.Pointer && v.Elem().IsNil() {
-		return nil
+	if v.Kind() == reflect.Interface {
+		switch e := v.Elem(); e.Kind() {
+		case reflect.Pointer, reflect.Func:
+			if e.IsNil() {
+				return nil
+			}
+		}
 	}
 	return v.Interface()
 }
