@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -41,17 +42,30 @@ func (e *Error) line(p Problem) string {
 	var b strings.Builder
 	switch {
 	case p.Variable != "":
-		fmt.Fprintf(&b, "environment variable %s: ", p.Variable)
+		fmt.Fprintf(&b, "environment variable %s: ", shownPointer(p.Variable))
 	case p.Line > 0:
 		fmt.Fprintf(&b, "%s:%d:%d: ", cmp.Or(e.File, "configuration"), p.Line, p.Column)
 	case e.File != "":
 		b.WriteString(e.File + ": ")
 	}
 	if p.Pointer != "" {
-		b.WriteString(p.Pointer + ": ")
+		b.WriteString(shownPointer(p.Pointer) + ": ")
 	}
 	b.WriteString(p.Message)
 	return b.String()
+}
+
+// shownPointer returns a pointer as a line has it: of what stands in the file, it shows neither control characters nor the
+// whole of what is endless.
+func shownPointer(pointer string) string {
+	parts := strings.Split(pointer, "/")
+	for i, part := range parts {
+		if !isName(part) && part != "" {
+			quoted := strconv.Quote(clip(part))
+			parts[i] = quoted[1 : len(quoted)-1]
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // problems collects what is wrong.

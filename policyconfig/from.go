@@ -34,7 +34,8 @@ import (
 // what else the function that makes the values does with a key, nor can it see the Classify and the observers of a
 // pipeline.
 //
-// The error is a [*policy.ConfigError] that names every layer that cannot be written.
+// The error is a [*policy.ConfigError] that names every layer that cannot be written, and what [Load] would refuse, such as a
+// name with a line break.
 func From(source resilience.Source) ([]byte, error) {
 	if handle, ok := source.(*Handle); ok {
 		return fromFile(handle.file.Load(), handle.key), nil
@@ -61,7 +62,16 @@ func From(source resilience.Source) ([]byte, error) {
 		root.add("budgets", f.list)
 	}
 	root.add("pipelines", ordered{{cmp.Or(p.Name(), "pipeline"), pipeline}})
-	return root.indented(), nil
+	data := root.indented()
+	found := &problems{} // of what Go allows and a file does not, such as a name of 201 bytes
+	decodeLoosely(data, found)
+	for _, problem := range found.list {
+		f.problems.Add("%s: %s", shownPointer(problem.Pointer), problem.Message)
+	}
+	if err := f.problems.Err(); err != nil {
+		return nil, err
+	}
+	return data, nil
 }
 
 // fromFile returns one pipeline of a file, and what it needs.

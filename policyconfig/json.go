@@ -146,7 +146,7 @@ func parse(data []byte, found *problems) (root *node) {
 func (p *parser) checkEncoding() {
 	switch {
 	case len(p.data) > MaxSize:
-		p.fail("the file has %d bytes: must be at most %d", len(p.data), MaxSize)
+		p.fail("the file has more than %d bytes", MaxSize) // no more of it was read
 	case strings.HasPrefix(p.data, "\xfe\xff"), strings.HasPrefix(p.data, "\xff\xfe"):
 		p.fail("the file is UTF-16: must be UTF-8")
 	case strings.HasPrefix(p.data, "\ufeff"):

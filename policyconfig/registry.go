@@ -62,19 +62,30 @@ func (r *Registry) field(name string) reflect.Value {
 	return reflect.ValueOf(r).Elem().FieldByName(name)
 }
 
-// lookup returns what is registered, nil if nothing is.
+// lookup returns what is registered, nil if nothing is, or a nil function or pointer.
 func (r *Registry) lookup(field, name string) any {
-	if v := r.field(field).MapIndex(reflect.ValueOf(name)); v.IsValid() && !v.IsZero() {
-		return v.Interface()
+	v := r.field(field).MapIndex(reflect.ValueOf(name))
+	if !v.IsValid() || v.IsZero() {
+		return nil
 	}
-	return nil
+	if v.Kind() == reflect.Interface {
+		switch e := v.Elem(); e.Kind() {
+		case reflect.Pointer, reflect.Func:
+			if e.IsNil() {
+				return nil
+			}
+		}
+	}
+	return v.Interface()
 }
 
 // names returns the names that something is registered under.
 func (r *Registry) names(field string) []string {
 	var names []string
 	for _, key := range r.field(field).MapKeys() {
-		names = append(names, key.String())
+		if r.lookup(field, key.String()) != nil {
+			names = append(names, key.String())
+		}
 	}
 	slices.Sort(names)
 	return names

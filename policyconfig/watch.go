@@ -61,8 +61,8 @@ type watcher struct {
 	path string
 
 	content  []byte // that was judged last
-	judged   bool   // content was
-	doubtful string // the error of a file that may be about to be written; told when it comes again
+	judged   bool   // content was, and no other error has been told since
+	doubtful string // "" or what was seen of a file that may be about to be written; its error is told when it comes again
 	told     string // the error that was told last
 }
 
@@ -70,12 +70,12 @@ type watcher struct {
 func (w *watcher) look() (changes Changes, told bool, err error) {
 	data, err := readFile(w.path)
 	if err != nil {
-		w.judged = false
 		return w.doubt(err, err.Error())
 	}
 	w.set.mu.Lock()
 	defer w.set.mu.Unlock()
-	if w.judged && bytes.Equal(data, w.content) && w.doubtful == "" {
+	if w.judged && bytes.Equal(data, w.content) {
+		w.doubtful = ""
 		return Changes{}, false, nil
 	}
 	if w.told == "" && bytes.Equal(data, w.set.data) { // it is in force, and nothing else was said
@@ -88,7 +88,7 @@ func (w *watcher) look() (changes Changes, told bool, err error) {
 		return changes, true, nil
 	}
 	if incomplete(data) {
-		return w.doubt(err, string(data))
+		return w.doubt(err, "content "+string(data)) // which may be empty
 	}
 	w.content, w.judged, w.doubtful = data, true, ""
 	w.told = err.Error()
@@ -104,7 +104,7 @@ func (w *watcher) doubt(err error, seen string) (Changes, bool, error) {
 	if w.told == err.Error() {
 		return Changes{}, false, nil
 	}
-	w.told = err.Error()
+	w.told, w.judged = err.Error(), false
 	return Changes{}, true, err
 }
 

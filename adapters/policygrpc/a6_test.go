@@ -555,6 +555,53 @@ func TestG4_Fault210_UG8_RetriesOfAServiceConfigBeneath(t *testing.T) {
 	})
 }
 
+// The timeout of a method bounds the whole call, as where gRPC itself retries, and not each attempt.
+func TestG12_A6_TheTimeoutOfAServiceConfigBoundsTheCall(t *testing.T) {
+	t.Parallel()
+	const timeoutOf = `{"name":[{"service":"grpc.testing.TestService"}],"timeout":"2s"`
+	const retries = `,"retryPolicy":{"maxAttempts":5,"initialBackoff":"0.001s","maxBackoff":"0.001s","backoffMultiplier":1,"retryableStatusCodes":[14]}`
+	const hedges = `,"hedgingPolicy":{"maxAttempts":2,"hedgingDelay":"0.05s","nonFatalStatusCodes":[14]}`
+	for name, policies := range map[string]string{"retry": retries, "hedge": hedges, "neither": ""} {
+		json := `{"methodConfig":[` + timeoutOf + policies + `}]}`
+		for beside, set := range map[string]setting{
+			"ours":                       {source: config(t, json)},
+			"ours, and gRPC has it too":  {source: config(t, json), dial: []grpc.DialOption{grpc.WithDisableRetry(), grpc.WithDefaultServiceConfig(json)}},
+			"ours, and a longer timeout": {source: config(t, json, timeout.Total(time.Minute))},
+			"gRPC itself":                {dial: []grpc.DialOption{grpc.WithDefaultServiceConfig(json)}},
+		} {
+			t.Run(name+", "+beside, func(t *testing.T) {
+				t.Parallel()
+				left := make(chan time.Duration, 5) // at the beginning of each attempt
+				b := start(t, &service{unary: func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+					deadline, _ := ctx.Deadline()
+					left <- time.Until(deadline)
+					if number > 1 {
+						return reply("ok"), nil
+					}
+					time.Sleep(100 * time.Millisecond)
+					return nil, errUnavailable
+				}}, set)
+				_, err := b.call(within(t))
+				require.LessOrEqual(t, <-left, 2*time.Second)
+				if policies == retries {
+					require.NoError(t, err)
+					require.LessOrEqual(t, <-left, 1900*time.Millisecond, "what the first attempt has taken is gone")
+				}
+			})
+		}
+	}
+	// A total timeout of the layers that is shorter counts.
+	source := config(t, `{"methodConfig":[`+timeoutOf+retries+`}]}`, timeout.Total(2*time.Second))
+	require.Equal(t, "total timeout 2s > retry 5", source.PipelineFor(unaryMethod).String())
+	require.Len(t, source.Pipelines(), 2)
+	_, err := policygrpc.FromServiceConfig(`{"methodConfig":[`+timeoutOf+retries+`}]}`, timeout.PerAttempt(3*time.Second))
+	require.ErrorContains(t, err, "methodConfig[0].retryPolicy: resilience.Compose: attempt timeout 3s: must be below the total timeout 2s around it")
+	for timeout, says := range map[string]string{`"0s"`: "methodConfig[0].timeout: must be positive", `"1"`: `methodConfig[0].timeout "1": must be a duration`} {
+		_, err := policygrpc.FromServiceConfig(`{"methodConfig":[{"name":[{}],"timeout":` + timeout + `}]}`)
+		require.ErrorContains(t, err, says)
+	}
+}
+
 func TestAServiceConfigWithLayers(t *testing.T) {
 	db := breaker.New(breaker.ConsecutiveFailures(3), breaker.OpenFor(time.Hour))
 	source := config(t, retrying(5, "0.001s", "0.001s", 1, "", "UNAVAILABLE", "DEADLINE_EXCEEDED"), db, timeout.PerAttempt(50*time.Millisecond))

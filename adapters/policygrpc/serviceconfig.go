@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 // ServiceConfig holds a pipeline for each method, made from the retry, hedging and throttling policies of a gRPC
@@ -39,8 +41,9 @@ const maxAttempts = 5
 //
 // The config takes precedence over the defaults of this package: only its retryableStatusCodes are retried, given as
 // numbers or as names in any case, and RESOURCE_EXHAUSTED even without a hint. More than 5 attempts count as 5. A
-// method without a policy is not retried. A pushback above 30 s ends the call. gRPC itself handles timeouts, load
-// balancing and the rest of the config.
+// method without a policy is not retried. A pushback above 30 s ends the call. The timeout of a method bounds the call
+// with all its attempts, as timeout.Total does, unless layers hold a total timeout that is not longer. gRPC itself
+// handles load balancing and the rest of the config.
 //
 // For a hedged call, the whole pipeline follows the config: after a code among nonFatalStatusCodes another attempt may
 // succeed, any other failure is final. gRPC for Go itself does not hedge.
@@ -62,7 +65,7 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 	s.other = s.compose(&problems, "", layers)
 	for i, method := range parsed.MethodConfig {
 		where := fmt.Sprintf("methodConfig[%d]", i)
-		l := s.other
+		l, layers := s.other, method.bounded(&problems, where, layers)
 		switch {
 		case method.RetryPolicy != nil && method.HedgingPolicy != nil:
 			problems.Add("%s: has a retryPolicy and a hedgingPolicy", where)
@@ -70,6 +73,8 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 			l = s.retrying(&problems, where+".retryPolicy", method.RetryPolicy, throttle, layers)
 		case method.HedgingPolicy != nil:
 			l = s.hedging(&problems, where+".hedgingPolicy", method.HedgingPolicy, throttle, layers)
+		case method.Timeout.duration > 0:
+			l = s.compose(&problems, where+".timeout", layers)
 		}
 		if len(method.Name) == 0 {
 			problems.Add("%s: has no name", where)
@@ -95,6 +100,26 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 		s.other = l
 	}
 	return s, nil
+}
+
+// bounded returns layers with a total timeout, if the config has one for the method that is shorter than theirs. gRPC would apply
+// it to each attempt, since it does not know that they are of one call.
+func (m *methodConfigJSON) bounded(problems *policy.ConfigError, where string, layers []policy.Layer) []policy.Layer {
+	if !m.Timeout.given {
+		return layers
+	}
+	before := len(problems.Problems)
+	limit := m.Timeout.positive(problems, where+".timeout")
+	for _, layer := range layers {
+		around, ok := layer.(policy.TimeLimiter)
+		if ok && around.Stage() == policy.StageTotalTimeout && around.TimeLimit() <= limit {
+			return layers
+		}
+	}
+	if len(problems.Problems) > before {
+		return layers
+	}
+	return append(slices.Clip(layers), timeout.Total(limit))
 }
 
 // compose adds a line.
@@ -201,7 +226,8 @@ func (s *ServiceConfig) PipelineFor(method string) *resilience.Pipeline {
 	return s.lineOf(method).pipeline
 }
 
-// Pipelines returns all pipelines: first the one without a policy, then one for each methodConfig that has a policy.
+// Pipelines returns all pipelines: first the one without a policy, then one for each methodConfig that has a policy
+// or a timeout.
 func (s *ServiceConfig) Pipelines() []*resilience.Pipeline {
 	pipelines := make([]*resilience.Pipeline, len(s.all))
 	for i, l := range s.all {
@@ -256,6 +282,7 @@ type (
 	}
 	methodConfigJSON struct {
 		Name          []nameJSON         `json:"name"`
+		Timeout       durationJSON       `json:"timeout"`
 		RetryPolicy   *retryPolicyJSON   `json:"retryPolicy"`
 		HedgingPolicy *hedgingPolicyJSON `json:"hedgingPolicy"`
 	}
