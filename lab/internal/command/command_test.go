@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ func TestUsage(t *testing.T) {
 		"no number":           {[]string{"-run", "L9", "-set", "p"}, "must be NAME=NUMBER"},
 		"set twice":           {[]string{"-run", "L9", "-set", "p=.2", "-set", "p=.3"}, "p is set twice"},
 		"pages of another":    {[]string{"-run", "L9", "-set", "p=.2", "-svg", "x"}, "the pages show the scenario as it is"},
+		"pictures of numbers": {[]string{"-csv", "-svg", "x"}, "-svg goes with neither -csv nor -json"},
 		"two forms":           {[]string{"-csv", "-json"}, "-csv and -json: choose one"},
 	}
 	for name, c := range cases {
@@ -80,6 +82,32 @@ func TestExitCodes(t *testing.T) {
 			require.Contains(t, stderr.String(), "not as expected")
 			require.Contains(t, stdout.String(), "FAIL L0   it: this, expected that (here)\n")
 		}
+	}
+}
+
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// What could not be written is a failure, whatever the form.
+func TestOutputThatFails(t *testing.T) {
+	for _, form := range []string{"-list", "-params", "-csv", "-json", "-run=L0"} {
+		var stderr bytes.Buffer
+		require.Equal(t, exitUnexpected, Run([]*scenario.Scenario{small(true)}, []string{form, "-out", t.TempDir()}, full{}, &stderr), form)
+		require.Contains(t, stderr.String(), "no space left", form)
+	}
+}
+
+// A folder that cannot be is refused before anything runs.
+func TestFoldersAreMadeFirst(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, flags := range [][]string{{"-out", file}, {"-out", t.TempDir(), "-svg", file}} {
+		played := small(true)
+		played.Run = func(*scenario.Lab) { t.Error("it runs") }
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitUnexpected, Run([]*scenario.Scenario{played}, flags, &stdout, &stderr))
+		require.Contains(t, stderr.String(), "not a directory")
 	}
 }
 
