@@ -242,7 +242,8 @@ func (c *call) leave() bool {
 type places struct {
 	mu    sync.Mutex
 	taken int
-	none  chan struct{} // closed when none is taken; nil when nobody waits for that
+	ahead int           // calls that are about to be made
+	none  chan struct{} // closed when there are neither; nil when nobody waits for that
 }
 
 func (p *places) take() bool {
@@ -258,7 +259,27 @@ func (p *places) take() bool {
 func (p *places) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken--; p.taken == 0 && p.none != nil {
+	p.taken--
+	p.wake()
+}
+
+// expect lets who waits for the end of all calls wait for f too, which is about to make one.
+func (p *places) expect(f func()) {
+	p.mu.Lock()
+	p.ahead++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ahead--
+		p.wake()
+	}()
+	f()
+}
+
+// wake is called with the lock held.
+func (p *places) wake() {
+	if p.taken+p.ahead == 0 && p.none != nil {
 		close(p.none)
 		p.none = nil
 	}
@@ -270,10 +291,10 @@ func (p *places) count() int {
 	return p.taken
 }
 
-// empty waits until none is taken, or ctx has ended.
+// empty waits until no call runs or is about to, or ctx has ended.
 func (p *places) empty(ctx context.Context) error {
 	p.mu.Lock()
-	if p.taken == 0 {
+	if p.taken+p.ahead == 0 {
 		p.mu.Unlock()
 		return nil
 	}
