@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -286,7 +287,10 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 	q.most = 0
 	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: q.arguments(), bucket: b})
 	if err != nil {
-		return level, err
+		if err := ended(ctx); err != nil {
+			return level, err
+		}
+		return level, fmt.Errorf("policyredis: %w: %w", ErrStore, err)
 	}
 	level.Tokens = max(0, int((cfg.capacity-a.debt)/cfg.unit))
 	level.Wait = time.Duration(a.wait)

@@ -95,15 +95,15 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 }
 
 // Peek says what is in the bucket, and how long an attempt that costs 1 would have to wait. It asks the store, takes nothing
-// and writes nothing. While the store does not answer it returns an error, and never a guess.
+// and writes nothing. While the store does not answer it returns an error that matches [ErrStore], and never a guess.
 func (l *Limiter) Peek(ctx context.Context) (Level, error) {
 	return l.core.peek(ctx, l.made(), l.bucket, l.bucket.keys, 1)
 }
 
 // Drain gives back the tokens that [Lots] has taken and not used, and waits until no call to the store runs any more, such as
-// one that was abandoned at its deadline. It returns [policy.ContextError] when ctx ends before. Use it at the end of the
-// process, when nobody calls any more and before the client is closed. It hinders nobody who does, and the limiter may still
-// be used.
+// one that was abandoned at its deadline. It returns [policy.ContextError] when ctx ends before. Tokens that the store
+// does not take back are spent; that is no error. Use it at the end of the process, when nobody calls any more and before the
+// client is closed. It hinders nobody who does, and the limiter may still be used.
 func (l *Limiter) Drain(ctx context.Context) error {
 	l.made()
 	if err := ended(ctx); err != nil {

@@ -526,6 +526,7 @@ func TestUR5_AServerThatIsFull(t *testing.T) {
 		"MOVED 3999 127.0.0.1:6381":                   3,
 		"ERROR in the client":                         3,
 		"WRONGTYPE Operation against a key":           10,
+		"TRYAGAIN Multiple keys request":              10,
 		"NOPERM this user has no permissions":         10,
 		"ERR unknown command 'EVALSHA', with args":    10,
 		"ERR policyredis: the key holds":              10,
@@ -607,6 +608,7 @@ func TestUR5_AnErrorThatIsNotAboutAKey(t *testing.T) {
 		"ERR unknown command 'EVALSHA', with args":                                                  policyredis.Local,
 		"ERR upstream failure":                                                                      policyredis.Local,
 		"WRONGTYPE Operation against a key":                                                         policyredis.Shared,
+		"TRYAGAIN Multiple keys request during rehashing of slot":                                   policyredis.Shared,
 		"ERR policyredis: the key holds something else":                                             policyredis.Shared,
 		"ERR Error running script (call to f_1): @user_script:8: WRONGTYPE Operation against a key": policyredis.Shared,
 	} {
