@@ -29,7 +29,9 @@ type Snapshot struct {
 	Errors         uint64 `json:"errors"`    // calls that failed, in whatever way
 	Timeouts       uint64 `json:"timeouts"`  // errors among them that were the deadline's
 	Running        int    `json:"running"`   // calls that run now
-	Abandoned      int64  `json:"abandoned"` // calls among them that have outlived their deadline or their caller
+	// Abandoned counts the calls among them that are over for the limiter, past their deadline or without their caller, while
+	// the client has not returned. It falls to 0 again, unless the client never returns.
+	Abandoned int64 `json:"abandoned"`
 }
 
 // Snapshot returns the current state. It asks nobody and changes nothing.
