@@ -182,7 +182,9 @@ func (c *core) told(cfg *config, r request, a answer, err error) {
 		}
 		return
 	}
-	c.course.answered(cfg.probe)
+	if r.writes() {
+		c.course.answered(cfg.probe)
+	}
 	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking
 		c.hear(cfg, r, a)
 	}
@@ -200,7 +202,7 @@ func (c *core) hear(cfg *config, r request, a answer) {
 		slack += int64(cfg.lot) * cfg.unit * int64(cfg.peers)
 	}
 	debt := a.debt
-	if a.wait == 0 && r.most != 0 {
+	if a.wait == 0 && r.writes() {
 		debt += r.takes(a.debt)
 	}
 	now := c.watch.Elapsed()

@@ -110,7 +110,7 @@ func endsFirst(a, b context.Context) bool {
 func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (a answer, err error) {
 	err = errExited
 	defer func() {
-		s.settle(ticket, err)
+		s.settle(ticket, r, err)
 		s.places.leave()
 	}()
 	reply, err := s.run(ctx, r)
@@ -147,10 +147,13 @@ func read(ctx context.Context, q question, reply any, err error) (answer, error)
 	return a, err
 }
 
-// settle counts how a call went, also for the breaker.
-func (s *store) settle(ticket policy.Ticket, err error) {
+// settle counts how a call went, also for the breaker. That a store can be read does not mean that it can be written.
+func (s *store) settle(ticket policy.Ticket, r request, err error) {
 	outcome := policy.Outcome{Kind: policy.Returned}
-	if err != nil {
+	switch {
+	case err == nil && !r.writes():
+		outcome.Kind = policy.NotCalled
+	case err != nil:
 		s.failures.Add(1)
 		if err == ErrDeadline { //nolint:errorlint // the very value
 			s.timeouts.Add(1)
@@ -208,7 +211,7 @@ func (c *call) end(a answer, err error, runs bool) bool {
 	if runs {
 		c.store.abandoned.Add(1)
 	}
-	c.store.settle(c.ticket, err)
+	c.store.settle(c.ticket, c.request, err)
 	c.mu.Unlock()
 	if c.store.witness.CompareAndSwap(c, nil) {
 		c.store.told(c.config, c.request, a, err)
