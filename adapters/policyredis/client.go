@@ -9,6 +9,7 @@ import (
 // (*redis.Client, *redis.ClusterClient, *redis.Ring, redis.UniversalClient) are Scripters as they are, and so are the adapters
 // rueidiscompat.NewAdapter of rueidis and valkeycompat.NewAdapter of valkey-go. For any other client, and for rueidis and
 // valkey-go without their adapters, write the two methods, with a [Reply] as the result; the package's examples have them.
+// A pipeline is none, though it has the methods: it answers later.
 //
 // The methods must be safe for concurrent use. They should return soon after ctx has ended. A call that does not return
 // by the [Deadline] is abandoned: it keeps its goroutine, and is counted as abandoned, until it returns. See also

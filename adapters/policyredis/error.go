@@ -10,8 +10,9 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ErrStore is the reason of a rejection when the store does not answer and the limiter has [FailClosed]. It does not
-// match ratelimit.ErrLimited: nobody knows whether the limit is reached. Its [policy.Code] is "policyredis.store".
+// ErrStore is the reason of a rejection when the store does not answer and the limiter has [FailClosed], and what Peek
+// returns then. It does not match ratelimit.ErrLimited: nobody knows whether the limit is reached. Its [policy.Code] is
+// "policyredis.store".
 //
 // All other rejections are those of package ratelimit: ratelimit.ErrLimited and, for a cost that can never be admitted,
 // ratelimit.ErrCost.
@@ -57,7 +58,8 @@ func isAnswer(err error) bool {
 		}
 	}
 	for _, answer := range []string{
-		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "NOPERM ", "redis: nil", "redis nil message", "valkey nil message",
+		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "TRYAGAIN ", "NOPERM ",
+		"redis: nil", "redis nil message", "valkey nil message",
 	} {
 		if says(err, answer) {
 			return true
@@ -66,10 +68,11 @@ func isAnswer(err error) bool {
 	return strings.Contains(text, "user_script") || strings.Contains(text, keyHolds)
 }
 
-// isAboutKey reports whether an error says that something else is at the key. Other keys may be well.
+// isAboutKey reports whether an error says that something else is at the key, or that the cluster is moving it. Other keys may
+// be well.
 func isAboutKey(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "WRONGTYPE ") || strings.Contains(text, keyHolds)
+	return strings.Contains(text, "WRONGTYPE ") || strings.Contains(text, keyHolds) || says(err, "TRYAGAIN ")
 }
 
 // says reports whether an error, or one that it wraps, begins with a text.

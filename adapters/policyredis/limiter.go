@@ -96,15 +96,16 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 }
 
 // Peek returns the level of the bucket, and how long an attempt that costs 1 would have to wait. It asks the store,
-// takes nothing and writes nothing. If the store does not answer, it returns an error, never a guess.
+// takes nothing and writes nothing. While the store does not answer, it returns an error that matches [ErrStore], never a
+// guess.
 func (l *Limiter) Peek(ctx context.Context) (Level, error) {
 	return l.core.peek(ctx, l.made(), l.bucket, l.bucket.keys, 1)
 }
 
 // Drain gives back the tokens that [Lots] took and nobody used, and waits until no call to the store is running, not
-// even one that was abandoned at its deadline. It returns [policy.ContextError] if ctx ends first. Use it at the end of
-// the process, after the last call and before you close the client. The limiter can still be used, during Drain and
-// after it.
+// even one that was abandoned at its deadline. It returns [policy.ContextError] if ctx ends first. Tokens that the store
+// does not take back are spent; that is no error. Use it at the end of the process, after the last call and before you
+// close the client. The limiter can still be used, during Drain and after it.
 func (l *Limiter) Drain(ctx context.Context) error {
 	l.made()
 	if err := ended(ctx); err != nil {

@@ -29,7 +29,9 @@ type Snapshot struct {
 	Errors         uint64 `json:"errors"`    // calls that failed, in whatever way
 	Timeouts       uint64 `json:"timeouts"`  // how many of the errors were deadlines
 	Running        int    `json:"running"`   // calls that run now
-	Abandoned      int64  `json:"abandoned"` // how many of these have outlived their deadline or their caller
+	// Abandoned counts the running calls that no attempt waits for any more, since they have outlived their deadline or
+	// their caller. It falls to 0 again, unless the client never returns.
+	Abandoned int64 `json:"abandoned"`
 }
 
 // Snapshot returns the current state. It neither calls the store nor changes anything.
