@@ -264,7 +264,7 @@ var guardRules = []rule[policy.Guard]{
 				ready := gate.Ready(ctx)
 				for range 1000 {
 					if again := gate.Ready(ctx); (again == nil) != (ready == nil) {
-						return fmt.Errorf("Ready returned %v, and then %v", ready, again)
+						return fmt.Errorf("the method Ready returned %v, and then %v", ready, again)
 					}
 				}
 				inner, ticket, err := guard.Admit(ctx)
@@ -272,7 +272,7 @@ var guardRules = []rule[policy.Guard]{
 					defer guard.Settle(inner, ticket, policy.Outcome{})
 				}
 				if (err == nil) != (ready == nil) {
-					return fmt.Errorf("Ready returned %v, but Admit returned %v", ready, err)
+					return fmt.Errorf("the method Ready returned %v, but Admit returned %v", ready, err)
 				}
 				if ready != nil {
 					if !errors.Is(ready, policy.ErrRejected) {
