@@ -78,6 +78,10 @@ func (o *output) Write(p []byte) (int, error) {
 }
 
 func run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer) int {
+	if err := scenario.Validate(scenarios); err != nil {
+		fmt.Fprintln(stderr, "lab:", err)
+		return exitUnexpected
+	}
 	c := command{all: scenarios, set: settings{}}
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -239,7 +243,11 @@ func (c *command) show(results []*scenario.Result, took time.Duration, stdout io
 		}
 		fmt.Fprintf(stdout, "\n%s\n%s", report.Table(results), report.Summary(results))
 	}
-	fmt.Fprintf(stdout, "seed %d, %.1f s\n", c.seed, took.Seconds())
+	set := ""
+	if changed := results[0].Changed(); changed != "" {
+		set = changed + ", "
+	}
+	fmt.Fprintf(stdout, "seed %d, %s%.1f s\n", c.seed, set, took.Seconds())
 	return c.write(results, stdout)
 }
 

@@ -40,7 +40,7 @@ var amplification = Scenario{
 	Params: []Param{
 		{"attempts", "attempts at each layer of three", "", 4, 1, 8, true},
 		{"attempts5", "attempts at each layer of five", "", 3, 1, 4, true},
-		{"ratio", "budget that three layers share", "of calls", .1, 0, 1, false},
+		{"ratio", "budget that three layers share", "of calls", .1, .01, 1, false},
 	},
 	Run: runAmplification,
 }
@@ -90,9 +90,6 @@ func runAmplification(lab *Lab) {
 		{strconv.Itoa(three) + " attempts at the top only", three, 1, only(2)},
 		{strconv.Itoa(three) + " attempts at the bottom only", three, 1, only(0)},
 		{strconv.Itoa(three) + " attempts at each of 3 layers, one budget of " + short(100*ratio) + " %", three, 3, func() func(int) *retry.Retrier {
-			if lab.In("ratio") == 0 {
-				return func(int) *retry.Retrier { return atOnce(1, retry.NoBudget()) }
-			}
 			budget := retry.NewBudget(lab.In("ratio"), 0)
 			return func(int) *retry.Retrier { return atOnce(n3, retry.WithBudget(budget)) }
 		}},
