@@ -5,9 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
-
-	"github.com/go-resilience/resilience/internal/oneline"
 )
 
 // Reporter is what a layer implements in addition to say what it is and does, in one form for every page, metric and
@@ -226,12 +225,16 @@ func (r Report) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
+// mostLine bounds the text of an error in a report, in bytes: reports are kept, and sent to whoever watches.
+const mostLine = 500
+
 // lineOf returns the text of an error on one line of bounded length, "" for nil.
 func lineOf(err error) string {
-	if err == nil {
-		return ""
+	text := oneLine(errorText(err))
+	if len(text) > mostLine {
+		text = strings.ToValidUTF8(text[:mostLine-len("…")], "") + "…"
 	}
-	return oneline.Of(err)
+	return text
 }
 
 // errorText returns the text of an error, "" for nil. It does not panic when the error does.
