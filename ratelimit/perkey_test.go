@@ -305,7 +305,7 @@ func TestPerKeyReconfigureInUse(t *testing.T) {
 
 // While the configuration changes, nobody is refused who has tokens under each.
 func TestPerKeyReconfigureRefusesNobody(t *testing.T) {
-	p := ratelimit.NewPerKey(1e8, 1e9, clientOf)
+	p := ratelimit.NewPerKey(1e8, 1e8, clientOf)
 	for i := range 5000 {
 		require.True(t, p.Allow(fmt.Sprint("key ", i)))
 	}
@@ -322,7 +322,7 @@ func TestPerKeyReconfigureRefusesNobody(t *testing.T) {
 		})
 	}
 	for i := range 100 { // all keys move to another table
-		require.NoError(t, p.Reconfigure(1e8, 1e9, ratelimit.Keys(10_000*(2+i%2))))
+		require.NoError(t, p.Reconfigure(1e8, 1e8, ratelimit.Keys(10_000*(2+i%2))))
 	}
 	stop.Store(true)
 	running.Wait()
