@@ -136,6 +136,9 @@ func (p *Pipeline) layers() []policy.Layer {
 	return layers
 }
 
+// Config is what [retry.Retrier.Tries] asks a pipeline of guards for. It is not for other callers.
+func (p *Pipeline) Config() engine.Config { return p.config }
+
 // Stage returns the stage of the outermost layer, 0 for a pipeline without layers. Composing takes a pipeline apart and
 // does not ask.
 func (p *Pipeline) Stage() policy.Stage {

@@ -31,7 +31,7 @@
 // bucket of a time window, and everything that is not a success, takes a lock for some ten nanoseconds. A refusal while
 // open costs one clock reading and one atomic addition, and allocates nothing.
 //
-// A breaker has no goroutine and needs about 1 KiB, plus 24 bytes for each bucket of a time window, or 16 bytes for
+// A breaker has no goroutine and needs about 1.5 KiB, plus 24 bytes for each bucket of a time window, or 16 bytes for
 // each call of a count window, plus 32 bytes for each probe in flight.
 //
 // # Inside

@@ -257,7 +257,7 @@ func (c *config) configureCode(before *config, problems *policy.ConfigError) {
 	notNil(slices.ContainsFunc(c.said.onChange, func(f func(Change)) bool { return f == nil }), "OnChange")
 	c.openTime.random, c.seeded = before.openTime.random, before.seeded
 	if source := c.said.source; source != nil {
-		notNil(*source == nil, "Rand")
+		notNil(option.IsNil(*source), "Rand")
 		c.openTime.random, c.seeded = random.Guard(*source).Float64, true
 	}
 }

@@ -3,6 +3,7 @@ package breaker_test
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"reflect"
 	"testing"
 	"testing/synctest"
@@ -90,6 +91,7 @@ func TestFault178_BadOptions(t *testing.T) {
 		{[]breaker.Option{breaker.SlowCalls(time.Second, 0.5, 20), breaker.ProbeLease(time.Second)}, "SlowCalls(1s) and ProbeLease(1s): a slow probe would lose its lease unseen"},
 		{one(breaker.OnChange(nil)), "OnChange(nil): must not be nil"},
 		{one(breaker.Rand(nil)), "Rand(nil): must not be nil"},
+		{one(breaker.Rand((*rand.PCG)(nil))), "Rand(nil): must not be nil"},
 	} {
 		err := breaker.Validate(test.opts...)
 		require.ErrorContains(t, err, "breaker: ")

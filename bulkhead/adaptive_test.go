@@ -375,11 +375,11 @@ func TestAdaptiveConfiguration(t *testing.T) {
 		want           string
 	}
 	tests := []configuration{
-		{"no algorithm", bulkhead.Algorithm{}, 1, 2, nil, "the algorithm is none"},
+		{"no algorithm", bulkhead.Algorithm{}, 1, 2, nil, "the algorithm is the zero value"},
 		{"target 0", bulkhead.AIMD(0), 1, 2, nil, "AIMD target 0s"},
 		{"target negative", bulkhead.AIMD(-1), 1, 2, nil, "AIMD target -1ns"},
-		{"floor 0", vegas, 0, 2, nil, "limit 0"},
-		{"floor negative", vegas, -3, 2, nil, "limit -3"},
+		{"floor 0", vegas, 0, 2, nil, "floor 0"},
+		{"floor negative", vegas, -3, 2, nil, "floor -3"},
 		{"ceiling below", vegas, 10, 9, nil, "ceiling 9: must be from the floor, 10,"},
 		{"nil classifier", vegas, 1, 2, []bulkhead.Option{bulkhead.Classify(nil)}, "Classify: the function is nil"},
 		{"shadow", vegas, 1, 2, []bulkhead.Option{bulkhead.Shadow()}, "Shadow: an adaptive limit"},

@@ -28,7 +28,7 @@ func (a Algorithm) MarshalText() ([]byte, error) { return []byte(a.String()), ni
 func (a Algorithm) check(problems *policy.ConfigError) {
 	switch {
 	case a == Algorithm{}:
-		problems.Add("the algorithm is none: use AIMD, Gradient2 or Vegas")
+		problems.Add("the algorithm is the zero value: use AIMD, Gradient2 or Vegas")
 	case a.name == "aimd" && a.target <= 0:
 		problems.Add("AIMD target %v: must be positive", a.target)
 	}

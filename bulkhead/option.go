@@ -84,7 +84,7 @@ func ValidateAdaptive(algorithm Algorithm, floor, ceiling int, options ...Option
 }
 
 func configureFixed(limit int, options []Option) *config {
-	c := configure(limit, options)
+	c := configure("limit", limit, options)
 	if c.judging {
 		c.problems.Add("Classify: needs Adaptive; a limit of %d is fixed", limit)
 	}
@@ -92,7 +92,7 @@ func configureFixed(limit int, options []Option) *config {
 }
 
 func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option) *config {
-	c := configure(floor, options)
+	c := configure("floor", floor, options)
 	c.algorithm, c.ceiling = algorithm, ceiling
 	algorithm.check(&c.problems)
 	if ceiling < floor || ceiling > MaxLimit {
@@ -104,11 +104,12 @@ func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option
 	return c
 }
 
-func configure(limit int, options []Option) *config {
+// configure is what both kinds have in common; least is the name of the argument limit.
+func configure(least string, limit int, options []Option) *config {
 	c := &config{limit: limit, problems: policy.ConfigError{Policy: "bulkhead"}}
 	option.Apply(c, options, &c.problems)
 	if limit < 1 || limit > MaxLimit {
-		c.problems.Add("limit %d: must be from 1 to %d", limit, MaxLimit)
+		c.problems.Add("%s %d: must be from 1 to %d", least, limit, MaxLimit)
 	}
 	if c.queueing && (c.length < 1 || c.length > MaxLimit) {
 		c.problems.Add("Queue length %d: must be from 1 to %d; without Queue no attempt waits", c.length, MaxLimit)

@@ -1,7 +1,6 @@
 package hedge
 
 import (
-	"reflect"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/detached"
@@ -75,7 +74,7 @@ func (c *config) check(problems *policy.ConfigError) {
 	case c.ratio == 0 && c.perSecond == 0:
 		problems.Add("Limit(0, 0): no extra attempt could ever start")
 	}
-	if v := reflect.ValueOf(c.budget); given("WithBudget") && (c.budget == nil || v.Kind() == reflect.Pointer && v.IsNil()) {
+	if given("WithBudget") && option.IsNil(c.budget) {
 		problems.Add("WithBudget: the budget is nil")
 	}
 	if budget, ok := c.budget.(policy.Guard); ok && given("WithBudget") {
@@ -103,7 +102,7 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 	}
 	shared := before.settings.Given("WithBudget")
 	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && option.Same(c.budget, before.budget)) {
-		problems.Add("the budget cannot be exchanged: use its own Reconfigure") // pipelines hold it
+		problems.Add("the budget cannot be replaced: use its own Reconfigure") // pipelines hold it
 	}
 	if stays("WithBudget") {
 		WithBudget(before.budget)(c)

@@ -82,7 +82,7 @@ func TestReconfigureTheBudget(t *testing.T) {
 	require.Equal(t, policy.Budget(shared), h.Budget(), "it is no data: it stays")
 	require.NoError(t, h.Reconfigure(hedge.WithBudget(shared)))
 	for _, exchange := range []hedge.Option{hedge.WithBudget(other), hedge.Limit(0.2, 1)} {
-		require.ErrorContains(t, h.Reconfigure(exchange), "the budget cannot be exchanged", "pipelines hold it")
+		require.ErrorContains(t, h.Reconfigure(exchange), "the budget cannot be replaced", "pipelines hold it")
 		require.Equal(t, policy.Budget(shared), h.Budget())
 	}
 
@@ -104,7 +104,7 @@ func (incomparable) Return()        {}
 
 func TestReconfigureABudgetThatCannotBeCompared(t *testing.T) {
 	h := after(10*ms, hedge.WithBudget(incomparable{}))
-	require.ErrorContains(t, h.Reconfigure(hedge.WithBudget(incomparable{})), "the budget cannot be exchanged")
+	require.ErrorContains(t, h.Reconfigure(hedge.WithBudget(incomparable{})), "the budget cannot be replaced")
 	require.ErrorContains(t, h.Reconfigure(hedge.WithBudget(nil)), "the budget is nil")
 	require.NoError(t, h.Reconfigure(hedge.After(ms)))
 	require.IsType(t, incomparable{}, h.Budget())

@@ -52,7 +52,7 @@ var (
 func By[K comparable, V policy.Guard](key func(context.Context) K, registry *Registry[K, V]) *Guard[K, V] {
 	problems := policy.ConfigError{Policy: "keyed.By"}
 	if key == nil {
-		problems.Add("the function key is nil")
+		problems.Add("the key function is nil")
 	}
 	if registry == nil {
 		problems.Add("the registry is nil")

@@ -370,7 +370,7 @@ func TestByPassesChecksOn(t *testing.T) {
 }
 
 func TestByConfiguration(t *testing.T) {
-	require.PanicsWithError(t, "keyed.By: the function key is nil; the registry is nil", func() { keyed.By[string, *slots](nil, nil) })
+	require.PanicsWithError(t, "keyed.By: the key function is nil; the registry is nil", func() { keyed.By[string, *slots](nil, nil) })
 	require.PanicsWithError(t, "keyed.By: the registry is nil", func() { keyed.By[string, *slots](keyOf, nil) })
 }
 

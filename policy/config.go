@@ -10,7 +10,7 @@ import (
 //
 // The zero value with a Policy is ready to collect problems.
 type ConfigError struct {
-	Policy   string   // what was configured: "breaker", "compose"
+	Policy   string   // what was configured: "breaker", "resilience.Compose"
 	Problems []string // each names the option and the value
 }
 

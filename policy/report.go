@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 )
 
@@ -45,6 +46,18 @@ type State struct {
 	All []string `json:"-"`
 }
 
+// MarshalJSON writes the fields but All. A time beyond the year 9999, which JSON cannot hold, is left out like one that is not
+// known.
+func (s State) MarshalJSON() ([]byte, error) {
+	type fields State
+	for _, at := range []*time.Time{&s.Since, &s.Until} {
+		if _, err := at.MarshalText(); err != nil {
+			*at = time.Time{}
+		}
+	}
+	return json.Marshal(fields(s))
+}
+
 // Cause is why a layer is in its state. [Cause.String] says it in words.
 type Cause struct {
 	Rule    string  `json:"rule"`              // the option or the method that decided, such as "FailureRate" or "Trip"
@@ -71,14 +84,14 @@ func (c Cause) String() string {
 		c.Bad, c.Calls, c.What, 100*float64(c.Bad)/float64(c.Calls), 100*c.Limit, c.Minimum)
 }
 
-// MarshalJSON returns the fields, the words as "text" and the error as "error".
+// MarshalJSON returns the fields, the words as "text", and as "error" the text of the error, on one line of at most 500 bytes.
 func (c Cause) MarshalJSON() ([]byte, error) {
 	type fields Cause
 	return json.Marshal(struct {
 		fields
 		Text  string `json:"text"`
 		Error string `json:"error,omitempty"`
-	}{fields(c), c.String(), errorText(c.Err)})
+	}{fields(c), c.String(), lineOf(c.Err)})
 }
 
 // Setting is an option as it was configured: its name in Go and its arguments. The arguments of the constructor are a
@@ -95,16 +108,18 @@ type Argument struct {
 	Value any
 }
 
-// MarshalJSON writes a duration as text, and so a number that is not finite: "+Inf".
+// MarshalJSON writes a duration as text, and so a number that is not finite, "+Inf", and whatever a layer of another package
+// has put here: what JSON cannot hold would cost the reports of all layers.
 func (a Argument) MarshalJSON() ([]byte, error) {
 	value := a.Value
 	switch v := value.(type) {
-	case time.Duration:
-		value = v.String()
+	case nil, bool, string, int, int8, int16, int32, int64, uint, uint8, uint16, uint32, uint64:
 	case float64:
 		if math.IsInf(v, 0) || math.IsNaN(v) {
 			value = fmt.Sprintf("%+v", v)
 		}
+	default:
+		value = fmt.Sprint(v)
 	}
 	return json.Marshal(struct {
 		Name  string `json:"name"`
@@ -208,6 +223,18 @@ func (r Report) LogValue() slog.Value {
 		}
 	}
 	return slog.GroupValue(attrs...)
+}
+
+// mostLine bounds the text of an error in a report, in bytes: reports are kept, and sent to whoever watches.
+const mostLine = 500
+
+// lineOf returns the text of an error on one line of bounded length, "" for nil.
+func lineOf(err error) string {
+	text := oneLine(errorText(err))
+	if len(text) > mostLine {
+		text = strings.ToValidUTF8(text[:mostLine-len("…")], "") + "…"
+	}
+	return text
 }
 
 // errorText returns the text of an error, "" for nil. It does not panic when the error does.

@@ -3,8 +3,10 @@ package policy_test
 import (
 	"encoding"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -111,4 +113,34 @@ func TestArgumentsThatAreNotFinite(t *testing.T) {
 		require.NoError(t, err)
 		require.JSONEq(t, `{"name": "perSecond", "value": `+want+`}`, string(text))
 	}
+}
+
+type cannotBeWritten struct{}
+
+func (cannotBeWritten) MarshalJSON() ([]byte, error) { panic("in MarshalJSON") }
+
+func TestStateWithATimeThatJSONCannotHold(t *testing.T) {
+	since := time.Date(2026, 11, 28, 0, 0, 0, 0, time.UTC)
+	text, err := json.Marshal(policy.State{Name: "off", Since: since, Until: since.AddDate(9000, 0, 0)})
+	require.NoError(t, err)
+	require.JSONEq(t, `{"name": "off", "since": "2026-11-28T00:00:00Z"}`, string(text))
+}
+
+// What another package's layer has put into a setting does not spoil the report, nor all the others beside it.
+func TestArgumentsThatAreNoData(t *testing.T) {
+	for want, value := range map[string]any{
+		`"{}"`: cannotBeWritten{}, `"<nil>"`: (chan int)(nil), `"[a b]"`: []string{"a", "b"}, `7`: int64(7), `null`: nil,
+	} {
+		text, err := json.Marshal(policy.Argument{Name: "x", Value: value})
+		require.NoError(t, err)
+		require.JSONEq(t, `{"name": "x", "value": `+want+`}`, string(text))
+	}
+}
+
+// The error of a cause may be a page of HTML, or a thousand errors that were joined.
+func TestTheErrorOfACauseIsBounded(t *testing.T) {
+	text, err := json.Marshal(policy.Cause{Rule: "Trip", Err: errors.New("a\nb" + strings.Repeat("x", 1e6))})
+	require.NoError(t, err)
+	require.Contains(t, string(text), `"error":"a; bxxx`)
+	require.Less(t, len(text), 600)
 }

@@ -10,14 +10,15 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Changes is what a configuration changes.
+// Changes lists what a configuration changes.
 type Changes struct {
 	// Generation is the number that the configuration has, or would have, in [Set.Generation].
 	Generation uint64   `json:"generation"`
 	List       []Change `json:"changes"` // budgets, layers, pipelines: each in the order of the file, then what is gone
 }
 
-// Empty reports whether nothing changes. What was set by hand and differs from the configuration is no change.
+// Empty reports whether nothing changes. A setting that was made by hand and differs from the configuration is not a
+// change.
 func (c Changes) Empty() bool {
 	for _, change := range c.List {
 		if change.Kind != Differs {
@@ -27,7 +28,7 @@ func (c Changes) Empty() bool {
 	return true
 }
 
-// String returns a line for each change, "no change" if there is none.
+// String returns a line for each change, or "no change" if there is none.
 func (c Changes) String() string {
 	lines := make([]string, len(c.List))
 	for i, change := range c.List {
@@ -39,7 +40,7 @@ func (c Changes) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// ChangeKind says what becomes of a thing of the configuration.
+// ChangeKind says what happens to a part of the configuration.
 type ChangeKind uint8
 
 const (
@@ -76,8 +77,8 @@ type Change struct {
 	Where   string         `json:"where"`             // the pipeline, or "policy db", or "budget api"
 	What    string         `json:"what,omitempty"`    // the layer; "" for all of Where
 	Pointer string         `json:"pointer,omitempty"` // the JSON pointer in the configuration; "" for what is gone
-	Options []OptionChange `json:"options,omitempty"` // of a thing that is reconfigured or replaced
-	Why     string         `json:"why,omitempty"`     // what else there is to say
+	Options []OptionChange `json:"options,omitempty"` // of what is reconfigured or replaced
+	Why     string         `json:"why,omitempty"`     // a remark
 	Kept    string         `json:"kept,omitempty"`    // the state that is kept, such as "open for 3 s more"
 	Lost    string         `json:"lost,omitempty"`    // the state that is lost
 }

@@ -504,6 +504,12 @@ func (d *decoder) layer(n *node, shared string) *layer {
 	case use != nil && shared == "":
 		d.use(l, use)
 	case kind == nil:
+		for _, m := range n.members {
+			if strings.EqualFold(m.name, "kind") || strings.EqualFold(m.name, "use") {
+				d.unknown(m, []string{"kind", "use"})
+				return nil
+			}
+		}
 		d.found.at(n, "\"kind\" is missing%s", d.found.nearest("", kindNames()))
 		return nil
 	case d.text(kind) == "layer":

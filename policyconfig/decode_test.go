@@ -1,6 +1,7 @@
 package policyconfig_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -8,7 +9,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyconfig"
+	"github.com/go-resilience/resilience/retry"
 )
 
 // TestF5_Refused: what is no configuration is refused, with where it is and what is allowed.
@@ -92,7 +96,7 @@ func TestF5_WholeFile(t *testing.T) {
 		{"pipelines of another type", `{"pipelines": []}`, `1:15: /pipelines: an array: must be an object, with a member for each pipeline`},
 		{"UTF-16", "\xff\xfe{\x00}\x00", "1:1: the file is UTF-16: must be UTF-8"},
 		{"deep", strings.Repeat("[", 100_000), "1:25: more than 24 objects and arrays in each other"},
-		{"large", strings.Repeat(" ", policyconfig.MaxSize+1), "1:1: the file has 1048577 bytes: must be at most 1048576"},
+		{"large", strings.Repeat(" ", policyconfig.MaxSize+1), "1:1: the file has more than 1048576 bytes"},
 		{"many values", `[` + strings.Repeat("0,", 200_000) + `0]`, "1:200000: the file holds more than 100000 values"},
 		{"escaped pointer", `{"pipelines": {"a/b~c": 1}}`, `1:25: /pipelines/a~1b~0c: 1: must be an object that says what the pipeline "a/b~c" is`},
 		{"leading zero", `{"pipelines": {"a": 01}}`, "1:21: a number that begins with 0"},
@@ -240,4 +244,41 @@ func TestF5_WindowsAreBounded(t *testing.T) {
 	require.Len(t, found, 1)
 	require.Equal(t, "the windows of the file hold more than 5000000 calls and buckets", found[0].Message)
 	require.Equal(t, "/pipelines/p50/layers/0/countWindow", found[0].Pointer)
+}
+
+// TestNilIsNotRegistered: what is registered as nil is nothing, also a nil pointer.
+func TestNilIsNotRegistered(t *testing.T) {
+	registry := policyconfig.Registry{
+		If:      map[string]func(error) bool{"nil": nil, "other": func(error) bool { return true }},
+		Layers:  map[string]policy.Layer{"nil": (*breaker.Breaker)(nil)},
+		Budgets: map[string]policy.Budget{"nil": nil, "pointer": (*retry.Budget)(nil)},
+
+		Observers: map[string]policy.Observer{"function": policy.ObserverFunc(nil)},
+	}
+	_, err := policyconfig.Load([]byte(`{"pipelines": {"users": {"observe": "function", "layers": []}}}`), registry)
+	require.ErrorContains(t, err, `"function": nothing is registered in Registry.Observers under this name: there are none`)
+	for layer, want := range map[string]string{
+		`{"kind": "retry", "if": "nil"}`:             `"nil": nothing is registered in Registry.If under this name: must be one of ["other"]`,
+		`{"kind": "layer", "layer": "nil"}`:          `"nil": nothing is registered in Registry.Layers under this name: there are none`,
+		`{"kind": "retry", "withBudget": "nil"}`:     `"nil": no budget of this name: there are none`,
+		`{"kind": "retry", "withBudget": "pointer"}`: `"pointer": no budget of this name: there are none`,
+	} {
+		_, err := policyconfig.Load([]byte(layersOf(layer)), registry)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// TestError_IsReadable: a name in a file adds no lines to a log, and does not fill it.
+func TestError_IsReadable(t *testing.T) {
+	_, err := policyconfig.Load([]byte(`{"pipelines": {"a\nfatal: b": {"layers": []}, "`+strings.Repeat("x", 100_000)+`": {}}}`), policyconfig.Registry{})
+	failed, ok := errors.AsType[*policyconfig.Error](err)
+	require.True(t, ok)
+	require.Equal(t, "/pipelines/a\nfatal: b", failed.Problems[0].Pointer, "as it is, for programs")
+	require.Len(t, strings.Split(err.Error(), "\n"), 2)
+	require.Less(t, len(err.Error()), 600)
+}
+
+func TestNearestName_OfKind(t *testing.T) {
+	_, err := policyconfig.Load([]byte(layersOf(`{"Kind": "retry"}`)), policyconfig.Registry{})
+	require.ErrorContains(t, err, `layers/0/Kind: "Kind" is not known here: did you mean "kind"?`)
 }

@@ -7,8 +7,8 @@
 //	users := set.Pipeline("users")
 //	user, err := resilience.Do(ctx, users, fetchUser)
 //
-// The file is JSON: an object for each pipeline, with a list of layers. An option has the name that it has in Go, in
-// camelCase; its arguments, where there are several, have theirs; durations have a unit:
+// The file is JSON: an object for each pipeline, with a list of layers. Options are named as in Go, in camelCase, and
+// so are the arguments of an option that takes several. Durations have a unit:
 //
 //	{
 //	  "$schema": "schema.json",
@@ -27,9 +27,10 @@
 // A pipeline from a file is the same as one written in Go. Code, such as a classifier, is registered by name
 // in a [Registry].
 //
-// [Set.Apply] and [Set.Watch] put another configuration in force. It is checked as a whole before anything changes; what
-// has not changed stays the very same instance; what has changed in numbers is reconfigured in place and keeps its state;
-// and after any error the configuration before is in force. [Set.Plan] says in words what would change.
+// [Set.Apply] and [Set.Watch] put another configuration in force. They check it as a whole before anything changes. A
+// policy that is unchanged stays the very same instance. A policy of which only numbers change is reconfigured in place
+// and keeps its state. After any error the previous configuration stays in force. [Set.Plan] says in words what would
+// change.
 //
 // [Go] writes a configuration as Go source, [From] writes a pipeline as a configuration, and [Schema] is its JSON Schema,
 // for editors.

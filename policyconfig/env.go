@@ -203,6 +203,8 @@ func (v *variable) layer(d *decoder, n, layers *node) (int, bool) {
 	return 0, false
 }
 
+func (n *node) isSetting() bool { return n != nil && n.kind == setting }
+
 func (n *node) textOf() string {
 	if n == nil {
 		return ""
@@ -235,6 +237,9 @@ func (v *variable) set(d *decoder, n *node, path []string, known keys) *node {
 		switch {
 		case len(v.value) > maxVariable:
 			d.found.add(at, pointer, "the value has %d bytes: must be at most %d", len(v.value), maxVariable)
+			return n
+		case n.get(key).isSetting(): // by its kind and by its name, or as a whole and in part
+			d.found.add(at, pointer, "%s sets it as well: take one of them away", n.get(key).at.variable)
 			return n
 		case len(path) == 1:
 			return n.with(key, &node{kind: setting, text: v.value, at: at, pointer: pointer})

@@ -97,3 +97,25 @@ func TestEnvironment_SharedPolicy(t *testing.T) {
 	require.EqualError(t, err, `policyconfig: environment variable P__USERS__DB_MAIN__OPEN_FOR: /pipelines/users/layers/0: "OPEN_FOR" is not known here: `+
 		`what the policy "db-main" has is set by P__POLICIES__DB_MAIN__OPEN_FOR`)
 }
+
+// TestEnvironment_OneVariable: of two variables for one value, neither silently counts.
+func TestEnvironment_OneVariable(t *testing.T) {
+	const file = `{"pipelines": {"users": {"layers": [{"kind": "breaker", "name": "users-db", "openFor": "5s"}]}}}`
+	for _, test := range []struct {
+		variables []string
+		want      string
+	}{
+		{
+			[]string{"P__USERS__BREAKER__OPEN_FOR=1s", "P__USERS__USERS_DB__OPEN_FOR=1s"},
+			"P__USERS__USERS_DB__OPEN_FOR: /pipelines/users/layers/0/openFor: P__USERS__BREAKER__OPEN_FOR sets it as well: take one of them away",
+		},
+		{
+			[]string{"P__USERS__BREAKER__FAILURE_RATE=0.5", "P__USERS__BREAKER__FAILURE_RATE__RATE=0.5"},
+			"P__USERS__BREAKER__FAILURE_RATE__RATE: /pipelines/users/layers/0/failureRate: P__USERS__BREAKER__FAILURE_RATE sets it as well: take one of them away",
+		},
+	} {
+		_, err := policyconfig.Load([]byte(file), environment(test.variables...))
+		require.ErrorContains(t, err, "environment variable "+test.want)
+	}
+	loadWith(t, file, environment("P__USERS__BREAKER__FAILURE_RATE__RATE=0.5", "P__USERS__USERS_DB__FAILURE_RATE__MINIMUM_CALLS=5"))
+}

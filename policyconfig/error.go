@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -12,12 +13,12 @@ import (
 type Error struct {
 	File     string    // the path, "" for data that came from no file
 	Problems []Problem // at least one, at most 100
-	More     int       // how many there are besides
+	More     int       // how many further problems there are
 }
 
 // Problem is one thing that is wrong with a configuration.
 type Problem struct {
-	Line, Column int    // from 1; a column counts characters; 0 when it stands in no file
+	Line, Column int    // from 1; a column counts characters; 0 when it is not in a file
 	Pointer      string // the JSON pointer (RFC 6901) of the value; "" for the whole file
 	Variable     string // the environment variable that the value comes from, "" if it comes from the file
 	Message      string // what is wrong, with the value, what is allowed, and the nearest name that exists
@@ -41,17 +42,30 @@ func (e *Error) line(p Problem) string {
 	var b strings.Builder
 	switch {
 	case p.Variable != "":
-		fmt.Fprintf(&b, "environment variable %s: ", p.Variable)
+		fmt.Fprintf(&b, "environment variable %s: ", shownPointer(p.Variable))
 	case p.Line > 0:
 		fmt.Fprintf(&b, "%s:%d:%d: ", cmp.Or(e.File, "configuration"), p.Line, p.Column)
 	case e.File != "":
 		b.WriteString(e.File + ": ")
 	}
 	if p.Pointer != "" {
-		b.WriteString(p.Pointer + ": ")
+		b.WriteString(shownPointer(p.Pointer) + ": ")
 	}
 	b.WriteString(p.Message)
 	return b.String()
+}
+
+// shownPointer returns a pointer as a line has it: of what stands in the file, it shows neither control characters nor the
+// whole of what is endless.
+func shownPointer(pointer string) string {
+	parts := strings.Split(pointer, "/")
+	for i, part := range parts {
+		if !isName(part) && part != "" {
+			quoted := strconv.Quote(clip(part))
+			parts[i] = quoted[1 : len(quoted)-1]
+		}
+	}
+	return strings.Join(parts, "/")
 }
 
 // problems collects what is wrong.

@@ -23,17 +23,19 @@ import (
 	"github.com/go-resilience/resilience/timeout"
 )
 
-// From returns a pipeline as a configuration, with its name as the key, or "pipeline" if it has none. Of a [Handle] it is
-// what the configuration in force says of the pipeline, with everything that it inherits, uses and is told by the
-// environment. Modes and states that were set by hand are not in it.
+// From returns a pipeline as a configuration, with its name as the key, or "pipeline" if it has none. For a [Handle] it
+// returns what the configuration in force says about the pipeline, including what the pipeline inherits, what it uses,
+// and what environment variables set. It does not include modes and states that were set by hand.
 //
-// Of a pipeline that was written in Go, data is written as it was configured. Code is not data: an option that takes a
-// function is written with the name of the option as the name of the code ("if", and for another one "if 2"), and a layer
-// that is not of this module with its type. [Load] then asks for them in its Registry, so nothing is lost silently. A guard
-// made by [keyed.By] is written as the overflow value of its registry, and its key function as "key"; what else the function
-// that makes the values does with a key cannot be told. Neither can the Classify and the observers of a pipeline.
+// For a pipeline written in Go, it writes data as configured. Code is not data: for an option that takes a function it
+// writes the name of the option as the name of the code ("if", and "if 2" for a second one), and for a layer from
+// outside this module its type. [Load] then asks for these names in its Registry, so nothing is lost silently. A guard
+// made by [keyed.By] is written as the overflow value of its registry, and its key function as "key". From cannot tell
+// what else the function that makes the values does with a key, nor can it see the Classify and the observers of a
+// pipeline.
 //
-// The error is a [*policy.ConfigError] that names every layer that cannot be written.
+// The error is a [*policy.ConfigError] that names every layer that cannot be written, and what [Load] would refuse, such as a
+// name with a line break.
 func From(source resilience.Source) ([]byte, error) {
 	if handle, ok := source.(*Handle); ok {
 		return fromFile(handle.file.Load(), handle.key), nil
@@ -60,7 +62,16 @@ func From(source resilience.Source) ([]byte, error) {
 		root.add("budgets", f.list)
 	}
 	root.add("pipelines", ordered{{cmp.Or(p.Name(), "pipeline"), pipeline}})
-	return root.indented(), nil
+	data := root.indented()
+	found := &problems{} // of what Go allows and a file does not, such as a name of 201 bytes
+	decodeLoosely(data, found)
+	for _, problem := range found.list {
+		f.problems.Add("%s: %s", shownPointer(problem.Pointer), problem.Message)
+	}
+	if err := f.problems.Err(); err != nil {
+		return nil, err
+	}
+	return data, nil
 }
 
 // fromFile returns one pipeline of a file, and what it needs.

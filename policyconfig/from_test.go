@@ -2,7 +2,9 @@ package policyconfig_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -180,4 +182,20 @@ func Pipelines(registry policyconfig.Registry) map[string]*resilience.Pipeline {
 	}
 }
 `, string(source))
+}
+
+// TestFrom_WhatAFileCannotHold: what Go allows and Load refuses is an error at once.
+func TestFrom_WhatAFileCannotHold(t *testing.T) {
+	for name, layers := range map[string][]policy.Layer{
+		`/pipelines/pipeline/layers/0/name: "a\nb": must be a text`:           {breaker.New(breaker.Name("a\nb"))},
+		`/pipelines/pipeline/layers/0/name: "xxx`:                             {breaker.New(breaker.Name(strings.Repeat("x", 201)))},
+		`/pipelines/a\nb: "a\nb": no name`:                                    {resilience.Name("a\nb"), breaker.New()},
+		"/pipelines/$comment: an object: must be a text":                      {resilience.Name("$comment"), breaker.New()},
+		`/pipelines/pipeline/layers/0/stage: 2000000: must be a whole number`: {policy.At(2_000_000, breaker.New())},
+	} {
+		_, err := policyconfig.From(resilience.Compose(layers...))
+		_, ok := errors.AsType[*policy.ConfigError](err)
+		require.True(t, ok, "%v", err)
+		require.ErrorContains(t, err, name)
+	}
 }

@@ -11,8 +11,8 @@ import (
 )
 
 // Handle is a pipeline that follows the changes of its configuration. It is a [resilience.Source] and a [policy.Layer]:
-// give it to [resilience.Do], [resilience.Open] and [resilience.For], and to adapters. Composing refuses it. It is safe
-// for concurrent use; a call costs one atomic load more than with the pipeline itself.
+// pass it to [resilience.Do], [resilience.Open], [resilience.For] and the adapters. resilience.Compose refuses it. It is safe
+// for concurrent use. A call costs one atomic load more than with the pipeline itself.
 type Handle struct {
 	key      string
 	pipeline atomic.Pointer[resilience.Pipeline] // never nil once the handle is handed out
@@ -27,10 +27,10 @@ var (
 	_ fmt.Stringer      = (*Handle)(nil)
 )
 
-// Current returns the pipeline in force. Use it for one call, and ask again for the next.
+// Current returns the pipeline in force. Use it for one call only: the next call may need another.
 func (h *Handle) Current() *resilience.Pipeline { return h.pipeline.Load() }
 
-// Key returns the name under which the pipeline stands in the configuration.
+// Key returns the name of the pipeline in the configuration.
 func (h *Handle) Key() string { return h.key }
 
 // Stage returns the stage of the outermost layer, as [resilience.Pipeline.Stage] does.

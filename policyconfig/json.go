@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// The bounds of a file. They are far above what a configuration needs, and keep a hostile one from costing much.
+// The bounds of a file. They are far above what a configuration needs, and limit what a hostile one can cost.
 const (
 	// MaxSize is the largest size of a file in bytes.
 	MaxSize = 1 << 20
@@ -146,7 +146,7 @@ func parse(data []byte, found *problems) (root *node) {
 func (p *parser) checkEncoding() {
 	switch {
 	case len(p.data) > MaxSize:
-		p.fail("the file has %d bytes: must be at most %d", len(p.data), MaxSize)
+		p.fail("the file has more than %d bytes", MaxSize) // no more of it was read
 	case strings.HasPrefix(p.data, "\xfe\xff"), strings.HasPrefix(p.data, "\xff\xfe"):
 		p.fail("the file is UTF-16: must be UTF-8")
 	case strings.HasPrefix(p.data, "\ufeff"):

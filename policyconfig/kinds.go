@@ -572,7 +572,7 @@ var budgetKinds = []*option{
 		apply: func(a actual) any { return retry.NewTokenBudget(a.integer(0), a.number(1)) },
 	},
 	{
-		key: "concurrencyBudget", doc: "Retries in flight for a share of the attempts in flight. It is composed beside the retry by itself.",
+		key: "concurrencyBudget", doc: "Retries in flight for a share of the attempts in flight. It is composed with the retry automatically.",
 		args:  []argument{float("share", 0, 1), integer("minimum", 0, 1e9)},
 		apply: func(a actual) any { return retry.NewConcurrencyBudget(a.number(0), a.integer(1)) },
 	},

@@ -15,24 +15,24 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Registry holds what a file cannot: code, by the names under which the file refers to it. Every field may be nil. The
+// Registry holds what a file cannot hold: code, by the names that the file uses for it. Every field may be nil. The
 // functions must be safe for concurrent use. [Load] copies the maps.
 type Registry struct {
 	// Classify is for the option "classify" of pipelines, breakers, adaptive bulkheads and throttles.
 	Classify map[string]func(error) policy.Class
-	// Keys is for "perKey": it returns the key of a call, such as policyhttp.Key.
+	// Keys is for "perKey": each function returns the key of a call, as policyhttp.Key does.
 	Keys map[string]func(context.Context) string
 	// Observers is for "observe" of pipelines. They stay when a file is reloaded.
 	Observers map[string]policy.Observer
 	// Layers is for layers of kind "layer", such as your own. A layer may be part of several pipelines.
 	Layers map[string]policy.Layer
-	// Budgets is for "withBudget" of retries and hedges, beside the budgets in the file.
+	// Budgets is for "withBudget" of retries and hedges, in addition to the budgets in the file.
 	Budgets map[string]policy.Budget
 
 	If        map[string]func(error) bool                   // retry.If
 	Delay     map[string]func(policy.Attempt) time.Duration // retry.Delay
 	BackOff   map[string]func() backoff.BackOff             // retry.BackOff
-	Rejection map[string]error                              // retry.RetryRejections, beside the reasons of this module
+	Rejection map[string]error                              // retry.RetryRejections, in addition to the reasons of this module
 	TripWhen  map[string]func(breaker.Snapshot) bool        // breaker.TripWhen
 	OnChange  map[string]func(breaker.Change)               // breaker.OnChange
 	CostOf    map[string]func(context.Context) int          // ratelimit.CostOf
@@ -43,15 +43,15 @@ type Registry struct {
 
 	// Require names pipelines that the program needs: a file without one of them is refused.
 	Require []string
-	// Check is what the places where pipelines stand ask of them, by the pipeline's name in the file, such as
-	// policyhttp.ValidateHandler for a front door: if it returns an error, the configuration is refused as a whole. It
-	// gets a pipeline that is composed on trial and not used afterwards, and must not run it. It is called by [Load],
-	// [Set.Plan] and [Set.Apply], which must not be called from it. A file without a pipeline that is checked is refused.
+	// Check holds what the program demands of a pipeline, by its name in the file, such as policyhttp.ValidateHandler
+	// for a front door. If a function returns an error, the configuration is refused as a whole. It gets a pipeline
+	// that was composed on trial and is not used afterwards, and must not run it. [Load], [Set.Plan] and [Set.Apply]
+	// call it, and it must not call them. A file that lacks a checked pipeline is refused.
 	Check map[string]func(*resilience.Pipeline) error
 
 	// Environment is the prefix of environment variables that override the file, such as "RESILIENCE": then
 	// RESILIENCE__USERS__BREAKER__OPEN_FOR=10s sets "openFor" of the breaker of the pipeline "users". They are read
-	// whenever a file is. The default, "", is that no variable counts. See the page on configuration for the names.
+	// whenever the file is. By default, "", no variable counts. See the page on configuration for the names.
 	Environment string
 	// Environ returns the environment as [os.Environ] does, which is the default.
 	Environ func() []string
@@ -62,19 +62,30 @@ func (r *Registry) field(name string) reflect.Value {
 	return reflect.ValueOf(r).Elem().FieldByName(name)
 }
 
-// lookup returns what is registered, nil if nothing is.
+// lookup returns what is registered, nil if nothing is, or a nil function or pointer.
 func (r *Registry) lookup(field, name string) any {
-	if v := r.field(field).MapIndex(reflect.ValueOf(name)); v.IsValid() && !v.IsZero() {
-		return v.Interface()
+	v := r.field(field).MapIndex(reflect.ValueOf(name))
+	if !v.IsValid() || v.IsZero() {
+		return nil
 	}
-	return nil
+	if v.Kind() == reflect.Interface {
+		switch e := v.Elem(); e.Kind() {
+		case reflect.Pointer, reflect.Func:
+			if e.IsNil() {
+				return nil
+			}
+		}
+	}
+	return v.Interface()
 }
 
 // names returns the names that something is registered under.
 func (r *Registry) names(field string) []string {
 	var names []string
 	for _, key := range r.field(field).MapKeys() {
-		names = append(names, key.String())
+		if r.lookup(field, key.String()) != nil {
+			names = append(names, key.String())
+		}
 	}
 	slices.Sort(names)
 	return names

@@ -226,6 +226,21 @@ func TestF8_SubscriptionsGoOn(t *testing.T) {
 	require.EqualValues(t, 1, transitions.Load(), "heard, and once")
 }
 
+// TestF9_DefaultsWrittenOut: who writes a default into the file, or takes it out, changes nothing.
+func TestF9_DefaultsWrittenOut(t *testing.T) {
+	set := load(t, layersOf(`{"kind": "breaker"}, {"kind": "retry"}`))
+	for _, file := range []string{
+		layersOf(`{"kind": "breaker", "openFor": "5000ms", "probes": 1}, {"kind": "retry", "attempts": 3}`),
+		layersOf(`{"kind": "breaker", "enabled": true, "mode": "enforce", "jitter": 1e-1}, {"kind": "retry", "noJitter": false}`),
+	} {
+		changes := apply(t, set, file)
+		require.True(t, changes.Empty(), "%v", changes)
+	}
+	require.Equal(t, "users: breaker open time 5s to 6s\nusers: breaker open time 6s to 5s",
+		apply(t, set, layersOf(`{"kind": "breaker", "openFor": "6s"}, {"kind": "retry"}`)).String()+"\n"+
+			apply(t, set, layersOf(`{"kind": "breaker"}, {"kind": "retry"}`)).String())
+}
+
 func TestF9_PlanInWords(t *testing.T) {
 	const before = `{
 		"budgets": {"api": {"kind": "budget", "ratio": 0.2, "perSecond": 10}},

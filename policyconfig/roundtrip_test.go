@@ -275,10 +275,16 @@ func jsonOf(value any) (string, error) {
 	return string(text), err
 }
 
+// alike has things that nothing uses, and whose names are those of others in part.
+const alike = `{
+	"budgets": {"b": {"kind": "budget", "ratio": 0.1, "perSecond": 1}, "big": {"kind": "budget", "ratio": 0.2, "perSecond": 1}, "retry": {"kind": "budget", "ratio": 0.3, "perSecond": 1}},
+	"policies": {"db": {"kind": "breaker"}, "db2": {"kind": "breaker"}, "off": {"kind": "retry", "withBudget": "retry", "enabled": false}},
+	"pipelines": {"budgetB": {"layers": [{"kind": "retry", "withBudget": "big"}, {"use": "db2"}, {"use": "off"}]}}}`
+
 // TestGoSource: the same configuration as Go source compiles, and is the same pipelines. A few samples; many when
 // RESILIENCE_TESTS=whole is set.
 func TestGoSource(t *testing.T) {
-	files := []string{layersOf(users), everything, layersOf("")}
+	files := []string{layersOf(users), everything, layersOf(""), alike}
 	samples := 5
 	if long() {
 		samples = 200

@@ -10,9 +10,10 @@ import (
 // SchemaID is the identifier of the schema.
 const SchemaID = "https://github.com/go-resilience/resilience/policyconfig/schema.json"
 
-// Schema returns the JSON Schema (2020-12) of a configuration, for editors: a file that names it in "$schema" is completed
-// and checked while it is written. It is made from the tables that the decoder reads by, and is what schema.json beside
-// this package's source holds. What a schema cannot say, such as that a name is registered, only [Load] checks.
+// Schema returns the JSON Schema (2020-12) of a configuration, for editors: a file that names it in "$schema" is
+// completed and checked while it is written. It is generated from the decoder's own tables, and is the content of
+// schema.json next to this package's source. What a schema cannot express, such as that a name must be registered, only
+// [Load] checks.
 func Schema() []byte {
 	var b bytes.Buffer
 	encoder := json.NewEncoder(&b)

@@ -13,8 +13,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Set is the pipelines of a configuration, which changes while they are in use. It is made by [Load] or [LoadFile] and
-// safe for concurrent use.
+// Set holds the pipelines of a configuration that can change while they are in use. Make it with [Load] or [LoadFile].
+// It is safe for concurrent use.
 type Set struct {
 	registry   Registry
 	handles    atomic.Pointer[map[string]*Handle]
@@ -29,10 +29,10 @@ type Set struct {
 // Load returns the pipelines that data describes, as JSON; see the page on configuration for the form. registry holds the
 // code that data refers to by name.
 //
-// When anything is wrong, the error is an [*Error] that lists everything that is.
+// If anything is wrong, the error is an [*Error] that lists every problem.
 func Load(data []byte, registry Registry) (*Set, error) { return load(data, "", registry) }
 
-// LoadFile is [Load] for a file, whose path is in its errors.
+// LoadFile is [Load] for a file. Errors name its path.
 func LoadFile(path string, registry Registry) (*Set, error) {
 	data, err := readFile(path)
 	if err != nil {
@@ -88,13 +88,13 @@ func (s *Set) Names() []string {
 	return sortedKeys(s.now.pipelines)
 }
 
-// Generation returns how many configurations have been in force, the present one included. It is 1 after [Load], and
+// Generation returns how many configurations have been in force, including the current one. It is 1 after [Load], and
 // each [Set.Apply] that succeeds adds 1.
 func (s *Set) Generation() uint64 { return s.generation.Load() }
 
-// Pipeline returns the handle of a pipeline. It is always the same one for a name, and follows every change. It panics
-// with a [*policy.ConfigError] when no configuration so far had such a pipeline; name what the program needs in
-// Registry.Require, and Load returns an error instead.
+// Pipeline returns the handle of a pipeline. For one name it is always the same handle, which follows every change.
+// Pipeline panics with a [*policy.ConfigError] if no configuration so far had such a pipeline. List the pipelines that
+// the program needs in Registry.Require, and Load returns an error instead.
 func (s *Set) Pipeline(name string) *Handle {
 	handle, ok := s.Lookup(name)
 	if !ok {
@@ -122,17 +122,19 @@ func (s *Set) Plan(data []byte) (Changes, error) {
 	return next.changes, nil
 }
 
-// Apply puts another configuration in force, as a whole or, with an error, not at all. It returns what has changed.
+// Apply puts another configuration in force: as a whole, or not at all if it returns an error. It returns what has
+// changed.
 //
-// A layer is recognised by its kind and its name. One that has not changed stays the very same. One whose options have
-// changed is reconfigured in place, and keeps its state: an open breaker stays open until its old end, tokens, slots, probes
-// and waiting calls stay. One that cannot be reconfigured is replaced by a new one; Changes says so. A mode that was set by
-// hand (Shadow, Enforce) and a forced state stay, and Changes tells that they differ from the configuration.
+// Apply recognises a layer by its kind and its name. A layer that has not changed stays the very same instance. A layer
+// whose options have changed is reconfigured in place and keeps its state: an open breaker stays open until its old
+// end, and tokens, slots, probes and waiting calls stay. A layer that cannot be reconfigured is replaced, and [Changes]
+// says so. A mode that was set by hand (Shadow, Enforce) and a forced state stay, and [Changes] reports that they
+// differ from the configuration.
 //
-// Calls in flight end on the pipeline that they began with. A pipeline that is no longer in the configuration stays as
-// it is for those who hold its handle.
+// Calls in flight finish on the pipeline that they began with. A pipeline that is no longer in the configuration stays
+// as it is for holders of its handle.
 //
-// After an error, an [*Error], the configuration before is in force, and the next Apply is taken on its merits.
+// After an error, which is an [*Error], the previous configuration stays in force. The next Apply is independent of it.
 func (s *Set) Apply(data []byte) (Changes, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

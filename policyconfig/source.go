@@ -18,18 +18,18 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Go returns a configuration as Go source: a file of package pipelines with a function Pipelines that returns the pipelines
-// by name, composed as a person would write them. It takes a [Registry] when the configuration refers to code. Layers that
-// are disabled are left out; inherited options and values from environment variables are written out.
+// Go returns a configuration as Go source: a file of package pipelines with a function Pipelines that returns the
+// pipelines by name, composed as a person would write them. The function takes a [Registry] if the configuration refers
+// to code. Disabled layers are left out. Inherited options are written out. Environment variables do not count.
 //
-// Data need not refer to code that exists. The error is an [*Error], as from [Load].
+// The code that data refers to need not exist. The error is an [*Error], as from [Load].
 func Go(data []byte) ([]byte, error) {
 	found := &problems{}
 	f := decodeLoosely(data, found)
 	if err := found.err(""); err != nil {
 		return nil, err
 	}
-	w := &writer{imports: make(map[string]bool), names: map[string]string{}, taken: map[string]bool{"registry": true, "pipelines": true}}
+	w := &writer{imports: make(map[string]bool), names: map[string]string{}, used: map[string]bool{}, taken: map[string]bool{"registry": true, "pipelines": true}}
 	for _, k := range kinds {
 		w.taken[k.name] = true
 	}
@@ -121,7 +121,8 @@ type writer struct {
 	imports map[string]bool
 	names   map[string]string // the variables of shared policies and budgets
 	taken   map[string]bool
-	code    bool // refers to the registry
+	used    map[string]bool // variables that were referred to
+	code    bool            // refers to the registry
 }
 
 const module = "github.com/go-resilience/resilience"
@@ -129,14 +130,7 @@ const module = "github.com/go-resilience/resilience"
 func (w *writer) file(f *file) ([]byte, error) {
 	w.imports[module] = true
 	for _, b := range f.budgets {
-		name := w.variable("budget " + b.name)
-		w.names["budget "+b.name] = name
-		w.imports[module+"/retry"] = true
-		args := make([]string, len(b.args))
-		for i, arg := range b.args {
-			args[i] = w.value(arg)
-		}
-		fmt.Fprintf(&w.body, "%s := retry.New%s(%s)\n", name, strings.ToUpper(b.kind.key[:1])+b.kind.key[1:], strings.Join(args, ", "))
+		w.names["budget "+b.name] = w.variable("budget " + b.name)
 	}
 	used := make(map[string]bool)
 	for _, p := range f.pipelines {
@@ -164,13 +158,21 @@ func (w *writer) file(f *file) ([]byte, error) {
 	}
 	w.body.WriteString("}\n")
 
-	// A budget that nothing uses would not compile.
-	body := w.body.String()
+	// A variable that nothing uses would not compile.
+	var budgets strings.Builder
 	for _, b := range f.budgets {
-		if name := w.names["budget "+b.name]; strings.Count(body, name) == 1 {
-			body = strings.Replace(body, name+" := ", "_ = ", 1)
+		name := w.names["budget "+b.name]
+		if !w.used[name] {
+			continue
 		}
+		w.imports[module+"/retry"] = true
+		args := make([]string, len(b.args))
+		for i, arg := range b.args {
+			args[i] = w.value(arg)
+		}
+		fmt.Fprintf(&budgets, "%s := retry.New%s(%s)\n", name, strings.ToUpper(b.kind.key[:1])+b.kind.key[1:], strings.Join(args, ", "))
 	}
+	body := budgets.String() + w.body.String()
 	var out bytes.Buffer
 	out.WriteString("// Package pipelines was written by policyconfig.Go.\npackage pipelines\n\nimport (\n")
 	if w.code {
@@ -192,7 +194,7 @@ func (w *writer) file(f *file) ([]byte, error) {
 	fmt.Fprintf(&out, ")\n\n// Pipelines returns the pipelines by name. Call it once.\nfunc Pipelines(%s) map[string]*resilience.Pipeline {\n%s}\n", parameter, body)
 	source, err := format.Source(out.Bytes())
 	if err != nil {
-		return nil, errors.Join(errors.New("policyconfig: the source that was written is none"), err)
+		return nil, errors.Join(errors.New("policyconfig: the generated source is not valid"), err)
 	}
 	return source, nil
 }
@@ -339,6 +341,7 @@ func (w *writer) registered(g *given, i int) string {
 	switch g.option.code {
 	case "Budgets":
 		if variable := w.names["budget "+name]; variable != "" {
+			w.used[variable] = true
 			return variable
 		}
 	case "Rejection":

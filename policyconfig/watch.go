@@ -9,8 +9,9 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Watch looks at a file every so often and applies what it says, until ctx ends. It starts no goroutine: the loop that
-// ranges over it does the work, and gets each configuration that was applied and each error of one that was refused:
+// Watch looks at a file at the given interval and applies its content, until ctx ends. It starts no goroutine: the loop
+// that ranges over it does the work. The loop gets the changes of each configuration that was applied, and the error of
+// each one that was refused:
 //
 //	for changes, err := range set.Watch(ctx, "pipelines.json", 2*time.Second) {
 //		if err != nil {
@@ -20,14 +21,15 @@ import (
 //		log.Print(changes)
 //	}
 //
-// The file is read once at the beginning, and is applied if it differs from the configuration in force; after that it is
-// applied when its content has changed. Its content decides, not its time of modification, which tools preserve and whose
-// resolution is coarse: a file that was only touched changes nothing, and one that was changed within a tick is seen. It may be overwritten,
-// replaced by a rename, or be a symbolic link that is swapped, as orchestrators mount configuration.
+// Watch reads the file once at the beginning, and applies it if it differs from the configuration in force. After that
+// it applies the file whenever its content has changed. The content decides, not the modification time, which tools
+// preserve and whose resolution is coarse: merely touching the file changes nothing, and Watch notices a change
+// within one tick of the clock. The file may be overwritten, replaced by a rename, or be a symbolic link that is
+// swapped, as orchestrators mount configuration.
 //
-// A file that is not there, or that is no complete JSON, may be about to be written: it is an error only when it is still
-// the same a period later. Each error is reported once, until the file changes. A change of the environment variables alone
-// is not noticed: they are read when the file has changed.
+// A file that is missing, or is not complete JSON, may be about to be written: it is an error only if it is still the
+// same at the next look. Watch reports each error once, until the file changes. It does not notice a change of the
+// environment variables alone: it reads them when the file has changed.
 //
 // every must be positive; Watch panics with a [*policy.ConfigError] otherwise. ctx ends the loop, and so does a break.
 func (s *Set) Watch(ctx context.Context, path string, every time.Duration) iter.Seq2[Changes, error] {
@@ -59,8 +61,8 @@ type watcher struct {
 	path string
 
 	content  []byte // that was judged last
-	judged   bool   // content was
-	doubtful string // the error of a file that may be about to be written; told when it comes again
+	judged   bool   // content was, and no other error has been told since
+	doubtful string // "" or what was seen of a file that may be about to be written; its error is told when it comes again
 	told     string // the error that was told last
 }
 
@@ -68,12 +70,12 @@ type watcher struct {
 func (w *watcher) look() (changes Changes, told bool, err error) {
 	data, err := readFile(w.path)
 	if err != nil {
-		w.judged = false
 		return w.doubt(err, err.Error())
 	}
 	w.set.mu.Lock()
 	defer w.set.mu.Unlock()
-	if w.judged && bytes.Equal(data, w.content) && w.doubtful == "" {
+	if w.judged && bytes.Equal(data, w.content) {
+		w.doubtful = ""
 		return Changes{}, false, nil
 	}
 	if w.told == "" && bytes.Equal(data, w.set.data) { // it is in force, and nothing else was said
@@ -86,7 +88,7 @@ func (w *watcher) look() (changes Changes, told bool, err error) {
 		return changes, true, nil
 	}
 	if incomplete(data) {
-		return w.doubt(err, string(data))
+		return w.doubt(err, "content "+string(data)) // which may be empty
 	}
 	w.content, w.judged, w.doubtful = data, true, ""
 	w.told = err.Error()
@@ -102,7 +104,7 @@ func (w *watcher) doubt(err error, seen string) (Changes, bool, error) {
 	if w.told == err.Error() {
 		return Changes{}, false, nil
 	}
-	w.told = err.Error()
+	w.told, w.judged = err.Error(), false
 	return Changes{}, true, err
 }
 

@@ -172,10 +172,38 @@ func TestWatch(t *testing.T) {
 			w.hears("policyconfig: pipelines.json: is not a regular file")
 		})
 	})
+	t.Run("bad, missing for a moment, and as bad as before", func(t *testing.T) {
+		watch(t, attempts(2), func(w *watched) {
+			w.write(attempts(0))
+			const bad = "policyconfig: pipelines.json:1:67: /pipelines/users/layers/0/attempts: 0: must be a whole number, at least 1"
+			w.hears(bad)
+			require.NoError(t, os.Remove(w.path))
+			w.hears()
+			w.write(attempts(0))
+			w.hears()
+			w.write("{")
+			w.hears()
+			w.write(attempts(0))
+			w.hears()
+			require.NoError(t, os.Remove(w.path))
+			w.hears()
+			w.hears(missing)
+			w.write(attempts(0))
+			w.hears(bad)
+			w.write(attempts(2))
+			w.hears("no change")
+		})
+	})
 	t.Run("applied by hand stays until the file changes", func(t *testing.T) {
 		watch(t, attempts(2), func(w *watched) {
 			apply(t, w.set, attempts(5))
 			w.hears()
+			for _, away := range []func(){func() { require.NoError(t, os.Remove(w.path)) }, func() { w.write("") }} {
+				away()
+				w.hears()
+				w.write(attempts(2))
+				w.hears()
+			}
 			require.Equal(t, "retry 5", w.set.Pipeline("users").String())
 			w.write(attempts(3))
 			w.hears("users: retry attempts 5 to 3")
@@ -236,7 +264,7 @@ func TestLoadFile(t *testing.T) {
 	require.EqualError(t, err, "policyconfig: "+path+": cannot be read: no such file or directory")
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat(" ", 3<<20)), 0o600))
 	_, err = policyconfig.LoadFile(path, policyconfig.Registry{})
-	require.EqualError(t, err, "policyconfig: "+path+":1:1: the file has 1048577 bytes: must be at most 1048576")
+	require.EqualError(t, err, "policyconfig: "+path+":1:1: the file has more than 1048576 bytes")
 }
 
 // TestWatch_MissingAtFirst: a file may come later, go again, and come back with the same mistake.

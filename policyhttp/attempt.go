@@ -66,6 +66,7 @@ func send(ctx context.Context) (*http.Response, error) {
 	if err := a.prepare(ctx); err != nil {
 		a.release()
 		c.failed(a)
+		c.notMade()
 		return nil, err
 	}
 	var sending *sending
@@ -132,7 +133,7 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	if !c.hold(a, response, failure) {
 		return nil, a.late()
 	}
-	if !t.retries(response.StatusCode, class) || c.mayRepeat() && !c.bodies.again() {
+	if !t.retries(response.StatusCode, class) || (c.mayRepeat() || failure.notSent) && !c.bodies.again() {
 		return response, retry.Permanent(failure)
 	}
 	return response, failure

@@ -183,6 +183,17 @@ func TestAGetBodyThatReturnsNothingIsNoBody(t *testing.T) {
 	require.Equal(t, []string{"x", ""}, base.received)
 }
 
+func TestAGetBodyThatFailsIsNoAttempt(t *testing.T) {
+	base, gone := newScript(503), errors.New("the file is gone")
+	r := request(t, "PUT", "http://example.com/", newBody("x"))
+	r.GetBody = func() (io.ReadCloser, error) { return nil, gone }
+	_, err := transport(base, atOnce(3)).RoundTrip(r)
+	require.ErrorIs(t, err, gone)
+	call, _ := policyhttp.Info(nil, err)
+	require.Equal(t, 1, call.Attempts)
+	require.Equal(t, 1, base.calls())
+}
+
 func TestFault202_UH2_ABodyThatCannotBeReplayedIsSentOnce(t *testing.T) {
 	base := newScript(503)
 	response, err := transport(base, atOnce(3)).RoundTrip(request(t, "PUT", "http://example.com/", once{strings.NewReader("x")}))

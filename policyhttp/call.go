@@ -28,7 +28,8 @@ type call struct {
 	ended     atomic.Bool // the caller has left
 
 	mu       sync.Mutex
-	attempts int       // that were made
+	attempts int       // that were begun
+	unmade   int       // of them, those that did not come to the base transport
 	running  int       // of them
 	failedAt time.Time // when the last of them failed
 	waits    []time.Duration
@@ -163,6 +164,13 @@ func (c *call) failed(a *attempt) {
 	c.running--
 	c.failedAt = time.Now()
 	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
+}
+
+// notMade says that an attempt did not come to the base transport.
+func (c *call) notMade() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.unmade++
 }
 
 // hold says that an attempt has ended with response, which it holds from now on, and which means failed unless that is

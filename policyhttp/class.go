@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
@@ -77,6 +78,20 @@ func isInvalid(r *http.Request, err error) bool {
 	}
 	// Base transports may know other schemes. This error has no type.
 	return strings.HasPrefix(err.Error(), "unsupported protocol scheme")
+}
+
+// isCanceled reports whether the caller of r has closed its channel Cancel, and not because a deadline is over, which
+// http.Client tells in both ways.
+func isCanceled(r *http.Request) bool {
+	//lint:ignore SA1019 that callers may still use
+	left := r.Cancel
+	select {
+	case <-left:
+	default:
+		return false
+	}
+	deadline, ok := r.Context().Deadline()
+	return !ok || time.Now().Before(deadline)
 }
 
 // areInvalid reports whether there is a field that cannot be sent.

@@ -13,7 +13,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -202,6 +205,36 @@ func TestFault204_TheCallersMistakes(t *testing.T) {
 	}
 }
 
+// Closing the channel Cancel of a request is the older way for its caller to leave. http.Client.Timeout uses it as well,
+// but that is a deadline, and the context has it too: which of the two ends first must not matter.
+func TestFault204_TheCallersCancelChannel(t *testing.T) {
+	base := tripper(func(r *http.Request) (*http.Response, error) {
+		//lint:ignore SA1019 what is tested
+		<-r.Cancel
+		return nil, errors.New("net/http: request canceled")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		judge, cancel := &judge{}, make(chan struct{})
+		r := request(t, "GET", "http://a.example", nil)
+		//lint:ignore SA1019 what is tested
+		r.Cancel = cancel
+		go func() {
+			time.Sleep(time.Second)
+			close(cancel)
+		}()
+		_, err := transport(base, atOnce(3), judge).RoundTrip(r)
+		require.ErrorContains(t, err, "request canceled")
+		require.Equal(t, policy.Ignored, judge.only(t).Class)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		judge := &judge{}
+		client := &http.Client{Transport: transport(base, judge), Timeout: time.Second}
+		_, err := client.Do(request(t, "GET", "http://a.example", nil))
+		require.ErrorContains(t, err, "Client.Timeout exceeded")
+		require.Equal(t, policy.Transient, judge.only(t).Class, "as with a deadline of the context")
+	})
+}
+
 // net/http finds out while it writes, and may have the answer of the server before.
 func TestFault204_ABodyThatIsLongerThanItSays(t *testing.T) {
 	base := tripper(func(r *http.Request) (*http.Response, error) {
@@ -293,6 +326,57 @@ func TestRetryNotIdempotent(t *testing.T) {
 		read(t, response)
 		require.Equal(t, want, base.calls(), "status %d", status)
 	}
+}
+
+// Where the body is gone, the server's answer is the last one, as for any other request.
+func TestRetryNotIdempotentWithoutTheBody(t *testing.T) {
+	for name, options := range map[string][]policyhttp.Option{
+		"not kept": nil,
+		"too long": {policyhttp.Buffer(3)},
+	} {
+		for _, method := range []string{"POST", "PUT"} {
+			base := newScript(503)
+			tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)), append(options, policyhttp.RetryNotIdempotent(503))...)
+			response, err := tr.RoundTrip(request(t, method, "http://example.com/", once{strings.NewReader("order")}))
+			require.NoError(t, err, name)
+			require.Equal(t, "answer Service Unavailable", read(t, response))
+			require.Equal(t, 1, base.calls())
+			call, _ := policyhttp.Info(response, nil)
+			require.Equal(t, 1, call.Attempts)
+			require.ErrorIs(t, call.Reason, policyhttp.ErrBodyNotReplayable)
+		}
+	}
+	call := func(layers ...policy.Layer) policyhttp.Call {
+		tr := policyhttp.NewTransport(newScript(503), resilience.Compose(layers...), policyhttp.RetryNotIdempotent(503))
+		response, err := tr.RoundTrip(request(t, "POST", "http://example.com/", strings.NewReader("order")))
+		require.NoError(t, err)
+		read(t, response)
+		call, _ := policyhttp.Info(response, nil)
+		return call
+	}
+	require.ErrorIs(t, call(atOnce(3)).Reason, retry.ErrExhausted)
+	require.NoError(t, call().Reason, "nobody would have tried again")
+}
+
+// A server that is asked first, and says no, leaves the body as it was.
+func TestRetryNotIdempotentBeforeTheBodyIsSent(t *testing.T) {
+	var calls atomic.Int64
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls.Add(1) == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.Copy(w, r.Body)
+	}))
+	defer server.Close()
+	base := &http.Transport{ExpectContinueTimeout: time.Hour}
+	defer base.CloseIdleConnections()
+	r := request(t, "POST", server.URL, once{strings.NewReader("order")})
+	r.Header.Set("Expect", "100-continue")
+	response, err := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)), policyhttp.RetryNotIdempotent(503)).RoundTrip(r)
+	require.NoError(t, err)
+	require.Equal(t, "order", read(t, response))
+	require.EqualValues(t, 2, calls.Load())
 }
 
 func TestCheckAndDiscardInARoundTripOfOnesOwn(t *testing.T) {

@@ -27,8 +27,8 @@
 //	an invalid request, a body      policy.Ignored     the caller's own mistake: not retried, neutral
 //	that cannot be read
 //
-// Of a 429, 503 or 413, Retry-After raises the delay; a wait beyond retry.MaxRetryAfter (30 s) or the deadline ends the
-// call at once. [RetryStatuses] and [ClassifyResponse] change the table.
+// Retry-After of a failure raises the delay; a wait beyond retry.MaxRetryAfter (30 s) or the deadline ends the call at
+// once. [RetryStatuses] and [ClassifyResponse] change the table.
 //
 // # What the caller gets
 //

@@ -8,7 +8,9 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -50,6 +52,38 @@ func ExampleNewTransport() {
 	call, _ := policyhttp.Info(response, err)
 	fmt.Println(response.StatusCode, "after", call.Attempts, "attempts")
 	// Output: 200 after 2 attempts
+}
+
+// A reverse proxy that retries, and says whether its backend has failed or was not asked.
+func ExampleNewTransport_reverseProxy() {
+	server := flaky()
+	defer server.Close()
+	backend, _ := url.Parse(server.URL)
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(backend) },
+		// The body of a request that a server has received has no GetBody.
+		Transport:    policyhttp.NewTransport(nil, policyhttp.Standard("backend"), policyhttp.Buffer(64<<10)),
+		ErrorHandler: noAnswer,
+	}
+
+	recorder := httptest.NewRecorder()
+	proxy.ServeHTTP(recorder, httptest.NewRequest(http.MethodPut, "/", strings.NewReader("new")))
+	fmt.Println(recorder.Code)
+	// Output: 200
+}
+
+func noAnswer(w http.ResponseWriter, _ *http.Request, err error) {
+	status := http.StatusBadGateway // what it is without an ErrorHandler
+	switch {
+	case errors.Is(err, policy.ErrRejected):
+		status = http.StatusServiceUnavailable
+		if wait, ok := policy.RetryAfter(err); ok {
+			w.Header().Set("Retry-After", strconv.Itoa(int(wait.Seconds())+1))
+		}
+	case errors.Is(err, timeout.ErrTimeout):
+		status = http.StatusGatewayTimeout
+	}
+	w.WriteHeader(status)
 }
 
 func ExampleStandard() {

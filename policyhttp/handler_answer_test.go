@@ -2,6 +2,7 @@ package policyhttp_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
@@ -233,6 +234,52 @@ func TestRefuseWith(t *testing.T) {
 	require.ErrorIs(t, got.Err, policy.ErrRejected)
 	require.Equal(t, strconv.Itoa(int(got.RetryAfter.Seconds())), response.Header.Get("Retry-After"))
 }
+
+// A refusal that looks like a success would be one to every client, balancer and cache.
+func TestUH12_ARefusalIsNever200(t *testing.T) {
+	for name, write := range map[string]func(http.ResponseWriter) error{
+		"nothing":   func(http.ResponseWriter) error { return nil },
+		"no status": func(w http.ResponseWriter) error { _, err := io.WriteString(w, "later"); return err },
+		"a flush":   func(w http.ResponseWriter) error { return http.NewResponseController(w).Flush() },
+	} {
+		var failed error
+		handler := policyhttp.Handler(status(200), refuse(rejection("bulkhead.full")),
+			policyhttp.RefuseWith(func(w http.ResponseWriter, _ *http.Request, _ policyhttp.Refusal) { failed = write(w) }))
+		require.Equal(t, 503, ask(handler, get()).StatusCode, name)
+		require.NoError(t, failed, name)
+	}
+	handler := policyhttp.Handler(status(200), refuse(rejection("bulkhead.full")),
+		policyhttp.RefuseWith(func(w http.ResponseWriter, _ *http.Request, _ policyhttp.Refusal) { w.WriteHeader(429) }))
+	require.Equal(t, 429, ask(handler, get()).StatusCode, "what it says counts")
+}
+
+// A middleware outside that compresses has set the field already, and wraps the writer; see golang/go#66343. One that
+// announces a trailer has set that, too.
+func TestARefusalIsCompressedByAMiddlewareOutside(t *testing.T) {
+	door := policyhttp.Handler(status(200), refuse(rejection("bulkhead.full")))
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Encoding", "gzip")
+		w.Header().Set("Trailer", "Took")
+		compressed := gzip.NewWriter(w)
+		door.ServeHTTP(compressingWriter{w, compressed}, r)
+		_ = compressed.Close()
+		w.Header().Set("Took", "1ms")
+	}))
+	defer server.Close()
+	response, err := server.Client().Get(server.URL)
+	require.NoError(t, err)
+	require.Equal(t, 503, response.StatusCode)
+	require.True(t, response.Uncompressed)
+	require.Equal(t, "Service Unavailable\n", text(t, response))
+	require.Equal(t, "1ms", response.Trailer.Get("Took"))
+}
+
+type compressingWriter struct {
+	http.ResponseWriter
+	compressed io.Writer
+}
+
+func (w compressingWriter) Write(p []byte) (int, error) { return w.compressed.Write(p) }
 
 // Who writes the answer, and who only looks on, can ask for the client.
 func TestOnRefusal(t *testing.T) {

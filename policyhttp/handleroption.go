@@ -107,7 +107,7 @@ func KeyBy(key func(*http.Request) string) HandlerOption {
 }
 
 // RefuseWith sets the function that writes the answer to a request that is refused, or whose handler did not answer in
-// time. It gets the writer of the server with the fields that are known, Retry-After among them, and should write
+// time. It gets a writer with the fields that are known, Retry-After among them; an answer for which it names no status has
 // refusal.Status. [Key] works with the context of r. What refusal.Err says is for logs: it must not be sent. A client that
 // has gone gets no answer, and answer is not called. By default the answer is the text of the status.
 //

@@ -88,7 +88,7 @@ func Info(response *http.Response, err error) (Call, bool) {
 func (c *call) info() Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Call{Attempts: c.attempts, Waits: slices.Clone(c.waits), Reason: c.reason(c.outcome), Err: c.outcome}
+	return Call{Attempts: c.attempts - c.unmade, Waits: slices.Clone(c.waits), Reason: c.reason(c.outcome), Err: c.outcome}
 }
 
 // reason returns why err was not followed by another attempt.
@@ -103,10 +103,12 @@ func (c *call) reason(err error) error {
 	if class := policy.ClassOf(err); class != policy.Unclassified && class != policy.Transient && class != policy.Throttled {
 		return reason
 	}
+	answer, answered := answerOf(err)
+	may := c.mayRepeat() || answered && answer.notSent
 	switch {
-	case c.mayRepeat() && c.again():
+	case may && c.again():
 		return reason
-	case c.bodies.kind == bodyOnce || c.bodies.kind == bodyRecorded && c.mayRepeat():
+	case may || c.bodies.kind == bodyOnce:
 		return ErrBodyNotReplayable
 	}
 	return ErrNotIdempotent

@@ -114,7 +114,7 @@ func configure(options []Option, problems *policy.ConfigError) config {
 		problems.Add("Buffer(%d): must be positive", c.buffer)
 	}
 	if c.deadlined && !isToken(c.deadlineHeader) {
-		problems.Add("DeadlineHeader(%q): is no name of a header field", c.deadlineHeader)
+		problems.Add("DeadlineHeader(%q): must be the name of a header field", c.deadlineHeader)
 	}
 	c.deadlineHeader = http.CanonicalHeaderKey(c.deadlineHeader)
 	return c

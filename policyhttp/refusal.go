@@ -57,7 +57,9 @@ func (e *exchange) refuse(err error) {
 	}
 	switch {
 	case h.refuseWith != nil:
-		h.refuseWith(w, r, refusal)
+		e.writer.unsaid = refusal.Status
+		h.refuseWith(e.writer.face(), r, refusal)
+		e.writer.say()
 	case h.problem:
 		e.writeProblem(w, refusal)
 	default:
@@ -130,16 +132,14 @@ func (e *exchange) writeProblem(w http.ResponseWriter, refusal Refusal) {
 	write(w, refusal.Status, "application/problem+json", string(body)+"\n")
 }
 
-// write writes a whole answer, without the fields of another one that was under way.
+// write writes a whole answer, without the fields that a middleware outside has set about another one. Content-Encoding
+// and Trailer stay: such a middleware may compress what is written, and add a trailer. So the length is left to the server.
 func write(w http.ResponseWriter, status int, contentType, body string) {
 	header := w.Header()
-	for _, name := range [...]string{
-		"Content-Encoding", "Content-Range", "Etag", "Last-Modified", "Trailer", "Transfer-Encoding",
-	} {
+	for _, name := range [...]string{"Content-Length", "Content-Range", "Etag", "Last-Modified"} {
 		header.Del(name)
 	}
 	header.Set("Cache-Control", "no-store")
-	header.Set("Content-Length", strconv.Itoa(len(body)))
 	header.Set("Content-Type", contentType)
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)

@@ -103,13 +103,13 @@ func (b *bodies) take(body *requestBody) (own bool, err error) {
 	return body.own, nil
 }
 
-// again reports whether another attempt can have the body.
+// again reports whether another attempt can have the body, after one that has failed.
 func (b *bodies) again() bool {
 	switch b.kind {
 	case bodyOnce:
 		b.call.mu.Lock()
 		defer b.call.mu.Unlock()
-		return b.first == nil || b.first.reusable()
+		return b.first == nil || b.first.spare()
 	case bodyRecorded:
 		return !b.recorder.overflowed()
 	}
@@ -185,6 +185,16 @@ func (b *requestBody) Close() error {
 // reusable reports whether b was given back unread. Nobody can read it any more then.
 func (b *requestBody) reusable() bool {
 	return b.closed.Load() && !b.touched.Load() && !b.bodies.closed.Load()
+}
+
+// spare reports whether nobody has read b, and sees to it that nobody does, although the base transport may not have
+// closed it yet.
+func (b *requestBody) spare() bool {
+	if b.touched.Load() {
+		return false
+	}
+	b.closed.Store(true)
+	return b.reusable()
 }
 
 // set makes source the body, unless the caller has left.

@@ -13,6 +13,7 @@ import (
 type responseWriter struct {
 	http.ResponseWriter
 	status   int   // of the final answer; 0 before it has begun
+	unsaid   int   // the status of an answer that names none; 0: the writer inside knows
 	hijacked bool  // the handler has taken the connection over
 	refusal  error // of a Handler inside, whose answer this is
 }
@@ -24,6 +25,13 @@ func (w *responseWriter) begun() bool { return w.status != 0 || w.hijacked }
 func (w *responseWriter) begin(status int) {
 	if w.status == 0 {
 		w.status = status
+	}
+}
+
+// say names the status that the handler has not named.
+func (w *responseWriter) say() {
+	if w.unsaid != 0 && !w.begun() {
+		w.WriteHeader(w.unsaid)
 	}
 }
 
@@ -39,18 +47,21 @@ func (w *responseWriter) WriteHeader(status int) {
 }
 
 func (w *responseWriter) Write(p []byte) (int, error) {
+	w.say()
 	w.begin(http.StatusOK)
 	return w.ResponseWriter.Write(p)
 }
 
 // WriteString implements [io.StringWriter].
 func (w *responseWriter) WriteString(s string) (int, error) {
+	w.say()
 	w.begin(http.StatusOK)
 	return io.WriteString(w.ResponseWriter, s)
 }
 
 // ReadFrom implements [io.ReaderFrom]: a file is sent by the kernel where the writer inside can let it.
 func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
+	w.say()
 	defer func() {
 		if n > 0 { // an empty source begins nothing
 			w.begin(http.StatusOK)
@@ -64,6 +75,7 @@ func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 
 // FlushError is for [http.ResponseController]. A flush begins the answer.
 func (w *responseWriter) FlushError() error {
+	w.say()
 	err := http.NewResponseController(w.ResponseWriter).Flush()
 	if err == nil {
 		w.begin(http.StatusOK)

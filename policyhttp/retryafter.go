@@ -36,15 +36,16 @@ func dateOf(header http.Header) time.Time {
 	return date
 }
 
-// parseRetryAfter returns the wait that the value of a Retry-After asks for: a number of seconds or a date. A date is
-// compared with date, the server's own clock, and with now if that is zero. Values below zero and nonsense are ignored;
-// a date in the past is 0; a number that is too large is the longest duration.
+// parseRetryAfter returns the wait that the value of a Retry-After asks for: a number of seconds or a date. Servers write
+// fractions, too, which the standard does not know. A date is compared with date, the server's own clock, and with now if
+// that is zero. Values below zero and nonsense are ignored; a date in the past is 0; a number that is too large is the
+// longest duration.
 func parseRetryAfter(value string, now, date time.Time) (time.Duration, bool) {
 	value = strings.TrimSpace(value)
 	if value == "" || len(value) > maxHint {
 		return 0, false
 	}
-	if isDigits(value) {
+	if whole, fraction, ok := strings.Cut(value, "."); isDigits(whole) && (!ok || isDigits(fraction)) {
 		return seconds(value), true
 	}
 	at, ok := parseDate(value)
@@ -79,13 +80,13 @@ func isDigits(s string) bool {
 	return s != ""
 }
 
-// seconds returns a number of seconds, which must be digits, as a duration.
-func seconds(digits string) time.Duration {
-	n, err := strconv.ParseInt(digits, 10, 64)
-	if err != nil || n > int64(saturate.Max/time.Second) {
+// seconds returns a number of seconds, which must be digits, with or without a fraction, as a duration.
+func seconds(number string) time.Duration {
+	d, err := time.ParseDuration(number + "s")
+	if err != nil { // it is too large
 		return saturate.Max
 	}
-	return time.Duration(n) * time.Second
+	return d
 }
 
 // quotaFields are what servers call the fields that say how much of a quota is left, and when it is full again.
@@ -99,7 +100,7 @@ var quotaFields = [...]struct{ remaining, reset string }{
 // is no standard: a number is seconds from now, or seconds or milliseconds since 1970, whichever its size suggests. Where
 // that is in doubt, the longer wait is taken. A quota of which something is left is not why the request was refused.
 func quotaReset(header http.Header, now time.Time) (time.Duration, bool) {
-	if wait, ok := structuredReset(header.Get("Ratelimit")); ok {
+	if wait, ok := structuredReset(header["Ratelimit"]); ok {
 		return wait, true
 	}
 	for _, field := range quotaFields {
@@ -133,25 +134,27 @@ func hasLeft(remaining string) bool {
 	return isDigits(remaining) && strings.Trim(remaining, "0") != ""
 }
 
-// structuredReset returns the wait of a RateLimit field as of draft 10 of the IETF: `"default";r=0;t=5`. Of several quotas
+// structuredReset returns the wait of RateLimit fields as of draft 10 of the IETF: `"default";r=0;t=5`. Of several quotas
 // that are used up the longest counts.
-func structuredReset(value string) (wait time.Duration, ok bool) {
-	if len(value) > maxHint {
-		return 0, false
-	}
-	for quota := range strings.SplitSeq(value, ",") {
-		remaining, reset := "", ""
-		for parameter := range strings.SplitSeq(quota, ";") {
-			name, number, _ := strings.Cut(strings.TrimSpace(parameter), "=")
-			switch name {
-			case "r":
-				remaining = number
-			case "t":
-				reset = number
-			}
+func structuredReset(values []string) (wait time.Duration, ok bool) {
+	for _, value := range values {
+		if len(value) > maxHint {
+			continue
 		}
-		if remaining == "0" && isDigits(reset) {
-			wait, ok = max(wait, seconds(reset)), true
+		for quota := range strings.SplitSeq(value, ",") {
+			remaining, reset := "", ""
+			for parameter := range strings.SplitSeq(quota, ";") {
+				name, number, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+				switch name {
+				case "r":
+					remaining = number
+				case "t":
+					reset = number
+				}
+			}
+			if remaining == "0" && isDigits(reset) {
+				wait, ok = max(wait, seconds(reset)), true
+			}
 		}
 	}
 	return wait, ok

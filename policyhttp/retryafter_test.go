@@ -40,7 +40,13 @@ func TestUH7_H5_H8_RetryAfterValues(t *testing.T) {
 			{"007", 7 * time.Second},
 			{"-1", -1},
 			{"+1", -1},
-			{"1.5", -1},
+			{"1.5", 1500 * time.Millisecond}, // not in the standard, but earlier than asked would be worse
+			{"0.0", 0},
+			{"9223372037.5", math.MaxInt64},
+			{"1.", -1},
+			{".5", -1},
+			{"1.5.5", -1},
+			{"1.-5", -1},
 			{"1e3", -1},
 			{"soon", -1},
 			{"", -1},
@@ -122,7 +128,8 @@ func TestFault196_QuotaResetAsDeltaOrEpoch(t *testing.T) {
 			_, ok = hint(503, c.field, c.value)
 			require.False(t, ok, "a quota says nothing about a 503")
 		}
-		_, wait := now, time.Duration(0)
+		wait, _ := hint(429, "RateLimit", `"a";r=9;t=5`, "RateLimit", `"b";r=0;t=7`, "RateLimit", `"c";r=0;t=6`)
+		require.Equal(t, 7*time.Second, wait, "a list may come in several fields")
 		wait, _ = hint(429, "Retry-After", "3", "X-RateLimit-Reset", "60")
 		require.Equal(t, 3*time.Second, wait, "Retry-After counts more")
 		for remaining, want := range map[string]bool{"0": true, " 0 ": true, "": true, "many": true, "-1": true, "1": false, "010": false} {

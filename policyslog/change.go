@@ -19,7 +19,7 @@ import (
 //
 //	breaker "users-db" opened: 26 of the last 40 calls failed (65 %), the limit is 50 % of at least 20; for 5.2s
 //
-// A breaker in shadow, which refuses nothing, "would have opened".
+// For a breaker in shadow mode, which refuses nothing, the message says "would have opened".
 func (l *Log) Change(change breaker.Change) {
 	level := l.config.changes[change.To] // INFO for a state that is not there
 	if change.Shadow {

@@ -18,9 +18,9 @@
 //	WARN   attempts were refused: at most one line per second and policy, with how many
 //	DEBUG  attempts, retries and waits
 //
-// What the caller has cancelled is DEBUG. [Level] and [ChangeLevel] set other levels, [Off] leaves kinds out. Messages
-// are constant, except for those of changes; everything is in attributes too, inside the group "resilience", with
-// durations and numbers as such.
+// What the caller cancelled is logged at DEBUG. [Level] and [ChangeLevel] set other levels, and [Off] leaves kinds out.
+// Messages are constant, except those about changes of a breaker. Everything is in attributes too, inside the group
+// "resilience"; durations and numbers keep their type.
 //
 // A call that succeeds at its first attempt costs next to nothing, unless the logger was enabled for the level of attempts
 // when the Log was made.
@@ -36,8 +36,9 @@
 //
 // # What waits, and what does not
 //
-// A line of a log is written by the goroutine that has something to say. So a call that logs waits for the handler, and a
-// handler that hangs keeps that call; calls that log nothing, and refusals beyond the first of a second, do not wait. The
-// goroutine that caused a change of a breaker waits for its line, as for every subscriber. A recording is written on a
-// goroutine of its own: no call ever waits for the writer. A panic of a handler or of a writer changes no call.
+// A log line is written on the goroutine of the call that it is about; a timer writes the lines that count refusals. So
+// a call that logs waits for the handler, and a handler that hangs holds that call. Calls that log nothing do not wait,
+// nor do refusals after the first in a second. The goroutine that caused a breaker to change waits for the line, as it
+// does for every subscriber. A recording is written on a separate goroutine: no call ever waits for the writer. A panic
+// in a handler or a writer does not affect calls.
 package policyslog

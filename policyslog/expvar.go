@@ -10,13 +10,13 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Expvar publishes the reports of pipelines under a name, for [expvar]'s page /debug/vars: one JSON object with a member for
-// each pipeline, sorted by name. They are read on demand; calls pay nothing, and the pipelines are kept for ever, as
-// is everything that is published.
+// Expvar publishes the reports of pipelines under a name, for [expvar]'s page /debug/vars: one JSON object with a
+// member for each pipeline, sorted by name. They are read on demand, so calls pay nothing. The pipelines are kept for
+// ever, as is everything that is published.
 //
-// A pipeline must have a name (resilience.Name), and no two the same. Expvar panics with a [*policy.ConfigError] otherwise,
-// and when name is empty or taken. If the name of a [resilience.Source] changes later so that two are the same, the second
-// gets a number.
+// Each pipeline must have a name (resilience.Name), and no two may have the same. Expvar panics with a
+// [*policy.ConfigError] otherwise, and when name is empty or taken. If a [resilience.Source] later changes its name to
+// one that another pipeline has, the second gets a number.
 func Expvar(name string, pipelines ...resilience.Source) {
 	problems := policy.ConfigError{Policy: "policyslog.Expvar"}
 	if name == "" {

@@ -7,21 +7,21 @@ import (
 	"time"
 )
 
-// Version is the version of the format of recordings. A field may be added within a version; readers ignore what they do not
-// know. A field that changes its meaning makes a new version.
+// Version is the version of the format of recordings. New fields do not change the version: readers ignore fields that
+// they do not know. A field whose meaning changes does.
 const Version = 1
 
 // Line is one line of a recording. Every line is one JSON object; a field that is zero is left out, except for version,
 // kind, time and start.
 //
-// A recording begins with a line of kind "begin"; what is appended later by another process begins with another one, and
-// calls are numbered anew. Then come, in the order in which they ended:
+// A recording begins with a line of kind "begin". When another process appends to it, it begins with another such line
+// and numbers its calls anew. The other lines come in the order in which the attempts and calls ended:
 //
 //	attempt  an attempt: it entered the operation, or a policy refused it
 //	call     a call, after its attempts
 //	lost     lines are missing here, because they came faster than they could be written
 //
-// The attempts of a call have its number. A call that no number is known of has none.
+// The attempts of a call have its number. The number is left out if it is not known.
 type Line struct {
 	Version  int       `json:"version"`            // 1
 	Kind     string    `json:"kind"`               // "begin", "attempt", "call", "lost"
@@ -46,13 +46,14 @@ type Line struct {
 	Lost uint64 `json:"lost,omitempty"` // of "lost": how many lines
 }
 
-// Seconds is a duration that is written in JSON as a number of seconds, exact to the nanosecond.
+// Seconds is a duration that JSON shows as a number of seconds, exact to the nanosecond.
 type Seconds time.Duration
 
 // MarshalJSON writes a decimal number of seconds, such as 0.0301.
 func (s Seconds) MarshalJSON() ([]byte, error) { return appendSeconds(nil, s), nil }
 
-// UnmarshalJSON reads a number of seconds, rounded to the nanosecond. It refuses what a [time.Duration] cannot hold.
+// UnmarshalJSON reads a number of seconds, rounded to the nanosecond. It returns an error for a number that a
+// [time.Duration] cannot hold.
 func (s *Seconds) UnmarshalJSON(text []byte) error {
 	var number json.Number
 	if err := json.Unmarshal(text, &number); err != nil {

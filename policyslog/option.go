@@ -8,7 +8,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Option configures a [Log]. Where an option is given twice for the same thing, the last one holds.
+// Option configures a [Log]. If an option is given twice for the same thing, the last one counts.
 type Option func(*config)
 
 // config is what the options say.
@@ -30,10 +30,10 @@ type config struct {
 //	policy.EventCall      off
 //	policy.EventSettled   DEBUG
 //
-// Lines about something that the caller has cancelled are never above DEBUG.
+// Lines about something that the caller cancelled are never above DEBUG.
 //
-// With a level for EventAttempt or EventCall every call is observed, also one that succeeds, whatever the logger is
-// enabled for: it may be enabled later.
+// With a level for EventAttempt or EventCall, every call is observed, including those that succeed and whatever level
+// the logger is enabled for: it may be enabled later.
 func Level(kind policy.EventKind, level slog.Level) Option {
 	return func(c *config) {
 		c.levels[kind] = level
@@ -51,17 +51,18 @@ func Off(kinds ...policy.EventKind) Option {
 }
 
 // ChangeLevel sets the level of the line of a change to a state, for [Log.Change]. The default is WARN for breaker.Open
-// and breaker.ForcedOpen, and INFO for the others. A change in shadow, which refuses nothing, is never above INFO.
+// and breaker.ForcedOpen, and INFO for the others. A change in shadow mode, in which the breaker refuses nothing, is
+// never above INFO.
 func ChangeLevel(to breaker.State, level slog.Level) Option {
 	return func(c *config) { c.changes[to] = level }
 }
 
-// Group sets the name of the group that the attributes are in. The default is "resilience". An empty name puts them at
-// the top.
+// Group sets the name of the group that the attributes are in. The default is "resilience". With an empty name they are
+// in no group.
 func Group(name string) Option { return func(c *config) { c.group = name } }
 
-// RefusalsEvery sets how often refusals are logged: the first refusal of a policy has a line at once; those that follow
-// within d are counted, and have one line together when d is over. d must be between 1ms and 1h. The default is 1 s.
+// RefusalsEvery sets how often refusals are logged. The first refusal of a policy is logged at once. Those that follow
+// within d are counted, and share one line when d is over. d must be between 1ms and 1h. The default is 1 s.
 func RefusalsEvery(d time.Duration) Option { return func(c *config) { c.every = d } }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.

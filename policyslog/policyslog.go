@@ -10,9 +10,9 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Log logs what happens in pipelines. It is made by [New], is an observer for resilience.Observe, and its method
-// [Log.Change] is a subscriber for breaker.OnChange. One Log can serve any number of pipelines and breakers. It is safe
-// for concurrent use.
+// Log logs what happens in pipelines. Make it with [New]. It is an observer for resilience.Observe, and its method
+// [Log.Change] is a subscriber for [breaker.OnChange]. One Log can serve any number of pipelines and breakers. It is
+// safe for concurrent use.
 type Log struct {
 	logger   *slog.Logger
 	config   *config
@@ -23,8 +23,8 @@ type Log struct {
 
 var _ policy.KindObserver = (*Log)(nil)
 
-// New returns a Log that writes to logger. If logger is nil, each line goes to the [slog.Default] of its time. It
-// panics with a [*policy.ConfigError] when an option is out of its range.
+// New returns a Log that writes to logger. If logger is nil, each line goes to whatever [slog.Default] is at that
+// moment. New panics with a [*policy.ConfigError] when an option is out of its range.
 func New(logger *slog.Logger, opts ...Option) *Log {
 	c, err := configure(opts)
 	if err != nil {
@@ -107,8 +107,9 @@ func (l *Log) wants(kind policy.EventKind) bool {
 	return false
 }
 
-// Flush writes the lines of the refusals that were counted and have none yet, as before a program ends, and waits for those
-// that are being written. They would be written by themselves within the time of [RefusalsEvery]. A handler must not call it.
+// Flush writes the lines for refusals that were counted but not yet logged, and waits for lines that are being written.
+// Call it before a program ends. Without it the lines follow within the time of [RefusalsEvery]. A handler must not
+// call Flush.
 func (l *Log) Flush() { l.refusals.flush() }
 
 // write writes a line whose attributes are in the group.

@@ -21,15 +21,15 @@ type recordConfig struct {
 	buffer int
 }
 
-// Key records in each line what key makes of the context of the attempt or the call, such as the host that is called or the
-// tenant that calls. It is called on the goroutine of the call. Keys are cut at 200 bytes. By default there
-// are no keys.
+// Key records in each line what key returns for the context of the attempt or the call, such as the host that is called
+// or the tenant that calls. key is called on the goroutine of the call. Keys are cut at 200 bytes. By default there are
+// no keys.
 func Key(key func(context.Context) string) RecordOption {
 	return func(c *recordConfig) { c.key = key }
 }
 
-// Buffer sets how many bytes may wait for the writer; lines that come when it is full are lost and counted. n must be
-// between 4096 and 1<<30. The default is 4 MiB, some 20,000 lines.
+// Buffer sets how many bytes may wait for the writer. Lines that arrive while the buffer is full are lost and counted.
+// n must be between 4096 and 1<<30. The default is 4 MiB, some 20,000 lines.
 func Buffer(n int) RecordOption { return func(c *recordConfig) { c.buffer = n } }
 
 func (c *recordConfig) check(w io.Writer, opts []RecordOption) error {
@@ -50,8 +50,8 @@ func (c *recordConfig) check(w io.Writer, opts []RecordOption) error {
 	return problems.Err()
 }
 
-// Recorder is an observer that writes a recording: one [Line] of JSON for each attempt and each call. It is made by [Record]
-// and safe for concurrent use. It can observe any number of pipelines.
+// Recorder is an observer that writes a recording: one [Line] of JSON for each attempt and each call. Make it with
+// [Record]. It can observe any number of pipelines and is safe for concurrent use.
 type Recorder struct {
 	recordConfig
 	writer io.Writer
@@ -71,11 +71,12 @@ var _ policy.KindObserver = (*Recorder)(nil)
 
 // Record returns a Recorder that writes to w.
 //
-// One goroutine at a time uses w, never the goroutine of a call: no call waits for w. The goroutine starts when there is
-// something to write, and ends when all of it is written. Lines that come faster than w takes them wait in a buffer; when
-// that is full they are lost, and a line says how many. After an error of w, or a panic, nothing is written any more.
+// One goroutine at a time uses w, never the goroutine of a call: no call waits for w. The goroutine starts when there
+// is something to write, and ends when all of it is written. Lines that come faster than w takes them wait in a buffer.
+// When it is full, lines are lost, and a later line says how many. After an error or a panic of w, nothing more is
+// written.
 //
-// The Recorder must be closed, and then w, if it is to be closed. Record panics with a [*policy.ConfigError] when w is nil or
+// Close the Recorder first, and then w if it needs closing. Record panics with a [*policy.ConfigError] when w is nil or
 // an option is out of its range.
 func Record(w io.Writer, opts ...RecordOption) *Recorder {
 	r := &Recorder{recordConfig: recordConfig{buffer: 4 << 20}, writer: w, began: time.Now()}
@@ -232,8 +233,8 @@ func (r *Recorder) Lost() uint64 {
 	return r.lost
 }
 
-// Close waits until everything is written, which is for as long as the writer takes, and returns the error of the writer.
-// It does not close the writer. What comes later is lost. A second Close returns the same.
+// Close waits until everything is written, however long the writer takes, and returns the writer's error. It does not
+// close the writer. Lines that come later are lost. A second Close returns the same error.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
 	r.closed = true

@@ -17,7 +17,7 @@ const (
 	actEnd         = "end"
 )
 
-// Act is something that was done to a policy through the page, or was to be done. The actions are
+// Act is something that an operator did to a policy through the page, or tried to do. The actions are
 //
 //	force-open     a breaker refuses every call until the end
 //	force-closed   a breaker admits every call until the end

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,6 +134,21 @@ func TestT7_AnOperatorStopsTheRefusals(t *testing.T) {
 		b.Screenshot("held-" + scheme)
 	}
 	require.Empty(t, b.Complaints())
+}
+
+// Over plain HTTP, by a name that is not localhost, a browser says of a form where it comes from in the header Origin alone.
+func TestT4_ThePageActsOverPlainHTTP(t *testing.T) {
+	b := chromium.Start(t)
+	u, address := shown(t)
+	_, port, err := net.SplitHostPort(strings.Trim(strings.TrimPrefix(address, "http:"), "/"))
+	require.NoError(t, err)
+	b.Open("http://status.test:" + port + "/?view=control&pipeline=users&layer=breaker")
+	require.Equal(t, false, b.Eval("isSecureContext"))
+	b.Eval(`document.querySelector('input[value=force-open]').click();
+		document.getElementById('reason').value = 'planned work';
+		document.querySelector('button').click()`)
+	b.Until(5*time.Second, "document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it open: planned work')")
+	require.Equal(t, breaker.ForcedOpen, u.breaker.State())
 }
 
 // Without JavaScript the page is the same, and reloads itself.

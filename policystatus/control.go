@@ -29,6 +29,7 @@ type controls struct {
 	closed bool
 	number uint64
 	hands  map[any]*hand // by layer
+	nobody uint64        // the event that shows the acts without an actor; guarded by Page.mu
 
 	acts   sync.WaitGroup // under way
 	timers sync.WaitGroup // of forced states
@@ -485,11 +486,17 @@ func (c *controls) count(act Act) Act {
 	return act
 }
 
-// tell shows an act among the events, and tells the audit of it.
+// tell shows an act among the events, and tells the audit of it. Attempts without an actor, whose layer nobody has looked up,
+// are one event, which shows the last of them: who may not act must not be able to push out the others.
 func (c *controls) tell(act Act) {
 	e := event{Time: act.Time, Kind: "control", Pipeline: act.Pipeline, Layer: act.Layer, Text: act.String()}
 	c.page.mu.Lock()
-	c.page.history.add(e)
+	switch history := &c.page.history; {
+	case act.Actor != "" || act.Kind != "":
+		history.add(e)
+	case !history.repeat(c.nobody, e):
+		c.nobody = history.add(e)
+	}
 	c.page.mu.Unlock()
 	if audit := c.page.config.audit; audit != nil {
 		defer func() { _ = recover() }()

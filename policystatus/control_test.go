@@ -303,6 +303,26 @@ func TestT4_WhoMayNot(t *testing.T) {
 	}
 }
 
+// Who may not act cannot push out what operators need: the attempts are one event, and the audit hears of each.
+func TestT4_AFloodOfAttemptsIsOneEvent(t *testing.T) {
+	u, audit := controlled(t)
+	require.Equal(t, http.StatusSeeOther, post(u.page, map[string]string{"action": "force-open"}).Code)
+	for i := range 150 {
+		post(u.page, map[string]string{"action": []string{"reset", "end"}[i%2]}, "X-Actor", "")
+	}
+	require.Len(t, audit.list(), 151)
+	var counts []int
+	var shown bool
+	for _, e := range read(t, u.page).Events {
+		if strings.Contains(e.Text, "not authorised") {
+			counts = append(counts, e.Count)
+		}
+		shown = shown || strings.HasPrefix(e.Text, "alice: force-open")
+	}
+	require.Equal(t, []int{150}, counts)
+	require.True(t, shown)
+}
+
 func TestT4_NoActorNoAct(t *testing.T) {
 	page := policystatus.New(policystatus.Control(func(*http.Request) (string, error) { return " ", nil }))
 	defer page.Close()
@@ -531,9 +551,9 @@ func (refusesShadow) Enforce()              {}
 
 func TestWrongControlOptionsPanic(t *testing.T) {
 	for want, opts := range map[string][]policystatus.Option{
-		"policystatus: Control: the function is nil":                           {policystatus.Control(nil)},
-		"policystatus: Audit: the function is nil":                             {policystatus.Control(byHeader), policystatus.Audit(nil)},
-		"policystatus: Audit: needs Control, there is nothing else to tell of": {policystatus.Audit(func(policystatus.Act) {})},
+		"policystatus: Control: the function is nil":                                 {policystatus.Control(nil)},
+		"policystatus: Audit: the function is nil":                                   {policystatus.Control(byHeader), policystatus.Audit(nil)},
+		"policystatus: Audit: needs Control: without it there are no acts to report": {policystatus.Audit(func(policystatus.Act) {})},
 	} {
 		require.EqualError(t, policystatus.Validate(opts...), want)
 		require.PanicsWithError(t, want, func() { policystatus.New(opts...) })

@@ -6,12 +6,12 @@
 //	page.Add(users)
 //	http.Handle("/debug/resilience/", page)
 //
-// The page is one [http.Handler]. It is rendered by the server, works without JavaScript, and is live with it; it loads
-// nothing from anywhere else. The same data is there as JSON. It reads [policy.Report] on demand, and is told of
-// refusals and of nothing else, so a call that is not refused pays next to nothing.
+// The page is one [http.Handler]. The server renders it. It works without JavaScript, updates live with it, and loads
+// nothing from anywhere else. The same data is available as JSON. The page reads [policy.Report] on demand and observes
+// refusals only, so a call that is not refused pays next to nothing.
 //
-// By default the page only shows. [Control] lets operators act, if a function of the service says who they are.
+// By default the page is read-only. [Control] lets operators act, if a function of yours says who they are.
 //
-// The page tells what a service calls and how that fares. Serve it where only operators get: on a port of its own, or
-// behind the authentication that the service has.
+// The page reveals what a service calls and how those calls fare. Serve it where only operators can reach it: on its
+// own port, or behind the service's authentication.
 package policystatus

@@ -37,8 +37,8 @@ func (e explanation) Text() string {
 func (e explanation) Lead() string { return capital(e.Who) + " " + e.What + ": " + e.Why + "." }
 
 // Explain says in plain sentences why a call ended with err: which policy, why, until when, and what an operator can
-// do. It is the same text that a [Page] shows, as far as the error knows the facts. For nil it is empty. It is safe for
-// errors whose methods panic.
+// do. It is the text that a [Page] shows, as far as the error knows the facts. For nil it returns "". A panic in a
+// method of err does no harm.
 func Explain(err error) string {
 	if err == nil {
 		return ""

@@ -50,15 +50,15 @@ func (k runKey) clone() runKey {
 	return runKey{strings.Clone(k.pipeline), strings.Clone(k.code), strings.Clone(k.kind), strings.Clone(k.name)}
 }
 
-// ObservedKinds returns the kinds of event that a page needs: refusals, and calls that a retry gave up. A call without
-// one of these costs next to nothing.
+// ObservedKinds returns the kinds of event that a page needs: refusals, and calls that a retry gave up. A call with
+// neither costs next to nothing.
 func (p *Page) ObservedKinds() []policy.EventKind {
 	return []policy.EventKind{policy.EventRejected, policy.EventStopped}
 }
 
-// Observe keeps a refusal. It is for resilience.Observe(page) when a pipeline is composed. Refusals of one kind that come
-// soon after each other are counted together. Only the first of them asks the layer for its Report, on the goroutine of
-// the call; the others cost the call one lock that is held for some hundred nanoseconds.
+// Observe records a refusal. Pass the page to resilience.Observe when you compose a pipeline. Refusals of one kind in
+// quick succession are counted together. Only the first of them asks the layer for its Report, on the goroutine of the
+// call. Each of the others costs its call one lock, held for a few hundred nanoseconds.
 func (p *Page) Observe(_ context.Context, e policy.Event) {
 	err := e.Outcome.Err
 	switch e.Kind {

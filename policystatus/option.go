@@ -26,25 +26,25 @@ const (
 	mostViewers    = 1_000_000
 )
 
-// Title is the heading of the page, such as the name of the service. It has at most 100 bytes. The default is
+// Title sets the heading of the page, such as the name of the service, of at most 100 bytes. The default is
 // "Resilience".
 func Title(title string) Option { return func(c *config) { c.title = title } }
 
-// MaxViewers bounds how many live streams there are at a time, from 1 to 1,000,000. A viewer above the bound gets the
-// page all the same, which then reloads itself every five seconds. The default is 1,000.
+// MaxViewers bounds the number of concurrent live streams, from 1 to 1,000,000. A viewer above the bound still gets the
+// page, which then reloads itself every five seconds. The default is 1,000.
 func MaxViewers(n int) Option { return func(c *config) { c.maxViewers = n } }
 
 // Control lets viewers act on the policies: force a breaker open or closed, reset it, and switch a policy to shadow and
-// back. The default is that the page only shows.
+// back. By default the page is read-only.
 //
-// authorize is asked about every act, and about nothing else. It returns who acts, for the audit, or an error: then
-// nothing is done and the answer is 403. It must look at credentials (a session, a client certificate, a header that a
+// authorize is called for every act, and for nothing else. It returns who acts, for the audit, or an error: then the
+// page does nothing and answers 403. It must look at credentials (a session, a client certificate, a header that a
 // proxy in front has set), not at the form or the address: other pages in an operator's browser can reach this one. An
-// actor without a name is refused. authorize is called on the goroutine of the request, under no lock, and must be safe
-// for concurrent use.
+// empty actor is refused. authorize is called on the goroutine of the request, under no lock, and must be safe for
+// concurrent use.
 //
-// An act must be a POST of a form from the same origin, with a reason. Every forced state has an end, 15 minutes away
-// unless the operator says otherwise and at most 24 hours. It ends by itself then; see [Page.Close].
+// An act must be a POST of a form from the same origin, with a reason. Every forced state ends by itself: after 15
+// minutes unless the operator chooses another time, of at most 24 hours. See also [Page.Close].
 func Control(authorize func(*http.Request) (actor string, err error)) Option {
 	return func(c *config) { c.authorize, c.control = authorize, true }
 }
@@ -52,9 +52,9 @@ func Control(authorize func(*http.Request) (actor string, err error)) Option {
 // Audit sets a function that is called for every act on a policy: acts that were done, acts that were not authorised, acts
 // that failed, and the end of a forced state. The page shows the last acts in any case.
 //
-// f is called after the fact, on the goroutine of the request, or on one of its own when a forced state ends by itself.
-// The request, and [Page.Close], wait for it. It is called under no lock, so two acts at once may come in either
-// order: [Act.Number] says which was first. It must be safe for concurrent use. A panic in it is contained.
+// f is called after the fact, on the goroutine of the request, or on a new one when a forced state ends by itself. The
+// request, and [Page.Close], wait for it. It is called under no lock, so two concurrent acts may come in either order:
+// [Act.Number] says which was first. f must be safe for concurrent use. A panic in it is contained.
 func Audit(f func(Act)) Option {
 	return func(c *config) {
 		if f == nil {
@@ -83,7 +83,7 @@ func configure(opts []Option) (*config, error) {
 		c.problems.Add("Control: the function is nil")
 	}
 	if c.audit != nil && !c.control {
-		c.problems.Add("Audit: needs Control, there is nothing else to tell of")
+		c.problems.Add("Audit: needs Control: without it there are no acts to report")
 	}
 	c.title = clean(c.title, mostTitle)
 	return c, c.problems.Err()

@@ -12,8 +12,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Page is a live page about pipelines, and what it has seen of them. It is an [http.Handler] for the page, and a
-// [policy.KindObserver] for resilience.Observe. It is made by [New] and safe for concurrent use.
+// Page is a live page about pipelines, with what it has seen of them. It is an [http.Handler] for the page, and a
+// [policy.KindObserver] for resilience.Observe. Make it with [New]. It is safe for concurrent use.
 type Page struct {
 	config  *config
 	hub     hub
@@ -32,7 +32,7 @@ var (
 )
 
 // New returns a page that shows nothing yet; see [Page.Add]. It panics with a [*policy.ConfigError] when an option is
-// wrong.
+// invalid.
 func New(opts ...Option) *Page {
 	c, err := configure(opts)
 	if err != nil {
@@ -46,9 +46,9 @@ func New(opts ...Option) *Page {
 	return p
 }
 
-// Add shows pipelines, in the order in which they are added, below those that are there. Of a source whose pipeline is
-// replaced while it runs the page shows, and acts on, the one in force. Adding the same source again changes nothing.
-// Add panics with a [*policy.ConfigError] when a source is nil.
+// Add adds pipelines to the page, in the given order, below those already there. If a source replaces its pipeline
+// while it runs, the page shows, and acts on, the one in force. Adding the same source again changes nothing. Add
+// panics with a [*policy.ConfigError] when a source is nil.
 //
 // To show the last refusals too, compose the pipeline with resilience.Observe(page).
 func (p *Page) Add(sources ...resilience.Source) {
@@ -66,9 +66,9 @@ func (p *Page) Add(sources ...resilience.Source) {
 	}
 }
 
-// AddReporter shows something that is in no pipeline, under a name: a registry of pipelines per key, a budget that
-// several retries share, a breaker that is used on its own. It panics with a [*policy.ConfigError] when reporter is nil or
-// the name is empty.
+// AddReporter shows something that is not part of a pipeline, under a name: a registry of pipelines per key, a budget
+// that several retries share, or a breaker that is used alone. It panics with a [*policy.ConfigError] when reporter is
+// nil or the name is empty.
 func (p *Page) AddReporter(name string, reporter policy.Reporter) {
 	problems := policy.ConfigError{Policy: "policystatus"}
 	if name == "" {
@@ -94,11 +94,11 @@ func (p *Page) add(added source) {
 	p.sources = append(p.sources, added)
 }
 
-// Note shows a line among the last events, such as a change that a policy tells of:
+// Note shows a line among the last events, such as a change of a breaker:
 //
 //	breaker.OnChange(func(c breaker.Change) { page.Note("users", c.String()) })
 //
-// Without it the page learns of changes when it is loaded, or when a call is refused. pipeline is the name of the
+// Without Note the page notices changes when it is loaded or when a call is refused. pipeline is the name of the
 // pipeline that the line is about, and may be empty. A long text is cut.
 func (p *Page) Note(pipeline, text string) {
 	e := event{Time: time.Now(), Kind: "note", Pipeline: clean(pipeline, mostName), Text: clean(text, mostText)}
@@ -107,12 +107,13 @@ func (p *Page) Note(pipeline, text string) {
 	p.history.add(e)
 }
 
-// Close ends what the page has begun: live streams end, no new ones begin, every state that was forced through the page
-// returns, and nothing can be forced any more. The page can still be read. Close waits for acts that are under way, and
-// for the function given to [Audit]; not for the viewers, whose requests end soon. It may be called more than once.
+// Close ends what the page has begun: live streams end, no new ones begin, and every state that was forced through the
+// page returns. After that nobody can force a state, but the page can still be read. Close waits for acts that are
+// under way and for the function given to [Audit], but not for the viewers, whose requests end soon. It may be called
+// more than once.
 //
-// [http.Server.Shutdown] waits for live streams. Let it end them. It does not wait for registered functions, so call Close
-// once more after it:
+// [http.Server.Shutdown] waits for live streams, so let it end them. It does not wait for registered functions, so call
+// Close once more after it:
 //
 //	server.RegisterOnShutdown(page.Close)
 //	…
@@ -134,14 +135,14 @@ func (p *Page) Close() {
 //	?view=explain     for each code of refusal the last ones; also as …/explain
 //	?view=control     how to act on a layer, if there is [Control]
 //
-// A POST acts on a layer, if there is Control. Who may read is not asked: wrap the handler, or serve it where only
-// operators get.
+// A POST acts on a layer, if there is [Control]. The page does not check who may read it: wrap the handler, or serve it
+// where only operators can reach it.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", contentSecurityPolicy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Referrer-Policy", "same-origin") // with "no-referrer" a browser sends the page's own form with "Origin: null"
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
 	h.Add("Vary", "Accept")

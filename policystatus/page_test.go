@@ -49,6 +49,7 @@ func TestT1_OneHandlerWithoutAnythingFromOutside(t *testing.T) {
 	for _, header := range []string{"X-Content-Type-Options", "X-Frame-Options", "Referrer-Policy", "Cache-Control"} {
 		require.NotEmpty(t, a.Header().Get(header), header)
 	}
+	require.Equal(t, "same-origin", a.Header().Get("Referrer-Policy"), "with no-referrer the origin of the page's own form is null")
 }
 
 func TestT1_MountedAnywhere(t *testing.T) {

@@ -1,9 +1,9 @@
-// Package policytest helps to test code that uses policies, and policies themselves.
+// Package policytest helps you test code that uses policies, and your own policies.
 //
 // # Code that uses policies
 //
-// [Script] is an operation that answers what the test says. [Recorder] is an observer that keeps what happened. Tests of
-// time need no help: inside a testing/synctest bubble every policy of this module runs in virtual time.
+// [Script] makes an operation that returns what the test tells it to. [Recorder] is an observer that keeps the events.
+// Time needs no help: inside a testing/synctest bubble every policy of this module runs in virtual time.
 //
 // # Policies of your own
 //

@@ -11,16 +11,15 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Guard checks that the guards that newGuard makes keep every rule of [policy.Guard], and of [policy.Gate] if they
-// are gates. Each rule is a subtest, whose failure quotes the rule. newGuard is called inside testing/synctest
-// bubbles and must return a new guard each time, in the state in which it is used: healthy, and able to admit, and not by
-// chance.
+// Guard checks that the guards that newGuard makes keep every rule of [policy.Guard], and of [policy.Gate] if they are
+// gates. Each rule is a subtest, whose failure quotes the rule. Guard calls newGuard inside testing/synctest bubbles.
+// It must return a new guard each time, in a state in which it reliably admits: healthy, and not deciding by chance.
 //
 //	func TestMaintenanceKeepsTheContract(t *testing.T) {
 //		policytest.Guard(t, func() policy.Guard { return NewMaintenance() })
 //	}
 //
-// Run it with -race: that the guard is safe for concurrent use is one of the rules.
+// Run it with -race: one of the rules is that the guard is safe for concurrent use.
 func Guard(t *testing.T, newGuard func() policy.Guard) {
 	t.Helper()
 	run(t, guardRules, newGuard)
@@ -265,7 +264,7 @@ var guardRules = []rule[policy.Guard]{
 				ready := gate.Ready(ctx)
 				for range 1000 {
 					if again := gate.Ready(ctx); (again == nil) != (ready == nil) {
-						return fmt.Errorf("the answer of Ready was %v, and then %v", ready, again)
+						return fmt.Errorf("the method Ready returned %v, and then %v", ready, again)
 					}
 				}
 				inner, ticket, err := guard.Admit(ctx)
@@ -273,11 +272,11 @@ var guardRules = []rule[policy.Guard]{
 					defer guard.Settle(inner, ticket, policy.Outcome{})
 				}
 				if (err == nil) != (ready == nil) {
-					return fmt.Errorf("the answer of Ready was %v, but that of Admit %v", ready, err)
+					return fmt.Errorf("the method Ready returned %v, but Admit returned %v", ready, err)
 				}
 				if ready != nil {
 					if !errors.Is(ready, policy.ErrRejected) {
-						return fmt.Errorf("the answer of Ready does not match policy.ErrRejected: %w", ready)
+						return fmt.Errorf("the error of Ready does not match policy.ErrRejected: %w", ready)
 					}
 					return nil
 				}

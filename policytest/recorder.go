@@ -8,8 +8,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Recorder is an observer that keeps every event, in the order in which it got them. The zero value is ready;
-// it is safe for concurrent use.
+// Recorder is an observer that keeps every event, in the order of arrival. The zero value is ready to use. It is safe
+// for concurrent use.
 type Recorder struct {
 	mu     sync.Mutex
 	events []policy.Event
@@ -24,7 +24,7 @@ func (r *Recorder) Observe(_ context.Context, event policy.Event) {
 	r.events = append(r.events, event)
 }
 
-// Events returns the events so far. The slice is the caller's.
+// Events returns a copy of the events so far.
 func (r *Recorder) Events() []policy.Event {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -11,8 +11,8 @@ import (
 )
 
 // Repeater checks that the repeaters that newRepeater makes keep every rule of [policy.Repeater]. Each rule is a
-// subtest, whose failure quotes the rule. newRepeater is called inside testing/synctest bubbles and must return a new
-// repeater each time; its decisions about whether to repeat should not depend on chance.
+// subtest, whose failure quotes the rule. Repeater calls newRepeater inside testing/synctest bubbles. It must return a
+// new repeater each time, whose decisions whether to repeat should not depend on chance.
 func Repeater(t *testing.T, newRepeater func() policy.Repeater) {
 	t.Helper()
 	run(t, repeaterRules, newRepeater)
@@ -71,7 +71,7 @@ var repeaterRules = []rule[policy.Repeater]{
 			}
 			for i := range calls {
 				if calls[i].attempts != alone.attempts {
-					return fmt.Errorf("a call alone makes %d attempts, beside others %d", alone.attempts, calls[i].attempts)
+					return fmt.Errorf("a call alone makes %d attempts, but next to others %d", alone.attempts, calls[i].attempts)
 				}
 			}
 			return nil
@@ -146,7 +146,7 @@ var repeaterRules = []rule[policy.Repeater]{
 				}
 				decision := repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: failed})
 				if !decision.Again {
-					return fmt.Errorf("after %d attempts that were decided and not made, there are no more", i+1)
+					return fmt.Errorf("after %d attempts that were decided but not made, it allows no more", i+1)
 				}
 				if last := repeater.Next(ended, policy.Attempt{Number: 1, Outcome: failed, Asked: 1, State: decision.State}); last.Err != nil && !errors.Is(last.Err, errOperation) {
 					return fmt.Errorf("the error of the attempt is lost: %w", last.Err)

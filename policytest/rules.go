@@ -111,7 +111,7 @@ func reportRule[L policy.Layer]() rule[L] {
 				return errors.New("the report has no kind")
 			}
 			if state := report.State; state.Name != "" && !slices.Contains(state.All, state.Name) {
-				return fmt.Errorf("the state %q is none of %q", state.Name, state.All)
+				return fmt.Errorf("the state %q is not one of %q", state.Name, state.All)
 			}
 			seen := make(map[string]bool)
 			for _, value := range report.Values {
@@ -139,7 +139,7 @@ func reportRule[L policy.Layer]() rule[L] {
 			}
 			text, err := json.Marshal(report)
 			if err != nil {
-				return fmt.Errorf("the report is no JSON: %w", err)
+				return fmt.Errorf("the report is not valid JSON: %w", err)
 			}
 			if again, _ := json.Marshal(reporter.Report()); string(again) != string(text) {
 				return fmt.Errorf("the report was %s, and then %s", text, again)

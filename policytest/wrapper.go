@@ -14,7 +14,7 @@ import (
 )
 
 // Wrapper checks that the wrappers that newWrapper makes keep every rule of [policy.Wrapper]. Each rule is a subtest,
-// whose failure quotes the rule. newWrapper is called inside testing/synctest bubbles and must return a new wrapper
+// whose failure quotes the rule. Wrapper calls newWrapper inside testing/synctest bubbles. It must return a new wrapper
 // each time. The calls that the rules make end within a minute, and as soon as their context ends.
 func Wrapper(t *testing.T, newWrapper func() policy.Wrapper) {
 	t.Helper()
@@ -55,7 +55,7 @@ var wrapperRules = []rule[policy.Wrapper]{
 					return err
 				})
 				if err == nil && !succeeded.Load() {
-					return errors.New("the answer of Run was nil although every call failed")
+					return errors.New("the method Run returned nil although every call failed")
 				}
 				if d == 0 && !errors.Is(err, errOperation) {
 					return fmt.Errorf("the error of the call is lost: %w", err)
@@ -134,7 +134,7 @@ var wrapperRules = []rule[policy.Wrapper]{
 			start := time.Now()
 			err := newWrapper().Run(ctx, cooperative(time.Minute, errOperation))
 			if err == nil {
-				return errors.New("the answer of Run was nil although that of no call was")
+				return errors.New("the method Run returned nil although no call did")
 			}
 			if took := time.Since(start); took > time.Second {
 				return fmt.Errorf("ctx ended after 1s, Run returned after %v", took)
@@ -182,7 +182,7 @@ var wrapperRules = []rule[policy.Wrapper]{
 				}
 				for range 25 {
 					if err := wrapper.Run(ctx, cooperative(time.Duration(caller/2)*time.Millisecond, own)); !errors.Is(err, own) {
-						return fmt.Errorf("the answer of Run was %v, that of its call %v", err, own)
+						return fmt.Errorf("the method Run returned %v, but its call returned %v", err, own)
 					}
 				}
 				return nil

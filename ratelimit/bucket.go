@@ -36,14 +36,13 @@ func (b *bucket) fill(perSecond float64, burst int) {
 
 // set changes the rate and the burst, as of now. The tokens that are there stay, up to the burst.
 func (b *bucket) set(perSecond float64, burst int) {
-	b.peaks.See(float64(b.burst) - b.level()) // a larger burst makes it more, a smaller one makes it less
+	b.peaks.See(float64(b.burst) - b.level()) // a larger burst makes it more; the next take sees what a smaller one did
 	b.limit, b.burst = rate.Limit(perSecond), burst
 	if math.IsInf(perSecond, 1) {
 		b.limit = rate.Inf
 	}
 	b.tokens.SetLimitAt(epoch.Add(b.now), b.limit)
 	b.tokens.SetBurstAt(epoch.Add(b.now), burst)
-	b.peaks.See(float64(b.burst) - b.level())
 	// A thousandth of a nanosecond, or a few of the last bits of the level if they take longer to come in.
 	b.rounding = min(max(1e-3, b.wait(float64(burst)*0x1p-50)), 0.999)
 }

@@ -117,7 +117,7 @@ func configure(old *config, perSecond float64, burst int, options []Option) (*co
 		problems.Add("MaxWait %v: must be positive; without MaxWait no attempt waits", c.maxWait)
 	}
 	if c.bounded && c.maxWaiters < 1 {
-		problems.Add("MaxWaiters %d: must be positive; without MaxWait no attempt waits", c.maxWaiters)
+		problems.Add("MaxWaiters %d: must be positive", c.maxWaiters)
 	}
 	if c.bounded && !c.waiting {
 		problems.Add("MaxWaiters %d: needs MaxWait; without it no attempt waits", c.maxWaiters)
@@ -153,6 +153,9 @@ func configurePerKey[K comparable](old *config, perSecond float64, burst int, op
 
 // parse returns the configuration that options make, and notes what is wrong with what all limiters have in common.
 func parse(old *config, perSecond float64, burst int, options []Option, problems *policy.ConfigError) *config {
+	if perSecond == 0 {
+		perSecond = 0 // and not −0, with which waits would be negative
+	}
 	c := &config{perSecond: perSecond, burst: burst, maxWaiters: defaultMaxWaiters, keys: defaultKeys}
 	option.Apply(c, options, problems)
 	checkQuota(problems, perSecond, burst)

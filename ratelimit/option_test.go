@@ -97,17 +97,24 @@ func TestFault178_Configuration(t *testing.T) {
 func TestFault127_RateZero(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		for _, options := range [][]ratelimit.Option{nil, {ratelimit.MaxWait(math.MaxInt64)}} {
-			l := ratelimit.New(0, 3, options...)
-			require.Equal(t, 3, drain(t, l), "the burst, once")
-			start := time.Now()
-			_, err := policy.Acquire(context.Background(), l)
-			require.ErrorIs(t, err, ratelimit.ErrLimited)
-			require.EqualError(t, err, "rate limiter: no token: no more tokens will come")
-			_, again := policy.RetryAfter(err)
-			require.False(t, again, "coming back is of no use")
-			require.Zero(t, time.Since(start), "and neither is waiting")
-			time.Sleep(1e6 * time.Hour)
-			require.Zero(t, drain(t, l))
+			for _, zero := range []float64{0, math.Copysign(0, -1)} {
+				l := ratelimit.New(zero, 3, options...)
+				require.Equal(t, 3, drain(t, l), "the burst, once")
+				start := time.Now()
+				_, err := policy.Acquire(context.Background(), l)
+				require.ErrorIs(t, err, ratelimit.ErrLimited)
+				require.EqualError(t, err, "rate limiter: no token: no more tokens will come")
+				_, again := policy.RetryAfter(err)
+				require.False(t, again, "coming back is of no use")
+				require.Zero(t, time.Since(start), "and neither is waiting")
+				time.Sleep(1e5 * time.Hour)
+				require.Zero(t, drain(t, l))
+				require.NoError(t, l.Reconfigure(1, 3, options...))
+				require.NoError(t, l.Reconfigure(zero, 3, options...))
+				_, err = policy.Acquire(context.Background(), l)
+				require.ErrorIs(t, err, ratelimit.ErrExhausted)
+				require.Equal(t, "rate limit 0/s burst 3", l.String())
+			}
 		}
 	})
 }

@@ -303,6 +303,32 @@ func TestPerKeyReconfigureInUse(t *testing.T) {
 	}
 }
 
+// While the configuration changes, nobody is refused who has tokens under each.
+func TestPerKeyReconfigureRefusesNobody(t *testing.T) {
+	p := ratelimit.NewPerKey(1e8, 1e8, clientOf)
+	for i := range 5000 {
+		require.True(t, p.Allow(fmt.Sprint("key ", i)))
+	}
+	var running sync.WaitGroup
+	var refused atomic.Int64
+	var stop atomic.Bool
+	for g := range 4 {
+		running.Go(func() {
+			for key := fmt.Sprint(g); !stop.Load(); {
+				if !p.Allow(key) {
+					refused.Add(1)
+				}
+			}
+		})
+	}
+	for i := range 100 { // all keys move to another table
+		require.NoError(t, p.Reconfigure(1e8, 1e8, ratelimit.Keys(10_000*(2+i%2))))
+	}
+	stop.Store(true)
+	running.Wait()
+	require.Zero(t, refused.Load())
+}
+
 func TestPerKeyShadowIsExact(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		steps := slice(r, rapid.IntRange(0, 1<<20), 150)

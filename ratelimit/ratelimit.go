@@ -54,7 +54,7 @@ func New(perSecond float64, burst int, options ...Option) *Limiter {
 	}
 	l := new(Limiter)
 	l.apply(c)
-	l.bucket.fill(perSecond, burst)
+	l.bucket.fill(c.perSecond, burst)
 	return l
 }
 
@@ -208,7 +208,7 @@ func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) e
 	}
 	l.advance(l.bucket.clock.Elapsed()) // what has come in by now is granted by the old rate and burst
 	l.changed = true
-	l.bucket.set(perSecond, burst)
+	l.bucket.set(c.perSecond, burst)
 	l.apply(c)
 	l.dismiss()
 	l.retime()

@@ -234,6 +234,22 @@ func TestFault283_ARefundMintsNothing(t *testing.T) {
 		early.Settle(neverCalled)
 		require.Equal(t, 2.0, l.Snapshot().Tokens, "a burst of 2 had room for one more")
 	})
+	bubble(t, func(t *testing.T) { // full when the burst grew
+		l := ratelimit.New(1, 4)
+		early := acquire(t, l, 1)
+		time.Sleep(time.Second)
+		require.NoError(t, l.Reconfigure(1, 10))
+		early.Settle(neverCalled)
+		require.Equal(t, 4.0, l.Snapshot().Tokens, "it would have overflowed")
+	})
+	bubble(t, func(t *testing.T) { // full when the burst shrank, whatever is taken afterwards
+		l := ratelimit.New(0, 4)
+		early := acquire(t, l, 1)
+		require.NoError(t, l.Reconfigure(0, 2))
+		require.Equal(t, 2, drain(t, l))
+		early.Settle(neverCalled)
+		require.Zero(t, l.Snapshot().Tokens, "a burst of 2 was full")
+	})
 }
 
 // Also when many attempts come at nearly the same time, and none of them is made.

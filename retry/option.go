@@ -89,7 +89,7 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 		problems.Add("Name(%q): the name %q cannot be changed", c.name, old.name)
 	}
 	if c.has("WithBudget") && !option.Same(c.budget, old.budget) || c.has("NoBudget") && old.budget != nil {
-		problems.Add("the budget cannot be exchanged: use its own Reconfigure")
+		problems.Add("the budget cannot be replaced: use its own Reconfigure")
 	}
 	c.name, c.budget = old.name, old.budget
 	source := c.has("Exponential") || c.has("Constant") || c.has("BackOff") || c.has("Delay")
@@ -178,7 +178,7 @@ func (c *config) checkDelays(problems *policy.ConfigError) {
 	if c.has("ProportionalJitter") && !(c.share > 0 && c.share <= 1) {
 		problems.Add("ProportionalJitter(%v): must be above 0 and at most 1", c.share)
 	}
-	if c.has("Rand") && c.randSource == nil {
+	if c.has("Rand") && option.IsNil(c.randSource) {
 		problems.Add("Rand: the source is nil")
 	}
 	c.contradictions(problems, "Exponential", "Constant", "BackOff")
@@ -190,7 +190,7 @@ func (c *config) checkDelays(problems *policy.ConfigError) {
 			continue
 		}
 		if c.has("DecorrelatedJitter") {
-			problems.Add("DecorrelatedJitter with %s: it makes delays of its own and needs Exponential", source)
+			problems.Add("DecorrelatedJitter with %s: it computes its own delays and needs Exponential", source)
 		}
 		if c.has("Multiplier") {
 			problems.Add("Multiplier(%v) with %s: it needs Exponential", c.multiplier, source)
@@ -217,7 +217,7 @@ func (c *config) checkBudget(problems *policy.ConfigError) {
 	if !c.has("WithBudget") {
 		return
 	}
-	if v := reflect.ValueOf(c.budget); c.budget == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if option.IsNil(c.budget) {
 		problems.Add("WithBudget: the budget is nil: use NoBudget")
 	} else if made, ok := c.budget.(interface{ made() bool }); ok && !made.made() {
 		problems.Add("WithBudget: use NewBudget, NewTokenBudget or NewConcurrencyBudget to make a budget")

@@ -90,6 +90,7 @@ func TestFault104_178_181_BadOptionsFailAtConstruction(t *testing.T) {
 		"source never stops 2": {[]retry.Option{exponentialWith(func(e *backoff.ExponentialBackOff) { e.MaxElapsedTime, e.Stop = 1, 0 })}, "would never stop"},
 		"nil predicate":        {[]retry.Option{retry.If(nil)}, "If: the function is nil"},
 		"nil random source":    {[]retry.Option{retry.Rand(nil)}, "Rand: the source is nil"},
+		"nil pointer, random":  {[]retry.Option{retry.Rand((*rand.PCG)(nil))}, "Rand: the source is nil"},
 		"two sources":          {[]retry.Option{retry.Constant(1), retry.Exponential(1, 2)}, "Constant and Exponential contradict"},
 		"two jitters":          {[]retry.Option{retry.NoJitter(), retry.FullJitter()}, "NoJitter and FullJitter contradict"},
 		"decorrelated":         {[]retry.Option{retry.DecorrelatedJitter(), retry.Constant(1)}, "DecorrelatedJitter with Constant"},

@@ -165,8 +165,8 @@ func TestReconfigure(t *testing.T) {
 		before := again.Report()
 		for want, options := range map[string][]retry.Option{
 			`Name("others"): the name "users" cannot be changed`: {retry.Name("others"), retry.Attempts(9)},
-			"the budget cannot be exchanged":                     {retry.WithBudget(retry.NewBudget(1, 1)), retry.Attempts(9)},
-			"budget cannot be exchanged":                         {retry.NoBudget()},
+			"the budget cannot be replaced":                      {retry.WithBudget(retry.NewBudget(1, 1)), retry.Attempts(9)},
+			"budget cannot be replaced":                          {retry.NoBudget()},
 			"Attempts(0)":                                        {retry.Attempts(0), retry.Constant(0)},
 		} {
 			err := again.Reconfigure(options...)
@@ -188,8 +188,8 @@ func (incomparable) Return()        {}
 
 func TestReconfigureABudgetThatCannotBeCompared(t *testing.T) {
 	again := retry.New(retry.WithBudget(incomparable{}))
-	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(incomparable{})), "the budget cannot be exchanged")
-	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(nil)), "the budget cannot be exchanged")
+	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(incomparable{})), "the budget cannot be replaced")
+	require.ErrorContains(t, again.Reconfigure(retry.WithBudget(nil)), "the budget cannot be replaced")
 	require.NoError(t, again.Reconfigure(retry.Attempts(2)))
 	require.IsType(t, incomparable{}, again.Budget())
 	require.Error(t, retry.New().Reconfigure(retry.WithBudget(incomparable{})))

@@ -41,14 +41,16 @@ type Tries struct {
 // Leaving the loop by break or return ends it, whatever the error of the pass. Every pass must call [Try.Done]. One that
 // does not ends the loop with [ErrNotDone]; the guards are told that the attempt exited, or panicked.
 //
-// guards may be any guards, also pipelines of guards, and guards moved by [policy.At]. Tries panics when ctx or a guard
-// is nil, and when one is something else, such as a retry or a hedge.
+// guards may be any guards, also pipelines of guards, and guards moved by [policy.At]. Of a pipeline its Classify counts
+// too, of several the last one; its name and its observers do not, since a loop is no call of that pipeline. Tries panics
+// when ctx or a guard is nil, and when one is something else, such as a retry or a hedge.
 func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 	if ctx == nil {
 		panic("retry: Tries with a nil context")
 	}
 	r.current()
-	layers := flatten(guards)
+	var config engine.Config
+	layers := flatten(guards, &config)
 	slices.SortStableFunc(layers, func(a, b policy.Layer) int { return int(a.Stage()) - int(b.Stage()) })
 	place := slices.IndexFunc(layers, func(layer policy.Layer) bool { return layer.Stage() > policy.StageRetry })
 	if place < 0 {
@@ -65,7 +67,7 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 		layers[i] = newPass(layer.(policy.Guard), t)
 	}
 	t.layers = slices.Insert(layers, place, policy.Layer(r))
-	t.plan = engine.NewPlan(t.layers, engine.Config{})
+	t.plan = engine.NewPlan(t.layers, config)
 	return t
 }
 
@@ -85,8 +87,9 @@ func (t *Tries) String() string {
 	return strings.Join(parts, " > ")
 }
 
-// flatten takes pipelines apart. It panics when a layer is no guard.
-func flatten(layers []policy.Layer) (flat []policy.Layer) {
+// flatten takes pipelines apart, and notes in config how the last that says so judges errors. It panics when a layer is no
+// guard.
+func flatten(layers []policy.Layer, config *engine.Config) (flat []policy.Layer) {
 	for _, layer := range layers {
 		inner := layer
 		if placed, ok := layer.(policy.Placed); ok {
@@ -96,7 +99,10 @@ func flatten(layers []policy.Layer) (flat []policy.Layer) {
 		case nil:
 			panic("retry: Tries with a nil guard")
 		case policy.Composite:
-			flat = append(flat, flatten(inner.Layers())...)
+			if pipeline, ok := inner.(interface{ Config() engine.Config }); ok && pipeline.Config().Classify != nil {
+				config.Classify = pipeline.Config().Classify
+			}
+			flat = append(flat, flatten(inner.Layers(), config)...)
 		case policy.Guard:
 			flat = append(flat, layer)
 		default:

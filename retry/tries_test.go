@@ -389,6 +389,42 @@ func TestTriesAskEachGateOfAPipelineOnce(t *testing.T) {
 	require.Equal(t, 1, second.asked, "it stands outside the retry, and admits the loop")
 }
 
+func TestTriesJudgeErrorsAsTheirPipelinesDo(t *testing.T) {
+	errAnswer, errBusy := errors.New("not found"), errors.New("busy")
+	says := func(err error, class policy.Class) policy.Layer {
+		return resilience.Classify(func(asked error) policy.Class {
+			if errors.Is(asked, err) {
+				return class
+			}
+			return policy.Unclassified
+		})
+	}
+	db := &fakeBreaker{}
+	backend := resilience.Compose(db, says(errAnswer, policy.Expected))
+	again := retry.New(retry.Constant(0), retry.NoBudget())
+	loop := func(pass error, leave bool, guards ...policy.Layer) (passes int) {
+		db.settled = nil
+		tries := again.Tries(t.Context(), guards...)
+		for try := range tries.All() {
+			passes++
+			try.Done(pass)
+			if leave {
+				break
+			}
+		}
+		require.Equal(t, pass, tries.Err(), "as it is: nothing was retried")
+		return passes
+	}
+	for _, leave := range []bool{false, true} {
+		require.Equal(t, 1, loop(errAnswer, leave, backend))
+		require.Equal(t, policy.Expected, db.settled[0].Class)
+		require.Equal(t, 1, loop(errAnswer, leave, policy.At(policy.StageBulkhead, &maintenance{}), backend))
+		require.Equal(t, policy.Expected, db.settled[0].Class)
+	}
+	require.Equal(t, 1, loop(errBusy, false, backend, resilience.Compose(says(errBusy, policy.Ignored))), "the last one counts")
+	require.Equal(t, policy.Ignored, db.settled[0].Class)
+}
+
 func TestTriesPanicGoesOn(t *testing.T) {
 	tries := retry.New().Tries(t.Context())
 	require.PanicsWithValue(t, "boom", func() {

@@ -71,7 +71,7 @@ func configure(old *config, opts []Option) *config {
 	if c.has("Classify") && c.classify == nil {
 		c.problems.Add("Classify: the function is nil")
 	}
-	if c.has("Rand") && c.source == nil {
+	if c.has("Rand") && option.IsNil(c.source) {
 		c.problems.Add("Rand: the source is nil")
 	}
 	switch {

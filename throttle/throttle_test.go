@@ -387,6 +387,7 @@ func TestConfiguration(t *testing.T) {
 		{throttle.Window(time.Second, 1001), "throttle: Window(1s, 1001): the number of buckets must be from 2 to 1000"},
 		{throttle.Classify(nil), "throttle: Classify: the function is nil"},
 		{throttle.Rand(nil), "throttle: Rand: the source is nil"},
+		{throttle.Rand((*rand.PCG)(nil)), "throttle: Rand: the source is nil"},
 	}
 	for _, c := range cases {
 		require.EqualError(t, throttle.Validate(c.option), c.want)

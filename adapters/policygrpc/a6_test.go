@@ -240,14 +240,14 @@ func TestG12_AServiceConfigThatIsNoGood(t *testing.T) {
 		"a multiplier of 0":  {policyOf(`"maxAttempts":2,"initialBackoff":"1s","maxBackoff":"1s","retryableStatusCodes":[14]`), `backoffMultiplier 0: must be positive`},
 		"no codes":           {policyOf(`"maxAttempts":2,"initialBackoff":"1s","maxBackoff":"1s","backoffMultiplier":1`), `retryableStatusCodes: there are none`},
 		"an unknown code":    {policyOf(`"maxAttempts":2,"retryableStatusCodes":["SLOW"]`), `SLOW`},
-		"a code too large":   {policyOf(`"maxAttempts":2,"retryableStatusCodes":[17]`), `retryableStatusCodes: "17" is no code`},
-		"a negative code":    {policyOf(`"maxAttempts":2,"retryableStatusCodes":[-1]`), `"-1" is no code`},
-		"no code":            {policyOf(`"maxAttempts":2,"retryableStatusCodes":[null]`), `"null" is no code`},
-		"a list as a code":   {policyOf(`"maxAttempts":2,"retryableStatusCodes":[[14]]`), `"[14]" is no code`},
+		"a code too large":   {policyOf(`"maxAttempts":2,"retryableStatusCodes":[17]`), `retryableStatusCodes: "17" is not a code`},
+		"a negative code":    {policyOf(`"maxAttempts":2,"retryableStatusCodes":[-1]`), `"-1" is not a code`},
+		"no code":            {policyOf(`"maxAttempts":2,"retryableStatusCodes":[null]`), `"null" is not a code`},
+		"a list as a code":   {policyOf(`"maxAttempts":2,"retryableStatusCodes":[[14]]`), `"[14]" is not a code`},
 		"both":               {`{"methodConfig":[{"name":[{}],"retryPolicy":{},"hedgingPolicy":{}}]}`, "has a retryPolicy and a hedgingPolicy"},
 		"no name":            {`{"methodConfig":[{}]}`, "methodConfig[0]: has no name"},
 		"no service":         {`{"methodConfig":[{"name":[{"method":"Get"}]}]}`, `has a method "Get" and no service`},
-		"a name twice":       {`{"methodConfig":[{"name":[{"service":"a"}]},{"name":[{"service":"a"}]}]}`, `the name "a/" is there twice`},
+		"a name twice":       {`{"methodConfig":[{"name":[{"service":"a"}]},{"name":[{"service":"a"}]}]}`, `the name "a/" occurs twice`},
 		"no tokens":          {`{"retryThrottling":{"tokenRatio":1}}`, "maxTokens 0: must be from 1 to 1000"},
 		"too many tokens":    {`{"retryThrottling":{"maxTokens":1001,"tokenRatio":1}}`, "maxTokens 1001"},
 		"half a token":       {`{"retryThrottling":{"maxTokens":1.5,"tokenRatio":1}}`, "maxTokens 1.5"},
@@ -553,6 +553,53 @@ func TestG4_Fault210_UG8_RetriesOfAServiceConfigBeneath(t *testing.T) {
 		require.Error(t, err)
 		require.Equal(t, 4, b.count())
 	})
+}
+
+// The timeout of a method bounds the whole call, as where gRPC itself retries, and not each attempt.
+func TestG12_A6_TheTimeoutOfAServiceConfigBoundsTheCall(t *testing.T) {
+	t.Parallel()
+	const timeoutOf = `{"name":[{"service":"grpc.testing.TestService"}],"timeout":"2s"`
+	const retries = `,"retryPolicy":{"maxAttempts":5,"initialBackoff":"0.001s","maxBackoff":"0.001s","backoffMultiplier":1,"retryableStatusCodes":[14]}`
+	const hedges = `,"hedgingPolicy":{"maxAttempts":2,"hedgingDelay":"0.05s","nonFatalStatusCodes":[14]}`
+	for name, policies := range map[string]string{"retry": retries, "hedge": hedges, "neither": ""} {
+		json := `{"methodConfig":[` + timeoutOf + policies + `}]}`
+		for beside, set := range map[string]setting{
+			"ours":                       {source: config(t, json)},
+			"ours, and gRPC has it too":  {source: config(t, json), dial: []grpc.DialOption{grpc.WithDisableRetry(), grpc.WithDefaultServiceConfig(json)}},
+			"ours, and a longer timeout": {source: config(t, json, timeout.Total(time.Minute))},
+			"gRPC itself":                {dial: []grpc.DialOption{grpc.WithDefaultServiceConfig(json)}},
+		} {
+			t.Run(name+", "+beside, func(t *testing.T) {
+				t.Parallel()
+				left := make(chan time.Duration, 5) // at the beginning of each attempt
+				b := start(t, &service{unary: func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
+					deadline, _ := ctx.Deadline()
+					left <- time.Until(deadline)
+					if number > 1 {
+						return reply("ok"), nil
+					}
+					time.Sleep(100 * time.Millisecond)
+					return nil, errUnavailable
+				}}, set)
+				_, err := b.call(within(t))
+				require.LessOrEqual(t, <-left, 2*time.Second)
+				if policies == retries {
+					require.NoError(t, err)
+					require.LessOrEqual(t, <-left, 1900*time.Millisecond, "what the first attempt has taken is gone")
+				}
+			})
+		}
+	}
+	// A total timeout of the layers that is shorter counts.
+	source := config(t, `{"methodConfig":[`+timeoutOf+retries+`}]}`, timeout.Total(2*time.Second))
+	require.Equal(t, "total timeout 2s > retry 5", source.PipelineFor(unaryMethod).String())
+	require.Len(t, source.Pipelines(), 2)
+	_, err := policygrpc.FromServiceConfig(`{"methodConfig":[`+timeoutOf+retries+`}]}`, timeout.PerAttempt(3*time.Second))
+	require.ErrorContains(t, err, "methodConfig[0].retryPolicy: resilience.Compose: attempt timeout 3s: must be below the total timeout 2s around it")
+	for timeout, says := range map[string]string{`"0s"`: "methodConfig[0].timeout: must be positive", `"1"`: `methodConfig[0].timeout "1": must be a duration`} {
+		_, err := policygrpc.FromServiceConfig(`{"methodConfig":[{"name":[{}],"timeout":` + timeout + `}]}`)
+		require.ErrorContains(t, err, says)
+	}
 }
 
 func TestAServiceConfigWithLayers(t *testing.T) {

@@ -7,13 +7,13 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Off returns an option for one call: it goes past the pipeline.
+// Off returns an option for one call, which then bypasses the pipeline.
 func Off() grpc.CallOption { return off{} }
 
 type off struct{ grpc.EmptyCallOption }
 
-// With returns an option for one call: it goes through the pipeline of source in place of that of the interceptor. Make it
-// once, where the pipeline is made. With panics with a [*policy.ConfigError] when source is nil.
+// With returns an option for one call, which then goes through the pipeline of source instead of the interceptor's.
+// Make the option once, where the pipeline is made. With panics with a [*policy.ConfigError] when source is nil.
 func With(source resilience.Source) grpc.CallOption {
 	problems := policy.ConfigError{Policy: "policygrpc.With"}
 	l := newLines(source, &problems)
@@ -28,14 +28,14 @@ type with struct {
 	lines *lines
 }
 
-// Info returns an option for one call that says how it went: *call is set when the call has ended, before a unary call
-// returns, and before RecvMsg of a stream returns its last error. It is not set for a call that is [Off].
+// Info returns an option for one call that reports how the call went: *call is set when the call has ended, before a
+// unary call returns, and before RecvMsg of a stream returns its last error. It is not set for a call with [Off].
 //
 //	var call policygrpc.Call
 //	user, err := users.Get(ctx, request, policygrpc.Info(&call))
 //	log.Info("answered", "call", call)
 //
-// Of several, all are set. A nil call is ignored.
+// If a call has several of these options, all are set. A nil call is ignored.
 func Info(call *Call) grpc.CallOption { return info{call: call} }
 
 type info struct {

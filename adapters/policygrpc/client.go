@@ -45,12 +45,12 @@ func newClient(name string, source resilience.Source, options []Option) *client 
 //		grpc.WithDisableRetry(),
 //	)
 //
-// Interceptors before it see one call, interceptors after it see each attempt. The error is the error of the last attempt,
-// unless a policy has ended the call: then it is an [*Error]. The package's documentation says which calls are tried again,
-// and how the policies judge a status.
+// Interceptors before it see one call, interceptors after it see each attempt. The error is that of the last attempt,
+// unless a policy ended the call: then it is an [*Error]. The package's documentation says which calls are retried, and
+// how the policies judge a status.
 //
-// Where attempts can run at the same time, as in a hedge, each has a copy of the request and a reply of its own: the reply
-// of the caller is written once, by the attempt that wins. Messages must be protocol buffers there, or replies must be
+// Where attempts can run concurrently, as in a hedge, each has its own copy of the request and its own reply. The
+// caller's reply is written once, by the winning attempt. Messages must then be protocol buffers, or replies must be
 // pointers to something that can be copied by assignment. grpc.Header, grpc.Trailer and grpc.Peer get their values from
 // the attempt that decided, and a function given to grpc.OnFinish is called once.
 //

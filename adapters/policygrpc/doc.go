@@ -22,20 +22,21 @@
 //	CANCELLED                                    policy.Ignored     not retried; neutral
 //	OK, and the other nine                       an answer          not retried; a success
 //
-// resilience.Classify can judge otherwise: the code of the error that it gets is status.Code(err). [Classify] is the table
-// for calls without these interceptors.
+// resilience.Classify can judge otherwise: the code of the error that it gets is status.Code(err). [Classify] applies
+// the table to calls without these interceptors.
 //
 // # What the server asks for
 //
-// The trailer grpc-retry-pushback-ms is honoured as gRPC proposal A6 demands: the wait is exactly that, and backoff begins
-// anew; a value that is negative, or not one number, ends the call. A RetryInfo among the details of the status raises the
-// delay. Waits beyond retry.MaxRetryAfter (30 s) and those that the deadline leaves no time for end the call at once. Each
-// attempt tells the server how many there were before, as grpc-previous-rpc-attempts.
+// The trailer grpc-retry-pushback-ms is honoured as gRPC proposal A6 demands: the wait is exactly that long, and
+// backoff begins anew. A value that is negative, or is not a single number, ends the call. A RetryInfo among the
+// details of the status raises the delay. A wait beyond retry.MaxRetryAfter (30 s), or for which the deadline leaves no
+// time, ends the call at once. Each attempt tells the server in grpc-previous-rpc-attempts how many attempts came
+// before it.
 //
 // # What the caller gets
 //
-// An error that no policy has touched is the server's own. Any other is an [*Error]: a status to gRPC, also on the wire,
-// which matches what the policies said, such as breaker.ErrOpen. See [Status] for the codes.
+// If no policy intervened, the error is the server's own. Otherwise it is an [*Error]: to gRPC it is a status, on the
+// wire too, and it matches the errors of the policies, such as breaker.ErrOpen. See [Status] for the codes.
 //
 // A stream holds its slot until it ends, and is settled once, however it ends. docs/grpc.md explains every default, the
 // traps, and the way from a service config or another library.

@@ -19,9 +19,9 @@ import (
 	"github.com/go-resilience/resilience/timeout"
 )
 
-// Error is the error of a call that a policy has ended: it was refused, timed out, or was tried several times. It matches
-// what the policies said, such as [policy.ErrRejected], breaker.ErrOpen or a [*retry.Error], and to gRPC it is a status:
-// a server whose handler returns it answers with that. An error that no policy has touched is returned as it is.
+// Error is the error of a call that a policy ended: it was refused, timed out, or was tried several times. It matches
+// the policies' errors, such as [policy.ErrRejected], breaker.ErrOpen or a [*retry.Error]. To gRPC it is a status: a server
+// whose handler returns it answers with that status. If no policy intervened, the server's error is returned as it is.
 type Error struct {
 	err    error
 	status *status.Status

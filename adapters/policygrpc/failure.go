@@ -12,15 +12,16 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-// Why a failed attempt was not followed by another one, beside the reasons of package retry: see [Call].
+// The reasons why no attempt followed a failed one, in addition to those of package retry: see [Call].
 var (
-	// ErrPushback: the server has asked not to retry, with a grpc-retry-pushback-ms that is negative or not one number.
+	// ErrPushback: the server asked not to retry, with a grpc-retry-pushback-ms that is negative or not a single
+	// number.
 	ErrPushback = policy.NewReason("grpc.pushback", "the server has asked not to retry")
-	// ErrNoHint: the server is out of resources, and did not say when to come back.
+	// ErrNoHint: the server is out of resources and did not say when to come back.
 	ErrNoHint = policy.NewReason("grpc.no_hint", "the server is out of resources, and does not say for how long")
 	// ErrCommitted: the server has begun to answer, or the request is too large to be kept for another attempt.
 	ErrCommitted = policy.NewReason("grpc.committed", "the call cannot be begun anew")
-	// ErrServiceConfigRetry: a service config retries the method already; see [RefuseServiceConfigRetry].
+	// ErrServiceConfigRetry: a service config already retries the method; see [RefuseServiceConfigRetry].
 	ErrServiceConfigRetry = policy.NewReason("grpc.service_config_retry", "the service config of the connection retries")
 )
 

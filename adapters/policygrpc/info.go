@@ -9,16 +9,16 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-// Call is how a call went. [Info] fills it in.
+// Call says how a call went. [Info] fills it in.
 type Call struct {
-	// Attempts is how often the call was handed on: 0 if a policy refused at once.
+	// Attempts is how often the call was sent: 0 if a policy refused it at once.
 	Attempts int
-	// Waits are the times between an attempt that failed and the next one, queueing included; the last 16 if there were
-	// more. There are none between attempts at the same time, as of a hedge.
+	// Waits are the times between a failed attempt and the next one, including time in queues; the last 16 if there
+	// were more. There are none between concurrent attempts, such as those of a hedge.
 	Waits []time.Duration
-	// Reason is why a failure was not followed by another attempt: a reason of this package or of package retry, the
-	// rejection of the policy that refused. It is nil when the call succeeded, and when another attempt was never in
-	// question, as after a NOT_FOUND.
+	// Reason is why no attempt followed a failure: a reason of this package or of package retry, or the rejection of
+	// the policy that refused. It is nil if the call succeeded, and if there was never a reason to try again, as after
+	// a NOT_FOUND.
 	Reason error
 	// Err is the error that the pipeline ended with, nil for success.
 	Err error

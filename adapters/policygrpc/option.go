@@ -7,7 +7,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Option configures [UnaryClient] and [StreamClient]. Of the same option given twice, the later one counts.
+// Option configures [UnaryClient] and [StreamClient]. If an option is given twice, the later one counts.
 type Option func(*config)
 
 // config is what the options store.
@@ -20,10 +20,10 @@ type config struct {
 	marks map[string]bool // of idempotent and notIdempotent
 }
 
-// Idempotent says that calls of these methods may be made twice, even at the same time: it is what a hedge asks for. Each
-// is a full name, such as "/users.Users/Get", or that of a whole service, such as "/users.Users/". Another interceptor or
-// the caller says so of a single call with [retry.Idempotent]. By default nothing is said of any method: retries make
-// another attempt, hedges do not.
+// Idempotent says that calls of these methods may be made twice, even at the same time, which a hedge requires. Each is
+// a full name, such as "/users.Users/Get", or that of a whole service, such as "/users.Users/". Another interceptor or
+// the caller can mark a single call with [retry.Idempotent]. By default no method is marked: retries make another
+// attempt, hedges do not.
 func Idempotent(methods ...string) Option {
 	return func(c *config) { c.idempotent = methods }
 }
@@ -35,15 +35,16 @@ func NotIdempotent(methods ...string) Option {
 	return func(c *config) { c.notIdempotent = methods }
 }
 
-// RefuseServiceConfigRetry keeps retries from multiplying. When the service config of the connection has a retry policy for
-// a method, each attempt of the pipeline is up to five attempts of gRPC, which no policy sees. With this option the
-// pipeline then makes one attempt, and leaves it to gRPC to retry. tell, unless it is nil, is called once for each such
-// method (the first 1000 of at most 256 bytes), with an error that matches [ErrServiceConfigRetry], on the goroutine
-// of a call, under no lock.
+// RefuseServiceConfigRetry keeps retries from multiplying. When the service config of the connection has a retry policy
+// for a method, each attempt of the pipeline is up to five attempts of gRPC, which no policy sees. With this option the
+// pipeline then makes one attempt and leaves retries to gRPC. tell, unless it is nil, is called once for each such
+// method (the first 1000 of at most 256 bytes), with an error that matches [ErrServiceConfigRetry], on the goroutine of
+// a call, under no lock.
 //
-// It is for connections whose service config others decide about. Where you make the connection, grpc.WithDisableRetry
-// leaves retries to the pipeline, and [FromServiceConfig] takes over what the config says: do not use this option then,
-// since it cannot see that the retries are disabled. By default nothing is looked at.
+// Use it for connections whose service config you do not control. Where you make the connection yourself,
+// grpc.WithDisableRetry leaves retries to the pipeline, and [FromServiceConfig] takes over the config's policies. Do
+// not use this option then, since it cannot see that gRPC's retries are disabled. By default service configs are
+// ignored.
 func RefuseServiceConfigRetry(tell func(error)) Option {
 	return func(c *config) { c.refuses, c.tell = true, tell }
 }

@@ -33,11 +33,11 @@ import (
 //		grpc.ChainStreamInterceptor(policygrpc.StreamServer(front)),
 //	)
 //
-// A call that is refused is answered without entering the handler: with RESOURCE_EXHAUSTED if a rate limit refused it, with
-// UNAVAILABLE for every other reason. One whose handler did not return before a timeout of the pipeline is answered with
-// DEADLINE_EXCEEDED when it does. The status carries a RetryInfo, and the trailer grpc-retry-pushback-ms says the same to
-// clients that retry by a service config; see [PushbackBounds]. The error is an [*Error]: for interceptors outside it
-// matches what the policy said, such as breaker.ErrOpen.
+// A refused call is answered without entering the handler: with RESOURCE_EXHAUSTED if a rate limit refused it, and with
+// UNAVAILABLE for every other reason. If the handler did not return before a timeout of the pipeline, the call is
+// answered with DEADLINE_EXCEEDED when it returns. The status carries a RetryInfo, and the trailer
+// grpc-retry-pushback-ms says the same to clients that retry by a service config; see [PushbackBounds]. The error is an
+// [*Error]: to outer interceptors it matches the policy's error, such as breaker.ErrOpen.
 //
 // The pipeline judges the handler by the code of its error, as a client would; see the package's documentation. An error
 // after the end of the client's own deadline, and after its cancellation, is neutral, since a client must not be able to
@@ -45,17 +45,17 @@ import (
 //
 // The health and reflection services of gRPC bypass the pipeline; see [AllMethods].
 //
-// source is a [*resilience.Pipeline], a [MethodSource], or another [resilience.Source] whose pipeline can be replaced while
-// it is in use. A pipeline with a repeater or a wrapper (a retry, a hedge) is refused, since a handler must not run twice.
-// If source comes to such a pipeline later, the last good one stays in force; see [OnConfigError].
+// source is a [*resilience.Pipeline], a [MethodSource], or another [resilience.Source] whose pipeline can be replaced
+// while it is in use. A pipeline with a repeater or a wrapper (a retry, a hedge) is refused, since a handler must not
+// run twice. If source changes to such a pipeline later, the last good one stays in force; see [OnConfigError].
 //
 // UnaryServer panics with a [*policy.ConfigError] that lists every problem; see [ValidateServer].
 func UnaryServer(source resilience.Source, options ...ServerOption) grpc.UnaryServerInterceptor {
 	return mustServer("policygrpc.UnaryServer", source, options).unary
 }
 
-// StreamServer returns an interceptor for streams; it is [UnaryServer] for them. A stream is one call: it is admitted once,
-// and holds its slot until the handler returns.
+// StreamServer is [UnaryServer] for streams. A stream is one call: it is admitted once, and holds its slot until the
+// handler returns.
 func StreamServer(source resilience.Source, options ...ServerOption) grpc.StreamServerInterceptor {
 	return mustServer("policygrpc.StreamServer", source, options).stream
 }

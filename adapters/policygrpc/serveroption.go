@@ -9,7 +9,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ServerOption configures [UnaryServer] and [StreamServer]. Of the same option given twice, the later one counts.
+// ServerOption configures [UnaryServer] and [StreamServer]. If an option is given twice, the later one counts.
 type ServerOption func(*serverConfig)
 
 // serverConfig is what the options store.
@@ -27,29 +27,30 @@ const (
 	defaultMost  = 30 * time.Second
 )
 
-// AllMethods lets the pipeline guard the health and reflection services of gRPC too. By default it does not, so that a
-// server that is overloaded, or whose dependency is down, is not taken for dead.
+// AllMethods makes the pipeline guard gRPC's health and reflection services too. By default it does not, so that a
+// server that is overloaded, or whose dependency is down, does not look dead.
 func AllMethods() ServerOption { return func(c *serverConfig) { c.all = true } }
 
-// PushbackBounds sets what a refusal says about when to come back: usual, when the policy that refused cannot know, as a
-// bulkhead, and most, which no wait exceeds. Up to a quarter more, at random, is added to each wait, so that clients do not
-// come back together. Both must be from a millisecond to 24 hours, and usual not above most. The default is 1 s and 30 s.
+// PushbackBounds sets what a refusal says about when to come back: usual is the wait if the refusing policy cannot
+// know, as with a bulkhead, and most is the longest wait. Up to a quarter is added to each wait at random, so that
+// clients do not come back together. Both must be from a millisecond to 24 hours, and usual not above most. The
+// defaults are 1 s and 30 s.
 //
-// There is no wait where waiting is of no use: a breaker that was opened by hand, or a call that costs more than its rate
-// limit ever has. Then the trailer is -1, by which gRPC's own retries stop.
+// There is no wait where waiting is of no use: for a breaker that was opened by hand, or a call that costs more than
+// its rate limit ever holds. Then the trailer is -1, which stops gRPC's own retries.
 func PushbackBounds(usual, most time.Duration) ServerOption {
 	return func(c *serverConfig) { c.usual, c.most = usual, most }
 }
 
-// OnConfigError sets a function that is called once for each pipeline of source (the first 100) that cannot stand in front
-// of a handler: then the last good one stays in force, or for a method the first one of source.Current. It is called on the
-// goroutine of a call, under no lock. By default there is none.
+// OnConfigError sets a function that is called once for each pipeline of source (the first 100) that cannot guard a
+// handler. The last good one then stays in force, or, for a method, the first one of source.Current. The function is
+// called on the goroutine of a call, under no lock. By default there is none.
 func OnConfigError(tell func(error)) ServerOption {
 	return func(c *serverConfig) { c.hearing, c.onConfigError = true, tell }
 }
 
-// ServerRand sets the source of chance for the waits of [PushbackBounds], so that a run can be repeated. It is never used
-// by two goroutines at once, unless it is given to something else too. The default is the source of the process.
+// ServerRand sets the random source for the waits of [PushbackBounds], so that a run can be repeated. The interceptor
+// never uses it from two goroutines at once. The default is the random source of the process.
 func ServerRand(source rand.Source) ServerOption {
 	return func(c *serverConfig) { c.source = &source }
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -17,10 +18,11 @@ import (
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
 )
 
-// ServiceConfig is a pipeline for each method, after the retry, hedging and throttling policies of a gRPC service config.
-// It is made by [FromServiceConfig] and safe for concurrent use.
+// ServiceConfig holds a pipeline for each method, made from the retry, hedging and throttling policies of a gRPC
+// service config. Make it with [FromServiceConfig]. It is safe for concurrent use.
 type ServiceConfig struct {
 	lines map[string]*line // by "service/method", "service/" and ""
 	other *line
@@ -31,15 +33,17 @@ type ServiceConfig struct {
 const maxAttempts = 5
 
 // FromServiceConfig returns pipelines that do what a gRPC service config in JSON says about retrying, hedging and
-// throttling, by the rules of gRPC proposal A6, so that a config can be kept: dial with grpc.WithDisableRetry, and give
-// the result to [UnaryClient] and [StreamClient]. layers, such as a breaker and timeouts, are added to each pipeline, and
-// so are shared by all methods. They cannot hold a retry or a hedge.
+// throttling, by the rules of gRPC proposal A6. So you can keep your config: dial with grpc.WithDisableRetry, and give
+// the result to [UnaryClient] and [StreamClient]. layers, such as a breaker and timeouts, are added to each pipeline,
+// so all methods share them. They cannot include a retry or a hedge.
 //
 //	config, err := policygrpc.FromServiceConfig(json, breaker.New(), timeout.Total(2*time.Second))
 //
-// The config takes precedence over the defaults of this package: only its retryableStatusCodes are retried, numbers or
-// names in any case, RESOURCE_EXHAUSTED also without a hint. Attempts above 5 are 5. A method without a policy is not
-// retried. A pushback above 30 s ends the call. gRPC itself handles timeouts, load balancing and the rest of the config.
+// The config takes precedence over the defaults of this package: only its retryableStatusCodes are retried, given as
+// numbers or as names in any case, and RESOURCE_EXHAUSTED even without a hint. More than 5 attempts count as 5. A
+// method without a policy is not retried. A pushback above 30 s ends the call. The timeout of a method bounds the call
+// with all its attempts, as timeout.Total does, unless layers hold a total timeout that is not longer. gRPC itself
+// handles load balancing and the rest of the config.
 //
 // For a hedged call, the whole pipeline follows the config: after a code among nonFatalStatusCodes another attempt may
 // succeed, any other failure is final. gRPC for Go itself does not hedge.
@@ -61,7 +65,7 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 	s.other = s.compose(&problems, "", layers)
 	for i, method := range parsed.MethodConfig {
 		where := fmt.Sprintf("methodConfig[%d]", i)
-		l := s.other
+		l, layers := s.other, method.bounded(&problems, where, layers)
 		switch {
 		case method.RetryPolicy != nil && method.HedgingPolicy != nil:
 			problems.Add("%s: has a retryPolicy and a hedgingPolicy", where)
@@ -69,6 +73,8 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 			l = s.retrying(&problems, where+".retryPolicy", method.RetryPolicy, throttle, layers)
 		case method.HedgingPolicy != nil:
 			l = s.hedging(&problems, where+".hedgingPolicy", method.HedgingPolicy, throttle, layers)
+		case method.Timeout.duration > 0:
+			l = s.compose(&problems, where+".timeout", layers)
 		}
 		if len(method.Name) == 0 {
 			problems.Add("%s: has no name", where)
@@ -82,7 +88,7 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 				key = name.Service + "/" + name.Method
 			}
 			if _, ok := s.lines[key]; ok {
-				problems.Add("%s: the name %q is there twice", where, key)
+				problems.Add("%s: the name %q occurs twice", where, key)
 			}
 			s.lines[key] = l
 		}
@@ -94,6 +100,26 @@ func FromServiceConfig(config string, layers ...policy.Layer) (*ServiceConfig, e
 		s.other = l
 	}
 	return s, nil
+}
+
+// bounded returns layers with a total timeout, if the config has one for the method that is shorter than theirs. gRPC would apply
+// it to each attempt, since it does not know that they are of one call.
+func (m *methodConfigJSON) bounded(problems *policy.ConfigError, where string, layers []policy.Layer) []policy.Layer {
+	if !m.Timeout.given {
+		return layers
+	}
+	before := len(problems.Problems)
+	limit := m.Timeout.positive(problems, where+".timeout")
+	for _, layer := range layers {
+		around, ok := layer.(policy.TimeLimiter)
+		if ok && around.Stage() == policy.StageTotalTimeout && around.TimeLimit() <= limit {
+			return layers
+		}
+	}
+	if len(problems.Problems) > before {
+		return layers
+	}
+	return append(slices.Clip(layers), timeout.Total(limit))
 }
 
 // compose adds a line.
@@ -200,7 +226,8 @@ func (s *ServiceConfig) PipelineFor(method string) *resilience.Pipeline {
 	return s.lineOf(method).pipeline
 }
 
-// Pipelines returns all pipelines: first that without a policy, and then one for each methodConfig that has one.
+// Pipelines returns all pipelines: first the one without a policy, then one for each methodConfig that has a policy
+// or a timeout.
 func (s *ServiceConfig) Pipelines() []*resilience.Pipeline {
 	pipelines := make([]*resilience.Pipeline, len(s.all))
 	for i, l := range s.all {
@@ -255,6 +282,7 @@ type (
 	}
 	methodConfigJSON struct {
 		Name          []nameJSON         `json:"name"`
+		Timeout       durationJSON       `json:"timeout"`
 		RetryPolicy   *retryPolicyJSON   `json:"retryPolicy"`
 		HedgingPolicy *hedgingPolicyJSON `json:"hedgingPolicy"`
 	}
@@ -356,7 +384,7 @@ func (c codesJSON) set(problems *policy.ConfigError, where string) codeSet {
 	for _, text := range c {
 		var code codes.Code
 		if err := code.UnmarshalJSON(bytes.ToUpper(text)); err != nil {
-			problems.Add("%s: %.40q is no code", where, text)
+			problems.Add("%s: %.40q is not a code", where, text)
 		}
 		set[code] = true
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-// MethodSource is what a [resilience.Source] implements in addition when the pipeline depends on the method: what
-// [PerMethod], [PerService] and [FromServiceConfig] return is one.
+// MethodSource is a [resilience.Source] whose pipeline depends on the method. [PerMethod], [PerService] and
+// [FromServiceConfig] return one.
 type MethodSource interface {
 	resilience.Source
 
@@ -22,16 +22,18 @@ type MethodSource interface {
 	PipelineFor(method string) *resilience.Pipeline
 }
 
-// Other is what the functions given to [PerMethod] and [PerService] are called with for what finds no place.
+// Other is the name with which [PerMethod] and [PerService] make the pipeline that all methods or services without a
+// place share.
 const Other = "*"
 
-// Methods is a pipeline for each method or service. It is made by [PerMethod] and [PerService] and safe for concurrent use.
+// Methods holds a pipeline for each method or service. Make it with [PerMethod] or [PerService]. It is safe for
+// concurrent use.
 type Methods struct {
 	key      func(method string) string
 	registry *keyed.Registry[string, *resilience.Pipeline]
 }
 
-// PerMethod returns a source of a pipeline for each method, so that a method that fails does not keep calls from the
+// PerMethod returns a source with a pipeline for each method, so that a failing method does not stop calls to the
 // others:
 //
 //	policygrpc.PerMethod(func(method string) *resilience.Pipeline { … })
@@ -72,13 +74,15 @@ func (m *Methods) PipelineFor(method string) *resilience.Pipeline {
 	return m.Current()
 }
 
-// Current returns the pipeline of what finds no place. It implements [resilience.Source].
+// Current returns the pipeline that methods or services without a place share. It implements [resilience.Source].
 func (m *Methods) Current() *resilience.Pipeline { return m.registry.Overflow() }
 
-// All returns the methods or services and their pipelines, in no order. What finds no place is not among them.
+// All returns the methods or services and their pipelines, in no particular order. It does not include those without a
+// place.
 func (m *Methods) All() iter.Seq2[string, *resilience.Pipeline] { return m.registry.All() }
 
-// Report returns the report of the registry: how many there are, and what became of others; see [keyed.Registry].
+// Report returns the report of the registry: how many pipelines there are, and what became of others; see
+// [keyed.Registry].
 func (m *Methods) Report() policy.Report { return m.registry.Report() }
 
 // serviceOf returns the service of a method, "" if it has none.

@@ -21,17 +21,17 @@ import (
 // StreamClient returns an interceptor that sends streams through the pipeline of source, as [UnaryClient] does with unary
 // calls.
 //
-// A stream holds its place in the pipeline until it ends: with an error or io.EOF from RecvMsg, or with its context. Then
-// it is settled with how it ended, once. A stream that is neither read to its end nor cancelled keeps its slot, as it keeps
-// a goroutine of gRPC.
+// A stream holds its place in the pipeline until it ends: with an error or io.EOF from RecvMsg, or with its context.
+// Then its outcome is settled, once. A stream that is neither read to its end nor cancelled keeps its slot, just as it
+// keeps a goroutine of gRPC.
 //
-// A stream of the server, with a single request, is an operation until the headers of the answer have come, which servers
-// send with the first message. Until then it is tried again, under the same attempt timeout as a unary call; then the
-// breaker counts its success or failure. Later failures are not retried. A copy of the request is kept for that, of at most
-// 256 KiB or the size given to grpc.MaxRetryRPCBufferSize: a larger request is sent once. SendMsg, and so the
-// function that protoc has generated, returns when the request was sent, or with the error if nothing could be.
+// A server stream, which has a single request, is an operation until the headers of the answer arrive, which servers
+// send with the first message. Until then it is retried, under the same attempt timeout as a unary call; then the
+// breaker counts its success or failure. Later failures are not retried. For the retries a copy of the request is kept,
+// of at most 256 KiB or the size given to grpc.MaxRetryRPCBufferSize; a larger request is sent once. SendMsg, and so
+// the function that protoc generates, returns when the request was sent, or with the error if it could not be sent.
 //
-// Any other stream is an operation until it is open; messages are not kept, so later failures are not retried.
+// Any other stream is an operation until it is open. Its messages are not kept, so later failures are not retried.
 //
 // StreamClient panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.
 func StreamClient(source resilience.Source, options ...Option) grpc.StreamClientInterceptor {

@@ -14,14 +14,14 @@
 //
 // # Metrics
 //
-// [Metrics] are observable instruments, read from the reports of pipelines when the SDK collects. A call pays nothing; every
-// series is there from the first collection on, has the value of the moment, and goes when its policy goes. [Durations] are
-// two histograms, on request, since they are on the path of every call.
+// [Metrics] are observable instruments, read from the reports of pipelines when the SDK collects. Calls pay nothing.
+// Every series exists from the first collection on, shows the current value, and disappears with its policy.
+// [Durations] are two histograms. They are optional, since every call has to record them.
 //
 // # Traces
 //
-// [Traces] is an observer that adds events to the span of the caller: retries, refusals, calls that were given up, changes of
-// breakers. It makes no spans. [Attempts] is a layer that makes one span for each attempt, also for one that is refused.
+// [Traces] is an observer that adds events to the caller's span: retries, refusals, calls that were given up, changes
+// of breakers. It makes no spans. [Attempts] is a layer that makes one span for each attempt, including refused ones.
 // [ResendCount] marks the spans of HTTP requests that are sent again.
 //
 // A handled failure does not mark the caller's span as an error: its status stays Unset.
@@ -29,11 +29,11 @@
 // # Names
 //
 // The names are in names.go and are experimental: the semantic conventions have none for policies yet (see
-// semantic-conventions issue 2355). docs/observing.md has them beside those of Prometheus, Polly and resilience4j.
+// semantic-conventions issue 2355). docs/observing.md lists them next to those of Prometheus, Polly and resilience4j.
 //
 // # What waits
 //
-// A span processor of the SDK runs where a span ends: with [Attempts], on the goroutine of the call. One that blocks, such as
-// a synchronous exporter, holds that call; use a batching one. A panic of the SDK is contained. Collecting metrics holds no
-// call.
+// The SDK's span processors run where a span ends: with [Attempts] that is the goroutine of the call. A processor that
+// blocks, such as a synchronous exporter, holds up that call; use a batching one. A panic in the SDK is contained.
+// Collecting metrics never holds up a call.
 package policyotel

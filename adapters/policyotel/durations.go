@@ -17,9 +17,9 @@ const maxAttempts = 4
 // bounds of the buckets, in seconds: those that the semantic conventions advise for HTTP.
 var bounds = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 
-// Durations is an observer with two histograms: how long calls take, as their callers see it, and how long attempts take,
-// without queues and waits. A call that was refused is in neither: its end after 0 ms would pass for an answer of the
-// dependency. Durations is made by [NewDurations] and safe for concurrent use. One serves any number of pipelines.
+// Durations is an observer with two histograms: how long calls take, as their callers see it, and how long attempts
+// take, without queues and waits. Neither includes refused calls, whose 0 ms would look like answers of the dependency.
+// Make it with [NewDurations]. One can serve any number of pipelines, and it is safe for concurrent use.
 type Durations struct {
 	calls, attempts metric.Float64Histogram
 	pipelines       *target.ByPipeline[attributes]
@@ -33,8 +33,8 @@ type attributes struct {
 	attempts [target.Timed][maxAttempts][]metric.RecordOption
 }
 
-// NewDurations makes the histograms with a provider, the global one if it is nil. It panics when the provider refuses them,
-// which the SDK does only for names that are not valid.
+// NewDurations makes the histograms with a provider, or with the global one if it is nil. It panics if the provider
+// refuses them, which the SDK does only for invalid names.
 func NewDurations(provider metric.MeterProvider) *Durations {
 	if provider == nil {
 		provider = otel.GetMeterProvider()

@@ -1,6 +1,7 @@
 package policyotel
 
 import (
+	"math"
 	"sync"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -25,7 +26,8 @@ type counted struct {
 	round  uint64 // in which it was read last
 }
 
-// of returns what a counter has come to, given what was read.
+// of returns what a counter has come to, given what was read. What is no count, such as NaN for a number that is not known,
+// leaves it where it is: NaN would stay in it for good.
 func (g *growth) of(id counter, number float64) float64 {
 	c := g.counts[id]
 	if c == nil {
@@ -34,6 +36,9 @@ func (g *growth) of(id counter, number float64) float64 {
 		}
 		c = &counted{}
 		g.counts[id] = c
+	}
+	if !(number >= 0 && number <= math.MaxFloat64) {
+		number = c.last
 	}
 	if number < c.last {
 		c.before += c.last

@@ -14,7 +14,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Metrics are instruments that are read when the SDK collects. They are made by [NewMetrics].
+// Metrics are instruments that the SDK reads when it collects. Make them with [NewMetrics].
 type Metrics struct {
 	provider     metric.MeterProvider
 	targets      []*target.Target
@@ -25,11 +25,11 @@ type Metrics struct {
 	once         sync.Once
 }
 
-// NewMetrics registers instruments with a provider, the global one if it is nil. The error is a [*policy.ConfigError] when an
-// option is out of its range, or the provider shows a pipeline of the same name already; otherwise that of the provider. Then
-// nothing is registered.
+// NewMetrics registers instruments with a provider, or with the global one if it is nil. The error is a
+// [*policy.ConfigError] if an option is out of its range or the provider already shows a pipeline of the same name.
+// Otherwise it is the provider's own. After an error nothing is registered.
 //
-// Counters never fall, also when a [resilience.Source] replaces its pipeline, whose own counters begin at 0.
+// Counters never fall, even when a [resilience.Source] replaces its pipeline and the new one's counters begin at 0.
 func NewMetrics(provider metric.MeterProvider, opts ...Option) (*Metrics, error) {
 	targets, err := target.Configure("policyotel", opts)
 	if err != nil {
@@ -72,8 +72,8 @@ func (m *Metrics) register() (err error) {
 	return err
 }
 
-// Shutdown unregisters the instruments: they are not read any more, and others can show the same pipelines. It may be called
-// more than once.
+// Shutdown unregisters the instruments: the SDK no longer reads them, and others can show the same pipelines. It may be
+// called more than once.
 func (m *Metrics) Shutdown() error {
 	err := m.registration.Unregister()
 	m.once.Do(func() { hide(m.provider, m.targets) })
@@ -189,7 +189,7 @@ func (r reading) layer(report policy.Report) {
 	}
 }
 
-// value hands over a value and its limit. A value that is not known has no series.
+// value hands over a value and its limit. A gauge that is not known has no series, a counter stands still.
 func (r reading) value(kind string, v policy.Value, of func(...attribute.KeyValue) []attribute.KeyValue) {
 	if v.Unknown {
 		v.Number = math.NaN()

@@ -137,7 +137,7 @@ func TestUM3_APipelineIsShownOnceByAProvider(t *testing.T) {
 	first, err := policyotel.NewMetrics(provider, policyotel.Pipelines(p))
 	require.NoError(t, err)
 	_, err = policyotel.NewMetrics(provider, policyotel.Pipelines(named("orders"), p))
-	require.EqualError(t, err, `policyotel: pipeline "users" is shown with this provider already: Shutdown the other Metrics before`)
+	require.EqualError(t, err, `policyotel: pipeline "users" is already shown with this provider: call Shutdown of the other Metrics first`)
 	require.NoError(t, p.Run(t.Context(), ok))
 	require.EqualValues(t, 1, collect(t, reader)["resilience.pipeline.calls"]["outcome=succeeded pipeline.name=users"])
 
@@ -307,6 +307,30 @@ func TestALayerOfAnotherPackageIsShownAsItIs(t *testing.T) {
 		"pipeline.name=users policy.name= policy.type=maintenance value.label=late value.name=rejected": 2,
 	}, found["resilience.policy.events"])
 	require.Equal(t, map[string]float64{"pipeline.name=users policy.name= policy.type=maintenance": 0}, found["resilience.policy.shadow"])
+}
+
+type reporter func() policy.Report
+
+func (r reporter) Report() policy.Report { return r() }
+
+// What a third party's layer does not know for a while does not spoil its counter, whose sum goes on.
+func TestACounterThatIsNotKnownStandsStill(t *testing.T) {
+	counter := policy.Value{Name: "entered", Kind: policy.Counter, Unit: policy.UnitCount}
+	read := newMetrics(t, policyotel.Registry("gates", reporter(func() policy.Report {
+		return policy.Report{Kind: "gate", Values: []policy.Value{counter}}
+	})))
+	for i, step := range []struct {
+		number float64
+		not    bool // known
+		want   float64
+	}{
+		{5, true, 0}, {5, false, 5}, {0, true, 5}, {math.NaN(), false, 5}, {7, false, 7}, {math.Inf(1), false, 7}, {-1, false, 7}, {2, false, 9},
+	} {
+		counter.Number, counter.Unknown = step.number, step.not
+		require.Equal(t, map[string]float64{
+			"pipeline.name=gates policy.name= policy.type=gate value.label= value.name=entered": step.want,
+		}, read()["resilience.policy.events"], "step %d", i)
+	}
 }
 
 func TestFault231_AReportThatPanicsCostsItsOwnSeriesOnly(t *testing.T) {

@@ -10,8 +10,9 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-// ResendCount returns a transport that sets http.request.resend_count, as the semantic conventions say, on the span of a
-// request that is sent again: 1 for the second time, 2 for the third. It stands inside of the transport that makes the spans:
+// ResendCount returns a transport that sets http.request.resend_count, as the semantic conventions say, on the span of
+// a request that is sent again: 1 for the second time, 2 for the third. Put it inside the transport that makes the
+// spans:
 //
 //	client.Transport = policyhttp.NewTransport(otelhttp.NewTransport(policyotel.ResendCount(http.DefaultTransport)), users)
 //

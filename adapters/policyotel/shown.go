@@ -28,7 +28,7 @@ func show(provider metric.MeterProvider, targets []*target.Target) error {
 	problems := policy.ConfigError{Policy: "policyotel"}
 	for _, t := range targets {
 		if shown.names[provider][t.Name] {
-			problems.Add("%v is shown with this provider already: Shutdown the other Metrics before", t)
+			problems.Add("%v is already shown with this provider: call Shutdown of the other Metrics first", t)
 		}
 	}
 	if err := problems.Err(); err != nil {

@@ -22,8 +22,9 @@ import (
 )
 
 // Traces is an observer that adds events to the span in the context of a call: resilience.retry, resilience.rejected,
-// resilience.given_up, and, with [Traces.Change], resilience.breaker.state_change. It makes no spans and changes no status. A
-// call that succeeds at its first attempt costs next to nothing. Traces is made by [NewTraces] and safe for concurrent use.
+// resilience.given_up, and, with [Traces.Change], resilience.breaker.state_change. It makes no spans and changes no
+// status. A call that succeeds at its first attempt costs next to nothing. Make it with [NewTraces]. It is safe for
+// concurrent use.
 type Traces struct {
 	waiting atomic.Int32 // changes
 	mu      sync.Mutex
@@ -97,9 +98,9 @@ const (
 	maxAge     = 10 * time.Second
 )
 
-// Change is a subscriber for changes of a breaker: breaker.OnChange(traces.Change). A change comes without a context. It is
-// added to the next span that gets an event, which is that of the call that caused it if that goes on to retry or gives up,
-// and otherwise that of the first call that is refused. A change that has waited for 10 s is dropped.
+// Change is a subscriber for changes of a breaker: breaker.OnChange(traces.Change). A change has no context, so it is
+// added to the next span that gets an event. That is the span of the call that caused the change if that call retries
+// or gives up, and otherwise the span of the first refused call. A change that has waited for 10 s is dropped.
 func (t *Traces) Change(change breaker.Change) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -132,12 +133,12 @@ func (t *Traces) takeChanges(span trace.Span) {
 	}
 }
 
-// Attempts returns a layer that makes one span of kind INTERNAL for each attempt, around everything inside retry and hedge: it
-// holds the time in queues and the operation, whose own spans are its children. A refused attempt is a short span with
-// error.type. tracer providers are asked for once; nil is the global one.
+// Attempts returns a layer that makes one span of kind INTERNAL for each attempt, around everything inside retry and
+// hedge. The span covers the time in queues and the operation, whose own spans are its children. A refused attempt is a
+// short span with error.type. The tracer is taken from provider once; nil stands for the global provider.
 //
-// The span ends when the operation has returned, also for a result that stays open. It costs an allocation of a context, and
-// what the SDK does.
+// The span ends when the operation has returned, also for a result that stays open. It costs one allocation for a
+// context, plus what the SDK needs.
 func Attempts(provider trace.TracerProvider) policy.Layer {
 	if provider == nil {
 		provider = otel.GetTracerProvider()

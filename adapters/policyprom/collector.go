@@ -12,7 +12,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Collector shows what pipelines and registries are and do. It is made by [NewCollector] and safe for concurrent use.
+// Collector shows the state and the activity of pipelines and registries. Make it with [NewCollector]. It is safe for
+// concurrent use.
 type Collector struct {
 	targets []shown
 	self    *prometheus.Desc // has no series; see collectors
@@ -30,9 +31,9 @@ type shown struct {
 	descs *descs
 }
 
-// NewCollector returns a collector of what the options name. It panics with a [*policy.ConfigError] when an option makes no
-// sense, or two pipelines have the same name. Two collectors that show pipelines of the same name cannot be registered at the
-// same registry: the second registration fails, with an error that names the pipeline.
+// NewCollector returns a collector of what the options name. It panics with a [*policy.ConfigError] when an option is
+// out of its range or two pipelines have the same name. Two collectors that show pipelines of the same name cannot be
+// registered at the same registry: the second registration fails, with an error that names the pipeline.
 func NewCollector(opts ...Option) *Collector {
 	targets, err := target.Configure("policyprom", opts)
 	if err != nil {

@@ -8,19 +8,19 @@
 //
 // # What is collected
 //
-// A [Collector] reads the reports of pipelines when Prometheus scrapes: states, values beside their limits, counters. A call
-// pays nothing for it. Every series is there from the first scrape on, has the value of the moment, and goes when its
-// policy goes. A state has one series for each state that the policy can be in; the one that it is in is 1.
+// A [Collector] reads the reports of pipelines when Prometheus scrapes: states, values and their limits, counters.
+// Calls pay nothing for it. Every series exists from the first scrape on, shows the current value, and disappears with
+// its policy. There is one series for each state that a policy can be in; the current state has the value 1.
 //
-// The label "pipeline" is the name of the pipeline, or what the registry was registered as; "name" is the name of the policy.
-// Of two policies of one kind and name in a pipeline the second is "#2". No label comes from a call, so the number of series
-// does not grow with traffic, keys or errors. A policy that several pipelines share is reported by each of them: use
-// max by (name), not sum.
+// The label "pipeline" is the name of the pipeline, or the name given to [Registry]; "name" is the name of the policy.
+// If a pipeline has two policies of the same kind and name, the second is "#2". No label comes from a call, so the
+// number of series does not grow with traffic, keys or errors. Each pipeline reports the policies that it shares with
+// others: use max by (name), not sum.
 //
 // # Durations
 //
-// [Durations] is a collector and an observer with histograms of how long calls and attempts take, on request, since it is on
-// the path of every call:
+// [Durations] is a collector and an observer with histograms of how long calls and attempts take. It is optional, since
+// every call has to record its duration:
 //
 //	durations := policyprom.NewDurations(policyprom.Native())
 //	registry.MustRegister(durations)
@@ -33,6 +33,6 @@
 //
 // # Isolation
 //
-// A layer whose report panics costs the series of its pipeline, and is counted in resilience_report_failures_total. A report
-// that hangs holds the scrape, and no call.
+// If a layer's report panics, the scrape lacks the series of its pipeline, and resilience_report_failures_total counts
+// it. A report that hangs holds up the scrape, but no call.
 package policyprom

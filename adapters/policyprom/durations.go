@@ -27,30 +27,30 @@ func Buckets(bounds ...float64) DurationsOption {
 	return func(c *durationsConfig) { c.buckets = slices.Clone(bounds) }
 }
 
-// Native makes native histograms, whose buckets are chosen by Prometheus with a width of 10 % and need no bounds, instead of
-// classic ones. The server must be told to scrape them. With Buckets there are both.
+// Native makes native histograms instead of classic ones. Prometheus chooses their buckets, with a width of 10 %, so
+// they need no bounds. The server must be configured to scrape them. Together with [Buckets] there are both kinds.
 func Native() DurationsOption { return func(c *durationsConfig) { c.native = true } }
 
-// ForPipelines names pipelines whose series are there before their first call.
+// ForPipelines names pipelines whose series exist before their first call.
 func ForPipelines(names ...string) DurationsOption {
 	return func(c *durationsConfig) { c.pipelines = append(c.pipelines, names...) }
 }
 
-// Exemplars attaches to the buckets what labels makes of the context of a call or an attempt, such as the id of its trace, so
-// that one gets from a slow bucket to a call that was in it. nil labels attach nothing. What Prometheus does not accept, such
-// as labels of more than 128 characters in all, is left out. labels is called on the goroutine of the call. By default there are
-// no exemplars.
+// Exemplars attaches to the buckets what labels returns for the context of a call or an attempt, such as the ID of its
+// trace, so that you can find a call that fell into a slow bucket. If labels returns nil, nothing is attached.
+// Exemplars that Prometheus does not accept, such as those with more than 128 characters in all, are left out. labels
+// is called on the goroutine of the call. By default there are no exemplars.
 //
 // The handler must speak OpenMetrics for them: promhttp.HandlerOpts{EnableOpenMetrics: true}.
 func Exemplars(labels func(context.Context) prometheus.Labels) DurationsOption {
 	return func(c *durationsConfig) { c.exemplar = labels }
 }
 
-// Durations is an observer with two histograms: how long calls take, as their callers see it, and how long attempts take,
-// without queues and waits. A call that was refused is in neither: its end after 0 ms would pass for an answer of the
-// dependency. The label "outcome" says how it ended: succeeded, expected, failed, canceled, panicked.
+// Durations is an observer with two histograms: how long calls take, as their callers see it, and how long attempts
+// take, without queues and waits. Neither includes refused calls, whose 0 ms would look like answers of the dependency.
+// The label "outcome" says how a call or attempt ended: succeeded, expected, failed, canceled, panicked.
 //
-// Durations is made by [NewDurations], is a [prometheus.Collector], and is safe for concurrent use. One serves any number of
+// Make it with [NewDurations]. It is a [prometheus.Collector] and safe for concurrent use. One can serve any number of
 // pipelines.
 type Durations struct {
 	calls, attempts *prometheus.HistogramVec
@@ -68,8 +68,8 @@ type pipelineDurations struct {
 	calls, attempts [target.Timed]prometheus.Observer
 }
 
-// NewDurations returns histograms that no pipeline has yet. It panics with a [*policy.ConfigError] when an option makes no
-// sense.
+// NewDurations returns histograms; give them to resilience.Observe. It panics with a [*policy.ConfigError] when an
+// option is out of its range.
 func NewDurations(opts ...DurationsOption) *Durations {
 	c := durationsConfig{}
 	problems := policy.ConfigError{Policy: "policyprom.NewDurations"}
@@ -131,7 +131,7 @@ func (d *Durations) ObservedKinds() []policy.EventKind {
 	return []policy.EventKind{policy.EventAttempt, policy.EventCall}
 }
 
-// Observe notes a duration.
+// Observe records a duration.
 func (d *Durations) Observe(ctx context.Context, event policy.Event) {
 	outcome := target.OutcomeOf(event.Outcome)
 	if outcome == target.Rejected {

@@ -10,19 +10,19 @@ import (
 // Option says what a [Collector] shows.
 type Option func(*target.Config)
 
-// Pipelines shows pipelines. Each must have a name (resilience.Name), which is the value of the label "pipeline" for good: it
-// does not change when a [resilience.Source] replaces its pipeline by one of another name.
+// Pipelines shows pipelines. Each must have a name (resilience.Name), which is the permanent value of the label
+// "pipeline": it does not change when a [resilience.Source] replaces its pipeline with one of another name.
 func Pipelines(sources ...resilience.Source) Option { return target.Pipelines(sources...) }
 
-// Registry shows a keyed registry, a retry budget that several pipelines share, or anything else that reports and stands in no
-// pipeline. name is the value of the label "pipeline". Of a keyed registry the keys are counted by state, and are never
-// labels; see [PerKey].
+// Registry shows a keyed registry, a retry budget that several pipelines share, or anything else that reports and is
+// not part of a pipeline. name is the value of the label "pipeline". The keys of a keyed registry are counted by state,
+// and never become labels; see [PerKey].
 func Registry(name string, reporter policy.Reporter) Option { return target.Registry(name, reporter) }
 
-// PerKey shows single keys of a registry whose values are policies or pipelines, in addition to [Registry]. label turns a
-// key into the label "name"; it must not tell what the monitoring may not know, and leaves a key out by returning "". Of the
-// labels, in alphabetical order, the first most are shown; most must be between 1 and 1000. name must be another than that
-// of the Registry.
+// PerKey shows single keys of a registry whose values are policies or pipelines, in addition to [Registry]. label turns
+// a key into the label "name", or returns "" to leave the key out. It must not reveal what the monitoring may not know.
+// Only the first most labels in alphabetical order are shown; most must be between 1 and 1000. name must differ from
+// that of the [Registry].
 func PerKey[K comparable, V any](name string, registry *keyed.Registry[K, V], label func(K) string, most int) Option {
 	return target.PerKey(name, registry, label, most)
 }

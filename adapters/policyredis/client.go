@@ -9,21 +9,23 @@ import (
 // (*redis.Client, *redis.ClusterClient, *redis.Ring, redis.UniversalClient) are Scripters as they are, and so are the adapters
 // rueidiscompat.NewAdapter of rueidis and valkeycompat.NewAdapter of valkey-go. For any other client, and for rueidis and
 // valkey-go without their adapters, write the two methods, with a [Reply] as the result; the package's examples have them.
+// A pipeline is none, though it has the methods: it answers later.
 //
-// The methods must be safe for concurrent use. They should return soon after ctx has ended. A call that does not return by the
-// [Deadline] is left alone with its goroutine, and counted as abandoned until it does; see also [TrustClient].
+// The methods must be safe for concurrent use. They should return soon after ctx has ended. A call that does not return
+// by the [Deadline] is abandoned: it keeps its goroutine, and is counted as abandoned, until it returns. See also
+// [TrustClient].
 type Scripter[R Result] interface {
 	Eval(ctx context.Context, script string, keys []string, args ...any) R
 	EvalSha(ctx context.Context, sha1 string, keys []string, args ...any) R
 }
 
-// Result is what a client answers: an int64, or an error. The error of a server says what the server said, as in
+// Result is what a client returns: an int64 or an error. The text of a server's error must be the server's own, as in
 // "NOSCRIPT No matching script".
 type Result interface {
 	Result() (any, error)
 }
 
-// Reply is a [Result] for those who write a [Scripter] themselves.
+// Reply is a [Result] for a [Scripter] that you write yourself.
 type Reply struct {
 	Value any
 	Err   error

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -181,7 +182,9 @@ func (c *core) told(cfg *config, r request, a answer, err error) {
 		}
 		return
 	}
-	c.course.answered(cfg.probe)
+	if r.writes() {
+		c.course.answered(cfg.probe)
+	}
 	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking
 		c.hear(cfg, r, a)
 	}
@@ -199,7 +202,7 @@ func (c *core) hear(cfg *config, r request, a answer) {
 		slack += int64(cfg.lot) * cfg.unit * int64(cfg.peers)
 	}
 	debt := a.debt
-	if a.wait == 0 && r.most != 0 {
+	if a.wait == 0 && r.writes() {
 		debt += r.takes(a.debt)
 	}
 	now := c.watch.Elapsed()
@@ -286,7 +289,10 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 	q.most = 0
 	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: q.arguments(), bucket: b})
 	if err != nil {
-		return level, err
+		if err := ended(ctx); err != nil {
+			return level, err
+		}
+		return level, fmt.Errorf("policyredis: %w: %w", ErrStore, err)
 	}
 	level.Tokens = max(0, int((cfg.capacity-a.debt)/cfg.unit))
 	level.Wait = time.Duration(a.wait)
@@ -296,8 +302,8 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 
 // Level is what is in a shared bucket at one moment.
 type Level struct {
-	Tokens int           // that are there
-	Burst  int           // that would be there if it were full
+	Tokens int           // how many are in the bucket
+	Burst  int           // how many a full bucket holds
 	Wait   time.Duration // until an attempt of the cost asked about would be admitted; 0: now
 	Full   time.Duration // until the bucket is full, if no more is taken
 }

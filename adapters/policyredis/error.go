@@ -10,19 +10,20 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ErrStore is the reason of rejections by a limiter with [FailClosed] while the store does not answer. It does not match
-// ratelimit.ErrLimited: nobody knows whether the limit is reached. Its [policy.Code] is "policyredis.store".
+// ErrStore is the reason of a rejection when the store does not answer and the limiter has [FailClosed], and what Peek
+// returns then. It does not match ratelimit.ErrLimited: nobody knows whether the limit is reached. Its [policy.Code] is
+// "policyredis.store".
 //
 // All other rejections are those of package ratelimit: ratelimit.ErrLimited and, for a cost that can never be admitted,
 // ratelimit.ErrCost.
 var ErrStore = policy.NewReason("policyredis.store", "the store does not answer")
 
-// What [OnError] is told of, beside the errors of the client.
+// These errors are reported to [OnError], as are those of the client.
 var (
 	// ErrDeadline: the store has not answered within the [Deadline].
 	ErrDeadline = errors.New("policyredis: no answer within the deadline")
-	// ErrForgotten: the store has answered, but holds less debt than this process knows of, since it was flushed, has
-	// evicted the key, or has failed over to a replica that lagged behind. The limit has begun anew with a fuller bucket.
+	// ErrForgotten: the store has answered, but it holds less debt than this process knows of: it was flushed, evicted
+	// the key, or failed over to a replica that lagged behind. The limit has begun anew with a fuller bucket.
 	ErrForgotten = errors.New("policyredis: the store has forgotten what was taken")
 	// ErrBusy: too many calls to the store are running.
 	ErrBusy = errors.New("policyredis: too many calls to the store are running")
@@ -31,7 +32,7 @@ var (
 // keyHolds is in the script's own error.
 const keyHolds = "policyredis: the key holds"
 
-var errReply = errors.New("policyredis: a reply that the script does not give")
+var errReply = errors.New("policyredis: a reply that the script never gives")
 
 // panicError is a panic of a client, which happened on a goroutine where nobody else would catch it.
 func panicError(value any) error { return fmt.Errorf("policyredis: the client panicked: %v", value) }
@@ -57,7 +58,8 @@ func isAnswer(err error) bool {
 		}
 	}
 	for _, answer := range []string{
-		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "NOPERM ", "redis: nil", "redis nil message", "valkey nil message",
+		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "TRYAGAIN ", "NOPERM ",
+		"redis: nil", "redis nil message", "valkey nil message",
 	} {
 		if says(err, answer) {
 			return true
@@ -66,10 +68,11 @@ func isAnswer(err error) bool {
 	return strings.Contains(text, "user_script") || strings.Contains(text, keyHolds)
 }
 
-// isAboutKey reports whether an error says that something else is at the key. Other keys may be well.
+// isAboutKey reports whether an error says that something else is at the key, or that the cluster is moving it. Other keys may
+// be well.
 func isAboutKey(err error) bool {
 	text := err.Error()
-	return strings.Contains(text, "WRONGTYPE ") || strings.Contains(text, keyHolds)
+	return strings.Contains(text, "WRONGTYPE ") || strings.Contains(text, keyHolds) || says(err, "TRYAGAIN ")
 }
 
 // says reports whether an error, or one that it wraps, begins with a text.

@@ -10,8 +10,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Limiter is a limit that many processes share through one key in Redis. Make one with [New]. It is safe for concurrent use
-// and must not be copied. The methods of the zero value panic.
+// Limiter is a rate limit that many processes share through one key in Redis. Make it with [New]. It is safe for
+// concurrent use and must not be copied. The methods of the zero value panic.
 type Limiter struct {
 	core   core
 	bucket *bucket
@@ -29,10 +29,11 @@ var (
 //
 //   - perSecond is at most [MaxRate]. A token takes 1/perSecond, rounded up to whole nanoseconds.
 //   - burst is at least 1, and burst/perSecond at most [MaxRefill].
-//   - key is any text that is not empty. Of one longer than 128 bytes a part and the hash are used. See [Prefix].
+//   - key is any text that is not empty. For a key longer than 128 bytes, part of it and its hash are used. See
+//     [Prefix].
 //
-// New asks nothing of the client. It panics with a [*policy.ConfigError] that lists every problem of the configuration; see
-// [Validate].
+// New does not call the client. It panics with a [*policy.ConfigError] that lists every problem of the configuration;
+// see [Validate].
 func New[R Result](client Scripter[R], key string, perSecond float64, burst int, options ...Option) *Limiter {
 	cl := clientOf(client)
 	cfg, err := configure(nil, perSecond, burst, options, func(c *config, problems *policy.ConfigError) {
@@ -64,10 +65,10 @@ func (l *Limiter) made() *config { return l.core.made("policyredis.New") }
 // Stage returns [policy.StageRateLimit].
 func (l *Limiter) Stage() policy.Stage { return policy.StageRateLimit }
 
-// Admit takes the tokens of an attempt, or refuses with a [*policy.Rejection] that matches ratelimit.ErrLimited or, with
-// [FailClosed], [ErrStore]. It waits for the store, for the [Deadline] at most. When ctx has ended, the error is
-// [policy.ContextError], and nothing is taken. When it ends meanwhile, the error is the same, and the tokens are lost if the
-// store has taken them all the same.
+// Admit takes the tokens of an attempt, or refuses with a [*policy.Rejection] that matches ratelimit.ErrLimited or,
+// with [FailClosed], [ErrStore]. It waits for the store for at most the [Deadline]. If ctx has already ended, the error
+// is [policy.ContextError], and nothing is taken. If ctx ends during the wait, the error is the same, and the tokens
+// are lost if the store took them.
 func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	cfg := l.made()
 	ticket, err := l.core.admit(ctx, cfg, l.bucket, l.bucket.keys, cfg.cost(ctx))
@@ -84,9 +85,9 @@ func (c *config) cost(ctx context.Context) int {
 	return c.costOf(ctx)
 }
 
-// Settle takes the tokens back when the operation was never entered: attempts that follow pay that much less. They are worth
-// cost/perSecond less the time since they were taken, which may be less than what would be there had they never been taken, and
-// never more, whatever other processes give back. It asks nobody.
+// Settle takes the tokens back if the operation was never entered: later attempts pay that much less. They are worth
+// cost/perSecond minus the time since they were taken. That may restore less than if they had never been taken, but
+// never more, whatever other processes give back. It does not call the store.
 func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	cfg := l.made()
 	if outcome.Kind == policy.NotCalled {
@@ -94,16 +95,17 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	}
 }
 
-// Peek says what is in the bucket, and how long an attempt that costs 1 would have to wait. It asks the store, takes nothing
-// and writes nothing. While the store does not answer it returns an error, and never a guess.
+// Peek returns the level of the bucket, and how long an attempt that costs 1 would have to wait. It asks the store,
+// takes nothing and writes nothing. While the store does not answer, it returns an error that matches [ErrStore], never a
+// guess.
 func (l *Limiter) Peek(ctx context.Context) (Level, error) {
 	return l.core.peek(ctx, l.made(), l.bucket, l.bucket.keys, 1)
 }
 
-// Drain gives back the tokens that [Lots] has taken and not used, and waits until no call to the store runs any more, such as
-// one that was abandoned at its deadline. It returns [policy.ContextError] when ctx ends before. Use it at the end of the
-// process, when nobody calls any more and before the client is closed. It hinders nobody who does, and the limiter may still
-// be used.
+// Drain gives back the tokens that [Lots] took and nobody used, and waits until no call to the store is running, not
+// even one that was abandoned at its deadline. It returns [policy.ContextError] if ctx ends first. Tokens that the store
+// does not take back are spent; that is no error. Use it at the end of the process, after the last call and before you
+// close the client. The limiter can still be used, during Drain and after it.
 func (l *Limiter) Drain(ctx context.Context) error {
 	l.made()
 	if err := ended(ctx); err != nil {
@@ -113,20 +115,20 @@ func (l *Limiter) Drain(ctx context.Context) error {
 	return l.core.store.places.empty(ctx)
 }
 
-// Reconfigure changes the limiter while it is in use. It takes the rate, the burst and the options of [New], and works as a
-// whole or, with a [*policy.ConfigError], not at all. Options that are data and not given get their defaults; functions stay.
-// Name and prefix cannot be changed. What is in Redis is a time, until the bucket is full: after a change it is the same time,
-// at the new rate. While processes disagree on rate and burst, each keeps to its own.
+// Reconfigure changes the limiter while it is in use. It takes the rate, the burst and the options of [New], and takes
+// effect as a whole or, with a [*policy.ConfigError], not at all. Data options that are not given get their defaults;
+// functions stay. The name and the prefix cannot change. Redis holds the time until the bucket is full. A change of the
+// rate does not change that time. While processes disagree on rate and burst, each uses its own.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	l.made()
 	return l.core.reconfigure(perSecond, burst, options, (*config).checkSingle)
 }
 
-// Shadow lets the limiter refuse nothing from now on, while it takes and counts as if it did. An attempt that would be refused
-// goes ahead without a token, and is counted by ShadowRejected of [Snapshot] in place of Rejected.
+// Shadow makes the limiter refuse nothing from now on, while it takes tokens and counts as before. An attempt that it
+// would have refused goes ahead without a token, and is counted in ShadowRejected of [Snapshot] instead of Rejected.
 func (l *Limiter) Shadow() { l.steer(true) }
 
-// Enforce ends what [Limiter.Shadow] or the option [Shadow] began.
+// Enforce ends the shadow mode that [Limiter.Shadow] or the option [Shadow] began.
 func (l *Limiter) Enforce() { l.steer(false) }
 
 func (l *Limiter) steer(shadow bool) {
@@ -135,8 +137,8 @@ func (l *Limiter) steer(shadow bool) {
 	l.core.shadow.Store(shadow)
 }
 
-// Idle reports whether the limiter is as a new one would be: it has nothing in its local bucket and in its lots, and was not
-// changed by hand.
+// Idle reports whether the limiter is in the state of a new one: its local bucket is full, it holds no lots, and nobody
+// has changed it by hand.
 func (l *Limiter) Idle() bool {
 	l.made()
 	return !l.core.moved.Load() && l.bucket.idle(l.core.watch.Elapsed())

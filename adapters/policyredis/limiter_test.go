@@ -77,8 +77,17 @@ func TestR7_PeekWritesNothing(t *testing.T) {
 
 func TestPeekNeverGuesses(t *testing.T) {
 	l := policyredis.New(answers(nil, errDown), "peek", 10, 2, policyredis.FailOpen())
-	_, err := l.Peek(t.Context())
-	require.ErrorIs(t, err, errDown)
+	for range 5 {
+		_, err := l.Peek(t.Context())
+		require.ErrorIs(t, err, policyredis.ErrStore)
+		require.ErrorContains(t, err, "policyredis: the store does not answer: ")
+		if l.Snapshot().Mode == policyredis.Shared {
+			require.ErrorIs(t, err, errDown)
+		}
+	}
+	_, err := l.Peek(t.Context()) // the breaker is open
+	_, ok := policy.RetryAfter(err)
+	require.True(t, ok, err)
 }
 
 func TestR8_UR6_ACostAboveTheBurstIsNeverAdmitted(t *testing.T) {

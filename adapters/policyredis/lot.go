@@ -113,7 +113,9 @@ func (c *core) fill(b *bucket, amount int64, sent, keep time.Duration) {
 	l.amount += amount
 	l.refused = 0
 	if l.timer == nil {
-		l.timer = time.AfterFunc(keep, func() { c.returnLot(context.Background(), b) })
+		l.timer = time.AfterFunc(keep, func() {
+			c.store.places.expect(func() { c.returnLot(context.Background(), b) }) // who drains finds the lot, or waits for this
+		})
 	}
 }
 

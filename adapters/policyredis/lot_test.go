@@ -260,6 +260,29 @@ func TestDrainWithoutTime(t *testing.T) {
 	})
 }
 
+// A lot that its timer gives back while somebody drains is waited for.
+func TestDrainWaitsForALotThatGoesBack(t *testing.T) {
+	for range 200 {
+		synctest.Test(t, func(t *testing.T) {
+			var closed, late atomic.Bool
+			server := scriptInGo()
+			client := fake(func(ctx context.Context, args []any) (any, error) {
+				if closed.Load() {
+					late.Store(true)
+				}
+				return server(ctx, args)
+			})
+			l := policyredis.New(client, "drain", hourly, 10, policyredis.Lots(5, time.Second))
+			require.NoError(t, attempt(l))
+			time.Sleep(time.Second) // its timer ends at the same moment
+			require.NoError(t, l.Drain(t.Context()))
+			closed.Store(true)
+			synctest.Wait()
+			require.False(t, late.Load(), "a call after Drain")
+		})
+	}
+}
+
 // When the bucket of a lot is empty, what is said without asking is as true as what the store says.
 func TestR9_LotsSayWhenToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -43,7 +43,7 @@ type Change struct {
 	Name     string // of the limiter
 	From, To Mode
 	At       time.Time
-	Err      error // what the store failed with last; nil when it is well again
+	Err      error // the store's last error; nil when the store answers again
 }
 
 // course is the mode and how it changes. It leaves Shared when the store has failed several times in a row, and returns with

@@ -11,7 +11,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// The bounds of a configuration. Outside of them a double would not hold every number of the script exactly.
+// The bounds of a configuration. Beyond them a double could not hold every number of the script exactly.
 const (
 	// MaxRate is the largest rate per second. A token then takes a microsecond, which is the resolution of the server's clock.
 	MaxRate = 1e6
@@ -58,8 +58,8 @@ type config struct {
 	oneArgs        []any // of an attempt that costs 1, which is nearly every one
 }
 
-// Name names the limiter in its rejections, its [policy.Report] and its changes. The default is no name. It is not the key:
-// two processes may use one key under different names.
+// Name names the limiter in its rejections, its [policy.Report] and its changes. By default it has no name. The name is
+// not the key: two processes may use one key under different names.
 func Name(name string) Option {
 	return func(c *config) {
 		c.name = name
@@ -67,9 +67,9 @@ func Name(name string) Option {
 	}
 }
 
-// Prefix sets what the names of keys in Redis begin with. A key is named prefix:{key}, so that on a cluster all that is about
-// one key is on one node. prefix must not be empty, must not be longer than 64 bytes, and must not contain { or }. The default
-// is "ratelimit".
+// Prefix sets how the names of keys in Redis begin. A key is named prefix:{key}, so that a cluster keeps everything
+// about one key on one node. prefix must not be empty, must not be longer than 64 bytes, and must not contain { or }.
+// The default is "ratelimit".
 func Prefix(prefix string) Option {
 	return func(c *config) {
 		c.prefix = prefix
@@ -86,14 +86,15 @@ func Deadline(limit time.Duration) Option {
 	}
 }
 
-// TrustClient says that the client returns soon after the deadline of its context, always. It is then called on the goroutine
-// of the attempt, which saves two switches between goroutines: about as much again as the client takes on a busy machine. A
-// client that does not keep to it makes attempts wait for as long as it likes; when it has returned more than a second late, it
-// is not trusted any more. While it is, that an attempt's context is cancelled may be noticed as late as the deadline. For an
-// attempt that has less time than the deadline the client is called on a goroutine all the same.
+// TrustClient says that the client always returns soon after the deadline of its context. The limiter then calls it on
+// the goroutine of the attempt, which saves two switches between goroutines: on a busy machine they take about as long
+// as the client itself. A client that breaks this promise makes attempts wait for as long as it likes; once it has
+// returned more than a second late, it is no longer trusted. With a trusted client, an attempt may notice that its
+// context was cancelled only at the deadline. For an attempt that has less time than the deadline, the client is still
+// called on a separate goroutine.
 //
-// A go-redis client of a single server is trusted as it is if its option ContextTimeoutEnabled is set. The default is to trust
-// nobody else: other clients are called on goroutines.
+// A go-redis client of a single server is trusted without this option if its ContextTimeoutEnabled is set. By default
+// all other clients are called on separate goroutines.
 func TrustClient() Option {
 	return func(c *config) {
 		c.trusted = true
@@ -101,7 +102,7 @@ func TrustClient() Option {
 	}
 }
 
-// Probe sets how often a store that does not answer is asked again, by one attempt; up to a tenth is added by chance, so that
+// Probe sets how often one attempt asks a store again that does not answer. Up to a tenth is added at random, so that
 // processes do not probe together. It must be from 10ms to a day. The default is 1 s.
 func Probe(every time.Duration) Option {
 	return func(c *config) {
@@ -110,15 +111,15 @@ func Probe(every time.Duration) Option {
 	}
 }
 
-// FailLocal lets each process keep to its share while the store does not answer: rate and burst divided by peers, which is how
-// many processes share the limit. It is the default, with 1 peer: say how many there are, or each process takes the whole
-// limit in an outage.
+// FailLocal lets each process keep to its share while the store does not answer: rate and burst divided by peers, which
+// is how many processes share the limit. It is the default, with 1 peer. Say how many there are, or each process uses
+// the whole limit in an outage.
 //
-// The local bucket is kept warm. It is charged for everything that the store admits, so that an outage hands no process a
-// full burst. Its burst is at least 1 token. An attempt that costs more than this burst is admitted when the local bucket is
+// The local bucket is charged for everything that the store admits, so that no process starts an outage with a full
+// burst. The local burst is at least 1 token. An attempt that costs more than it is admitted when the local bucket is
 // full.
 //
-// peers must be at least 1, and not so many that the share would refill in more than [MaxRefill].
+// peers must be at least 1, and not so many that the share would take longer than [MaxRefill] to refill.
 func FailLocal(peers int) Option {
 	return func(c *config) {
 		c.failure, c.peers = Local, peers
@@ -150,13 +151,14 @@ func (c *config) failWith(name string, args ...policy.Argument) {
 	c.said.Data(name, args...)
 }
 
-// Lots lets the process take up to n tokens more than an attempt costs, and admit the attempts that follow without asking,
-// for very hot keys: about one round trip for n attempts. Tokens that were not used go back after keep; [Limiter.Drain] gives
-// them back at once. When the store refuses, attempts that cost as much are refused without asking until their token is there,
-// for keep at most. n must be from 1 to the burst, keep from 1ms to a minute. The default is to ask each time.
+// Lots is for very hot keys: the process takes up to n tokens more than an attempt costs, and then admits attempts
+// without asking the store, which makes about one round trip for n attempts. Unused tokens go back after keep;
+// [Limiter.Drain] gives them back at once. After the store has refused, attempts of at least that cost are refused
+// without asking until their tokens are due, but no longer than keep. n must be from 1 to the burst, keep from 1ms to a
+// minute. By default the limiter asks for each attempt.
 //
-// The price is an error. In each window at most burst + rate·w attempts begin, and in addition at most n in each process: what
-// it held as the window began. And up to n tokens in each process are not there for the others, for keep at most.
+// The price is accuracy. In each window at most burst + rate·w attempts begin, plus at most n in each process, which it
+// held when the window began. And each process may withhold up to n tokens from the others, for at most keep.
 func Lots(n int, keep time.Duration) Option {
 	return func(c *config) {
 		c.lot, c.keep = n, keep
@@ -165,9 +167,9 @@ func Lots(n int, keep time.Duration) Option {
 }
 
 // CostOf sets how many tokens an attempt costs. cost is called once for each attempt, on its own goroutine and under no
-// lock, with the attempt's context. The default is 1 for every attempt. An attempt with a cost of 0 takes nothing and asks
-// nobody. One with a cost above the burst, or below 0, can never be admitted: it is refused with ratelimit.ErrCost, and the
-// store is not asked.
+// lock, with the attempt's context. The default is 1 for every attempt. An attempt with a cost of 0 takes nothing and
+// does not call the store. An attempt with a cost above the burst, or below 0, can never be admitted: it is refused
+// with [ratelimit.ErrCost] without a call to the store.
 func CostOf(cost func(ctx context.Context) int) Option {
 	return func(c *config) {
 		c.costOf = cost
@@ -175,7 +177,8 @@ func CostOf(cost func(ctx context.Context) int) Option {
 	}
 }
 
-// Shadow lets the limiter refuse nothing and count what it would refuse; see [Limiter.Shadow]. The default is to enforce.
+// Shadow makes the limiter refuse nothing and count what it would refuse; see [Limiter.Shadow]. The default is to
+// enforce.
 func Shadow() Option {
 	return func(c *config) {
 		c.shadow = true
@@ -183,9 +186,9 @@ func Shadow() Option {
 	}
 }
 
-// Keys bounds of how many keys a [PerKey] keeps a local bucket, from 1 to 10,000,000. Keys for which there is no place share
-// one while the store does not answer; the store's limit of each is not affected. A key takes about 500 bytes. The default is
-// 10,000. A [Limiter] has one key and refuses the option.
+// Keys bounds the number of keys for which a [PerKey] keeps a local bucket, from 1 to 10,000,000. Keys that find no
+// place share one bucket while the store does not answer; the store still limits each of them separately. A key takes
+// about 500 bytes. The default is 10,000. A [Limiter] has one key and refuses the option.
 func Keys(n int) Option {
 	return func(c *config) {
 		c.maxKeys = n
@@ -193,8 +196,9 @@ func Keys(n int) Option {
 	}
 }
 
-// OnChange adds a function that is told of every change of [Mode], in order, one at a time, by the attempt that has caused it,
-// outside of all locks, or by the call, if that attempt has left. It should be fast. A panic in it is dropped.
+// OnChange adds a function that is called for every change of [Mode], in order and one at a time. It runs under no
+// lock, on the goroutine of the attempt that caused the change, or on that of the call to the store if the attempt has
+// left. It should be fast. A panic in it is dropped.
 func OnChange(f func(Change)) Option {
 	return func(c *config) {
 		c.onChange = append(c.onChange, f)
@@ -202,8 +206,9 @@ func OnChange(f func(Change)) Option {
 	}
 }
 
-// OnError sets a function that is told of every error of the store, as [OnChange] is of changes; while the store's breaker is
-// open that is once in each [Probe] interval. It must be fast and safe for concurrent use. A panic in it is dropped.
+// OnError sets a function that is called for every error of the store, on the same goroutines as that of [OnChange].
+// While the store's breaker is open, that is once in each [Probe] interval. It must be fast and safe for concurrent
+// use. A panic in it is dropped.
 func OnError(f func(error)) Option {
 	return func(c *config) {
 		c.onError = f
@@ -248,7 +253,7 @@ func (c *config) checkQuota(problems *policy.ConfigError) {
 	case c.burst < 1:
 		problems.Add("burst %d: must be positive", c.burst)
 	case c.peers < 1:
-		problems.Add("FailLocal(%d): there is at least 1 process", c.peers)
+		problems.Add("FailLocal(%d): must be at least 1", c.peers)
 	default:
 		// Rounded up, so that the rate is never exceeded; but not for the last bits of a rate such as 100/60.
 		period := float64(time.Second) / c.perSecond

@@ -336,6 +336,43 @@ func TestAReadOnlyReplicaDecidesNothing(t *testing.T) {
 	require.EqualValues(t, 3, s.Calls, "then the breaker is open")
 }
 
+// A store that can be read and not written is down, also for those who look at what is left after each attempt.
+func TestAReadableStoreIsNotWell(t *testing.T) {
+	for _, option := range []policyredis.Option{policyredis.FailLocal(1), policyredis.TrustClient()} {
+		synctest.Test(t, func(t *testing.T) {
+			full := true
+			server := scriptInGo()
+			l := policyredis.New(fake(func(ctx context.Context, args []any) (any, error) {
+				if most := args[2]; full && most != "0" {
+					return nil, errors.New("OOM command not allowed when used memory > 'maxmemory'.")
+				}
+				return server(ctx, args)
+			}), "full", hourly, 100, option)
+			attempts := func(n int) {
+				for range n {
+					require.NoError(t, attempt(l))
+					_, _ = l.Peek(t.Context())
+				}
+			}
+			attempts(10)
+			require.Equal(t, policyredis.Local, l.Snapshot().Mode)
+			require.EqualValues(t, 3, l.Snapshot().Errors, "the breaker is open")
+			for range 5 {
+				time.Sleep(2 * time.Second)
+				_, err := l.Peek(t.Context())
+				require.NoError(t, err, "it answers")
+				attempts(2)
+			}
+			require.EqualValues(t, 1, l.Snapshot().Changes)
+			require.EqualValues(t, 3+5, l.Snapshot().Errors, "one attempt for each probe")
+			full = false
+			time.Sleep(2 * time.Second)
+			attempts(1)
+			require.Equal(t, policyredis.Shared, l.Snapshot().Mode)
+		})
+	}
+}
+
 // UR4, FAULT 220: whatever the reply is, only an integer that the script can have given admits.
 func TestFault220_UR4_ABadReplyNeverAdmits(t *testing.T) {
 	for _, reply := range []any{
@@ -526,6 +563,7 @@ func TestUR5_AServerThatIsFull(t *testing.T) {
 		"MOVED 3999 127.0.0.1:6381":                   3,
 		"ERROR in the client":                         3,
 		"WRONGTYPE Operation against a key":           10,
+		"TRYAGAIN Multiple keys request":              10,
 		"NOPERM this user has no permissions":         10,
 		"ERR unknown command 'EVALSHA', with args":    10,
 		"ERR policyredis: the key holds":              10,
@@ -607,6 +645,7 @@ func TestUR5_AnErrorThatIsNotAboutAKey(t *testing.T) {
 		"ERR unknown command 'EVALSHA', with args":                                                  policyredis.Local,
 		"ERR upstream failure":                                                                      policyredis.Local,
 		"WRONGTYPE Operation against a key":                                                         policyredis.Shared,
+		"TRYAGAIN Multiple keys request during rehashing of slot":                                   policyredis.Shared,
 		"ERR policyredis: the key holds something else":                                             policyredis.Shared,
 		"ERR Error running script (call to f_1): @user_script:8: WRONGTYPE Operation against a key": policyredis.Shared,
 	} {

@@ -9,11 +9,11 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// PerKey is one limit for each key, such as each client or tenant, that many processes share through Redis. Make it with
+// PerKey has a limit for each key, such as a client or tenant, which many processes share through Redis. Make it with
 // [NewPerKey]. It is safe for concurrent use and must not be copied. The methods of the zero value panic.
 //
-// All keys share one breaker towards the store. That something else is at a key is counted and told to [OnError], but changes
-// no mode.
+// All keys share one breaker towards the store. If a key in Redis holds something else, that is counted and reported to
+// [OnError], but changes no mode.
 type PerKey struct {
 	core    core
 	keyOf   func(context.Context) string
@@ -27,9 +27,9 @@ var (
 	_ fmt.Stringer    = (*PerKey)(nil)
 )
 
-// NewPerKey returns a limiter that admits burst attempts at once and then perSecond in each second for each key. key says
-// which one an attempt is counted for: it gets the attempt's context, must always answer the same for it, and is called under
-// no lock. The rest is as for [New].
+// NewPerKey returns a limiter that admits burst attempts at once and then perSecond in each second for each key. key
+// returns the key of an attempt: it gets the attempt's context, must always return the same key for it, and is called
+// under no lock. The rest is as for [New].
 //
 // A process keeps a local bucket for each key that it has seen lately; see [Keys].
 func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key func(ctx context.Context) string, options ...Option) *PerKey {
@@ -39,7 +39,7 @@ func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key f
 			problems.Add("the client is nil")
 		}
 		if key == nil {
-			problems.Add("the function that says the key is nil")
+			problems.Add("the key function is nil")
 		}
 	})
 	if err != nil {
@@ -89,7 +89,7 @@ func (p *PerKey) Settle(ctx context.Context, ticket policy.Ticket, outcome polic
 	}
 }
 
-// Allow takes cost tokens of a key, for those who have no pipeline. It returns nil, or the rejection that [PerKey.Admit] would
+// Allow takes cost tokens of a key without a pipeline. It returns nil, or the rejection that [PerKey.Admit] would
 // return.
 func (p *PerKey) Allow(ctx context.Context, key string, cost int) error {
 	cfg := p.made()
@@ -120,7 +120,7 @@ func (p *PerKey) Drain(ctx context.Context) error {
 	return p.core.store.places.empty(ctx)
 }
 
-// Reconfigure is [Limiter.Reconfigure]. The number of [Keys] cannot be changed either.
+// Reconfigure is [Limiter.Reconfigure]. The number of [Keys] cannot change either.
 func (p *PerKey) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	p.made()
 	return p.core.reconfigure(perSecond, burst, options, nil)
@@ -138,7 +138,7 @@ func (p *PerKey) steer(shadow bool) {
 	p.core.shadow.Store(shadow)
 }
 
-// Idle reports whether all keys are as new ones would be, and nothing was changed by hand.
+// Idle reports whether all keys are in the state of new ones and nobody has changed anything by hand.
 func (p *PerKey) Idle() bool {
 	p.made()
 	now := p.core.watch.Elapsed()

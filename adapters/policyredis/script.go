@@ -67,6 +67,9 @@ func (q question) arguments() []any {
 	return []any{text(q.capacity), text(q.least), text(q.most), text(q.unit)}
 }
 
+// writes reports whether the script may write to answer.
+func (q question) writes() bool { return q.most != 0 }
+
 // takes returns how much the script takes when it answers debt.
 func (q question) takes(debt int64) int64 {
 	return max(q.least, min(q.most, (q.capacity-debt)/q.unit*q.unit))

@@ -21,21 +21,23 @@ type Snapshot struct {
 	// ShadowRejected counts the attempts that went ahead without a token because the limiter was in shadow.
 	ShadowRejected uint64 `json:"shadow_rejected"`
 	Returned       uint64 `json:"returned"`  // attempts that were admitted and never made
-	FellBack       uint64 `json:"fell_back"` // attempts that the store has not decided about
+	FellBack       uint64 `json:"fell_back"` // attempts decided without the store
 	Changes        uint64 `json:"changes"`   // of mode
 	Forgotten      uint64 `json:"forgotten"` // how often the store held less debt than this process knew of
 	Calls          uint64 `json:"calls"`     // to the store
-	Texts          uint64 `json:"texts"`     // calls among them that took a second trip, with the text of the script
+	Texts          uint64 `json:"texts"`     // how many of the calls took a second trip, with the text of the script
 	Errors         uint64 `json:"errors"`    // calls that failed, in whatever way
-	Timeouts       uint64 `json:"timeouts"`  // errors among them that were the deadline's
+	Timeouts       uint64 `json:"timeouts"`  // how many of the errors were deadlines
 	Running        int    `json:"running"`   // calls that run now
-	Abandoned      int64  `json:"abandoned"` // calls among them that have outlived their deadline or their caller
+	// Abandoned counts the running calls that no attempt waits for any more, since they have outlived their deadline or
+	// their caller. It falls to 0 again, unless the client never returns.
+	Abandoned int64 `json:"abandoned"`
 }
 
-// Snapshot returns the current state. It asks nobody and changes nothing.
+// Snapshot returns the current state. It neither calls the store nor changes anything.
 func (l *Limiter) Snapshot() Snapshot { return l.core.snapshot(l.made()) }
 
-// Snapshot returns the current state, of all keys together. It asks nobody and changes nothing.
+// Snapshot returns the current state of all keys together. It neither calls the store nor changes anything.
 func (p *PerKey) Snapshot() Snapshot { return p.core.snapshot(p.made()) }
 
 func (c *core) snapshot(cfg *config) Snapshot {
@@ -77,10 +79,10 @@ func (s Snapshot) LogValue() slog.Value {
 	)
 }
 
-// Report returns the configuration, the mode and the counts, as every layer does. The state is the [Mode]. The values are
-// "tokens", which is what this process has heard of last, "admitted", "rejected", "shadow_rejected", "returned", "fell_back",
-// "mode_changes", "store_forgotten", "store_calls", "store_texts", "store_errors", "store_timeouts", "store_running" and
-// "store_abandoned".
+// Report returns the configuration, the mode and the counts, as every layer does. The state is the [Mode]. The values
+// are "tokens", which is the last level that this process knows of, "admitted", "rejected", "shadow_rejected",
+// "returned", "fell_back", "mode_changes", "store_forgotten", "store_calls", "store_texts", "store_errors",
+// "store_timeouts", "store_running" and "store_abandoned".
 func (l *Limiter) Report() policy.Report {
 	cfg := l.made()
 	tokens, known := l.bucket.tokens(cfg, l.core.watch.Elapsed())
@@ -92,7 +94,8 @@ func (l *Limiter) Report() policy.Report {
 	return report
 }
 
-// Report returns what [Limiter.Report] does for all keys together, without "tokens", and "keys", which have a local bucket.
+// Report returns what [Limiter.Report] does, for all keys together and without "tokens". In addition "keys" is the
+// number of keys with a local bucket.
 func (p *PerKey) Report() policy.Report {
 	cfg := p.made()
 	report := p.core.report(cfg, p.Stage())

@@ -110,7 +110,7 @@ func endsFirst(a, b context.Context) bool {
 func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (a answer, err error) {
 	err = errExited
 	defer func() {
-		s.settle(ticket, err)
+		s.settle(ticket, r, err)
 		s.places.leave()
 	}()
 	reply, err := s.run(ctx, r)
@@ -147,10 +147,13 @@ func read(ctx context.Context, q question, reply any, err error) (answer, error)
 	return a, err
 }
 
-// settle counts how a call went, also for the breaker.
-func (s *store) settle(ticket policy.Ticket, err error) {
+// settle counts how a call went, also for the breaker. That a store can be read does not mean that it can be written.
+func (s *store) settle(ticket policy.Ticket, r request, err error) {
 	outcome := policy.Outcome{Kind: policy.Returned}
-	if err != nil {
+	switch {
+	case err == nil && !r.writes():
+		outcome.Kind = policy.NotCalled
+	case err != nil:
 		s.failures.Add(1)
 		if err == ErrDeadline { //nolint:errorlint // the very value
 			s.timeouts.Add(1)
@@ -208,7 +211,7 @@ func (c *call) end(a answer, err error, runs bool) bool {
 	if runs {
 		c.store.abandoned.Add(1)
 	}
-	c.store.settle(c.ticket, err)
+	c.store.settle(c.ticket, c.request, err)
 	c.mu.Unlock()
 	if c.store.witness.CompareAndSwap(c, nil) {
 		c.store.told(c.config, c.request, a, err)
@@ -242,7 +245,8 @@ func (c *call) leave() bool {
 type places struct {
 	mu    sync.Mutex
 	taken int
-	none  chan struct{} // closed when none is taken; nil when nobody waits for that
+	ahead int           // calls that are about to be made
+	none  chan struct{} // closed when there are neither; nil when nobody waits for that
 }
 
 func (p *places) take() bool {
@@ -258,7 +262,27 @@ func (p *places) take() bool {
 func (p *places) leave() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.taken--; p.taken == 0 && p.none != nil {
+	p.taken--
+	p.wake()
+}
+
+// expect lets who waits for the end of all calls wait for f too, which is about to make one.
+func (p *places) expect(f func()) {
+	p.mu.Lock()
+	p.ahead++
+	p.mu.Unlock()
+	defer func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.ahead--
+		p.wake()
+	}()
+	f()
+}
+
+// wake is called with the lock held.
+func (p *places) wake() {
+	if p.taken+p.ahead == 0 && p.none != nil {
 		close(p.none)
 		p.none = nil
 	}
@@ -270,10 +294,10 @@ func (p *places) count() int {
 	return p.taken
 }
 
-// empty waits until none is taken, or ctx has ended.
+// empty waits until no call runs or is about to, or ctx has ended.
 func (p *places) empty(ctx context.Context) error {
 	p.mu.Lock()
-	if p.taken == 0 {
+	if p.taken+p.ahead == 0 {
 		p.mu.Unlock()
 		return nil
 	}

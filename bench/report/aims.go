@@ -79,12 +79,15 @@ func aims() []aim {
 			peer := fastestPeer(r, "retry-two-failures", "serial")
 			ratio, low, high := r.ratio(work("retry-two-failures", ours, "serial"), work("retry-two-failures", peer, "serial"))
 			return fmt.Sprintf("%.2f [%.2f to %.2f] of %s", ratio, low, high, title(peer)), ratio <= 1.0/2
-		}, "the answer to a failure got richer since the aim was set: what the error means is asked once for all policies, the budget, the gates, and values that are given up. Two allocations take a quarter of it, a reading of the clock an eighth, and as much the copies of what is asked and answered about each failure, which is too large for registers"},
+		}, "the answer to a failure got richer since the aim was set. Of its 7,212 instructions three tenths are allocations: " +
+			"for each further attempt its number in the context and what is known of the attempt before, for the call its errors. " +
+			"A third are questions about the error: is it a refusal, permanent, of a retry inside, does it ask for a wait, what is its class"},
 		{"engine", "at most 6 ns for each guard, serial", func(r *results) (string, bool) {
 			x, y := series(r, "Guards/resilience-idle/", "")
 			each := slope(x, y)
 			return fmt.Sprintf("%.1f ns", each), each <= 6
-		}, ""},
+		}, "it is some 85 to 100 instructions for each guard: two calls through interfaces, and what Admit returns is kept for Settle. " +
+			"The machine of that day was slower: it took twice as long for an instruction as on 25 November"},
 	}
 }
 

@@ -80,6 +80,9 @@ func title(name string) string {
 	return name
 }
 
+const twoFailures = "has no retry budget and asks no gate; it does not ask what an error means to other policies, keeps no list of errors, " +
+	"and does not tell the operation which attempt it is"
+
 // reasons is why a peer is faster.
 var reasons = map[string]string{
 	"breaker-consecutive/eapache":             "counts nothing on a success: it knows no rate, and failures in a row only by their distance in time",
@@ -90,12 +93,19 @@ var reasons = map[string]string{
 	"breaker-open/gobreaker":                  "its error is a bare sentinel that names neither the breaker nor the wait; ours goes through the engine and asks the context first",
 	"retry-first-attempt/avast-v5":            "has no retry budget to count the call for, and its context is fixed when the retrier is made",
 	"retry-first-attempt/eapache":             "has no retry budget, and does not look at the context before the first attempt",
+	"retry-two-failures/backoff-v4":           twoFailures,
+	"retry-two-failures/backoff-v5":           twoFailures,
+	"retry-two-failures/avast-v5":             twoFailures,
+	"retry-two-failures/sethvargo":            twoFailures,
+	"retry-two-failures/eapache":              twoFailures,
+	"limiter-allow/x-time-rate":               "only the limiter; ours asks x/time/rate twice, behind the engine, and also counts and keeps the clock from going back",
 	"limiter-allow/failsafe-go-bare":          "a fixed window, in which twice the limit can pass around its border; the caller does what the engine does",
 	"limiter-allow/uber-ratelimit":            "a leaky bucket without rejection: who comes too early sleeps; no context",
 	"limiter-allow/sethvargo-limiter":         "a fixed window, in which twice the limit can pass around its border; the caller does what the engine does",
 	"limiter-allow/throttled":                 "only the limiter, and one word for each key, which is swapped without a lock; the caller does what the engine does",
 	"limiter-busy/x-time-rate":                "only the limiter; ours computes with x/time/rate too, behind the engine, and also counts and keeps the clock from going back",
 	"limiter-reject/x-time-rate":              "answers a bool; ours makes an error that says which limiter refused and exactly when to come back",
+	"limiter-reject/failsafe-go":              "its error is one that was made in advance; ours says which limiter refused and exactly when to come back",
 	"limiter-reject/failsafe-go-bare":         "answers a bool; ours makes an error that says which limiter refused and exactly when to come back",
 	"limiter-reject/sethvargo-limiter":        "answers a bool and when its window ends; ours makes an error that also says which limiter refused, and counts the refusal",
 	"limiter-reject/throttled":                "answers when to come back, by value; ours makes an error that also says which limiter refused, and counts the refusal",

@@ -1,5 +1,5 @@
-// Command resilint finds the retry loops of a program, says what each does to a sick dependency, and offers another one. It
-// also finds misuse of github.com/go-resilience/resilience.
+// Command resilint finds the retry loops of a program, says what each does to a failing dependency, and offers a better
+// one. It also finds misuse of github.com/go-resilience/resilience.
 //
 //	resilint ./...              the findings
 //	resilint -json ./...        as JSON
@@ -8,17 +8,17 @@
 //	resilint -fix -diff ./...   shows what the fixes would change; -fix makes them
 //	resilint help               the checks
 //
-// All of this is go vet with resilint as its tool: one package at a time is in memory, results are cached, and the flags are
-// those of go vet, such as -tags, and of the checks. The same by hand:
+// All of these run go vet with resilint as its tool: only one package at a time is in memory, results are cached, and
+// the flags are those of go vet, such as -tags, and of the checks. To do the same by hand:
 //
 //	go vet -vettool=$(which resilint) ./...
 //
-// A finding is taken back by a comment on its line, on the line before, or in the comment of the function, with a reason:
+// To suppress a finding, write a comment with a reason on its line, on the line before, or in the function's comment:
 //
 //	//resilint:ignore RL2 the process has nothing else to do
 //
-// The exit code is that of go vet: 1 when there are findings or a package cannot be loaded. That of -json, -sarif and -report
-// is 0 unless packages cannot be loaded; the findings in the others are written all the same.
+// The exit code is that of go vet: 1 if there are findings or a package cannot be loaded. With -json, -sarif and
+// -report it is 0 unless packages cannot be loaded; even then the findings in the other packages are written.
 package main
 
 import (

@@ -71,7 +71,7 @@ func printPlan(out io.Writer, files []string) error {
 //go:embed pipelines.json
 var pipelines string
 
-// demonstrate runs the service in a folder of its own.
+// demonstrate runs the service in a new folder.
 func demonstrate(ctx context.Context, out io.Writer) error {
 	dir, err := os.MkdirTemp("", "config")
 	if err != nil {
@@ -162,7 +162,7 @@ func (s *service) watch(ctx context.Context) {
 
 // timeline is the outage, and what an operator does meanwhile.
 func (s *service) timeline() error {
-	// The operator's edits, by what they replace.
+	// The operator's edits: what they replace, and with what.
 	patience := strings.NewReplacer(`"openFor": "2s"`, `"openFor": "3s"`, `"limit": 8`, `"limit": 4`)
 	mistake := strings.NewReplacer(`"openFor": "2s"`, `"openFor": "3 seconds"`, `"limit"`, `"limt"`)
 	for _, step := range []struct {
@@ -211,7 +211,7 @@ func (s *service) say(format string, args ...any) {
 	fmt.Fprintf(s.out, "%4.1f s  %s\n", time.Since(s.start).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// count prints what became of the calls since it was called last.
+// count prints how the calls have ended since it last printed.
 func (s *service) count() {
 	s.mu.Lock()
 	served, refused, failed := s.served, s.refused, s.failed

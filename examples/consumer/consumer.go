@@ -106,7 +106,7 @@ func (c *consumer) waitUntilReady(stop context.Context) error {
 	}
 }
 
-// handle hands a message on, and tells the queue what became of it.
+// handle passes a message on, and tells the queue the outcome.
 func (c *consumer) handle(work context.Context, m message) {
 	err := c.backend.Run(work, func(ctx context.Context) error { return c.deliver(ctx, m) })
 	refused := errors.Is(err, policy.ErrRejected)

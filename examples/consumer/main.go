@@ -1,9 +1,9 @@
-// Consumer takes messages from a queue and hands them to a dependency, which goes down for a while; then it is told to stop.
-// It prints what became of the messages.
+// Consumer takes messages from a queue and passes them to a dependency, which goes down for a while. Then it gets the
+// signal to stop. It prints how the messages ended.
 //
 //	go run ./examples/consumer
 //
-// It takes 6 seconds and needs nothing but itself. Where to read: consumer.go is the consumer, with its shutdown;
+// It takes 6 seconds and needs no server. Where to read: consumer.go is the consumer, with its shutdown;
 // consumer_test.go tests it in virtual time; queue.go is a queue in memory that behaves as the real ones do.
 package main
 

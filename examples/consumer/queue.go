@@ -26,7 +26,7 @@ type queue struct {
 	counts counts
 }
 
-// counts is what became of the messages.
+// counts says how many messages ended in which way.
 type counts struct{ acknowledged, givenBack, retriedLater, setAside, waiting int }
 
 func (c counts) String() string {
@@ -56,16 +56,16 @@ func (q *queue) Receive(ctx context.Context) (message, error) {
 	}
 }
 
-// Acknowledge: it is done.
+// Acknowledge removes a message that is done.
 func (q *queue) Acknowledge(message) { q.count(func(c *counts) { c.acknowledged++ }) }
 
-// GiveBack: it was not tried to the end, and comes again after a delay.
+// GiveBack returns a message that was not tried to the end. It comes again after a delay.
 func (q *queue) GiveBack(m message, delay time.Duration) {
 	q.count(func(c *counts) { c.givenBack++ })
 	q.hide(m, delay)
 }
 
-// RetryLater: it failed, and comes again after a delay.
+// RetryLater returns a message that failed. It comes again after a delay.
 func (q *queue) RetryLater(m message, delay time.Duration) {
 	q.count(func(c *counts) { c.retriedLater++ })
 	q.hide(m, delay)
@@ -84,7 +84,7 @@ func (q *queue) hide(m message, delay time.Duration) {
 	})
 }
 
-// SetAside: it can never succeed, and a person must look at it (the dead-letter queue).
+// SetAside puts a message that can never succeed into the dead-letter queue, where a person must look at it.
 func (q *queue) SetAside(message) { q.count(func(c *counts) { c.setAside++ }) }
 
 func (q *queue) Counts() counts {

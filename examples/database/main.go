@@ -3,8 +3,8 @@
 //
 //	DATABASE_URL=postgres://localhost/postgres go run .
 //
-// It makes a table resilience_accounts and drops it again. Where to read: class.go says what each error means, tx.go runs a
-// transaction again as a whole, store.go has the pipelines. None of them imports a driver.
+// It creates a table resilience_accounts and drops it again. Where to read: class.go says what each error means, tx.go
+// runs a transaction again as a whole, store.go has the pipelines. None of them imports a driver.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Fromscratch builds a circuit breaker step by step, runs into each pitfall, and mends it; at the end the same with the
-// library. docs/from-scratch.md tells the story.
+// Fromscratch builds a circuit breaker step by step, runs into each pitfall, and fixes it. At the end it does the same
+// with the library. docs/from-scratch.md tells the story.
 //
 //	go run ./examples/fromscratch
 //
@@ -8,7 +8,7 @@
 //
 //	diff -u examples/fromscratch/step3/breaker.go examples/fromscratch/step4/breaker.go
 //
-// scenario.go is what is done to each breaker, and story.go tells which one fares how.
+// scenario.go has what each breaker goes through, and story.go tells how each one fares.
 package main
 
 import (

@@ -110,7 +110,8 @@ func afterLateResult(call caller) (reached int) {
 	return reached
 }
 
-// whileDown makes 40 calls with retries while the dependency is down. It returns how long the last caller waited to hear so.
+// whileDown makes 40 calls with retries while the dependency is down. It returns how long the last caller waited for
+// its error.
 func whileDown(call caller) time.Duration {
 	var start time.Time
 	for range 40 {

@@ -1,10 +1,10 @@
-// Grpc calls two servers on loopback, one that fails now and then and one that is sick, through clients with retries and a
-// breaker each. The servers stand behind a front door of their own. It prints what came of it, and takes about a second.
+// Grpc calls two servers on loopback, one that fails now and then and one that always fails, through clients with
+// retries and a breaker each. Each server has its own front door. It prints the results, and takes about a second.
 //
 //	go run ./examples/grpc
 //
-// Where to read: client.go is all that a client needs, server.go all that a server needs. The service that they share is
-// the health service of gRPC, since everybody has its code.
+// Where to read: client.go is all that a client needs, server.go all that a server needs. Both use gRPC's health
+// service, since its code comes with gRPC.
 package main
 
 import (
@@ -52,7 +52,7 @@ func run(ctx context.Context, out io.Writer, log *slog.Logger) error {
 	return refusals(ctx, out, sick.address)
 }
 
-// wellAgain calls a server that fails now and then: no caller notices.
+// wellAgain calls a server that fails now and then: callers do not notice.
 func wellAgain(ctx context.Context, out io.Writer, log *slog.Logger, address string) error {
 	connection, err := dial(address, newPipeline("flaky"))
 	if err != nil {
@@ -88,7 +88,7 @@ func wellAgain(ctx context.Context, out io.Writer, log *slog.Logger, address str
 	}
 }
 
-// refusals calls a server that is sick: after a few failures the breaker spares it, and its callers.
+// refusals calls a server that always fails: after a few failures the breaker spares the server and its callers.
 func refusals(ctx context.Context, out io.Writer, address string) error {
 	connection, err := dial(address, newPipeline("sick"))
 	if err != nil {

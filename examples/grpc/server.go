@@ -17,7 +17,7 @@ import (
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
-// newServer returns a server behind a front door. The health service goes past it, unless asked for.
+// newServer returns a server behind a front door. The health service bypasses it unless it is included.
 func newServer() *grpc.Server {
 	front := resilience.Compose(
 		resilience.Name("front"),

@@ -1,5 +1,5 @@
 // Httpclient calls two servers on loopback, one that fails now and then and one that is broken, through a client with
-// retries and a breaker for each host. It prints what it logs and, at the end, what came of it. It takes about 3 seconds.
+// retries and a breaker for each host. It prints what it logs and, at the end, the results. It takes about 3 seconds.
 //
 //	go run ./examples/httpclient
 //

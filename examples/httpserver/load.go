@@ -52,7 +52,7 @@ func each(perSecond int, lasts time.Duration, f func(int)) {
 	}
 }
 
-// ask sends one request and notes the answer.
+// ask sends one request and records the answer.
 func (t *tally) ask(client *http.Client, url, key string) {
 	begin := time.Now()
 	status := fetch(client, url, key)

@@ -1,10 +1,10 @@
-// Httpserver sends the same load to two equal HTTP servers on loopback: one without a front door, one with a limit per
-// customer and a bulkhead. It prints what the customers saw, and shuts down as a server in a cluster should. It takes
-// about 7 seconds and needs no network but loopback.
+// Httpserver sends the same load to two identical HTTP servers on loopback: one without a front door, one with a limit
+// per customer and a bulkhead. It prints what the customers saw, and shuts down as a server in a cluster should. It
+// takes about 7 seconds and uses only loopback.
 //
 //	go run ./examples/httpserver
 //
-// Where to read: server.go is the server and its front door; load.go sends the load and prints what came of it. Every
+// Where to read: server.go is the server and its front door; load.go sends the load and prints the results. Every
 // figure is measured in this run.
 package main
 

@@ -22,7 +22,8 @@ const (
 	capacity = int(workers * time.Second / work) // requests a second
 )
 
-// customers are those who have a key. A key that is not among them is no key: whoever sends it is known by address.
+// customers are the known keys. A request with any other key counts as one without a key, and is identified by its
+// address.
 var customers = map[string]string{
 	"key-of-ada": "ada", "key-of-grace": "grace", "key-of-joan": "joan", "key-of-mary": "mary", "key-of-max": "max",
 }
@@ -77,7 +78,13 @@ func start(door bool) (*server, error) {
 		return nil, err
 	}
 	s.url = "http://" + listener.Addr().String()
-	s.http = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
+	s.http = &http.Server{
+		Handler:           mux,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second, // a client that sends or reads slowly keeps its slot no longer
+		WriteTimeout:      10 * time.Second,
+		ErrorLog:          log.New(io.Discard, "", 0),
+	}
 	go func() { s.ended <- s.http.Serve(listener) }()
 	return s, nil
 }

@@ -37,7 +37,7 @@ func breakerBefore(ctx context.Context, fetchUser fetch) (User, error) {
 	}))
 }
 
-// users is the same with one pipeline. errNotFound says itself what it is (see main.go), and a caller's cancellation is
+// users is the same with one pipeline. errNotFound states its own class (see main.go), and a caller's cancellation is
 // never a failure.
 var users = resilience.Compose(
 	resilience.Name("users"),

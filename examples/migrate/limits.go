@@ -36,8 +36,8 @@ func limitsBefore() func(context.Context, call) error {
 	}
 }
 
-// limitsAfter returns the same with an end to the waiting: a caller who would wait longer is refused at once, and told when to come
-// back if that is known.
+// limitsAfter returns the same with a bound on the wait: a caller who would wait longer is refused at once, and learns
+// when to come back if that is known.
 func limitsAfter() func(context.Context, call) error {
 	backend := resilience.Compose(
 		ratelimit.New(100, 5, ratelimit.MaxWait(100*time.Millisecond)),

@@ -1,4 +1,4 @@
-// Migrate shows code as it is without this library, and what replaces it. It runs both and prints what callers see.
+// Migrate shows code without this library, and the code that replaces it. It runs both and prints what callers see.
 //
 //	go run ./examples/migrate
 //
@@ -21,7 +21,7 @@ import (
 // User is what the dependency returns.
 type User struct{ Name string }
 
-// notFound is an answer: it says so to every policy, so that it is not tried again and opens no breaker.
+// notFound is an answer, and says so to every policy: it is not retried and opens no breaker.
 type notFound struct{}
 
 func (notFound) Error() string       { return "no such user" }
@@ -35,8 +35,8 @@ var (
 // fetch is one attempt.
 type fetch func(context.Context) (User, error)
 
-// before is the loop. It sleeps after its last try, sleeps on when the caller has left, tries again what cannot
-// succeed, and all clients that failed together come back together.
+// before is the loop. It sleeps after its last try, sleeps on when the caller has left, and retries what cannot
+// succeed; clients that failed together come back together.
 //
 //resilint:ignore RL1,RL2,RL3,RL4 what the example replaces
 func before(ctx context.Context, fetchUser fetch) (user User, err error) {
@@ -51,7 +51,7 @@ func before(ctx context.Context, fetchUser fetch) (user User, err error) {
 	return User{}, err
 }
 
-// again needs to know which errors another attempt cannot mend: errNotFound says so itself.
+// again needs to know which errors must not be retried: errNotFound says so itself.
 var again = retry.New(
 	retry.Attempts(3),
 	retry.Exponential(50*time.Millisecond, time.Second),

@@ -1,6 +1,6 @@
-// Observe is a small service that can be looked at in four ways: lines of log/slog, a page of Prometheus, metrics and
-// spans of OpenTelemetry, and the live page. What it depends on falls sick for a while, so that there is something to
-// see. It brings its own load, needs no network but loopback, and ends by itself.
+// Observe is a small service that you can watch in four ways: log lines of log/slog, a page for Prometheus, metrics and
+// spans of OpenTelemetry, and the live page. Its dependency fails for a while, so that there is something to see. It
+// brings its own load, uses only loopback, and ends by itself.
 //
 //	go run ./examples/observe
 //	go run ./examples/observe -for 5m -listen 127.0.0.1:9464

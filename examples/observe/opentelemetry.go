@@ -17,8 +17,8 @@ import (
 )
 
 // telemetry is the third way to look. Its metrics and its last spans are served as JSON, so that nothing else is needed
-// to see them. In a service of your own, an OTLP exporter takes the place of recent, and a periodic reader with one that
-// of the manual reader; the rest stays.
+// to see them. In your own service, an OTLP exporter replaces recent, and a periodic reader with an OTLP exporter
+// replaces the manual reader; the rest stays.
 type telemetry struct {
 	reader    *sdkmetric.ManualReader
 	meters    *sdkmetric.MeterProvider
@@ -37,7 +37,7 @@ func newTelemetry() *telemetry {
 	return t
 }
 
-// add shows a pipeline.
+// add registers a pipeline.
 func (t *telemetry) add(pipeline resilience.Source) error {
 	metrics, err := policyotel.NewMetrics(t.meters, policyotel.Pipelines(pipeline))
 	if err == nil {

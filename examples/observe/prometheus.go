@@ -22,7 +22,7 @@ func newScraped() (*scraped, error) {
 	return s, s.registry.Register(s.durations)
 }
 
-// add shows a pipeline.
+// add registers a pipeline.
 func (s *scraped) add(pipeline resilience.Source) error {
 	return s.registry.Register(policyprom.NewCollector(policyprom.Pipelines(pipeline)))
 }

@@ -37,8 +37,7 @@ func newService(dependency string, base http.RoundTripper, users *resilience.Pip
 	return otelhttp.NewHandler(mux, "service", instruments...)
 }
 
-// forOperators returns what those who look are served. It is a server of its own, which the users of the service do not
-// reach.
+// forOperators returns the handler for operators. It has its own server, which the users of the service cannot reach.
 func forOperators(o *observers) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/status", o.page)

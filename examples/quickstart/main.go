@@ -1,11 +1,11 @@
-// Quickstart sends the same traffic to two equal HTTP servers on loopback that fall sick and recover: through the retry
-// loop that people write by hand, and through a pipeline of this library. It prints what happens as it happens, and
-// closes with a table. It takes 11 seconds and needs no network but loopback.
+// Quickstart sends the same traffic to two identical HTTP servers on loopback that fail and recover: through the retry
+// loop that people write by hand, and through a pipeline of this library. It prints events as they happen, and ends
+// with a table. It takes 11 seconds and uses only loopback.
 //
 //	go run ./examples/quickstart
 //
-// With -page it takes its time, a bit more than a minute, and serves a live page about both, on loopback. The page stays
-// until the program is interrupted.
+// With -page it takes a bit more than a minute, and serves a live page about both, on loopback. The page stays until
+// you interrupt the program.
 //
 //	go run ./examples/quickstart -page
 //

@@ -98,7 +98,7 @@ func (t *tally) Observe(_ context.Context, event policy.Event) {
 	}
 }
 
-// news tells what was heard since the last time, "" if that is nothing.
+// news returns what has happened since the last time, "" if nothing has.
 func (t *tally) news() string {
 	t.mu.Lock()
 	latest := t.latest

@@ -11,7 +11,7 @@ import (
 	"github.com/go-resilience/resilience/policyhttp"
 )
 
-// arm is one of the two ways to call, its own server, and what its callers have seen.
+// arm is one of the two ways to call, with its own server and what its callers have seen.
 type arm struct {
 	name   string
 	server *server
@@ -29,7 +29,7 @@ type call struct {
 	failed  bool
 }
 
-// newArm starts a server of its own for an arm. timeout is that of the HTTP client, 0 for none.
+// newArm starts an arm with its own server. timeout is the HTTP client's, 0 for none.
 func newArm(name string, phases []phase, timeout time.Duration) (*arm, error) {
 	server, err := startServer(phases)
 	if err != nil {
@@ -43,7 +43,7 @@ func (a *arm) stop() {
 	a.server.stop()
 }
 
-// call makes one call and notes what came of it.
+// call makes one call and records its outcome.
 func (a *arm) call(phase int, path string) {
 	start := time.Now()
 	_, err := a.get(context.Background(), path)
@@ -139,7 +139,7 @@ func (e *experiment) stop() {
 	}
 }
 
-// send sends the traffic of all phases, or until ctx ends, and waits until every call has ended.
+// send sends the traffic of all phases, or stops when ctx ends, and waits until every call has ended.
 func (e *experiment) send(ctx context.Context, interval, reportEvery time.Duration) {
 	done, reported := make(chan struct{}), make(chan struct{})
 	go func() {

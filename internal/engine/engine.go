@@ -50,7 +50,7 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 		value, end = wrapped(ctx, n, op, t)
 		t.learn(end)
 		return value, end
-	case t != nil:
+	case t.attends():
 		return traced(ctx, n.plan, op, t)
 	}
 	value, err := op(ctx)

@@ -270,5 +270,8 @@ func (t *trace) returned(ctx context.Context, end *ending) {
 	}
 }
 
+// attends reports whether there is anything to do at the operation: not for observers of refusals and retries.
+func (t *trace) attends() bool { return t != nil && (t.call != nil || t.open != nil) }
+
 // opens reports whether the result is to stay open.
 func (t *trace) opens() bool { return t != nil && t.open != nil }

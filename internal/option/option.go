@@ -19,6 +19,12 @@ func Apply[C any, O ~func(*C)](c *C, options []O, problems *policy.ConfigError) 
 	}
 }
 
+// IsNil reports whether v is nil, or a nil pointer: an object that was never made.
+func IsNil(v any) bool {
+	r := reflect.ValueOf(v)
+	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
+}
+
 // Same reports whether a and b are the same object. Values that cannot be compared, on which == would panic, are not.
 func Same(a, b any) bool {
 	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b

@@ -16,10 +16,10 @@ import (
 
 var rule = check.Check{ID: "RL9a", Name: "attemptcontext", Doc: `find operations that ignore the context of their attempt
 
-An operation is given a context of its own. Timeouts end it, and a hedge cancels through it the attempt that has lost. An
-operation that uses the caller's context instead runs on after its timeout and holds what it was to give back.
+An operation gets the context of its attempt. Timeouts end that context, and a hedge cancels the losing attempt through it.
+An operation that uses the caller's context instead runs on after its timeout and holds what it should have released.
 
-The fix, where the parameter has no name, gives it the name of the other context, which it hides then.`}
+If the parameter has no name, the fix gives it the name of the other context, which it then shadows.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)

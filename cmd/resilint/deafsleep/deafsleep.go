@@ -1,4 +1,4 @@
-// Package deafsleep is check RL1: a retry loop sleeps with time.Sleep although a context is in scope.
+// Package deafsleep is check RL1: a retry loop calls time.Sleep although a context is in scope.
 package deafsleep
 
 import (
@@ -18,7 +18,7 @@ import (
 var rule = check.Check{ID: "RL1", Name: "deafsleep", Doc: `find retry loops that sleep although their caller has gone
 
 A retry loop that waits with time.Sleep goes on when the context of its caller has ended: a service that shuts down, or
-whose clients have given up, keeps sending requests for which nobody waits.
+whose clients have given up, keeps sending requests whose results nobody waits for.
 
 The fix waits for a timer or the context. It is offered where the function may be left there. With the flag
 -fix-with=tries it makes the loop one of

@@ -14,8 +14,8 @@ import (
 
 var rule = check.Check{ID: "RL9b", Name: "droppederror", Doc: `find calls through a pipeline whose error is dropped
 
-A pipeline refuses calls. Who drops its error takes a call that was never made for one that succeeded. An assignment of
-every result to blanks is taken for meant.`}
+A pipeline refuses calls. Code that drops its error mistakes a call that was never made for one that succeeded. Assigning
+every result to blanks counts as intended.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)

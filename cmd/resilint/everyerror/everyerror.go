@@ -14,10 +14,10 @@ import (
 
 var rule = check.Check{ID: "RL4", Name: "everyerror", Doc: `find retry loops that retry every error
 
-A loop that never asks what the error is repeats what cannot succeed: a request that the server refused for good, and
-calls of which the caller has cancelled the context.
+A loop that never asks what the error is repeats what cannot succeed: a request that the server refused for good, and calls
+whose caller has cancelled the context.
 
-Loops that a context or a channel can end are left alone, and those that look at an answer besides the error.`}
+The check ignores loops that a context or a channel can end, and loops that look at an answer besides the error.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, loop.Analyzer)

@@ -16,7 +16,7 @@ import (
 
 var rule = check.Check{ID: "RL10", Name: "gateinretry", Doc: `find conditions of a retry that look for a refusal
 
-A retry does not repeat what a policy inside it has refused, and does not ask its own condition about it: the policy has just
+A retry does not repeat what an inner policy has refused, and does not ask its own condition about it: the policy has just
 said that an attempt is pointless. So a test for breaker.ErrOpen in retry.If never decides anything.`}
 
 // Analyzer is the check.

@@ -17,8 +17,8 @@ import (
 
 var rule = check.Check{ID: "RL3", Name: "lastsleep", Doc: `find retry loops that sleep after the last attempt
 
-The last failure is the result. A loop that sleeps once more before it returns keeps its caller, and what that holds, for
-nothing, in the very moment in which there are the most callers.
+The last failure is the result. A loop that sleeps once more before it returns holds up its caller, and everything the
+caller holds, for nothing, at the very moment when there are the most callers.
 
 The fix sleeps only where another attempt follows.`}
 

@@ -1,4 +1,4 @@
-// Package maskedbreaker is check RL9e: a layer is moved to where it masks what a breaker knows.
+// Package maskedbreaker is check RL9e: a layer is moved so that a retry is inside a breaker and hides failures from it.
 package maskedbreaker
 
 import (
@@ -17,9 +17,9 @@ import (
 var rule = check.Check{ID: "RL9e", Name: "maskedbreaker", Doc: `find pipelines in which a retry stands inside a breaker
 
 Inside a breaker, a retry hides failures from it: three failed attempts are one failure, and a call that the third attempt
-has rescued is a success. The breaker opens late or never, and while it is open nothing tells the retry.
+rescues is a success. The breaker opens late or never, and while it is open nothing tells the retry.
 
-Looked at are calls of policy.At with a constant stage.`}
+The check looks at calls of policy.At with a constant stage.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)

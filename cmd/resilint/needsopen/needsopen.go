@@ -1,4 +1,4 @@
-// Package needsopen is check RL9c: a result that is still to be read is returned by Do.
+// Package needsopen is check RL9c: Do returns a result that is still to be read.
 package needsopen
 
 import (

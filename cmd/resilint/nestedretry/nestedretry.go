@@ -1,4 +1,4 @@
-// Package nestedretry is check RL7: retries around something that retries.
+// Package nestedretry is check RL7: a retry surrounds something that already retries.
 package nestedretry
 
 import (
@@ -20,8 +20,8 @@ var rule = check.Check{ID: "RL7", Name: "nestedretry", Doc: `find retries around
 Attempts multiply: three times around four are twelve requests for one call, and a chain of three services that do this
 sends 1,728. One layer retries, the one that knows most about the call.
 
-Looked at are retry loops and pipelines with a retry, and in them: clients that retry by themselves, functions of
-the package that contain a retry loop, and calls of other libraries for retries.`}
+The check looks at retry loops and pipelines with a retry, and inside them for clients that retry by themselves, functions
+of the package that contain a retry loop, and calls of other libraries for retries.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, loop.Analyzer, inspect.Analyzer)

@@ -20,8 +20,8 @@ var rule = check.Check{ID: "RL6", Name: "percall", Doc: `find breakers, limiters
 A breaker that lives for one call never opens, a limiter never limits, a bulkhead is never full, a budget never runs out. They
 must be made once, where the client is made, and shared by all calls.
 
-Looked at are functions that get a context or a request, and objects that do not leave them and are not shared by the loops and
-goroutines of one call.`}
+The check looks at functions that get a context or a request, and at objects that do not leave them and that the loops and
+goroutines of one call do not share.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)

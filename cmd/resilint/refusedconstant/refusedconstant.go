@@ -28,8 +28,8 @@ import (
 
 var rule = check.Check{ID: "RL9f", Name: "refusedconstant", Doc: `find constants that a policy refuses
 
-A constructor panics for a configuration that makes no sense, such as a failure rate of 50 where .5 is meant. Where all
-arguments are constants the check asks the library itself, so that it says the same before the program runs.`}
+A constructor panics for an invalid configuration, such as a failure rate of 50 where .5 is meant. If all arguments are
+constants, the check asks the library itself, so you learn of the problem before the program runs.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)

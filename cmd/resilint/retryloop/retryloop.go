@@ -15,10 +15,10 @@ import (
 var rule = check.Check{ID: "RL2", Name: "retryloop", Doc: `find retry loops without a bound, backoff or jitter
 
 A loop that retries for ever keeps every caller while a dependency is down. One that waits the same time after each failure
-sends at full rate to a dependency that is sick. Without jitter, clients that failed together come back together, and
-the dependency that has just recovered gets all of them at once.
+sends at full rate to a failing dependency. Without jitter, clients that failed together come back together, and a
+dependency that has just recovered gets all of them at once.
 
-A loop whose wait a context or a channel can end is left alone: it is polling, or its owner knows how to stop it.
+The check ignores a loop whose wait a context or a channel can end: it is polling, or its owner knows how to stop it.
 
 The fix, with the flag -fix-with=tries, is a loop over the tries of a Retrier. It is offered for loops of the plain form with a
 context in scope.`}

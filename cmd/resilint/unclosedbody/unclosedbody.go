@@ -16,8 +16,8 @@ import (
 
 var rule = check.Check{ID: "RL8", Name: "unclosedbody", Doc: `find retry loops that drop responses with open bodies
 
-A loop that tries again after a bad status, and does not close the body of that response, leaks its connection. While the
-backend answers with errors each retry opens a new one, until there are no files left.
+A loop that tries again after a bad status without closing the body of that response leaks its connection. While the backend
+answers with errors, each retry opens a new connection, until no file descriptors are left.
 
 The fix closes the body before the sleep. It is offered where the response is a variable of the loop.`}
 

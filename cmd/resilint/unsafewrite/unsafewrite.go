@@ -16,10 +16,10 @@ import (
 
 var rule = check.Check{ID: "RL5", Name: "unsafewrite", Doc: `find retry loops around writes that are not idempotent
 
-When only the answer of a POST was lost, the loop makes a second order. A request needs a key by which the server
-recognises it, such as the header Idempotency-Key; then it may be repeated.
+If only the answer to a POST was lost, the loop places a second order. A request may be repeated if it has a key by which
+the server recognises it, such as the header Idempotency-Key.
 
-Looked at are POST and PATCH of net/http, and methods of gRPC clients whose names begin as those of writes do.`}
+The check looks at POST and PATCH of net/http, and at methods of gRPC clients whose names begin like those of writes.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, loop.Analyzer)

@@ -18,10 +18,10 @@ import (
 
 var rule = check.Check{ID: "RL9d", Name: "unsettledpermit", Doc: `find permits that are not settled on some path
 
-A permit holds slots of bulkheads and probes of breakers until Done or Settle is called. One that is forgotten is a slot less
-for the rest of the process, and a breaker that never recovers.
+A permit holds slots of bulkheads and probes of breakers until Done or Settle is called. A forgotten permit costs a slot for
+the rest of the process, or keeps a breaker from ever recovering.
 
-A path on which the error of the call was not nil needs no Done, and a permit that is handed on is another's to settle.`}
+A path on which the error of the call was not nil needs no Done. A permit that is passed on must be settled by the receiver.`}
 
 // Analyzer is the check.
 var Analyzer = rule.Analyzer(run, inspect.Analyzer)

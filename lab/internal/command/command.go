@@ -53,6 +53,35 @@ func (s settings) Set(text string) error {
 
 // Run is the command: it plays what args choose of the scenarios, and returns the exit code.
 func Run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer) int {
+	out := &output{to: stdout}
+	code := run(scenarios, args, out, stderr)
+	if out.err != nil && code == 0 {
+		fmt.Fprintln(stderr, "lab:", out.err)
+		return exitUnexpected
+	}
+	return code
+}
+
+// output remembers the first write that failed: what is not all there must not look as if it were.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(p)
+	o.err = err
+	return n, err
+}
+
+func run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer) int {
+	if err := scenario.Validate(scenarios); err != nil {
+		fmt.Fprintln(stderr, "lab:", err)
+		return exitUnexpected
+	}
 	c := command{all: scenarios, set: settings{}}
 	flags := flag.NewFlagSet("lab", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -111,6 +140,8 @@ func (c *command) check(rest []string) ([]*scenario.Scenario, error) {
 		return nil, errors.New("-out is empty: must name a directory")
 	case c.csv && c.json:
 		return nil, errors.New("-csv and -json: choose one")
+	case (c.csv || c.json) && c.svg != "":
+		return nil, errors.New("-svg goes with neither -csv nor -json, which write nothing but numbers")
 	}
 	chosen, err := c.choose()
 	if err != nil || len(c.set) == 0 {
@@ -158,6 +189,16 @@ func (c *command) choose() ([]*scenario.Scenario, error) {
 }
 
 func (c *command) play(scenarios []*scenario.Scenario, stdout, stderr io.Writer) error {
+	if !c.csv && !c.json {
+		for _, folder := range []string{c.out, c.svg} { // before a run that may take minutes
+			if folder == "" {
+				continue
+			}
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				return err
+			}
+		}
+	}
 	debug.SetGCPercent(400) // worlds make garbage and are short
 	size := scenario.Usual
 	if c.full {
@@ -202,7 +243,11 @@ func (c *command) show(results []*scenario.Result, took time.Duration, stdout io
 		}
 		fmt.Fprintf(stdout, "\n%s\n%s", report.Table(results), report.Summary(results))
 	}
-	fmt.Fprintf(stdout, "seed %d, %.1f s\n", c.seed, took.Seconds())
+	set := ""
+	if changed := results[0].Changed(); changed != "" {
+		set = changed + ", "
+	}
+	fmt.Fprintf(stdout, "seed %d, %s%.1f s\n", c.seed, set, took.Seconds())
 	return c.write(results, stdout)
 }
 
@@ -214,9 +259,6 @@ func (c *command) write(results []*scenario.Result, stdout io.Writer) error {
 	fmt.Fprintln(stdout, "report:", file)
 	if c.svg == "" {
 		return nil
-	}
-	if err := os.MkdirAll(c.svg, 0o755); err != nil {
-		return err
 	}
 	for name, content := range report.Pages(results, c.all) {
 		if err := os.WriteFile(filepath.Join(c.svg, name), []byte(content), 0o644); err != nil {

@@ -3,6 +3,8 @@ package command
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -38,6 +40,7 @@ func TestUsage(t *testing.T) {
 		"no number":           {[]string{"-run", "L9", "-set", "p"}, "must be NAME=NUMBER"},
 		"set twice":           {[]string{"-run", "L9", "-set", "p=.2", "-set", "p=.3"}, "p is set twice"},
 		"pages of another":    {[]string{"-run", "L9", "-set", "p=.2", "-svg", "x"}, "the pages show the scenario as it is"},
+		"pictures of numbers": {[]string{"-csv", "-svg", "x"}, "-svg goes with neither -csv nor -json"},
 		"two forms":           {[]string{"-csv", "-json"}, "-csv and -json: choose one"},
 	}
 	for name, c := range cases {
@@ -83,11 +86,37 @@ func TestExitCodes(t *testing.T) {
 	}
 }
 
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, errors.New("no space left") }
+
+// What could not be written is a failure, whatever the form.
+func TestOutputThatFails(t *testing.T) {
+	for _, form := range []string{"-list", "-params", "-csv", "-json", "-run=L0"} {
+		var stderr bytes.Buffer
+		require.Equal(t, exitUnexpected, Run([]*scenario.Scenario{small(true)}, []string{form, "-out", t.TempDir()}, full{}, &stderr), form)
+		require.Contains(t, stderr.String(), "no space left", form)
+	}
+}
+
+// A folder that cannot be is refused before anything runs.
+func TestFoldersAreMadeFirst(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	require.NoError(t, os.WriteFile(file, nil, 0o600))
+	for _, flags := range [][]string{{"-out", file}, {"-out", t.TempDir(), "-svg", file}} {
+		played := small(true)
+		played.Run = func(*scenario.Lab) { t.Error("it runs") }
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitUnexpected, Run([]*scenario.Scenario{played}, flags, &stdout, &stderr))
+		require.Contains(t, stderr.String(), "not a directory")
+	}
+}
+
 // A whole run fits a screen, also when everything fails.
 func TestWholeRunFitsAScreen(t *testing.T) {
 	var many []*scenario.Scenario
-	for range len(scenario.All()) {
-		many = append(many, &scenario.Scenario{Name: "L0", Page: "test", Run: func(lab *scenario.Lab) {
+	for i := range len(scenario.All()) {
+		many = append(many, &scenario.Scenario{Name: fmt.Sprint("L", i), Page: fmt.Sprint("test-", i), Run: func(lab *scenario.Lab) {
 			for range 30 {
 				lab.ExpectThat("it", false, "", "", "")
 			}
@@ -105,11 +134,54 @@ func TestParameters(t *testing.T) {
 		return stdout.String()
 	}
 	require.Equal(t, "L0 test\n  -set height=1         0 to 9 m                 of the line\n", run("-params"))
-	require.Equal(t, "scenario,figure,panel,series,x,y,low,high\nL0,test,p,s,0,NaN,,\nL0,test,p,s,1,3,,\n", run("-run", "L0", "-set", "height=3", "-csv"))
+	require.Equal(t, "scenario,figure,panel,series,x,y,low,high,x_axis,y_axis\nL0,test,p,s,0,,,,,\nL0,test,p,s,1,3,,,,\n", run("-run", "L0", "-set", "height=3", "-csv"))
 	var results []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(run("-json")), &results))
 	require.Equal(t, "L0", results[0]["name"])
+	require.NotContains(t, results[0], "set")
 	require.Contains(t, run("-run", "L0"), "picture")
+}
+
+// A run with a changed parameter says so, whatever the form.
+func TestChangedParametersAreShown(t *testing.T) {
+	folder := t.TempDir()
+	run := func(args ...string) string {
+		var stdout, stderr bytes.Buffer
+		require.Zero(t, Run([]*scenario.Scenario{small(true)}, append(args, "-run", "L0", "-set", "height=3", "-out", folder), &stdout, &stderr), stderr.String())
+		return stdout.String()
+	}
+	require.Contains(t, run(), "seed 1, height=3, ")
+	html, err := os.ReadFile(filepath.Join(folder, "report.html"))
+	require.NoError(t, err)
+	require.Contains(t, string(html), "This run had height=3.")
+	require.Contains(t, string(html), "L0 with height=3 · seed 1", "below the picture")
+	var results []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(run("-json")), &results))
+	require.Equal(t, map[string]any{"height": 3.0}, results[0]["set"])
+}
+
+// What is wrong with scenarios is said before anything runs: they may come from outside.
+func TestScenariosThatCannotBe(t *testing.T) {
+	with := func(change func(*scenario.Scenario)) []*scenario.Scenario {
+		s := small(true)
+		change(s)
+		return []*scenario.Scenario{s}
+	}
+	for want, scenarios := range map[string][]*scenario.Scenario{
+		"there is no scenario": nil,
+		"scenario 1 is nil":    {nil},
+		`scenario 2, "L0": the name must not be empty, and no other scenario may have it`: {small(true), small(true)},
+		`"": the name must not be empty`:              with(func(s *scenario.Scenario) { s.Name = "" }),
+		`Page "../../evil": must be lower-case words`: with(func(s *scenario.Scenario) { s.Page = "../../evil" }),
+		"Run is nil":                                 with(func(s *scenario.Scenario) { s.Run = nil }),
+		`parameter "height": the name`:               with(func(s *scenario.Scenario) { s.Params = append(s.Params, s.Params...) }),
+		"the default is out of its range: height=-1": with(func(s *scenario.Scenario) { s.Params[0].Default = -1 }),
+		"nothing was expected, so nothing is shown":  with(func(s *scenario.Scenario) { s.Run = func(*scenario.Lab) {} }),
+	} {
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitUnexpected, Run(scenarios, []string{"-out", t.TempDir()}, &stdout, &stderr), want)
+		require.Contains(t, stderr.String(), want)
+	}
 }
 
 // Every parameter can be set to the ends of its range, as far as it can be seen without playing.

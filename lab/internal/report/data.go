@@ -14,7 +14,7 @@ import (
 // CSV writes every point of every picture, one on each line.
 func CSV(out io.Writer, results []*scenario.Result) error {
 	w := csv.NewWriter(out)
-	_ = w.Write([]string{"scenario", "figure", "panel", "series", "x", "y", "low", "high"})
+	_ = w.Write([]string{"scenario", "figure", "panel", "series", "x", "y", "low", "high", "x_axis", "y_axis"})
 	for _, r := range results {
 		for _, f := range r.Figures {
 			for _, p := range f.Panels {
@@ -24,7 +24,7 @@ func CSV(out io.Writer, results []*scenario.Result) error {
 						if s.Low != nil {
 							low, high = exact(s.Low[i]), exact(s.High[i])
 						}
-						_ = w.Write([]string{r.Name, f.Name, p.Title, s.Name, exact(s.X[i]), exact(s.Y[i]), low, high})
+						_ = w.Write([]string{r.Name, f.Name, p.Title, s.Name, exact(s.X[i]), exact(s.Y[i]), low, high, p.X.Label, p.Y.Label})
 					}
 				}
 			}
@@ -34,7 +34,13 @@ func CSV(out io.Writer, results []*scenario.Result) error {
 	return w.Error()
 }
 
-func exact(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
+// exact returns a number as it is, and nothing for one that no spreadsheet has, such as a time that never came.
+func exact(v float64) string {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return ""
+	}
+	return strconv.FormatFloat(v, 'g', -1, 64)
+}
 
 // JSON writes checks and pictures. A number that JSON does not have, such as a time that never came, is null.
 func JSON(out io.Writer, results []*scenario.Result) error {
@@ -63,10 +69,12 @@ func JSON(out io.Writer, results []*scenario.Result) error {
 		Title  string  `json:"title"`
 		Panels []panel `json:"panels"`
 	}
+	type settings = map[string]float64 // parameters that were changed
 	type result struct {
 		Name    string   `json:"name"`
 		Page    string   `json:"page"`
 		Seed    uint64   `json:"seed"`
+		Set     settings `json:"set,omitempty"`
 		Hash    string   `json:"hash"`
 		Error   string   `json:"error,omitempty"`
 		Checks  []check  `json:"checks"`
@@ -74,7 +82,7 @@ func JSON(out io.Writer, results []*scenario.Result) error {
 	}
 	all := []result{}
 	for _, r := range results {
-		one := result{Name: r.Name, Page: r.Page, Seed: r.Seed, Hash: fmt.Sprintf("%016x", r.Hash), Checks: []check{}, Figures: []figure{}}
+		one := result{Name: r.Name, Page: r.Page, Seed: r.Seed, Set: r.Set, Hash: fmt.Sprintf("%016x", r.Hash), Checks: []check{}, Figures: []figure{}}
 		if r.Err != nil {
 			one.Error = r.Err.Error()
 		}

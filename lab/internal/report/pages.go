@@ -41,14 +41,14 @@ func lesson(r *scenario.Result) string {
 	list("Limits", r.Limits)
 	list("How it was measured", r.Setup)
 	b.WriteString("## Measured and expected\n\n")
-	fmt.Fprintf(&b, "Bands in the pictures are from the smallest to the largest of several runs; dashed lines are theory. What is\nexpected was computed without the library, and what it may be off (±) before anything was measured: %d standard errors.\n\n", scenario.Sigmas)
+	fmt.Fprintf(&b, "Bands in the pictures span the smallest to the largest of several runs; dashed lines are theory. The expected values\nwere computed without the library, and their tolerances (±, %d standard errors) before anything was measured.\n\n", scenario.Sigmas)
 	b.WriteString("| what | measured | expected | source |\n|---|---|---|---|\n")
 	for _, c := range r.Checks {
 		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", cell(c.What), cell(c.Measured), cell(c.Expected), cell(c.Source))
 	}
 	b.WriteString("\n")
 	list("Sources", r.Sources)
-	fmt.Fprintf(&b, "This page is made by the lab from scenario %s; see [how](README.md). To see it again, interactively:\n\n```\ngo run ./lab -run %s\n```\n", r.Name, r.Name)
+	fmt.Fprintf(&b, "The lab made this page from scenario %s; see [how](README.md). To play the scenario yourself:\n\n```\ngo run ./lab -run %s\n```\n", r.Name, r.Name)
 	return b.String()
 }
 
@@ -56,10 +56,10 @@ func cell(text string) string { return strings.ReplaceAll(text, "|", "\\|") }
 
 func contents(results []*scenario.Result) string {
 	var b strings.Builder
-	b.WriteString("# Tradeoffs\n\nOne page for each lesson: the question, a picture, and advice with numbers and limits. The numbers come from the library's\nown policies, run in virtual time by [the lab](../../lab), beside what theory or a published experiment expects.\n\n| question | answer |\n|---|---|\n")
+	b.WriteString("# Tradeoffs\n\nOne page for each lesson: the question, a picture, and advice with numbers and limits. [The lab](../../lab) measured\nthe numbers by running the library's own policies in virtual time, and compares them with theory or a published experiment.\n\n| question | answer |\n|---|---|\n")
 	for _, r := range results {
 		fmt.Fprintf(&b, "| [%s](%s.md) | %s |\n", r.Question, r.Page, cell(r.Answer))
 	}
-	b.WriteString("\nThe pages and pictures are made by one command, from the repository's root, and a test of the lab fails when they no\nlonger show what the code does:\n\n```\ngo run ./lab -svg docs/tradeoffs\n```\n")
+	b.WriteString("\nOne command, run from the repository's root, makes the pages and pictures. A test of the lab fails when they no longer\nshow what the code does:\n\n```\ngo run ./lab -svg docs/tradeoffs\n```\n")
 	return b.String()
 }

@@ -22,16 +22,16 @@ var amplification = Scenario{
 	Answer:   "They multiply, but only when failure is close to total: 4 attempts at each of 3 layers are 64 attempts per call when everything fails, and still 2.0 when half of it does.",
 	Setup: []string{
 		"A chain of d layers; each makes up to n attempts of the layer below. An attempt at the bottom fails with probability p, independently. Nothing takes time.",
-		"On: retry.Attempts(n) at the layers named, with retry.RetryNested: by default a retry leaves alone what a retry inside has given up. Off: delays, jitter, budgets (except where one is named).",
+		"On: retry.Attempts(n) at the layers named, with retry.RetryNested: by default a retry does not repeat what an inner retry has given up. Off: delays, jitter, budgets (except where one is named).",
 	},
 	Advice: []string{
 		"Retry at one layer of a call path. Which one makes no difference to the load (the curves of top and bottom are one): choose the layer nearest to the failure that knows what is safe to repeat.",
-		"Where several layers must retry, let them share a budget. 10 % of the calls of three layers bounds the worst case at 1.33 attempts per call instead of 64.",
+		"Where several layers must retry, let them share a budget. A shared budget of 10 % of the three layers' calls bounds the worst case at 1.33 attempts per call instead of 64.",
 		"Do not judge a retry policy by its cost on a normal day. At p = 0.1 all variants cost 1.11 attempts; they differ by a factor of 47 on the day of an outage.",
 	},
 	Limits: []string{
 		"Failures are independent here. Failures that come in bursts are retried into the same burst.",
-		"A shared budget needs a shared process. Across processes, tell the caller not to retry (an error that it takes as permanent).",
+		"A shared budget needs a shared process. Across processes, tell the caller not to retry, with an error that it treats as permanent.",
 	},
 	Sources: []string{
 		"The products telescope: (1 − p^(n^d)) / (1 − p).",
@@ -40,7 +40,7 @@ var amplification = Scenario{
 	Params: []Param{
 		{"attempts", "attempts at each layer of three", "", 4, 1, 8, true},
 		{"attempts5", "attempts at each layer of five", "", 3, 1, 4, true},
-		{"ratio", "budget that three layers share", "of calls", .1, 0, 1, false},
+		{"ratio", "budget that three layers share", "of calls", .1, .01, 1, false},
 	},
 	Run: runAmplification,
 }
@@ -90,9 +90,6 @@ func runAmplification(lab *Lab) {
 		{strconv.Itoa(three) + " attempts at the top only", three, 1, only(2)},
 		{strconv.Itoa(three) + " attempts at the bottom only", three, 1, only(0)},
 		{strconv.Itoa(three) + " attempts at each of 3 layers, one budget of " + short(100*ratio) + " %", three, 3, func() func(int) *retry.Retrier {
-			if lab.In("ratio") == 0 {
-				return func(int) *retry.Retrier { return atOnce(1, retry.NoBudget()) }
-			}
 			budget := retry.NewBudget(lab.In("ratio"), 0)
 			return func(int) *retry.Retrier { return atOnce(n3, retry.WithBudget(budget)) }
 		}},

@@ -21,13 +21,13 @@ var budgets = Scenario{
 	Question: "Retry budget, fixed retries, or retries behind a breaker?",
 	Answer:   "A budget is like retries when failures are rare and like no retries when they are common: in a hard outage three retries send 400 % of the load, a budget of 10 % sends 110 %.",
 	Setup: []string{
-		"100 clients with 10 calls a second each, open loop, for 20 s, so 200 calls per client. Request and answer travel Exp(10 ms) each. An attempt fails with probability p. State is per client.",
+		"100 clients with 10 calls a second each, open loop, for 20 s, so 200 calls per client. Request and answer travel Exp(10 ms) each. An attempt fails with probability p. Each client has its own state.",
 		"On: the budget named. Off: delays and jitter.",
-		"The bucket of 5, the counter of failures, the bucket of 500 and the bound on concurrent retries are other people's policies, written here as guards of a few lines.",
+		"The bucket of 5, the counter of failures, the bucket of 500 and the bound on concurrent retries are policies of other libraries, written here as guards of a few lines.",
 	},
 	Advice: []string{
 		"Keep a budget on. The library's default, 20 % of the calls plus 10 per second, is sized for one retrier that serves many calls. In a client with few calls the 10 per second dominate: at 10 calls per second they allow 220 %. Use NewBudget(0.1, 0), or one budget for all clients of the process, where the load in an outage matters.",
-		"Do not gate retries by a counter of all failures since the start: it helps less than the budget at every p (93 % success against 99 % at p = 0.1), because it stops all retries once the share is reached.",
+		"Do not stop retries by a counter of all failures since the start: it helps less than the budget at every p (93 % success against 99 % at p = 0.1), because it stops all retries once the share is reached.",
 		"The allowance of a full bucket is per client: (size − 1) divided by the calls of the run. A thousand clients with a bucket of 5 and 20 calls each send 130 %, not 110 %.",
 	},
 	Limits: []string{

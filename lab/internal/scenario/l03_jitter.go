@@ -18,18 +18,18 @@ var jitter = Scenario{
 	Question: "Which jitter?",
 	Answer:   "Full jitter: 100 clients that contend for one row make 58 % fewer attempts with it than with plain exponential backoff. Decorrelated jitter finishes a little sooner and makes 25 % more attempts.",
 	Setup: []string{
-		"One row with a version number. N clients start at once; each wants to update the row once: read the version, then write on condition that it has not changed. A write that lost is a failed attempt.",
+		"One row with a version number. N clients start at once; each wants to update the row once: read the version, then write on condition that it has not changed. A write that loses is a failed attempt.",
 		"Four network hops per attempt, |Normal(10 ms, 2 ms)| each. The server itself takes no time and has no limit.",
 		"On: exponential delays from 10 ms, factor 2, cap 2 s (decorrelated: from 5 ms, cap 2 s), the jitter named, as many attempts as it takes. Off: budget.",
 	},
 	Advice: []string{
 		"Keep the default, full jitter. Never use NoJitter in production: clients that failed together come back together, for as long as they fail.",
-		"Take decorrelated jitter where the time to the last success matters more than the load (4.6 s against 5.0 s for 100 clients, at 1,000 attempts against 795).",
+		"Use decorrelated jitter where the time to the last success matters more than the load (for 100 clients 4.6 s instead of 5.0 s, with 1,000 attempts instead of 795).",
 		"Equal jitter guarantees a pause, half of the delay, and costs time: 6.6 s.",
 	},
 	Limits: []string{
 		"Without any backoff the last client finishes first, in 2 s, because this server has infinite capacity. Three times the attempts would not be free on a real one.",
-		"Contention is what jitter cures. Against a dependency that is down it only spreads the attempts.",
+		"Jitter cures contention. Against a dependency that is down it only spreads the attempts.",
 	},
 	Sources: []string{
 		"M. Brooker, Exponential Backoff And Jitter, AWS Architecture Blog, 2015. The expectations come from the same experiment, written down again without the library.",

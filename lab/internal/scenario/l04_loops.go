@@ -18,12 +18,12 @@ var loops = Scenario{
 	Answer:   "For clients that wait for their own answers. With arrivals from outside it only moves load to later: 4,000 attempts/s in an outage, with or without backoff. With clients that wait, 4,000 become 520.",
 	Setup: []string{
 		"100 clients with 10 calls a second each, for 20 s. Request and answer travel Exp(10 ms) each. An attempt fails with probability p.",
-		"Open loop: calls come by their own clock. Serial: a client has one call in flight, and begins the next one at the time it would have come by itself, or when the last has ended. Serial with client backoff: it also waits 100 ms × 2ʲ after the j-th call in a row that failed.",
+		"Open loop: calls arrive at times that do not depend on earlier calls. Serial: a client has one call in flight, and begins the next one at its arrival time, or when the last has ended, whichever is later. Serial with client backoff: it also waits 100 ms × 2ʲ after the j-th failed call in a row.",
 		"On: up to 3 retries, at once or after 100, 200 and 400 ms. Off: jitter, budget.",
 	},
 	Advice: []string{
 		"Do not count on backoff to protect a dependency from traffic that comes from outside, such as users: use a budget or a breaker, which remove load.",
-		"Where your clients are workers that take the next task when the last is done, backoff inside the call cuts an outage's load by 7, and a pause between failed calls by 25.",
+		"Where your clients are workers that take the next task when the last is done, backoff inside the call divides an outage's load by 7, and a pause between failed calls divides it by 25.",
 	},
 	Limits: []string{
 		"The number for client backoff depends on the length of the outage, because its pause has no cap here: about 8 calls fit into 20 s.",

@@ -23,18 +23,18 @@ var storm = Scenario{
 	Setup: []string{
 		"One server, one request at a time, 1/300 s each, first come first served, unbounded queue; it works on requests whose caller has gone. 280 calls/s, Poisson, open loop. The server is frozen from t = 30 s to 40 s.",
 		"On: timeout.PerAttempt(1 s); one retry at once where it says so. Off: jitter, budget except where named. The breaker: FailureRate(0.5, 20) over 10 s, open for 5 s, no jitter.",
-		"Recovered: the first second after which the goodput averages 90 % of the load over 5 s. Goodput is booked at the second in which the call came.",
+		"Recovered: the first second after which the goodput averages 90 % of the load over 5 s. Goodput is counted in the second in which the call came.",
 	},
 	Advice: []string{
 		"Bound every queue to less work than the callers' timeout. A queue of 150, half a second of work, has no bad second after the freeze.",
-		"Put a breaker before a dependency that queues. It stops sending while nothing comes back, and that empties the queue.",
-		"Know the hidden capacity: with r retries a server for C is safe below C / (1 + r). Here that is 150/s. Between it and C the system is healthy until the first trigger.",
+		"Put a breaker in front of a dependency that queues. It stops sending while nothing comes back, and that empties the queue.",
+		"Know the hidden capacity: with r retries, a server with capacity C is safe below C / (1 + r). Here that is 150/s. Between that and C the system is healthy until the first trigger.",
 		"A budget needs load × (1 + ratio) below the capacity, with room: at 5 % it is 294 of 300, and takes seven minutes to recover.",
 	},
 	Limits: []string{
-		"The recovery with a budget of 5 % is widely spread (400 to 650 s): it drains 6/s.",
-		"Last come, first served recovers too, but starves whoever is at the bottom.",
-		"A server that only drops requests whose caller has gone recovers, but takes a minute: first come first served, it always works on the one that is about to leave.",
+		"The time to recover with a budget of 5 % varies widely (400 to 650 s), because the queue drains at 6/s.",
+		"Last come, first served recovers too, but starves the requests at the bottom.",
+		"A server that only drops requests whose caller has gone recovers, but takes a minute: first come, first served, it always works on the request whose caller is about to leave.",
 	},
 	Sources: []string{
 		"N. Bronson et al., Metastable failures in distributed systems, HotOS 2021. L. Huang et al., Metastable failures in the wild, OSDI 2022.",

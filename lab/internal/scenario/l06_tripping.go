@@ -21,16 +21,16 @@ var tripping = Scenario{
 		"Every attempt fails with probability p, independently, while the dependency is healthy. Calls are made one after the other; after a false trip the breaker is reset.",
 		"Detection: 1,000 calls/s, Poisson, 200 ms each, all of which fail from the start.",
 		"On: breaker.ConsecutiveFailures(k), or breaker.FailureRate(th, n) over breaker.CountWindow(n), which slides. Off: retry, jitter.",
-		"Tumbling windows are the same rule on a breaker that is reset every n calls. The library evaluates a rule only after a bad outcome, so such a window trips if the n-th call fails too: p · P(at least th·n − 1 of the other n − 1).",
+		"Tumbling windows are the same rule on a breaker that is reset every n calls. The library evaluates a rule only after a bad outcome, so such a window trips only if the n-th call fails too: p · P(at least th·n − 1 of the other n − 1).",
 	},
 	Advice: []string{
-		"Prefer a rate over a window with a minimum of calls: FailureRate(0.5, 20) over 100 calls. Keep ConsecutiveFailures for traffic that is rare.",
+		"Prefer a rate over a window with a minimum of calls: FailureRate(0.5, 20) over 100 calls. Keep ConsecutiveFailures for rare traffic.",
 		"Put the threshold well above the error rate of a normal day: at th = 0.2 and p = 0.1 a window of 100 trips every 8,400 calls, at th = 0.5 not within the age of the universe.",
-		"Do not lengthen a window to see an outage sooner or later by a few calls. What reaches the dead dependency is rate × latency, 200 calls here, plus the few that the rule needs.",
+		"Do not tune the window to notice an outage a few calls sooner. The dead dependency gets rate × latency calls, 200 here, plus the few that the rule needs.",
 	},
 	Limits: []string{
 		"Errors of a healthy dependency come in bursts. Real false trips are more frequent than these.",
-		"A count window knows no time: with few calls it looks far into the past. Use TimeWindow there.",
+		"A count window ignores time: with few calls it looks far into the past. Use TimeWindow there.",
 	},
 	Sources: []string{
 		"Closed forms: (1 − p^k) / ((1 − p) p^k) calls until k failures in a row; binomial tails for windows.",

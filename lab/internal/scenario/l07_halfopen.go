@@ -20,18 +20,18 @@ var halfOpen = Scenario{
 	Question: "How should a half-open breaker probe?",
 	Answer:   "With one probe at a time. A half-open state without a cap lets rate × latency calls through, 201 at 1,000/s and 200 ms, each time it probes. The open time sets how late a recovery is noticed: half of it on average, and the latency of the probe.",
 	Setup: []string{
-		"Storm: 1,000 calls/s, 200 ms each, outage for the first 21 s. Trip on 5 failures in a row, open for 5 s. Probes: 1, 10, or practically without a cap (10,000); as many successes close, since a breaker admits no more probes than can still matter.",
+		"Storm: 1,000 calls/s, 200 ms each, outage for the first 21 s. The breaker trips on 5 failures in a row and opens for 5 s. Probes: 1, 10, or practically without a cap (10,000). It needs as many successes to close, since a breaker admits no more probes than can still matter.",
 		"Lag: 50 calls/s, 50 ms each, outage of 60 s plus a phase that sweeps over one open time. One probe.",
 		"On: the breaker. Off: retry, jitter of the open time, growth, ramp.",
 	},
 	Advice: []string{
-		"Keep Probes(1), the default. More probes find nothing out that one does not, and each is a call that fails.",
-		"Choose the open time by the lag that you accept: 5 s means 2.5 s on average and 5 s at worst, and 19 calls into an outage of a minute. 1 s means 0.5 s and 64 calls. Below that little is gained.",
-		"Need more certainty? Raise Successes, not Probes; but each success that is required makes a false reopening likelier: at 5 % errors 5 % with one, 23 % with five, 40 % with ten.",
-		"Growth of the open time wastes fewer probes in a long outage and costs lag: up to as long as the outage itself has lasted. Cap it.",
+		"Keep Probes(1), the default. More probes find out nothing that one does not, and in an outage each is a failed call.",
+		"Choose the open time by the lag that you accept. 5 s means a lag of 2.5 s on average and 5 s at worst, and 19 calls into an outage of a minute. 1 s means 0.5 s and 64 calls. Less than that gains little.",
+		"Need more certainty? Raise Successes, not Probes. But each further required success makes a false reopening likelier: at 5 % errors it is 5 % with one, 23 % with five and 40 % with ten.",
+		"Growth of the open time wastes fewer probes in a long outage but costs lag: up to as long as the outage itself has lasted. Cap it.",
 	},
 	Limits: []string{
-		"Many instances that opened together probe together. The default jitter of up to 10 % on the open time (off here) takes them apart.",
+		"Many instances that opened together probe together. The default jitter of up to 10 % on the open time (off here) spreads them.",
 		"One success of a dependency that has just come back is weak evidence. Add Ramp where a stampede on recovery hurts.",
 	},
 	Sources: []string{

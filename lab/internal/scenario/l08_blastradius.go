@@ -24,11 +24,11 @@ var blastRadius = Scenario{
 		"Per shard: one pipeline for each, in a keyed.Registry.",
 	},
 	Advice: []string{
-		"Let the scope of a breaker be the unit that fails: a shard, a host, a tenant. keyed.New makes one pipeline for each and forgets those that are idle.",
-		"A breaker for the whole with a high threshold is not a compromise. At 50 % it never trips, and the dead shard is called 100 times a second for ever; per shard it gets 20 calls and then one in 5 s.",
+		"Give each unit that can fail its own breaker: a shard, a host, a tenant. keyed.New makes one pipeline for each and evicts those that are idle.",
+		"A breaker for the whole with a high threshold is not a compromise. At 50 % it never trips, and the dead shard gets 100 calls a second for ever; with a breaker per shard it gets 20 calls and then one every 5 s.",
 	},
 	Limits: []string{
-		"If the client cannot know which shard a call goes to, it cannot have a breaker for it. Then let the server say so in its error.",
+		"If the client cannot know which shard a call goes to, it cannot have a breaker per shard. Then let the server name the shard in its error.",
 		"A thousand shards with one call a minute each: no breaker learns enough. Group them by what fails together.",
 	},
 	Sources: []string{

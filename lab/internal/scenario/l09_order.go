@@ -31,10 +31,10 @@ var order = Scenario{
 	Advice: []string{
 		"Use Compose as it is. The order of its arguments does not matter; it puts the retry outside and lets it consult the breaker.",
 		"Set the threshold for what the breaker sees. It sees attempts: at p = 0.3 a threshold of 0.2 opens a circuit whose calls would have succeeded 97 times in 100 with three attempts. 0.5 does not.",
-		"If a breaker must stand around a retry (somebody else's client that retries inside), lower its threshold to the p³ that it sees, and know that each call that it counts is three attempts, besides those that are still in flight.",
+		"If a breaker must be outside a retry, such as around a client that retries internally, lower its threshold to the p³ that it sees. Each call that it counts is three attempts, in addition to those still in flight.",
 	},
 	Limits: []string{
-		"Neither order is right by itself: with the threshold below the base error the canonical order loses 97 % of the calls, while breaker around retry loses 3 %. What is compared here is the same breaker in both places.",
+		"Neither order is always right: with a threshold below the base error rate the canonical order loses 97 % of the calls, while breaker around retry loses 3 %. The comparison uses the same breaker in both places.",
 		"Failures are independent. In bursts, the two views of the breaker differ less.",
 	},
 	Sources: []string{

@@ -21,7 +21,7 @@ var sizing = Scenario{
 	Name:     "L10",
 	Page:     "bulkhead-size",
 	Question: "How big a bulkhead?",
-	Answer:   "It is a queue with c servers: take the size from Erlang's formulas, not from feeling. And bound how long a slot can be held: 5 % of the calls that hang take 80 % of the healthy ones with them.",
+	Answer:   "It is a queue with c servers: take the size from Erlang's formulas, not from a feeling. And bound how long a call can hold a slot: when 5 % of the calls hang, 80 % of the healthy ones are refused.",
 	Setup: []string{
 		"Size: exponential service with mean S = 1 s, c slots, a Erlang offered (arrival rate times S). The first 5 % of the time, at least 20 s, is not counted.",
 		"With bulkhead.Queue, long and patient, it is M/M/c; without, M/G/c/c, with exponential, fixed and lognormal service.",
@@ -36,7 +36,7 @@ var sizing = Scenario{
 	},
 	Limits: []string{
 		"Poisson arrivals. Bursts need more slots than Erlang says.",
-		"Refusals are lost here. If callers retry them at once, the offered load is higher than it seems.",
+		"Refused calls are lost here. If callers retry them at once, the offered load is higher than it seems.",
 	},
 	Sources: []string{
 		"Erlang B and C, computed; Wq = C(c, a) · S / (c − a).",

@@ -23,14 +23,14 @@ var hedging = Scenario{
 		"On: hedge.After(delay), hedge.Idempotent(), one extra attempt. Off: its budget, retry. The overloaded server is also hedged within the default budget, and adaptively: after the p95 that the hedge has seen, within the default budget.",
 	},
 	Advice: []string{
-		"Hedge at p95: 5 % more load take p99.9 of a lognormal latency from 220 to 93 ms. p90 gives 84 ms for twice the load; p99 gives 127 ms for a fifth of it.",
-		"Keep the budget on (the default is 10 % of calls plus 10 per second): it stops a hedge from doubling the load of a dependency that has become slow for everybody, and without it the queue grows without end. It does not make a hedge safe near saturation: 10 % more load is all the room that a utilisation of 0.9 has.",
-		"The larger the fan-out, the more it pays: with 100 leaves of which 1 % are slow, 63 % of all calls wait for a slow one.",
+		"Hedge at p95: 5 % more load take p99.9 of a lognormal latency from 220 to 93 ms. p90 gives 84 ms for twice as much extra load; p99 gives 127 ms for a fifth of it.",
+		"Keep the budget on (the default is 10 % of calls plus 10 per second): it stops a hedge from doubling the load of a dependency that has become slow for all calls. Without it the queue grows without end. It does not make a hedge safe near saturation: 10 % more load is all the room that a utilisation of 0.9 has.",
+		"The larger the fan-out, the more a hedge pays: with 100 leaves of which 1 % are slow, 63 % of all calls wait for a slow one.",
 	},
 	Limits: []string{
-		"Slowness that two attempts share (a hot key, a full queue, the network) is not cured.",
+		"A hedge does not cure slowness that two attempts share: a hot key, a full queue, the network.",
 		"Only for operations that may run twice.",
-		"A server without room: at a utilisation of 0.9 a hedge after 20 ms adds 13 % of load, which is more than there is: without a budget the queue grows without end, and with the default budget p99 is still several times that of no hedge.",
+		"A server without room: at a utilisation of 0.9 a hedge after 20 ms adds 13 % of load, which is more than the server has left. Without a budget the queue grows without end, and with the default budget p99 is still several times what it is without a hedge.",
 	},
 	Sources: []string{
 		"J. Dean, L. A. Barroso, The Tail at Scale, CACM 2013: 1,800 → 74 ms with 2 % more requests.",

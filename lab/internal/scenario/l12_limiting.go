@@ -21,11 +21,11 @@ var limiting = Scenario{
 	Name:     "L12",
 	Page:     "limits",
 	Question: "Rate limit, concurrency limit, or adaptive throttle?",
-	Answer:   "A rate limit keeps an agreement, a concurrency limit protects you from slowness, a throttle follows what a dependency accepts: it sends K times that, so K = 2 means 500/s to one that takes 250.",
+	Answer:   "A rate limit keeps an agreement, a concurrency limit protects you from slowness, and a throttle follows what a dependency accepts: it sends K times that, so K = 2 means 500/s to a dependency that accepts 250.",
 	Setup: []string{
 		"Waiting: ratelimit.New(10, 1) with callers that wait; Poisson arrivals.",
 		"Throttle: 1,000 calls/s, which take no time, on a backend that accepts 250/s (a token bucket with 0.1 s of burst). throttle.K(k) over a window of 120 s, padding 1 (the book's formula). 400 s, of which the last 200 count.",
-		"Slowness: more calls than can be served; the latency doubles from 50 to 100 ms half-way. ratelimit.New(100, 1) against bulkhead.New(5), both with callers that wait.",
+		"Slowness: more calls than can be served; the latency doubles from 50 to 100 ms halfway. ratelimit.New(100, 1) is compared with bulkhead.New(5), both with callers that wait.",
 		"On: the policy named. Off: everything else.",
 	},
 	Advice: []string{
@@ -36,7 +36,7 @@ var limiting = Scenario{
 	},
 	Limits: []string{
 		"K ≥ 4 never throttles here, because the dependency accepts a quarter of what is offered.",
-		"All of them are per process. Of k processes, each may use a k-th of a quota.",
+		"All of them are per process. Give each of k processes a k-th of the quota.",
 	},
 	Sources: []string{
 		"M/D/1: Wq = ρ / (2 r (1 − ρ)).",

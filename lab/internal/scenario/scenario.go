@@ -1,8 +1,10 @@
 package scenario
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
+	"maps"
 	"math"
 	"runtime"
 	"slices"
@@ -59,12 +61,23 @@ type Result struct {
 	*Scenario
 	Seed    uint64
 	Size    Size
+	Set     map[string]float64 // the parameters that had another value than their default
 	Checks  []Check
 	Figures []*plot.Figure
 	Hash    uint64 // of everything that happened in all its worlds, and what was measured
 	Worlds  int
 	Events  int64
 	Err     error // the simulation itself went wrong
+}
+
+// Changed returns the parameters that had another value than their default, such as "p=0.2, rate=200". What the scenario
+// answers and advises is about the defaults.
+func (r *Result) Changed() string {
+	var changed []string
+	for _, name := range slices.Sorted(maps.Keys(r.Set)) {
+		changed = append(changed, fmt.Sprintf("%s=%v", name, r.Set[name]))
+	}
+	return strings.Join(changed, ", ")
 }
 
 // Passed reports whether everything was as expected.
@@ -109,7 +122,7 @@ type Lab struct {
 
 // Play runs a scenario. The same options give the same result, on any machine and any number of cores.
 func Play(s *Scenario, options Options) *Result {
-	lab := &Lab{options: options, result: &Result{Scenario: s, Seed: options.Seed, Size: options.Size}}
+	lab := &Lab{options: options, result: &Result{Scenario: s, Seed: options.Seed, Size: options.Size, Set: options.Set}}
 	func() {
 		defer func() {
 			if recovered := recover(); recovered != nil {
@@ -122,8 +135,15 @@ func Play(s *Scenario, options Options) *Result {
 		}()
 		s.Run(lab)
 	}()
+	if lab.result.Err == nil && len(lab.result.Checks) == 0 {
+		lab.result.Err = errors.New("nothing was expected, so nothing is shown: see Lab.Expect")
+	}
+	of := s.Name
+	if changed := lab.result.Changed(); changed != "" {
+		of += " with " + changed
+	}
 	for _, figure := range lab.result.Figures {
-		figure.Footer = fmt.Sprintf("%s · seed %d · %d worlds, %d events in virtual time · the library's own policies", s.Name, options.Seed, lab.result.Worlds, lab.result.Events)
+		figure.Footer = fmt.Sprintf("%s · seed %d · %d worlds, %d events in virtual time · the library's own policies", of, options.Seed, lab.result.Worlds, lab.result.Events)
 	}
 	return lab.result
 }

@@ -15,6 +15,7 @@ type Arrivals func(r *rand.Rand, at time.Duration) time.Duration
 
 // Poisson is arrivals that know nothing of each other, perSecond of them on average.
 func Poisson(perSecond float64) Arrivals {
+	checkRate(perSecond)
 	return func(r *rand.Rand, at time.Duration) time.Duration {
 		return at + duration(r.ExpFloat64()/perSecond*1e9)
 	}
@@ -22,6 +23,7 @@ func Poisson(perSecond float64) Arrivals {
 
 // Varying is Poisson arrivals whose rate changes with time and is never above peak.
 func Varying(peak float64, perSecond func(at time.Duration) float64) Arrivals {
+	checkRate(peak)
 	return func(r *rand.Rand, at time.Duration) time.Duration {
 		for { // thinning: of arrivals at the peak rate, some do not count
 			at += duration(r.ExpFloat64() / peak * 1e9)
@@ -34,7 +36,15 @@ func Varying(peak float64, perSecond func(at time.Duration) float64) Arrivals {
 
 // Regular is arrivals at equal distances.
 func Regular(perSecond float64) Arrivals {
+	checkRate(perSecond)
 	return func(_ *rand.Rand, at time.Duration) time.Duration { return at + duration(1e9/perSecond) }
+}
+
+// checkRate panics for a rate at which time would stand still, or go back. At a rate of 0 nothing ever arrives.
+func checkRate(perSecond float64) {
+	if !(perSecond >= 0 && perSecond <= 1e9) {
+		panic(fmt.Sprintf("sim: arrivals at %v a second: must be from 0 to 1e9", perSecond))
+	}
 }
 
 // Open makes calls that come by their own clock until horizon, whatever becomes of them. call makes one call, in a

@@ -327,3 +327,16 @@ func TestDeparturesComeBeforeArrivals(t *testing.T) {
 	require.Equal(t, 99, tally.Succeeded, "each comes as the one before it leaves")
 	require.Zero(t, tally.Rejected+tally.Failed)
 }
+
+// With such arrivals a world would never end.
+func TestArrivalsThatCannotBe(t *testing.T) {
+	for _, rate := range []float64{-5, math.NaN(), math.Inf(1), 2e9} {
+		for name, arrivals := range map[string]func(){
+			"Poisson": func() { sim.Poisson(rate) },
+			"Varying": func() { sim.Varying(rate, func(time.Duration) float64 { return 1 }) },
+			"Regular": func() { sim.Regular(rate) },
+		} {
+			require.Panics(t, arrivals, "%s(%v)", name, rate)
+		}
+	}
+}
