@@ -2,10 +2,10 @@ package target
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -34,7 +34,7 @@ func Pipelines(sources ...resilience.Source) func(*Config) {
 func Registry(name string, reporter policy.Reporter) func(*Config) {
 	return func(c *Config) {
 		t := &Target{Name: name, what: "registry", read: func() Reading { return Reading{Layers: []policy.Report{reporter.Report()}} }}
-		if isNil(reporter) {
+		if option.IsNil(reporter) {
 			t.read = nil
 		}
 		c.targets = append(c.targets, t)
@@ -95,9 +95,4 @@ func Configure[O ~func(*Config)](pkg string, opts []O) ([]*Target, error) {
 func nameOf(source resilience.Source) (name string, ok bool) {
 	defer func() { _ = recover() }() // of a nil pointer in the interface
 	return source.Current().Name(), true
-}
-
-func isNil(reporter policy.Reporter) bool {
-	v := reflect.ValueOf(reporter)
-	return reporter == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }
