@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -67,7 +68,7 @@ func assemble(layers []policy.Layer) *Pipeline {
 			p.placements = append(p.placements, placement{layer.Layer, layer.Stage()})
 		default:
 			place := placement{layer: layer}
-			if !isNil(layer) {
+			if !option.IsNil(layer) {
 				place.stage = layer.Stage()
 			}
 			p.placements = append(p.placements, place)
@@ -164,7 +165,7 @@ func (p *Pipeline) String() string {
 
 // describe returns what a layer says of itself, or its type.
 func describe(layer policy.Layer) string {
-	if s, ok := layer.(fmt.Stringer); ok && !isNil(layer) {
+	if s, ok := layer.(fmt.Stringer); ok && !option.IsNil(layer) {
 		return s.String()
 	}
 	return fmt.Sprintf("%T", layer)

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -73,7 +74,7 @@ func (p *Pipeline) made() *engine.Plan {
 // injection, and for typed policies such as a fallback. All views of a layer share its state. For panics when layer is
 // nil.
 func For[T any](layer policy.Layer) policy.OpenPolicy[T] {
-	if isNil(layer) {
+	if option.IsNil(layer) {
 		panic("resilience: For with a nil layer")
 	}
 	return view[T]{layer}

@@ -75,6 +75,25 @@ func ExampleCompose() {
 	// Output: total timeout 2s > retry 4 > breaker "users-db" > rate limit 100/s burst 10 > bulkhead 16+8 > attempt timeout 300ms
 }
 
+// What gobreaker and cenkalti/backoff did by default, for those who move from them.
+func ExampleCompose_asBefore() {
+	backend := resilience.Compose(
+		retry.New(
+			retry.Attempts(4), // 3 retries
+			retry.Exponential(500*time.Millisecond, time.Minute), retry.Multiplier(1.5),
+			retry.ProportionalJitter(0.5), // NoJitter where there was none
+			retry.NoBudget(),
+		),
+		breaker.New(
+			breaker.ConsecutiveFailures(6),
+			breaker.OpenFor(time.Minute), breaker.Jitter(0),
+			breaker.Probes(1), breaker.Successes(1),
+		),
+	)
+	fmt.Println(backend)
+	// Output: retry 4 > breaker
+}
+
 // Pipelines may share a policy, and a pipeline serves operations of any result type.
 func ExampleCompose_shared() {
 	ctx := context.Background()

@@ -3,6 +3,7 @@ package resilience
 import (
 	"reflect"
 
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -27,7 +28,7 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 	}
 	for _, place := range p.placements {
 		layer := place.layer
-		if isNil(layer) {
+		if option.IsNil(layer) {
 			report("a layer is nil (%T)", layer)
 			continue
 		}
@@ -76,7 +77,7 @@ func countRoles(layer policy.Layer) (roles int) {
 func (p *Pipeline) validateDuplicates(problems *policy.ConfigError) {
 	seen := make(map[policy.Layer]int)
 	for _, place := range p.placements {
-		if isNil(place.layer) || !hasIdentity(place.layer) {
+		if option.IsNil(place.layer) || !hasIdentity(place.layer) {
 			continue
 		}
 		seen[place.layer]++
@@ -90,7 +91,7 @@ func (p *Pipeline) validateDuplicates(problems *policy.ConfigError) {
 func (p *Pipeline) validateRepeaters(problems *policy.ConfigError) {
 	last := make(map[policy.Stage]policy.Layer)
 	for _, place := range p.placements {
-		if _, ok := place.layer.(policy.Repeater); !ok || isNil(place.layer) {
+		if _, ok := place.layer.(policy.Repeater); !ok || option.IsNil(place.layer) {
 			continue
 		}
 		if other, ok := last[place.stage]; ok {
@@ -110,15 +111,6 @@ func (p *Pipeline) validateNeighbours(problems *policy.ConfigError) {
 			}
 		}
 	}
-}
-
-// isNil reports whether layer is nil or a nil pointer.
-func isNil(layer policy.Layer) bool {
-	if layer == nil {
-		return true
-	}
-	v := reflect.ValueOf(layer)
-	return v.Kind() == reflect.Pointer && v.IsNil()
 }
 
 // hasIdentity reports whether == tells layer from others of its type: some values cannot be compared, and all pointers

@@ -3,10 +3,10 @@ package fallback
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"sync"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -68,7 +68,7 @@ func LastGood[T any](p policy.Policy[T], maxAge time.Duration, opts ...Option) *
 
 func newPolicy[T any](constructor, kind string, p policy.Policy[T], answer func(context.Context, error) (T, error), opts []Option) *Policy[T] {
 	c, problems := configure(constructor, opts)
-	if v := reflect.ValueOf(p); p == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if option.IsNil(p) {
 		problems.Add("the policy is nil")
 	}
 	if answer == nil {

@@ -9,10 +9,10 @@ import (
 )
 
 // Check reports a fixed delay that the timeouts around and inside the hedge leave no time for: extra attempts that
-// could never start. A measured delay is not known yet.
+// could never start. A measured delay is not known yet, and with [AfterFailure] they need not wait for it.
 func (h *Hedge) Check(outer, inner []policy.Layer) error {
 	c := h.config()
-	if c.delay == 0 {
+	if c.delay == 0 || c.afterFailure {
 		return nil
 	}
 	var problems []error
@@ -25,7 +25,7 @@ func (h *Hedge) Check(outer, inner []policy.Layer) error {
 	}
 	for _, layer := range inner {
 		timeout, ok := layer.(policy.TimeLimiter)
-		if ok && boundsAttempts(timeout) && !c.afterFailure && c.delay >= timeout.TimeLimit() {
+		if ok && boundsAttempts(timeout) && c.delay >= timeout.TimeLimit() {
 			problems = append(problems,
 				fmt.Errorf("the delay %v is not below the %v inside it: the first attempt is over before another one starts", c.delay, timeout))
 		}

@@ -75,6 +75,7 @@ func TestCheck(t *testing.T) {
 		{[]policy.Layer{second, after(400*ms, hedge.Extra(3))}, "would start after 1.2s"},
 		{[]policy.Layer{second, after(math.MaxInt64, hedge.Extra(10))}, "would start after 2562047h47m16.854775807s"},
 		{[]policy.Layer{second, hedge.New()}, ""},
+		{[]policy.Layer{second, after(time.Hour, hedge.AfterFailure())}, ""},
 		{[]policy.Layer{after(100 * ms), timeout.PerAttempt(100 * ms)}, "the delay 100ms is not below the attempt timeout 100ms inside it"},
 		{[]policy.Layer{after(99 * ms), timeout.PerAttempt(100 * ms)}, ""},
 		{[]policy.Layer{after(100*ms, hedge.AfterFailure()), timeout.PerAttempt(100 * ms)}, ""},

@@ -15,8 +15,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/throttle"
 )
 
@@ -376,4 +379,25 @@ func TestFault282_MakesThatWaitForEachOther(t *testing.T) {
 		require.Equal(t, time.Minute+time.Millisecond, time.Since(start))
 		require.Equal(t, 2, r.Len())
 	})
+}
+
+// The state of a pipeline is that of its breaker.
+func TestReportCountsPipelinesByState(t *testing.T) {
+	breakers := map[string]*breaker.Breaker{}
+	r := keyed.New(func(host string) *resilience.Pipeline {
+		breakers[host] = breaker.New()
+		return resilience.Compose(retry.New(), policy.At(policy.StageShed, breakers[host]))
+	})
+	for _, host := range []string{"a", "b", "c"} {
+		r.Get(host)
+	}
+	breakers["b"].Trip()
+	report := r.Report()
+	for state, want := range map[string]float64{"closed": 2, "open": 1, "half-open": 0, "forced open": 0, "forced closed": 0} {
+		keys, ok := report.Value("keys", state)
+		require.True(t, ok, state)
+		require.Equal(t, want, keys.Number, state)
+	}
+	_, ok := report.Value("keys", "total")
+	require.False(t, ok)
 }

@@ -60,8 +60,27 @@ func (r *Registry[K, V]) String() string {
 	return fmt.Sprintf("keyed %d/%d", s.Live, s.Max)
 }
 
+// statedBy returns what says which state value is in: value itself or, in a pipeline, its outermost layer that has states by
+// itself, such as its breaker.
+func statedBy(value any) any {
+	pipeline, ok := value.(policy.Composite)
+	if !ok {
+		return value
+	}
+	for _, layer := range pipeline.Layers() {
+		if placed, ok := layer.(policy.Placed); ok {
+			layer = placed.Layer
+		}
+		if stated, ok := layer.(policy.StateReporter); ok {
+			return stated
+		}
+	}
+	return value
+}
+
 // stateOf returns the name of a value's state, "" if it has none.
 func stateOf(value any) string {
+	value = statedBy(value)
 	if reporter, ok := value.(policy.StateReporter); ok {
 		return reporter.ReportState()
 	}
@@ -69,8 +88,9 @@ func stateOf(value any) string {
 }
 
 // Report counts the keys by the state of their values, where those are [policy.Reporter] and have
-// states, and otherwise under the label "total". It contains no keys; see [Registry.ReportOf] for
-// those. The name and the stage are those of the overflow value.
+// states, and otherwise under the label "total". The state of a pipeline is that of its outermost
+// [policy.StateReporter], such as its breaker. It contains no keys; see [Registry.ReportOf] for those.
+// The name and the stage are those of the overflow value.
 //
 // Report makes no key and does not count as a use. It asks every value, so its cost grows with the
 // number of keys.
@@ -80,13 +100,13 @@ func (r *Registry[K, V]) Report() policy.Report {
 	if layer, ok := any(r.overflow.value).(policy.Layer); ok {
 		report.Stage = layer.Stage()
 	}
-	example := reportOf(r.overflow.value)
-	report.Name = example.Name
-	keys := stateCount{values: make([]policy.Value, 0, 8+max(1, len(example.State.All))), limit: float64(settings.max)}
-	for _, state := range example.State.All { // also those that no key is in
+	report.Name = reportOf(r.overflow.value).Name
+	states := reportOf(statedBy(r.overflow.value)).State.All
+	keys := stateCount{values: make([]policy.Value, 0, 8+max(1, len(states))), limit: float64(settings.max)}
+	for _, state := range states { // also those that no key is in
 		keys.add(state, 0)
 	}
-	if example.State.Name == "" {
+	if stateOf(r.overflow.value) == "" {
 		keys.add(total, 0)
 	}
 	r.entries.Range(func(_, found any) bool {
@@ -95,7 +115,7 @@ func (r *Registry[K, V]) Report() policy.Report {
 		}
 		return true
 	})
-	slices.SortStableFunc(keys.values[len(example.State.All):], func(a, b policy.Value) int { return strings.Compare(a.Label, b.Label) })
+	slices.SortStableFunc(keys.values[len(states):], func(a, b policy.Value) int { return strings.Compare(a.Label, b.Label) })
 	s := r.Snapshot()
 	report.Values = append(keys.values,
 		counter("made", s.Made), counter("evicted", s.Evicted), counter("expired", s.Expired),

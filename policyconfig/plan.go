@@ -347,7 +347,7 @@ func optionChange(o *option, old, now *given) []OptionChange {
 	if o.otherwise != "" && now == nil {
 		change.To = o.otherwise
 	}
-	if change.From == change.To { // the default was written out, or left out
+	if o.otherwise != "" && change.From == change.To { // the default was written out, or left out
 		return nil
 	}
 	return []OptionChange{change}

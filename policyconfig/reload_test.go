@@ -241,6 +241,17 @@ func TestF9_DefaultsWrittenOut(t *testing.T) {
 			apply(t, set, layersOf(`{"kind": "breaker"}, {"kind": "retry"}`)).String())
 }
 
+// TestF9_CodeNamedNone: code is not taken for what is said where there is none.
+func TestF9_CodeNamedNone(t *testing.T) {
+	ignores := func(error) policy.Class { return policy.Ignored }
+	set := loadWith(t, layersOf(`{"kind": "breaker", "consecutiveFailures": 1}`),
+		policyconfig.Registry{Classify: map[string]func(error) policy.Class{"none": ignores}})
+	require.False(t, apply(t, set, layersOf(`{"kind": "breaker", "consecutiveFailures": 1, "classify": "none"}`)).Empty())
+	for range 2 {
+		require.ErrorIs(t, set.Pipeline("users").Current().Run(t.Context(), fail), errDown, "the first is ignored")
+	}
+}
+
 func TestF9_PlanInWords(t *testing.T) {
 	const before = `{
 		"budgets": {"api": {"kind": "budget", "ratio": 0.2, "perSecond": 10}},

@@ -379,6 +379,29 @@ func TestRetryNotIdempotentBeforeTheBodyIsSent(t *testing.T) {
 	require.EqualValues(t, 2, calls.Load())
 }
 
+// A base transport may begin to read when its answer is there. The body is then promised to the next attempt.
+func TestRetryNotIdempotentWhenTheBodyIsReadLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		own, late, calls := newBody("order"), error(nil), 0
+		base := tripper(func(r *http.Request) (*http.Response, error) {
+			if calls++; calls == 2 {
+				return answer(200, r.Body), nil
+			}
+			time.AfterFunc(time.Second, func() {
+				_, late = io.ReadAll(r.Body)
+				_ = r.Body.Close()
+			})
+			return answer(503, http.NoBody), nil
+		})
+		again := resilience.Compose(atOnce(3, retry.Constant(2*time.Second), retry.NoJitter()))
+		response, err := policyhttp.NewTransport(base, again, policyhttp.RetryNotIdempotent(503)).RoundTrip(request(t, "POST", "http://a.example", own))
+		require.NoError(t, err)
+		require.Equal(t, "order", read(t, response))
+		require.ErrorIs(t, late, http.ErrBodyReadAfterClose)
+		require.EqualValues(t, 1, own.closes.Load())
+	})
+}
+
 func TestCheckAndDiscardInARoundTripOfOnesOwn(t *testing.T) {
 	base := newScript(503, 503, 503)
 	get := func(ctx context.Context) (*http.Response, error) {

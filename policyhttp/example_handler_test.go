@@ -50,11 +50,10 @@ func ExampleHandler() {
 	// true that the burst was served
 }
 
-// An adaptive bulkhead finds out by itself how much the service can take. At the stage of shedding it stands before
-// everything else.
+// An adaptive bulkhead finds out by itself how much the service can take.
 func ExampleHandler_adaptive() {
 	front := resilience.Compose(
-		policy.At(policy.StageShed, bulkhead.Adaptive(bulkhead.AIMD(50*time.Millisecond), 10, 500)),
+		bulkhead.Adaptive(bulkhead.AIMD(50*time.Millisecond), 10, 500),
 	)
 	fmt.Println(front)
 	// Output: bulkhead aimd 10 to 500
@@ -194,11 +193,11 @@ func ExampleHandler_limitForAll() {
 
 func ExampleOnRefusal() {
 	front := resilience.Compose(ratelimit.Per(1, time.Hour, 1, ratelimit.Name("all")))
-	handler := policyhttp.Handler(http.NotFoundHandler(), front,
-		policyhttp.OnRefusal(func(r *http.Request, refusal policyhttp.Refusal) {
-			slog.InfoContext(r.Context(), "refused", "client", policyhttp.Key(r.Context()),
-				"path", r.URL.Path, "code", refusal.Code, "status", refusal.Status)
-		}))
+	logged := policyhttp.OnRefusal(func(r *http.Request, refusal policyhttp.Refusal) {
+		slog.InfoContext(r.Context(), "refused", "client", policyhttp.Key(r.Context()),
+			"path", r.URL.Path, "code", refusal.Code, "status", refusal.Status)
+	})
+	handler := policyhttp.Handler(http.NotFoundHandler(), front, logged)
 	for range 2 {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))

@@ -143,16 +143,23 @@ type requestBody struct {
 
 	trailer http.Header // of the request that is sent, where it is not the caller's own
 
-	touched atomic.Bool // the base transport has begun to read
-	closed  atomic.Bool
-	broken  atomic.Bool // reading has failed, or found another length than the request says
-	read    atomic.Int64
+	use    atomic.Int32 // unread, begun or returned
+	closed atomic.Bool
+	broken atomic.Bool // reading has failed, or found another length than the request says
+	read   atomic.Int64
 }
+
+// What has become of a requestBody. The first change is the last one.
+const (
+	unread   = iota
+	begun    // the base transport has begun to read
+	returned // nobody has read it, and nobody can any more
+)
 
 // Read implements [io.Reader].
 func (b *requestBody) Read(p []byte) (int, error) {
-	b.touched.Store(true)
-	if b.closed.Load() { // looked at after touched: see reusable
+	b.use.CompareAndSwap(unread, begun)
+	if b.use.Load() == returned || b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.source.Read(p)
@@ -175,25 +182,26 @@ func (b *requestBody) Close() error {
 	if !b.own {
 		return b.source.Close()
 	}
-	mayBeSent := b.bodies.kind == bodyRecorded || b.bodies.kind == bodyOnce && !b.touched.Load()
+	mayBeSent := b.bodies.kind == bodyRecorded || b.bodies.kind == bodyOnce && b.giveBack()
 	if mayBeSent && !b.bodies.call.ended.Load() { // looked at after closed: see bodies.end
 		return nil
 	}
 	return b.bodies.close()
 }
 
-// reusable reports whether b was given back unread. Nobody can read it any more then.
-func (b *requestBody) reusable() bool {
-	return b.closed.Load() && !b.touched.Load() && !b.bodies.closed.Load()
+// reusable reports whether b was given back unread, and the caller's own body is open.
+func (b *requestBody) reusable() bool { return b.use.Load() == returned && !b.bodies.closed.Load() }
+
+// giveBack reports whether nobody has read b, and sees to it that nobody does.
+func (b *requestBody) giveBack() bool {
+	return b.use.CompareAndSwap(unread, returned) || b.use.Load() == returned
 }
 
-// spare reports whether nobody has read b, and sees to it that nobody does, although the base transport may not have
-// closed it yet.
+// spare gives b back in place of a base transport that may not have closed it yet, and reports whether it is reusable.
 func (b *requestBody) spare() bool {
-	if b.touched.Load() {
-		return false
+	if b.giveBack() {
+		b.closed.Store(true)
 	}
-	b.closed.Store(true)
 	return b.reusable()
 }
 

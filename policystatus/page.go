@@ -48,7 +48,8 @@ func New(opts ...Option) *Page {
 
 // Add adds pipelines to the page, in the given order, below those already there. If a source replaces its pipeline
 // while it runs, the page shows, and acts on, the one in force. Adding the same source again changes nothing. Add
-// panics with a [*policy.ConfigError] when a source is nil.
+// panics with a [*policy.ConfigError] when a source is nil, or has a pipeline for each key, such as what
+// policyhttp.PerHost returns: that is for [Page.AddReporter].
 //
 // To show the last refusals too, compose the pipeline with resilience.Observe(page).
 func (p *Page) Add(sources ...resilience.Source) {
@@ -56,6 +57,8 @@ func (p *Page) Add(sources ...resilience.Source) {
 	for i, source := range sources {
 		if isNil(source) {
 			problems.Add("Add: source %d is nil", i+1)
+		} else if _, ok := source.(policy.Reporter); ok { // the pipeline in force is only that of the overflow
+			problems.Add("Add: source %d, a %T, has a pipeline for each key: use AddReporter", i+1, source)
 		}
 	}
 	if err := problems.Err(); err != nil {

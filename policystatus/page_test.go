@@ -428,15 +428,27 @@ func TestUM2_TheStateIsReadAtTheMoment(t *testing.T) {
 	require.Equal(t, "closed", read(t, u.page).Pipelines[0].Layers[2].State.Name)
 }
 
+// perKey is a source like that of policyhttp.PerHost.
+type perKey struct {
+	source   resilience.Source
+	registry policy.Reporter
+}
+
+func (p perKey) Current() *resilience.Pipeline { return p.source.Current() }
+func (p perKey) Report() policy.Report         { return p.registry.Report() }
+
 func TestWrongArgumentsPanic(t *testing.T) {
 	var nilPipeline *resilience.Pipeline
 	for want, f := range map[string]func(){
 		"policystatus: Add: source 1 is nil; Add: source 2 is nil": func() { policystatus.New().Add(nil, nilPipeline) },
 		"policystatus: AddReporter: the name is empty":             func() { policystatus.New().AddReporter("", breaker.New()) },
 		`policystatus: AddReporter("x"): the reporter is nil`:      func() { policystatus.New().AddReporter("x", nil) },
-		`policystatus: Title(""): must have from 1 to 100 bytes`:   func() { policystatus.New(policystatus.Title("")) },
-		"policystatus: MaxViewers(0): must be from 1 to 1000000":   func() { policystatus.New(policystatus.MaxViewers(0)) },
-		"policystatus: option 1 is nil":                            func() { policystatus.New(nil) },
+		"policystatus: Add: source 1, a policystatus_test.perKey, has a pipeline for each key: use AddReporter": func() {
+			policystatus.New().Add(perKey{resilience.Compose(), keyed.New(func(string) *breaker.Breaker { return breaker.New() })})
+		},
+		`policystatus: Title(""): must have from 1 to 100 bytes`: func() { policystatus.New(policystatus.Title("")) },
+		"policystatus: MaxViewers(0): must be from 1 to 1000000": func() { policystatus.New(policystatus.MaxViewers(0)) },
+		"policystatus: option 1 is nil":                          func() { policystatus.New(nil) },
 	} {
 		require.PanicsWithError(t, want, f)
 	}

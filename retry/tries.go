@@ -67,6 +67,14 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 		layers[i] = newPass(layer.(policy.Guard), t)
 	}
 	t.layers = slices.Insert(layers, place, policy.Layer(r))
+	if classify := config.Classify; classify != nil {
+		config.Classify = func(err error) policy.Class {
+			if t.left { // it is Permanent for the engine only
+				err = t.last.end()
+			}
+			return classify(err)
+		}
+	}
 	t.plan = engine.NewPlan(t.layers, config)
 	return t
 }

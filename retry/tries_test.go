@@ -393,7 +393,7 @@ func TestTriesJudgeErrorsAsTheirPipelinesDo(t *testing.T) {
 	errAnswer, errBusy := errors.New("not found"), errors.New("busy")
 	says := func(err error, class policy.Class) policy.Layer {
 		return resilience.Classify(func(asked error) policy.Class {
-			if errors.Is(asked, err) {
+			if asked == err { // as it is: Classify may compare
 				return class
 			}
 			return policy.Unclassified

@@ -590,11 +590,18 @@ func TestG12_A6_TheTimeoutOfAServiceConfigBoundsTheCall(t *testing.T) {
 			})
 		}
 	}
+	// A timeout of null is none, as for gRPC.
+	none, err := policygrpc.FromServiceConfig(`{"methodConfig":[{"name":[{}],"timeout":null` + retries + `}]}`)
+	require.NoError(t, err)
+	require.Equal(t, "retry 5", none.PipelineFor(unaryMethod).String())
+	// Failures start extra attempts before the delay does: the last one need not be within the timeout by the delay alone.
+	late := config(t, `{"methodConfig":[{"name":[{}],"timeout":"1s","hedgingPolicy":{"maxAttempts":4,"hedgingDelay":"0.5s","nonFatalStatusCodes":[14]}}]}`)
+	require.Contains(t, late.PipelineFor(unaryMethod).String(), "total timeout 1s > hedge 3 after 500ms")
 	// A total timeout of the layers that is shorter counts.
 	source := config(t, `{"methodConfig":[`+timeoutOf+retries+`}]}`, timeout.Total(2*time.Second))
 	require.Equal(t, "total timeout 2s > retry 5", source.PipelineFor(unaryMethod).String())
 	require.Len(t, source.Pipelines(), 2)
-	_, err := policygrpc.FromServiceConfig(`{"methodConfig":[`+timeoutOf+retries+`}]}`, timeout.PerAttempt(3*time.Second))
+	_, err = policygrpc.FromServiceConfig(`{"methodConfig":[`+timeoutOf+retries+`}]}`, timeout.PerAttempt(3*time.Second))
 	require.ErrorContains(t, err, "methodConfig[0].retryPolicy: resilience.Compose: attempt timeout 3s: must be below the total timeout 2s around it")
 	for timeout, says := range map[string]string{`"0s"`: "methodConfig[0].timeout: must be positive", `"1"`: `methodConfig[0].timeout "1": must be a duration`} {
 		_, err := policygrpc.FromServiceConfig(`{"methodConfig":[{"name":[{}],"timeout":` + timeout + `}]}`)

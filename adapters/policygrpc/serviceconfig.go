@@ -340,6 +340,9 @@ type durationJSON struct {
 }
 
 func (d *durationJSON) UnmarshalJSON(data []byte) error {
+	if string(data) == "null" {
+		return nil // as if it were not there, as in all JSON of protocol buffers
+	}
 	var text string
 	if err := json.Unmarshal(data, &text); err != nil {
 		return err

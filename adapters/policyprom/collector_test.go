@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,6 +23,7 @@ import (
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/ratelimit"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -240,6 +243,26 @@ func TestUM5_SingleKeysAreShownOnRequestAndCapped(t *testing.T) {
 	policies.Get("b")
 	same := policyprom.NewCollector(policyprom.PerKey("hosts", policies, func(string) string { return "same" }, 10))
 	require.Len(t, gather(t, same).of("resilience_breaker_state"), 5, "two keys with one label are one")
+}
+
+// What policyhttp.PerHost returns has a pipeline for each host.
+func TestPipelinesPerHost(t *testing.T) {
+	breakers := map[string]*breaker.Breaker{}
+	hosts := policyhttp.PerHost(func(host string) *resilience.Pipeline {
+		breakers[host] = breaker.New()
+		return resilience.Compose(retry.New(), breakers[host])
+	})
+	for _, host := range []string{"a", "b", "c"} {
+		hosts.PipelineFor(&http.Request{URL: &url.URL{Scheme: "https", Host: host}})
+	}
+	breakers["b"].Trip()
+	s := gather(t, policyprom.NewCollector(policyprom.Registry("hosts", hosts),
+		policyprom.PerKey("single hosts", hosts, func(host string) string { return host }, 100)))
+	require.EqualValues(t, 1, s.of("resilience_keyed_keys")["name= pipeline=hosts state=open"])
+	require.EqualValues(t, 2, s.of("resilience_keyed_keys")["name= pipeline=hosts state=closed"])
+	require.EqualValues(t, 1, s.of("resilience_breaker_state")["name=b pipeline=single hosts state=open"])
+	require.EqualError(t, policyprom.Validate(policyprom.Pipelines(hosts)),
+		`policyprom: pipeline 1 has no name; pipeline 1 "": a *policyhttp.Hosts has a pipeline for each key: give it to Registry`)
 }
 
 func TestTwoPoliciesOfOneKindAndNameAreToldApart(t *testing.T) {

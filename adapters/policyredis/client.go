@@ -3,6 +3,8 @@ package policyredis
 import (
 	"context"
 	"reflect"
+
+	"github.com/go-resilience/resilience/internal/option"
 )
 
 // Scripter is what a client must be able to do: run a script, by its text and by its SHA-1. The clients of go-redis
@@ -74,7 +76,7 @@ func (s scripter[R]) prompt() (yes bool) {
 
 // clientOf returns nil for a client that is nil.
 func clientOf[R Result](s Scripter[R]) client {
-	if v := reflect.ValueOf(s); s == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if option.IsNil(s) {
 		return nil
 	}
 	return scripter[R]{s}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/adapters/policyredis"
@@ -371,6 +372,38 @@ func TestAReadableStoreIsNotWell(t *testing.T) {
 			require.Equal(t, policyredis.Shared, l.Snapshot().Mode)
 		})
 	}
+}
+
+// A process that never takes tokens, and only looks, finds a store that answers again as well as others do.
+func TestWhoOnlyPeeksFindsTheStoreAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		down := true
+		server := scriptInGo()
+		l := policyredis.New(fake(func(ctx context.Context, args []any) (any, error) {
+			if down {
+				return nil, errDown
+			}
+			return server(ctx, args)
+		}), "looks", hourly, 100)
+		for range 3 {
+			_, err := l.Peek(t.Context())
+			require.ErrorIs(t, err, errDown)
+		}
+		require.Equal(t, policyredis.Local, l.Snapshot().Mode)
+		down = false
+		time.Sleep(10 * time.Second)
+		_, err := l.Peek(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, policyredis.Shared, l.Snapshot().Mode)
+		var all sync.WaitGroup
+		for range 10 { // no probe that only one of them may be
+			all.Go(func() {
+				_, err := l.Peek(t.Context())
+				assert.NoError(t, err)
+			})
+		}
+		all.Wait()
+	})
 }
 
 // UR4, FAULT 220: whatever the reply is, only an integer that the script can have given admits.

@@ -27,6 +27,8 @@ type store struct {
 	breach atomic.Bool // and it has not
 	gate   *breaker.Breaker
 	places places
+	// unwritten: the last call that was to write has failed. That a store can be read says nothing then.
+	unwritten atomic.Bool
 	// told is told how each call went: by who asked, or by the call itself if who asked has left.
 	told func(*config, request, answer, error)
 
@@ -147,11 +149,14 @@ func read(ctx context.Context, q question, reply any, err error) (answer, error)
 	return a, err
 }
 
-// settle counts how a call went, also for the breaker. That a store can be read does not mean that it can be written.
+// settle counts how a call went, also for the breaker.
 func (s *store) settle(ticket policy.Ticket, r request, err error) {
+	if r.writes() {
+		s.unwritten.Store(err != nil)
+	}
 	outcome := policy.Outcome{Kind: policy.Returned}
 	switch {
-	case err == nil && !r.writes():
+	case err == nil && !r.writes() && s.unwritten.Load():
 		outcome.Kind = policy.NotCalled
 	case err != nil:
 		s.failures.Add(1)

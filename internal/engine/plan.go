@@ -3,9 +3,9 @@ package engine
 import (
 	"context"
 	"fmt"
-	"reflect"
 	"slices"
 
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -113,7 +113,7 @@ func (n *node) setLayer(layer policy.Layer) {
 	if _, ok := layer.(policy.Composite); ok {
 		panic(fmt.Sprintf("resilience: a %T was moved: move its layers instead", layer))
 	}
-	if v := reflect.ValueOf(layer); v.Kind() == reflect.Pointer && v.IsNil() {
+	if option.IsNil(layer) {
 		panic(fmt.Sprintf("resilience: a call through a nil %T", layer))
 	}
 	switch layer := layer.(type) {
@@ -142,15 +142,10 @@ func (n *node) setBudget(layer policy.Layer, paid []policy.Budget) {
 		return
 	}
 	budget := user.Budget()
-	if budget == nil || slices.ContainsFunc(paid, func(other policy.Budget) bool { return sameBudget(budget, other) }) {
+	if budget == nil || slices.ContainsFunc(paid, func(other policy.Budget) bool { return option.Same(budget, other) }) {
 		return
 	}
 	n.budget = budget
-}
-
-// sameBudget reports whether a and b are equal, and does not panic where they cannot be compared.
-func sameBudget(a, b policy.Budget) bool {
-	return reflect.ValueOf(a).Comparable() && reflect.ValueOf(b).Comparable() && a == b
 }
 
 // deposit pays a call that has entered the operation into the budget, if n has one to pay into.

@@ -2,11 +2,11 @@ package target
 
 import (
 	"fmt"
-	"reflect"
+	"iter"
 	"slices"
 
 	"github.com/go-resilience/resilience"
-	"github.com/go-resilience/resilience/keyed"
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -19,6 +19,9 @@ func Pipelines(sources ...resilience.Source) func(*Config) {
 	return func(c *Config) {
 		for _, source := range sources {
 			t := &Target{what: "pipeline"}
+			if _, ok := source.(policy.Reporter); ok { // one pipeline for each key: the one in force is only that of the overflow
+				t.problem = fmt.Sprintf("a %T has a pipeline for each key: give it to Registry", source)
+			}
 			if name, ok := nameOf(source); ok {
 				t.Name, t.read = name, func() Reading {
 					report := source.Current().Report()
@@ -34,19 +37,22 @@ func Pipelines(sources ...resilience.Source) func(*Config) {
 func Registry(name string, reporter policy.Reporter) func(*Config) {
 	return func(c *Config) {
 		t := &Target{Name: name, what: "registry", read: func() Reading { return Reading{Layers: []policy.Report{reporter.Report()}} }}
-		if isNil(reporter) {
+		if option.IsNil(reporter) {
 			t.read = nil
 		}
 		c.targets = append(c.targets, t)
 	}
 }
 
+// Keys is the keys of a registry, with their values.
+type Keys[K comparable, V any] interface{ All() iter.Seq2[K, V] }
+
 // PerKey adds single keys of a registry.
-func PerKey[K comparable, V any](name string, registry *keyed.Registry[K, V], label func(K) string, most int) func(*Config) {
+func PerKey[K comparable, V any](name string, registry Keys[K, V], label func(K) string, most int) func(*Config) {
 	return func(c *Config) {
 		t := &Target{Name: name, what: "registry", read: func() Reading { return readKeys(registry, label, most) }}
 		switch {
-		case registry == nil:
+		case option.IsNil(registry):
 			t.read = nil
 		case label == nil:
 			t.problem = "the function for labels is nil"
@@ -95,9 +101,4 @@ func Configure[O ~func(*Config)](pkg string, opts []O) ([]*Target, error) {
 func nameOf(source resilience.Source) (name string, ok bool) {
 	defer func() { _ = recover() }() // of a nil pointer in the interface
 	return source.Current().Name(), true
-}
-
-func isNil(reporter policy.Reporter) bool {
-	v := reflect.ValueOf(reporter)
-	return reporter == nil || v.Kind() == reflect.Pointer && v.IsNil()
 }

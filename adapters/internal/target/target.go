@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience"
-	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -111,7 +110,7 @@ func Text(s string) string {
 }
 
 // readKeys reads single keys of a registry. Their layers have the label of the key as name.
-func readKeys[K comparable, V any](registry *keyed.Registry[K, V], label func(K) string, most int) Reading {
+func readKeys[K comparable, V any](registry Keys[K, V], label func(K) string, most int) Reading {
 	type one struct {
 		label string
 		value any

@@ -34,9 +34,11 @@ func CSV(out io.Writer, results []*scenario.Result) error {
 	return w.Error()
 }
 
+func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
 // exact returns a number as it is, and nothing for one that no spreadsheet has, such as a time that never came.
 func exact(v float64) string {
-	if math.IsNaN(v) || math.IsInf(v, 0) {
+	if !isFinite(v) {
 		return ""
 	}
 	return strconv.FormatFloat(v, 'g', -1, 64)
@@ -110,10 +112,10 @@ func JSON(out io.Writer, results []*scenario.Result) error {
 func finite(values []float64) []*float64 {
 	var numbers []*float64
 	for i := range values {
-		if math.IsNaN(values[i]) || math.IsInf(values[i], 0) {
-			numbers = append(numbers, nil)
-		} else {
+		if isFinite(values[i]) {
 			numbers = append(numbers, &values[i])
+		} else {
+			numbers = append(numbers, nil)
 		}
 	}
 	return numbers

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"html/template"
-	"math"
 	"strings"
 
 	"github.com/go-resilience/resilience/lab/internal/plot"
@@ -74,7 +73,7 @@ func values(f *plot.Figure) string {
 		for _, s := range p.Series {
 			line := series{Name: s.Name, At: [][2]float64{}}
 			for i := range s.X {
-				if !math.IsNaN(s.Y[i]) && !math.IsInf(s.Y[i], 0) {
+				if isFinite(s.Y[i]) {
 					line.At = append(line.At, [2]float64{s.X[i], s.Y[i]})
 				}
 			}

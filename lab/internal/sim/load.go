@@ -27,7 +27,7 @@ func Varying(peak float64, perSecond func(at time.Duration) float64) Arrivals {
 	return func(r *rand.Rand, at time.Duration) time.Duration {
 		for { // thinning: of arrivals at the peak rate, some do not count
 			at += duration(r.ExpFloat64() / peak * 1e9)
-			if r.Float64()*peak < perSecond(at) {
+			if at >= math.MaxInt64/2 || r.Float64()*peak < perSecond(at) { // never, or now
 				return at
 			}
 		}

@@ -340,3 +340,20 @@ func TestArrivalsThatCannotBe(t *testing.T) {
 		}
 	}
 }
+
+// At a rate of 0 a world has no calls, and an end.
+func TestNothingArrives(t *testing.T) {
+	for name, arrivals := range map[string]sim.Arrivals{
+		"Poisson":             sim.Poisson(0),
+		"Regular":             sim.Regular(0),
+		"Varying":             sim.Varying(0, func(time.Duration) float64 { return 0 }),
+		"Varying, below that": sim.Varying(1e-300, func(time.Duration) float64 { return 0 }),
+	} {
+		var tally *sim.Tally
+		_, err := sim.Run(1, func(w *sim.World) {
+			tally = w.Open(arrivals, time.Hour, func(*sim.Actor) error { return nil })
+		})
+		require.NoError(t, err, name)
+		require.Zero(t, tally.Calls, name)
+	}
+}
