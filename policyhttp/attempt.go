@@ -19,11 +19,12 @@ type attempt struct {
 	call   *call
 	number int // as the retry counts
 
-	sent     http.Request // what the base transport gets
-	url      url.URL
-	body     requestBody
-	response *http.Response // guarded by the call's mutex
-	failed   *Error         // what the response means, nil for a success; guarded as well
+	sent     http.Request   // what the base transport gets
+	own      bool           // sent shares nothing with the caller's request
+	urlRoom  *url.URL       // for the URL of sent, which saves an allocation; may be nil
+	body     *requestBody   // guarded by the call's mutex, as are the next two; nil if there is none
+	response *http.Response //
+	failed   *Error         // what the response means, nil for a success
 	stream   responseBody
 }
 
@@ -44,16 +45,25 @@ func (a *attempt) String() string { return fmt.Sprint(a.Context) }
 func (a *attempt) copyRequest() {
 	c := a.call
 	a.sent = *c.request.WithContext(a) // inlined: on no heap
-	if c.request.URL != nil {
-		a.url = *c.request.URL
-		a.sent.URL = &a.url
-	}
-	// A plain http.Transport only reads the fields, and while the caller waits.
-	if c.transport.careful || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context) {
+	// A plain http.Transport only reads URL and fields, and while the caller waits.
+	a.own = c.transport.careful || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context)
+	if a.own {
+		a.setURL(c.request.URL)
 		a.sent.Header = c.request.Header.Clone()
 		a.sent.Trailer = c.request.Trailer.Clone()
-		a.body.trailer = a.sent.Trailer
 	}
+}
+
+// setURL makes the URL of the request that is sent a copy of u.
+func (a *attempt) setURL(u *url.URL) {
+	if u == nil {
+		return
+	}
+	if a.urlRoom == nil {
+		a.urlRoom = new(url.URL)
+	}
+	*a.urlRoom = *u
+	a.sent.URL = a.urlRoom
 }
 
 // send is the operation: it makes one attempt of the call that ctx belongs to.
@@ -70,7 +80,7 @@ func send(ctx context.Context) (*http.Response, error) {
 		return nil, err
 	}
 	var sending *sending
-	if c.mark == notRepeatable {
+	if !c.mayRepeat() {
 		sending = traceSending(&a.sent)
 	}
 	response, err := c.transport.base.RoundTrip(&a.sent)
@@ -104,10 +114,10 @@ func (a *attempt) prepare(ctx context.Context) error {
 		if routed == nil {
 			return &failure{err: errNoRoute, class: policy.Ignored}
 		}
-		if a.sent.Host == a.url.Host { // no host of its own
+		if a.sent.URL == nil || a.sent.Host == a.sent.URL.Host { // no host of its own
 			a.sent.Host = ""
 		}
-		a.url = *routed
+		a.setURL(routed)
 	}
 	return nil
 }

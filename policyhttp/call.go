@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -18,32 +19,59 @@ import (
 )
 
 // call is one request on its way through the pipeline. It is the context of the request, too, and the operation finds it
-// there: that spares an allocation for each.
+// there: that spares an allocation for each. Every request pays for its size, so what only some of them need is elsewhere.
 type call struct {
 	context.Context
-	transport *Transport
-	request   *http.Request   // the caller's, which is never changed, and not looked at when the caller has left
-	mark      context.Context // answers whether the request may be sent twice; nil if the caller has said so
-	bodies    bodies
-	ended     atomic.Bool // the caller has left
+	transport  *Transport
+	request    *http.Request // the caller's, which is never changed, and not looked at when the caller has left
+	bodies     *bodies       // nil if the request has none
+	repetition repetition
+	ended      atomic.Bool // the caller has left
+	opened     atomic.Bool // opening is in use
 
 	mu       sync.Mutex
-	attempts int       // that were begun
-	unmade   int       // of them, those that did not come to the base transport
-	running  int       // of them
-	failedAt time.Time // when the last of them failed
-	waits    []time.Duration
+	attempts int           // that were begun
+	unmade   int           // of them, those that did not come to the base transport
+	running  int           // of them
+	delays   *delays       // nil as long as none has failed
 	open     []*attempt    // that hold something
 	forRoute *http.Request // a copy of the request; nil if nobody asks for it
 	routes   map[place]routed
-	outcome  error // how the call ended, as the pipeline said
-	host     hostKey
-	hosted   bool // host is known
+	host     *hostKey // nil until somebody has asked for it
+	outcome  error    // how the call ended, as the pipeline said
 
 	first    attempt // these save allocations
 	openRoom [1]*attempt
 	opening  engine.Opening
-	opened   atomic.Bool // opening is in use
+}
+
+// delays are the times between attempts, once one has failed.
+type delays struct {
+	failedAt time.Time // when the last of them failed
+	waits    []time.Duration
+}
+
+// maxWaits bounds what a call remembers.
+const maxWaits = 16
+
+// noteFailure notes that an attempt has failed now.
+func (c *call) noteFailure() {
+	if c.delays == nil {
+		c.delays = new(delays)
+	}
+	c.delays.failedAt = time.Now()
+}
+
+// noteWait notes that another attempt begins, after one that has failed if one has.
+func (c *call) noteWait() {
+	d := c.delays
+	if d == nil {
+		return
+	}
+	if len(d.waits) == maxWaits {
+		d.waits = slices.Delete(d.waits, 0, 1)
+	}
+	d.waits = append(d.waits, time.Since(d.failedAt))
 }
 
 // Opening implements [engine.Roomy].
@@ -54,44 +82,55 @@ func (c *call) Opening() *engine.Opening {
 	return &c.opening
 }
 
-// maxWaits bounds what a call remembers.
-const maxWaits = 16
-
 func newCall(t *Transport, request *http.Request) *call {
-	c := &call{Context: request.Context(), transport: t, request: request}
+	var c *call
+	if t.careful { // the first attempt will need a URL of its own
+		room := new(struct {
+			call
+			url url.URL
+		})
+		c, room.first.urlRoom = &room.call, &room.url
+	} else {
+		c = new(call)
+	}
+	c.Context, c.transport, c.request = request.Context(), t, request
 	c.open = c.openRoom[:0]
 	if t.route != nil {
 		c.forRoute = request.Clone(request.Context())
 	}
-	c.bodies.init(c)
-	c.mark = markFor(c)
+	c.bodies = newBodies(c)
+	c.repetition = repetitionOf(c)
 	return c
 }
 
-// The marks of package idempotence, as contexts that can be asked.
-var (
-	repeatable    = idempotence.Mark(context.Background(), true)
-	notRepeatable = idempotence.Mark(context.Background(), false)
+// repetition says whether a request may be sent twice.
+type repetition uint8
+
+const (
+	// unmarked is one that retries may try, but for which hedges should not race: its body may turn out too long.
+	unmarked repetition = iota
+	repeatable
+	notRepeatable
 )
 
-// markFor says whether the request of c may be sent twice. What the caller said about the context counts more than the
+// repetitionOf says whether the request of c may be sent twice. What the caller said about the context counts more than the
 // method; nothing counts more than a body that can be sent only once.
-func markFor(c *call) context.Context {
+func repetitionOf(c *call) repetition {
 	marked, may := idempotence.Of(c.Context)
 	if !marked {
 		may = isIdempotent(c.request)
 	}
 	switch {
-	case !may || c.bodies.kind == bodyOnce:
+	case !may || c.bodies.is(bodyOnce):
 		return notRepeatable
-	case c.bodies.kind == bodyRecorded && c.request.ContentLength <= 0: // not known
-		return nil // retries may try, but hedges should not race for a body that may turn out too long
+	case c.bodies.is(bodyRecorded) && c.request.ContentLength <= 0: // not known
+		return unmarked
 	}
 	return repeatable
 }
 
 // mayRepeat reports whether the request may be sent again after it has reached the server.
-func (c *call) mayRepeat() bool { return c.mark != notRepeatable }
+func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
 
 type callKey struct{}
 
@@ -106,10 +145,9 @@ func (c *call) Value(key any) any {
 	if key == (callKey{}) {
 		return c
 	}
-	if c.mark != nil && !c.ended.Load() { // it is about this call, not about what is done with its result
-		if value := c.mark.Value(key); value != nil {
-			return value
-		}
+	// The answer is about this call, not about what is done with its result.
+	if idempotence.Asks(key) && c.repetition != unmarked && !c.ended.Load() {
+		return c.repetition == repeatable
 	}
 	return c.Context.Value(key)
 }
@@ -141,10 +179,7 @@ func (c *call) begin(ctx context.Context) *attempt {
 			return false
 		})
 		if c.running == 0 {
-			if len(c.waits) == maxWaits {
-				c.waits = slices.Delete(c.waits, 0, 1)
-			}
-			c.waits = append(c.waits, time.Since(c.failedAt))
+			c.noteWait()
 		}
 	}
 	c.attempts++
@@ -162,7 +197,7 @@ func (c *call) failed(a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
-	c.failedAt = time.Now()
+	c.noteFailure()
 	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
 }
 
@@ -180,7 +215,7 @@ func (c *call) hold(a *attempt, response *http.Response, failed *Error) bool {
 	defer c.mu.Unlock()
 	c.running--
 	if failed != nil {
-		c.failedAt = time.Now()
+		c.noteFailure()
 	}
 	if c.ended.Load() {
 		return false

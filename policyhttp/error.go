@@ -159,7 +159,7 @@ func (f *failure) NotSent() bool       { return f.notSent }
 func (a *attempt) failure(err error, sending *sending) error {
 	c := a.call
 	class := Classify(err)
-	if a.body.broken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
+	if a.body != nil && a.body.broken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
 		class = policy.Ignored // the caller's own mistake, or wish
 	}
 	again := c.bodies.again()

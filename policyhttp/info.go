@@ -88,7 +88,11 @@ func Info(response *http.Response, err error) (Call, bool) {
 func (c *call) info() Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return Call{Attempts: c.attempts - c.unmade, Waits: slices.Clone(c.waits), Reason: c.reason(c.outcome), Err: c.outcome}
+	call := Call{Attempts: c.attempts - c.unmade, Reason: c.reason(c.outcome), Err: c.outcome}
+	if c.delays != nil {
+		call.Waits = slices.Clone(c.delays.waits)
+	}
+	return call
 }
 
 // reason returns why err was not followed by another attempt.
@@ -108,7 +112,7 @@ func (c *call) reason(err error) error {
 	switch {
 	case may && c.again():
 		return reason
-	case may || c.bodies.kind == bodyOnce:
+	case may || c.bodies.is(bodyOnce):
 		return ErrBodyNotReplayable
 	}
 	return ErrNotIdempotent
@@ -116,7 +120,7 @@ func (c *call) reason(err error) error {
 
 // again is bodies.again once the call has ended.
 func (c *call) again() bool {
-	return c.bodies.kind != bodyOnce && (c.bodies.kind != bodyRecorded || !c.bodies.recorder.overflowed())
+	return !c.bodies.is(bodyOnce) && (!c.bodies.is(bodyRecorded) || !c.bodies.recorder.overflowed())
 }
 
 // policyReason returns the reason that a policy has given in err, if one has.

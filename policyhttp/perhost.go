@@ -101,10 +101,13 @@ func Host(ctx context.Context) string {
 func (c *call) hostKey() hostKey {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.hosted && !c.ended.Load() {
-		c.host, c.hosted = hostKeyOf(c.request.URL), true
+	if c.host == nil {
+		c.host = new(hostKey)
+		if !c.ended.Load() {
+			*c.host = hostKeyOf(c.request.URL)
+		}
 	}
-	return c.host
+	return *c.host
 }
 
 // hostKeyOf returns the host of a URL in the one form that names it.

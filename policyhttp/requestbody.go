@@ -15,13 +15,13 @@ import (
 type bodyKind uint8
 
 const (
-	bodyNone     bodyKind = iota // there is none
-	bodyAgain                    // GetBody makes another one
+	bodyAgain    bodyKind = iota // GetBody makes another one
 	bodyRecorded                 // it is recorded as it is read
 	bodyOnce                     // it cannot
 )
 
-// bodies hands the body of a request to its attempts. The caller's own body is closed exactly once, whatever happens.
+// bodies hands the body of a request to its attempts. The caller's own body is closed exactly once, whatever happens. It is
+// nil for a request without a body.
 type bodies struct {
 	call   *call
 	kind   bodyKind
@@ -33,13 +33,13 @@ type bodies struct {
 	recorder *recorder
 }
 
-func (b *bodies) init(c *call) {
-	b.call = c
+func newBodies(c *call) *bodies {
 	r := c.request
-	b.own, b.length = r.Body, r.ContentLength
+	if r.Body == nil || r.Body == http.NoBody {
+		return nil
+	}
+	b := &bodies{call: c, own: r.Body, length: r.ContentLength}
 	switch limit := c.transport.buffer; {
-	case r.Body == nil || r.Body == http.NoBody:
-		b.kind = bodyNone
 	case r.GetBody != nil:
 		b.kind = bodyAgain
 	case limit > 0 && r.ContentLength <= limit:
@@ -48,16 +48,22 @@ func (b *bodies) init(c *call) {
 	default:
 		b.kind = bodyOnce
 	}
+	return b
 }
+
+// is reports whether there is a body of that kind.
+func (b *bodies) is(kind bodyKind) bool { return b != nil && b.kind == kind }
 
 // next gives a the body to send.
 func (b *bodies) next(a *attempt) error {
-	if b.kind == bodyNone {
+	if b == nil {
 		return nil
 	}
-	body := &a.body
-	body.bodies = b
-	own, err := b.take(body)
+	body := &requestBody{bodies: b}
+	if a.own {
+		body.trailer = a.sent.Trailer
+	}
+	own, err := b.take(a, body)
 	if err != nil {
 		return err
 	}
@@ -85,10 +91,11 @@ func (b *bodies) next(a *attempt) error {
 	return nil
 }
 
-// take gives body the caller's own body, and reports true, if that can be done.
-func (b *bodies) take(body *requestBody) (own bool, err error) {
+// take gives a body, and body the caller's own one if that can be done: then it reports true.
+func (b *bodies) take(a *attempt, body *requestBody) (own bool, err error) {
 	b.call.mu.Lock()
 	defer b.call.mu.Unlock()
+	a.body = body
 	switch previous := b.first; {
 	case b.call.ended.Load():
 		return false, errLeft
@@ -105,12 +112,12 @@ func (b *bodies) take(body *requestBody) (own bool, err error) {
 
 // again reports whether another attempt can have the body, after one that has failed.
 func (b *bodies) again() bool {
-	switch b.kind {
-	case bodyOnce:
+	switch {
+	case b.is(bodyOnce):
 		b.call.mu.Lock()
 		defer b.call.mu.Unlock()
 		return b.first == nil || b.first.spare()
-	case bodyRecorded:
+	case b.is(bodyRecorded):
 		return !b.recorder.overflowed()
 	}
 	return true
@@ -118,10 +125,10 @@ func (b *bodies) again() bool {
 
 // end closes the caller's own body, unless the attempt whose response is delivered still has it.
 func (b *bodies) end(delivered *attempt) {
-	if b.kind == bodyNone {
+	if b == nil {
 		return
 	}
-	if delivered != nil && delivered.body.own && !delivered.body.closed.Load() {
+	if delivered != nil && delivered.body != nil && delivered.body.own && !delivered.body.closed.Load() {
 		return
 	}
 	_ = b.close()
@@ -141,7 +148,7 @@ type requestBody struct {
 	source io.ReadCloser // guarded by the call's mutex until the request is sent
 	own    bool          // source is, or reads, the caller's own body
 
-	trailer http.Header // of the request that is sent, where it is not the caller's own
+	trailer http.Header // of the request that is sent, nil where it is the caller's own
 
 	use    atomic.Int32 // unread, begun or returned
 	closed atomic.Bool
@@ -220,7 +227,7 @@ func (b *requestBody) set(source io.ReadCloser) bool {
 // release closes the body of an attempt in place of a base transport that has not done so.
 func (a *attempt) release() {
 	a.call.mu.Lock()
-	given := a.body.source != nil
+	given := a.body != nil && a.body.source != nil
 	a.call.mu.Unlock()
 	if given {
 		_ = a.body.Close()

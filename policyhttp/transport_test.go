@@ -186,3 +186,25 @@ func TestUH14_ACancelIsNeutral(t *testing.T) {
 	require.Equal(t, 1, calls)
 	require.Equal(t, breaker.Closed, judge.State())
 }
+
+// twice is a wrapper that makes each call a second time, although the first one has succeeded.
+type twice struct{}
+
+func (twice) Stage() policy.Stage { return policy.StageHedge }
+
+func (twice) Run(ctx context.Context, call func(context.Context) error) error {
+	if err := call(ctx); err != nil {
+		return err
+	}
+	_ = call(ctx) // its result is dropped
+	return nil
+}
+
+func TestAnAttemptAfterASuccessHasNotWaited(t *testing.T) {
+	response, err := transport(newScript(200), twice{}).RoundTrip(request(t, "GET", "http://example.com/", nil))
+	require.NoError(t, err)
+	call, _ := policyhttp.Info(response, nil)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, 2, call.Attempts)
+	require.Empty(t, call.Waits) // once it was 292 years
+}
