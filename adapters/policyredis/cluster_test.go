@@ -3,6 +3,7 @@ package policyredis_test
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,49 @@ func TestFault215_218_R1_R5_R10_OnACluster(t *testing.T) {
 	})
 	t.Run("R5 a replica in step", func(t *testing.T) { failover(t, c, client, 0, false) })
 	t.Run("R5 a replica that lags", func(t *testing.T) { failover(t, c, client, 1, true) })
+}
+
+// TestR5_ASentinelPromotesTheReplica: the client of a setup with sentinels is a client like any other.
+func TestR5_ASentinelPromotesTheReplica(t *testing.T) {
+	if !testsize.Whole() {
+		t.Skip("a failover takes 3 s: RESILIENCE_TESTS=whole runs it")
+	}
+	t.Parallel()
+	const burst = 40
+	master := startServer(t)
+	replica := startServer(t, "--replicaof", "127.0.0.1 "+strconv.Itoa(master.port))
+	sentinel := startSentinel(t, master)
+	client := redis.NewFailoverClient(&redis.FailoverOptions{
+		MasterName: "store", SentinelAddrs: []string{sentinel.addr()}, ContextTimeoutEnabled: true, DialerRetries: 1,
+	})
+	defer client.Close()
+	l := drained(t, policyredis.New(client, "sentinel", hourly, burst, policyredis.FailClosed(),
+		policyredis.Deadline(time.Second), policyredis.Probe(100*time.Millisecond)))
+	require.Equal(t, burst, admitted(l, 2*burst))
+	require.Zero(t, l.Snapshot().FellBack)
+	require.EqualValues(t, 1, client.Wait(t.Context(), 1, 10*time.Second).Val(), "the replica has heard it")
+	asked := redis.NewSentinelClient(&redis.Options{Addr: sentinel.addr()})
+	defer asked.Close()
+	eventually(t, "the sentinel knows the replica", func() bool {
+		replicas, err := asked.Replicas(t.Context(), "store").Result()
+		return err == nil && len(replicas) == 1
+	})
+	master.kill()
+	after := 0
+	eventually(t, "the replica is the master", func() bool {
+		address, err := asked.GetMasterAddrByName(t.Context(), "store").Result()
+		return err == nil && address[1] == strconv.Itoa(replica.port)
+	})
+	eventually(t, "the store decides again", func() bool { // the client may have noticed before any call has failed
+		local := l.Snapshot().FellBack
+		after += admitted(l, 1)
+		return l.Snapshot().FellBack == local
+	})
+	about, err := client.Info(t.Context(), "server").Result()
+	require.NoError(t, err)
+	require.Contains(t, about, fmt.Sprintf("process_id:%d\r\n", replica.process.Process.Pid))
+	after += admitted(l, 2*burst)
+	require.Zero(t, after, "a replica in step has lost nothing")
 }
 
 func TestFault215_OneKeyWithOneTag(t *testing.T) {

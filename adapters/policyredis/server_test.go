@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -23,6 +24,7 @@ type server struct {
 	path, dir string
 	port      int
 	args      []string
+	sentinel  string // the settings of a sentinel; "" for a server
 	process   *exec.Cmd
 	gone      chan struct{}
 }
@@ -30,7 +32,21 @@ type server struct {
 // startServer starts one. It is stopped at the end of the test.
 func startServer(t testing.TB, args ...string) *server {
 	t.Helper()
-	s := &server{path: testsize.Program(t, "redis-server", "redis-server"), dir: t.TempDir(), args: args}
+	return start(t, &server{args: args})
+}
+
+// startSentinel starts a sentinel that watches a master by the name of "store". It is stopped at the end of the test.
+func startSentinel(t testing.TB, master *server) *server {
+	t.Helper()
+	return start(t, &server{sentinel: fmt.Sprintf(`sentinel monitor store 127.0.0.1 %d 1
+sentinel down-after-milliseconds store 300
+sentinel failover-timeout store 2000
+`, master.port)})
+}
+
+func start(t testing.TB, s *server) *server {
+	t.Helper()
+	s.path, s.dir = testsize.Program(t, "redis-server", "redis-server"), t.TempDir()
 	t.Cleanup(s.kill)
 	for range 5 { // another process may be faster to use a port that was free a moment ago
 		s.port = freePort(t)
@@ -56,10 +72,15 @@ func (s *server) addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 func (s *server) launch(t testing.TB) {
 	t.Helper()
-	args := append([]string{
-		"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", s.dir,
-		"--repl-diskless-sync-delay", "0",
-	}, s.args...)
+	args := []string{"--port", strconv.Itoa(s.port), "--bind", "127.0.0.1", "--dir", s.dir}
+	if s.sentinel == "" {
+		args = append(args, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
+	} else { // it writes its settings to a file, which is the first argument
+		file := filepath.Join(s.dir, "sentinel.conf")
+		require.NoError(t, os.WriteFile(file, []byte(s.sentinel), 0o600))
+		args = append([]string{file, "--sentinel"}, args...)
+	}
+	args = append(args, s.args...)
 	s.process = exec.Command(s.path, args...)
 	require.NoError(t, s.process.Start())
 	process, gone := s.process, make(chan struct{})
