@@ -282,3 +282,22 @@ func TestNearestName_OfKind(t *testing.T) {
 	_, err := policyconfig.Load([]byte(layersOf(`{"Kind": "retry"}`)), policyconfig.Registry{})
 	require.ErrorContains(t, err, `layers/0/Kind: "Kind" is not known here: did you mean "kind"?`)
 }
+
+// TestWholeNumbersHaveManySpellings: those that JSON Schema knows, which Helm and others write.
+func TestWholeNumbersHaveManySpellings(t *testing.T) {
+	for spelling, want := range map[string]int{"3": 3, "3.0": 3, "1e2": 100, "1E+02": 100, "12.5e1": 125} {
+		set, err := policyconfig.Load([]byte(layersOf(fmt.Sprintf(`{"kind": "breaker", "probes": %d}`, want))), policyconfig.Registry{})
+		require.NoError(t, err)
+		changes, err := set.Plan([]byte(layersOf(`{"kind": "breaker", "probes": ` + spelling + `}`)))
+		require.NoError(t, err, spelling)
+		require.True(t, changes.Empty(), spelling)
+		changes, err = set.Plan([]byte(layersOf(`{"kind": "breaker", "probes": 7}`)))
+		require.NoError(t, err)
+		require.False(t, changes.Empty(), "what would be seen")
+	}
+	for _, bad := range []string{"3.5", "1e-1", "-0.5", "1e17", "1e39", "1e400", "-3.0"} {
+		found := problemsOf(t, layersOf(`{"kind": "breaker", "probes": `+bad+`}`))
+		require.Len(t, found, 1, bad)
+		require.Contains(t, found[0].Message, "must be a whole number, from 1 to 10000", bad)
+	}
+}

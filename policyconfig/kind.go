@@ -203,11 +203,11 @@ func (a argument) read(n *node, found *problems) (any, bool) {
 		}
 		return d, true
 	case isInteger:
-		i, err := strconv.ParseInt(n.text, 10, strconv.IntSize)
-		if err != nil || !a.holds(float64(i)) || !json.Valid([]byte(n.text)) {
+		i, ok := n.integer()
+		if !ok || !a.holds(float64(i)) {
 			return refuse()
 		}
-		return int(i), true
+		return i, true
 	case isNumber:
 		if a.infinite && n.text == "+Inf" {
 			return math.Inf(1), true
@@ -237,6 +237,23 @@ func (a argument) read(n *node, found *problems) (any, bool) {
 		return refuse()
 	}
 	return n.text, true
+}
+
+// integer returns the whole number that n stands for. In a file 3.0 and 1e+06 are whole numbers, as to JSON Schema: tools
+// that copy a file, Helm among them, write them so.
+func (n *node) integer() (int, bool) {
+	if !json.Valid([]byte(n.text)) {
+		return 0, false
+	}
+	if i, err := strconv.ParseInt(n.text, 10, strconv.IntSize); err == nil {
+		return int(i), true
+	}
+	const exact = 1 << 53
+	f, err := strconv.ParseFloat(n.text, 64)
+	if n.kind != number || err != nil || math.Trunc(f) != f || math.Abs(f) > min(exact, math.MaxInt) {
+		return 0, false
+	}
+	return int(f), true
 }
 
 // stages are the stages by their names in camelCase.
