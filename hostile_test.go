@@ -19,6 +19,7 @@ import (
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/retry"
 )
 
@@ -188,3 +189,38 @@ func TestFault267_AValueIsGivenUpWithAPanic(t *testing.T) {
 		})
 	}
 }
+
+// TestFault266_ARefusalWhoseMethodsPanic: it is returned like any other, also where calls are counted and observed.
+func TestFault266_ARefusalWhoseMethodsPanic(t *testing.T) {
+	refuses := &probe{refuse: panicky{}, stage: policy.StageBreaker}
+	for _, layers := range [][]policy.Layer{
+		{refuses},
+		{refuses, resilience.Name("counted")},
+		{refuses, resilience.Name("observed"), resilience.Observe(&policytest.Recorder{})},
+	} {
+		p := resilience.Compose(layers...)
+		_, err := resilience.Do(t.Context(), p, answer(1, nil))
+		require.Equal(t, panicky{}, err)
+		_, err = p.Acquire(t.Context())
+		require.Equal(t, panicky{}, err)
+	}
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(panicky{})
+	_, err := resilience.Do(ctx, resilience.Compose(resilience.Name("ended")), answer(1, nil))
+	require.ErrorContains(t, err, "context canceled: panicky")
+}
+
+func TestAcquireRefusesANilContextOfAGuard(t *testing.T) {
+	require.PanicsWithValue(t, "policy: resilience_test.contextless admitted with a nil context", func() {
+		_, _ = policy.Acquire(t.Context(), contextless{})
+	})
+}
+
+// contextless is a guard that breaks the rules.
+type contextless struct{}
+
+func (contextless) Stage() policy.Stage { return policy.StageBreaker }
+func (contextless) Admit(context.Context) (context.Context, policy.Ticket, error) {
+	return nil, policy.Ticket{}, nil
+}
+func (contextless) Settle(context.Context, policy.Ticket, policy.Outcome) {}

@@ -14,8 +14,8 @@ func ContextError(ctx context.Context) error {
 	if err == nil {
 		return nil
 	}
-	if cause := context.Cause(ctx); cause != nil && !errors.Is(err, cause) {
-		if errors.Is(cause, err) {
+	if cause := context.Cause(ctx); cause != nil && !matches(err, cause) {
+		if matches(cause, err) {
 			return cause
 		}
 		return &contextError{err: err, cause: cause}
@@ -33,16 +33,21 @@ func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
 
 // Canceled reports whether ctx was cancelled by the caller: not by its deadline, and not by a timeout that cancels with a
 // cause, which matches [context.DeadlineExceeded].
-func Canceled(ctx context.Context) (canceled bool) {
+func Canceled(ctx context.Context) bool {
 	if err := ctx.Err(); err == nil || err == context.DeadlineExceeded { //nolint:errorlint // Err returns the very value
 		return false // a context of a foreign type may end with an error of its own
 	}
+	return !matches(context.Cause(ctx), context.DeadlineExceeded)
+}
+
+// matches is errors.Is for causes, which users give: one whose methods panic, or that cannot be compared, does not match.
+func matches(err, target error) (is bool) {
 	defer func() {
-		if recover() != nil { // a cause whose methods panic is no timeout
-			canceled = true
+		if recover() != nil {
+			is = false
 		}
 	}()
-	return !errors.Is(context.Cause(ctx), context.DeadlineExceeded)
+	return errors.Is(err, target)
 }
 
 // lineBreaks are the characters at which a terminal, a log or a browser begins a new line.

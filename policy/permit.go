@@ -26,7 +26,7 @@ type Permit struct {
 }
 
 // Acquire asks guard for one attempt. It returns the guard's refusal, or [ContextError] when ctx has already ended;
-// then nothing was taken. Acquire panics when ctx or guard is nil.
+// then nothing was taken. Acquire panics when ctx or guard is nil, or guard admits with a nil context.
 func Acquire(ctx context.Context, guard Guard) (*Permit, error) {
 	if ctx == nil {
 		panic("policy: Acquire with a nil context")
@@ -37,11 +37,14 @@ func Acquire(ctx context.Context, guard Guard) (*Permit, error) {
 	if err := ContextError(ctx); err != nil {
 		return nil, err
 	}
-	ctx, ticket, err := guard.Admit(ctx)
+	admitted, ticket, err := guard.Admit(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &Permit{guard: guard, ctx: ctx, ticket: ticket}, nil
+	if admitted == nil {
+		panic(fmt.Sprintf("policy: %T admitted with a nil context", guard))
+	}
+	return &Permit{guard: guard, ctx: admitted, ticket: ticket}, nil
 }
 
 // String says what the permit is for and whether it is settled.

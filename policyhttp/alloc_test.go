@@ -4,12 +4,15 @@ package policyhttp_test
 
 import (
 	"net/http"
+	"net/url"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/retry"
 )
 
@@ -28,6 +31,11 @@ func TestA12_Allocations(t *testing.T) {
 	}
 	guards := transport(canned, retry.New(), breaker.New(), bulkhead.New(10))
 	require.LessOrEqual(t, count(guards)-count(canned), 3.0)
+
+	// Every request pays for the size of a call, so it must not grow unnoticed.
+	const class, carefulClass = 1280, 1408 // of the allocator
+	require.LessOrEqual(t, policyhttp.SizeOfCall, uintptr(class))
+	require.LessOrEqual(t, policyhttp.SizeOfCall+unsafe.Sizeof(url.URL{}), uintptr(carefulClass))
 
 	// A Transport is a base that is known to keep its hands off.
 	require.LessOrEqual(t, count(transport(guards, retry.New(), breaker.New()))-count(guards), 2.0)

@@ -20,7 +20,6 @@ type attempt struct {
 	number int // as the retry counts
 
 	sent     http.Request   // what the base transport gets
-	own      bool           // sent shares nothing with the caller's request
 	urlRoom  *url.URL       // for the URL of sent, which saves an allocation; may be nil
 	body     *requestBody   // guarded by the call's mutex, as are the next two; nil if there is none
 	response *http.Response //
@@ -45,13 +44,18 @@ func (a *attempt) String() string { return fmt.Sprint(a.Context) }
 func (a *attempt) copyRequest() {
 	c := a.call
 	a.sent = *c.request.WithContext(a) // inlined: on no heap
-	// A plain http.Transport only reads URL and fields, and while the caller waits.
-	a.own = c.transport.careful || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context)
-	if a.own {
+	if a.owns() {
 		a.setURL(c.request.URL)
 		a.sent.Header = c.request.Header.Clone()
 		a.sent.Trailer = c.request.Trailer.Clone()
 	}
+}
+
+// owns reports whether the request that is sent shares nothing with the caller's. A plain http.Transport only reads URL and
+// fields, and while the caller waits.
+func (a *attempt) owns() bool {
+	c := a.call
+	return c.transport.careful || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context)
 }
 
 // setURL makes the URL of the request that is sent a copy of u.

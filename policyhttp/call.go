@@ -30,15 +30,13 @@ type call struct {
 	opened     atomic.Bool // opening is in use
 
 	mu       sync.Mutex
-	attempts int           // that were begun
-	unmade   int           // of them, those that did not come to the base transport
-	running  int           // of them
-	delays   *delays       // nil as long as none has failed
-	open     []*attempt    // that hold something
-	forRoute *http.Request // a copy of the request; nil if nobody asks for it
-	routes   map[place]routed
-	host     *hostKey // nil until somebody has asked for it
-	outcome  error    // how the call ended, as the pipeline said
+	attempts int32      // that were begun
+	unmade   int32      // of them, those that did not come to the base transport
+	running  int32      // of them
+	delays   *delays    // nil as long as none has failed
+	open     []*attempt // that hold something
+	target   *target    // nil as long as nobody has asked for it
+	outcome  error      // how the call ended, as the pipeline said
 
 	first    attempt // these save allocations
 	openRoom [1]*attempt
@@ -96,7 +94,7 @@ func newCall(t *Transport, request *http.Request) *call {
 	c.Context, c.transport, c.request = request.Context(), t, request
 	c.open = c.openRoom[:0]
 	if t.route != nil {
-		c.forRoute = request.Clone(request.Context())
+		c.target = &target{request: request.Clone(request.Context())}
 	}
 	c.bodies = newBodies(c)
 	c.repetition = repetitionOf(c)

@@ -88,7 +88,7 @@ func Info(response *http.Response, err error) (Call, bool) {
 func (c *call) info() Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	call := Call{Attempts: c.attempts - c.unmade, Reason: c.reason(c.outcome), Err: c.outcome}
+	call := Call{Attempts: int(c.attempts - c.unmade), Reason: c.reason(c.outcome), Err: c.outcome}
 	if c.delays != nil {
 		call.Waits = slices.Clone(c.delays.waits)
 	}

@@ -101,13 +101,13 @@ func Host(ctx context.Context) string {
 func (c *call) hostKey() hostKey {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.host == nil {
-		c.host = new(hostKey)
-		if !c.ended.Load() {
-			*c.host = hostKeyOf(c.request.URL)
-		}
+	if c.target == nil {
+		c.target = new(target)
 	}
-	return *c.host
+	if !c.target.hosted && !c.ended.Load() {
+		c.target.host, c.target.hosted = hostKeyOf(c.request.URL), true
+	}
+	return c.target.host
 }
 
 // hostKeyOf returns the host of a URL in the one form that names it.

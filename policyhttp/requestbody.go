@@ -60,7 +60,7 @@ func (b *bodies) next(a *attempt) error {
 		return nil
 	}
 	body := &requestBody{bodies: b}
-	if a.own {
+	if a.owns() {
 		body.trailer = a.sent.Trailer
 	}
 	own, err := b.take(a, body)

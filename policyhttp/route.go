@@ -3,6 +3,7 @@ package policyhttp
 import (
 	"context"
 	"maps"
+	"net/http"
 	"net/url"
 
 	"github.com/go-resilience/resilience/hedge"
@@ -18,24 +19,33 @@ type routed struct {
 	sent bool // it has gone there
 }
 
+// target is where the attempts of a call go.
+type target struct {
+	host    hostKey
+	hosted  bool          // host is known
+	request *http.Request // a copy of the caller's, for the route; nil if there is none
+	routes  map[place]routed
+}
+
 // routeOf returns where the attempt of ctx goes; nil if nowhere. An attempt that is sent goes where the route said last,
 // since that is what it was admitted for.
 func (c *call) routeOf(ctx context.Context, send bool) *url.URL {
 	p := place{retry.Attempt(ctx), hedge.Attempt(ctx)}
 	c.mu.Lock()
-	known, ok := c.routes[p]
+	target := c.target
+	known, ok := target.routes[p]
 	c.mu.Unlock()
 	if !ok || send == known.sent { // not decided; or decided for one that is gone, or not for good
-		known.url = c.transport.route(ctx, c.forRoute)
+		known.url = c.transport.route(ctx, target.request)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.routes == nil {
-		c.routes = make(map[place]routed)
+	if target.routes == nil {
+		target.routes = make(map[place]routed)
 	}
 	if send { // a later attempt is decided about later
-		maps.DeleteFunc(c.routes, func(other place, _ routed) bool { return other.retry > p.retry })
+		maps.DeleteFunc(target.routes, func(other place, _ routed) bool { return other.retry > p.retry })
 	}
-	c.routes[p] = routed{known.url, known.sent || send}
+	target.routes[p] = routed{known.url, known.sent || send}
 	return known.url
 }

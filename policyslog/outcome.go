@@ -1,8 +1,7 @@
 package policyslog
 
 import (
-	"errors"
-
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -15,7 +14,7 @@ func outcomeOf(o policy.Outcome) string {
 		return "succeeded"
 	case o.Canceled:
 		return "canceled"
-	case o.Kind == policy.NotCalled && errors.Is(o.Err, policy.ErrRejected):
+	case o.Kind == policy.NotCalled && match.Is(o.Err, policy.ErrRejected):
 		return "rejected"
 	case o.Class == policy.Expected:
 		return "expected"

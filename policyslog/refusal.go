@@ -2,13 +2,13 @@ package policyslog
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/internal/oneline"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -163,7 +163,7 @@ func rejectionOf(err error) *policy.Rejection {
 	if rejection, ok := err.(*policy.Rejection); ok { // nearly always, and cheap
 		return rejection
 	}
-	rejection, _ := errors.AsType[*policy.Rejection](err)
+	rejection, _ := match.As[*policy.Rejection](err)
 	return rejection
 }
 

@@ -2,7 +2,6 @@ package policyotel
 
 import (
 	"context"
-	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -17,6 +16,7 @@ import (
 	"github.com/go-resilience/resilience/adapters/internal/target"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/hedge"
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -65,7 +65,7 @@ func (t *Traces) Observe(ctx context.Context, event policy.Event) {
 		attrs = append(attrs, attribute.Float64(attrWait, event.Wait.Seconds()))
 	case policy.EventRejected:
 		name = eventRejected
-		if rejection, ok := errors.AsType[*policy.Rejection](event.Outcome.Err); ok {
+		if rejection, ok := match.As[*policy.Rejection](event.Outcome.Err); ok {
 			attrs = append(appendText(attrs, attrPolicy, rejection.Name), attribute.String(attrType, rejection.Kind))
 		}
 	case policy.EventStopped:

@@ -115,7 +115,7 @@ func (h *held) unwind(n *node, recovered any, t *trace) {
 	case recovered != nil:
 		end.Kind = policy.Panicked
 	case t.knows():
-		end = t.known.ending.outcome(h.outer) // an observer has called runtime.Goexit, not the operation
+		end = t.known.ending.outcome(h.outer) // not the operation has called runtime.Goexit, but an observer, or a layer, after it
 	}
 	h.settleAll(n, end, t)
 	if recovered != nil {

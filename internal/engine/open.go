@@ -74,8 +74,8 @@ type opening struct {
 	ends  []context.CancelFunc // in these contexts
 	leave context.CancelFunc   // ends the context that a wrapper has given this call; nil if it does that itself
 
-	keptRoom  [4]kept // what there is room for needs no allocation; each request of policyhttp pays for the room
-	liftsRoom [4]func()
+	keptRoom  [6]kept
+	liftsRoom [6]func()
 }
 
 // kept is a guard that stays admitted.

@@ -121,7 +121,8 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 			return false, ended.Outcome.Err
 		}
 		r.trace.again(ctx, kind, n.repeater, ended, &decision)
-		// A repeater that waits for a gate to recover knows that the gate is closed: do not wake it for that.
+		// A repeater that waits for a gate to recover knows that the gate is closed: do not wake it for that. If it does not
+		// wait, nothing has changed: the attempt is made, and the gate refuses it.
 		watch := ended.Blocked == nil
 		ended.Blocked = nil
 		if decision.Wait > 0 {
@@ -136,6 +137,7 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 			r.trace.begin()
 			return true, nil
 		}
+		ended.Elsewhere = false // the next attempt is refused, too
 	}
 }
 

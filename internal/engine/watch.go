@@ -2,10 +2,10 @@ package engine
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -19,7 +19,7 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 		c.Succeeded.Add(1)
 	case end.ended != nil && policy.Canceled(ctx):
 		c.Canceled.Add(1)
-	case !end.entered && (end.err == nil || errors.Is(end.err, policy.ErrRejected)):
+	case !end.entered && (end.err == nil || match.Is(end.err, policy.ErrRejected)):
 		c.Rejected.Add(1)
 	case end.class == policy.Expected:
 		c.Expected.Add(1)

@@ -1,8 +1,7 @@
 package target
 
 import (
-	"errors"
-
+	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -35,7 +34,7 @@ func OutcomeOf(o policy.Outcome) Outcome {
 		return Succeeded
 	case o.Canceled:
 		return Canceled
-	case o.Kind == policy.NotCalled && errors.Is(o.Err, policy.ErrRejected):
+	case o.Kind == policy.NotCalled && match.Is(o.Err, policy.ErrRejected):
 		return Rejected
 	case o.Class == policy.Expected:
 		return Expected
