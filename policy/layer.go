@@ -27,7 +27,7 @@ type Guard interface {
 	//     Settle will be called exactly once with that context and that ticket.
 	//   - To refuse, it returns an error, normally a [*Rejection]. Settle will not be called. Whatever Admit had
 	//     taken must be given back before it returns.
-	//   - The engine starts no attempt under a ctx that has ended, but ctx can end at any moment, also before Admit is
+	//   - The engine starts no attempt under a ctx that has ended, but ctx can end at any moment, even before Admit is
 	//     called. If Admit waits, it must stop waiting when ctx ends and refuse with [ContextError], having taken nothing.
 	//   - It must not wait while it holds a lock, and must not call the functions of users under a lock.
 	Admit(ctx context.Context) (context.Context, Ticket, error)
@@ -71,7 +71,7 @@ type Gate interface {
 type Notifier interface {
 	Gate
 
-	// Changed returns a channel that is closed the next time the answer of Ready changes for another reason than the
+	// Changed returns a channel that is closed the next time the answer of Ready changes for a reason other than the
 	// passage of time; it may also be closed when the answer is still the same. It must not start a goroutine.
 	// ctx is as for Ready, for gates that are different things to different callers.
 	Changed(ctx context.Context) <-chan struct{}
@@ -149,22 +149,22 @@ func (d Decision) MarshalJSON() ([]byte, error) {
 type Wrapper interface {
 	Layer
 
-	// Run calls call as often as it wants, also concurrently, and returns the error of the whole.
+	// Run calls attempt as often as it wants, also concurrently, and returns the error of the whole.
 	//
-	//   - The first call that succeeds wins: its value is the value of the call, whatever the others return later.
-	//   - Run must return nil if and only if a call returned nil. It must pass on call's error, or wrap it.
-	//   - The context given to call must be ctx or derived from it.
-	//   - Every call must have ended when Run returns, except where the wrapper exists to abandon calls. A call
+	//   - The first attempt that succeeds wins: its value is the value of the call, whatever the others return later.
+	//   - Run must return nil if and only if an attempt returned nil. It must pass on an attempt's error, or wrap it.
+	//   - The context given to attempt must be ctx or derived from it.
+	//   - Every attempt must have ended when Run returns, except where the wrapper exists to abandon attempts. An attempt
 	//     that ends later is still settled, but its result is dropped.
-	//   - A panic of call must reach Run's caller, on the caller's own goroutine.
-	Run(ctx context.Context, call func(context.Context) error) error
+	//   - A panic of attempt must reach Run's caller, on the caller's own goroutine.
+	Run(ctx context.Context, attempt func(context.Context) error) error
 }
 
 // Discarder is what a layer implements in addition when it wants the results that are not the result of the call, so that
 // what they hold can be released.
 //
-//   - A [Wrapper] gets the successful results of calls that lost, or that ended after Run had returned. It does not get
-//     the result of a failed operation, which releases what it holds itself.
+//   - A [Wrapper] gets the successful results of attempts that lost, or that ended after Run had returned. It does not
+//     get the result of a failed operation, which releases what it holds itself.
 //   - A [Repeater] gets the value that a failed attempt returned beside its error, when another attempt enters the
 //     operation: until then it could still have been the value of the call. The zero value is not handed out.
 type Discarder interface {
@@ -181,15 +181,15 @@ type Checker interface {
 	Check(outer, inner []Layer) error
 }
 
-// Opener is what a [Wrapper] implements in addition when it ends the contexts of its calls as it returns: hedge. A result
+// Opener is what a [Wrapper] implements in addition when it ends the contexts of its attempts as it returns: hedge. A result
 // that stays open (resilience.Open) still needs the winner's.
 type Opener interface {
 	Wrapper
 
-	// Open is Run for a result that stays open. call takes a second argument, the function that ends the context it is
-	// given: the wrapper must not end that context in any other way unless the call has lost. call itself calls end when
-	// the attempt fails or comes too late; otherwise the permit does, when it is settled.
-	Open(ctx context.Context, call func(ctx context.Context, end context.CancelFunc) error) error
+	// Open is Run for a result that stays open. attempt takes a second argument, the function that ends the context it is
+	// given: the wrapper must not end that context in any other way unless the attempt has lost. attempt itself calls end
+	// when it fails or comes too late; otherwise the permit does, when it is settled.
+	Open(ctx context.Context, attempt func(ctx context.Context, end context.CancelFunc) error) error
 }
 
 // Returner is what a [Guard] implements in addition when it counts or measures: breaker, throttle, adaptive limit. For a

@@ -40,7 +40,7 @@ type call struct {
 
 	first    attempt // these save allocations
 	openRoom [1]*attempt
-	opening  engine.Opening
+	openResult  engine.OpenResult
 }
 
 // delays are the times between attempts, once one has failed.
@@ -72,12 +72,12 @@ func (c *call) noteWait() {
 	d.waits = append(d.waits, time.Since(d.failedAt))
 }
 
-// Opening implements [engine.Roomy].
-func (c *call) Opening() *engine.Opening {
+// OpenResult implements [engine.Roomy].
+func (c *call) OpenResult() *engine.OpenResult {
 	if c.opened.Swap(true) { // a layer that opens something under the context of the call
 		return nil
 	}
-	return &c.opening
+	return &c.openResult
 }
 
 func newCall(t *Transport, request *http.Request) *call {

@@ -21,8 +21,8 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 			return nil, cannotAcquire(n.wrapper, "wraps")
 		}
 	}
-	o := &opening{plan: plan, outer: ctx, ctx: ctx}
-	a := &acquisition{opening: o, trace: newTrace(plan, nil)}
+	o := &openResult{plan: plan, outer: ctx, ctx: ctx}
+	a := &acquisition{openResult: o, trace: newTrace(plan, nil)}
 	if err := a.begin(); err != nil {
 		return nil, err
 	}
@@ -40,9 +40,9 @@ func cannotAcquire(layer policy.Layer, does string) error {
 	return problems.Err()
 }
 
-// acquisition is an opening without an operation: the call is what its owner does, and ends when the permit is settled.
+// acquisition is an open result without an operation: the call is what its owner does, and ends when the permit is settled.
 type acquisition struct {
-	*opening
+	*openResult
 	trace *trace
 }
 
@@ -113,7 +113,7 @@ func (a *acquisition) named(end ending) error {
 // Settle implements [policy.Guard].
 func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
 	end := ending{
-		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, ended: endOf(a.ctx),
+		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, contextEnd: endOf(a.ctx),
 	}
 	w := a.watch()
 	defer w.done()

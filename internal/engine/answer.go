@@ -2,33 +2,33 @@ package engine
 
 import "context"
 
-// answer is the part of an [opening] that belongs to a failed attempt: whether its error is an answer that is still to be
+// answer is the part of an [openResult] that belongs to a failed attempt: whether its error is an answer that is still to be
 // read, and the contexts that must live for that.
 type answer struct {
 	live bool
 	ends []context.CancelFunc // of the contexts
 }
 
-// end ends the contexts. It may be called by several at once.
-func (a answer) end() {
+// endContexts ends the contexts. It may be called by several at once.
+func (a answer) endContexts() {
 	for _, end := range a.ends {
 		end()
 	}
 }
 
-// setAside takes the answer of the attempt before out of what stays open, because another attempt begins: from then on
-// what stays open belongs to that attempt, whose calls may be on other goroutines and outlive it.
+// setAside removes the previous attempt's answer from what stays open, because another attempt begins: from then on what
+// stays open belongs to that attempt, whose calls may be on other goroutines and outlive it.
 func (t *trace) setAside() (a answer) {
-	if t.opens() {
+	if t.staysOpen() {
 		a = answer{t.open.live, t.open.ends}
 		t.open.live, t.open.ends = false, nil
 	}
 	return a
 }
 
-// putBack undoes setAside after an attempt that did not come to the operation: the answer before it is still the last one.
+// putBack undoes setAside after an attempt that did not reach the operation: the previous answer is still the last one.
 func (t *trace) putBack(a answer) {
-	if t.opens() {
+	if t.staysOpen() {
 		t.open.live, t.open.ends = a.live, a.ends
 	}
 }

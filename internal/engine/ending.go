@@ -10,15 +10,15 @@ import (
 
 // ending is how the operation, or the part of a pipeline around it, has ended.
 type ending struct {
-	entered bool         // the operation was entered
-	class   policy.Class // of an error
-	err     error
-	ended   *contextEnd // of the operation's context, or of that of the layer that refused; nil if it had not ended by then
+	entered    bool         // the operation was entered
+	class      policy.Class // of an error
+	err        error
+	contextEnd *contextEnd // of the operation's context, or of that of the layer that refused; nil if it had not ended by then
 }
 
 // refusal is the ending of an attempt that did not come to the operation.
 func refusal(ctx context.Context, err error) ending {
-	return ending{class: policy.Ignored, err: err, ended: endOf(ctx)}
+	return ending{class: policy.Ignored, err: err, contextEnd: endOf(ctx)}
 }
 
 // ending is the ending of an operation that returned err. It is the one place that asks whether the operation was entered.
@@ -26,11 +26,11 @@ func (p *Plan) ending(ctx context.Context, err error) ending {
 	switch err {
 	case nil:
 		return ending{entered: true}
-	case errLeft:
+	case errNotEntered:
 		return refusal(ctx, err)
 	}
 	ended := endOf(ctx)
-	return ending{entered: true, class: p.classify(err, ended), err: err, ended: ended}
+	return ending{entered: true, class: p.classify(err, ended), err: err, contextEnd: ended}
 }
 
 // succeeded reports whether the operation returned without an error.
@@ -39,7 +39,7 @@ func (e *ending) succeeded() bool { return e.entered && e.err == nil }
 // outlasts reports whether the failure e stays the result of a wrapper although another of its calls ended later: a refusal
 // says less than a failure, and so does a call that was cancelled, perhaps because of e.
 func (e *ending) outlasts(later *ending) bool {
-	return e.entered && later.err != nil && (!later.entered || later.ended != nil && e.ended == nil)
+	return e.entered && later.err != nil && (!later.entered || later.contextEnd != nil && e.contextEnd == nil)
 }
 
 // outcome is the ending as a layer is told it whose context is ctx.
@@ -48,15 +48,15 @@ func (e *ending) outcome(ctx context.Context) policy.Outcome {
 	if e.entered {
 		o.Kind = policy.Returned
 	}
-	o.Canceled = e.ended != nil && policy.Canceled(ctx)
+	o.Canceled = e.contextEnd != nil && policy.Canceled(ctx)
 	return o
 }
 
 // gaveUp is the ending of a call that makes no further attempt, for the reason err. e is how its last attempt that entered
 // the operation ended.
 func (e ending) gaveUp(ctx context.Context, err error) ending {
-	e.err, e.ended = err, endOf(ctx)
-	if e.entered && e.ended.timedOut() {
+	e.err, e.contextEnd = err, endOf(ctx)
+	if e.entered && e.contextEnd.timedOut() {
 		e.class = policy.Transient
 	}
 	return e

@@ -48,7 +48,7 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:
 		value, end = wrapped(ctx, n, op, t)
-		t.learn(end)
+		t.setEnding(end)
 		return value, end
 	case t.attends():
 		return traced(ctx, n.plan, op, t)

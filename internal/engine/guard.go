@@ -22,7 +22,7 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		var admitted context.Context
 		var ticket policy.Ticket
 		var err error
-		if t.opens() {
+		if t.staysOpen() {
 			admitted, ticket, err = t.open.admit(ctx, n.guards[i])
 		} else {
 			admitted, ticket, err = n.guards[i].Admit(ctx)
@@ -43,7 +43,7 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	if !end.succeeded() {
 		return value, h.settle(n, end, t)
 	}
-	if t.opens() {
+	if t.staysOpen() {
 		t.open.keep(n, &h)
 	} else {
 		h.succeed(n)
@@ -96,8 +96,8 @@ func (h *held) settle(n *node, end ending, t *trace) ending {
 		last := h.count - 1
 		a := &h.admissions[last]
 		end.err = nameCause(h.around(last), a.ctx, &end)
-		if t.opens() {
-			t.open.spare(&a.ticket, &end)
+		if t.staysOpen() {
+			t.open.keepContext(&a.ticket, &end)
 		}
 		h.count = last // before Settle, as in succeed
 		n.guards[last].Settle(a.ctx, a.ticket, end.outcome(a.ctx))
@@ -108,16 +108,16 @@ func (h *held) settle(n *node, end ending, t *trace) ending {
 // unwind settles all guards while a panic, or runtime.Goexit if recovered is nil, is on its way to the caller.
 // It panics again with the same value, on top of the stack of the first panic, which a crash prints therefore.
 func (h *held) unwind(n *node, recovered any, t *trace) {
-	end := policy.Outcome{Kind: policy.Exited}
+	outcome := policy.Outcome{Kind: policy.Exited}
 	switch {
 	case !h.inside:
-		end.Kind = policy.NotCalled // a guard has panicked in Admit
+		outcome.Kind = policy.NotCalled // a guard has panicked in Admit
 	case recovered != nil:
-		end.Kind = policy.Panicked
-	case t.knows():
-		end = t.known.ending.outcome(h.outer) // not the operation has called runtime.Goexit, but an observer, or a layer, after it
+		outcome.Kind = policy.Panicked
+	case t.hasEnding():
+		outcome = t.last.ending.outcome(h.outer) // not the operation has called runtime.Goexit, but an observer, or a layer, after it
 	}
-	h.settleAll(n, end, t)
+	h.settleAll(n, outcome, t)
 	if recovered != nil {
 		panic(recovered)
 	}
@@ -126,7 +126,7 @@ func (h *held) unwind(n *node, recovered any, t *trace) {
 // settleAll settles all guards, after those inside them that were kept admitted for an open result: it has no owner now.
 func (h *held) settleAll(n *node, outcome policy.Outcome, t *trace) {
 	defer h.settleRest(n, outcome)
-	if t.opens() {
+	if t.staysOpen() {
 		t.open.settleKept(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
 	}
 }
@@ -145,7 +145,7 @@ func (h *held) settleRest(n *node, outcome policy.Outcome) {
 // the context outer and derived inner from it. If inner has ended by itself, and not because outer has, the error matches the
 // cause of inner, and still unwraps to the operation's error.
 func nameCause(outer, inner context.Context, end *ending) error {
-	if end.err == nil || !end.ended.included(inner) || outer.Done() == inner.Done() {
+	if end.err == nil || !end.contextEnd.included(inner) || outer.Done() == inner.Done() {
 		return end.err
 	}
 	cause := context.Cause(inner)

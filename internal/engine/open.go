@@ -24,7 +24,7 @@ func OpenLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]
 // open is Open from the node first on, which is that of plan or stands before it.
 func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]) (value T, permit *policy.Permit, err error) {
 	check("Open", ctx, op == nil)
-	o := newOpening(ctx)
+	o := newOpenResult(ctx)
 	o.plan, o.outer, o.ctx = plan, ctx, ctx
 	defer func() {
 		if permit == nil { // an error; or a panic or runtime.Goexit, maybe after an attempt had succeeded
@@ -38,44 +38,44 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 	return value, permit, err
 }
 
-// Opening is what Open keeps for a result that stays open.
-type Opening = opening
+// OpenResult is what Open keeps for a result that stays open.
+type OpenResult = openResult
 
-// Roomy is a context with room for an Opening, which spares an allocation: half of what a request through policyhttp costs
-// beside that of its context. Opening returns nil when the room has been given away.
-type Roomy interface{ Opening() *Opening }
+// Roomy is a context with room for an OpenResult, which spares an allocation: half of what a request through policyhttp
+// costs beside that of its context. OpenResult returns nil when the room has been given away.
+type Roomy interface{ OpenResult() *OpenResult }
 
-func newOpening(ctx context.Context) *opening {
+func newOpenResult(ctx context.Context) *openResult {
 	if roomy, ok := ctx.(Roomy); ok {
-		if o := roomy.Opening(); o != nil {
+		if o := roomy.OpenResult(); o != nil {
 			return o
 		}
 	}
-	return new(opening)
+	return new(openResult)
 }
 
-// opening is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was
+// openResult is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was
 // a failure and is still to be read. In the end it is one guard, that of the permit. It lets go in these ways:
 //
 //	settle   the permit is settled: the guards are told the outcome, then close
 //	abandon  what has succeeded has no owner: settle with the success
 //	end      another attempt begins: the contexts of the answer before end
 //	close    end, and the context that a wrapper made for this call ends
-type opening struct {
+type openResult struct {
 	plan  *Plan
 	trace trace           // of the first attempt: in here it saves an allocation
 	outer context.Context // of the call
 	ctx   context.Context // that the operation was given
 	since time.Time       // when the operation returned, if an observer wants to know
 
-	kept  []kept               // guards, innermost first
-	lifts []func()             // one of each guard that has admitted, outermost first; nil where nothing has to be lifted
-	live  bool                 // the last attempt's error is an answer that is still to be read,
-	ends  []context.CancelFunc // in these contexts
-	leave context.CancelFunc   // ends the context that a wrapper has given this call; nil if it does that itself
+	kept        []kept               // guards, innermost first
+	bounds      []func()             // of each guard that has admitted, outermost first, what lifts its bound; nil if it has none
+	live        bool                 // the last attempt's error is an answer that is still to be read,
+	ends        []context.CancelFunc // in these contexts
+	cancelOuter context.CancelFunc   // ends the context that a wrapper has given this attempt; nil if it does that itself
 
-	keptRoom  [6]kept
-	liftsRoom [6]func()
+	keptRoom   [6]kept
+	boundsRoom [6]func()
 }
 
 // kept is a guard that stays admitted.
@@ -86,7 +86,7 @@ type kept struct {
 }
 
 // admit asks guard for an attempt whose result is to stay open.
-func (o *opening) admit(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
+func (o *openResult) admit(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
 	var lift func()
 	if lifter, ok := guard.(policy.Lifter); ok {
 		ctx, ticket, lift, err = lifter.AdmitOpen(ctx)
@@ -94,10 +94,10 @@ func (o *opening) admit(ctx context.Context, guard policy.Guard) (_ context.Cont
 		ctx, ticket, err = guard.Admit(ctx)
 	}
 	if err == nil {
-		if o.lifts == nil {
-			o.lifts = o.liftsRoom[:0]
+		if o.bounds == nil {
+			o.bounds = o.boundsRoom[:0]
 		}
-		o.lifts = append(o.lifts, lift)
+		o.bounds = append(o.bounds, lift)
 	}
 	return ctx, ticket, err
 }
@@ -105,7 +105,7 @@ func (o *opening) admit(ctx context.Context, guard policy.Guard) (_ context.Cont
 // returned notes that the operation has returned under ctx. If it has succeeded, the bounds that end with the operation are
 // lifted. Those of an answer that is still to be read are lifted as their guards are settled (spare): bounds outside a
 // repeater still hold for the next attempt.
-func (o *opening) returned(ctx context.Context, end *ending) {
+func (o *openResult) returned(ctx context.Context, end *ending) {
 	o.live = end.err != nil && isLive(end.err)
 	if o.live || end.err == nil {
 		o.ctx = ctx
@@ -116,10 +116,10 @@ func (o *opening) returned(ctx context.Context, end *ending) {
 }
 
 // lift lifts the bounds of all guards that have admitted.
-func (o *opening) lift() {
-	for i, lift := range o.lifts {
+func (o *openResult) lift() {
+	for i, lift := range o.bounds {
 		if lift != nil {
-			o.lifts[i] = nil
+			o.bounds[i] = nil
 			lift()
 		}
 	}
@@ -140,7 +140,7 @@ func isLive(err error) (is bool) {
 }
 
 // keep takes over the guards of n, which have admitted an attempt that succeeded.
-func (o *opening) keep(n *node, h *held) {
+func (o *openResult) keep(n *node, h *held) {
 	if o.kept == nil {
 		o.kept = o.keptRoom[:0]
 	}
@@ -155,12 +155,12 @@ func (o *opening) keep(n *node, h *held) {
 	}
 }
 
-// spare is called before the innermost guard is settled, with its ticket. If there is an answer to be read in the guard's
-// context, that lives on: spare lifts the bound, and takes the end of the context out of the ticket.
-func (o *opening) spare(ticket *policy.Ticket, end *ending) {
-	last := len(o.lifts) - 1
-	lift := o.lifts[last]
-	o.lifts = o.lifts[:last]
+// keepContext is called before the innermost guard is settled, with its ticket. If there is an answer to be read in the guard's
+// context, that lives on: keepContext lifts the bound, and takes the end of the context out of the ticket.
+func (o *openResult) keepContext(ticket *policy.Ticket, end *ending) {
+	last := len(o.bounds) - 1
+	lift := o.bounds[last]
+	o.bounds = o.bounds[:last]
 	if !o.live || !end.entered { // else it is a later attempt that was refused
 		return
 	}
@@ -173,8 +173,8 @@ func (o *opening) spare(ticket *policy.Ticket, end *ending) {
 	}
 }
 
-// end ends the contexts of an answer that was to be read.
-func (o *opening) end() {
+// endContexts ends the contexts of an answer that was to be read.
+func (o *openResult) endContexts() {
 	for _, end := range o.ends {
 		end()
 	}
@@ -182,35 +182,37 @@ func (o *opening) end() {
 }
 
 // close ends all contexts, also the one of a wrapper.
-func (o *opening) close() {
-	o.end()
-	if o.leave != nil {
-		o.leave()
+func (o *openResult) close() {
+	o.endContexts()
+	if o.cancelOuter != nil {
+		o.cancelOuter()
 	}
 }
 
 // adopt takes over what a call of a wrapper has left: what succeeded, or an answer that is still to be read.
-func (o *opening) adopt(call *opening) {
+func (o *openResult) adopt(call *openResult) {
 	o.ctx, o.live = call.ctx, call.live
 	o.kept = append(o.kept, call.kept...)
 	o.ends = append(o.ends, call.ends...)
-	if call.leave != nil {
-		o.ends = append(o.ends, call.leave)
+	if call.cancelOuter != nil {
+		o.ends = append(o.ends, call.cancelOuter)
 	}
-	call.kept, call.ends, call.leave = nil, nil, nil
+	call.kept, call.ends, call.cancelOuter = nil, nil, nil
 }
 
 // abandon settles what has succeeded but will have no owner.
-func (o *opening) abandon() { o.settle(ending{entered: true}, policy.Outcome{Kind: policy.Returned}) }
+func (o *openResult) abandon() {
+	o.settle(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
+}
 
 // settle settles all guards, innermost first, although a Settle may panic, and ends the contexts. given is the outcome as
 // the owner of the result knows it: its kind, and whether the work was cancelled, count for all guards.
-func (o *opening) settle(end ending, given policy.Outcome) {
+func (o *openResult) settle(end ending, given policy.Outcome) {
 	defer o.close()
 	o.settleKept(end, given)
 }
 
-func (o *opening) settleKept(end ending, given policy.Outcome) {
+func (o *openResult) settleKept(end ending, given policy.Outcome) {
 	if len(o.kept) == 0 {
 		return
 	}
@@ -224,13 +226,13 @@ func (o *opening) settleKept(end ending, given policy.Outcome) {
 }
 
 // String is for the permit.
-func (o *opening) String() string { return cmp.Or(o.plan.Name, "an open result") }
+func (o *openResult) String() string { return cmp.Or(o.plan.Name, "an open result") }
 
-// Stage, Admit and Settle make the opening the guard of its permit.
-func (o *opening) Stage() policy.Stage { return policy.StageFallback }
+// Stage, Admit and Settle make the open result the guard of its permit.
+func (o *openResult) Stage() policy.Stage { return policy.StageFallback }
 
 // Admit implements [policy.Guard].
-func (o *opening) Admit(context.Context) (context.Context, policy.Ticket, error) {
+func (o *openResult) Admit(context.Context) (context.Context, policy.Ticket, error) {
 	if o.plan.kinds.has(policy.EventSettled) {
 		o.since = time.Now()
 	}
@@ -238,11 +240,11 @@ func (o *opening) Admit(context.Context) (context.Context, policy.Ticket, error)
 }
 
 // Settle implements [policy.Guard].
-func (o *opening) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+func (o *openResult) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
 	if outcome.Kind == policy.NotCalled {
 		outcome.Kind = policy.Returned // the operation was called: what it has used does not come back
 	}
-	end := ending{entered: true, class: outcome.Class, err: outcome.Err, ended: endOf(o.ctx)}
+	end := ending{entered: true, class: outcome.Class, err: outcome.Err, contextEnd: endOf(o.ctx)}
 	if o.plan.kinds.has(policy.EventSettled) {
 		defer func() {
 			t := trace{plan: o.plan}
@@ -253,4 +255,4 @@ func (o *opening) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outc
 }
 
 // ClassOfWork is what a [policy.Permit] asks: what does the error mean that it is settled with?
-func (o *opening) ClassOfWork(err error) policy.Class { return o.plan.classify(err, endOf(o.ctx)) }
+func (o *openResult) ClassOfWork(err error) policy.Class { return o.plan.classify(err, endOf(o.ctx)) }

@@ -7,15 +7,16 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// errLeft is what a call gets that comes to the operation when the wrapper has returned: the operation was reported as
-// never entered, or the result is known. For the guards inside, the operation was not called.
-var errLeft error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
+// errNotEntered is returned in place of entering the operation: the wrapper around it has returned, so that the operation was
+// reported as never entered or the result is known; or discarding the previous value has panicked. For the guards inside,
+// the operation was not called.
+var errNotEntered error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
 
-// errLost is what a call gets whose success came after that of another, or after the end: exactly one call returns nil.
+// errLost is what an attempt returns whose success came after that of another, or after the end: exactly one returns nil.
 var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another call has won")}
 
-// race collects the results of the calls of a wrapper, which may be concurrent. The first success wins.
-type race[T any] struct {
+// results collects the results of the attempts of a wrapper, which may be concurrent. The first success wins.
+type results[T any] struct {
 	next      *node
 	op        policy.Func[T]
 	trace     *trace
@@ -24,42 +25,42 @@ type race[T any] struct {
 
 	mu     sync.Mutex
 	soFar  standing[T]
-	judged []judged // the errors that calls have ended with
-	over   bool     // the wrapper has returned: no call enters the operation any more, what ends later is dropped
+	judged []judged // the errors that attempts have ended with
+	over   bool     // the wrapper has returned: no attempt enters the operation any more, what ends later is dropped
 }
 
-// standing is what the calls of a wrapper have come to.
+// standing is what the attempts of a wrapper have come to.
 type standing[T any] struct {
 	best    result[T]    // of the winner, or of the latest failure as long as there is none
-	class   policy.Class // the gravest of the calls that entered the operation and failed
-	entered int          // calls that have entered the operation
+	class   policy.Class // the gravest of the attempts that entered the operation and failed
+	entered int          // attempts that have entered the operation
 }
 
-// result is what one call came to.
+// result is what one attempt came to.
 type result[T any] struct {
 	value T
 	end   ending
-	open  *opening // nil unless results are to stay open
+	open  *openResult // nil unless results are to stay open
 }
 
-// run lets wrapper run the calls.
-func (r *race[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
+// run lets wrapper run the attempts.
+func (r *results[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
 	opener, ok := wrapper.(policy.Opener)
 	switch {
-	case !r.trace.opens():
-		return wrapper.Run(ctx, func(ctx context.Context) error { return r.call(ctx, nil) })
+	case !r.trace.staysOpen():
+		return wrapper.Run(ctx, func(ctx context.Context) error { return r.attempt(ctx, nil) })
 	case ok:
 		return opener.Open(ctx, func(ctx context.Context, end context.CancelFunc) error {
-			return r.call(ctx, &opening{plan: r.trace.plan, outer: ctx, ctx: ctx, leave: end})
+			return r.attempt(ctx, &openResult{plan: r.trace.plan, outer: ctx, ctx: ctx, cancelOuter: end})
 		})
 	}
 	return wrapper.Run(ctx, func(ctx context.Context) error {
-		return r.call(ctx, &opening{plan: r.trace.plan, outer: ctx, ctx: ctx})
+		return r.attempt(ctx, &openResult{plan: r.trace.plan, outer: ctx, ctx: ctx})
 	})
 }
 
-// call is one call of the wrapper. Its result stays open in o unless that is nil.
-func (r *race[T]) call(ctx context.Context, o *opening) error {
+// attempt is one attempt of the wrapper. Its result stays open in o unless that is nil.
+func (r *results[T]) attempt(ctx context.Context, o *openResult) error {
 	found := result[T]{open: o}
 	ended := false
 	defer func() {
@@ -82,7 +83,7 @@ func (r *race[T]) call(ctx context.Context, o *opening) error {
 }
 
 // drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
-func (r *race[T]) drop(dropped *result[T]) {
+func (r *results[T]) drop(dropped *result[T]) {
 	if dropped.open != nil {
 		defer dropped.open.abandon()
 	}
@@ -91,9 +92,9 @@ func (r *race[T]) drop(dropped *result[T]) {
 	}
 }
 
-// take keeps the result of a call if it may still become the result of the whole. It returns the result that cannot any
+// take keeps the result of an attempt if it may still become the result of the whole. It returns the result that cannot any
 // more, found itself if it was not taken.
-func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
+func (r *results[T]) take(found result[T]) (dropped result[T], taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
@@ -112,17 +113,17 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 	return dropped, true
 }
 
-// finish says that the wrapper has returned, and returns what the calls have come to.
-func (r *race[T]) finish() standing[T] {
+// finish says that the wrapper has returned, and returns what the attempts have come to.
+func (r *results[T]) finish() standing[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
 	return r.soFar
 }
 
-// enter says that a call is about to enter the operation, and reports whether it may. It is counted at once, since the
+// enter says that an attempt is about to enter the operation, and reports whether it may. It is counted at once, since the
 // wrapper may return before the operation does.
-func (r *race[T]) enter() bool {
+func (r *results[T]) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over {
@@ -131,9 +132,9 @@ func (r *race[T]) enter() bool {
 	return !r.over
 }
 
-// exit says that a call has not entered the operation after all. A wrapper that returns between enter and exit reports it
+// exit says that an attempt has not entered the operation after all. A wrapper that returns between enter and exit reports it
 // as entered: a token is spent that could have gone back, which is the safer mistake.
-func (r *race[T]) exit() {
+func (r *results[T]) exit() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.soFar.entered--

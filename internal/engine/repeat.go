@@ -51,7 +51,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end 
 	var current *entry[T]
 	defer func() {
 		if current != nil { // a panic or runtime.Goexit passes through: the answer will not be read
-			current.answer.end()
+			current.answer.endContexts()
 		}
 		if r.promised && (current == nil || !current.entered.Load()) {
 			// A panic or runtime.Goexit passes through before the attempt has entered the operation: the repeater takes
@@ -74,7 +74,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end 
 			_ = spoiled.Resume() // which does not return
 		}
 		if end.entered || current.entered.Load() {
-			current.answer.end()
+			current.answer.endContexts()
 		} else {
 			r.trace.putBack(current.answer)
 		}
@@ -162,12 +162,12 @@ type entry[T any] struct {
 }
 
 func (e *entry[T]) enter(ctx context.Context) (T, error) {
-	e.answer.end() // of two who enter at once, neither goes on before it has ended
+	e.answer.endContexts() // of two who enter at once, neither goes on before it has ended
 	if e.discardable && !e.discarded.Swap(true) {
 		if ending := e.discard(); !ending.Returned() {
 			spoiled := ending // ending itself would be on the heap always
 			e.spoiled.Store(&spoiled)
-			return *new(T), errLeft // the operation is not called: the caller panics instead
+			return *new(T), errNotEntered // the operation is not called: the caller panics instead
 		}
 	}
 	e.entered.Store(true)

@@ -13,9 +13,9 @@ import (
 type trace struct {
 	plan    *Plan
 	attempt int
-	call    *call    // nil for a call that is not timed
-	known   *known   // nil for a call that is not timed
-	open    *opening // nil unless the result is to stay open
+	call    *call       // nil for a call that is not timed
+	last    *lastEnding // nil for a call that is not timed
+	open    *openResult // nil unless the result is to stay open
 }
 
 // call is what belongs to a whole call. The attempts of a hedge share it.
@@ -26,17 +26,17 @@ type call struct {
 	queued atomic.Int64 // from such a decision to the operation or a refusal; the sum over all attempts
 	waits  atomic.Int64 // between attempts; the sum
 	first  trace        // of the first attempt, as is known: in here they save allocations
-	known  known
+	last   lastEnding
 }
 
 // lastCall numbers the calls that are timed.
 var lastCall atomic.Uint64
 
-// known is how the operation has ended, or that it was not called, once that is known: it is what guards are told if an
-// observer then calls runtime.Goexit. Each attempt of a hedge has its own.
-type known struct {
+// lastEnding is how the operation has ended, or that it was not called, once that is known: it is what guards are told if
+// an observer then calls runtime.Goexit. Each attempt of a hedge has its own.
+type lastEnding struct {
 	ending ending
-	is     bool // known by now
+	valid  bool // it is known by now
 }
 
 // kinds is a set of kinds of event.
@@ -73,13 +73,13 @@ func kindsOf(observer policy.Observer) (k kinds) {
 }
 
 // newTrace returns the trace of the first attempt of a call; nil when there is nothing to trace.
-func newTrace(p *Plan, o *opening) *trace {
+func newTrace(p *Plan, o *openResult) *trace {
 	switch {
 	case p.kinds == 0 && o == nil:
 		return nil
 	case p.kinds&timedKinds != 0:
 		c := &call{number: lastCall.Add(1), start: time.Now()}
-		c.first = trace{plan: p, attempt: 1, open: o, call: c, known: &c.known}
+		c.first = trace{plan: p, attempt: 1, open: o, call: c, last: &c.last}
 		return &c.first
 	case o != nil:
 		o.trace = trace{plan: p, attempt: 1, open: o}
@@ -89,14 +89,14 @@ func newTrace(p *Plan, o *opening) *trace {
 }
 
 // fork returns the trace of one of several calls at the same time; its result stays open in o if that is not nil.
-func (t *trace) fork(o *opening) *trace {
+func (t *trace) fork(o *openResult) *trace {
 	if t == nil {
 		return nil
 	}
 	other := *t
 	other.open = o
-	if t.known != nil {
-		other.known = new(known)
+	if t.last != nil {
+		other.last = new(lastEnding)
 	}
 	return &other
 }
@@ -165,20 +165,20 @@ func (t *trace) arrived() (queued time.Duration) {
 	return queued
 }
 
-// knows reports whether it is known how the operation has ended.
-func (t *trace) knows() bool { return t != nil && t.known != nil && t.known.is }
+// hasEnding reports whether it is known how the operation has ended.
+func (t *trace) hasEnding() bool { return t != nil && t.last != nil && t.last.valid }
 
-// forget notes that the operation is about to be entered: how it ends is not known yet.
-func (t *trace) forget() {
-	if t != nil && t.known != nil {
-		t.known.is = false
+// clearEnding notes that the operation is about to be entered: how it ends is not known yet.
+func (t *trace) clearEnding() {
+	if t != nil && t.last != nil {
+		t.last.valid = false
 	}
 }
 
-// learn notes how the operation, or all that is inside a wrapper, has ended.
-func (t *trace) learn(end ending) {
-	if t != nil && t.known != nil {
-		*t.known = known{ending: end, is: true}
+// setEnding notes how the operation, or all that is inside a wrapper, has ended.
+func (t *trace) setEnding(end ending) {
+	if t != nil && t.last != nil {
+		*t.last = lastEnding{ending: end, valid: true}
 	}
 }
 
@@ -189,7 +189,7 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 	}
 	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.arrived()}
 	event.Outcome = end.outcome(ctx)
-	t.learn(*end)
+	t.setEnding(*end)
 	t.emit(ctx, event)
 }
 
@@ -225,12 +225,12 @@ func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.A
 
 // traced calls the operation, with an event at its end and with what a result that stays open needs.
 func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
-	t.forget()
+	t.clearEnding()
 	if !t.plan.kinds.has(policy.EventAttempt) {
 		t.arrived()
 		value, err := op(ctx)
 		end = plan.ending(ctx, err)
-		t.learn(end)
+		t.setEnding(end)
 		t.returned(ctx, &end)
 		return value, end
 	}
@@ -258,14 +258,14 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 	end = plan.ending(ctx, err)
 	over = !end.entered // there was no attempt
 	event.Outcome = end.outcome(ctx)
-	t.learn(end)
+	t.setEnding(end)
 	t.returned(ctx, &end)
 	return value, end
 }
 
 // returned prepares a result that is to stay open.
 func (t *trace) returned(ctx context.Context, end *ending) {
-	if t.opens() && end.entered {
+	if t.staysOpen() && end.entered {
 		t.open.returned(ctx, end)
 	}
 }
@@ -273,5 +273,5 @@ func (t *trace) returned(ctx context.Context, end *ending) {
 // attends reports whether there is anything to do at the operation: not for observers of refusals and retries.
 func (t *trace) attends() bool { return t != nil && (t.call != nil || t.open != nil) }
 
-// opens reports whether the result is to stay open.
-func (t *trace) opens() bool { return t != nil && t.open != nil }
+// staysOpen reports whether the result is to stay open.
+func (t *trace) staysOpen() bool { return t != nil && t.open != nil }

@@ -17,7 +17,7 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 	switch {
 	case end.succeeded():
 		c.Succeeded.Add(1)
-	case end.ended != nil && policy.Canceled(ctx):
+	case end.contextEnd != nil && policy.Canceled(ctx):
 		c.Canceled.Add(1)
 	case !end.entered && (end.err == nil || match.Is(end.err, policy.ErrRejected)):
 		c.Rejected.Add(1)
@@ -29,7 +29,7 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 }
 
 // watched runs op through first, the outermost node, counts how the call ended, and tells the observers.
-func watched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T], o *opening) (T, error) {
+func watched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T], o *openResult) (T, error) {
 	t := newTrace(plan, o)
 	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
 	defer w.done()

@@ -7,16 +7,16 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// wrapped lets the wrapper of n run what is inside, and returns what its calls have come to.
+// wrapped lets the wrapper of n run what is inside, and returns what its attempts have come to.
 func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
-	r := &race[T]{next: n.next, trace: t}
+	r := &results[T]{next: n.next, trace: t}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
 	r.op = func(ctx context.Context) (T, error) {
 		if !r.enter() {
-			return *new(T), errLeft
+			return *new(T), errNotEntered
 		}
 		value, err := op(ctx)
-		if err == errLeft { // a wrapper outside has returned
+		if err == errNotEntered { // a wrapper outside has returned
 			r.exit()
 		}
 		return value, err
@@ -35,31 +35,22 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	if final.entered > 0 {
 		n.deposit()
 	}
-	best := &final.best
-	if t.opens() && best.end.entered { // otherwise the answer of an attempt before may still have to be read: leave it
-		lost := best.open.outer.Err() != nil && ctx.Err() == nil // the wrapper has ended the context
-		switch {
-		case !lost || !best.end.succeeded():
-			t.open.adopt(best.open)
-			t.open.live = t.open.live && !lost
-			if best.end.succeeded() {
-				t.open.lift()
-			}
-		case err == nil:
-			r.drop(best)
-			err = fmt.Errorf("resilience: the result of %T cannot stay open: its context has ended although the call's has not", n.wrapper)
+	best := final.best
+	// Where no attempt has entered, the answer of the previous one of a retry may still have to be read: leave it.
+	if t.staysOpen() && best.end.entered && !r.open(ctx, &best) {
+		if err == nil {
+			err = fmt.Errorf("resilience: the result of %T cannot stay open: "+
+				"its context has ended although the call's has not", n.wrapper)
 			return *new(T), ending{entered: true, class: policy.Permanent, err: err}
-		default: // an error decided the call in the very moment in which an attempt succeeded
-			r.drop(best)
-			best = new(result[T])
 		}
+		best = result[T]{} // an error decided the call in the very moment in which an attempt succeeded
 	}
 	if best.end.succeeded() {
 		// Also when the wrapper has left before it knew of the success, which would have no owner.
 		return best.value, best.end
 	}
 	if err == nil {
-		// A wrapper that swallows a failure would hand out a value that no call has made.
+		// A wrapper that swallows a failure would hand out a value that no attempt has made.
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
 		if best.end.err != nil {
 			err = &causedError{cause: err, err: best.end.err}
@@ -68,15 +59,32 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	return best.value, r.failed(ctx, err, &final)
 }
 
-// failed is the ending of the whole, with the error of the wrapper, when no call has succeeded.
-func (r *race[T]) failed(ctx context.Context, err error, final *standing[T]) ending {
-	end := ending{entered: final.entered > 0, class: r.classOfAll(err, final.class), err: err, ended: endOf(ctx)}
+// open hands what best holds to the call, whose result is to stay open. It reports false, and drops best, if that is a success
+// whose context the wrapper has ended.
+func (r *results[T]) open(ctx context.Context, best *result[T]) bool {
+	o := r.trace.open
+	ended := best.open.outer.Err() != nil && ctx.Err() == nil
+	if ended && best.end.succeeded() {
+		r.drop(best)
+		return false
+	}
+	o.adopt(best.open)
+	o.live = o.live && !ended
+	if best.end.succeeded() {
+		o.lift()
+	}
+	return true
+}
+
+// failed is the ending of the whole, with the error of the wrapper, when no attempt has succeeded.
+func (r *results[T]) failed(ctx context.Context, err error, final *standing[T]) ending {
+	end := ending{entered: final.entered > 0, class: r.classOfAll(err, final.class), err: err, contextEnd: endOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
-	case end.ended.timedOut():
+	case end.contextEnd.timedOut():
 		end.class = policy.Transient
-	case end.class == policy.Unclassified: // no call has ended: the error is the wrapper's own, and no classifier is asked
+	case end.class == policy.Unclassified: // no attempt has ended: the error is the wrapper's own, and no classifier is asked
 		end.class = ownClass(err)
 	}
 	return end
