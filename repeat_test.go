@@ -46,7 +46,7 @@ type counting struct {
 	succeeded int
 }
 
-func (c *counting) Succeeded(engine.FirstAttempt) { c.succeeded++ }
+func (c *counting) Succeeded(engine.Caller) { c.succeeded++ }
 
 func TestASuccessCounterIsToldOfFirstAttemptsThatSucceed(t *testing.T) {
 	for name, wrap := range map[string]func(*counting) policy.Layer{

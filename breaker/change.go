@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/detached"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -83,18 +84,7 @@ func (b *Breaker) deliver() {
 
 // tell runs a subscriber on a goroutine of its own, so that runtime.Goexit ends that and not the caller's, and waits.
 func (b *Breaker) tell(subscriber func(Change), change Change) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		returned := false
-		defer func() {
-			if !returned {
-				_ = recover()
-				b.lost.Add(1)
-			}
-		}()
-		subscriber(change)
-		returned = true
-	}()
-	<-done
+	if !detached.Wait(func() { subscriber(change) }).Returned() {
+		b.lost.Add(1)
+	}
 }

@@ -16,12 +16,12 @@ type core struct {
 	cause   policy.Cause // the same with its numbers
 	lastErr error        // of the last failure that opened the breaker
 
-	// good is the number of fast successes in this generation. Most of them are counted without the core, which is told
+	// fastSuccesses is the number of fast successes in this generation. Most of them are counted without the core, which is told
 	// the number before each event.
-	good     int64
-	row      row
-	window   window   // nil when no rule needs it
-	evidence evidence // what the trip rules saw when this generation began, for snapshots
+	fastSuccesses int64
+	row           row
+	window        window   // nil when no rule needs it
+	evidence      evidence // what the trip rules saw when this generation began, for snapshots
 
 	halfOpen halfOpen
 	ramped   int // attempts in flight that were admitted while ramping
@@ -194,7 +194,7 @@ func (c *core) settleProbe(now time.Duration, r report) bool {
 func (c *core) probed(now time.Duration, r report) {
 	h := &c.halfOpen
 	if r.failed() {
-		c.row = c.row.failed(c.good)
+		c.row = c.row.failed(c.fastSuccesses)
 	} else {
 		c.row.others++
 	}
@@ -222,10 +222,10 @@ func (c *core) probed(now time.Duration, r report) {
 // settleFree settles an attempt that was not admitted as a probe, or the failure of a result that stayed open.
 func (c *core) settleFree(now time.Duration, r report) {
 	if c.window != nil && c.state == Closed {
-		c.window.advance(now, c.good)
+		c.window.advance(now, c.fastSuccesses)
 	}
 	if r.verdict == policy.Success && !r.slow {
-		c.good++ // in the ledger too
+		c.fastSuccesses++ // in the ledger too
 		return
 	}
 	c.ledger.requests++
@@ -242,19 +242,19 @@ func (c *core) settleFree(now time.Duration, r report) {
 	case HalfOpen:
 		c.probed(now, r)
 	case Closed:
-		c.bad(now, r)
+		c.countBad(now, r)
 	}
 }
 
-// bad counts a bad outcome, and opens the breaker if a trip rule says so.
-func (c *core) bad(now time.Duration, r report) {
+// countBad counts a countBad outcome, and opens the breaker if a trip rule says so.
+func (c *core) countBad(now time.Duration, r report) {
 	if r.failed() {
-		c.row = c.row.failed(c.good)
+		c.row = c.row.failed(c.fastSuccesses)
 	} else {
 		c.row.others++
 	}
 	if c.window != nil {
-		c.window.bad(now, c.good, r.failed(), r.slow)
+		c.window.record(now, c.fastSuccesses, r.failed(), r.slow)
 	}
 	if reason, cause := c.rules.trip(c.seen(now), r.failed(), r.slow); reason != ReasonNone {
 		cause.Err = r.err
@@ -265,7 +265,7 @@ func (c *core) bad(now time.Duration, r report) {
 // seen returns what the trip rules see now; while not closed, what they saw last. The successes of a half-open breaker are
 // those of its probes.
 func (c *core) seen(now time.Duration) evidence {
-	e := evidence{successes: c.row.successes(c.good)}
+	e := evidence{successes: c.row.successes(c.fastSuccesses)}
 	switch c.state {
 	case Closed:
 	case HalfOpen:
@@ -278,7 +278,7 @@ func (c *core) seen(now time.Duration) evidence {
 		e.failures = c.row.failures
 	}
 	if c.window != nil {
-		e.counts = c.window.counts(now, c.good)
+		e.counts = c.window.counts(now, c.fastSuccesses)
 	}
 	return e
 }
@@ -319,7 +319,7 @@ func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Durat
 
 	c.ledger = c.total()
 	c.ledger.stale += c.halfOpen.forget()
-	c.good, c.row, c.ramped = 0, row{}, 0
+	c.fastSuccesses, c.row, c.ramped = 0, row{}, 0
 	c.entered = c.ledger
 	if to == Closed && c.window != nil {
 		c.window.begin(now, 0)
@@ -329,8 +329,8 @@ func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Durat
 // total returns the ledger with what is counted in good alone.
 func (c *core) total() ledger {
 	l := c.ledger
-	l.requests += uint64(c.good)
-	l.successes += uint64(c.good)
+	l.requests += uint64(c.fastSuccesses)
+	l.successes += uint64(c.fastSuccesses)
 	return l
 }
 
@@ -338,9 +338,9 @@ func (c *core) total() ledger {
 // hold; what began keeps its end.
 func (c *core) reconfigure(r *rules, shadow bool, now time.Duration) {
 	if c.state == Closed {
-		c.window = r.converted(c.window, now, c.good)
+		c.window = r.converted(c.window, now, c.fastSuccesses)
 	} else { // it begins anew when the breaker closes
-		c.window = r.newWindow(now, c.good)
+		c.window = r.newWindow(now, c.fastSuccesses)
 	}
 	c.rules, c.shadow = r, shadow
 }

@@ -37,5 +37,6 @@
 // # Inside
 //
 // A phase is the facts that hold from one change to the next. The core is the state machine, without lock or clock; half
-// open is a part of it. Attempts that take no lock look at an era: a copy of the phase, and a count of successes.
+// open is a part of it. Attempts that take no lock look at an era: a copy of the phase, and a count of successes. An era
+// ends with any change of phase or configuration, a generation only when a state is entered.
 package breaker

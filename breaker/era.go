@@ -46,14 +46,14 @@ func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	b.current() // panics if there is none, before a lock is taken
 	b.mu.Lock()
 	e, c, now := b.current(), b.core, b.watch.Elapsed()
-	known, taker := e.good.n.Load(), c.halfOpen.taker(c.rules) // as they were before
-	c.good = known
+	known, holder := e.good.n.Load(), c.halfOpen.lastSlotHolder(c.rules) // as they were before
+	c.fastSuccesses = known
 	act(c, now)
 	switch {
 	case c.phase != e.phase || b.config != e.config:
 		late := e.good.close() - known // successes that other goroutines have counted meanwhile
 		if c.generation == e.generation {
-			c.good += late
+			c.fastSuccesses += late
 		} else {
 			c.ledger.requests += uint64(late)
 			c.ledger.successes += uint64(late)
@@ -64,9 +64,9 @@ func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 		e = b.begin()
 		b.wake()
 	default:
-		e.good.n.Add(c.good - known)
+		e.good.n.Add(c.fastSuccesses - known)
 		e.show(c)
-		if c.halfOpen.taker(c.rules) != taker {
+		if c.halfOpen.lastSlotHolder(c.rules) != holder { // the last slot was taken, or one came back: Ready answers differently
 			b.wake()
 		}
 	}
@@ -94,7 +94,7 @@ func (b *Breaker) begin() *era {
 		rejection.Reason = errRamping
 	}
 	e.rejection = rejection
-	e.good.n.Store(c.good)
+	e.good.n.Store(c.fastSuccesses)
 	e.show(c)
 	b.era.Store(e)
 	return e

@@ -831,15 +831,15 @@ func (w *scene) forget() {
 		c.reason = ReasonNone
 	}
 	others := int64(0)
-	if c.row.successes(c.good) > 0 {
+	if c.row.successes(c.fastSuccesses) > 0 {
 		c.row.failures, others = 0, 1
 	}
 	good := int64(0)
 	if window, ok := c.window.(*countWindow); ok {
-		good = shorten(window, c.good)
+		good = shorten(window, c.fastSuccesses)
 	}
 	// The ledger must add up with what is left of the successes, which were in it.
-	c.good = good
+	c.fastSuccesses = good
 	c.row = row{failures: min(c.row.failures, 3), good: good, others: others}
 }
 
@@ -873,7 +873,7 @@ func (w *scene) key() string {
 	h := &c.halfOpen
 	key := make([]byte, 0, 96)
 	key = append(key, byte(c.state), bit(c.shadow), byte(c.reason), byte(c.since/tick), byte(c.until/tick), byte(c.openings),
-		byte(c.good), byte(c.row.failures), byte(c.row.others), byte(c.ramped), byte(h.last), byte(h.passed), byte(h.failed),
+		byte(c.fastSuccesses), byte(c.row.failures), byte(c.row.others), byte(c.ramped), byte(h.last), byte(h.passed), byte(h.failed),
 		bit(w.other), byte(w.state), bit(w.shadow), byte(w.passed), byte(w.failed), byte(w.openedAt/tick), byte(len(h.probes)))
 	for _, p := range h.probes {
 		key = append(key, byte(p.number), byte(p.since/tick), byte(p.until/tick), bit(p.over))
@@ -1122,7 +1122,7 @@ func TestExploreFindsWrongCores(t *testing.T) {
 		}},
 		"another window begins empty": {"window of 4 calls", "I11", func(h *hooks) {
 			h.change = func(c *core, r *rules, shadow bool, now time.Duration) {
-				c.window, c.rules, c.shadow = r.newWindow(now, c.good), r, shadow
+				c.window, c.rules, c.shadow = r.newWindow(now, c.fastSuccesses), r, shadow
 			}
 		}},
 	} {

@@ -111,8 +111,8 @@ func (h *halfOpen) find(number int64) int {
 	return slices.IndexFunc(h.probes, func(p probe) bool { return p.number == number && !p.over })
 }
 
-// taker returns the number of the probe that took the last slot, 0 while there is a free one.
-func (h *halfOpen) taker(r *rules) int64 {
+// lastSlotHolder returns the number of the probe that took the last slot, 0 while there is a free one.
+func (h *halfOpen) lastSlotHolder(r *rules) int64 {
 	if len(h.probes) < h.slots(r) {
 		return 0
 	}

@@ -13,13 +13,16 @@ import (
 // its end. Under one clock that cannot happen; it does when the clock was replaced, as by a testing/synctest bubble
 // around a breaker that was made outside of it, and then it is better to forget than to freeze.
 type phase struct {
-	generation uint64 // one more with each change of state; outcomes of an attempt count in the one that admitted it
-	state      State
-	shadow     bool // nothing is refused; what would have been is counted
-	since      time.Duration
-	until      time.Duration // Open: the end of the open time; Closed: the end of the ramp, 0 if there is none
-	openings   int           // in a row, without recovery in between
-	rules      *rules
+	// generation is one more whenever a state is entered, also the same one again (Reset, Trip). The outcome of an attempt
+	// counts in the generation that admitted it.
+	generation uint64
+
+	state    State
+	shadow   bool // nothing is refused; what would have been is counted
+	since    time.Duration
+	until    time.Duration // Open: the end of the open time; Closed: the end of the ramp, 0 if there is none
+	openings int           // in a row, without recovery in between
+	rules    *rules
 }
 
 // free reports whether every attempt is admitted, however much time passes.

@@ -14,7 +14,7 @@ func (b *Breaker) Report() policy.Report {
 	b.current()
 	b.mu.Lock()
 	c, now := b.core, b.watch.Elapsed()
-	c.good = b.current().good.n.Load()
+	c.fastSuccesses = b.current().good.n.Load()
 	s, cause, r, settings := b.snapshot(now), c.cause, c.rules, b.config.settings
 	slots := c.halfOpen.slots(r)
 	if s.State != c.state && s.State == HalfOpen {

@@ -64,7 +64,7 @@ func (b *Breaker) Snapshot() Snapshot {
 	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.core.good = b.current().good.n.Load()
+	b.core.fastSuccesses = b.current().good.n.Load()
 	return b.snapshot(b.watch.Elapsed())
 }
 

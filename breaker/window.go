@@ -21,8 +21,8 @@ func (c counts) minus(other counts) counts {
 type window interface {
 	// advance brings the window to now.
 	advance(now time.Duration, good int64)
-	// bad records an outcome that failed, was slow, or both.
-	bad(now time.Duration, good int64, failed, slow bool)
+	// record records an outcome that failed, was slow, or both.
+	record(now time.Duration, good int64, failed, slow bool)
 	// counts returns what is in the window now. It changes nothing.
 	counts(now time.Duration, good int64) counts
 	// begin empties the window, when there have been good good outcomes so far.
@@ -48,7 +48,7 @@ type mark struct {
 
 func (w *countWindow) advance(time.Duration, int64) {}
 
-func (w *countWindow) bad(_ time.Duration, good int64, failed, slow bool) {
+func (w *countWindow) record(_ time.Duration, good int64, failed, slow bool) {
 	w.total++
 	last := good + w.total
 	for w.held > 0 && w.marks[w.first].number <= last-w.size {
@@ -150,7 +150,7 @@ func (w *timeWindow) advance(now time.Duration, good int64) {
 	w.start += time.Duration(age) * w.width
 }
 
-func (w *timeWindow) bad(now time.Duration, good int64, failed, slow bool) {
+func (w *timeWindow) record(now time.Duration, good int64, failed, slow bool) {
 	w.advance(now, good)
 	w.totals = w.totals.plus(mark{failed: failed, slow: slow}.counts())
 }

@@ -54,7 +54,7 @@ func countWindowIsAList(t *rapid.T) {
 		"bad": func(t *rapid.T) {
 			kind := rapid.IntRange(1, 3).Draw(t, "kind")
 			failed, slow := kind&1 != 0, kind&2 != 0
-			w.bad(0, good, failed, slow)
+			w.record(0, good, failed, slow)
 			model = append(model, call{0, failed, slow})
 		},
 		"clear": func(t *rapid.T) {
@@ -92,7 +92,7 @@ func timeWindowIsAList(t *rapid.T) {
 		"bad": func(t *rapid.T) {
 			kind := rapid.IntRange(1, 3).Draw(t, "kind")
 			failed, slow := kind&1 != 0, kind&2 != 0
-			w.bad(now, good, failed, slow)
+			w.record(now, good, failed, slow)
 			model = append(model, call{now, failed, slow})
 		},
 		"wait":       func(t *rapid.T) { now += time.Duration(rapid.IntRange(0, int(width)).Draw(t, "a little")) },
@@ -120,7 +120,7 @@ func TestFault027_NoOldBucketComesBack(t *testing.T) {
 	for gap := time.Duration(0); gap <= 4*buckets*width; gap++ {
 		w := &timeWindow{width: width, starts: make([]counts, buckets)}
 		for at := time.Duration(0); at < buckets*width; at += width {
-			w.bad(at, 0, true, false)
+			w.record(at, 0, true, false)
 		}
 		last := time.Duration((buckets - 1) * width)
 		now := last + gap
@@ -128,7 +128,7 @@ func TestFault027_NoOldBucketComesBack(t *testing.T) {
 		require.Equal(t, want, w.counts(now, 0).failures, "gap %d", gap)
 		w.advance(now, 0)
 		require.Equal(t, want, w.counts(now, 0).failures, "gap %d, advanced", gap)
-		w.bad(now, 0, true, true)
+		w.record(now, 0, true, true)
 		require.Equal(t, want+1, w.counts(now, 0).failures, "gap %d, one more", gap)
 		require.EqualValues(t, 1, w.counts(now, 0).slow)
 	}
@@ -138,21 +138,21 @@ func TestFault180_TheTimeWindowDoesNotOverflow(t *testing.T) {
 	const end = 1<<63 - 1
 	w := &timeWindow{width: end / 3, starts: make([]counts, 3)}
 	for _, now := range []time.Duration{0, 1, end / 2, end - 1, end} {
-		w.bad(now, 0, true, false)
+		w.record(now, 0, true, false)
 		require.Positive(t, w.counts(now, 0).failures)
 	}
 	w = &timeWindow{width: 1, starts: make([]counts, 2)}
-	w.bad(0, 0, true, false)
-	w.bad(end, 0, true, false)
+	w.record(0, 0, true, false)
+	w.record(end, 0, true, false)
 	require.EqualValues(t, 1, w.counts(end, 0).failures)
 }
 
 func TestAClockThatWasReplacedEmptiesTheTimeWindow(t *testing.T) {
 	w := &timeWindow{width: 10, starts: make([]counts, 3), start: 1000}
-	w.bad(1015, 2, true, false)
+	w.record(1015, 2, true, false)
 	require.EqualValues(t, 3, w.counts(1015, 2).calls)
 	require.Zero(t, w.counts(-500, 2))
-	w.bad(-500, 2, true, false)
+	w.record(-500, 2, true, false)
 	require.Equal(t, counts{calls: 1, failures: 1}, w.counts(-500, 2))
 	require.Equal(t, counts{calls: 1, failures: 1}, w.counts(-471, 2))
 	require.Zero(t, w.counts(-470, 2))
@@ -178,7 +178,7 @@ func resizedIsAList(t *rapid.T) {
 			calls = append(calls, call{})
 		default:
 			c := call{failed: rapid.Bool().Draw(t, "failed"), slow: rapid.Bool().Draw(t, "slow")}
-			w.bad(0, good, c.failed, c.slow)
+			w.record(0, good, c.failed, c.slow)
 			calls = append(calls, c)
 		}
 		calls = calls.last(int(size)) // what has left a window does not come back when it grows
@@ -206,7 +206,7 @@ func reshapedIsAList(t *rapid.T) {
 		now += time.Duration(rapid.Int64Range(0, 12).Draw(t, "gap"))
 		c := call{at: now, failed: rapid.Bool().Draw(t, "failed"), slow: rapid.Bool().Draw(t, "slow")}
 		if c.failed || c.slow {
-			w.bad(now, good, c.failed, c.slow)
+			w.record(now, good, c.failed, c.slow)
 		} else {
 			w.advance(now, good)
 			good++

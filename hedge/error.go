@@ -44,7 +44,7 @@ func (e *Error) Class() policy.Class {
 func (e *Error) Code() string {
 	class := gravest(e.Errs)
 	for _, err := range e.Errs {
-		if code := codeOf(err); code != "" && declared(err) == class {
+		if code := policy.Code(err); code != "" && declared(err) == class {
 			return code
 		}
 	}
@@ -70,28 +70,12 @@ func gravest(errs []error) (class policy.Class) {
 	return class
 }
 
-// declared returns the class that err itself declares, [policy.Transient] if it declares none. An error whose methods
-// panic, such as a nil pointer, declares none.
-func declared(err error) (class policy.Class) {
-	defer func() {
-		if recover() != nil {
-			class = policy.Transient
-		}
-	}()
-	if class = policy.ClassOf(err); class == policy.Unclassified {
-		return policy.Transient
+// declared returns the class that err itself declares, [policy.Transient] if it declares none.
+func declared(err error) policy.Class {
+	if class := policy.ClassOf(err); class != policy.Unclassified {
+		return class
 	}
-	return class
-}
-
-// codeOf is policy.Code for errors whose methods may panic.
-func codeOf(err error) (code string) {
-	defer func() {
-		if recover() != nil {
-			code = ""
-		}
-	}()
-	return policy.Code(err)
+	return policy.Transient
 }
 
 // failures is the errors of the attempts of one call.

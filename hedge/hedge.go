@@ -22,7 +22,7 @@ const minDelay = time.Millisecond
 // Hedge starts another attempt when one takes too long, and returns the first success. It is a [policy.Wrapper], safe
 // for concurrent use, and may be part of several pipelines, which then share its latencies, its budget and its bound.
 type Hedge struct {
-	now     atomic.Pointer[config]
+	current atomic.Pointer[config]
 	changed atomic.Bool // by Reconfigure
 	clock   stopwatch.Stopwatch
 	group   *detached.Group // the attempts that run
@@ -101,13 +101,13 @@ func (h *Hedge) use(c *config) {
 		}
 		c.budget = h.own
 	}
-	h.now.Store(c)
+	h.current.Store(c)
 }
 
 // config returns the configuration as of now. It panics for the zero value.
 func (h *Hedge) config() *config {
 	if h != nil {
-		if c := h.now.Load(); c != nil {
+		if c := h.current.Load(); c != nil {
 			return c
 		}
 	}

@@ -36,7 +36,7 @@ func (r *race) run() error {
 	defer r.leave()
 	timer := time.NewTimer(r.delay)
 	defer timer.Stop()
-	done := r.ctx.Done()
+	leaving, done := false, r.ctx.Done()
 	for r.running > 0 {
 		select {
 		case ending := <-r.calls.Endings():
@@ -56,11 +56,11 @@ func (r *race) run() error {
 				timer.Reset(r.delay)
 			}
 		case <-done:
-			done = nil
+			leaving, done = true, nil
 			timer.Reset(detached.Grace)
 		case <-timer.C:
 			switch {
-			case done != nil || r.ctx.Err() == nil:
+			case !leaving:
 				if r.another() {
 					timer.Reset(r.delay)
 				}

@@ -26,7 +26,7 @@
 // checks them. No policy cleans up after itself with defer: the engine settles every admitted guard exactly once, whether
 // the operation returns, panics, calls [runtime.Goexit], or is refused by a layer inside.
 //
-// What a layer implements in addition is found by the engine:
+// What a layer implements in addition is found by type assertion:
 //
 //	Gate, Notifier      it can be asked whether it would refuse now; retries ask before they sleep
 //	Returner, Lifter    it counts, or bounds, up to the moment the operation returns (resilience.Open)

@@ -7,7 +7,7 @@ import (
 )
 
 // Layer is anything that a pipeline can be composed of. A policy must also be exactly one of [Guard], [Repeater] or
-// [Wrapper], and may be a [Gate] and a [Checker]; resilience.Name and the like are layers that are none. A layer that is
+// [Wrapper], and may be a [Gate] and a [Checker]; resilience.Name and the like are layers, but none of the three. A layer that is
 // a [fmt.Stringer] is printed that way.
 //
 // Layers must be safe for concurrent use, and may be part of several pipelines, which then share their state. They
@@ -46,9 +46,9 @@ type Guard interface {
 // Ticket is what a guard needs back in order to settle an attempt. The engine keeps it and hands it back; each guard
 // uses the fields it needs. It is a value, so that admission allocates nothing.
 type Ticket struct {
-	Period uint64        // the generation, or the bucket, of the guard's state in which the attempt was admitted
+	Period uint64        // which part of the guard's state the attempt belongs to: a generation, an epoch, a hash
 	Start  time.Duration // when the attempt was admitted, by the guard's own stopwatch
-	Number int64         // how much was taken (tokens, slots), or which probe the attempt is
+	Number int64         // an amount (tokens, slots), an identity (which probe), or flags
 	// Cancel ends the context that Admit derived, nil if it derived none. Settle must call it unless it is nil: the
 	// engine takes it out of the ticket where a result outlives the attempt, and calls it later.
 	Cancel context.CancelFunc

@@ -51,7 +51,7 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 		return ErrFinal
 	case !entered && c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
 		return nil // the gate can be waited for, and this attempt has done nothing
-	case !entered && k.lostRace(err) && now-k.awaitedSince < c.patience:
+	case !entered && k.refusedAfterWait(err) && now-k.awaitedSince < c.patience:
 		return nil // the gate was waited for, and is ready again
 	case ended.Elsewhere && ended.Number < c.attempts && k.awaited == nil:
 		return nil // a gate refused this attempt, and will not refuse the next one
@@ -59,9 +59,9 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 		return refusal(err)
 	case entered && !repeatable(ctx, err):
 		return ErrFinal
-	case !refused && !c.retries(ended.Outcome):
+	case !refused && !c.noteRetryable(ended.Outcome):
 		return ErrFinal
-	case c.attempts == 1:
+	case c.attempts == 1: // no retry was ever in question: the caller gets the bare error
 		return ErrFinal
 	case k.awaited != nil && ended.Blocked != nil:
 		return ended.Blocked
@@ -71,9 +71,9 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 	return nil
 }
 
-// retries reports whether a failure of the operation may be retried at all, by its class or by If. If so, it tells a budget
-// that needs to know of failures.
-func (c *config) retries(outcome policy.Outcome) bool {
+// noteRetryable reports whether a failure of the operation may be retried at all, by its class or by If. If so, it tells a
+// budget that needs to know of failures.
+func (c *config) noteRetryable(outcome policy.Outcome) bool {
 	if c.retryable != nil {
 		if !c.retryable(outcome.Err) {
 			return false
@@ -266,8 +266,9 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 	k.paid = nil // spent
 }
 
-// lostRace reports whether err is the refusal of a gate that was waited for: when it became ready, other calls were quicker.
-func (k *call) lostRace(err error) bool {
+// refusedAfterWait reports whether err is the refusal of a gate that was waited for: when it became ready, other calls were
+// quicker.
+func (k *call) refusedAfterWait(err error) bool {
 	if k.awaited == nil {
 		return false
 	}

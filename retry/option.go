@@ -105,7 +105,7 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 			}
 			c.source = old.source
 		case "Delay":
-			if source && !c.has("Exponential") {
+			if source && !c.has("Exponential") { // which only caps it
 				continue
 			}
 			c.function = old.function

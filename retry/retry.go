@@ -91,7 +91,7 @@ func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 func (r *Retrier) Budget() policy.Budget { return r.current().budget }
 
 // Succeeded is what the engine calls in place of Next after a first attempt that succeeded. It is not for other callers.
-func (r *Retrier) Succeeded(engine.FirstAttempt) {
+func (r *Retrier) Succeeded(engine.Caller) {
 	if feedback := r.current().feedback; feedback != nil {
 		feedback.Succeeded()
 	}
@@ -108,7 +108,7 @@ func (r *Retrier) Discard(value any) {
 func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
 	c := r.current()
 	if ended.Outcome.Succeeded() {
-		r.Succeeded(engine.FirstAttempt{})
+		r.Succeeded(engine.Caller{})
 		return policy.Decision{}
 	}
 	first := ended.Number == 1 && ended.Asked == 0

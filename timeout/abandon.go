@@ -25,7 +25,7 @@ type Abandoner struct {
 	rejected atomic.Uint64
 
 	mu      sync.Mutex // held by Reconfigure
-	now     atomic.Pointer[config]
+	current atomic.Pointer[config]
 	changed atomic.Bool // by Reconfigure
 }
 
@@ -101,13 +101,13 @@ func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) erro
 
 func (a *Abandoner) use(c *config) {
 	c.cause = &Error{Limit: c.limit, scope: scopeAbandoned, by: a}
-	a.now.Store(c)
+	a.current.Store(c)
 }
 
 // config returns the configuration as of now. It panics for the zero value.
 func (a *Abandoner) config() *config {
 	if a != nil {
-		if c := a.now.Load(); c != nil {
+		if c := a.current.Load(); c != nil {
 			return c
 		}
 	}

@@ -75,7 +75,7 @@ func (l *latency) observe(t *Timeout, took time.Duration, expired bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.estimator.Observe(took)
-	if now := t.now.Load(); l.limit(now.shape) != now.limit.Limit {
+	if now := t.current.Load(); l.limit(now.shape) != now.expiry.Limit {
 		t.grant(now.shape, l.limit(now.shape))
 	}
 }

@@ -16,7 +16,7 @@ type Snapshot struct {
 
 // Snapshot returns what the timeout has done so far. It changes nothing.
 func (t *Timeout) Snapshot() Snapshot {
-	return Snapshot{Limit: t.granting().limit.Limit, Expired: t.expired.Load()}
+	return Snapshot{Limit: t.granting().expiry.Limit, Expired: t.expired.Load()}
 }
 
 // MarshalJSON writes the limit as a number of seconds.
@@ -39,7 +39,7 @@ func (t *Timeout) Report() policy.Report {
 	return policy.Report{
 		Kind: t.scope.kind, Stage: t.stage, Settings: now.settings,
 		Values: []policy.Value{
-			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: now.limit.Limit.Seconds(), Limit: now.most.Seconds()},
+			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: now.expiry.Limit.Seconds(), Limit: now.most.Seconds()},
 			counter("expired", t.expired.Load()),
 		},
 	}

@@ -15,7 +15,7 @@ import (
 type Timeout struct {
 	scope   scope
 	stage   policy.Stage
-	now     atomic.Pointer[granting]
+	current atomic.Pointer[granting]
 	latency *latency // nil for a fixed limit
 	expired atomic.Uint64
 	changed atomic.Bool // by Reconfigure or ReconfigureFromLatency
@@ -24,7 +24,7 @@ type Timeout struct {
 // granting is what a timeout grants now. It never changes.
 type granting struct {
 	*shape
-	limit *Error // the limit that attempts get now, in the form of the error of one that exceeds it
+	expiry *Error // of an attempt that exceeds the limit, which it holds
 }
 
 var (
@@ -61,13 +61,13 @@ func newTimeout(constructor string, limit time.Duration, scope scope, stage poli
 
 // grant makes limit the one that new attempts get.
 func (t *Timeout) grant(s *shape, limit time.Duration) {
-	t.now.Store(&granting{shape: s, limit: &Error{Limit: limit, scope: t.scope, by: t}})
+	t.current.Store(&granting{shape: s, expiry: &Error{Limit: limit, scope: t.scope, by: t}})
 }
 
 // granting returns what the timeout grants now. It panics for the zero value.
 func (t *Timeout) granting() *granting {
 	if t != nil {
-		if now := t.now.Load(); now != nil {
+		if now := t.current.Load(); now != nil {
 			return now
 		}
 	}
@@ -118,11 +118,11 @@ const (
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	now := time.Now()
-	limit, ticket, err := t.bound(ctx, now)
-	if limit == nil {
+	expiry, ticket, err := t.bound(ctx, now)
+	if expiry == nil { // refused, or bounded by the caller already
 		return ctx, ticket, err
 	}
-	ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(limit.Limit), limit)
+	ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(expiry.Limit), expiry)
 	return ctx, ticket, nil
 }
 
@@ -133,20 +133,20 @@ func (t *Timeout) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket
 		ctx, ticket, err := t.Admit(ctx)
 		return ctx, ticket, nil, err
 	}
-	limit, ticket, err := t.bound(ctx, time.Now())
-	if limit == nil {
+	expiry, ticket, err := t.bound(ctx, time.Now())
+	if expiry == nil {
 		return ctx, ticket, nil, err
 	}
-	ctx, lift, end := withLiftable(ctx, limit)
+	ctx, lift, end := withLiftable(ctx, expiry)
 	ticket.Cancel = end
 	return ctx, ticket, lift, nil
 }
 
-// withLiftable derives a context that is cancelled when the limit is reached, with it as the cause. lift takes the limit
+// withLiftable derives a context that is cancelled when the limit is reached, with expiry as the cause. lift takes the limit
 // off; end ends the context.
-func withLiftable(ctx context.Context, limit *Error) (derived context.Context, lift func(), end context.CancelFunc) {
+func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, lift func(), end context.CancelFunc) {
 	derived, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(limit.Limit, func() { cancel(limit) })
+	timer := time.AfterFunc(expiry.Limit, func() { cancel(expiry) })
 	lift = func() { timer.Stop() }
 	return derived, lift, func() {
 		timer.Stop()
@@ -154,25 +154,25 @@ func withLiftable(ctx context.Context, limit *Error) (derived context.Context, l
 	}
 }
 
-// bound returns the limit of an attempt that begins now, nil if the deadline of ctx comes first.
-func (t *Timeout) bound(ctx context.Context, now time.Time) (limit *Error, ticket policy.Ticket, err error) {
-	limit = t.granting().limit
+// bound returns the error with which the limit will end an attempt that begins now, nil if the deadline of ctx comes first.
+func (t *Timeout) bound(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
+	expiry = t.granting().expiry
 	if deadline, ok := ctx.Deadline(); ok {
 		left := deadline.Sub(now)
 		if left <= 0 { // the timer of the deadline has not run yet
 			return nil, ticket, context.DeadlineExceeded
 		}
-		if left <= limit.Limit {
-			limit = nil
+		if left <= expiry.Limit {
+			expiry = nil
 		}
 	}
-	if limit != nil {
+	if expiry != nil {
 		ticket.Number = bounded
 	}
 	if t.latency != nil {
 		ticket.Start = t.latency.clock.Elapsed()
 	}
-	return limit, ticket, nil
+	return expiry, ticket, nil
 }
 
 // Returned implements [policy.Returner]: the latency of the operation counts, however long its result stays open.

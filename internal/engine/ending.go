@@ -16,7 +16,7 @@ type ending struct {
 	contextEnd *contextEnd // of the operation's context, or of that of the layer that refused; nil if it had not ended by then
 }
 
-// refusal is the ending of an attempt that did not come to the operation.
+// refusal is the ending of an attempt that did not reach the operation.
 func refusal(ctx context.Context, err error) ending {
 	return ending{class: policy.Ignored, err: err, contextEnd: endOf(ctx)}
 }

@@ -59,7 +59,7 @@ func newOpenResult(ctx context.Context) *openResult {
 //
 //	settle   the permit is settled: the guards are told the outcome, then close
 //	abandon  what has succeeded has no owner: settle with the success
-//	end      another attempt begins: the contexts of the answer before end
+//	end      another attempt begins: the contexts of the previous answer end
 //	close    end, and the context that a wrapper made for this call ends
 type openResult struct {
 	plan  *Plan

@@ -49,11 +49,11 @@ type node struct {
 // succeeded is that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
 type successCounter interface {
 	policy.Repeater
-	Succeeded(FirstAttempt)
+	Succeeded(Caller)
 }
 
-// FirstAttempt makes Succeeded a method that no type of another module can have by chance.
-type FirstAttempt struct{}
+// Caller makes Succeeded a method that no type of another module can have by chance.
+type Caller struct{}
 
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
 // Wrapper.

@@ -27,7 +27,7 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 		return repeatedAgain(&r, n, op, value, end)
 	}
 	if n.counter != nil {
-		n.counter.Succeeded(FirstAttempt{})
+		n.counter.Succeeded(Caller{})
 	} else {
 		n.repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}})
 	}
@@ -148,12 +148,12 @@ func endedContext(ctx context.Context) context.Context {
 	return ended
 }
 
-// entry is the operation of an attempt after the first. Only when it is entered is the result of the attempt before given
-// up: until then the call would end with that.
+// entry is the operation of an attempt after the first. Only when it is entered is the previous result given up: until then
+// the call would end with that.
 type entry[T any] struct {
 	op          policy.Func[T]
 	repeater    policy.Repeater
-	previous    T                               // the value of the attempt before
+	previous    T                               // the value of the previous attempt
 	discardable bool                            // that attempt entered the operation: previous is to be discarded
 	answer      answer                          // of that attempt
 	discarded   atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
@@ -174,7 +174,7 @@ func (e *entry[T]) enter(ctx context.Context) (T, error) {
 	return e.op(ctx)
 }
 
-// discard hands the value before to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
+// discard hands the previous value to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
 // there does not end the attempt that comes.
 func (e *entry[T]) discard() detached.Ending {
 	discarder, ok := e.repeater.(policy.Discarder)

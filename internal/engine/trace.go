@@ -154,7 +154,7 @@ func (t *trace) waited(before time.Duration) {
 	}
 }
 
-// arrived notes that the attempt has come to the operation or to a refusal, or that its context has ended on the way. It
+// arrived notes that the attempt has reached the operation or a refusal, or that its context has ended on the way. It
 // returns how long the way took.
 func (t *trace) arrived() (queued time.Duration) {
 	if t == nil || t.call == nil {

@@ -74,7 +74,7 @@ func (p *Peaks) join() {
 	p.kept--
 }
 
-// Take notes that n tokens are taken. The number of the take is takes from then on.
+// Take notes that n tokens are taken. The number of this take is Takes from then on.
 func (p *Peaks) Take(n float64) {
 	p.Takes++
 	p.worth += n
