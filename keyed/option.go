@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-resilience/resilience/internal/keytype"
 	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -18,8 +19,8 @@ type config struct {
 	idling    bool
 	idle      time.Duration // 0: never
 	maxLength int
-	isIdle    any              // a func(V) bool; nil: V is a policy.Idler
-	given     []policy.Setting // for reports
+	isIdle    any          // a func(V) bool; nil: V is a policy.Idler
+	given     setting.List // for reports
 	problems  policy.ConfigError
 }
 
@@ -42,7 +43,7 @@ func configure[K comparable, V any](construct func(K) V, isIdle any, opts []Opti
 	s := &settings[V]{config: config{max: defaultMax, maxLength: defaultMaxLength}}
 	c := &s.config
 	c.problems.Policy = "keyed"
-	c.note(policy.Setting{Name: "New", Code: true})
+	c.given.Code("New")
 	if isIdle != nil {
 		IdleIf(isIdle.(func(V) bool))(c)
 	}
@@ -84,28 +85,13 @@ func Validate[K comparable, V any](make func(K) V, opts ...Option) error {
 	return configure(make, nil, opts).problems.Err()
 }
 
-// note keeps what an option was given, in place of what it was given before.
-func (c *config) note(setting policy.Setting) {
-	for i, earlier := range c.given {
-		if earlier.Name == setting.Name {
-			c.given[i] = setting
-			return
-		}
-	}
-	c.given = append(c.given, setting)
-}
-
-func data(name, argument string, value any) policy.Setting {
-	return policy.Setting{Name: name, Args: []policy.Argument{{Name: argument, Value: value}}}
-}
-
 // Max sets how many keys the registry holds at most, from 1 to 2³⁰ (1,073,741,824). It should be
 // well above the number of keys that are in use at a time; memory is only used for keys that are
 // there. The default is 10,000.
 func Max(keys int) Option {
 	return func(c *config) {
 		c.max = keys
-		c.note(data("Max", "keys", keys))
+		c.given.Data("Max", setting.Arg("keys", keys))
 	}
 }
 
@@ -118,7 +104,7 @@ func Max(keys int) Option {
 func Idle(d time.Duration) Option {
 	return func(c *config) {
 		c.idling, c.idle = true, d
-		c.note(data("Idle", "d", d))
+		c.given.Data("Idle", setting.Arg("d", d))
 	}
 }
 
@@ -128,7 +114,7 @@ func Idle(d time.Duration) Option {
 func MaxKeyLength(bytes int) Option {
 	return func(c *config) {
 		c.maxLength = bytes
-		c.note(data("MaxKeyLength", "bytes", bytes))
+		c.given.Data("MaxKeyLength", setting.Arg("bytes", bytes))
 	}
 }
 
@@ -140,6 +126,6 @@ func MaxKeyLength(bytes int) Option {
 func IdleIf[V any](idle func(V) bool) Option {
 	return func(c *config) {
 		c.isIdle = idle
-		c.note(policy.Setting{Name: "IdleIf", Code: true})
+		c.given.Code("IdleIf")
 	}
 }
