@@ -95,10 +95,7 @@ func (b *buckets) adopt(now time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.quota.Load()
-	if q.reaches(now) {
-		return
-	}
-	line, start := q.position(now)
+	line, start := q.position(now) // of somebody else's quota, if they were faster
 	after := q.after(q.config, line, start)
 	after.shadow = q.shadow
 	b.quota.Store(after)
@@ -129,11 +126,8 @@ func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	cost := min(ticket.Number, int64(q.burst)) * q.token
 	q.table.GiveBack(ticket.Period, func() int64 {
 		now := b.clock.Elapsed()
-		if b.quota.Load().start != q.start || !q.reaches(now) { // it was changed meanwhile
-			return 0
-		}
-		if now = max(now, q.start); now < ticket.Start { // by another clock
-			return 0
+		if b.quota.Load().start != q.start || !q.reaches(now) || max(now, q.start) < ticket.Start {
+			return 0 // it was changed meanwhile, or this is another clock
 		}
 		return cost - (q.lineAt(now) - q.lineAt(ticket.Start))
 	})
@@ -248,4 +242,4 @@ type tallyPart struct {
 	_ [32]byte // up to a line of the cache
 }
 
-func (t *tally) of(hash uint64) *tallyPart { return &t[hash>>32%uint64(len(t))] }
+func (t *tally) of(hash uint64) *tallyPart { return &t[hash%uint64(len(t))] }

@@ -104,9 +104,7 @@ func (s *segment) vacate(hash uint64, now int64) *entry {
 			if was < 0 || was >= now || !e.word.CompareAndSwap(was, busy) {
 				continue
 			}
-			if old := e.hash.Load(); old != 0 {
-				s.home(old).raise(was)
-			}
+			s.home(e.hash.Load()).raise(was) // 0 where there was no owner
 			return e
 		}
 	}

@@ -236,6 +236,19 @@ func TestUsageCountsWhatIsLaterThanNow(t *testing.T) {
 	require.Equal(t, Usage{Lines: lines, Latest: end}, usage(table, end))
 }
 
+// Each segment is counted once, however differently they were split.
+func TestUsageOfUnequalSegments(t *testing.T) {
+	table := New(5_000)
+	for n := range uint64(1_000) {
+		mustTake(t, table, (n+1)*0x9e3779b97f4a7c15>>2, 1) // all in the first quarter
+	}
+	d := table.directory.Load()
+	segments := 0
+	d.all(func(_ *segment, _, count int) { segments++ })
+	require.Less(t, segments, len(d.slots))
+	require.Equal(t, Usage{Keys: 1_000, Lines: segments * lines, Latest: epoch + token}, usage(table, epoch))
+}
+
 // At the very moment that it says, a word still matters.
 func TestAWordThatIsNowMoves(t *testing.T) {
 	table := New(1)
