@@ -24,7 +24,7 @@ import (
 type quota struct {
 	*config
 	shadow bool // the mode, which may not be that of config
-	table  *keytable.Table
+	table  *keytable.Table // nil without a limit
 
 	start time.Duration // when this quota began, by the limiter's stopwatch
 	line  int64         // at the start
@@ -110,6 +110,9 @@ func (q *quota) fits(c *config, line int64) bool {
 	return c.keys >= q.keys && line < lastLine/2 && q.token <= maxBurstUnits/int64(c.burst) &&
 		(c.perSecond == 0 || q.token < maxSpeedup*best && best <= unitsPerNanosecond*q.token)
 }
+
+// unlimited reports whether there is no limit.
+func (q *quota) unlimited() bool { return q.table == nil }
 
 // reaches reports whether the quota knows its line at a moment. A moment a little before its start counts as its start.
 func (q *quota) reaches(now time.Duration) bool {

@@ -161,6 +161,13 @@ func TestSplits(t *testing.T) {
 	segments := 0
 	table.directory.Load().all(func(*segment, int, int) { segments++ })
 	require.LessOrEqual(t, segments, 1<<depthFor(keys))
+	away := 0
+	for _, hash := range hashes {
+		if table.directory.Load().segment(hash).home(hash).find(hash) == nil {
+			away++
+		}
+	}
+	require.Less(t, away, keys/6, "a split lets keys come home")
 
 	for _, room := range []int{keys, 2 * keys, keys / 4} {
 		moved := table.Move(room, epoch, func(word int64) int64 { return word + 7 })
