@@ -23,7 +23,7 @@ import (
 // million tokens per second, a rate may be lower for that by an eighth per thousand.
 type quota struct {
 	*config
-	shadow bool // the mode, which may not be that of config
+	shadow bool            // the mode, which may not be that of config
 	table  *keytable.Table // nil without a limit
 
 	start time.Duration // when this quota began, by the limiter's stopwatch
