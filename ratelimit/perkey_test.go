@@ -495,6 +495,21 @@ func TestPerKeyReconfigureFarAway(t *testing.T) {
 	})
 }
 
+// Years after it was made, a limiter that is changed still tells what it holds.
+func TestPerKeyReconfigureAfterYears(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := ratelimit.NewPerKey(1, 2, clientOf)
+		for range 3 {
+			time.Sleep(15 * 365 * 24 * time.Hour)
+			require.NoError(t, p.Reconfigure(1, 2))
+			require.Equal(t, 2, allowed(p, "a"))
+			require.Equal(t, 1, p.Snapshot().Keys)
+			report, _ := p.ReportOf("a")
+			require.Zero(t, report.Values[0].Number)
+		}
+	})
+}
+
 // Room for more keys is there at once.
 func TestPerKeyReconfigureTheRoom(t *testing.T) {
 	p := ratelimit.NewPerKey(0, 1, clientOf, ratelimit.Keys(10))

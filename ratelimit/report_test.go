@@ -115,6 +115,7 @@ func TestFault280_ReadableAsJSONAndByLoggers(t *testing.T) {
 		"admitted": 0, "returned": 0, "rejected": 0, "shadow_rejected": 0}`, text(limited.Snapshot()))
 	require.Contains(t, text(unlimited.Snapshot()), `"per_second":null`)
 	require.Contains(t, text(unlimited.Report()), `{"name":"perSecond","value":"+Inf"}`)
+	require.Equal(t, "+Inf", unlimited.Report().Settings[0].Args[0].Value, "a number that is infinite is none in JSON")
 	require.Contains(t, text(limited.Report()), `"kind":"rate limiter","name":"mail"`)
 
 	var out bytes.Buffer
