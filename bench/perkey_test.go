@@ -2,10 +2,16 @@ package bench
 
 import (
 	"context"
+	"hash/maphash"
+	"math/bits"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
@@ -17,19 +23,22 @@ func perKeyLimiters(count int) []subject {
 	}
 	return []subject{
 		{"keyed-limiter", "resilience-per-key", perKey(count, func() func(context.Context, string) bool {
-			limiter := newLimiter()
-			return func(ctx context.Context, key string) bool {
-				if c, ok := ctx.(*keyedContext); ok {
-					c.key = key // as if there were a context for each request, which is not what is measured
-					return fetched(resilience.Do(ctx, limiter, fetch))
-				}
-				return fetched(resilience.Do(&keyedContext{ctx, key}, limiter, fetch))
-			}
+			return throughDo(newLimiter())
 		})},
 		{"keyed-limiter", "resilience-per-key-allow", perKey(count, func() func(context.Context, string) bool {
 			limiter := newLimiter()
 			return func(ctx context.Context, key string) bool { return limiter.Allow(key) && fetched(fetch(ctx)) }
 		})},
+	}
+}
+
+func throughDo(guard policy.Guard) func(context.Context, string) bool {
+	return func(ctx context.Context, key string) bool {
+		if c, ok := ctx.(*keyedContext); ok {
+			c.key = key // as if there were a context for each request, which is not what is measured
+			return fetched(resilience.Do(ctx, guard, fetch))
+		}
+		return fetched(resilience.Do(&keyedContext{ctx, key}, guard, fetch))
 	}
 }
 
@@ -41,10 +50,56 @@ type keyedContext struct {
 
 func keyInContext(ctx context.Context) string { return ctx.(*keyedContext).key }
 
+// leastGuard does the least that any limiter per key does: it reads the clock, hashes the key, and swaps a word. It limits
+// nobody. What it takes is what there is to gain.
+type leastGuard struct {
+	seed  maphash.Seed
+	start time.Time
+	words []struct{ hash, word atomic.Int64 }
+}
+
+func newLeastGuard(count int) *leastGuard {
+	g := &leastGuard{seed: maphash.MakeSeed(), start: time.Now()}
+	g.words = make([]struct{ hash, word atomic.Int64 }, 1<<bits.Len(uint(count+count/4)))
+	return g
+}
+
+func (g *leastGuard) allow(key string) bool {
+	now := int64(time.Since(g.start))
+	word := &g.words[maphash.Comparable(g.seed, key)&uint64(len(g.words)-1)].word
+	for {
+		if was := word.Load(); word.CompareAndSwap(was, max(was, now)+1) {
+			return true
+		}
+	}
+}
+
+func (g *leastGuard) Stage() policy.Stage { return policy.StageRateLimit }
+
+func (g *leastGuard) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	g.allow(keyInContext(ctx))
+	return ctx, policy.Ticket{}, nil
+}
+
+func (g *leastGuard) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+// leastPerKey is leastGuard, asked directly and through Do.
+func leastPerKey(count int) []subject {
+	return []subject{
+		{"keyed-limiter", "least", perKey(count, func() func(context.Context, string) bool {
+			return throughDo(newLeastGuard(count))
+		})},
+		{"keyed-limiter", "least-allow", perKey(count, func() func(context.Context, string) bool {
+			least := newLeastGuard(count)
+			return func(ctx context.Context, key string) bool { return least.allow(key) && fetched(fetch(ctx)) }
+		})},
+	}
+}
+
 // BenchmarkPerKey is a success of a limiter per key with more and more keys, in random order, by everybody.
 func BenchmarkPerKey(b *testing.B) {
 	for _, count := range []int{1, 1_000, 100_000, 1_000_000} {
-		for _, s := range append(perKeyLimiters(count), keyedLimiters(count)...) {
+		for _, s := range slices.Concat(perKeyLimiters(count), leastPerKey(count), keyedLimiters(count)) {
 			b.Run(s.name+"/"+label(count), func(b *testing.B) {
 				worker := s.make()
 				b.Run("serial", func(b *testing.B) {
@@ -126,6 +181,8 @@ func TestPerKeySubjects(t *testing.T) {
 		if !strings.HasPrefix(s.name, ours) {
 			t.Errorf("%s is not ours", s.name)
 		}
+	}
+	for _, s := range append(perKeyLimiters(100), leastPerKey(100)...) {
 		use := s.make()()
 		for range 300 {
 			if !use(t.Context()) {

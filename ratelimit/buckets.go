@@ -39,14 +39,21 @@ func (b *buckets) made() *quota {
 	return q
 }
 
-// decision is what was decided about an attempt.
+// decision is what was decided about an attempt. It has four words, so that it needs no memory.
 type decision struct {
-	quota    *quota
-	now      time.Duration
-	from     int64 // the word of the key as it was before
-	admitted bool
-	took     bool // it took tokens: false for an attempt that costs none, and without a limit
+	quota   *quota
+	now     time.Duration
+	from    int64 // the word of the key as it was before, where it was asked
+	verdict verdict
 }
+
+type verdict uint8
+
+const (
+	refused verdict = iota
+	free            // admitted, and took nothing: it costs none, or there is no limit
+	taken           // admitted, and took its tokens
+)
 
 // take decides about an attempt.
 //
@@ -56,13 +63,11 @@ func (b *buckets) take(hash uint64, cost int) decision {
 	for {
 		now := b.clock.Elapsed()
 		q := b.quota.Load()
-		d := decision{quota: q, now: now}
 		switch {
 		case cost < 0 || cost > q.burst && !q.unlimited():
-			return d
+			return decision{quota: q, now: now, verdict: refused}
 		case cost == 0 || q.unlimited():
-			d.admitted = true
-			return d
+			return decision{quota: q, now: now, verdict: free}
 		case !q.reaches(now):
 			b.adopt(now)
 			continue
@@ -76,10 +81,10 @@ func (b *buckets) take(hash uint64, cost int) decision {
 		if outcome == keytable.OverflowTaken || outcome == keytable.OverflowRefused {
 			b.tally.of(hash).overflowed.Add(1)
 		}
-		d.from = from
-		d.admitted = outcome == keytable.Taken || outcome == keytable.OverflowTaken
-		d.took = d.admitted
-		return d
+		if outcome == keytable.Taken || outcome == keytable.OverflowTaken {
+			return decision{q, now, from, taken}
+		}
+		return decision{q, now, from, refused}
 	}
 }
 
@@ -95,18 +100,15 @@ func (b *buckets) adopt(now time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.quota.Load()
-	if q.reaches(now) {
-		return
-	}
-	line, start := q.position(now)
+	line, start := q.position(now) // of somebody else's quota, if they were faster
 	after := q.after(q.config, line, start)
 	after.shadow = q.shadow
 	b.quota.Store(after)
 }
 
 // ticket returns what the attempt needs to give its tokens back.
-func (d *decision) ticket(hash uint64, cost int) policy.Ticket {
-	if !d.took {
+func (d decision) ticket(hash uint64, cost int) policy.Ticket {
+	if d.verdict != taken {
 		return policy.Ticket{}
 	}
 	return policy.Ticket{Period: hash, Start: max(d.now, d.quota.start), Number: int64(cost)}
@@ -129,11 +131,8 @@ func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	cost := min(ticket.Number, int64(q.burst)) * q.token
 	q.table.GiveBack(ticket.Period, func() int64 {
 		now := b.clock.Elapsed()
-		if b.quota.Load().start != q.start || !q.reaches(now) { // it was changed meanwhile
-			return 0
-		}
-		if now = max(now, q.start); now < ticket.Start { // by another clock
-			return 0
+		if b.quota.Load().start != q.start || !q.reaches(now) || max(now, q.start) < ticket.Start {
+			return 0 // it was changed meanwhile, or this is another clock
 		}
 		return cost - (q.lineAt(now) - q.lineAt(ticket.Start))
 	})
@@ -243,9 +242,9 @@ func (b *buckets) String() string { return "rate limit per key " + b.made().desc
 type tally [16]tallyPart
 
 type tallyPart struct {
-	rejected, shadowRejected, returned, overflowed atomic.Uint64
+	_ [32]byte // so that parts have lines of the cache of their own, and the first one shares none with what is before it
 
-	_ [32]byte // up to a line of the cache
+	rejected, shadowRejected, returned, overflowed atomic.Uint64
 }
 
-func (t *tally) of(hash uint64) *tallyPart { return &t[hash>>32%uint64(len(t))] }
+func (t *tally) of(hash uint64) *tallyPart { return &t[hash%uint64(len(t))] }

@@ -37,13 +37,13 @@ type config struct {
 	perSecond  float64
 	burst      int
 	name       string
-	maxWait    time.Duration // 0: an attempt may not wait
+	maxWait    time.Duration // 0 unless waiting
 	maxWaiters int
 	costOf     func(context.Context) int // nil: every attempt costs 1
 	shadow     bool
 	keys       int // of a limiter per key
 
-	named, waiting, bounded, costing, sized bool // which options were given
+	named, waiting, bounded, costing, sized bool // which options were given; waiting: an attempt may wait
 
 	once     sync.Once // for settings, which most of many limiters never show
 	settings []policy.Setting
@@ -158,7 +158,7 @@ func parse(old *config, perSecond float64, burst int, options []Option, problems
 	}
 	c := &config{perSecond: perSecond, burst: burst, maxWaiters: defaultMaxWaiters, keys: defaultKeys}
 	option.Apply(c, options, problems)
-	checkQuota(problems, perSecond, burst)
+	c.checkQuota(problems)
 	if c.costing && c.costOf == nil {
 		problems.Add("CostOf: the function is nil")
 	}
@@ -174,21 +174,23 @@ func parse(old *config, perSecond float64, burst int, options []Option, problems
 	return c
 }
 
-// checkQuota reports what is wrong with a rate and a burst. Both are needed to judge either: a burst of 0 is possible
+// checkQuota reports what is wrong with the rate and the burst. Both are needed to judge either: a burst of 0 is possible
 // only without a limit.
-func checkQuota(problems *policy.ConfigError, perSecond float64, burst int) {
-	unlimited := math.IsInf(perSecond, 1)
-	if !unlimited && perSecond != 0 && !(perSecond >= MinRate && perSecond <= MaxRate) { // NaN too
+func (c *config) checkQuota(problems *policy.ConfigError) {
+	if !c.unlimited() && c.perSecond != 0 && !(c.perSecond >= MinRate && c.perSecond <= MaxRate) { // NaN too
 		problems.Add("rate %v per second: must be 0, from %v to %v, or math.Inf(1) for no limit",
-			perSecond, float64(MinRate), float64(MaxRate))
+			c.perSecond, float64(MinRate), float64(MaxRate))
 	}
 	switch {
-	case burst < 0 || burst > MaxBurst:
-		problems.Add("burst %d: must be from 1 to %d", burst, MaxBurst)
-	case burst == 0 && !unlimited:
-		problems.Add("burst 0 with a rate of %v per second: nothing would ever be admitted", perSecond)
+	case c.burst < 0 || c.burst > MaxBurst:
+		problems.Add("burst %d: must be from 1 to %d", c.burst, MaxBurst)
+	case c.burst == 0 && !c.unlimited():
+		problems.Add("burst 0 with a rate of %v per second: nothing would ever be admitted", c.perSecond)
 	}
 }
+
+// unlimited reports whether there is no limit.
+func (c *config) unlimited() bool { return math.IsInf(c.perSecond, 1) }
 
 // report returns the options as they were given. All reports share the slice.
 func (c *config) report() []policy.Setting {
@@ -198,7 +200,7 @@ func (c *config) report() []policy.Setting {
 
 func (c *config) list() []policy.Setting {
 	var perSecond any = c.perSecond
-	if math.IsInf(c.perSecond, 1) { // JSON has no such number
+	if c.unlimited() { // JSON has no such number
 		perSecond = "+Inf"
 	}
 	settings := []policy.Setting{{Name: "New", Args: []policy.Argument{

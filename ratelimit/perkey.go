@@ -15,9 +15,9 @@ import (
 // It takes one word of memory and the hash for each key whose bucket is not full, and nothing for the others; see [Keys].
 // It refuses, and never lets an attempt wait.
 type PerKey[K comparable] struct {
-	buckets
 	key  func(context.Context) K
 	seed maphash.Seed
+	buckets
 }
 
 var (
@@ -72,7 +72,7 @@ func (p *PerKey[K]) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 	}
 	hash := maphash.Comparable(p.seed, p.key(ctx))
 	d := p.take(hash, cost)
-	if d.admitted {
+	if d.verdict != refused {
 		return ctx, d.ticket(hash, cost), nil
 	}
 	if err := p.refuse(hash, cost, d); err != nil {
@@ -87,7 +87,7 @@ func (p *PerKey[K]) Allow(key K) bool {
 	p.made()
 	hash := maphash.Comparable(p.seed, key)
 	d := p.take(hash, 1)
-	return d.admitted || p.excused(hash, d)
+	return d.verdict != refused || p.excused(hash, d)
 }
 
 // ReportOf returns the report of a single key, with "tokens" in place of the values that are about all keys. It is always

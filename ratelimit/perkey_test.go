@@ -3,6 +3,7 @@ package ratelimit_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
 	"net/netip"
@@ -423,8 +424,121 @@ func TestFault118_APerKeyMadeOutsideOfABubble(t *testing.T) {
 	})
 }
 
+// Whose turn it is to notice that the clock is another one: nobody is refused who has tokens, what goes back mints none, and
+// the mode stays.
+func TestFault118_APerKeyThatIsFirstUsedByAnotherClock(t *testing.T) {
+	for name, first := range map[string]func(t *testing.T, p *ratelimit.PerKey[string], taken policy.Ticket){
+		"an attempt": func(t *testing.T, p *ratelimit.PerKey[string], _ policy.Ticket) {
+			require.True(t, p.Allow("half"), "it has two tokens")
+			require.Equal(t, 1, allowed(p, "half"))
+		},
+		"a refund": func(t *testing.T, p *ratelimit.PerKey[string], taken policy.Ticket) {
+			p.Settle(t.Context(), taken, neverCalled)
+		},
+		"a report": func(t *testing.T, p *ratelimit.PerKey[string], _ policy.Ticket) {
+			report, _ := p.ReportOf("empty")
+			require.Zero(t, report.Values[0].Number)
+		},
+		"a mode": func(t *testing.T, p *ratelimit.PerKey[string], _ policy.Ticket) {
+			p.Shadow()
+			require.True(t, p.Allow("empty"))
+			require.True(t, p.Snapshot().Shadow)
+			p.Enforce()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := ratelimit.NewPerKey(10, 5, clientOf)
+			var taken policy.Ticket
+			bubble(t, func(t *testing.T) {
+				time.Sleep(48 * time.Hour)
+				require.NoError(t, p.Reconfigure(10, 5))
+				var err error
+				_, taken, err = p.Admit(client("empty"))
+				require.NoError(t, err)
+				time.Sleep(time.Second)
+				require.Equal(t, 5, allowed(p, "empty"))
+				require.Equal(t, 5, allowed(p, "other"))
+				for range 3 {
+					require.True(t, p.Allow("half"))
+				}
+			})
+			bubble(t, func(t *testing.T) { // which begins two days before
+				first(t, p, taken)
+				require.Zero(t, allowed(p, "empty"))
+				report, _ := p.ReportOf("empty")
+				require.Zero(t, report.Values[0].Number)
+				time.Sleep(100 * time.Millisecond)
+				require.Equal(t, 1, allowed(p, "empty"))
+			})
+		})
+	}
+}
+
+// A configuration may be as far from the next one as it gets.
+func TestPerKeyReconfigureFarAway(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := ratelimit.NewPerKey(1, ratelimit.MaxBurst, clientOf, ratelimit.CostOf(costMark))
+		_, _, err := p.Admit(costing(client("a"), ratelimit.MaxBurst-16))
+		require.NoError(t, err)
+		require.NoError(t, p.Reconfigure(ratelimit.MinRate, 1))
+		require.Equal(t, 1, allowed(p, "a"), "16 tokens are more than a bucket holds now")
+
+		p = ratelimit.NewPerKey(ratelimit.MinRate, ratelimit.MaxBurst, clientOf, ratelimit.CostOf(costMark))
+		_, _, err = p.Admit(costing(client("a"), ratelimit.MaxBurst))
+		require.NoError(t, err)
+		for cost := 1; cost < 100; cost++ {
+			_, _, err := p.Admit(costing(client("a"), cost))
+			_, ever := policy.RetryAfter(err)
+			require.Equal(t, cost <= 4, ever, "a token takes 32 years, and 146 are for ever")
+			require.Equal(t, cost > 4, errors.Is(err, ratelimit.ErrExhausted), cost)
+		}
+	})
+}
+
+// Years after it was made, a limiter that is changed still tells what it holds.
+func TestPerKeyReconfigureAfterYears(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := ratelimit.NewPerKey(1, 2, clientOf)
+		for range 3 {
+			time.Sleep(15 * 365 * 24 * time.Hour)
+			require.NoError(t, p.Reconfigure(1, 2))
+			require.Equal(t, 2, allowed(p, "a"))
+			require.Equal(t, 1, p.Snapshot().Keys)
+			report, _ := p.ReportOf("a")
+			require.Zero(t, report.Values[0].Number)
+		}
+	})
+}
+
+// Room for more keys is there at once.
+func TestPerKeyReconfigureTheRoom(t *testing.T) {
+	p := ratelimit.NewPerKey(0, 1, clientOf, ratelimit.Keys(10))
+	require.True(t, p.Allow("first"))
+	require.NoError(t, p.Reconfigure(0, 1, ratelimit.Keys(5000)))
+	for i := range 4999 {
+		require.True(t, p.Allow(fmt.Sprint(i)))
+	}
+	require.False(t, p.Allow("first"))
+	s := p.Snapshot()
+	require.Equal(t, 5000, s.Keys)
+	require.Zero(t, s.Overflowed)
+}
+
+func TestPerKeyChangedByHandIsNotIdle(t *testing.T) {
+	for name, change := range map[string]func(*ratelimit.PerKey[string]){
+		"shadow":  func(p *ratelimit.PerKey[string]) { p.Shadow() },
+		"enforce": func(p *ratelimit.PerKey[string]) { p.Enforce() },
+	} {
+		p := ratelimit.NewPerKey(1, 1, clientOf)
+		require.True(t, p.Idle())
+		change(p)
+		require.False(t, p.Idle(), name)
+	}
+}
+
 func TestPerKeyValidation(t *testing.T) {
 	require.NoError(t, ratelimit.ValidatePerKey(10, 5, clientOf, ratelimit.Name("x"), ratelimit.Keys(1), ratelimit.Shadow()))
+	require.NoError(t, ratelimit.ValidatePerKey(10, 5, clientOf, ratelimit.Keys(ratelimit.MaxKeys)))
 	for _, test := range []struct {
 		err  error
 		text string
@@ -443,7 +557,7 @@ func TestPerKeyValidation(t *testing.T) {
 		require.ErrorContains(t, test.err, test.text)
 		require.IsType(t, (*policy.ConfigError)(nil), test.err)
 	}
-	require.Panics(t, func() { ratelimit.NewPerKey(1, 0, clientOf) })
+	require.PanicsWithError(t, ratelimit.ValidatePerKey(1, 0, clientOf).Error(), func() { ratelimit.NewPerKey(1, 0, clientOf) })
 	var zero ratelimit.PerKey[string]
 	for name, use := range map[string]func(){
 		"Allow": func() { zero.Allow("") }, "Admit": func() { _, _, _ = zero.Admit(context.Background()) },
@@ -463,7 +577,8 @@ func TestPerKeyWithoutAFunction(t *testing.T) {
 	err := resilience.Validate(keyless)
 	require.ErrorContains(t, err, "NewPerKey: the function for keys is nil; without it the limiter can only be asked with Allow")
 	require.IsType(t, (*policy.ConfigError)(nil), err)
-	require.Panics(t, func() { _, _, _ = keyless.Admit(context.Background()) })
+	require.PanicsWithValue(t, "ratelimit: a PerKey without a function for keys is no guard",
+		func() { _, _, _ = keyless.Admit(context.Background()) })
 	_, ok := keyless.ReportFor(client("a"))
 	require.False(t, ok)
 
@@ -506,6 +621,10 @@ func TestPerKeyReport(t *testing.T) {
 		same, ok := p.ReportFor(client("a"))
 		require.True(t, ok)
 		require.Equal(t, one, same)
+		_, ok = p.ReportFor(costing(client("a"), 0))
+		require.False(t, ok, "for what costs nothing there is no limit")
+		_, ok = ratelimit.NewPerKey(2, 5, clientOf).ReportFor(client("a"))
+		require.True(t, ok)
 		require.Equal(t, []policy.Value{{Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge, Limit: 5}}, one.Values)
 		text, err := json.Marshal(p.Snapshot())
 		require.NoError(t, err)
@@ -515,6 +634,20 @@ func TestPerKeyReport(t *testing.T) {
 		require.NoError(t, err)
 		require.Contains(t, string(text), `"per_second":null`)
 		require.Contains(t, p.Snapshot().LogValue().String(), "max_keys=500")
+	})
+}
+
+// Each attempt of a key that finds no room is counted once.
+func TestPerKeyCountsWhatOverflows(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		p := ratelimit.NewPerKey(1, 3, clientOf, ratelimit.Keys(1))
+		const keys = 2_000
+		for i := range keys {
+			p.Allow(fmt.Sprint(i))
+		}
+		s := p.Snapshot()
+		require.EqualValues(t, keys-s.Keys, s.Overflowed)
+		require.Equal(t, 1.0, s.OverflowShare)
 	})
 }
 

@@ -117,7 +117,7 @@ func (b *buckets) reportOf(hash uint64) policy.Report {
 	if !q.unlimited() && now-q.start <= q.reach {
 		line := q.lineAt(now)
 		if word := q.table.Word(hash); word > line-q.full {
-			tokens.Number = float64(line-word) / float64(q.token)
+			tokens.Number = float64(max(0, line-word)) / float64(q.token) // a word from a clock that is ahead is later
 		}
 	}
 	r := q.report()

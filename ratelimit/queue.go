@@ -121,15 +121,14 @@ func (c *config) latest(came, deadline time.Duration) (time.Duration, error) {
 
 // wait is the rest of Admit, when the tokens were not there at once: it waits for them in the queue, or refuses. In shadow it
 // lets the attempt go ahead, and only counts.
-func (l *Limiter) wait(ctx context.Context, cost int, reading time.Duration) (policy.Ticket, error) {
+func (l *Limiter) wait(ctx context.Context, cost int) (policy.Ticket, error) {
 	var deadline time.Time
-	mayWait := l.made().maxWait > 0
+	mayWait := l.made().waiting
 	if mayWait { // the methods of ctx are foreign code: not under the lock
 		deadline, _ = ctx.Deadline()
 		mayWait = policy.MayWait(ctx)
 	}
 	l.mu.Lock()
-	l.advance(reading)
 	ticket, ok := l.take(cost) // there may be tokens by now
 	if ok {
 		l.mu.Unlock()
@@ -163,7 +162,7 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 	switch {
 	case never != nil:
 		return nil, 0, never
-	case !mayWait || c.maxWait == 0:
+	case !mayWait || !c.waiting:
 		return nil, turn, ErrLimited
 	}
 	w = &waiter{cost: cost, came: l.bucket.now, deadline: math.MaxInt64, ahead: l.shadow}

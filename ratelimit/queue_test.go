@@ -445,6 +445,28 @@ func TestFault243_ABrokenContextLeavesTheQueue(t *testing.T) {
 	}
 }
 
+// deadlined is a context that does something when it is asked for its deadline.
+type deadlined struct {
+	context.Context
+	asked func()
+}
+
+func (d deadlined) Deadline() (time.Time, bool) { d.asked(); return d.Context.Deadline() }
+
+// A token that comes back while an attempt looks how long it may wait is there for it.
+func TestATokenThatComesBackBeforeTheQueue(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := ratelimit.New(1, 1, ratelimit.MaxWait(time.Minute))
+		first := acquire(t, l, 1)
+		start := time.Now()
+		permit, err := policy.Acquire(deadlined{t.Context(), func() { first.Settle(neverCalled) }}, l)
+		require.NoError(t, err)
+		require.True(t, permit.Done(nil))
+		require.Zero(t, time.Since(start))
+		require.Equal(t, ratelimit.Snapshot{PerSecond: 1, Burst: 1, Admitted: 2, Returned: 1}, l.Snapshot())
+	})
+}
+
 func TestNoWaitIsRefusedAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := ratelimit.Every(time.Second, 1, ratelimit.MaxWait(time.Hour))

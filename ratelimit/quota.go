@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/keytable"
+	"github.com/go-resilience/resilience/internal/saturate"
 )
 
 // quota is the configuration of a limiter per key as arithmetic: the generic cell rate algorithm in virtual time. It does
@@ -22,8 +23,8 @@ import (
 // million tokens per second, a rate may be lower for that by an eighth per thousand.
 type quota struct {
 	*config
-	shadow bool // the mode, which may not be that of config
-	table  *keytable.Table
+	shadow bool            // the mode, which may not be that of config
+	table  *keytable.Table // nil without a limit
 
 	start time.Duration // when this quota began, by the limiter's stopwatch
 	line  int64         // at the start
@@ -66,20 +67,17 @@ func (c *config) bestToken() int64 {
 	if c.perSecond > 0 {
 		interval = intervalOf(c.perSecond)
 	}
-	return min(interval, maxBurstUnits/int64(max(1, c.burst)))
+	return min(interval, maxBurstUnits/int64(c.burst))
 }
 
 // paced computes what follows from the rate, the burst and the token.
 func (q *quota) paced() *quota {
 	q.full = q.token * int64(q.burst)
-	q.speed, q.reach = 0, math.MaxInt64
 	if q.perSecond > 0 && !q.unlimited() {
 		high, low := bits.Mul64(uint64(q.token), unitsPerNanosecond<<speedBits)
 		q.speed, _ = bits.Div64(high, low, uint64(intervalOf(q.perSecond)))
 	}
-	if q.speed > 0 {
-		q.reach = q.timeTo(lastLine)
-	}
+	q.reach = q.timeTo(lastLine)
 	return q
 }
 
@@ -114,7 +112,7 @@ func (q *quota) fits(c *config, line int64) bool {
 }
 
 // unlimited reports whether there is no limit.
-func (c *config) unlimited() bool { return math.IsInf(c.perSecond, 1) }
+func (q *quota) unlimited() bool { return q.table == nil }
 
 // reaches reports whether the quota knows its line at a moment. A moment a little before its start counts as its start.
 func (q *quota) reaches(now time.Duration) bool {
@@ -145,8 +143,8 @@ func (q *quota) lineAt(now time.Duration) int64 {
 
 // moment returns when the line will be at a point that is above it now; false for never.
 func (q *quota) moment(line int64) (time.Duration, bool) {
-	wait := q.timeTo(line)
-	return q.start + wait, wait < horizon-max(0, q.start)
+	at := saturate.Add(q.start, q.timeTo(line))
+	return at, at < horizon
 }
 
 // timeTo returns how long after the start the line is at least at a point; the longest duration for never.

@@ -90,7 +90,7 @@ func (l *Limiter) made() *config {
 
 // apply makes c the configuration, except for the bucket, which the caller sets.
 func (l *Limiter) apply(c *config) {
-	if c.maxWait > 0 && l.queue == nil {
+	if c.waiting && l.queue == nil {
 		l.queue = new(queue)
 	}
 	l.config.Store(c)
@@ -116,7 +116,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if ok {
 		return ctx, ticket, nil
 	}
-	ticket, err := l.wait(ctx, cost, reading)
+	ticket, err := l.wait(ctx, cost)
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
@@ -143,13 +143,13 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 // Everything that needs the time or the tokens begins with it.
 func (l *Limiter) advance(reading time.Duration) {
 	now := l.bucket.clock.Moment(l.bucket.now, reading)
-	if l.queue.len() > 0 {
-		l.serveShadow(now)
+	if l.queue.len() == 0 {
 		l.bucket.now = now
-		l.grant()
 		return
 	}
+	l.serveShadow(now)
 	l.bucket.now = now
+	l.grant()
 }
 
 // take admits an attempt at once if nothing waits and the tokens are there, or it costs none.
@@ -233,10 +233,8 @@ func (l *Limiter) steer(shadow bool) {
 	l.made()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.advance(l.bucket.clock.Elapsed())
 	l.changed = true
 	l.setShadow(shadow)
-	l.retime()
 }
 
 // setShadow sets the mode. In shadow, those that wait go ahead.
@@ -260,7 +258,7 @@ func (c *config) describe() (text string) {
 		text = fmt.Sprintf("%q ", c.name)
 	}
 	switch {
-	case math.IsInf(c.perSecond, 1):
+	case c.unlimited():
 		return text + "none"
 	case c.perSecond == 0 || c.perSecond >= 1:
 		text += strconv.FormatFloat(math.Round(c.perSecond*1000)/1000, 'f', -1, 64) + "/s"

@@ -64,6 +64,14 @@ func TestIdle(t *testing.T) {
 			require.Equal(t, 2.0, l.Snapshot().Tokens)
 			require.False(t, l.Idle(), "the %s was set, and a new one would not know", name)
 		}
+		for name, change := range map[string]func(*ratelimit.Limiter){
+			"shadow":  (*ratelimit.Limiter).Shadow,
+			"enforce": (*ratelimit.Limiter).Enforce,
+		} {
+			l := ratelimit.New(1, 2)
+			change(l)
+			require.False(t, l.Idle(), name)
+		}
 	})
 }
 

@@ -53,6 +53,22 @@ func TestReport(t *testing.T) {
 	})
 }
 
+// The limit of what may wait is 0 where nothing may.
+func TestReportWithoutAQueue(t *testing.T) {
+	require.Zero(t, ratelimit.New(2, 5).Report().Values[1].Limit)
+	require.EqualValues(t, 10_000, ratelimit.New(2, 5, ratelimit.MaxWait(1)).Report().Values[1].Limit)
+}
+
+func TestReportFor(t *testing.T) {
+	for _, l := range []*ratelimit.Limiter{ratelimit.New(0, 5), ratelimit.New(0, 5, ratelimit.CostOf(costMark))} {
+		r, ok := l.ReportFor(costing(context.Background(), 2))
+		require.True(t, ok)
+		require.Equal(t, l.Report(), r)
+	}
+	_, ok := ratelimit.New(0, 5, ratelimit.CostOf(costMark)).ReportFor(costing(context.Background(), 0))
+	require.False(t, ok, "for what costs nothing there is no limit")
+}
+
 // A limiter can be made again from its report.
 func TestReportSuffices(t *testing.T) {
 	for _, options := range [][]ratelimit.Option{
@@ -99,6 +115,7 @@ func TestFault280_ReadableAsJSONAndByLoggers(t *testing.T) {
 		"admitted": 0, "returned": 0, "rejected": 0, "shadow_rejected": 0}`, text(limited.Snapshot()))
 	require.Contains(t, text(unlimited.Snapshot()), `"per_second":null`)
 	require.Contains(t, text(unlimited.Report()), `{"name":"perSecond","value":"+Inf"}`)
+	require.Equal(t, "+Inf", unlimited.Report().Settings[0].Args[0].Value, "a number that is infinite is none in JSON")
 	require.Contains(t, text(limited.Report()), `"kind":"rate limiter","name":"mail"`)
 
 	var out bytes.Buffer

@@ -232,6 +232,20 @@ func TestShadowLetsThoseThatWaitGoAhead(t *testing.T) {
 	})
 }
 
+// Who has gone ahead and has no room in a new configuration counts as refused: every attempt is counted once.
+func TestShadowCountsWhomAChangeWouldRefuse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l := ratelimit.New(1, 1, ratelimit.MaxWait(time.Minute), ratelimit.Shadow())
+		for range 5 {
+			acquire(t, l, 1)
+		}
+		require.NoError(t, l.Reconfigure(1, 1, ratelimit.MaxWait(time.Minute), ratelimit.MaxWaiters(3), ratelimit.Shadow()))
+		require.Equal(t, ratelimit.Snapshot{
+			PerSecond: 1, Burst: 1, Shadow: true, Waiting: 3, PeakWaiting: 4, Admitted: 1, ShadowRejected: 1,
+		}, l.Snapshot())
+	})
+}
+
 // One that leaves in the very moment in which it could go ahead is not made, and owes nothing.
 func TestShadowAndCancelInOneMoment(t *testing.T) {
 	bubble(t, func(t *testing.T) {

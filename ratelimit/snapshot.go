@@ -93,8 +93,7 @@ func (s Snapshot) LogValue() slog.Value {
 // ReportFor returns the report for an attempt with that context. It returns false when the attempt costs nothing: the limit is
 // none for it. It asks the function of [CostOf] and changes nothing.
 func (l *Limiter) ReportFor(ctx context.Context) (policy.Report, bool) {
-	l.made()
-	if c := l.config.Load(); c.costOf != nil && c.costOf(ctx) == 0 {
+	if c := l.made(); c.costOf != nil && c.costOf(ctx) == 0 {
 		return policy.Report{}, false
 	}
 	return l.Report(), true
@@ -106,7 +105,7 @@ func (l *Limiter) ReportFor(ctx context.Context) (policy.Report, bool) {
 func (l *Limiter) Report() policy.Report {
 	s, c := l.snapshot()
 	waiters := 0
-	if c.maxWait > 0 {
+	if c.waiting {
 		waiters = c.maxWaiters
 	}
 	counter := func(name string, n uint64) policy.Value {
@@ -121,7 +120,7 @@ func (l *Limiter) Report() policy.Report {
 		Values: []policy.Value{
 			{
 				Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge,
-				Number: s.Tokens, Limit: float64(s.Burst), Unknown: math.IsInf(s.PerSecond, 1),
+				Number: s.Tokens, Limit: float64(s.Burst), Unknown: c.unlimited(),
 			},
 			{
 				Name: "queued", Unit: policy.UnitCount, Kind: policy.Gauge,

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/attempt"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/retry"
@@ -127,6 +128,26 @@ func TestTheShareOfAConcurrencyBudgetIsExact(t *testing.T) {
 		}
 		require.Equal(t, float64(c.limit), budget.Snapshot().Limit, "%v of %d", c.share, c.n)
 	}
+}
+
+// As many retries as the limit says are in flight, and not one more, whoever is asked.
+func TestTheLimitOfAConcurrencyBudgetIsExact(t *testing.T) {
+	budget := retry.NewConcurrencyBudget(0.2, 2)
+	again := attempt.With(t.Context(), 2)
+	for left := 2; left > 0; left-- {
+		require.Equal(t, retry.BudgetSnapshot{Tokens: float64(left), Limit: 2}, budget.Snapshot())
+		require.NoError(t, budget.Ready(again))
+		_, err := policy.Acquire(again, budget)
+		require.NoError(t, err)
+	}
+	require.ErrorIs(t, budget.Ready(again), retry.ErrBudget)
+	_, err := policy.Acquire(again, budget)
+	require.ErrorIs(t, err, retry.ErrBudget)
+	require.False(t, budget.Withdraw())
+	require.Equal(t, retry.BudgetSnapshot{Limit: 2, Denied: 2}, budget.Snapshot())
+	require.NoError(t, budget.Ready(t.Context()), "a first attempt is none")
+	_, err = policy.Acquire(t.Context(), budget)
+	require.NoError(t, err)
 }
 
 func TestConcurrencyBudgetHearsEveryExit(t *testing.T) {

@@ -142,6 +142,7 @@ func TestFault114_NotIdempotent(t *testing.T) {
 		"one of two was never sent":   {retry.NotIdempotent, errors.Join(retry.NotSent(errBackend), timeout), 1},
 		"taken back":                  {func(ctx context.Context) context.Context { return retry.Idempotent(retry.NotIdempotent(ctx)) }, timeout, 2},
 		"marked again":                {func(ctx context.Context) context.Context { return retry.NotIdempotent(retry.Idempotent(ctx)) }, timeout, 1},
+		"one whose method panics":     {retry.NotIdempotent, brokenError{}, 1},
 		"a permanent one, not sent":   {retry.NotIdempotent, retry.Permanent(retry.NotSent(errBackend)), 1},
 		"a rejection by a call of it": {retry.NotIdempotent, &policy.Rejection{Kind: "bulkhead", Reason: errFull}, 1},
 	} {
@@ -172,6 +173,12 @@ type refusedConnection struct{ notSent bool }
 
 func (refusedConnection) Error() string   { return "connection refused" }
 func (r refusedConnection) NotSent() bool { return r.notSent }
+
+// brokenError has a method that panics when it is asked.
+type brokenError struct{}
+
+func (brokenError) Error() string { return "broken" }
+func (brokenError) NotSent() bool { panic("broken") }
 
 // pushback is a hint that takes the place of the delay.
 type pushback struct{ hint }

@@ -216,6 +216,33 @@ func TestReconfigureKeepsCodeUnlessItIsReplaced(t *testing.T) {
 	})
 }
 
+// What is no data stays: also which rejections are retried. And what a delay is made of stays as a whole or not at all.
+func TestReconfigureKeepsWhatIsNoData(t *testing.T) {
+	again := retry.New(retry.RetryRejections(errFull), retry.Constant(0))
+	require.NoError(t, again.Reconfigure(retry.Constant(0), retry.MaxRetryAfter(time.Minute)))
+	guard := &full{}
+	_, err := resilience.Do(t.Context(), resilience.Compose(again, guard), fails().do)
+	require.ErrorIs(t, err, errFull)
+	require.Equal(t, 3, guard.refusals)
+	require.Contains(t, again.Report().Settings,
+		policy.Setting{Name: "MaxRetryAfter", Args: []policy.Argument{{Name: "longest", Value: time.Minute}}})
+
+	for name, replace := range map[string]retry.Option{
+		"Exponential": retry.Exponential(time.Millisecond, time.Second),
+		"Constant":    retry.Constant(time.Millisecond),
+		"BackOff":     retry.BackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Millisecond) }),
+		"Delay":       retry.Delay(func(policy.Attempt) time.Duration { return time.Millisecond }),
+	} {
+		again := retry.New(retry.NoJitter(), retry.Attempts(2), retry.BackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }))
+		require.NoError(t, again.Reconfigure(retry.NoJitter(), retry.Attempts(2), replace))
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			_, _ = resilience.Do(t.Context(), again, always(errBackend).do)
+			require.Equal(t, time.Millisecond, time.Since(start), name)
+		})
+	}
+}
+
 // No change is lost, and the functions of the options run under no lock: one that changes the Retrier itself comes between
 // the begin and the end of another change.
 func TestReconfigureAtOnceLosesNothing(t *testing.T) {

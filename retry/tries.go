@@ -48,7 +48,6 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 	if ctx == nil {
 		panic("retry: Tries with a nil context")
 	}
-	r.current()
 	var config engine.Config
 	layers := flatten(guards, &config)
 	slices.SortStableFunc(layers, func(a, b policy.Layer) int { return int(a.Stage()) - int(b.Stage()) })

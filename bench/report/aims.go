@@ -34,8 +34,12 @@ func aims() []aim {
 
 		sides = "the rounds are on both sides: the machine's two processors are shared, and where all goroutines want the same lines of memory that decides"
 
-		perKeyClock = "a third of it is the reading of the clock, which the peer makes too, and a miss or two of the caches; the rounds are on both sides"
-		perKeyDo    = "the engine comes on top, which the peer does not have"
+		perKeyClock = "reading the clock, hashing the key and one compare-and-swap, the least that such a limiter can do, take two thirds of it (299 of 459 ns of a " +
+			"processor's time on 28 November), most of that for misses of the caches; the rounds are on both sides"
+
+		perKeyDo = "through `Do` even the least that such a limiter can do, reading the clock, hashing the key and one compare-and-swap, takes 0.57 of the peer's time " +
+			"serially (0.32 without `Do`) and 0.50 with a goroutine per core, in processor time on 28 November, where ours takes 0.67 and 0.69: the instructions of " +
+			"the engine, which the peer does not have, keep a processor from beginning with the next key while it waits for the memory of this one"
 
 		exact = "x/time/rate lends what comes in within a nanosecond, so the limiter asks it twice: for its level, which decides, and to take the tokens. " +
 			"The rest is the engine, which the peer does not have"

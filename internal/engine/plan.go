@@ -110,13 +110,12 @@ func (n *node) setLayer(layer policy.Layer) {
 	if placed, ok := layer.(policy.Placed); ok {
 		layer = placed.Layer
 	}
-	if _, ok := layer.(policy.Composite); ok {
-		panic(fmt.Sprintf("resilience: a %T was moved: move its layers instead", layer))
-	}
 	if option.IsNil(layer) {
 		panic(fmt.Sprintf("resilience: a call through a nil %T", layer))
 	}
 	switch layer := layer.(type) {
+	case policy.Composite:
+		panic(fmt.Sprintf("resilience: a %T was moved: move its layers instead", layer))
 	case policy.Repeater:
 		n.setRepeater(layer)
 		n.setBudget(layer, nil)

@@ -106,7 +106,7 @@ func (d *directory) replace(hash uint64, by [2]*segment, depth uint8) {
 	}
 }
 
-// halves freezes s and returns what is in it, divided by the next bit of the hashes. Every entry stays where it is.
+// halves freezes s and returns what is in it, divided by the next bit of the hashes.
 func (s *segment) halves(depth uint8) [2]*segment {
 	halves := [...]*segment{new(segment), new(segment)}
 	s.freeze(func(i, j int, hash uint64, word int64) {
@@ -117,7 +117,26 @@ func (s *segment) halves(depth uint8) [2]*segment {
 		halves[0].lines[i].overflow.Store(overflow)
 		halves[1].lines[i].overflow.Store(overflow)
 	}
+	for _, half := range halves {
+		half.comeHome()
+	}
 	return halves
+}
+
+// comeHome moves keys to their home lines, as far as there is room. Nobody else may use s yet.
+func (s *segment) comeHome() {
+	for i := range s.lines {
+		for j := range s.lines[i].entries {
+			e := &s.lines[i].entries[j]
+			hash := e.hash.Load()
+			if home := s.home(hash); hash != 0 && home != &s.lines[i] {
+				if room := home.find(0); room != nil {
+					room.set(hash, e.word.Load())
+					e.set(0, 0)
+				}
+			}
+		}
+	}
 }
 
 // sparse reports whether an eighth of s is free, so that it may be replaced for a single key. Where less is free, in a flood

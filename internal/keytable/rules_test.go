@@ -88,6 +88,36 @@ func TestTheHashIsReadAgainAfterTheWord(t *testing.T) {
 	require.Equal(t, busy, found.word.Load())
 }
 
+// Between not finding a key and having the lock of its segment, the key can have come, or its segment have been replaced.
+func TestTheKeyIsLookedForAgainUnderTheLock(t *testing.T) {
+	table := New(slots)
+	key := placed(1, 10, 20, 0)
+	s := table.directory.Load().segment(key)
+	mustTake(t, table, key, 1)
+	line := epoch + burst*token
+	look := func() {
+		_, outcome := table.place(s, key, epoch, line, token)
+		require.Equal(t, again, outcome)
+		require.False(t, table.giveBackOverflow(s, key, func() int64 { return token }))
+		require.Equal(t, epoch+token, table.Word(key))
+	}
+	look()
+	for n := range uint64(6 * ways) { // more than there is room for, so it is split
+		take(table, placed(1, 10, 20, 1000+n)|n<<63, epoch, 1)
+	}
+	require.NotSame(t, s, table.directory.Load().segment(key))
+	look()
+	key |= 1 << 62 // which never was there
+	_, outcome := table.place(s, key, epoch, line, token)
+	require.Equal(t, again, outcome, "whoever asks the old segment")
+	require.False(t, table.giveBackOverflow(s, key, func() int64 { return token }))
+	s = table.directory.Load().segment(key)
+	table.closed.Store(true)
+	_, outcome = table.place(s, key, epoch, line, token)
+	require.Equal(t, again, outcome, "and a table whose words are elsewhere")
+	require.False(t, table.giveBackOverflow(s, key, func() int64 { return token }))
+}
+
 // A key that has no room lets another one move, so that both have an entry, and both keep their words.
 func TestAResidentMoves(t *testing.T) {
 	table := New(1)

@@ -126,7 +126,7 @@ func (t *Table) GiveBack(hash uint64, worth func() int64) {
 	}
 	for {
 		s := t.directory.Load().segment(hash)
-		done := false
+		var done bool
 		if e := s.find(hash); e != nil {
 			done = e.giveBack(hash, worth)
 		} else {

@@ -161,6 +161,13 @@ func TestSplits(t *testing.T) {
 	segments := 0
 	table.directory.Load().all(func(*segment, int, int) { segments++ })
 	require.LessOrEqual(t, segments, 1<<depthFor(keys))
+	away := 0
+	for _, hash := range hashes {
+		if table.directory.Load().segment(hash).home(hash).find(hash) == nil {
+			away++
+		}
+	}
+	require.Less(t, away, keys/6, "a split lets keys come home")
 
 	for _, room := range []int{keys, 2 * keys, keys / 4} {
 		moved := table.Move(room, epoch, func(word int64) int64 { return word + 7 })
@@ -234,6 +241,19 @@ func TestUsageCountsWhatIsLaterThanNow(t *testing.T) {
 	require.Equal(t, Usage{Overflow: 1, Lines: lines, Latest: end}, usage(table, epoch+2*token))
 	require.Equal(t, Usage{Overflow: 1, Lines: lines, Latest: end}, usage(table, end-1))
 	require.Equal(t, Usage{Lines: lines, Latest: end}, usage(table, end))
+}
+
+// Each segment is counted once, however differently they were split.
+func TestUsageOfUnequalSegments(t *testing.T) {
+	table := New(5_000)
+	for n := range uint64(1_000) {
+		mustTake(t, table, (n+1)*0x9e3779b97f4a7c15>>2, 1) // all in the first quarter
+	}
+	d := table.directory.Load()
+	segments := 0
+	d.all(func(_ *segment, _, count int) { segments++ })
+	require.Less(t, segments, len(d.slots))
+	require.Equal(t, Usage{Keys: 1_000, Lines: segments * lines, Latest: epoch + token}, usage(table, epoch))
 }
 
 // At the very moment that it says, a word still matters.
