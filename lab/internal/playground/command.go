@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/go-resilience/resilience/lab/internal/atomicfile"
 )
 
 // Command is "lab playground": it builds the page, and serves it until it is interrupted, or writes it to a file. It returns
@@ -53,7 +55,7 @@ func write(ctx context.Context, page func(context.Context) ([]byte, error), file
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, content, 0o644); err != nil {
+	if err := atomicfile.Write(file, content); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %.2f MB\n", file, float64(len(content))/1e6)
