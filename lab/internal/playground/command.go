@@ -43,11 +43,15 @@ func command(ctx context.Context, page func(context.Context) ([]byte, error), ar
 	} else {
 		err = serve(ctx, page, *listen, stdout)
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "lab playground:", err)
-		return 1
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil: // whatever that has broken
+		fmt.Fprintln(stderr, "lab playground: interrupted: nothing was written")
+		return 130
 	}
-	return 0
+	fmt.Fprintln(stderr, "lab playground:", err)
+	return 1
 }
 
 func write(ctx context.Context, page func(context.Context) ([]byte, error), file string, stdout io.Writer) error {
