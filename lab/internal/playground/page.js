@@ -61,10 +61,13 @@ const script = URL.createObjectURL(new Blob([$('worker').textContent], {type: 't
 function start(s) {
 	s.worker?.terminate();
 	s.ready = false;
-	s.worker = new Worker(script);
-	s.worker.onmessage = ({data}) => hear(s, data);
-	s.worker.onerror = e => { e.preventDefault(); broken(s, e.message || 'the browser does not start its worker; perhaps whoever serves this page forbids it (Content-Security-Policy)'); };
-	s.worker.postMessage({module: module_});
+	const worker = s.worker = new Worker(script);
+	worker.onmessage = ({data}) => { if (worker === s.worker) hear(s, data); };
+	worker.onerror = e => {
+		e.preventDefault();
+		if (worker === s.worker) broken(s, e.message || 'the browser does not start its worker; perhaps whoever serves this page forbids it (Content-Security-Policy)');
+	};
+	worker.postMessage({module: module_});
 }
 function broken(s, why) {
 	s.worker.terminate();
