@@ -135,20 +135,29 @@ function done(s, result) {
 }
 
 // The address. A change that goes on, such as of a slider that is dragged or whose key is held, is one entry of the history.
-let adopting = false, timer = 0, last = {what: '', until: 0};
+let adopting = false, timer = 0, late = null, last = {what: '', until: 0};
 function visit(push, address) {
 	clearTimeout(timer);
+	late = null;
 	try { history[push ? 'pushState' : 'replaceState'](null, '', named(address)); } catch { /* a page in a frame may have no history */ }
 }
 function changed(what, ends) {
 	const address = encode(), now = performance.now();
 	if (address !== sides[0].address || sides.some(s => !s.worker)) ask(address);
-	if (what !== last.what || now > last.until) visit(true, address);
-	else { clearTimeout(timer); timer = setTimeout(visit, 150, false, address); } // browsers ignore what comes too often
+	clearTimeout(timer);
+	if (what !== last.what || now > last.until) {
+		settle();
+		visit(true, address);
+	} else { // browsers ignore what comes too often
+		late = address;
+		timer = setTimeout(settle, 150);
+	}
 	last = {what, until: ends ? now + 1000 : Infinity};
 }
+function settle() { if (late !== null) visit(false, late); }
 function load() {
 	last.what = '';
+	late = null;
 	clearTimeout(timer);
 	adopting = true;
 	let address = location.hash.slice(1, 9000) || data.start;
@@ -164,6 +173,7 @@ function adopt(about) {
 	show();
 }
 function go(address) { // a step of a lesson: a place of its own
+	settle();
 	if (location.hash === named(address)) load();
 	else location.hash = named(address);
 }
