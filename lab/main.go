@@ -14,8 +14,8 @@
 //	go run ./lab playground               a page to play with, which runs the library itself; -out FILE writes it
 //	go run ./lab replay -help             what would these policies have done to the traffic of that log?
 //
-// The exit code is 0 when everything was as expected, 1 when something was not, and 2 for a usage error. A scenario of
-// your own is a program of some 30 lines: see package scenario.
+// The exit code is 0 when everything was as expected, 1 when something was not, 2 for a usage error, and 130 for a run that
+// was interrupted. A scenario of your own is a program of some 30 lines: see package scenario.
 package main
 
 import (

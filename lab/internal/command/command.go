@@ -2,11 +2,13 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
@@ -14,15 +16,19 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-resilience/resilience/lab/internal/atomicfile"
 	"github.com/go-resilience/resilience/lab/internal/report"
 	"github.com/go-resilience/resilience/lab/internal/scenario"
 )
 
 // The exit codes.
 const (
-	exitUnexpected = 1
-	exitUsage      = 2
+	exitUnexpected  = 1
+	exitUsage       = 2
+	exitInterrupted = 130 // as shells have it
 )
+
+var errInterrupted = errors.New("interrupted: nothing was written")
 
 type command struct {
 	all                           []*scenario.Scenario
@@ -51,10 +57,15 @@ func (s settings) Set(text string) error {
 	return nil
 }
 
-// Run is the command: it plays what args choose of the scenarios, and returns the exit code.
+// Run is the command: it plays what args choose of the scenarios, and returns the exit code. If it is interrupted it returns
+// at once, while what runs goes on: whoever calls it ends the process.
 func Run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer) int {
+	return runUntil(context.Background(), scenarios, args, stdout, stderr)
+}
+
+func runUntil(ctx context.Context, scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer) int {
 	out := &output{to: stdout}
-	code := run(scenarios, args, out, stderr)
+	code := run(ctx, scenarios, args, out, stderr)
 	if out.err != nil && code == 0 {
 		fmt.Fprintln(stderr, "lab:", out.err)
 		return exitUnexpected
@@ -77,7 +88,7 @@ func (o *output) Write(p []byte) (int, error) {
 	return n, err
 }
 
-func run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer) int {
+func run(ctx context.Context, scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer) int {
 	if err := scenario.Validate(scenarios); err != nil {
 		fmt.Fprintln(stderr, "lab:", err)
 		return exitUnexpected
@@ -122,8 +133,11 @@ func run(scenarios []*scenario.Scenario, args []string, stdout, stderr io.Writer
 		}
 		return 0
 	}
-	if err := c.play(chosen, stdout, stderr); err != nil {
+	if err := c.play(ctx, chosen, stdout, stderr); err != nil {
 		fmt.Fprintln(stderr, "lab:", err)
+		if errors.Is(err, errInterrupted) {
+			return exitInterrupted
+		}
 		return exitUnexpected
 	}
 	return 0
@@ -188,7 +202,7 @@ func (c *command) choose() ([]*scenario.Scenario, error) {
 	return chosen, nil
 }
 
-func (c *command) play(scenarios []*scenario.Scenario, stdout, stderr io.Writer) error {
+func (c *command) play(ctx context.Context, scenarios []*scenario.Scenario, stdout, stderr io.Writer) error {
 	if !c.csv && !c.json {
 		for _, folder := range []string{c.out, c.svg} { // before a run that may take minutes
 			if folder == "" {
@@ -205,12 +219,9 @@ func (c *command) play(scenarios []*scenario.Scenario, stdout, stderr io.Writer)
 		size = scenario.Full
 	}
 	began := time.Now()
-	var results []*scenario.Result
-	for i, s := range scenarios {
-		progress := newProgress(stderr, fmt.Sprintf("[%d/%d] %s %s", i+1, len(scenarios), s.Name, s.Page))
-		result := scenario.Play(s, scenario.Options{Seed: c.seed, Size: size, Set: c.set, Progress: progress.at})
-		progress.done(result.Passed())
-		results = append(results, result)
+	results, err := c.results(ctx, scenarios, size, stderr)
+	if err != nil {
+		return err
 	}
 	if err := c.show(results, time.Since(began), stdout); err != nil {
 		return err
@@ -224,6 +235,32 @@ func (c *command) play(scenarios []*scenario.Scenario, stdout, stderr io.Writer)
 		return errors.New("something was not as expected: see FAIL")
 	}
 	return nil
+}
+
+// results plays the scenarios, one after the other.
+func (c *command) results(ctx context.Context, scenarios []*scenario.Scenario, size scenario.Size, stderr io.Writer) (results []*scenario.Result, err error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	for i, s := range scenarios {
+		progress := newProgress(stderr, fmt.Sprintf("[%d/%d] %s %s", i+1, len(scenarios), s.Name, s.Page))
+		played := make(chan *scenario.Result, 1)
+		go func() {
+			defer close(played)
+			played <- scenario.Play(s, scenario.Options{Seed: c.seed, Size: size, Set: c.set, Progress: progress.at})
+		}()
+		select {
+		case result, ok := <-played:
+			if !ok {
+				return nil, fmt.Errorf("%s called runtime.Goexit", s.Name)
+			}
+			progress.done(result.Passed())
+			results = append(results, result)
+		case <-ctx.Done():
+			progress.stop()
+			return nil, errInterrupted
+		}
+	}
+	return results, nil
 }
 
 // show prints the results and writes the report.
@@ -261,7 +298,7 @@ func (c *command) write(results []*scenario.Result, stdout io.Writer) error {
 		return nil
 	}
 	for name, content := range report.Pages(results, c.all) {
-		if err := os.WriteFile(filepath.Join(c.svg, name), []byte(content), 0o644); err != nil {
+		if err := atomicfile.Write(filepath.Join(c.svg, name), []byte(content)); err != nil {
 			return err
 		}
 	}

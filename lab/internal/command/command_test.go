@@ -2,12 +2,15 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 	"testing"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/go-resilience/resilience/lab/internal/plot"
 	"github.com/go-resilience/resilience/lab/internal/report"
 	"github.com/go-resilience/resilience/lab/internal/scenario"
+	"github.com/go-resilience/resilience/lab/internal/sim"
 )
 
 func TestUsage(t *testing.T) {
@@ -158,6 +162,64 @@ func TestChangedParametersAreShown(t *testing.T) {
 	var results []map[string]any
 	require.NoError(t, json.Unmarshal([]byte(run("-json")), &results))
 	require.Equal(t, map[string]any{"height": 3.0}, results[0]["set"])
+}
+
+// A parameter that is set to its default is not changed.
+func TestADefaultIsNoChange(t *testing.T) {
+	var stdout, stderr bytes.Buffer
+	require.Zero(t, Run([]*scenario.Scenario{small(true)}, []string{"-run", "L0", "-set", "height=1", "-json"}, &stdout, &stderr), stderr.String())
+	require.NotContains(t, stdout.String(), `"set"`)
+	require.NotContains(t, scenario.Play(small(true), scenario.Options{Set: map[string]float64{"height": 1}}).Figures[0].Footer, "with")
+}
+
+// A panic of a scenario from outside is a failure that says of what: the scenario, and how to see it again.
+func TestScenariosThatPanic(t *testing.T) {
+	world := func(setUp, show func()) func(*scenario.Lab) {
+		return func(lab *scenario.Lab) {
+			scenario.Runs(lab, 1, 1, func(*sim.World, int) func() int { setUp(); return func() int { show(); return 0 } })
+		}
+	}
+	boom, nothing := func() { panic("boom") }, func() {}
+	for name, play := range map[string]func(*scenario.Lab){
+		"in Run":                func(*scenario.Lab) { boom() },
+		"in a world":            world(boom, nothing),
+		"in what a world shows": world(nothing, boom),
+	} {
+		s := small(true)
+		s.Run = play
+		var stdout, stderr bytes.Buffer
+		require.Equal(t, exitUnexpected, Run([]*scenario.Scenario{s}, []string{"-run", "L0", "-set", "height=3", "-seed", "7", "-out", t.TempDir()}, &stdout, &stderr), name)
+		require.Regexp(t, `lab: the simulation went wrong: L0, seed 7, height=3: .*panic: boom\n`, stderr.String(), name)
+		require.Contains(t, stderr.String(), "command_test.go", "where, for whoever has to mend it")
+		require.Regexp(t, `the simulation +L0, seed 7, height=3: .*panic: boom +no error`, stdout.String(), name)
+	}
+	s := small(true)
+	s.Run = func(*scenario.Lab) { runtime.Goexit() }
+	var stderr bytes.Buffer
+	require.Equal(t, exitUnexpected, Run([]*scenario.Scenario{s}, []string{"-csv"}, io.Discard, &stderr))
+	require.Contains(t, stderr.String(), "L0 called runtime.Goexit")
+}
+
+// Whoever is interrupted says so at once, and leaves nothing behind.
+func TestInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	goOn, ended := make(chan struct{}), make(chan struct{})
+	s := small(true)
+	s.Run = func(*scenario.Lab) {
+		defer close(ended)
+		interrupt()
+		<-goOn
+	}
+	folder := t.TempDir()
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, exitInterrupted, runUntil(ctx, []*scenario.Scenario{s}, []string{"-out", folder}, &stdout, &stderr))
+	require.Equal(t, "lab: interrupted: nothing was written\n", stderr.String())
+	require.Empty(t, stdout.String())
+	files, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	require.Empty(t, files)
+	close(goOn)
+	<-ended
 }
 
 // What is wrong with scenarios is said before anything runs: they may come from outside.

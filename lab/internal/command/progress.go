@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 )
 
@@ -14,7 +15,10 @@ type progress struct {
 	terminal bool
 	title    string
 	began    time.Time
-	last     time.Time
+
+	mu      sync.Mutex
+	last    time.Time
+	stopped bool
 }
 
 func newProgress(out io.Writer, title string) *progress {
@@ -27,9 +31,21 @@ func newProgress(out io.Writer, title string) *progress {
 }
 
 func (p *progress) at(done, total int) {
-	if p.terminal && time.Since(p.last) > 100*time.Millisecond {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.terminal && !p.stopped && time.Since(p.last) > 100*time.Millisecond {
 		p.last = time.Now()
 		fmt.Fprintf(p.out, "\r\x1b[K%s: %d of %d worlds", p.title, done, total)
+	}
+}
+
+// stop takes the line away, for good.
+func (p *progress) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
+	if p.terminal {
+		fmt.Fprint(p.out, "\r\x1b[K")
 	}
 }
 
@@ -38,8 +54,6 @@ func (p *progress) done(passed bool) {
 	if !passed {
 		verdict = "NOT AS EXPECTED"
 	}
-	if p.terminal {
-		fmt.Fprint(p.out, "\r\x1b[K")
-	}
+	p.stop()
 	fmt.Fprintf(p.out, "%s: %s, %.1f s\n", p.title, verdict, time.Since(p.began).Seconds())
 }

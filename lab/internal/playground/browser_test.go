@@ -3,6 +3,9 @@ package playground
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	neturl "net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,7 +125,7 @@ func TestThePageIsForEverybody(t *testing.T) {
 	b.Until(patience, finished)
 	for i, address := range []string{"t=20a20m&a.retry=1&a.breaker=1&b.retry=1&b.attempt=1", lessonAddress(1, 0), lessonAddress(2, 1), lessonAddress(3, 1), lessonAddress(4, len(hedging.Steps)-1)} {
 		visit(b, address)
-		for _, width := range []int{360, 1280} {
+		for _, width := range []int{320, 360, 1280} { // 320 is a window of 1280 at 400 %
 			for _, scheme := range []string{"light", "dark"} {
 				b.View(width, scheme)
 				require.LessOrEqual(t, b.Eval("document.documentElement.scrollWidth"), float64(width), "%s is wider than the window", address)
@@ -131,8 +134,12 @@ func TestThePageIsForEverybody(t *testing.T) {
 			}
 		}
 	}
-	unnamed := b.Eval(`[...document.querySelectorAll('input, select, button, a, [role]')].filter(e => e.checkVisibility() && !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label'))).map(e => e.outerHTML)`)
+	unnamed := b.Eval(`[...document.querySelectorAll('input, select, button, a, [role]:not([role=status])')].filter(e => e.checkVisibility() && !(e.labels?.length || e.textContent.trim() || e.getAttribute('aria-label'))).map(e => e.outerHTML)`)
 	require.Equal(t, []any{}, unnamed, "everything has a name")
+	const announced = "[...document.querySelectorAll('#live :is(output, [role=status], [role=alert], [aria-live])')].filter(e => !e.closest('.quiz')).map(e => e.id)"
+	visit(b, "a.retry=1")
+	require.Equal(t, []any{"said"}, b.Eval(announced), "readers of screens hear one thing")
+	b.Until(patience, "document.getElementById('said').textContent === 'A: 100.0 % succeeded, 1.00 attempts per call. B: 100.0 % succeeded, 1.00 attempts per call.'")
 	b.View(1280, "light")
 	b.Open("about:blank")
 	b.Open(url + "#" + lessonAddress(4, 1))
@@ -167,11 +174,33 @@ func TestThePageAnswers(t *testing.T) {
 	b.Eval("document.getElementById('c-rate').focus()")
 	b.Press("ArrowRight", "", 39)
 	hash("rate=51")
+	entries, done := b.Eval("history.length"), b.Eval(finished)
+	b.Eval("document.getElementById('c-rate').dispatchEvent(new Event('change'))")
+	require.Equal(t, done, b.Eval(finished), "what has run does not run again")
 	for range 60 { // quicker than they can run
 		b.Press("ArrowLeft", "", 37)
 	}
-	until("document.body.dataset.done && location.hash !== '#rate=51'")
+	until("document.body.dataset.done && location.hash === '#rate=' + parseInt(document.getElementById('c-rate').getAttribute('aria-valuetext'))")
 	require.Less(t, play.Decode(b.Eval("location.hash").(string)).Rate, 40.)
+	require.Less(t, b.Eval("history.length").(float64)-entries.(float64), 10., "a key that is held is one step back, or some if the machine is slow")
+
+	// A change that follows at once leaves the one before it as it was.
+	b.Eval(`(() => {
+		const slider = document.getElementById('c-rate'), moves = event => slider.dispatchEvent(new Event(event));
+		for (const at of [300, 320, 340]) { slider.value = at; moves('input'); }
+		moves('change');
+		window.moved = '#rate=' + parseInt(slider.getAttribute('aria-valuetext'));
+		document.getElementById('c-a.retry').click();
+	})()`)
+	until("location.hash === window.moved + '&a.retry=1' && document.body.dataset.done")
+	b.Eval("history.back()")
+	until("location.hash === window.moved && document.body.dataset.done && !document.getElementById('c-a.retry').checked")
+
+	// A link that a mailer has encoded, and one that nobody has.
+	b.Eval("location.hash = 'a.retry%3D1%26rate%3D60'")
+	hash("rate=60&a.retry=1")
+	b.Eval("location.hash = 'rate=61&%E0%A4%A'")
+	hash("rate=61")
 
 	// The timeline, with the keyboard and by dragging.
 	b.Open("about:blank")
@@ -229,7 +258,7 @@ func TestThePageAnswers(t *testing.T) {
 		time.Sleep(50 * time.Millisecond) // of real time: until it runs
 		visit(b, "rate=20")
 		require.Equal(t, "#rate=20", b.Eval("location.hash"))
-		require.Contains(t, b.Eval("document.getElementById('numbers').textContent"), "100.0 %")
+		until("document.getElementById('numbers').textContent.includes('100.0 %')") // with the next picture
 	}
 	require.Empty(t, b.Complaints())
 }
@@ -245,6 +274,97 @@ func TestThePageCopies(t *testing.T) {
 	source := play.Decode("a.retry=1").Source(0)
 	require.Equal(t, source.Go, b.Eval("window.copied0"))
 	require.Equal(t, source.JSON, b.Eval("window.copied1"))
+	b.Until(patience, "document.querySelector('#code button').textContent === 'Copy Go'")
+	b.Eval("navigator.clipboard.writeText = () => Promise.reject(new Error('no')); document.execCommand = () => false")
+	b.Eval("document.querySelector('#code button').click(); document.querySelector('#code button').click()")
+	b.Until(patience, "document.querySelector('#code button').textContent === 'Not allowed' && document.getElementById('said').textContent === 'Not allowed'")
+	b.Until(patience, "document.querySelector('#code button').textContent === 'Copy Go'")
+}
+
+// A finger draws the trouble, two fingers zoom, and a finger that scrolls the page over a slider does not move it.
+func TestThePageByTouch(t *testing.T) {
+	url := file(t)
+	b := chromium.Start(t)
+	b.View(360, "light")
+	b.Call("Emulation.setTouchEmulationEnabled", map[string]any{"enabled": true, "maxTouchPoints": 2}, nil)
+	b.Open(url + "#nothing")
+	b.Until(patience, finished)
+	type point struct{ x, y float64 }
+	// touch moves fingers by a tenth at a time.
+	touch := func(element string, from, until []point) {
+		t.Helper()
+		b.Eval(fmt.Sprintf("document.getElementById(%q).scrollIntoView({block: 'center', behavior: 'instant'})", element))
+		b.Until(patience, "window.was === scrollY || (window.was = scrollY, false)") // the page may still move
+		box := b.Eval(fmt.Sprintf("(() => { const r = document.getElementById(%q).getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()", element)).([]any)
+		for step := range 12 {
+			kind, at := "touchMove", min(float64(step)/10, 1)
+			var points []map[string]any
+			for i := range from {
+				x, y := from[i].x+at*(until[i].x-from[i].x), from[i].y+at*(until[i].y-from[i].y)
+				points = append(points, map[string]any{"id": i, "x": box[0].(float64) + x*box[2].(float64), "y": box[1].(float64) + y*box[3].(float64)})
+			}
+			switch step {
+			case 0:
+				kind = "touchStart"
+			case 11:
+				kind, points = "touchEnd", []map[string]any{}
+			}
+			b.Call("Input.dispatchTouchEvent", map[string]any{"type": kind, "touchPoints": points}, nil)
+		}
+	}
+	touch("c-rate", []point{{.3, .5}}, []point{{.3, -9}})
+	b.Until(patience, "document.body.dataset.done && document.getElementById('c-rate').getAttribute('aria-valuetext') === '50 per second'")
+	touch("draw", []point{{.2, .3}}, []point{{.4, .8}})
+	b.Until(patience, "document.body.dataset.done && /^#t=12ao.*[d-f]$/.test(location.hash)")
+	drawn := b.Eval("location.hash")
+	touch("draw", []point{{.4, .1}, {.6, .1}}, []point{{.1, .1}, {.9, .1}})
+	b.Until(patience, fmt.Sprintf("document.body.dataset.done && visualViewport.scale > 1 && location.hash === %q", drawn))
+	require.Empty(t, b.Complaints())
+}
+
+// Where nothing can run the page says why, and shows what it shows without JavaScript.
+func TestThePageThatCannotRun(t *testing.T) {
+	file(t)
+	page, err := built()
+	require.NoError(t, err)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Header().Set("Content-Security-Policy", r.FormValue("policy"))
+		_, _ = w.Write(page)
+	}))
+	defer server.Close()
+	for _, c := range []struct{ without, policy, want string }{
+		{without: "delete globalThis.WebAssembly", want: "Nothing can run here: the browser is too old"},
+		{without: "WebAssembly.compileStreaming = () => Promise.reject(new Error('no room'))", want: "Nothing can run here: no room."},
+		{without: "delete globalThis.URL"}, // as in a browser that does not understand the script
+		{policy: "script-src 'unsafe-inline' 'wasm-unsafe-eval'; worker-src 'none'", want: "Nothing can run here: the browser does not start its worker"},
+		{policy: "default-src 'self'"},
+	} {
+		b := chromium.Start(t)
+		b.Call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": c.without}, nil)
+		b.Open(server.URL + "/?policy=" + neturl.QueryEscape(c.policy))
+		b.Until(patience, fmt.Sprintf("document.getElementById('trouble').textContent.startsWith(%q) && document.getElementById('static').checkVisibility()", c.want))
+		require.Equal(t, false, b.Eval("document.getElementById('live').checkVisibility()"), "nothing that does not answer is shown")
+		require.Equal(t, c.want != "", b.Eval("document.getElementById('trouble').checkVisibility()"))
+	}
+}
+
+// A worker that breaks is replaced with the next change.
+func TestThePageGoesOn(t *testing.T) {
+	url := file(t)
+	b := chromium.Start(t)
+	b.Call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": "const W = Worker; all = []; Worker = class extends W { constructor(...a) { super(...a); all.push(this); } }"}, nil)
+	b.Open(url + "#a.retry=1")
+	b.Until(patience, finished)
+	for i, breaks := range []string{"onerror(new ErrorEvent('error', {message: 'trap'}))", "onmessage({data: {kind: 'ended', why: 'trap'}})"} {
+		b.Eval("all[all.length - 1]." + breaks)
+		b.Until(patience, "document.getElementById('trouble').checkVisibility()")
+		require.Contains(t, b.Eval("document.getElementById('trouble').textContent"), "has stopped: trap. Any change starts it again.")
+		b.Eval("document.body.dataset.done = ''; document.getElementById('c-rate').dispatchEvent(new Event('change'))")
+		b.Until(patience, finished)
+		require.Equal(t, false, b.Eval("document.getElementById('trouble').checkVisibility()"))
+		require.EqualValues(t, 3+i, b.Eval("all.length"))
+	}
 }
 
 // Without JavaScript there are pictures and the words of the lessons.

@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/signal"
 	"time"
+
+	"github.com/go-resilience/resilience/lab/internal/atomicfile"
 )
 
 // Command is "lab playground": it builds the page, and serves it until it is interrupted, or writes it to a file. It returns
@@ -41,11 +43,15 @@ func command(ctx context.Context, page func(context.Context) ([]byte, error), ar
 	} else {
 		err = serve(ctx, page, *listen, stdout)
 	}
-	if err != nil {
-		fmt.Fprintln(stderr, "lab playground:", err)
-		return 1
+	switch {
+	case err == nil:
+		return 0
+	case ctx.Err() != nil: // whatever that has broken
+		fmt.Fprintln(stderr, "lab playground: interrupted: nothing was written")
+		return 130
 	}
-	return 0
+	fmt.Fprintln(stderr, "lab playground:", err)
+	return 1
 }
 
 func write(ctx context.Context, page func(context.Context) ([]byte, error), file string, stdout io.Writer) error {
@@ -53,7 +59,7 @@ func write(ctx context.Context, page func(context.Context) ([]byte, error), file
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(file, content, 0o644); err != nil {
+	if err := atomicfile.Write(file, content); err != nil {
 		return err
 	}
 	fmt.Fprintf(stdout, "%s: %.2f MB\n", file, float64(len(content))/1e6)

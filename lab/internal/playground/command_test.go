@@ -89,6 +89,18 @@ func TestTheCommandSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestABuildThatIsInterrupted(t *testing.T) {
+	ctx, interrupt := context.WithCancel(t.Context())
+	file := filepath.Join(t.TempDir(), "page")
+	var stderr bytes.Buffer
+	require.Equal(t, 130, command(ctx, func(context.Context) ([]byte, error) {
+		interrupt()
+		return nil, errors.New("go build: signal: killed")
+	}, []string{"-out", file}, io.Discard, &stderr))
+	require.Equal(t, "lab playground: interrupted: nothing was written\n", stderr.String())
+	require.NoFileExists(t, file)
+}
+
 func TestWithoutAToolchain(t *testing.T) {
 	t.Setenv("PATH", "")
 	_, err := Page(t.Context())

@@ -32,8 +32,9 @@ var (
 // start is the state that the page begins with when its address says nothing.
 const start = "a.retry=1&a.budget=0&b.retry=1&b.breaker=1&t=20a10u"
 
-// earlyJS is for the head of the page: it hides what is for readers without JavaScript.
-const earlyJS = "document.documentElement.className = 'js'"
+// earlyJS is for the head of the page: it hides what is for readers without JavaScript, unless the browser is too old for the
+// page's.
+const earlyJS = "document.documentElement.className = 'js'; window.onerror = function () { document.documentElement.className = '' }"
 
 // Page builds the page. It needs the go command that built this program, to compile the library to WebAssembly.
 func Page(ctx context.Context) ([]byte, error) {

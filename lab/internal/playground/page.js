@@ -19,8 +19,19 @@ function make(tag, attributes = {}, ...inside) {
 	return e;
 }
 function fail(text) { $('trouble').textContent = text; $('trouble').hidden = false; }
+function giveUp(why) { // what is for readers without JavaScript is all that there is
+	document.documentElement.className = '';
+	$('live').hidden = true;
+	fail('Nothing can run here: ' + why + '.');
+}
+let saying = 0;
+function say(text, after = 0) { // to those who do not see it
+	clearTimeout(saying);
+	saying = setTimeout(() => { $('said').textContent = text; }, after);
+}
 const count = v => Math.round(v).toLocaleString('en');
 const share = (part, all) => all ? (100 * part / all).toFixed(1) + ' %' : '–';
+const each = r => r.calls ? (r.attempts / r.calls).toFixed(2) : '–';
 const time = v => v == null || isNaN(v) ? '–' : v >= 999.5 ? (v / 1000).toFixed(2) + ' s' : v >= 99.5 ? count(v) + ' ms' : v.toPrecision(2) + ' ms';
 
 // The state: the numbers by key, and the trouble by second. Its address is read by Go alone; this writes it.
@@ -41,7 +52,7 @@ function encode() {
 	return (t ? [...items, 't=' + t] : items).join('&');
 }
 
-// The workers, one for each pipeline. One that does not answer any more is replaced.
+// The workers, one for each pipeline. One that does not answer any more, or has broken, is replaced.
 const patience = 1500; // ms
 let module_, id = 0;
 const sides = names.map((name, side) => ({name, side, about: null, result: null, fresh: 0, ready: false, id: 0, heard: 0,
@@ -50,10 +61,20 @@ const script = URL.createObjectURL(new Blob([$('worker').textContent], {type: 't
 function start(s) {
 	s.worker?.terminate();
 	s.ready = false;
-	s.worker = new Worker(script);
-	s.worker.onmessage = ({data}) => hear(s, data);
-	s.worker.onerror = e => { e.preventDefault(); fail('The simulation has stopped: ' + (e.message || 'unknown error') + '. Reload the page.'); };
-	s.worker.postMessage({module: module_});
+	const worker = s.worker = new Worker(script);
+	worker.onmessage = ({data}) => { if (worker === s.worker) hear(s, data); };
+	worker.onerror = e => {
+		e.preventDefault();
+		if (worker === s.worker) broken(s, e.message || 'the browser does not start its worker; perhaps whoever serves this page forbids it (Content-Security-Policy)');
+	};
+	worker.postMessage({module: module_});
+}
+function broken(s, why) {
+	s.worker.terminate();
+	s.worker = null;
+	s.ready = false;
+	if (s.about) fail(`The simulation of ${s.name} has stopped: ${why}. Any change starts it again.`);
+	else giveUp(why);
 }
 function post(s) {
 	s.heard = performance.now();
@@ -62,10 +83,12 @@ function post(s) {
 // ask starts both runs anew.
 function ask(address) {
 	id++;
+	clearTimeout(saying);
+	$('trouble').hidden = true;
 	for (const s of sides) {
 		const stuck = s.ready && s.result === null && s.id && performance.now() - s.heard > patience;
 		Object.assign(s, {id, address, fresh: 0, result: null, asked: performance.now()});
-		if (stuck) start(s);
+		if (stuck || !s.worker) start(s);
 		else if (s.ready) post(s);
 	}
 	document.body.dataset.done = '';
@@ -77,7 +100,7 @@ function hear(s, m) {
 		s.ready = true;
 		if (s.id) post(s);
 	} else if (m.kind === 'ended') {
-		fail('The simulation has stopped. Reload the page.');
+		broken(s, m.why);
 	} else if (m.id === s.id) {
 		if (m.kind === 'began') began(s, m.about);
 		else if (m.kind === 'second') second(s, m.second, m.row);
@@ -105,38 +128,52 @@ function done(s, result) {
 	if (sides.every(s => s.result)) {
 		document.body.dataset.hash = sides.map(s => s.result.hash).join(' ');
 		document.body.dataset.done = s.id;
+		say(sides.map(s => s.name + (s.result.refused ? ' is refused.' : `: ${share(s.result.succeeded, s.result.calls)} succeeded, ${each(s.result)} attempts per call.`)).join(' '), 1000);
 	}
 	code(s);
 	draw();
 }
 
-// The address. A change that lasts, such as of a slider that is dragged, is one entry of the history.
-let adopting = false, open = false, timer = 0;
+// The address. A change that goes on, such as of a slider that is dragged or whose key is held, is one entry of the history.
+let adopting = false, timer = 0, late = null, last = {what: '', until: 0};
 function visit(push, address) {
 	clearTimeout(timer);
-	try { history[push ? 'pushState' : 'replaceState'](null, '', named(address)); } catch { /* too many in a short time: the next one comes */ }
+	late = null;
+	try { history[push ? 'pushState' : 'replaceState'](null, '', named(address)); } catch { /* a page in a frame may have no history */ }
 }
-function changed(ends) {
-	const address = encode();
-	ask(address);
-	if (ends || !open) visit(!open, address);
-	else { clearTimeout(timer); timer = setTimeout(visit, 150, false, address); }
-	open = !ends;
+function changed(what, ends) {
+	const address = encode(), now = performance.now();
+	if (address !== sides[0].address || sides.some(s => !s.worker)) ask(address);
+	clearTimeout(timer);
+	if (what !== last.what || now > last.until) {
+		settle();
+		visit(true, address);
+	} else { // browsers ignore what comes too often
+		late = address;
+		timer = setTimeout(settle, 150);
+	}
+	last = {what, until: ends ? now + 1000 : Infinity};
 }
+function settle() { if (late !== null) visit(false, late); }
 function load() {
-	open = false;
+	last.what = '';
+	late = null;
 	clearTimeout(timer);
 	adopting = true;
-	ask(location.hash.slice(1, 9000) || data.start);
+	let address = location.hash.slice(1, 9000) || data.start;
+	try { address = decodeURIComponent(address); } catch { /* so it is none of those that mailers have encoded */ }
+	ask(address);
 }
 function adopt(about) {
 	adopting = false;
 	params.forEach((p, i) => values.set(p.key, about.values[i]));
 	timeline = [...about.timeline];
+	for (const s of sides) s.address = about.address;
 	if (location.hash !== named(about.address)) visit(false, about.address);
 	show();
 }
 function go(address) { // a step of a lesson: a place of its own
+	settle();
 	if (location.hash === named(address)) load();
 	else location.hash = named(address);
 }
@@ -211,7 +248,7 @@ function paint() {
 		const shade = runs(timeline);
 		if (c.shaded !== shade) {
 			c.shaded = shade;
-			c.shade.replaceChildren(...timeline.map((level, i) => level ? make('rect', {class: 'shade', x: i, y: 0, width: 1.02, height: 100, 'fill-opacity': .25 + .75 * level / levels}) : null).filter(Boolean));
+			c.shade.replaceChildren(...timeline.map((level, i) => level ? make('rect', {class: 'shade', x: i, y: 0, width: 1, height: 100, 'fill-opacity': .25 + .75 * level / levels}) : null).filter(Boolean));
 		}
 		c.svg.setAttribute('aria-label', c.title + ': ' + sides.map(s => s.name + ' ' + (!s.result ? 'is running' : s.result.refused ? 'is refused'
 			: c.mean ? (s.result[c.mean] / Math.max(1, s.result.seconds)).toFixed(1) + ' per second on average'
@@ -239,7 +276,7 @@ function paint() {
 }
 const table = [
 	['Calls', r => count(r.calls)], ['Succeeded', r => share(r.succeeded, r.calls)], ['Refused', r => share(r.rejected, r.calls)],
-	['Failed', r => share(r.failed, r.calls)], ['Attempts per call', r => r.calls ? (r.attempts / r.calls).toFixed(2) : '–'],
+	['Failed', r => share(r.failed, r.calls)], ['Attempts per call', each],
 	['p50 of successes', r => time(r.p50)], ['p99', r => time(r.p99)], ['p99.9', r => time(r.p999)],
 ];
 function numbers() {
@@ -260,15 +297,15 @@ function code(s) {
 	const refused = s.result?.refused || '';
 	if (!s.about || box.text === s.about.json + refused) return;
 	box.text = s.about.json + refused;
-	const copy = (what, text) => make('button', {type: 'button', 'aria-label': `Copy ${s.name} as ${what}`, onclick: e => clip(e.target, text)}, 'Copy ' + what);
+	const copy = (what, text) => make('button', {type: 'button', 'aria-label': `Copy ${s.name} as ${what}`, onclick: e => clip(e.target, 'Copy ' + what, text)}, 'Copy ' + what);
 	const open = box.querySelector('details')?.open;
 	box.replaceChildren(...[make('div', {class: 'bar'}, make('h2', {}, 'Pipeline ' + s.name), make('span', {class: 'presets'}, copy('Go', s.about.go), copy('JSON', s.about.json))),
 		refused ? make('p', {class: 'refused'}, 'Compose refuses this pipeline: ' + refused) : null,
 		make('pre', {tabindex: 0, 'aria-label': 'Go'}, s.about.go),
 		make('details', {open}, make('summary', {}, 'The same as JSON, for policyconfig'), make('pre', {tabindex: 0, 'aria-label': 'JSON'}, s.about.json))].filter(Boolean));
 }
-async function clip(button, text) {
-	const name = button.textContent;
+async function clip(button, name, text) {
+	let copied = true;
 	try {
 		await navigator.clipboard.writeText(text);
 	} catch {
@@ -276,12 +313,14 @@ async function clip(button, text) {
 		area.value = text;
 		document.body.append(area);
 		area.select();
-		document.execCommand('copy');
+		copied = document.execCommand('copy');
 		area.remove();
 		button.focus();
 	}
-	button.textContent = 'Copied';
-	setTimeout(() => { button.textContent = name; }, 1200);
+	button.textContent = copied ? 'Copied' : 'Not allowed';
+	say(button.textContent);
+	clearTimeout(button.timer);
+	button.timer = setTimeout(() => { button.textContent = name; }, 1200);
 }
 
 // Controls.
@@ -290,7 +329,7 @@ function set(key, value, ends) {
 	if (values.get(key) === value && !ends) return;
 	values.set(key, value);
 	refresh();
-	changed(ends);
+	changed(key, ends);
 }
 const fit = (p, v) => Math.round(Math.min(p.high, Math.max(p.low, Math.round(v / p.step) * p.step)) * 1000) / 1000;
 function control(p) {
@@ -313,13 +352,20 @@ function control(p) {
 		const v = p.low * (p.high / p.low) ** (i / most), digits = 10 ** Math.max(0, Math.floor(Math.log10(v)) - 1);
 		return fit(p, Math.round(v / digits) * digits);
 	};
-	const out = make('output', {for: name});
-	const input = make('input', {type: 'range', id: name, min: 0, max: most, 'data-key': p.key, oninput: () => {
-		const before = values.get(p.key), from = at(before);
-		let v = value(+input.value);
-		if (v === before && +input.value !== from) v = fit(p, before + Math.sign(+input.value - from) * p.step); // one press of a key is one step
-		set(p.key, v, false);
-	}, onchange: () => set(p.key, values.get(p.key), true)});
+	const out = make('b', {'aria-hidden': 'true'}); // the slider says it
+	let held = p.default;
+	const input = make('input', {
+		type: 'range', id: name, min: 0, max: most, 'data-key': p.key,
+		oninput: () => {
+			const before = values.get(p.key), from = at(before);
+			let v = value(+input.value);
+			if (v === before && +input.value !== from) v = fit(p, before + Math.sign(+input.value - from) * p.step); // one press of a key is one step
+			set(p.key, v, false);
+		},
+		onchange: () => set(p.key, values.get(p.key), true),
+		onpointerdown: () => { held = values.get(p.key); },
+		onpointercancel: () => set(p.key, held, true), // a finger that scrolls the page
+	});
 	updates.push(() => {
 		const v = values.get(p.key);
 		if (value(+input.value) !== v) input.value = at(v);
@@ -364,7 +410,7 @@ function build() {
 		const picker = make('div', {class: 'sides', role: 'radiogroup', 'aria-label': 'Which pipeline to change'}, ...classes.map((c, i) =>
 			make('label', {class: c}, make('input', {type: 'radio', name: 'side', value: i, checked: i === shownSide, onchange: () => { shownSide = i; boxes.forEach((b, j) => { b.hidden = j !== i; }); }}), 'Pipeline ' + names[i])),
 			make('button', {type: 'button', onclick: () => copySide()}, 'Copy it to the other'));
-		const boxes = classes.map((c, i) => make('div', {class: 'side', hidden: i !== shownSide}, ...policies.map(name => policy(c, name)).filter(Boolean)));
+		const boxes = classes.map((c, i) => make('div', {class: 'side', role: 'group', 'aria-label': 'Pipeline ' + names[i], hidden: i !== shownSide}, ...policies.map(name => policy(c, name)).filter(Boolean)));
 		parts.push(picker, ...boxes);
 	}
 	$('controls').replaceChildren(...parts.filter(Boolean));
@@ -374,22 +420,22 @@ function copySide() {
 	const from = classes[shownSide], to = classes[1 - shownSide];
 	for (const p of params) if (p.key.startsWith(from + '.')) values.set(to + p.key.slice(1), values.get(p.key));
 	refresh();
-	changed(true);
+	changed('copy', true);
 }
 
 // The trouble, drawn by dragging or with the arrow keys.
 function trouble() {
-	const svg = make('svg', {id: 'draw', viewBox: `0 0 ${seconds} ${levels}`, preserveAspectRatio: 'none', tabindex: 0, role: 'slider', 'aria-label': 'Trouble by second', 'aria-valuemin': 0, 'aria-valuemax': 100});
-	const rects = timeline.map((_, i) => make('rect', {x: i, width: 1.02})), cursor = make('rect', {class: 'cursor', y: 0, width: 1, height: levels});
+	const svg = make('svg', {id: 'draw', viewBox: `0 0 ${seconds} ${levels}`, preserveAspectRatio: 'none', tabindex: 0, role: 'slider', 'aria-label': 'Trouble by second', 'aria-describedby': 'keys', 'aria-valuemin': 0, 'aria-valuemax': 100});
+	const rects = timeline.map((_, i) => make('rect', {x: i, width: 1})), cursor = make('rect', {class: 'cursor', y: 0, width: 1, height: levels});
 	svg.append(...rects, cursor);
-	let at = 20, last = null;
+	let at = 20, last = null, before = timeline;
 	updates.push(() => {
 		timeline.forEach((level, i) => { rects[i].setAttribute('y', levels - level); rects[i].setAttribute('height', level); });
 		cursor.setAttribute('x', at);
 		svg.setAttribute('aria-valuenow', 100 * timeline[at] / levels);
 		svg.setAttribute('aria-valuetext', `second ${at}: ${100 * timeline[at] / levels} %`);
 	});
-	const put = (list, ends) => { timeline = list; refresh(); changed(ends); };
+	const put = (list, ends) => { timeline = list; refresh(); changed('t', ends); };
 	const point = e => {
 		const box = svg.getBoundingClientRect();
 		const x = Math.min(seconds - 1, Math.max(0, Math.floor((e.clientX - box.left) / box.width * seconds)));
@@ -400,9 +446,16 @@ function trouble() {
 		at = x;
 		put(list, false);
 	};
-	svg.addEventListener('pointerdown', e => { svg.setPointerCapture(e.pointerId); last = null; point(e); });
-	svg.addEventListener('pointermove', e => { if (svg.hasPointerCapture(e.pointerId)) point(e); });
-	svg.addEventListener('pointerup', () => { last = null; changed(true); });
+	svg.addEventListener('pointerdown', e => {
+		if (!e.isPrimary || e.button) return;
+		svg.setPointerCapture(e.pointerId);
+		last = null;
+		before = timeline;
+		point(e);
+	});
+	svg.addEventListener('pointermove', e => { if (e.isPrimary && svg.hasPointerCapture(e.pointerId)) point(e); });
+	svg.addEventListener('pointercancel', () => put(before, true)); // two fingers zoom
+	svg.addEventListener('lostpointercapture', () => changed('t', true));
 	svg.addEventListener('keydown', e => {
 		const list = [...timeline], step = {ArrowUp: 1, ArrowDown: -1, PageUp: 4, PageDown: -4}[e.key], move = {ArrowLeft: -1, ArrowRight: 1}[e.key];
 		if (step) list[at] = Math.min(levels, Math.max(0, list[at] + step));
@@ -420,7 +473,7 @@ function trouble() {
 	const preset = p => make('button', {type: 'button', onclick: () => put([...p.levels], true)}, p.name);
 	return make('div', {id: 'timeline'}, make('h3', {}, 'Trouble ', make('span', {class: 'soft'}, 'draw it: 0 to 100 %, over the minute')), svg,
 		make('div', {class: 'presets'}, ...data.presets.map(preset)),
-		make('p', {class: 'soft'}, 'Keys: ←→ choose the second, ↑↓ change it, shift ←→ draw on.'));
+		make('p', {class: 'soft', id: 'keys'}, 'Keys: ←→ choose the second, ↑↓ change it, shift ←→ draw on.'));
 }
 
 // Lessons.
@@ -504,5 +557,6 @@ async function begin() {
 	sides.forEach(start);
 	load();
 }
-begin().catch(e => { document.documentElement.className = ''; fail('Nothing can run here: ' + e.message); });
+window.onerror = null; // of the head of the page
+begin().catch(e => giveUp(e.message));
 })();

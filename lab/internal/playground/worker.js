@@ -10,7 +10,12 @@ globalThis.second = (id, second, ...row) => postMessage({kind: 'second', id, sec
 globalThis.done = (id, result) => postMessage({kind: 'done', id, result});
 onmessage = async ({data}) => {
 	if (!data.module) return ask(data.id, data.side, data.address);
-	const go = new Go();
-	await go.run(await WebAssembly.instantiate(data.module, go.importObject));
-	postMessage({kind: 'ended'}); // never, unless something went wrong
+	let why = 'its program has ended, see the console';
+	try {
+		const go = new Go();
+		await go.run(await WebAssembly.instantiate(data.module, go.importObject)); // it runs for ever, unless something goes wrong
+	} catch (e) {
+		why = e.message;
+	}
+	postMessage({kind: 'ended', why});
 };

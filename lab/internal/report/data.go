@@ -7,6 +7,7 @@ import (
 	"io"
 	"math"
 	"strconv"
+	"strings"
 
 	"github.com/go-resilience/resilience/lab/internal/scenario"
 )
@@ -24,7 +25,7 @@ func CSV(out io.Writer, results []*scenario.Result) error {
 						if s.Low != nil {
 							low, high = exact(s.Low[i]), exact(s.High[i])
 						}
-						_ = w.Write([]string{r.Name, f.Name, p.Title, s.Name, exact(s.X[i]), exact(s.Y[i]), low, high, p.X.Label, p.Y.Label})
+						_ = w.Write([]string{word(r.Name), word(f.Name), word(p.Title), word(s.Name), exact(s.X[i]), exact(s.Y[i]), low, high, word(p.X.Label), word(p.Y.Label)})
 					}
 				}
 			}
@@ -32,6 +33,17 @@ func CSV(out io.Writer, results []*scenario.Result) error {
 	}
 	w.Flush()
 	return w.Error()
+}
+
+// word returns a text as spreadsheets take it for one: with an apostrophe before what they would compute.
+func word(text string) string {
+	if text == "" || !strings.Contains("=+-@\t\r\n", text[:1]) {
+		return text
+	}
+	if _, err := strconv.ParseFloat(text, 64); err == nil {
+		return text
+	}
+	return "'" + text
 }
 
 func isFinite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }

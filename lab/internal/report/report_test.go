@@ -1,6 +1,7 @@
 package report_test
 
 import (
+	"encoding/csv"
 	"errors"
 	"regexp"
 	"strings"
@@ -42,6 +43,27 @@ func TestHTMLNeedsNothingElse(t *testing.T) {
 	require.Contains(t, html, "1 of 2 expectations met")
 	require.Contains(t, html, "<svg", "a picture without JavaScript")
 	require.Equal(t, strings.Count(html, "<script"), strings.Count(html, "</script>"), "data cannot end a script")
+}
+
+// A spreadsheet must not take a name for a formula, and must take numbers for numbers.
+func TestNamesAreNoFormulas(t *testing.T) {
+	r := result(true)
+	figure := *r.Figures[0]
+	figure.Panels = nil
+	for _, name := range []string{"=1+1", "+x", "-x", "@x", "\t=1", "\r=1", "\n=1", "x=1", "", "-1", "+2.5e3", "−3 %"} {
+		figure.Panels = append(figure.Panels, plot.Panel{Title: "p", X: plot.Axis{Label: "=x"}, Series: []plot.Series{{Name: name, X: []float64{-1}, Y: []float64{-2}}}})
+	}
+	r.Figures = []*plot.Figure{&figure}
+	var out strings.Builder
+	require.NoError(t, report.CSV(&out, []*scenario.Result{r}))
+	rows, err := csv.NewReader(strings.NewReader(out.String())).ReadAll()
+	require.NoError(t, err)
+	var names []string
+	for _, row := range rows[1:] {
+		names = append(names, row[3])
+		require.Equal(t, []string{"-1", "-2", "", "", "'=x"}, row[4:9])
+	}
+	require.Equal(t, []string{"'=1+1", "'+x", "'-x", "'@x", "'\t=1", "'\r=1", "'\n=1", "x=1", "", "-1", "+2.5e3", "−3 %"}, names)
 }
 
 func TestPages(t *testing.T) {

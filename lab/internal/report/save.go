@@ -3,6 +3,8 @@ package report
 import (
 	"os"
 	"path/filepath"
+
+	"github.com/go-resilience/resilience/lab/internal/atomicfile"
 )
 
 // DefaultFolder is where reports go unless the command says otherwise.
@@ -20,5 +22,5 @@ func Save(folder, name, content string) (string, error) {
 		}
 	}
 	file := filepath.Join(folder, name)
-	return file, os.WriteFile(file, []byte(content), 0o644)
+	return file, atomicfile.Write(file, []byte(content))
 }

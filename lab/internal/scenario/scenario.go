@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
@@ -122,21 +123,17 @@ type Lab struct {
 
 // Play runs a scenario. The same options give the same result, on any machine and any number of cores.
 func Play(s *Scenario, options Options) *Result {
+	options.Set = maps.Clone(options.Set)
+	maps.DeleteFunc(options.Set, func(name string, value float64) bool {
+		return slices.ContainsFunc(s.Params, func(p Param) bool { return p.Name == name && p.Default == value })
+	})
 	lab := &Lab{options: options, result: &Result{Scenario: s, Seed: options.Seed, Size: options.Size, Set: options.Set}}
-	func() {
-		defer func() {
-			if recovered := recover(); recovered != nil {
-				failure, ok := recovered.(*failed)
-				if !ok {
-					panic(recovered)
-				}
-				lab.result.Err = failure.err
-			}
-		}()
-		s.Run(lab)
-	}()
+	lab.result.Err = guard(func() { s.Run(lab) })
 	if lab.result.Err == nil && len(lab.result.Checks) == 0 {
 		lab.result.Err = errors.New("nothing was expected, so nothing is shown: see Lab.Expect")
+	}
+	if lab.result.Err != nil {
+		lab.result.Err = fmt.Errorf("%s: %w", lab.called(), lab.result.Err)
 	}
 	of := s.Name
 	if changed := lab.result.Changed(); changed != "" {
@@ -146,6 +143,30 @@ func Play(s *Scenario, options Options) *Result {
 		figure.Footer = fmt.Sprintf("%s · seed %d · %d worlds, %d events in virtual time · the library's own policies", of, options.Seed, lab.result.Worlds, lab.result.Events)
 	}
 	return lab.result
+}
+
+// guard runs f, and returns its panic as an error: scenarios come from outside, too.
+func guard(f func()) (err error) {
+	defer func() {
+		switch recovered := recover().(type) {
+		case nil:
+		case *failed:
+			err = recovered.err
+		default:
+			err = fmt.Errorf("panic: %v\n\n%s", recovered, debug.Stack())
+		}
+	}()
+	f()
+	return nil
+}
+
+// called says how the scenario was called, with all its parameters, such as "L9, seed 1, p=0.2, rate=200".
+func (l *Lab) called() string {
+	called := fmt.Sprintf("%s, seed %d", l.result.Name, l.options.Seed)
+	for _, p := range l.result.Params {
+		called += fmt.Sprintf(", %s=%v", p.Name, l.Param(p.Name))
+	}
+	return called
 }
 
 // Param returns a parameter. References and pictures use it.
@@ -228,11 +249,14 @@ func Runs[T any](l *Lab, variants, seeds int, model func(w *sim.World, variant i
 			for j := range jobs {
 				var show func() T
 				record, err := sim.Run(l.options.Seed<<20+uint64(j.seed), func(w *sim.World) { show = model(w, j.variant) })
+				var result T
+				if err == nil {
+					err = guard(func() { result = show() })
+				}
 				if err != nil {
-					errs <- fmt.Errorf("%s: variant %d, seed %d: %w", l.result.Name, j.variant, j.seed, err)
+					errs <- fmt.Errorf("variant %d, run %d: %w", j.variant, j.seed, err)
 					continue
 				}
-				result := show()
 				numbers := fnv.New64a()
 				fmt.Fprintf(numbers, "%v", result)
 				record.Hash ^= numbers.Sum64()

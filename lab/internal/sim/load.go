@@ -10,7 +10,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Arrivals says when the next call comes: it returns the time after at.
+// Arrivals says when the next call comes: it returns the time after at. A negative one says that none comes until its
+// opposite, from where it is to be asked again.
 type Arrivals func(r *rand.Rand, at time.Duration) time.Duration
 
 // Poisson is arrivals that know nothing of each other, perSecond of them on average.
@@ -25,12 +26,13 @@ func Poisson(perSecond float64) Arrivals {
 func Varying(peak float64, perSecond func(at time.Duration) float64) Arrivals {
 	checkRate(peak)
 	return func(r *rand.Rand, at time.Duration) time.Duration {
-		for { // thinning: of arrivals at the peak rate, some do not count
+		for range 1 << 20 { // thinning: of arrivals at the peak rate, some do not count
 			at += duration(r.ExpFloat64() / peak * 1e9)
 			if at >= math.MaxInt64/2 || r.Float64()*peak < perSecond(at) { // never, or now
 				return at
 			}
 		}
+		return -at // there may be none any more, and whoever asks knows whether that is too late
 	}
 }
 
@@ -56,7 +58,10 @@ func (w *World) Open(arrivals Arrivals, horizon time.Duration, call func(*Actor)
 	at := time.Duration(0)
 	var arrive func()
 	schedule := func() {
-		if at = arrivals(source, at); at < horizon {
+		for at = arrivals(source, at); at < 0 && -at < horizon; {
+			at = arrivals(source, -at)
+		}
+		if at >= 0 && at < horizon {
 			w.arriveAt(at, arrive)
 		}
 	}

@@ -341,6 +341,25 @@ func TestArrivalsThatCannotBe(t *testing.T) {
 	}
 }
 
+// A rate that falls to 0 for good, or for longer than a while, ends the calls, and not the patience of the reader.
+func TestArrivalsThatStop(t *testing.T) {
+	calls := func(peak float64, horizon time.Duration, rate func(time.Duration) float64) (n int) {
+		run(t, 1, func(w *sim.World) {
+			w.Open(sim.Varying(peak, rate), horizon, func(*sim.Actor) error { n++; return nil })
+		})
+		return n
+	}
+	for10s := func(at time.Duration) float64 { return max(0, 1000*(10-at.Seconds())/10) }
+	require.InDelta(t, 5000, calls(1000, time.Minute, for10s), 4*math.Sqrt(5000))
+	again := func(at time.Duration) float64 { // after more candidates than are looked at without a pause
+		if at > 1200*time.Millisecond {
+			return 1e6
+		}
+		return 0
+	}
+	require.InDelta(t, 1000, calls(1e6, 1201*time.Millisecond, again), 4*math.Sqrt(1000))
+}
+
 // At a rate of 0 a world has no calls, and an end.
 func TestNothingArrives(t *testing.T) {
 	for name, arrivals := range map[string]sim.Arrivals{
