@@ -81,8 +81,8 @@ func (p *PerKey[K]) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 	return ctx, policy.Ticket{}, nil // in shadow
 }
 
-// Allow takes a token from the bucket of key, and reports whether it was there. In shadow it is always true. What Allow
-// refuses is not counted, and writes nothing.
+// Allow takes a token from the bucket of key, and reports whether it was there. In shadow it is always true. A refusal by
+// Allow writes nothing and is not counted in Rejected; what shadow lets through is counted in ShadowRejected.
 func (p *PerKey[K]) Allow(key K) bool {
 	p.made()
 	hash := maphash.Comparable(p.seed, key)

@@ -21,7 +21,7 @@ type PerKeySnapshot struct {
 	OverflowShare float64 `json:"overflow_share"`
 	Overflowed    uint64  `json:"overflowed"` // attempts that were decided by such a bucket
 	Returned      uint64  `json:"returned"`   // attempts that were not made, so that tokens could go back
-	// Rejected counts the attempts that [PerKey.Admit] refused; [PerKey.Allow] counts nothing.
+	// Rejected counts the attempts that [PerKey.Admit] refused, not what [PerKey.Allow] did. The other counters count both.
 	Rejected uint64 `json:"rejected"`
 	// ShadowRejected counts the attempts that went ahead without a token because the limiter was in shadow.
 	ShadowRejected uint64 `json:"shadow_rejected"`

@@ -121,7 +121,8 @@ type Lab struct {
 	mu      sync.Mutex
 }
 
-// Play runs a scenario. The same options give the same result, on any machine and any number of cores.
+// Play runs a scenario. The same options give the same result, on any number of cores and any machine of the same
+// architecture: on others, floating-point numbers may be rounded in other places.
 func Play(s *Scenario, options Options) *Result {
 	options.Set = maps.Clone(options.Set)
 	maps.DeleteFunc(options.Set, func(name string, value float64) bool {
