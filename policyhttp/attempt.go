@@ -111,7 +111,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 		return err
 	}
 	if t.deadlineHeader != "" {
-		t.setDeadline(ctx, &a.sent)
+		t.setDeadline(ctx, c.opening.Layers(), &a.sent)
 	}
 	if t.route != nil {
 		routed := c.routeOf(ctx, true)
@@ -133,7 +133,7 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	if response.Body == nil {
 		response.Body = http.NoBody
 	}
-	class := t.judge(response)
+	class, final := t.judge(response)
 	a.stream.inner = response.Body
 	if class == policy.Unclassified || class == policy.Expected {
 		if !c.hold(a, response, nil) {
@@ -143,11 +143,15 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	}
 	failure := newError(response, class)
 	failure.notSent = t.notProcessed[response.StatusCode]
-	a.stream.prefetch()
+	may := c.mayRepeat() || failure.notSent
+	final = final || may && !c.bodies.again()
+	if may && !final && (class == policy.Transient || class == policy.Throttled) && c.repeats() {
+		a.stream.inner = prefetch(response)
+	}
 	if !c.hold(a, response, failure) {
 		return nil, a.late()
 	}
-	if !t.retries(response.StatusCode, class) || (c.mayRepeat() || failure.notSent) && !c.bodies.again() {
+	if final {
 		return response, retry.Permanent(failure)
 	}
 	return response, failure

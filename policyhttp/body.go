@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -67,7 +68,7 @@ func (b *responseBody) Close() error {
 	return b.inner.Close()
 }
 
-// as returns the body as what it is to the caller: one that can be written to if the connection was handed over.
+// facing returns the body as what it is to the caller: one that can be written to if the connection was handed over.
 func (b *responseBody) facing() io.ReadCloser {
 	writer, ok := b.inner.(io.Writer)
 	if !ok {
@@ -125,16 +126,16 @@ func (e *bodyError) Temporary() bool { return true }
 const (
 	// mostDrained is how much of the body of a failed attempt is read, so that its connection can be used again.
 	mostDrained = 4 << 10
-	// drainTime is how long that may take before the next attempt no longer waits for it.
+	// drainTime is how long that may take before nobody waits for it any more.
 	drainTime = 50 * time.Millisecond
 )
 
-// prefetch reads the beginning of the body of a failed attempt. If that is all of it, the connection is free for the next
-// attempt, and the response can still be read. It must be now: when another attempt begins, the contexts of this one end.
-func (b *responseBody) prefetch() { b.inner = prefetch(b.inner) }
-
-func prefetch(inner io.ReadCloser) io.ReadCloser {
-	if _, writable := inner.(io.Writer); writable || inner == http.NoBody {
+// prefetch returns the body of a response that another attempt may supersede, of which it has read the beginning. If that is
+// all of it, the connection is free for the next attempt, and the response can still be read. It must be now: when another
+// attempt begins, the contexts of this one end.
+func prefetch(r *http.Response) io.ReadCloser {
+	inner := r.Body
+	if _, writable := inner.(io.Writer); writable || hasNoBody(r, inner) || r.ContentLength > mostDrained {
 		return inner
 	}
 	f := &fetched{inner: inner, done: make(chan struct{})}
@@ -144,43 +145,64 @@ func prefetch(inner io.ReadCloser) io.ReadCloser {
 	select {
 	case <-f.done:
 	case <-timer.C:
+		f.enough.Store(true)
 	}
 	return f
 }
 
-// fetched is a body whose beginning has been read, or is being read.
+// fetched is a body whose beginning was read, as far as it came in time. The piece that was on its way when the time was over
+// is still fetch's; the reader gets what came before, waits for that piece, and goes on by itself.
 type fetched struct {
-	inner io.ReadCloser
-	done  chan struct{}
-
+	inner  io.ReadCloser
+	done   chan struct{} // closed when fetch has ended
+	enough atomic.Bool   // fetch is to read no further piece
 	closed atomic.Bool
 
-	room     [mostDrained]byte // these belong to fetch until done is closed, then to the reader
-	rest     []byte
-	err      error
+	room [mostDrained]byte
+
+	mu       sync.Mutex
+	from, to int // of room: what has come, and was not handed out
+
+	err      error // these belong to fetch until done is closed, then to the reader
 	panicked any
 }
 
 func (f *fetched) fetch() {
 	defer close(f.done)
 	defer func() { f.panicked = recover() }() // it is the reader's, on whose goroutine it can be recovered
-	for n := 0; n < len(f.room) && f.err == nil; {
+	for n := 0; n < len(f.room) && f.err == nil && !f.enough.Load(); {
 		var read int
 		read, f.err = f.inner.Read(f.room[n:])
 		n += read
-		f.rest = f.room[:n]
+		f.mu.Lock()
+		f.to = n
+		f.mu.Unlock()
 	}
+}
+
+// take copies what has come.
+func (f *fetched) take(p []byte) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n = copy(p, f.room[f.from:f.to])
+	f.from += n
+	return n
 }
 
 // Read implements [io.Reader].
 func (f *fetched) Read(p []byte) (int, error) {
+	if f.closed.Load() {
+		return 0, errReadAfterClose
+	}
+	if n := f.take(p); n > 0 || len(p) == 0 {
+		return n, nil
+	}
 	<-f.done
+	n := f.take(p)
 	switch {
 	case f.closed.Load():
 		return 0, errReadAfterClose
-	case len(f.rest) > 0 && len(p) > 0:
-		n := copy(p, f.rest)
-		f.rest = f.rest[n:]
+	case n > 0:
 		return n, nil
 	case f.err != nil:
 		return 0, f.err
@@ -193,5 +215,6 @@ func (f *fetched) Read(p []byte) (int, error) {
 // Close implements [io.Closer].
 func (f *fetched) Close() error {
 	f.closed.Store(true)
+	f.enough.Store(true)
 	return f.inner.Close()
 }

@@ -130,6 +130,17 @@ func repetitionOf(c *call) repetition {
 // mayRepeat reports whether the request may be sent again after it has reached the server.
 func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
 
+// repeats reports whether the pipeline may make more than one attempt.
+func (c *call) repeats() bool {
+	return slices.ContainsFunc(c.opening.Layers(), func(layer policy.Layer) bool {
+		switch layer.(type) {
+		case policy.Repeater, policy.Wrapper:
+			return true
+		}
+		return false
+	})
+}
+
 type callKey struct{}
 
 // callOf returns the call that ctx belongs to, nil if there is none.

@@ -317,6 +317,30 @@ func TestRetryStatuses(t *testing.T) {
 	require.Equal(t, 1, n)
 }
 
+// Of two options the one about statuses stands where the other one says nothing.
+func TestRetryStatusesBesideClassifyResponse(t *testing.T) {
+	says := policy.Unclassified
+	for _, c := range []struct {
+		says     policy.Class
+		status   int
+		attempts int
+	}{
+		{policy.Unclassified, 429, 1},
+		{policy.Unclassified, 502, 1},
+		{policy.Unclassified, 503, 3},
+		{policy.Throttled, 429, 3},
+		{policy.Transient, 502, 3},
+		{policy.Permanent, 503, 1},
+	} {
+		says = c.says
+		base := newScript(c.status)
+		tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)),
+			policyhttp.RetryStatuses(503), policyhttp.ClassifyResponse(func(*http.Response) policy.Class { return says }))
+		_, _, call := roundTrip(t, tr)
+		require.Equal(t, c.attempts, call.Attempts, "%v of a %d", c.says, c.status)
+	}
+}
+
 func TestRetryNotIdempotent(t *testing.T) {
 	for status, want := range map[int]int{429: 3, 503: 3, 500: 1, 504: 1} {
 		base := newScript(status)

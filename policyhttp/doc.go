@@ -38,7 +38,8 @@
 //
 // The slot of a bulkhead is held, and the context lives, until the body is closed or read to its end. An attempt timeout
 // bounds the time to the headers; a total timeout bounds the body too. Responses that are superseded are closed; of their
-// bodies up to 4 KiB are read, so that connections can be used again.
+// bodies up to 4 KiB are read, so that connections can be used again. For that, a failure that another attempt may follow is
+// kept back until its body ends, for at most 50 ms.
 //
 // docs/http.md explains every default, and the traps.
 package policyhttp

@@ -143,37 +143,35 @@ func isNil(v any) bool {
 	return false
 }
 
-// judge returns what a response means to the pipeline; Unclassified or Expected for a success.
-func (c *config) judge(r *http.Response) policy.Class {
+// judge returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not to be
+// tried again although its class is.
+func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
 	if c.classify != nil {
 		if class := c.classify(r); class != policy.Unclassified {
-			return class
+			return class, false
 		}
 	}
-	class := classOfStatus(r.StatusCode, r.Header)
-	if c.restricted {
-		failure := class == policy.Transient || class == policy.Throttled
-		switch listed := c.retried[r.StatusCode]; {
-		case listed && !failure:
-			return policy.Transient
-		case !listed && class == policy.Transient:
-			return policy.Permanent
-		}
+	class = classOfStatus(r.StatusCode, r.Header)
+	listed := c.retried[r.StatusCode]
+	switch {
+	case !c.restricted:
+		return class, false
+	case class == policy.Throttled:
+		return class, !listed
+	case listed:
+		return policy.Transient, false
+	case class == policy.Transient:
+		return policy.Permanent, false
 	}
-	return class
+	return class, false
 }
 
-// retries reports whether a status that means class may be tried again.
-func (c *config) retries(status int, class policy.Class) bool {
-	return !c.restricted || class != policy.Throttled || c.retried[status] || c.classify != nil
-}
-
-// setDeadline sets the header field that says how much time is left.
-func (t *Transport) setDeadline(ctx context.Context, r *http.Request) {
+// setDeadline sets the header field that says how much time is left for an attempt, made in ctx through layers.
+func (t *Transport) setDeadline(ctx context.Context, layers []policy.Layer, r *http.Request) {
 	if _, ok := r.Header[t.deadlineHeader]; ok || r.Header == nil {
 		return
 	}
-	left := limitAt(t.pipelineFor(r).Layers(), policy.StageAttemptTimeout)
+	left := limitAt(layers, policy.StageAttemptTimeout)
 	if deadline, ok := ctx.Deadline(); ok {
 		left = min(left, time.Until(deadline))
 	}
