@@ -134,10 +134,27 @@ func TestFault204_AServerWithoutTLSIsPermanentAndSaysSo(t *testing.T) {
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
 	url := strings.Replace(server.URL, "http:", "https:", 1)
-	client := &http.Client{Transport: transport(base, atOnce(3))}
-	_, err := client.Get(url) //nolint:noctx // the plain use
-	require.ErrorIs(t, err, http.ErrSchemeMismatch)
-	require.Equal(t, policy.Permanent, policyhttp.Classify(err))
+	_, bare := (&http.Client{Transport: base}).Get(url) //nolint:noctx // the plain use
+	require.ErrorIs(t, bare, http.ErrSchemeMismatch)
+	for name, tr := range map[string]http.RoundTripper{
+		"a retry":     transport(base, atOnce(3)),
+		"two inside":  transport(transport(base, atOnce(3))),
+		"all retried": transport(base, atOnce(3, retry.If(func(error) bool { return true }))),
+	} {
+		_, err := (&http.Client{Transport: tr}).Get(url) //nolint:noctx // the plain use
+		require.ErrorIs(t, err, http.ErrSchemeMismatch, name)
+		require.Equal(t, policy.Permanent, policyhttp.Classify(err), name)
+		_, ok := errors.AsType[tls.RecordHeaderError](err)
+		require.True(t, ok, name)
+		_, ok = policyhttp.Info(nil, err)
+		require.True(t, ok, name)
+		if name != "all retried" {
+			require.EqualError(t, err, bare.Error(), name)
+		}
+		_, err = tr.RoundTrip(request(t, "GET", url, nil))
+		_, ok = err.(*policyhttp.CallError) //nolint:errorlint // the very type
+		require.True(t, ok, name)
+	}
 }
 
 func TestFault204_RedirectsWithoutEndArePermanent(t *testing.T) {

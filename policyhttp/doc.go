@@ -21,7 +21,7 @@
 //	408, 500, 502, 503, 504         policy.Transient   retried; a failure
 //	429, 413 with Retry-After       policy.Throttled   retried, after the wait; neutral to a breaker
 //	505 and above                   policy.Permanent   not retried; a failure
-//	a certificate that is not good  policy.Permanent
+//	an untrusted certificate        policy.Permanent
 //	all others, 404 and 501 too     an answer
 //	errors of the connection        policy.Transient
 //	an invalid request, a body      policy.Ignored     the caller's own mistake: not retried, neutral

@@ -1,7 +1,6 @@
 package policyhttp
 
 import (
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -144,12 +143,6 @@ func (c *call) failure(err error) error {
 	call := c.info()
 	if call.Reason == nil && c.Context.Err() != nil {
 		call.Reason = policy.ContextError(c.Context)
-	}
-	if call.Attempts == 1 {
-		// http.Client looks for this very type, to say that a server does not speak TLS.
-		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-			return plain
-		}
 	}
 	return &CallError{call}
 }

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -36,8 +37,8 @@ type config struct {
 // RetryStatuses replaces the statuses after which a request is tried again. Each must be from 400 to 599. The default is
 // 408, 429, 500, 502, 503 and 504, and 413 if it comes with a Retry-After.
 //
-// A status that is added is a failure to the whole pipeline, of class [policy.Transient]. One that is left out is tried no
-// more, and a failure as before. To decide by anything else than the status, use [ClassifyResponse].
+// A status that is added is a failure to the whole pipeline, of class [policy.Transient]. One that is left out is no
+// longer retried; to a breaker it still counts as before. To decide by anything else than the status, use [ClassifyResponse].
 func RetryStatuses(statuses ...int) Option {
 	return func(c *config) { c.statuses, c.restricted = statuses, true }
 }
@@ -131,7 +132,20 @@ func setOf(name string, statuses []int, problems *policy.ConfigError) map[int]bo
 	return set
 }
 
-// isNil reports whether v is nil, or an interface that holds a nil pointer.
+// checkPipeline reports whether pipeline, which source has come to, can be used at all, and notes why not.
+func checkPipeline(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) bool {
+	switch {
+	case pipeline == nil:
+		problems.Add("%T: the pipeline in force is nil", source)
+	case len(pipeline.Layers()) == 0 && resilience.Validate(pipeline) != nil:
+		problems.Add("a Pipeline must be made with Compose")
+	default:
+		return true
+	}
+	return false
+}
+
+// isNil reports whether v is nil, or a nil pointer, function or map.
 func isNil(v any) bool {
 	if v == nil {
 		return true

@@ -417,6 +417,12 @@ func TestOptionsAreChecked(t *testing.T) {
 	require.NoError(t, policyhttp.Validate(policyhttp.RetryStatuses(), policyhttp.Buffer(1)))
 	require.Panics(t, func() { policyhttp.NewTransport(nil, nil) })
 	require.Panics(t, func() { policyhttp.NewTransport(nil, (*resilience.Pipeline)(nil)) })
+	require.PanicsWithError(t, "policyhttp.NewTransport: a Pipeline must be made with Compose",
+		func() { policyhttp.NewTransport(nil, &resilience.Pipeline{}) })
+	require.PanicsWithError(t, "policyhttp.NewTransport: *policyhttp_test.replaceable: the pipeline in force is nil",
+		func() { policyhttp.NewTransport(nil, &replaceable{}) })
+	require.PanicsWithError(t, "policyhttp.PerHost: a Pipeline must be made with Compose",
+		func() { policyhttp.PerHost(func(string) *resilience.Pipeline { return new(resilience.Pipeline) }) })
 	require.Panics(t, func() { policyhttp.NewTransport(nil, resilience.Compose(), policyhttp.Buffer(-1)) })
 	require.Panics(t, func() { _, _ = (&policyhttp.Transport{}).RoundTrip(request(t, "GET", "http://example.com/", nil)) })
 }

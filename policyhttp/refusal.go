@@ -73,6 +73,13 @@ func isGone(r *http.Request) bool {
 	return policy.Canceled(ctx) && policy.ContextError(ctx) == ctx.Err() //nolint:errorlint // the very value: no cause
 }
 
+// isWaiting reports whether the client waits for an answer of ours. Whoever has set a deadline outside answers when that is
+// over.
+func isWaiting(r *http.Request) bool {
+	ctx := r.Context()
+	return ctx.Err() == nil || policy.Canceled(ctx) && !isGone(r)
+}
+
 // tellOutside lets the Handlers around this one know that it was a policy who answered.
 func tellOutside(w http.ResponseWriter, err error) {
 	for {

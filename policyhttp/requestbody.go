@@ -238,7 +238,7 @@ func (a *attempt) release() {
 type recorder struct {
 	source io.Reader
 	limit  int64
-	turn   chan struct{} // holds one element, which the reader takes who reads from the source
+	turn   chan struct{} // holds one element, taken by whoever reads the source
 
 	mu       sync.Mutex
 	recorded []byte

@@ -33,12 +33,15 @@ type RequestSource interface {
 // The body of a response of base must let Close be called while a Read runs, and end that Read then, as those of
 // [http.Transport] do: what is given up is closed at once.
 //
-// NewTransport panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.
+// NewTransport panics with a [*policy.ConfigError] that lists every problem: a nil source or pipeline, a pipeline that
+// was not made with [resilience.Compose], an option out of its range.
 func NewTransport(base http.RoundTripper, source resilience.Source, options ...Option) *Transport {
 	problems := policy.ConfigError{Policy: "policyhttp.NewTransport"}
 	c := configure(options, &problems)
 	if isNil(source) {
 		problems.Add("the source is nil")
+	} else if _, ok := source.(RequestSource); !ok {
+		checkPipeline(source, source.Current(), &problems)
 	}
 	if err := problems.Err(); err != nil {
 		panic(err)
