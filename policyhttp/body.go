@@ -25,13 +25,13 @@ type responseBody struct {
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.inner.Read(p)
 	if err != nil {
-		err = b.over(err)
+		err = b.ended(err)
 	}
 	return n, err
 }
 
-// over settles the permit after a Read that was the last one, and returns its error.
-func (b *responseBody) over(err error) error {
+// ended settles the permit after a Read that was the last one, and returns its error.
+func (b *responseBody) ended(err error) error {
 	switch {
 	case err == io.EOF: //nolint:errorlint // a Reader returns the very value
 		b.settle(nil)
@@ -39,13 +39,13 @@ func (b *responseBody) over(err error) error {
 	case b.closed.Load(): // the caller has closed it meanwhile
 		return err
 	}
-	err = b.named(err)
+	err = b.withCause(err)
 	b.settle(err)
 	return err
 }
 
-// named returns err so that it says which timeout of the pipeline ended the body, if one did.
-func (b *responseBody) named(err error) error {
+// withCause returns err so that it says which timeout of the pipeline ended the body, if one did.
+func (b *responseBody) withCause(err error) error {
 	ctx := b.permit.Context()
 	if ctx.Err() == nil || b.attempt.call.Context.Err() != nil {
 		return err
@@ -63,13 +63,13 @@ func (b *responseBody) settle(err error) { b.permit.Done(err) }
 // Close implements [io.Closer].
 func (b *responseBody) Close() error {
 	b.closed.Store(true)
-	defer b.attempt.release()
+	defer b.attempt.closeBody()
 	defer b.settle(nil)
 	return b.inner.Close()
 }
 
-// facing returns the body as what it is to the caller: one that can be written to if the connection was handed over.
-func (b *responseBody) facing() io.ReadCloser {
+// face returns the body as what it is to the caller: one that can be written to if the connection was handed over.
+func (b *responseBody) face() io.ReadCloser {
 	writer, ok := b.inner.(io.Writer)
 	if !ok {
 		return b

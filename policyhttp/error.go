@@ -144,17 +144,17 @@ func (e *Error) LogValue() slog.Value {
 // answerOf returns the response that an error stands for.
 func answerOf(err error) (*Error, bool) { return errors.AsType[*Error](err) }
 
-// failure is an error of the base transport that means something other than that the server has failed for now.
-type failure struct {
+// baseError is an error of the base transport that means something other than that the server has failed for now.
+type baseError struct {
 	err     error
 	class   policy.Class // Unclassified: transient
 	notSent bool
 }
 
-func (f *failure) Error() string       { return f.err.Error() }
-func (f *failure) Unwrap() error       { return f.err }
-func (f *failure) Class() policy.Class { return f.class }
-func (f *failure) NotSent() bool       { return f.notSent }
+func (e *baseError) Error() string       { return e.err.Error() }
+func (e *baseError) Unwrap() error       { return e.err }
+func (e *baseError) Class() policy.Class { return e.class }
+func (e *baseError) NotSent() bool       { return e.notSent }
 
 // schemeMismatch is the error of a server that answers HTTP where TLS is spoken. http.Client says so of an error of the very
 // type tls.RecordHeaderError, and ours never is one: a [CallError] is around it.
@@ -165,8 +165,8 @@ func (m *schemeMismatch) Unwrap() []error {
 	return []error{http.ErrSchemeMismatch, m.plain}
 }
 
-// failure returns an error of the base transport as what it means to the pipeline.
-func (a *attempt) failure(err error, sending *sending) error {
+// classify returns an error of the base transport as what it means to the pipeline.
+func (a *attempt) classify(err error, sending *sending) error {
 	c := a.call
 	if plain, ok := err.(tls.RecordHeaderError); ok && string(plain.RecordHeader[:]) == "HTTP/" { //nolint:errorlint // as http.Client
 		err = &schemeMismatch{plain}
@@ -175,10 +175,10 @@ func (a *attempt) failure(err error, sending *sending) error {
 	if a.body != nil && a.body.broken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
 		class = policy.Ignored // the caller's own mistake, or wish
 	}
-	again := c.bodies.again()
+	again := c.bodies.reclaim()
 	notSent := again && isNotSent(err, sending)
 	if class != policy.Unclassified || notSent {
-		err = &failure{err, class, notSent}
+		err = &baseError{err, class, notSent}
 	}
 	if !again && c.mayRepeat() {
 		err = retry.Permanent(err)

@@ -57,9 +57,9 @@ func (e *exchange) refuse(err error) {
 	}
 	switch {
 	case h.refuseWith != nil:
-		e.writer.unsaid = refusal.Status
+		e.writer.defaultStatus = refusal.Status
 		h.refuseWith(e.writer.face(), r, refusal)
-		e.writer.say()
+		e.writer.writeDefaultStatus()
 	case h.problem:
 		e.writeProblem(w, refusal)
 	default:
