@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -175,3 +176,76 @@ func TestABodyThatReadsNothingIsLeft(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// The server sends a line only when the one before was read.
+func TestTheBodyOfAFailureStreamsInEveryProtocol(t *testing.T) {
+	for _, protocol := range []int{1, 2} {
+		for name, layers := range map[string][]policy.Layer{
+			"no retry": nil,
+			"a retry":  {atOnce(1), timeout.PerAttempt(time.Minute)},
+			"a hedge":  {hedge.New(hedge.After(time.Hour))},
+		} {
+			t.Run(fmt.Sprintf("HTTP/%d, %s", protocol, name), func(t *testing.T) {
+				next := make(chan struct{}, 8)
+				server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					w.WriteHeader(503)
+					for {
+						_, _ = io.WriteString(w, "line\n")
+						_ = http.NewResponseController(w).Flush()
+						select {
+						case <-next:
+						case <-r.Context().Done():
+							return
+						}
+					}
+				}))
+				server.EnableHTTP2 = protocol == 2
+				server.StartTLS()
+				defer server.Close()
+				response, err := transport(server.Client().Transport, layers...).RoundTrip(request(t, "GET", server.URL, nil))
+				require.NoError(t, err)
+				require.Equal(t, protocol, response.ProtoMajor)
+				scanner := bufio.NewScanner(response.Body)
+				for range 3 {
+					require.True(t, scanner.Scan())
+					require.Equal(t, "line", scanner.Text())
+					next <- struct{}{}
+				}
+				require.NoError(t, response.Body.Close())
+			})
+		}
+	}
+}
+
+// A connection is worth the wait for a body that ends soon: the context of the attempt ends when the next one begins.
+func TestFault200_ABodyThatEndsSoonLeavesItsConnection(t *testing.T) {
+	for _, c := range []struct {
+		pause time.Duration
+		size  int
+		dials int64
+	}{
+		{20 * time.Millisecond, 100, 1},
+		{20 * time.Millisecond, 4<<10 - 1, 1},
+		{60 * time.Millisecond, 100, 3},
+		{0, 4<<10 + 1, 3},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			calls := 0
+			n := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+				if calls++; calls < 3 {
+					w.WriteHeader(503)
+				}
+				_ = http.NewResponseController(w).Flush()
+				time.Sleep(c.pause)
+				_, _ = io.WriteString(w, strings.Repeat("x", c.size))
+			})
+			response, err := transport(n.base, atOnce(3), timeout.PerAttempt(time.Second)).
+				RoundTrip(request(t, "GET", "http://example.com/", nil))
+			require.NoError(t, err)
+			require.Equal(t, 200, response.StatusCode)
+			require.Len(t, read(t, response), c.size)
+			require.Equal(t, c.dials, n.dials.Load(), "%v", c)
+			n.close()
+		})
+	}
+}
