@@ -168,7 +168,8 @@ func (m *schemeMismatch) Unwrap() []error {
 // classify returns an error of the base transport as what it means to the pipeline.
 func (a *attempt) classify(err error, sending *sending) error {
 	c := a.call
-	if plain, ok := err.(tls.RecordHeaderError); ok && string(plain.RecordHeader[:]) == "HTTP/" { //nolint:errorlint // as http.Client
+	plain, ok := err.(tls.RecordHeaderError) //nolint:errorlint // as http.Client
+	if ok && string(plain.RecordHeader[:]) == "HTTP/" {
 		err = &schemeMismatch{plain}
 	}
 	class := Classify(err)
