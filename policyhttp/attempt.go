@@ -78,7 +78,7 @@ func send(ctx context.Context) (*http.Response, error) {
 		return nil, errLeft
 	}
 	if err := a.prepare(ctx); err != nil {
-		a.release()
+		a.closeBody()
 		c.failed(a)
 		c.notMade()
 		return nil, err
@@ -95,8 +95,8 @@ func send(ctx context.Context) (*http.Response, error) {
 		if response != nil && response.Body != nil { // against the contract of a RoundTripper
 			_ = response.Body.Close()
 		}
-		err = a.failure(err, sending)
-		a.release()
+		err = a.classify(err, sending)
+		a.closeBody()
 		c.failed(a)
 		return nil, err
 	}
@@ -111,12 +111,12 @@ func (a *attempt) prepare(ctx context.Context) error {
 		return err
 	}
 	if t.deadlineHeader != "" {
-		t.setDeadline(ctx, &a.sent)
+		t.setDeadline(ctx, c.opening.Layers(), &a.sent)
 	}
 	if t.route != nil {
 		routed := c.routeOf(ctx, true)
 		if routed == nil {
-			return &failure{err: errNoRoute, class: policy.Ignored}
+			return &baseError{err: errNoRoute, class: policy.Ignored}
 		}
 		if a.sent.URL == nil || a.sent.Host == a.sent.URL.Host { // no host of its own
 			a.sent.Host = ""
@@ -133,7 +133,7 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	if response.Body == nil {
 		response.Body = http.NoBody
 	}
-	class := t.judge(response)
+	class, final := t.judge(response)
 	a.stream.inner = response.Body
 	if class == policy.Unclassified || class == policy.Expected {
 		if !c.hold(a, response, nil) {
@@ -141,16 +141,20 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 		}
 		return response, nil
 	}
-	failure := newError(response, class)
-	failure.notSent = t.notProcessed[response.StatusCode]
-	a.stream.prefetch()
-	if !c.hold(a, response, failure) {
+	failed := newError(response, class)
+	failed.notSent = t.notProcessed[response.StatusCode]
+	may := c.mayRepeat() || failed.notSent
+	final = final || may && !c.bodies.reclaim()
+	if may && !final && isRetried(class) && c.repeats() {
+		a.stream.inner = prefetch(response)
+	}
+	if !c.hold(a, response, failed) {
 		return nil, a.late()
 	}
-	if !t.retries(response.StatusCode, class) || (c.mayRepeat() || failure.notSent) && !c.bodies.again() {
-		return response, retry.Permanent(failure)
+	if final {
+		return response, retry.Permanent(failed)
 	}
-	return response, failure
+	return response, failed
 }
 
 // deliver makes the response of a that of the call. permit is settled when its body is done with.
@@ -164,7 +168,7 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 		// the caller's there anyway.
 		r.Request = a.call.request.WithContext(a.call)
 	}
-	r.Body = a.stream.facing()
+	r.Body = a.stream.face()
 	if hasNoBody(r, a.stream.inner) {
 		a.stream.settle(nil) // there is nothing to wait for
 	}
@@ -173,14 +177,14 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 
 // late releases the response of an attempt whose caller has left.
 func (a *attempt) late() error {
-	defer a.release()
+	defer a.closeBody()
 	_ = a.stream.inner.Close()
 	return errLeft
 }
 
 // discard releases what an attempt holds whose response nobody gets.
 func (a *attempt) discard() {
-	defer a.release()
+	defer a.closeBody()
 	a.call.mu.Lock()
 	response := a.response
 	a.call.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -24,13 +25,13 @@ type responseBody struct {
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.inner.Read(p)
 	if err != nil {
-		err = b.over(err)
+		err = b.ended(err)
 	}
 	return n, err
 }
 
-// over settles the permit after a Read that was the last one, and returns its error.
-func (b *responseBody) over(err error) error {
+// ended settles the permit after a Read that was the last one, and returns its error.
+func (b *responseBody) ended(err error) error {
 	switch {
 	case err == io.EOF: //nolint:errorlint // a Reader returns the very value
 		b.settle(nil)
@@ -38,13 +39,13 @@ func (b *responseBody) over(err error) error {
 	case b.closed.Load(): // the caller has closed it meanwhile
 		return err
 	}
-	err = b.named(err)
+	err = b.withCause(err)
 	b.settle(err)
 	return err
 }
 
-// named returns err so that it says which timeout of the pipeline ended the body, if one did.
-func (b *responseBody) named(err error) error {
+// withCause returns err so that it says which timeout of the pipeline ended the body, if one did.
+func (b *responseBody) withCause(err error) error {
 	ctx := b.permit.Context()
 	if ctx.Err() == nil || b.attempt.call.Context.Err() != nil {
 		return err
@@ -62,13 +63,13 @@ func (b *responseBody) settle(err error) { b.permit.Done(err) }
 // Close implements [io.Closer].
 func (b *responseBody) Close() error {
 	b.closed.Store(true)
-	defer b.attempt.release()
+	defer b.attempt.closeBody()
 	defer b.settle(nil)
 	return b.inner.Close()
 }
 
-// as returns the body as what it is to the caller: one that can be written to if the connection was handed over.
-func (b *responseBody) facing() io.ReadCloser {
+// face returns the body as what it is to the caller: one that can be written to if the connection was handed over.
+func (b *responseBody) face() io.ReadCloser {
 	writer, ok := b.inner.(io.Writer)
 	if !ok {
 		return b
@@ -125,16 +126,16 @@ func (e *bodyError) Temporary() bool { return true }
 const (
 	// mostDrained is how much of the body of a failed attempt is read, so that its connection can be used again.
 	mostDrained = 4 << 10
-	// drainTime is how long that may take before the next attempt no longer waits for it.
+	// drainTime is how long that may take before nobody waits for it any more.
 	drainTime = 50 * time.Millisecond
 )
 
-// prefetch reads the beginning of the body of a failed attempt. If that is all of it, the connection is free for the next
-// attempt, and the response can still be read. It must be now: when another attempt begins, the contexts of this one end.
-func (b *responseBody) prefetch() { b.inner = prefetch(b.inner) }
-
-func prefetch(inner io.ReadCloser) io.ReadCloser {
-	if _, writable := inner.(io.Writer); writable || inner == http.NoBody {
+// prefetch returns the body of a response that another attempt may supersede, of which it has read the beginning. If that is
+// all of it, the connection is free for the next attempt, and the response can still be read. It must be now: when another
+// attempt begins, the contexts of this one end.
+func prefetch(r *http.Response) io.ReadCloser {
+	inner := r.Body
+	if _, writable := inner.(io.Writer); writable || hasNoBody(r, inner) || r.ContentLength > mostDrained {
 		return inner
 	}
 	f := &fetched{inner: inner, done: make(chan struct{})}
@@ -144,43 +145,64 @@ func prefetch(inner io.ReadCloser) io.ReadCloser {
 	select {
 	case <-f.done:
 	case <-timer.C:
+		f.enough.Store(true)
 	}
 	return f
 }
 
-// fetched is a body whose beginning has been read, or is being read.
+// fetched is a body whose beginning was read, as far as it came in time. The piece that was on its way when the time was over
+// is still fetch's; the reader gets what came before, waits for that piece, and goes on by itself.
 type fetched struct {
-	inner io.ReadCloser
-	done  chan struct{}
-
+	inner  io.ReadCloser
+	done   chan struct{} // closed when fetch has ended
+	enough atomic.Bool   // fetch is to read no further piece
 	closed atomic.Bool
 
-	room     [mostDrained]byte // these belong to fetch until done is closed, then to the reader
-	rest     []byte
-	err      error
+	room [mostDrained]byte
+
+	mu       sync.Mutex
+	from, to int // of room: what has come, and was not handed out
+
+	err      error // these belong to fetch until done is closed, then to the reader
 	panicked any
 }
 
 func (f *fetched) fetch() {
 	defer close(f.done)
 	defer func() { f.panicked = recover() }() // it is the reader's, on whose goroutine it can be recovered
-	for n := 0; n < len(f.room) && f.err == nil; {
+	for n := 0; n < len(f.room) && f.err == nil && !f.enough.Load(); {
 		var read int
 		read, f.err = f.inner.Read(f.room[n:])
 		n += read
-		f.rest = f.room[:n]
+		f.mu.Lock()
+		f.to = n
+		f.mu.Unlock()
 	}
+}
+
+// take copies what has come.
+func (f *fetched) take(p []byte) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	n = copy(p, f.room[f.from:f.to])
+	f.from += n
+	return n
 }
 
 // Read implements [io.Reader].
 func (f *fetched) Read(p []byte) (int, error) {
+	if f.closed.Load() {
+		return 0, errReadAfterClose
+	}
+	if n := f.take(p); n > 0 || len(p) == 0 {
+		return n, nil
+	}
 	<-f.done
+	n := f.take(p)
 	switch {
 	case f.closed.Load():
 		return 0, errReadAfterClose
-	case len(f.rest) > 0 && len(p) > 0:
-		n := copy(p, f.rest)
-		f.rest = f.rest[n:]
+	case n > 0:
 		return n, nil
 	case f.err != nil:
 		return 0, f.err
@@ -193,5 +215,6 @@ func (f *fetched) Read(p []byte) (int, error) {
 // Close implements [io.Closer].
 func (f *fetched) Close() error {
 	f.closed.Store(true)
+	f.enough.Store(true)
 	return f.inner.Close()
 }

@@ -18,8 +18,21 @@ import (
 	"github.com/go-resilience/resilience/timeout"
 )
 
-// call is one request on its way through the pipeline. It is the context of the request, too, and the operation finds it
-// there: that spares an allocation for each. Every request pays for its size, so what only some of them need is elsewhere.
+// call is one request on its way through the pipeline. This is its life:
+//
+//	newCall     notes what kind of body the request has, and whether it may be sent twice
+//	send        is the operation, once for each attempt:
+//	  begin     makes the attempt, with a copy of the request, and discards responses that it supersedes
+//	  prepare   gives it the body, the deadline header and the route
+//	  classify  says what an error of the base transport means; answered, what a response means
+//	  hold      keeps a response until it is superseded or delivered
+//	finish      has the outcome of the pipeline: a response, in spite of an error too, or a CallError
+//	  end       marks the call as ended: what comes late is closed by its attempt; discards what other attempts hold
+//	  deliver   hands the response to the caller, with the permit that keeps its slot
+//	Close       of the response's body, or its end, settles the permit; attempt and call live until then
+//
+// It is the context of the request, too, and the operation finds it there: that spares an allocation for each. Every request
+// pays for its size, so what only some of them need is elsewhere.
 type call struct {
 	context.Context
 	transport  *Transport
@@ -31,8 +44,8 @@ type call struct {
 
 	mu       sync.Mutex
 	attempts int32      // that were begun
-	unmade   int32      // of them, those that did not come to the base transport
-	running  int32      // of them
+	skipped  int32      // attempts that never reached the base transport
+	running  int32      // attempts under way
 	delays   *delays    // nil as long as none has failed
 	open     []*attempt // that hold something
 	target   *target    // nil as long as nobody has asked for it
@@ -130,6 +143,17 @@ func repetitionOf(c *call) repetition {
 // mayRepeat reports whether the request may be sent again after it has reached the server.
 func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
 
+// repeats reports whether the pipeline may make more than one attempt.
+func (c *call) repeats() bool {
+	return slices.ContainsFunc(c.opening.Layers(), func(layer policy.Layer) bool {
+		switch layer.(type) {
+		case policy.Repeater, policy.Wrapper:
+			return true
+		}
+		return false
+	})
+}
+
 type callKey struct{}
 
 // callOf returns the call that ctx belongs to, nil if there is none.
@@ -203,7 +227,7 @@ func (c *call) failed(a *attempt) {
 func (c *call) notMade() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.unmade++
+	c.skipped++
 }
 
 // hold says that an attempt has ended with response, which it holds from now on, and which means failed unless that is
@@ -226,22 +250,22 @@ func (c *call) hold(a *attempt, response *http.Response, failed *Error) bool {
 func (c *call) finish(response *http.Response, permit *policy.Permit, err error) (*http.Response, error) {
 	c.outcome = err
 	if err != nil {
-		response = c.answer(response, permit, err)
+		response = c.responseDespite(err, response, permit)
 	}
 	if err == nil || response != nil {
 		if a := c.end(response); a != nil {
 			return a.deliver(permit), nil
 		}
-		err = errNoResponse
+		c.outcome = errNoResponse
 	}
 	c.end(nil)
 	permit.Done(nil)
-	return nil, c.failure(err)
+	return nil, c.callError()
 }
 
-// answer returns the response that a call which failed with err ends with all the same; nil if there is none, or if the
-// call was ended from outside.
-func (c *call) answer(response *http.Response, permit *policy.Permit, err error) *http.Response {
+// responseDespite returns the response of a call that has failed with err, nil if there is none: a 503 is delivered, unless
+// the context that its body lives under has ended.
+func (c *call) responseDespite(err error, response *http.Response, permit *policy.Permit) *http.Response {
 	switch {
 	case c.Context.Err() != nil:
 		return nil

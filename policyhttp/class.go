@@ -29,6 +29,11 @@ func classOfStatus(status int, header http.Header) policy.Class {
 	return policy.Permanent
 }
 
+// isRetried reports whether a retry tries again, by default, what means class.
+func isRetried(class policy.Class) bool {
+	return class == policy.Unclassified || class == policy.Transient || class == policy.Throttled
+}
+
 // Classify returns what an error of an [http.Client] or [http.RoundTripper] says about the server, for round trips of
 // your own: resilience.Classify(policyhttp.Classify).
 //

@@ -134,10 +134,27 @@ func TestFault204_AServerWithoutTLSIsPermanentAndSaysSo(t *testing.T) {
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
 	url := strings.Replace(server.URL, "http:", "https:", 1)
-	client := &http.Client{Transport: transport(base, atOnce(3))}
-	_, err := client.Get(url) //nolint:noctx // the plain use
-	require.ErrorIs(t, err, http.ErrSchemeMismatch)
-	require.Equal(t, policy.Permanent, policyhttp.Classify(err))
+	_, bare := (&http.Client{Transport: base}).Get(url) //nolint:noctx // the plain use
+	require.ErrorIs(t, bare, http.ErrSchemeMismatch)
+	for name, tr := range map[string]http.RoundTripper{
+		"a retry":     transport(base, atOnce(3)),
+		"two inside":  transport(transport(base, atOnce(3))),
+		"all retried": transport(base, atOnce(3, retry.If(func(error) bool { return true }))),
+	} {
+		_, err := (&http.Client{Transport: tr}).Get(url) //nolint:noctx // the plain use
+		require.ErrorIs(t, err, http.ErrSchemeMismatch, name)
+		require.Equal(t, policy.Permanent, policyhttp.Classify(err), name)
+		_, ok := errors.AsType[tls.RecordHeaderError](err)
+		require.True(t, ok, name)
+		_, ok = policyhttp.Info(nil, err)
+		require.True(t, ok, name)
+		if name != "all retried" {
+			require.EqualError(t, err, bare.Error(), name)
+		}
+		_, err = tr.RoundTrip(request(t, "GET", url, nil))
+		_, ok = err.(*policyhttp.CallError) //nolint:errorlint // the very type
+		require.True(t, ok, name)
+	}
 }
 
 func TestFault204_RedirectsWithoutEndArePermanent(t *testing.T) {
@@ -315,6 +332,30 @@ func TestRetryStatuses(t *testing.T) {
 	require.Equal(t, 3, n)
 	n, _ = attempts(503, policyhttp.ClassifyResponse(func(*http.Response) policy.Class { return policy.Expected }))
 	require.Equal(t, 1, n)
+}
+
+// Of two options the one about statuses stands where the other one says nothing.
+func TestRetryStatusesBesideClassifyResponse(t *testing.T) {
+	says := policy.Unclassified
+	for _, c := range []struct {
+		says     policy.Class
+		status   int
+		attempts int
+	}{
+		{policy.Unclassified, 429, 1},
+		{policy.Unclassified, 502, 1},
+		{policy.Unclassified, 503, 3},
+		{policy.Throttled, 429, 3},
+		{policy.Transient, 502, 3},
+		{policy.Permanent, 503, 1},
+	} {
+		says = c.says
+		base := newScript(c.status)
+		tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)),
+			policyhttp.RetryStatuses(503), policyhttp.ClassifyResponse(func(*http.Response) policy.Class { return says }))
+		_, _, call := roundTrip(t, tr)
+		require.Equal(t, c.attempts, call.Attempts, "%v of a %d", c.says, c.status)
+	}
 }
 
 func TestRetryNotIdempotent(t *testing.T) {

@@ -21,7 +21,7 @@
 //	408, 500, 502, 503, 504         policy.Transient   retried; a failure
 //	429, 413 with Retry-After       policy.Throttled   retried, after the wait; neutral to a breaker
 //	505 and above                   policy.Permanent   not retried; a failure
-//	a certificate that is not good  policy.Permanent
+//	an untrusted certificate        policy.Permanent
 //	all others, 404 and 501 too     an answer
 //	errors of the connection        policy.Transient
 //	an invalid request, a body      policy.Ignored     the caller's own mistake: not retried, neutral
@@ -38,7 +38,8 @@
 //
 // The slot of a bulkhead is held, and the context lives, until the body is closed or read to its end. An attempt timeout
 // bounds the time to the headers; a total timeout bounds the body too. Responses that are superseded are closed; of their
-// bodies up to 4 KiB are read, so that connections can be used again.
+// bodies up to 4 KiB are read, so that connections can be used again. For that, a failure that another attempt may follow is
+// kept back until its body ends, for at most 50 ms.
 //
 // docs/http.md explains every default, and the traps.
 package policyhttp

@@ -1,6 +1,7 @@
 package policyhttp
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -62,7 +63,7 @@ type Error struct {
 //
 // These are failures: 408, 500, 502, 503 and 504 are [policy.Transient]; 429, and 413 with a Retry-After, are
 // [policy.Throttled]; every other status from 505 up is [policy.Permanent]. All others, 501 and 404 among them, are
-// answers. A response that a [Transport] has already tried to better is final: a retry outside does not try it again.
+// answers. A response that an inner [Transport] has already retried is final: a retry outside does not try it again.
 //
 // Where the pipeline has a retry, give it retry.OnDiscard([Discard]), since responses that are superseded must be closed.
 func Check(response *http.Response) error {
@@ -78,7 +79,7 @@ func Check(response *http.Response) error {
 // which does so itself.
 func Discard(value any) {
 	if response, ok := value.(*http.Response); ok && response != nil && response.Body != nil {
-		_ = prefetch(response.Body).Close()
+		_ = prefetch(response).Close()
 	}
 }
 
@@ -121,8 +122,8 @@ func (e *Error) RetryAfter() (time.Duration, bool) {
 	return max(0, time.Until(e.until)), true
 }
 
-// Live returns true: the response is there to be read. It keeps the context of the last attempt alive; see
-// resilience.Open.
+// Live reports whether the response has a body, which is there to be read. Then it keeps the context of the last attempt
+// alive; see resilience.Open.
 func (e *Error) Live() bool { return e.live }
 
 // NotSent reports whether the status says that the request has had no effect; see [RetryNotIdempotent].
@@ -143,29 +144,42 @@ func (e *Error) LogValue() slog.Value {
 // answerOf returns the response that an error stands for.
 func answerOf(err error) (*Error, bool) { return errors.AsType[*Error](err) }
 
-// failure is an error of the base transport that means something other than that the server has failed for now.
-type failure struct {
+// baseError is an error of the base transport that means something other than that the server has failed for now.
+type baseError struct {
 	err     error
 	class   policy.Class // Unclassified: transient
 	notSent bool
 }
 
-func (f *failure) Error() string       { return f.err.Error() }
-func (f *failure) Unwrap() error       { return f.err }
-func (f *failure) Class() policy.Class { return f.class }
-func (f *failure) NotSent() bool       { return f.notSent }
+func (e *baseError) Error() string       { return e.err.Error() }
+func (e *baseError) Unwrap() error       { return e.err }
+func (e *baseError) Class() policy.Class { return e.class }
+func (e *baseError) NotSent() bool       { return e.notSent }
 
-// failure returns an error of the base transport as what it means to the pipeline.
-func (a *attempt) failure(err error, sending *sending) error {
+// schemeMismatch is the error of a server that answers HTTP where TLS is spoken. http.Client says so of an error of the very
+// type tls.RecordHeaderError, and ours never is one: a [CallError] is around it.
+type schemeMismatch struct{ plain tls.RecordHeaderError }
+
+func (m *schemeMismatch) Error() string { return http.ErrSchemeMismatch.Error() }
+func (m *schemeMismatch) Unwrap() []error {
+	return []error{http.ErrSchemeMismatch, m.plain}
+}
+
+// classify returns an error of the base transport as what it means to the pipeline.
+func (a *attempt) classify(err error, sending *sending) error {
 	c := a.call
+	plain, ok := err.(tls.RecordHeaderError) //nolint:errorlint // as http.Client
+	if ok && string(plain.RecordHeader[:]) == "HTTP/" {
+		err = &schemeMismatch{plain}
+	}
 	class := Classify(err)
 	if a.body != nil && a.body.broken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
 		class = policy.Ignored // the caller's own mistake, or wish
 	}
-	again := c.bodies.again()
+	again := c.bodies.reclaim()
 	notSent := again && isNotSent(err, sending)
 	if class != policy.Unclassified || notSent {
-		err = &failure{err, class, notSent}
+		err = &baseError{err, class, notSent}
 	}
 	if !again && c.mayRepeat() {
 		err = retry.Permanent(err)

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -67,16 +68,13 @@ func newHandler(next http.Handler, source resilience.Source, options []HandlerOp
 	h := &handler{handlerConfig: configureHandler(options), next: next, source: source}
 	problems := &h.problems
 	h.unfit.Store(&resilience.Pipeline{}) // none: nil would be one that the source has come to
-	if next == nil {
+	if f, ok := next.(http.HandlerFunc); option.IsNil(next) || ok && f == nil {
 		problems.Add("the handler is nil")
 	}
 	if isNil(source) {
 		problems.Add("the pipeline is nil")
-	} else if pipeline := source.Current(); pipeline == nil {
-		problems.Add("%T: the pipeline in force is nil", source)
 	} else {
-		h.last.Store(newDoor(pipeline, problems))
-		pipeline.Report() // panics for one that was not made with Compose
+		h.last.Store(newDoor(source, source.Current(), problems))
 	}
 	return h, problems.Err()
 }
@@ -87,8 +85,11 @@ type door struct {
 	quotas   []quotaSource
 }
 
-// newDoor notes what makes pipeline unfit.
-func newDoor(pipeline *resilience.Pipeline, problems *policy.ConfigError) *door {
+// newDoor notes what makes pipeline, which source has come to, unfit.
+func newDoor(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) *door {
+	if !checkPipeline(source, pipeline, problems) {
+		return nil
+	}
 	layers := pipeline.Layers()
 	for i, layer := range layers {
 		if placed, ok := layer.(policy.Placed); ok {
@@ -112,9 +113,7 @@ func (h *handler) inForce() *door {
 		return last
 	}
 	problems := policy.ConfigError{Policy: handlerName}
-	if pipeline == nil {
-		problems.Add("%T: the pipeline in force is nil", h.source)
-	} else if next := newDoor(pipeline, &problems); len(problems.Problems) == 0 {
+	if next := newDoor(h.source, pipeline, &problems); len(problems.Problems) == 0 {
 		h.last.Store(next)
 		return next
 	}
@@ -140,7 +139,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !e.entered:
 		e.refuse(err)
-	case e.unanswered && r.Context().Err() == nil:
+	case e.unanswered && isWaiting(r):
 		e.restore()
 		e.refuse(err)
 	case e.aborted:
@@ -193,7 +192,7 @@ func (e *exchange) handle(r *http.Request) {
 		case http.ErrAbortHandler:
 			e.aborted = true
 		default:
-			panic(value) // on top of the stack that it came from
+			panic(value) // again; the original stack is printed below
 		}
 	}()
 	e.handler.next.ServeHTTP(e.writer.face(), r)

@@ -449,6 +449,34 @@ func TestACancelledRequestIsNeverA200(t *testing.T) {
 	}
 }
 
+// The same for one that is cancelled while it is handled, and whose handler has then nothing to say.
+func TestARequestCancelledInTheHandlerIsNeverA200(t *testing.T) {
+	for name, c := range map[string]struct {
+		cause error
+		want  int
+	}{
+		"the client has gone": {nil, 200}, // nobody sees it
+		"a cause":             {errors.New("the server shuts down"), 503},
+		"a deadline outside":  {context.DeadlineExceeded, 200}, // is answered outside
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancelCause(t.Context())
+			seen := &judge{}
+			response := ask(front(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Handler", "dropped")
+				cancel(c.cause)
+				<-r.Context().Done()
+			}), seen, timeout.PerAttempt(time.Minute)), get().WithContext(ctx))
+			require.Equal(t, c.want, response.StatusCode)
+			if c.want == 503 {
+				require.Equal(t, policy.Neutral, seen.only(t).Verdict(nil))
+				require.Empty(t, response.Header.Get("X-Handler"))
+				require.NotEmpty(t, response.Header.Get("Retry-After"))
+			}
+		})
+	}
+}
+
 func TestADeadlineInTheQueueIs503(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		slots := bulkhead.New(1, bulkhead.Queue(1, time.Minute))

@@ -413,6 +413,19 @@ func TestADeadlineOutsideIsAnsweredOutside(t *testing.T) {
 	})
 }
 
+// A timeout of a door inside is a failure of what is behind it.
+func TestATimeoutInsideIsAFailureOutside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := &judge{}
+		slow := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+		response := ask(front(front(slow, timeout.Total(time.Second)), seen), get())
+		require.Equal(t, 503, response.StatusCode)
+		outcome := seen.only(t)
+		require.Equal(t, policy.Transient, outcome.Class)
+		require.Equal(t, policy.Failure, outcome.Verdict(nil))
+	})
+}
+
 func TestARefusalInsideIsNoAnswerOfTheHandler(t *testing.T) {
 	for _, code := range []string{"ratelimit.limited", "bulkhead.full", "breaker.open"} {
 		seen := &judge{}

@@ -79,6 +79,8 @@ func TestReadinessRefusesNonsense(t *testing.T) {
 		"the zero value":    {},
 		"no pipeline":       policyhttp.Needs(nil, "db"),
 		"a nil pipeline":    policyhttp.Needs(noPipeline, "db"),
+		"none in force":     policyhttp.Needs(&source{}, "db"),
+		"not made":          policyhttp.Needs(&resilience.Pipeline{}, "db"),
 		"no name":           policyhttp.Needs(pipeline),
 		"an unknown name":   policyhttp.Needs(pipeline, "db"),
 		"an empty name":     policyhttp.Needs(pipeline, ""),
@@ -92,4 +94,15 @@ func TestReadinessRefusesNonsense(t *testing.T) {
 	}
 	value := caught(func() { policyhttp.Readiness(policyhttp.Needs(pipeline, "a", "b"), policyhttp.Need{}) })
 	require.Len(t, value.(*policy.ConfigError).Problems, 3)
+}
+
+func TestAPipelineThatIsGoneIsNotNeeded(t *testing.T) {
+	db := breaker.New(breaker.Name("db"))
+	db.ForceOpen()
+	s := &source{}
+	s.pipeline.Store(resilience.Compose(db))
+	ready := policyhttp.Readiness(policyhttp.Needs(s, "db"))
+	require.Equal(t, 503, ask(ready, get()).StatusCode)
+	s.pipeline.Store(nil)
+	require.Equal(t, 200, ask(ready, get()).StatusCode)
 }

@@ -168,9 +168,9 @@ func CodeHeader(name string) HandlerOption {
 	return func(c *handlerConfig) { c.coding, c.codeHeader = true, name }
 }
 
-// OnConfigError sets a function that is called when source comes to a pipeline that cannot be used, because it repeats
-// or wraps. It is called once for each such pipeline in a row, on the goroutine of a request, under no lock. By default
-// there is none; the last good pipeline stays in force in any case.
+// OnConfigError sets a function that is called when source comes to a pipeline that cannot be used: because it repeats
+// or wraps, is nil, or was not made with [resilience.Compose]. It is called once for each such pipeline in a row, on the
+// goroutine of a request, under no lock. By default there is none; the last good pipeline stays in force in any case.
 func OnConfigError(f func(error)) HandlerOption {
 	return func(c *handlerConfig) { c.hearing, c.onConfigError = true, f }
 }

@@ -1,7 +1,6 @@
 package policyhttp
 
 import (
-	"crypto/tls"
 	"errors"
 	"log/slog"
 	"net"
@@ -88,7 +87,7 @@ func Info(response *http.Response, err error) (Call, bool) {
 func (c *call) info() Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	call := Call{Attempts: int(c.attempts - c.unmade), Reason: c.reason(c.outcome), Err: c.outcome}
+	call := Call{Attempts: int(c.attempts - c.skipped), Reason: c.reason(c.outcome), Err: c.outcome}
 	if c.delays != nil {
 		call.Waits = slices.Clone(c.delays.waits)
 	}
@@ -101,25 +100,36 @@ func (c *call) reason(err error) error {
 		return nil
 	}
 	reason := policyReason(err)
-	if reason != nil && !errors.Is(reason, retry.ErrFinal) {
+	if reason != nil && !errors.Is(reason, retry.ErrFinal) || !isRetried(policy.ClassOf(err)) {
 		return reason
 	}
-	if class := policy.ClassOf(err); class != policy.Unclassified && class != policy.Transient && class != policy.Throttled {
-		return reason
+	if obstacle := c.obstacle(err); obstacle != nil {
+		return obstacle
 	}
+	return reason
+}
+
+// obstacle returns what is about the request itself that kept it from being sent again after err, nil if nothing is:
+//
+//	the request may be repeated   its body can be sent again
+//	yes                           yes                          nil
+//	yes                           no                           ErrBodyNotReplayable
+//	no                            no, it has to be sent once   ErrBodyNotReplayable
+//	no                            otherwise                    ErrNotIdempotent
+func (c *call) obstacle(err error) error {
 	answer, answered := answerOf(err)
 	may := c.mayRepeat() || answered && answer.notSent
 	switch {
-	case may && c.again():
-		return reason
+	case may && c.couldRepeatBody():
+		return nil
 	case may || c.bodies.is(bodyOnce):
 		return ErrBodyNotReplayable
 	}
 	return ErrNotIdempotent
 }
 
-// again is bodies.again once the call has ended.
-func (c *call) again() bool {
+// couldRepeatBody is bodies.reclaim once the call has ended.
+func (c *call) couldRepeatBody() bool {
 	return !c.bodies.is(bodyOnce) && (!c.bodies.is(bodyRecorded) || !c.bodies.recorder.overflowed())
 }
 
@@ -138,18 +148,11 @@ func policyReason(err error) error {
 // carries what [Info] returns.
 type CallError struct{ Call Call }
 
-// failure returns err as the error of the call.
-func (c *call) failure(err error) error {
-	c.outcome = err
+// callError returns the error of the call, which has ended without a response.
+func (c *call) callError() error {
 	call := c.info()
 	if call.Reason == nil && c.Context.Err() != nil {
 		call.Reason = policy.ContextError(c.Context)
-	}
-	if call.Attempts == 1 {
-		// http.Client looks for this very type, to say that a server does not speak TLS.
-		if plain, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-			return plain
-		}
 	}
 	return &CallError{call}
 }

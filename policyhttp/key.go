@@ -27,14 +27,16 @@ func Key(ctx context.Context) string {
 	return ""
 }
 
-// RemoteAddr returns the address of the client, without the port: an IPv4 address, or the first 64 bits of an IPv6
-// address, such as "2001:db8::/64", since a single client usually has the whole /64. An
-// IPv4 address that is written as IPv6 is an IPv4 address, and so is one behind NAT64 (64:ff9b::/96), where all clients would
-// have the same 64 bits. One of 6to4 (2002::/16) is an IPv6 address like any other. A link-local address has its zone, since
-// the same network is another one on another link; other zones are dropped.
+// RemoteAddr returns what stands for the address of the client, without the port:
 //
-// Behind a proxy every client has the address of the proxy: use [KeyBy] then. Anything that is not an IP address, such as
-// the address of a Unix socket, is returned as it is, without a port and at most 64 bytes of it.
+//   - IPv4: the address, also if it is written as IPv6 (::ffff:192.0.2.1);
+//   - behind NAT64 (64:ff9b::/96): the IPv4 address inside, since all clients have the same first 64 bits;
+//   - any other IPv6 address, one of 6to4 (2002::/16) included: the first 64 bits, such as "2001:db8::/64", since a single
+//     client usually has the whole /64;
+//   - link-local: these bits and the zone, since the same network is another one on another link; other zones are dropped;
+//   - no IP address, such as the address of a Unix socket: what it says, at most 64 bytes of it.
+//
+// Behind a proxy every client has the address of the proxy: use [KeyBy] then.
 func RemoteAddr(r *http.Request) string {
 	if addr, ok := parseRemote(r.RemoteAddr); ok {
 		return network(addr)

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -36,8 +37,8 @@ type config struct {
 // RetryStatuses replaces the statuses after which a request is tried again. Each must be from 400 to 599. The default is
 // 408, 429, 500, 502, 503 and 504, and 413 if it comes with a Retry-After.
 //
-// A status that is added is a failure to the whole pipeline, of class [policy.Transient]. One that is left out is tried no
-// more, and a failure as before. To decide by anything else than the status, use [ClassifyResponse].
+// A status that is added is a failure to the whole pipeline, of class [policy.Transient]. One that is left out is no
+// longer retried; to a breaker it still counts as before. To decide by anything else than the status, use [ClassifyResponse].
 func RetryStatuses(statuses ...int) Option {
 	return func(c *config) { c.statuses, c.restricted = statuses, true }
 }
@@ -131,7 +132,20 @@ func setOf(name string, statuses []int, problems *policy.ConfigError) map[int]bo
 	return set
 }
 
-// isNil reports whether v is nil, or an interface that holds a nil pointer.
+// checkPipeline reports whether pipeline, which source has come to, can be used at all, and notes why not.
+func checkPipeline(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) bool {
+	switch {
+	case pipeline == nil:
+		problems.Add("%T: the pipeline in force is nil", source)
+	case len(pipeline.Layers()) == 0 && resilience.Validate(pipeline) != nil:
+		problems.Add("a Pipeline must be made with Compose")
+	default:
+		return true
+	}
+	return false
+}
+
+// isNil reports whether v is nil, or a nil pointer, function or map.
 func isNil(v any) bool {
 	if v == nil {
 		return true
@@ -143,37 +157,35 @@ func isNil(v any) bool {
 	return false
 }
 
-// judge returns what a response means to the pipeline; Unclassified or Expected for a success.
-func (c *config) judge(r *http.Response) policy.Class {
+// judge returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not to be
+// tried again although its class is.
+func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
 	if c.classify != nil {
 		if class := c.classify(r); class != policy.Unclassified {
-			return class
+			return class, false
 		}
 	}
-	class := classOfStatus(r.StatusCode, r.Header)
-	if c.restricted {
-		failure := class == policy.Transient || class == policy.Throttled
-		switch listed := c.retried[r.StatusCode]; {
-		case listed && !failure:
-			return policy.Transient
-		case !listed && class == policy.Transient:
-			return policy.Permanent
-		}
+	class = classOfStatus(r.StatusCode, r.Header)
+	listed := c.retried[r.StatusCode]
+	switch {
+	case !c.restricted:
+		return class, false
+	case class == policy.Throttled:
+		return class, !listed
+	case listed:
+		return policy.Transient, false
+	case class == policy.Transient:
+		return policy.Permanent, false
 	}
-	return class
+	return class, false
 }
 
-// retries reports whether a status that means class may be tried again.
-func (c *config) retries(status int, class policy.Class) bool {
-	return !c.restricted || class != policy.Throttled || c.retried[status] || c.classify != nil
-}
-
-// setDeadline sets the header field that says how much time is left.
-func (t *Transport) setDeadline(ctx context.Context, r *http.Request) {
+// setDeadline sets the header field that says how much time is left for an attempt, made in ctx through layers.
+func (t *Transport) setDeadline(ctx context.Context, layers []policy.Layer, r *http.Request) {
 	if _, ok := r.Header[t.deadlineHeader]; ok || r.Header == nil {
 		return
 	}
-	left := limitAt(t.pipelineFor(r).Layers(), policy.StageAttemptTimeout)
+	left := limitAt(layers, policy.StageAttemptTimeout)
 	if deadline, ok := ctx.Deadline(); ok {
 		left = min(left, time.Until(deadline))
 	}

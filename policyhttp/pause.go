@@ -35,8 +35,9 @@ var (
 // StagePause is where [PauseHost] stands: inside the breaker, outside the limits, so that a refusal takes no token.
 const StagePause = (policy.StageBreaker + policy.StageRateLimit) / 2
 
-// PauseHost returns a layer that applies a wait that a host asks for with a 429 or 503 (Retry-After) to all callers:
-// until it is over, their attempts at that host are refused with [ErrPaused]. Compose it into the pipeline of a [Transport]:
+// PauseHost returns a layer that applies a wait that a host asks for to all callers: until it is over, their attempts at that
+// host are refused with [ErrPaused]. A host asks with the Retry-After of a 503 or of a response of class [policy.Throttled],
+// such as 429 and 413, or with the reset of the quota that a 429 tells. Compose it into the pipeline of a [Transport]:
 //
 //	policyhttp.Standard("github", policyhttp.PauseHost(time.Minute))
 //

@@ -37,17 +37,23 @@ type hostKey struct{ scheme, host string }
 // The scheme belongs to the host: a host that is asked by http and by https has two pipelines. A host whose breaker is open
 // keeps its place.
 //
-// PerHost panics with a [*policy.ConfigError] where keyed.New does.
+// PerHost panics with a [*policy.ConfigError] where keyed.New does, and when what make returns for [OtherHosts] was not
+// made with [resilience.Compose].
 func PerHost(make func(host string) *resilience.Pipeline, options ...keyed.Option) *Hosts {
 	if make == nil {
 		panic(&policy.ConfigError{Policy: "policyhttp.PerHost", Problems: []string{"make is nil"}})
 	}
-	return &Hosts{keyed.New(func(key hostKey) *resilience.Pipeline {
+	h := &Hosts{keyed.New(func(key hostKey) *resilience.Pipeline {
 		if key == (hostKey{}) {
 			return make(OtherHosts)
 		}
 		return make(key.host)
 	}, options...)}
+	problems := policy.ConfigError{Policy: "policyhttp.PerHost"}
+	if !checkPipeline(h, h.Current(), &problems) {
+		panic(problems.Err())
+	}
+	return h
 }
 
 // PipelineFor returns the pipeline of the host that request goes to. It implements [RequestSource].

@@ -287,6 +287,28 @@ func TestA10_TheDeadlineHeader(t *testing.T) {
 	})
 }
 
+// What the header says is the limit of the pipeline that the call began with, whatever the source has come to since.
+func TestTheDeadlineHeaderIsThatOfTheCallsPipeline(t *testing.T) {
+	limited := func(limit time.Duration) *resilience.Pipeline {
+		return resilience.Compose(atOnce(2), timeout.PerAttempt(limit))
+	}
+	source := &replaceable{}
+	source.Store(limited(2 * time.Second))
+	var got []string
+	base := tripper(func(r *http.Request) (*http.Response, error) {
+		got = append(got, r.Header.Get("X-Left"))
+		source.Store(limited(time.Second))
+		return answer(503, http.NoBody), nil
+	})
+	tr := policyhttp.NewTransport(base, source, policyhttp.DeadlineHeader("X-Left"))
+	for range 2 {
+		response, err := tr.RoundTrip(request(t, "GET", "http://example.com/", nil))
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+	}
+	require.Equal(t, []string{"2000", "2000", "1000", "1000"}, got)
+}
+
 func TestA2_CloseIdleConnectionsReachesTheBase(t *testing.T) {
 	base := &closing{RoundTripper: newScript(200)}
 	(&http.Client{Transport: transport(base)}).CloseIdleConnections()
@@ -395,6 +417,12 @@ func TestOptionsAreChecked(t *testing.T) {
 	require.NoError(t, policyhttp.Validate(policyhttp.RetryStatuses(), policyhttp.Buffer(1)))
 	require.Panics(t, func() { policyhttp.NewTransport(nil, nil) })
 	require.Panics(t, func() { policyhttp.NewTransport(nil, (*resilience.Pipeline)(nil)) })
+	require.PanicsWithError(t, "policyhttp.NewTransport: a Pipeline must be made with Compose",
+		func() { policyhttp.NewTransport(nil, &resilience.Pipeline{}) })
+	require.PanicsWithError(t, "policyhttp.NewTransport: *policyhttp_test.replaceable: the pipeline in force is nil",
+		func() { policyhttp.NewTransport(nil, &replaceable{}) })
+	require.PanicsWithError(t, "policyhttp.PerHost: a Pipeline must be made with Compose",
+		func() { policyhttp.PerHost(func(string) *resilience.Pipeline { return new(resilience.Pipeline) }) })
 	require.Panics(t, func() { policyhttp.NewTransport(nil, resilience.Compose(), policyhttp.Buffer(-1)) })
 	require.Panics(t, func() { _, _ = (&policyhttp.Transport{}).RoundTrip(request(t, "GET", "http://example.com/", nil)) })
 }

@@ -58,6 +58,9 @@ func (n Need) check(problems *policy.ConfigError) {
 		problems.Add("Needs: the pipeline is nil")
 		return
 	}
+	if !checkPipeline(n.source, n.source.Current(), problems) {
+		return
+	}
 	if len(n.names) == 0 {
 		problems.Add("Needs: no name is given")
 	}
@@ -70,7 +73,11 @@ func (n Need) check(problems *policy.ConfigError) {
 
 // gates returns the gates with the names in the pipeline in force.
 func (n Need) gates() (gates []policy.Gate) {
-	for _, layer := range n.source.Current().Layers() {
+	pipeline := n.source.Current()
+	if pipeline == nil {
+		return nil
+	}
+	for _, layer := range pipeline.Layers() {
 		if placed, ok := layer.(policy.Placed); ok {
 			layer = placed.Layer
 		}

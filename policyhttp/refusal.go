@@ -57,9 +57,9 @@ func (e *exchange) refuse(err error) {
 	}
 	switch {
 	case h.refuseWith != nil:
-		e.writer.unsaid = refusal.Status
+		e.writer.defaultStatus = refusal.Status
 		h.refuseWith(e.writer.face(), r, refusal)
-		e.writer.say()
+		e.writer.writeDefaultStatus()
 	case h.problem:
 		e.writeProblem(w, refusal)
 	default:
@@ -71,6 +71,13 @@ func (e *exchange) refuse(err error) {
 func isGone(r *http.Request) bool {
 	ctx := r.Context()
 	return policy.Canceled(ctx) && policy.ContextError(ctx) == ctx.Err() //nolint:errorlint // the very value: no cause
+}
+
+// isWaiting reports whether the client waits for an answer of ours. Whoever has set a deadline outside answers when that is
+// over.
+func isWaiting(r *http.Request) bool {
+	ctx := r.Context()
+	return ctx.Err() == nil || policy.Canceled(ctx) && !isGone(r)
 }
 
 // tellOutside lets the Handlers around this one know that it was a policy who answered.

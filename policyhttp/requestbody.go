@@ -29,7 +29,7 @@ type bodies struct {
 	length int64         // that the request says
 	closed atomic.Bool   // the caller's own body
 
-	first    *requestBody // that was made of the caller's own body, the last one; guarded by the call's mutex
+	holder   *requestBody // the last one that had the caller's own body; guarded by the call's mutex
 	recorder *recorder
 }
 
@@ -71,7 +71,7 @@ func (b *bodies) next(a *attempt) error {
 		source, err := a.sent.GetBody()
 		switch {
 		case err != nil:
-			return &failure{err: err, class: policy.Ignored}
+			return &baseError{err: err, class: policy.Ignored}
 		case source == nil:
 			source = http.NoBody
 		}
@@ -96,27 +96,28 @@ func (b *bodies) take(a *attempt, body *requestBody) (own bool, err error) {
 	b.call.mu.Lock()
 	defer b.call.mu.Unlock()
 	a.body = body
-	switch previous := b.first; {
+	switch previous := b.holder; {
 	case b.call.ended.Load():
 		return false, errLeft
 	case b.kind == bodyRecorded:
 		body.source, body.own = b.recorder.reader(body), true
 	case previous == nil, b.kind == bodyOnce && previous.reusable():
 		body.source, body.own = b.own, true
-		b.first = body
+		b.holder = body
 	case b.kind == bodyOnce:
 		return false, errBodyGone
 	}
 	return body.own, nil
 }
 
-// again reports whether another attempt can have the body, after one that has failed.
-func (b *bodies) again() bool {
+// reclaim reports whether another attempt can have the body, after one that has failed. A body that can be sent only once is
+// taken away from a base transport that has not begun to read it.
+func (b *bodies) reclaim() bool {
 	switch {
 	case b.is(bodyOnce):
 		b.call.mu.Lock()
 		defer b.call.mu.Unlock()
-		return b.first == nil || b.first.spare()
+		return b.holder == nil || b.holder.reclaim()
 	case b.is(bodyRecorded):
 		return !b.recorder.overflowed()
 	}
@@ -150,13 +151,21 @@ type requestBody struct {
 
 	trailer http.Header // of the request that is sent, nil where it is the caller's own
 
-	use    atomic.Int32 // unread, begun or returned
+	state  atomic.Int32 // unread, begun or returned
 	closed atomic.Bool
 	broken atomic.Bool // reading has failed, or found another length than the request says
 	read   atomic.Int64
 }
 
-// What has become of a requestBody. The first change is the last one.
+// What has become of a requestBody. The first change is the last one:
+//
+//	unread ── Read ─────────────▶ begun       the base transport has it for good
+//	   │
+//	   └───── Close, reclaim ───▶ returned    the base transport can read no more
+//
+// If it is the caller's own body that can be sent only once: after returned it stays open, for the attempt that takes it
+// next (reusable). After begun, the Close of the base transport closes it. What is open when the call ends is closed then
+// (bodies.end), unless the attempt that is delivered is still sending it.
 const (
 	unread   = iota
 	begun    // the base transport has begun to read
@@ -165,8 +174,8 @@ const (
 
 // Read implements [io.Reader].
 func (b *requestBody) Read(p []byte) (int, error) {
-	b.use.CompareAndSwap(unread, begun)
-	if b.use.Load() == returned || b.closed.Load() {
+	b.state.CompareAndSwap(unread, begun)
+	if b.state.Load() == returned || b.closed.Load() {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.source.Read(p)
@@ -197,15 +206,15 @@ func (b *requestBody) Close() error {
 }
 
 // reusable reports whether b was given back unread, and the caller's own body is open.
-func (b *requestBody) reusable() bool { return b.use.Load() == returned && !b.bodies.closed.Load() }
+func (b *requestBody) reusable() bool { return b.state.Load() == returned && !b.bodies.closed.Load() }
 
 // giveBack reports whether nobody has read b, and sees to it that nobody does.
 func (b *requestBody) giveBack() bool {
-	return b.use.CompareAndSwap(unread, returned) || b.use.Load() == returned
+	return b.state.CompareAndSwap(unread, returned) || b.state.Load() == returned
 }
 
-// spare gives b back in place of a base transport that may not have closed it yet, and reports whether it is reusable.
-func (b *requestBody) spare() bool {
+// reclaim gives b back in place of a base transport that may not have closed it yet, and reports whether it is reusable.
+func (b *requestBody) reclaim() bool {
 	if b.giveBack() {
 		b.closed.Store(true)
 	}
@@ -224,8 +233,8 @@ func (b *requestBody) set(source io.ReadCloser) bool {
 	return true
 }
 
-// release closes the body of an attempt in place of a base transport that has not done so.
-func (a *attempt) release() {
+// closeBody closes the body of an attempt in place of a base transport that has not done so.
+func (a *attempt) closeBody() {
 	a.call.mu.Lock()
 	given := a.body != nil && a.body.source != nil
 	a.call.mu.Unlock()
@@ -238,7 +247,7 @@ func (a *attempt) release() {
 type recorder struct {
 	source io.Reader
 	limit  int64
-	turn   chan struct{} // holds one element, which the reader takes who reads from the source
+	turn   chan struct{} // holds one element, taken by whoever reads the source
 
 	mu       sync.Mutex
 	recorded []byte

@@ -12,10 +12,10 @@ import (
 // returns.
 type responseWriter struct {
 	http.ResponseWriter
-	status   int   // of the final answer; 0 before it has begun
-	unsaid   int   // the status of an answer that names none; 0: the writer inside knows
-	hijacked bool  // the handler has taken the connection over
-	refusal  error // of a Handler inside, whose answer this is
+	status        int   // of the final answer; 0 before it has begun
+	defaultStatus int   // of an answer that names none; 0: the writer inside knows
+	hijacked      bool  // the handler has taken the connection over
+	refusal       error // of a Handler inside, whose answer this is
 }
 
 // begun reports whether the answer has begun, or will not be ours.
@@ -28,10 +28,10 @@ func (w *responseWriter) begin(status int) {
 	}
 }
 
-// say names the status that the handler has not named.
-func (w *responseWriter) say() {
-	if w.unsaid != 0 && !w.begun() {
-		w.WriteHeader(w.unsaid)
+// writeDefaultStatus names the status that the handler has not named.
+func (w *responseWriter) writeDefaultStatus() {
+	if w.defaultStatus != 0 && !w.begun() {
+		w.WriteHeader(w.defaultStatus)
 	}
 }
 
@@ -47,21 +47,21 @@ func (w *responseWriter) WriteHeader(status int) {
 }
 
 func (w *responseWriter) Write(p []byte) (int, error) {
-	w.say()
+	w.writeDefaultStatus()
 	w.begin(http.StatusOK)
 	return w.ResponseWriter.Write(p)
 }
 
 // WriteString implements [io.StringWriter].
 func (w *responseWriter) WriteString(s string) (int, error) {
-	w.say()
+	w.writeDefaultStatus()
 	w.begin(http.StatusOK)
 	return io.WriteString(w.ResponseWriter, s)
 }
 
 // ReadFrom implements [io.ReaderFrom]: a file is sent by the kernel where the writer inside can let it.
 func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
-	w.say()
+	w.writeDefaultStatus()
 	defer func() {
 		if n > 0 { // an empty source begins nothing
 			w.begin(http.StatusOK)
@@ -75,7 +75,7 @@ func (w *responseWriter) ReadFrom(r io.Reader) (n int64, err error) {
 
 // FlushError is for [http.ResponseController]. A flush begins the answer.
 func (w *responseWriter) FlushError() error {
-	w.say()
+	w.writeDefaultStatus()
 	err := http.NewResponseController(w.ResponseWriter).Flush()
 	if err == nil {
 		w.begin(http.StatusOK)

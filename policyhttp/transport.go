@@ -30,12 +30,18 @@ type RequestSource interface {
 // [*resilience.Pipeline], such as [Standard] returns, a [RequestSource], such as [PerHost] returns, or another
 // [resilience.Source] whose pipeline can be replaced while it is in use. A nil base is [http.DefaultTransport].
 //
-// NewTransport panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.
+// The body of a response of base must let Close be called while a Read runs, and end that Read then, as those of
+// [http.Transport] do: what is given up is closed at once.
+//
+// NewTransport panics with a [*policy.ConfigError] that lists every problem: a nil source or pipeline, a pipeline that
+// was not made with [resilience.Compose], an option out of its range.
 func NewTransport(base http.RoundTripper, source resilience.Source, options ...Option) *Transport {
 	problems := policy.ConfigError{Policy: "policyhttp.NewTransport"}
 	c := configure(options, &problems)
 	if isNil(source) {
 		problems.Add("the source is nil")
+	} else if _, ok := source.(RequestSource); !ok {
+		checkPipeline(source, source.Current(), &problems)
 	}
 	if err := problems.Err(); err != nil {
 		panic(err)

@@ -54,7 +54,8 @@ func newClient(name string, source resilience.Source, options []Option) *client 
 // pointers to something that can be copied by assignment. grpc.Header, grpc.Trailer and grpc.Peer get their values from
 // the attempt that decided, and a function given to grpc.OnFinish is called once.
 //
-// UnaryClient panics with a [*policy.ConfigError] that lists every problem: a nil source, an option out of its range.
+// UnaryClient panics with a [*policy.ConfigError] that lists every problem: a nil source or pipeline, a pipeline that
+// was not made with [resilience.Compose], an option out of its range.
 func UnaryClient(source resilience.Source, options ...Option) grpc.UnaryClientInterceptor {
 	return newClient("policygrpc.UnaryClient", source, options).unary
 }

@@ -253,6 +253,12 @@ func TestPipelinesPerMethodAndPerService(t *testing.T) {
 		require.NotEmpty(t, source.Report().Kind)
 	}
 	require.Panics(t, func() { policygrpc.PerMethod(nil) })
+	empty := &resilience.Pipeline{}
+	require.PanicsWithError(t, "policygrpc.PerService: a Pipeline must be made with Compose", func() {
+		policygrpc.PerService(func(string) *resilience.Pipeline { return empty })
+	})
+	require.PanicsWithError(t, "policygrpc.UnaryClient: a Pipeline must be made with Compose",
+		func() { policygrpc.UnaryClient(empty) })
 }
 
 func TestMethodAndServiceAreKeys(t *testing.T) {

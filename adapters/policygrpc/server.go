@@ -106,18 +106,17 @@ func newServer(name string, source resilience.Source, options []ServerOption) (*
 	if s.byMethod, _ = source.(MethodSource); s.byMethod != nil {
 		s.methods = keyed.New(func(string) *known { return new(known) }, keyed.IdleIf(func(*known) bool { return true }))
 	}
-	if pipeline := source.Current(); pipeline == nil {
-		problems.Add("%T: the pipeline in force is nil", source)
-	} else {
-		check(pipeline, &problems)
-		s.last.Store(pipeline)
-		pipeline.Report() // panics for one that was not made with Compose
-	}
+	pipeline := source.Current()
+	check(source, pipeline, &problems)
+	s.last.Store(pipeline)
 	return s, problems.Err()
 }
 
-// check notes what makes a pipeline unfit to stand in front of a handler.
-func check(pipeline *resilience.Pipeline, problems *policy.ConfigError) {
+// check notes what makes pipeline, which source has come to, unfit to stand in front of a handler.
+func check(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) {
+	if !checkPipeline(source, pipeline, problems) {
+		return
+	}
 	for _, layer := range pipeline.Layers() {
 		if placed, ok := layer.(policy.Placed); ok {
 			layer = placed.Layer
@@ -158,9 +157,7 @@ func (s *server) pipelineFor(method string) *resilience.Pipeline {
 		return s.last.Load()
 	}
 	problems := policy.ConfigError{Policy: "policygrpc.UnaryServer"}
-	if pipeline == nil {
-		problems.Add("%T: the pipeline in force is nil", s.source)
-	} else if check(pipeline, &problems); len(problems.Problems) == 0 {
+	if check(s.source, pipeline, &problems); len(problems.Problems) == 0 {
 		of.last.Store(pipeline)
 		return pipeline
 	}

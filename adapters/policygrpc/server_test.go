@@ -319,6 +319,7 @@ func TestAPipelineThatIsUnfitForAServer(t *testing.T) {
 		"nil inside":   {&changing{}, nil, "the pipeline in force is nil"},
 		"retry":        {unfit, nil, "retry 3: repeats, and a handler must not run twice"},
 		"moved hedge":  {resilience.Compose(policy.At(250, hedge.New())), nil, "wraps, and a handler must not run twice"},
+		"not made":     {&resilience.Pipeline{}, nil, "a Pipeline must be made with Compose"},
 		"bounds":       {fit, []policygrpc.ServerOption{policygrpc.PushbackBounds(2*time.Second, time.Second)}, "PushbackBounds(2s, 1s)"},
 		"no bound":     {fit, []policygrpc.ServerOption{policygrpc.PushbackBounds(0, time.Second)}, "PushbackBounds(0s, 1s)"},
 		"a day":        {fit, []policygrpc.ServerOption{policygrpc.PushbackBounds(time.Second, 25*time.Hour)}, "PushbackBounds(1s, 25h0m0s)"},

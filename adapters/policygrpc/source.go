@@ -42,7 +42,8 @@ type Methods struct {
 // the beginning, with [Other], for a pipeline that all methods without a place share: by default there is room for 10,000.
 // Use the options of package keyed; make must follow the rules of [keyed.New].
 //
-// PerMethod panics with a [*policy.ConfigError] where keyed.New does.
+// PerMethod panics with a [*policy.ConfigError] where keyed.New does, and when what make returns for [Other] was not made
+// with [resilience.Compose].
 func PerMethod(make func(method string) *resilience.Pipeline, options ...keyed.Option) *Methods {
 	return newMethods("policygrpc.PerMethod", make, func(method string) string { return method }, options)
 }
@@ -58,12 +59,17 @@ func newMethods(
 	if make == nil {
 		panic(&policy.ConfigError{Policy: name, Problems: []string{"make is nil"}})
 	}
-	return &Methods{key, keyed.New(func(key string) *resilience.Pipeline {
+	m := &Methods{key, keyed.New(func(key string) *resilience.Pipeline {
 		if key == "" {
 			key = Other
 		}
 		return make(key)
 	}, options...)}
+	problems := policy.ConfigError{Policy: name}
+	if !checkPipeline(m, m.Current(), &problems) {
+		panic(problems.Err())
+	}
+	return m
 }
 
 // PipelineFor returns the pipeline of a method. It implements [MethodSource].
@@ -140,6 +146,8 @@ func newLines(source resilience.Source, problems *policy.ConfigError) *lines {
 		l.byMethod = byMethod
 		l.methods = keyed.New(func(string) *atomic.Pointer[line] { return new(atomic.Pointer[line]) },
 			keyed.IdleIf(func(*atomic.Pointer[line]) bool { return true }))
+	} else {
+		checkPipeline(source, source.Current(), problems)
 	}
 	return l
 }
@@ -165,7 +173,20 @@ func current(last *atomic.Pointer[line], pipeline *resilience.Pipeline) *line {
 	return l
 }
 
-// isNil reports whether v is nil, or an interface that holds a nil pointer.
+// checkPipeline reports whether pipeline, which source has come to, can be used at all, and notes why not.
+func checkPipeline(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) bool {
+	switch {
+	case pipeline == nil:
+		problems.Add("%T: the pipeline in force is nil", source)
+	case len(pipeline.Layers()) == 0 && resilience.Validate(pipeline) != nil:
+		problems.Add("a Pipeline must be made with Compose")
+	default:
+		return true
+	}
+	return false
+}
+
+// isNil reports whether v is nil, or a nil pointer, function or map.
 func isNil(v any) bool {
 	if v == nil {
 		return true

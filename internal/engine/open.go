@@ -85,6 +85,22 @@ type kept struct {
 	ticket     policy.Ticket
 }
 
+// Layers returns the layers of the pipeline that the call goes through, outermost first.
+func (o *opening) Layers() (layers []policy.Layer) {
+	for n := o.plan.first; n != nil; n = n.next {
+		for _, guard := range n.guards[:n.count] {
+			layers = append(layers, guard)
+		}
+		switch {
+		case n.repeater != nil:
+			layers = append(layers, n.repeater)
+		case n.wrapper != nil:
+			layers = append(layers, n.wrapper)
+		}
+	}
+	return layers
+}
+
 // admit asks guard for an attempt whose result is to stay open.
 func (o *openResult) admit(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
 	var lift func()
