@@ -111,7 +111,7 @@ func (a *attempt) prepare(ctx context.Context) error {
 		return err
 	}
 	if t.deadlineHeader != "" {
-		t.setDeadline(ctx, c.opening.Layers(), &a.sent)
+		t.setDeadline(ctx, c.openResult.Layers(), &a.sent)
 	}
 	if t.route != nil {
 		routed := c.routeOf(ctx, true)

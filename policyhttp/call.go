@@ -145,7 +145,7 @@ func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
 
 // repeats reports whether the pipeline may make more than one attempt.
 func (c *call) repeats() bool {
-	return slices.ContainsFunc(c.opening.Layers(), func(layer policy.Layer) bool {
+	return slices.ContainsFunc(c.openResult.Layers(), func(layer policy.Layer) bool {
 		switch layer.(type) {
 		case policy.Repeater, policy.Wrapper:
 			return true

@@ -86,7 +86,7 @@ type kept struct {
 }
 
 // Layers returns the layers of the pipeline that the call goes through, outermost first.
-func (o *opening) Layers() (layers []policy.Layer) {
+func (o *openResult) Layers() (layers []policy.Layer) {
 	for n := o.plan.first; n != nil; n = n.next {
 		for _, guard := range n.guards[:n.count] {
 			layers = append(layers, guard)
