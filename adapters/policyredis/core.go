@@ -241,7 +241,7 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purch
 		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(now+time.Duration(wait)))
 	}
 	c.counts.admitted.Add(1)
-	ticket := policy.Ticket{Number: p.amount, Start: now, Period: charged}
+	ticket := policy.Ticket{Number: p.amount, Start: now, Period: cfg.generation<<ticketBits | charged}
 	if b.shared {
 		ticket.Period |= inOverflow
 	}
@@ -268,7 +268,7 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 		return // the key has got a place since, or lost it
 	}
 	now := c.watch.Elapsed()
-	if ticket.Period&charged != 0 {
+	if ticket.Period&charged != 0 && ticket.Period>>ticketBits == cfg.generation { // else it was a part of another share
 		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
 	}
 	if ticket.Period&fromStore != 0 && !b.shared {

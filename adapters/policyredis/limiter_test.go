@@ -394,3 +394,18 @@ func TestReconfigureAtTheSameTime(t *testing.T) {
 		require.Equal(t, 1, told)
 	}
 }
+
+// What an attempt was charged for its process's share goes back as what it was, not as a part of another share.
+func TestReconfigureOfTheShareMintsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server downing
+		l := policyredis.New(server.client(), "share", hourly, 20)
+		permit, err := policy.Acquire(t.Context(), l)
+		require.NoError(t, err)
+		require.Equal(t, 19, admitted(l, 19))
+		require.NoError(t, l.Reconfigure(hourly, 20, policyredis.FailLocal(10)))
+		permit.Settle(policy.Outcome{Kind: policy.NotCalled})
+		server.down = true
+		require.Zero(t, admitted(l, 5), "it has had 19, and its share is 2")
+	})
+}
