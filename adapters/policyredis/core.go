@@ -97,15 +97,15 @@ const (
 
 // admit decides about an attempt. keys is what the bucket is called in Redis.
 func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string, cost int) (policy.Ticket, error) {
+	if err := ended(ctx); err != nil {
+		return policy.Ticket{}, err // a client that does not look would take tokens for it
+	}
 	switch {
 	case cost < 0 || cost > cfg.burst:
 		return c.refuse(cfg, ratelimit.ErrCost, time.Time{})
 	case cost == 0:
 		c.counts.admitted.Add(1)
 		return policy.Ticket{}, nil
-	}
-	if err := ended(ctx); err != nil {
-		return policy.Ticket{}, err // a client that does not look would take tokens for it
 	}
 	start := c.watch.Elapsed()
 	amount := int64(cost) * cfg.unit

@@ -25,7 +25,7 @@ var (
 	// ErrForgotten: the store has answered, but it holds less debt than this process knows of: it was flushed, evicted
 	// the key, or failed over to a replica that lagged behind. The limit has begun anew with a fuller bucket.
 	ErrForgotten = errors.New("policyredis: the store has forgotten what was taken")
-	// ErrBusy: too many calls to the store are running.
+	// ErrBusy: 10,000 calls to the store are running, and no other was made.
 	ErrBusy = errors.New("policyredis: too many calls to the store are running")
 )
 

@@ -207,8 +207,9 @@ func OnChange(f func(Change)) Option {
 }
 
 // OnError sets a function that is called for every error of the store, on the same goroutines as that of [OnChange].
-// While the store's breaker is open, that is once in each [Probe] interval. It must be fast and safe for concurrent
-// use. A panic in it is dropped.
+// While the store's breaker is open, that is once in each [Probe] interval. Errors of a server that works, such as a
+// wrong type at the key or a missing permission, do not open it: they come with every attempt. The function must be
+// fast and safe for concurrent use. A panic in it is dropped.
 func OnError(f func(error)) Option {
 	return func(c *config) {
 		c.onError = f
