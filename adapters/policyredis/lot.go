@@ -43,7 +43,7 @@ func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchas
 	case d.admitted:
 		return c.admitted(cfg, b, p, max(0, int64(p.start-d.takenAt))), nil
 	case d.refused:
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(d.due))
+		return c.refuse(cfg, ratelimit.ErrLimited, d.due)
 	}
 	q := cfg.question(rest)
 	if d.fills {
@@ -58,7 +58,7 @@ func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchas
 		now := c.watch.Elapsed()
 		due := now + time.Duration(a.wait)
 		b.lot.refuse(refusal{amount: rest, due: due, until: min(due, now+cfg.keep), generation: cfg.generation})
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(due))
+		return c.refuse(cfg, ratelimit.ErrLimited, due)
 	}
 	if more := q.takes(a.debt) - rest; more > 0 {
 		c.fill(b, more, p.start, cfg.keep)

@@ -18,8 +18,8 @@ import (
 // debt then stands still until it is written with the new clock, which happens at once, also when the answer is no.
 //
 // Arguments: the capacity; the least to take, and the most, in whole units if there is room for them; the unit. A most of 0
-// writes nothing. A negative least and most give back, also to a bucket that has become smaller since. A second key, which lives
-// for a minute, then keeps a client that does not hear the answer, and sends the script again, from giving back twice.
+// writes nothing. A negative least and most give back, also to a bucket that has become smaller since. A second key, which
+// lives for a minute, then keeps a client that does not hear the answer, and sends the script again, from giving back twice.
 //
 // The answer is the debt before it took anything, or, when it refuses, the wait as a negative number.
 const script = `local time = redis.call('TIME')
