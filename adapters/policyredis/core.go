@@ -182,7 +182,7 @@ func (c *core) record(cfg *config, r request, a answer, err error) {
 		}
 		return
 	}
-	if r.writes() || !c.store.unwritten.Load() {
+	if !c.store.unwritten.Load() {
 		c.course.answered(cfg.probe)
 	}
 	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking

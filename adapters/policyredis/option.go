@@ -93,8 +93,9 @@ func Deadline(limit time.Duration) Option {
 // context was cancelled only at the deadline. For an attempt that has less time than the deadline, the client is still
 // called on a separate goroutine.
 //
-// A go-redis client of a single server is trusted without this option if its ContextTimeoutEnabled is set. By default
-// all other clients are called on separate goroutines.
+// A go-redis client of a single server is trusted without this option if its ContextTimeoutEnabled is set, unless it has a
+// timeout of -2 or a CredentialsProvider, which do not keep to contexts. By default all other clients are called on
+// separate goroutines.
 func TrustClient() Option {
 	return func(c *config) {
 		c.trusted = true

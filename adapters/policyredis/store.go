@@ -27,7 +27,7 @@ type store struct {
 	distrusted atomic.Bool // but it has not
 	gate       *breaker.Breaker
 	places     places
-	// unwritten: the last call that was to write has failed. That a store can be read says nothing then.
+	// unwritten: the store does not write, it has said. That it can be read says nothing then.
 	unwritten atomic.Bool
 	// record is told how each call went: by who asked, or by the call itself if who asked has left.
 	record func(*config, request, answer, error)
@@ -112,7 +112,7 @@ func endsFirst(a, b context.Context) bool {
 func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (a answer, err error) {
 	err = errExited // until the client has returned
 	defer func() {
-		s.settle(ticket, r, err)
+		s.settle(ticket, r, a, err)
 		s.places.leave()
 	}()
 	var reply any
@@ -151,13 +151,17 @@ func read(ctx context.Context, q question, reply any, err error) (answer, error)
 }
 
 // settle counts how a call went, also for the breaker.
-func (s *store) settle(ticket policy.Ticket, r request, err error) {
-	if r.writes() {
-		s.unwritten.Store(err != nil)
+func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
+	switch {
+	case !r.writes() || a.wait > 0: // nothing was written
+	case err == nil:
+		s.unwritten.Store(false)
+	case doesNotWrite(err):
+		s.unwritten.Store(true)
 	}
 	outcome := policy.Outcome{Kind: policy.Returned}
 	switch {
-	case err == nil && !r.writes() && s.unwritten.Load():
+	case err == nil && s.unwritten.Load():
 		outcome.Kind = policy.NotCalled
 	case err != nil:
 		s.failures.Add(1)
@@ -219,7 +223,7 @@ func (c *call) end(a answer, err error, runs bool) bool {
 	if runs {
 		c.store.abandoned.Add(1)
 	}
-	c.store.settle(c.ticket, c.request, err)
+	c.store.settle(c.ticket, c.request, a, err)
 	c.mu.Unlock()
 	if c.store.witness.CompareAndSwap(c, nil) {
 		c.store.record(c.config, c.request, a, err)
