@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
@@ -65,12 +66,16 @@ func (c *core) reconfigure(perSecond float64, burst int, options []Option, check
 func (c *core) change(perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	cfg, err := configure(c.config.Load(), perSecond, burst, options, check)
+	old := c.config.Load()
+	cfg, err := configure(old, perSecond, burst, options, check)
 	if err == nil {
 		err = c.store.gate.Reconfigure(gate(cfg.probe)...)
 	}
 	if err != nil {
 		return err
+	}
+	if cfg.probe < old.probe && c.store.gate.State() == breaker.Open {
+		c.store.gate.Trip() // or it would stay open until its old end
 	}
 	c.moved.Store(true)
 	c.apply(cfg)

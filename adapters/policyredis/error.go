@@ -23,7 +23,8 @@ var (
 	// ErrDeadline: the store has not answered within the [Deadline].
 	ErrDeadline = errors.New("policyredis: no answer within the deadline")
 	// ErrForgotten: the store has answered, but it holds less debt than this process knows of: it was flushed, evicted
-	// the key, or failed over to a replica that lagged behind. The limit has begun anew with a fuller bucket.
+	// the key, or failed over to a replica that lagged behind; its clock jumped ahead; or somebody deleted the key. The
+	// limit has begun anew with a fuller bucket.
 	ErrForgotten = errors.New("policyredis: the store has forgotten what was taken")
 	// ErrBusy: 10,000 calls to the store are running, and no other was made.
 	ErrBusy = errors.New("policyredis: too many calls to the store are running")
@@ -42,8 +43,8 @@ var errExited = errors.New("policyredis: the client ended its goroutine")
 // isNoScript reports whether the server does not have the script.
 func isNoScript(err error) bool { return says(err, "NOSCRIPT ") }
 
-// A server that does not write may still be read; one that is unwell does neither. Their texts may also be inside the error of a
-// script, as Redis 6 words it.
+// A server that does not write may still be read; one that is unwell does neither. Their texts may also be inside the error of
+// a script, as Redis 6 words it.
 var (
 	noWrites = []string{"READONLY ", "OOM ", "MISCONF ", "NOREPLICAS "}
 	unwell   = []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ", "max number of clients"}

@@ -122,7 +122,9 @@ func (l *Limiter) Drain(ctx context.Context) error {
 // Reconfigure changes the limiter while it is in use. It takes the rate, the burst and the options of [New], and takes
 // effect as a whole or, with a [*policy.ConfigError], not at all. Data options that are not given get their defaults;
 // functions stay. The name and the prefix cannot change. Redis holds the time until the bucket is full. A change of the
-// rate does not change that time. While processes disagree on rate and burst, each uses its own.
+// rate does not change that time: a bucket that is empty at 100 per hour is not full before an hour has passed, whatever
+// the rate is now, and admits nothing until the new rate can refill the rest. Delete the key in Redis to begin with a
+// full bucket. While processes disagree on rate and burst, each uses its own.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	l.made()
 	return l.core.reconfigure(perSecond, burst, options, (*config).checkSingle)

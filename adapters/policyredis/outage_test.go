@@ -323,6 +323,27 @@ func TestAWrongTypeOnARealServer(t *testing.T) {
 	}
 }
 
+// Where EVALSHA is refused, a client need not ask for it.
+func TestAServerWithoutEvalSha(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, startServer(t, "--rename-command", "EVALSHA", "").addr())
+	refused := policyredis.New(client, "refused", hourly, 3, patient())
+	require.Equal(t, 3, admitted(refused, 10))
+	require.Equal(t, policyredis.Local, refused.Snapshot().Mode)
+	l := policyredis.New(textOnly{client}, "text", hourly, 3, patient(), policyredis.FailClosed())
+	require.Equal(t, 3, admitted(l, 10))
+	require.Zero(t, l.Snapshot().Errors)
+	require.EqualValues(t, 10, l.Snapshot().Texts)
+}
+
+type textOnly struct{ *redis.Client }
+
+func (textOnly) EvalSha(ctx context.Context, _ string, _ []string, _ ...any) *redis.Cmd {
+	cmd := redis.NewCmd(ctx)
+	cmd.SetErr(errors.New("NOSCRIPT this client sends the text"))
+	return cmd
+}
+
 // A replica answers, and does not write: it is as good as down.
 func TestAReadOnlyReplicaDecidesNothing(t *testing.T) {
 	t.Parallel()
