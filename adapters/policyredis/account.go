@@ -9,11 +9,18 @@ import (
 // account is what this process knows of the debt in Redis, which the answers tell, and what it has taken there and not used.
 // The lock is held for a few instructions only, and never while the store is asked.
 //
-// What was taken for an attempt that was not made pays for others, as long as it is worth something: the amount less the time
-// since it was taken. Had it never been taken, the debt would be less by that, at least: the difference is the amount at first,
-// and it shrinks only while there would be no debt at all, by one nanosecond in each. That holds for each take, whatever else
-// was taken by whomever and was not used either. So the debt less all that is given back, in all processes, is never less than
-// if those attempts had never been, and no window holds more than the limit, although no process knows of the others.
+// What was taken for an attempt that was not made pays for others. It is worth the amount less the time since it was taken. Say
+// an attempt takes 100 ms at t = 0 and is not made, and at t = 30 ms another one costs 100 ms: the refund pays 70 ms of it, and
+// 30 ms are taken in Redis. Then is owed there:
+//
+//	owed by others at t = 0             0 ms    20 ms    50 ms
+//	owed after the second attempt     100 ms   120 ms   150 ms
+//	had the first one never been      100 ms   100 ms   120 ms
+//
+// It is never less than in the last line. The two debts differ by 100 ms at first, and come closer only while the smaller one
+// is 0, by a nanosecond in each: by t = 30 ms they differ by 70 ms at least, which is what the refund pays. That holds for each
+// refund, whatever else was taken by whomever and was not used. So processes need not know of each other's refunds, and no
+// window holds more than the limit.
 type account struct {
 	mu         sync.Mutex
 	paid       time.Duration // when, by the process's clock, the debt will be paid, at the earliest
@@ -96,9 +103,9 @@ func (a *account) giveBack(now, until time.Duration, generation uint64) {
 	a.refunds = slices.Insert(a.refunds, i, until)
 }
 
-// hear notes an answer. paid is when the debt will be paid by it, at the earliest; known is what was known when it was asked;
-// lost says that there was less debt than that. It returns whether the store has forgotten something.
-func (a *account) hear(paid, known time.Duration, lost bool) (forgotten bool) {
+// observe notes an answer. paid is when the debt will be paid by it, at the earliest; known is what was known when it was
+// asked; lost says that there was less debt than that. It returns whether the store has forgotten something.
+func (a *account) observe(paid, known time.Duration, lost bool) (forgotten bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if lost && a.paid == known { // nobody else has noted it yet

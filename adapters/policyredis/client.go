@@ -54,11 +54,12 @@ func (s scripter[R]) evalSha(ctx context.Context, keys []string, args []any) (an
 }
 
 // prompt reports whether the client is one of go-redis for a single server, and set to keep to the deadlines of contexts. It
-// looks at the options, since this package does not link go-redis. Clients of clusters hold a lock while they ask what
-// commands there are, and others wait for that.
+// looks at the options, since this package does not link go-redis. With a negative timeout it sets no deadline on connections,
+// and a CredentialsProvider gets no context. Clients of clusters hold a lock while they ask what commands there are, and others
+// wait for that.
 func (s scripter[R]) prompt() (yes bool) {
 	defer func() {
-		if recover() != nil { // in somebody else's Options
+		if recover() != nil { // in somebody else's Options, or they have other fields
 			yes = false
 		}
 	}()
@@ -70,8 +71,8 @@ func (s scripter[R]) prompt() (yes bool) {
 	if options.Kind() != reflect.Struct || !options.FieldByName("Addr").IsValid() {
 		return false
 	}
-	keeps := options.FieldByName("ContextTimeoutEnabled")
-	return keeps.Kind() == reflect.Bool && keeps.Bool()
+	return options.FieldByName("ContextTimeoutEnabled").Bool() && options.FieldByName("CredentialsProvider").IsNil() &&
+		options.FieldByName("ReadTimeout").Int() >= 0 && options.FieldByName("WriteTimeout").Int() >= 0
 }
 
 // clientOf returns nil for a client that is nil.

@@ -53,6 +53,7 @@ func TestFault215_218_R1_R5_R10_OnACluster(t *testing.T) {
 		require.Equal(t, 3, admitted(l, 10))
 		require.Equal(t, policyredis.Local, l.Snapshot().Mode)
 	})
+	t.Run("ASK, while a slot moves", func(t *testing.T) { slotMoves(t, c, client) })
 	t.Run("R5 a replica in step", func(t *testing.T) { failover(t, c, client, 0, false) })
 	t.Run("R5 a replica that lags", func(t *testing.T) { failover(t, c, client, 1, true) })
 }
@@ -137,6 +138,52 @@ func manyKeys[R policyredis.Result](t *testing.T, client policyredis.Scripter[R]
 	require.Zero(t, s.Errors)
 	require.EqualValues(t, 600, s.Calls)
 	require.Equal(t, policyredis.Shared, s.Mode)
+}
+
+// slotMoves moves a slot from node 0 to node 1 and back, once before there is a key and once with it. Attempts are decided all the
+// time. Only a lot, which has a second key, does not go back meanwhile.
+func slotMoves(t *testing.T, c *cluster, client *redis.ClusterClient) {
+	var nodes [2]*redis.Client
+	var ids [2]any
+	do := func(node int, args ...any) any {
+		t.Helper()
+		reply, err := nodes[node].Do(t.Context(), args...).Result()
+		require.NoError(t, err, args)
+		return reply
+	}
+	for i := range nodes {
+		nodes[i] = newClient(t, c.nodes[i].addr())
+		ids[i] = do(i, "cluster", "myid")
+	}
+	key := keyOn(t, c, client, 0, "moves")
+	name := policyredis.RedisKey("ratelimit", key)
+	slot := do(0, "cluster", "keyslot", name)
+	begin := func(from, to int) {
+		do(to, "cluster", "setslot", slot, "importing", ids[from])
+		do(from, "cluster", "setslot", slot, "migrating", ids[to])
+	}
+	finish := func(from, to int) {
+		for _, node := range []int{to, from} {
+			do(node, "cluster", "setslot", slot, "node", ids[to])
+		}
+	}
+	l := drained(t, policyredis.New(client, key, hourly, 40, patient(), policyredis.FailClosed()))
+	lots := drained(t, policyredis.New(client, key, hourly, 40, patient(), policyredis.FailClosed(), policyredis.Lots(5, time.Minute)))
+	do(1, "script", "flush")
+	begin(0, 1)
+	require.Equal(t, 3, admitted(l, 3), "asked where the key will be")
+	require.NoError(t, attempt(lots))
+	require.NoError(t, lots.Drain(t.Context()))
+	finish(0, 1)
+	require.Equal(t, 3, admitted(l, 3))
+	begin(1, 0)
+	require.Equal(t, 3, admitted(l, 3), "asked where the key is")
+	do(1, "migrate", "127.0.0.1", c.nodes[0].port, name, 0, 10_000)
+	require.Equal(t, 3, admitted(l, 3))
+	finish(1, 0)
+	require.Equal(t, 40-12-6, admitted(l, 40), "the lot is spent")
+	require.Zero(t, l.Snapshot().Errors)
+	require.EqualValues(t, 1, lots.Snapshot().Errors)
 }
 
 // keyOn returns a key whose master is a node.

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/ratelimit"
@@ -41,7 +42,7 @@ type counts struct {
 }
 
 func (c *core) start(cl client, cfg *config) {
-	c.store = newStore(cl, cfg.probe, c.told)
+	c.store = newStore(cl, cfg.probe, c.record)
 	c.course.name, c.course.since = cfg.name, time.Now()
 	c.watch = stopwatch.Start()
 	c.apply(cfg)
@@ -65,12 +66,16 @@ func (c *core) reconfigure(perSecond float64, burst int, options []Option, check
 func (c *core) change(perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) error {
 	c.changing.Lock()
 	defer c.changing.Unlock()
-	cfg, err := configure(c.config.Load(), perSecond, burst, options, check)
+	old := c.config.Load()
+	cfg, err := configure(old, perSecond, burst, options, check)
 	if err == nil {
 		err = c.store.gate.Reconfigure(gate(cfg.probe)...)
 	}
 	if err != nil {
 		return err
+	}
+	if cfg.probe < old.probe && c.store.gate.State() == breaker.Open {
+		c.store.gate.Trip() // or it would stay open until its old end
 	}
 	c.moved.Store(true)
 	c.apply(cfg)
@@ -97,15 +102,15 @@ const (
 
 // admit decides about an attempt. keys is what the bucket is called in Redis.
 func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string, cost int) (policy.Ticket, error) {
+	if err := ended(ctx); err != nil {
+		return policy.Ticket{}, err // a client that does not look would take tokens for it
+	}
 	switch {
 	case cost < 0 || cost > cfg.burst:
-		return c.refuse(cfg, ratelimit.ErrCost, time.Time{})
+		return c.refuse(cfg, ratelimit.ErrCost, 0)
 	case cost == 0:
 		c.counts.admitted.Add(1)
 		return policy.Ticket{}, nil
-	}
-	if err := ended(ctx); err != nil {
-		return policy.Ticket{}, err // a client that does not look would take tokens for it
 	}
 	start := c.watch.Elapsed()
 	amount := int64(cost) * cfg.unit
@@ -149,7 +154,7 @@ func (c *core) admitByStore(ctx context.Context, cfg *config, b *bucket, keys []
 	case err != nil:
 		return c.withoutStore(ctx, cfg, b, p, err)
 	case a.wait > 0:
-		return c.refuse(cfg, ratelimit.ErrLimited, time.Now().Add(time.Duration(a.wait)))
+		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Elapsed()+time.Duration(a.wait))
 	}
 	return c.admitted(cfg, b, p, 0), nil
 }
@@ -173,26 +178,26 @@ func (c *core) ask(ctx context.Context, cfg *config, r request) (answer, error) 
 	return c.store.ask(ctx, cfg, r)
 }
 
-// told notes how a call went.
-func (c *core) told(cfg *config, r request, a answer, err error) {
+// record notes how a call went, and reports what is wrong.
+func (c *core) record(cfg *config, r request, a answer, err error) {
 	if err != nil {
-		c.tell(cfg, err)
+		c.reportError(cfg, err)
 		if !c.many || !isAboutKey(err) {
 			c.course.failed(err)
 		}
 		return
 	}
-	if r.writes() || !c.store.unwritten.Load() {
+	if !c.store.unwritten.Load() {
 		c.course.answered(cfg.probe)
 	}
 	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking
-		c.hear(cfg, r, a)
+		c.checkForgotten(cfg, r, a)
 	}
 }
 
-// hear compares what the store has answered with what this process knew when it asked. The debt that it knew of falls with
-// time; if less of it is there, the store has lost something.
-func (c *core) hear(cfg *config, r request, a answer) {
+// checkForgotten compares what the store has answered with what this process knew when it asked. The debt that it knew of falls
+// with time; if less of it is there, the store has lost something.
+func (c *core) checkForgotten(cfg *config, r request, a answer) {
 	// Clocks of two machines differ a little in their pace, and lots that go back are no loss.
 	slack := int64(10*time.Millisecond) + cfg.capacity/1000
 	switch {
@@ -206,14 +211,14 @@ func (c *core) hear(cfg *config, r request, a answer) {
 		debt += r.takes(a.debt)
 	}
 	now := c.watch.Elapsed()
-	if r.bucket.account.hear(r.sent+time.Duration(debt), r.known, a.debt < int64(r.known-now)-slack) {
+	if r.bucket.account.observe(r.sent+time.Duration(debt), r.known, a.debt < int64(r.known-now)-slack) {
 		c.counts.forgotten.Add(1)
-		c.tell(cfg, ErrForgotten)
+		c.reportError(cfg, ErrForgotten)
 	}
 }
 
-// tell tells OnError.
-func (c *core) tell(cfg *config, err error) {
+// reportError tells OnError.
+func (c *core) reportError(cfg *config, err error) {
 	if cfg.onError != nil {
 		contained(func() { cfg.onError(err) })
 	}
@@ -230,32 +235,36 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purch
 		c.counts.admitted.Add(1)
 		return policy.Ticket{}, nil
 	case Closed:
-		var until time.Time
+		var due time.Duration
 		if wait, ok := policy.RetryAfter(cause); ok {
-			until = time.Now().Add(wait)
+			due = c.watch.Elapsed() + wait
 		}
-		return c.refuse(cfg, ErrStore, until)
+		return c.refuse(cfg, ErrStore, due)
 	}
 	now := c.watch.Elapsed()
 	if wait := b.local.take(now, cfg.local(p.amount), cfg.localCapacity); wait > 0 {
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(now+time.Duration(wait)))
+		return c.refuse(cfg, ratelimit.ErrLimited, now+time.Duration(wait))
 	}
 	c.counts.admitted.Add(1)
-	ticket := policy.Ticket{Number: p.amount, Start: now, Period: charged}
+	ticket := policy.Ticket{Number: p.amount, Start: now, Period: cfg.generation<<ticketBits | charged}
 	if b.shared {
 		ticket.Period |= inOverflow
 	}
 	return ticket, nil
 }
 
-// refuse refuses, unless the limiter is in shadow.
-func (c *core) refuse(cfg *config, reason error, until time.Time) (policy.Ticket, error) {
+// refuse refuses, unless the limiter is in shadow. due is when to come back, by the watch, or 0 if there is no such time.
+func (c *core) refuse(cfg *config, reason error, due time.Duration) (policy.Ticket, error) {
 	if c.shadow.Load() {
 		c.counts.shadowRejected.Add(1)
 		return policy.Ticket{}, nil
 	}
 	c.counts.rejected.Add(1)
-	return policy.Ticket{}, &policy.Rejection{Kind: kind, Name: cfg.name, Reason: reason, Until: until}
+	rejection := &policy.Rejection{Kind: kind, Name: cfg.name, Reason: reason}
+	if due > 0 {
+		rejection.Until = c.watch.Time(due)
+	}
+	return policy.Ticket{}, rejection
 }
 
 // giveBack takes the tokens of an attempt back that was never made.
@@ -268,7 +277,7 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 		return // the key has got a place since, or lost it
 	}
 	now := c.watch.Elapsed()
-	if ticket.Period&charged != 0 {
+	if ticket.Period&charged != 0 && ticket.Period>>ticketBits == cfg.generation { // else it was a part of another share
 		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
 	}
 	if ticket.Period&fromStore != 0 && !b.shared {

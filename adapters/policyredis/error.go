@@ -23,9 +23,10 @@ var (
 	// ErrDeadline: the store has not answered within the [Deadline].
 	ErrDeadline = errors.New("policyredis: no answer within the deadline")
 	// ErrForgotten: the store has answered, but it holds less debt than this process knows of: it was flushed, evicted
-	// the key, or failed over to a replica that lagged behind. The limit has begun anew with a fuller bucket.
+	// the key, or failed over to a replica that lagged behind; its clock jumped ahead; or somebody deleted the key. The
+	// limit has begun anew with a fuller bucket.
 	ErrForgotten = errors.New("policyredis: the store has forgotten what was taken")
-	// ErrBusy: too many calls to the store are running.
+	// ErrBusy: 10,000 calls to the store are running, and no other was made.
 	ErrBusy = errors.New("policyredis: too many calls to the store are running")
 )
 
@@ -42,6 +43,13 @@ var errExited = errors.New("policyredis: the client ended its goroutine")
 // isNoScript reports whether the server does not have the script.
 func isNoScript(err error) bool { return says(err, "NOSCRIPT ") }
 
+// A server that does not write may still be read; one that is unwell does neither. Their texts may also be inside the error of
+// a script, as Redis 6 words it.
+var (
+	noWrites = []string{"READONLY ", "OOM ", "MISCONF ", "NOREPLICAS "}
+	unwell   = []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ", "max number of clients"}
+)
+
 // isAnswer reports whether an error came from a server that is there and works: it is about this key or this script. All other
 // errors mean that the store is not to be had: it cannot be reached, is loading, is a replica that does not write, is out of
 // memory, belongs to a cluster that is down, has too many clients.
@@ -49,13 +57,8 @@ func isAnswer(err error) bool {
 	if errors.Is(err, errReply) {
 		return true
 	}
-	text := err.Error()
-	for _, unwell := range []string{
-		"READONLY ", "LOADING ", "OOM ", "MASTERDOWN ", "CLUSTERDOWN ", "MISCONF ", "NOREPLICAS ", "BUSY ", "max number of clients",
-	} {
-		if strings.Contains(text, unwell) { // also inside the error of a script, as Redis 6 words it
-			return false
-		}
+	if contains(err, noWrites) || contains(err, unwell) {
+		return false
 	}
 	for _, answer := range []string{
 		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "TRYAGAIN ", "NOPERM ",
@@ -65,7 +68,17 @@ func isAnswer(err error) bool {
 			return true
 		}
 	}
-	return strings.Contains(text, "user_script") || strings.Contains(text, keyHolds)
+	return contains(err, []string{"user_script", keyHolds})
+}
+
+// doesNotWrite reports whether an error that a call got which was to write is about writing, as far as can be seen: other calls
+// may succeed.
+func doesNotWrite(err error) bool {
+	return contains(err, noWrites) || isAnswer(err) && !isAboutKey(err)
+}
+
+func contains(err error, texts []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
 
 // isAboutKey reports whether an error says that something else is at the key, or that the cluster is moving it. Other keys may

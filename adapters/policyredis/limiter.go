@@ -12,6 +12,10 @@ import (
 
 // Limiter is a rate limit that many processes share through one key in Redis. Make it with [New]. It is safe for
 // concurrent use and must not be copied. The methods of the zero value panic.
+//
+// Like ratelimit.Limiter it has no Allow: without a pipeline, ask it with [policy.Acquire], whose permit gives the
+// tokens back if the operation is not entered. [PerKey.Allow] is for those who have a key and a cost, but no context
+// that carries them.
 type Limiter struct {
 	core   core
 	bucket *bucket
@@ -65,10 +69,10 @@ func (l *Limiter) made() *config { return l.core.made("policyredis.New") }
 // Stage returns [policy.StageRateLimit].
 func (l *Limiter) Stage() policy.Stage { return policy.StageRateLimit }
 
-// Admit takes the tokens of an attempt, or refuses with a [*policy.Rejection] that matches ratelimit.ErrLimited or,
-// with [FailClosed], [ErrStore]. It waits for the store for at most the [Deadline]. If ctx has already ended, the error
-// is [policy.ContextError], and nothing is taken. If ctx ends during the wait, the error is the same, and the tokens
-// are lost if the store took them.
+// Admit takes the tokens of an attempt, or refuses with a [*policy.Rejection] that matches ratelimit.ErrLimited,
+// ratelimit.ErrCost or, with [FailClosed], [ErrStore]. It waits for the store for at most the [Deadline]. If ctx has
+// already ended, the error is [policy.ContextError], whatever the cost, and nothing is taken. If ctx ends during the
+// wait, the error is the same, and the tokens are lost if the store took them.
 func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	cfg := l.made()
 	ticket, err := l.core.admit(ctx, cfg, l.bucket, l.bucket.keys, cfg.cost(ctx))
@@ -118,7 +122,9 @@ func (l *Limiter) Drain(ctx context.Context) error {
 // Reconfigure changes the limiter while it is in use. It takes the rate, the burst and the options of [New], and takes
 // effect as a whole or, with a [*policy.ConfigError], not at all. Data options that are not given get their defaults;
 // functions stay. The name and the prefix cannot change. Redis holds the time until the bucket is full. A change of the
-// rate does not change that time. While processes disagree on rate and burst, each uses its own.
+// rate does not change that time: a bucket that is empty at 100 per hour is not full before an hour has passed, whatever
+// the rate is now, and admits nothing until the new rate can refill the rest. Delete the key in Redis to begin with a
+// full bucket. While processes disagree on rate and burst, each uses its own.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	l.made()
 	return l.core.reconfigure(perSecond, burst, options, (*config).checkSingle)

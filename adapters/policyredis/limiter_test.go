@@ -333,6 +333,20 @@ func TestReconfigure(t *testing.T) {
 	require.Contains(t, l.String(), "1000/s")
 }
 
+// Redis holds times, not tokens: a burst taken at the old rate is paid for at the old rate, or the key is deleted.
+func TestReconfigureToAFasterRate(t *testing.T) {
+	v := newVirtual(t)
+	l := policyredis.New(v.client, "faster", 100.0/3600, 100, patient())
+	require.Equal(t, 100, admitted(l, 101))
+	require.NoError(t, l.Reconfigure(1000.0/3600, 100, patient()))
+	level, err := l.Peek(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, policyredis.Level{Burst: 100, Wait: 54*time.Minute + 3600*time.Millisecond, Full: time.Hour}, level)
+	require.True(t, v.Del("ratelimit:{faster}"))
+	require.Equal(t, 100, admitted(l, 101))
+	require.EqualValues(t, 1, l.Snapshot().Forgotten)
+}
+
 // What was taken at one rate, and went back or was not used, is worth no more than a burst at another.
 func TestReconfigureMintsNothing(t *testing.T) {
 	for name, option := range map[string]policyredis.Option{"one by one": patient(), "lots": policyredis.Lots(3, time.Minute)} {
@@ -393,4 +407,19 @@ func TestReconfigureAtTheSameTime(t *testing.T) {
 		_ = attempt(l)
 		require.Equal(t, 1, told)
 	}
+}
+
+// What an attempt was charged for its process's share goes back as what it was, not as a part of another share.
+func TestReconfigureOfTheShareMintsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server downing
+		l := policyredis.New(server.client(), "share", hourly, 20)
+		permit, err := policy.Acquire(t.Context(), l)
+		require.NoError(t, err)
+		require.Equal(t, 19, admitted(l, 19))
+		require.NoError(t, l.Reconfigure(hourly, 20, policyredis.FailLocal(10)))
+		permit.Settle(policy.Outcome{Kind: policy.NotCalled})
+		server.down = true
+		require.Zero(t, admitted(l, 5), "it has had 19, and its share is 2")
+	})
 }

@@ -14,13 +14,18 @@ import (
 type lot struct {
 	mu      sync.Mutex
 	amount  int64
-	sent    time.Duration // when it was asked for; the first of it, if that was several times
+	takenAt time.Duration // the first of it, if it was taken several times
 	filling bool          // somebody asks for more
 	timer   *time.Timer   // that looks after it; nil when there is none
+	refusal refusal       // the last one by Redis
+}
 
-	refused int64         // an amount that was refused, 0 for none
-	due     time.Duration // when it would be there
-	asked   time.Duration // until when it is refused again without asking
+// refusal is repeated for a while without asking.
+type refusal struct {
+	amount     int64         // this much is refused, and more; 0: nothing is
+	due        time.Duration // when the amount would be there
+	until      time.Duration // when Redis is asked again
+	generation uint64        // of the configuration that it was for
 }
 
 func (l *lot) empty() bool {
@@ -33,27 +38,27 @@ func (l *lot) empty() bool {
 // nobody waits for somebody else's round trip.
 func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchase) (policy.Ticket, error) {
 	rest := p.amount - p.found
-	t := b.lot.take(p.start, rest, int64(cfg.lot)*cfg.unit)
+	d := b.lot.take(p.start, rest, int64(cfg.lot)*cfg.unit, cfg.generation)
 	switch {
-	case t.ok:
-		return c.admitted(cfg, b, p, max(0, int64(p.start-t.sent))), nil
-	case t.due > 0:
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(t.due))
+	case d.admitted:
+		return c.admitted(cfg, b, p, max(0, int64(p.start-d.takenAt))), nil
+	case d.refused:
+		return c.refuse(cfg, ratelimit.ErrLimited, d.due)
 	}
 	q := cfg.question(rest)
-	if t.fills {
-		q.most += t.fill
+	if d.fills {
+		q.most += d.fill
 		defer b.lot.filled()
 	}
 	a, err := c.ask(ctx, cfg, request{question: q, keys: b.keys, args: q.arguments(), bucket: b})
-	heard := c.watch.Elapsed()
 	switch {
 	case err != nil:
 		return c.withoutStore(ctx, cfg, b, p, err)
 	case a.wait > 0:
-		due := heard + time.Duration(a.wait)
-		b.lot.refuse(rest, due, min(due, heard+cfg.keep))
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Time(due))
+		now := c.watch.Elapsed()
+		due := now + time.Duration(a.wait)
+		b.lot.refuse(refusal{amount: rest, due: due, until: min(due, now+cfg.keep), generation: cfg.generation})
+		return c.refuse(cfg, ratelimit.ErrLimited, due)
 	}
 	if more := q.takes(a.debt) - rest; more > 0 {
 		c.fill(b, more, p.start, cfg.keep)
@@ -61,33 +66,36 @@ func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchas
 	return c.admitted(cfg, b, p, 0), nil
 }
 
-// taken is what a lot gives.
-type taken struct {
-	ok    bool // all that was asked for
-	sent  time.Duration
-	due   time.Duration // or: it is refused without asking, and would be there then
-	fills bool          // or: whoever asked is to fill the lot
-	fill  int64         // with so much
+// decision is what a lot says to an attempt. If it neither admits nor refuses it, the attempt asks Redis.
+type decision struct {
+	admitted bool
+	takenAt  time.Duration // when what it gives was taken from Redis
+
+	refused bool
+	due     time.Duration // when that would be there
+
+	fills bool  // who asks is to fill the lot
+	fill  int64 // with so much
 }
 
 // take takes amount from the lot, which holds at most so much: it can be more when the limit was another one before.
-func (l *lot) take(now time.Duration, amount, most int64) taken {
+func (l *lot) take(now time.Duration, amount, most int64, generation uint64) decision {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.amount = min(l.amount, most)
-	switch {
-	case l.amount >= amount:
+	if l.amount >= amount {
 		l.amount -= amount
-		return taken{ok: true, sent: l.sent}
-	case l.refused > 0 && amount >= l.refused && now < l.asked:
-		return taken{due: l.due + time.Duration(amount-l.refused)}
+		return decision{admitted: true, takenAt: l.takenAt}
 	}
-	l.refused = 0
+	if r := l.refusal; r.amount > 0 && r.generation == generation && amount >= r.amount && now < r.until {
+		return decision{refused: true, due: r.due + time.Duration(amount-r.amount)}
+	}
+	l.refusal = refusal{}
 	if l.filling {
-		return taken{}
+		return decision{}
 	}
 	l.filling = true
-	return taken{fills: true, fill: most - l.amount}
+	return decision{fills: true, fill: most - l.amount}
 }
 
 func (l *lot) filled() {
@@ -96,25 +104,26 @@ func (l *lot) filled() {
 	l.filling = false
 }
 
-func (l *lot) refuse(amount int64, due, asked time.Duration) {
+func (l *lot) refuse(r refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.refused, l.due, l.asked = amount, due, asked
+	l.refusal = r
 }
 
 // fill adds what was taken to the lot, and looks after it in time.
-func (c *core) fill(b *bucket, amount int64, sent, keep time.Duration) {
+func (c *core) fill(b *bucket, amount int64, takenAt, keep time.Duration) {
 	l := &b.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.amount == 0 || sent < l.sent {
-		l.sent = sent
+	if l.amount == 0 || takenAt < l.takenAt {
+		l.takenAt = takenAt
 	}
 	l.amount += amount
-	l.refused = 0
+	l.refusal = refusal{}
 	if l.timer == nil {
 		l.timer = time.AfterFunc(keep, func() {
-			c.store.places.expect(func() { c.returnLot(context.Background(), b) }) // who drains finds the lot, or waits for this
+			// Drain either finds the lot or waits for this call.
+			c.store.places.expect(func() { c.returnLot(context.Background(), b) })
 		})
 	}
 }

@@ -297,3 +297,51 @@ func TestR9_LotsSayWhenToComeBack(t *testing.T) {
 		require.NoError(t, l.Drain(t.Context()))
 	})
 }
+
+// A refusal that is remembered is one of the limit of then: also when its answer comes after the change.
+func TestReconfigureForgetsARefusal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := scriptInGo()
+		var delay time.Duration
+		client := fake(func(ctx context.Context, args []any) (any, error) {
+			reply, err := server(ctx, args)
+			time.Sleep(delay)
+			return reply, err
+		})
+		lots := policyredis.Lots(1, time.Minute)
+		l := policyredis.New(client, "raised", 1.0/30, 1, lots)
+		require.Equal(t, 1, admitted(l, 3))
+		require.NoError(t, l.Reconfigure(1.0/30, 5, lots))
+		require.Equal(t, 4, admitted(l, 9))
+		require.NoError(t, l.Reconfigure(1.0/30, 2, lots))
+		require.Zero(t, admitted(l, 3))
+
+		delay = 10 * time.Millisecond
+		refused := make(chan error)
+		go func() { refused <- attempt(l) }()
+		require.NoError(t, l.Reconfigure(1.0/30, 6, lots))
+		go func() { refused <- attempt(l) }() // is on its way when that changes
+		synctest.Wait()
+		require.NoError(t, l.Reconfigure(1.0/30, 8, lots))
+		<-refused
+		<-refused
+		require.Positive(t, admitted(l, 9))
+		require.NoError(t, l.Drain(t.Context()))
+	})
+}
+
+// What a lot holds goes back to a bucket that has become smaller than what was taken from it.
+func TestLotsGoBackToASmallerBucket(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, startServer(t).addr())
+	other := policyredis.New(client, "smaller", hourly, 100, patient(), costing())
+	l := policyredis.New(client, "smaller", hourly, 100, policyredis.Lots(20, time.Minute), patient())
+	require.NoError(t, attempt(l))
+	require.NoError(t, attemptIn(withCost(60), other))
+	require.NoError(t, l.Reconfigure(hourly, 50, policyredis.Lots(20, time.Minute), patient()))
+	require.NoError(t, l.Drain(t.Context()))
+	require.Zero(t, l.Snapshot().Errors)
+	level, err := other.Peek(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, 39, level.Tokens, "all but 61 are there")
+}

@@ -13,11 +13,11 @@ type Mode uint8
 const (
 	// Shared: the store decides, for all processes together.
 	Shared Mode = iota
-	// Local: the store does not answer, and each process keeps to its share; see [FailLocal].
+	// Local: the store does not answer, or only with errors, and each process keeps to its share; see [FailLocal].
 	Local
-	// Open: the store does not answer, and everything is admitted; see [FailOpen].
+	// Open: the same, and everything is admitted; see [FailOpen].
 	Open
-	// Closed: the store does not answer, and everything is refused; see [FailClosed].
+	// Closed: the same, and everything is refused; see [FailClosed].
 	Closed
 )
 

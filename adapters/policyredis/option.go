@@ -93,8 +93,9 @@ func Deadline(limit time.Duration) Option {
 // context was cancelled only at the deadline. For an attempt that has less time than the deadline, the client is still
 // called on a separate goroutine.
 //
-// A go-redis client of a single server is trusted without this option if its ContextTimeoutEnabled is set. By default
-// all other clients are called on separate goroutines.
+// A go-redis client of a single server is trusted without this option if its ContextTimeoutEnabled is set, unless it has a
+// timeout of -2 or a CredentialsProvider, which do not keep to contexts. By default all other clients are called on
+// separate goroutines.
 func TrustClient() Option {
 	return func(c *config) {
 		c.trusted = true
@@ -207,8 +208,9 @@ func OnChange(f func(Change)) Option {
 }
 
 // OnError sets a function that is called for every error of the store, on the same goroutines as that of [OnChange].
-// While the store's breaker is open, that is once in each [Probe] interval. It must be fast and safe for concurrent
-// use. A panic in it is dropped.
+// While the store's breaker is open, that is once in each [Probe] interval. Errors of a server that works, such as a
+// wrong type at the key or a missing permission, do not open it: they come with every attempt. The function must be
+// fast and safe for concurrent use. A panic in it is dropped.
 func OnError(f func(error)) Option {
 	return func(c *config) {
 		c.onError = f

@@ -323,6 +323,27 @@ func TestAWrongTypeOnARealServer(t *testing.T) {
 	}
 }
 
+// Where EVALSHA is refused, a client need not ask for it.
+func TestAServerWithoutEvalSha(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, startServer(t, "--rename-command", "EVALSHA", "").addr())
+	refused := policyredis.New(client, "refused", hourly, 3, patient())
+	require.Equal(t, 3, admitted(refused, 10))
+	require.Equal(t, policyredis.Local, refused.Snapshot().Mode)
+	l := policyredis.New(textOnly{client}, "text", hourly, 3, patient(), policyredis.FailClosed())
+	require.Equal(t, 3, admitted(l, 10))
+	require.Zero(t, l.Snapshot().Errors)
+	require.EqualValues(t, 10, l.Snapshot().Texts)
+}
+
+type textOnly struct{ *redis.Client }
+
+func (textOnly) EvalSha(ctx context.Context, _ string, _ []string, _ ...any) *redis.Cmd {
+	cmd := redis.NewCmd(ctx)
+	cmd.SetErr(errors.New("NOSCRIPT this client sends the text"))
+	return cmd
+}
+
 // A replica answers, and does not write: it is as good as down.
 func TestAReadOnlyReplicaDecidesNothing(t *testing.T) {
 	t.Parallel()
@@ -372,6 +393,50 @@ func TestAReadableStoreIsNotWell(t *testing.T) {
 			require.Equal(t, policyredis.Shared, l.Snapshot().Mode)
 		})
 	}
+}
+
+// Nor does a refusal say that it is well, which writes nothing either: in a store that is full, or has become a replica, keys
+// that are exhausted are refused as before.
+func TestAStoreThatOnlyRefusesIsNotWell(t *testing.T) {
+	t.Parallel()
+	client := newClient(t, startServer(t).addr())
+	p := policyredis.NewPerKey(client, hourly, 5, tenantOf, patient(), policyredis.Probe(10*time.Millisecond))
+	allowed := func(key string) bool { return p.Allow(t.Context(), key, 1) == nil }
+	for allowed("greedy") {
+	}
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
+	for i := range 20 {
+		require.True(t, allowed(fmt.Sprint(i)), "locally")
+		require.False(t, allowed("greedy"))
+	}
+	require.Equal(t, policyredis.Local, p.Snapshot().Mode)
+	changes := p.Snapshot().Changes
+	time.Sleep(20 * time.Millisecond)
+	for range 20 {
+		require.False(t, allowed("greedy"))
+	}
+	require.Equal(t, changes, p.Snapshot().Changes)
+	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+	eventually(t, "the store decides again", func() bool {
+		allowed("another")
+		return p.Snapshot().Mode == policyredis.Shared
+	})
+}
+
+// But when it could not be reached, and now refuses, it is there again.
+func TestARefusalEndsAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var server downing
+		l := policyredis.New(server.client(), "exhausted", hourly, 5)
+		admitted(l, 6)
+		server.down = true
+		admitted(l, 3)
+		require.Equal(t, policyredis.Local, l.Snapshot().Mode)
+		server.down = false
+		time.Sleep(2 * time.Second)
+		require.ErrorIs(t, attempt(l), ratelimit.ErrLimited)
+		require.Equal(t, policyredis.Shared, l.Snapshot().Mode)
+	})
 }
 
 // A process that never takes tokens, and only looks, finds a store that answers again as well as others do.
@@ -536,6 +601,23 @@ func TestUR5_ATrustedClient(t *testing.T) {
 	require.Equal(t, 5, admitted(fine, 9))
 }
 
+// A client of go-redis may be told to set no deadline at all on its connections, whatever its contexts say.
+func TestUR5_AClientWithoutDeadlines(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: wedged(t, ""), Protocol: 2, DisableIdentity: true,
+		ContextTimeoutEnabled: true, ReadTimeout: -2, MaxRetries: -1})
+	l := policyredis.New(client, "wedged", hourly, 5, policyredis.FailClosed())
+	refused := make(chan error)
+	go func() { refused <- attempt(l) }()
+	select {
+	case err := <-refused:
+		require.ErrorIs(t, err, policyredis.ErrStore)
+	case <-time.After(10 * time.Second):
+		t.Error("it waits for longer than its deadline")
+	}
+	require.NoError(t, client.Close())
+	require.NoError(t, l.Drain(t.Context()))
+}
+
 // Who does not keep to the deadline is trusted once.
 func TestUR5_ATrustThatIsAbused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -569,6 +651,21 @@ func TestUR5_WhichClientsAreTrusted(t *testing.T) {
 		many := redis.NewClusterClient(&redis.ClusterOptions{ContextTimeoutEnabled: keeps})
 		require.False(t, trusts(policyredis.New(many, "key", 1, 1)))
 		require.NoError(t, many.Close())
+	}
+	for _, test := range []struct {
+		options redis.Options
+		trusted bool
+	}{
+		{redis.Options{ReadTimeout: time.Second, WriteTimeout: time.Second}, true},
+		{redis.Options{ReadTimeout: -1, WriteTimeout: -1}, true}, // no timeouts of its own
+		{redis.Options{ReadTimeout: -2, WriteTimeout: -1}, false},
+		{redis.Options{ReadTimeout: -1, WriteTimeout: -2}, false},
+		{redis.Options{CredentialsProvider: func() (string, string) { return "", "" }}, false},
+	} {
+		test.options.ContextTimeoutEnabled = true
+		single := redis.NewClient(&test.options)
+		require.Equal(t, test.trusted, trusts(policyredis.New(single, "key", 1, 1)), single)
+		require.NoError(t, single.Close())
 	}
 	require.False(t, trusts(policyredis.New(fake(nil), "key", 1, 1)))
 	require.False(t, trusts(policyredis.New(withOptions[int]{}, "key", 1, 1)))

@@ -89,13 +89,10 @@ func (p *PerKey) Settle(ctx context.Context, ticket policy.Ticket, outcome polic
 	}
 }
 
-// Allow takes cost tokens of a key without a pipeline. It returns nil, or the rejection that [PerKey.Admit] would
-// return.
+// Allow takes cost tokens of a key without a pipeline. It returns the error that [PerKey.Admit] would return for this
+// key and cost, or nil. The tokens cannot be given back.
 func (p *PerKey) Allow(ctx context.Context, key string, cost int) error {
 	cfg := p.made()
-	if err := ended(ctx); err != nil {
-		return err
-	}
 	b, keys := p.find(cfg, key)
 	_, err := p.core.admit(ctx, cfg, b, keys, cost)
 	return err

@@ -107,3 +107,21 @@ func TestPerKeyAPlaceThatComesLate(t *testing.T) {
 		require.Error(t, p.Allow(t.Context(), "late", 1), "it has had its burst")
 	})
 }
+
+// Allow says what Admit says, in the same order: first that the context has ended, then that the cost is too high.
+func TestPerKeyAllowIsAdmit(t *testing.T) {
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	p := policyredis.NewPerKey(answers(int64(0), nil), hourly, 2, func(context.Context) string { return "key" }, costing())
+	for _, cost := range []int{-1, 0, 1, 3} {
+		for _, ctx := range []context.Context{t.Context(), ended} {
+			_, _, err := p.Admit(context.WithValue(ctx, costKey{}, cost))
+			require.Equal(t, err, p.Allow(ctx, "key", cost), cost)
+			if ctx == ended {
+				require.ErrorIs(t, err, context.Canceled, cost)
+			} else {
+				require.Equal(t, cost < 0 || cost > 2, err != nil, cost)
+			}
+		}
+	}
+}

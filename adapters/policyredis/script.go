@@ -18,8 +18,8 @@ import (
 // debt then stands still until it is written with the new clock, which happens at once, also when the answer is no.
 //
 // Arguments: the capacity; the least to take, and the most, in whole units if there is room for them; the unit. A most of 0
-// writes nothing. A negative least and most give back; a second key, which lives for a minute, then keeps a client that does
-// not hear the answer, and sends the script again, from giving back twice.
+// writes nothing. A negative least and most give back, also to a bucket that has become smaller since. A second key, which
+// lives for a minute, then keeps a client that does not hear the answer, and sends the script again, from giving back twice.
 //
 // The answer is the debt before it took anything, or, when it refuses, the wait as a negative number.
 const script = `local time = redis.call('TIME')
@@ -36,7 +36,7 @@ if stored then
   write = passed < 0 and most ~= 0
 end
 local answer = debt
-if debt + least > capacity then
+if least > 0 and debt + least > capacity then
   answer = capacity - debt - least
 elseif most ~= 0 then
   debt = math.max(0, debt + math.max(least, math.min(most, math.floor((capacity - debt) / unit) * unit)))
@@ -88,7 +88,7 @@ func (q question) answerTo(reply any) (answer, error) {
 	switch {
 	case !ok:
 		return answer{}, fmt.Errorf("%w: %T instead of an integer", errReply, reply)
-	case n < -2*maxCapacity || n > maxCapacity || n > q.capacity-q.least:
+	case n < -2*maxCapacity || n > maxCapacity || q.least > 0 && n > q.capacity-q.least:
 		return answer{}, fmt.Errorf("%w: %d is out of range", errReply, n)
 	case n < 0:
 		return answer{debt: q.capacity - q.least - n, wait: -n}, nil

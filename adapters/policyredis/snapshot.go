@@ -26,7 +26,7 @@ type Snapshot struct {
 	Forgotten      uint64 `json:"forgotten"` // how often the store held less debt than this process knew of
 	Calls          uint64 `json:"calls"`     // to the store
 	Texts          uint64 `json:"texts"`     // how many of the calls took a second trip, with the text of the script
-	Errors         uint64 `json:"errors"`    // calls that failed, in whatever way
+	Errors         uint64 `json:"errors"`    // calls that failed, in whatever way, and those that [ErrBusy] prevented
 	Timeouts       uint64 `json:"timeouts"`  // how many of the errors were deadlines
 	Running        int    `json:"running"`   // calls that run now
 	// Abandoned counts the running calls that no attempt waits for any more, since they have outlived their deadline or

@@ -15,22 +15,22 @@ const (
 	maxRunning = 10_000
 	// failuresInARow open the breaker towards the store.
 	failuresInARow = 3
-	// breach is how late the end of a call must be for its client not to be trusted any more. A machine that is busy, or
+	// lateBy is how late the end of a call must be for its client not to be trusted any more. A machine that is busy, or
 	// stopped for a moment, is no reason.
-	breach = time.Second
+	lateBy = time.Second
 )
 
 // store asks the server, within a deadline of its own, and behind a breaker of its own.
 type store struct {
-	client client
-	prompt bool        // the client says that it keeps to deadlines
-	breach atomic.Bool // and it has not
-	gate   *breaker.Breaker
-	places places
-	// unwritten: the last call that was to write has failed. That a store can be read says nothing then.
+	client     client
+	prompt     bool        // the client says that it keeps to deadlines
+	distrusted atomic.Bool // but it has not
+	gate       *breaker.Breaker
+	places     places
+	// unwritten: the store does not write, it has said. That it can be read says nothing then.
 	unwritten atomic.Bool
-	// told is told how each call went: by who asked, or by the call itself if who asked has left.
-	told func(*config, request, answer, error)
+	// record is told how each call went: by who asked, or by the call itself if who asked has left.
+	record func(*config, request, answer, error)
 
 	witness atomic.Pointer[call] // whose caller has left
 
@@ -38,8 +38,8 @@ type store struct {
 	abandoned                        atomic.Int64 // calls that are over, and still run
 }
 
-func newStore(c client, every time.Duration, told func(*config, request, answer, error)) *store {
-	return &store{client: c, prompt: c.prompt(), gate: breaker.New(gate(every)...), told: told}
+func newStore(c client, every time.Duration, record func(*config, request, answer, error)) *store {
+	return &store{client: c, prompt: c.prompt(), gate: breaker.New(gate(every)...), record: record}
 }
 
 // gate returns the options of the breaker.
@@ -60,7 +60,7 @@ type request struct {
 }
 
 // trusts reports whether calls are made on the goroutines of the attempts.
-func (s *store) trusts(cfg *config) bool { return (cfg.trusted || s.prompt) && !s.breach.Load() }
+func (s *store) trusts(cfg *config) bool { return (cfg.trusted || s.prompt) && !s.distrusted.Load() }
 
 // ask asks the script. The error is the breaker's rejection, that of the call, or [policy.ContextError] when who asks has less
 // time than the call.
@@ -76,7 +76,7 @@ func (s *store) ask(parent context.Context, cfg *config, r request) (answer, err
 	if !s.places.take() {
 		s.gate.Settle(parent, ticket, policy.Outcome{Kind: policy.NotCalled})
 		s.failures.Add(1)
-		s.told(cfg, r, answer{}, ErrBusy)
+		s.record(cfg, r, answer{}, ErrBusy)
 		return answer{}, ErrBusy
 	}
 	s.calls.Add(1)
@@ -84,7 +84,7 @@ func (s *store) ask(parent context.Context, cfg *config, r request) (answer, err
 	if s.trusts(cfg) && !endsFirst(parent, ctx) {
 		defer cancel()
 		a, err := s.callHere(ctx, ticket, r)
-		s.told(cfg, r, a, err)
+		s.record(cfg, r, a, err)
 		return a, err
 	}
 	c := &call{store: s, config: cfg, request: r, ctx: ctx, cancel: cancel, ticket: ticket}
@@ -97,7 +97,7 @@ func (s *store) ask(parent context.Context, cfg *config, r request) (answer, err
 			return answer{}, ended(parent)
 		}
 	}
-	s.told(cfg, r, c.answer, c.err)
+	s.record(cfg, r, c.answer, c.err)
 	return c.answer, c.err
 }
 
@@ -110,14 +110,15 @@ func endsFirst(a, b context.Context) bool {
 
 // callHere makes a call on this goroutine.
 func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (a answer, err error) {
-	err = errExited
+	err = errExited // until the client has returned
 	defer func() {
-		s.settle(ticket, r, err)
+		s.settle(ticket, r, a, err)
 		s.places.leave()
 	}()
-	reply, err := s.run(ctx, r)
-	if deadline, _ := ctx.Deadline(); ctx.Err() != nil && time.Since(deadline) > breach {
-		s.breach.Store(true)
+	var reply any
+	reply, err = s.run(ctx, r)
+	if deadline, _ := ctx.Deadline(); ctx.Err() != nil && time.Since(deadline) > lateBy {
+		s.distrusted.Store(true)
 	}
 	return read(ctx, r.question, reply, err)
 }
@@ -150,13 +151,17 @@ func read(ctx context.Context, q question, reply any, err error) (answer, error)
 }
 
 // settle counts how a call went, also for the breaker.
-func (s *store) settle(ticket policy.Ticket, r request, err error) {
-	if r.writes() {
-		s.unwritten.Store(err != nil)
+func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
+	switch {
+	case !r.writes() || a.wait > 0: // nothing was written
+	case err == nil:
+		s.unwritten.Store(false)
+	case doesNotWrite(err):
+		s.unwritten.Store(true)
 	}
 	outcome := policy.Outcome{Kind: policy.Returned}
 	switch {
-	case err == nil && !r.writes() && s.unwritten.Load():
+	case err == nil && s.unwritten.Load():
 		outcome.Kind = policy.NotCalled
 	case err != nil:
 		s.failures.Add(1)
@@ -192,13 +197,15 @@ func (c *call) run() {
 	defer c.store.places.leave()
 	defer c.expiring.Wait() // who drains waits for what is told, too
 	defer c.cancel()
-	a, err := answer{}, errExited
+	var a answer
+	err := errExited // until the client has returned
 	defer func() {
 		if !c.end(a, err, false) {
 			c.store.abandoned.Add(-1)
 		}
 	}()
-	reply, err := c.store.run(c.ctx, c.request)
+	var reply any
+	reply, err = c.store.run(c.ctx, c.request)
 	a, err = read(c.ctx, c.question, reply, err)
 }
 
@@ -216,10 +223,10 @@ func (c *call) end(a answer, err error, runs bool) bool {
 	if runs {
 		c.store.abandoned.Add(1)
 	}
-	c.store.settle(c.ticket, c.request, err)
+	c.store.settle(c.ticket, c.request, a, err)
 	c.mu.Unlock()
 	if c.store.witness.CompareAndSwap(c, nil) {
-		c.store.told(c.config, c.request, a, err)
+		c.store.record(c.config, c.request, a, err)
 	}
 	return true
 }

@@ -173,6 +173,24 @@ func TestDrainWaitsForWhatIsTold(t *testing.T) {
 	})
 }
 
+// Who makes the probe interval shorter in an outage need not wait for the end of the old one.
+func TestReconfigureOfTheProbe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := downing{down: true}
+		l := policyredis.New(server.client(), "probe", 1000, 1000, policyredis.Probe(24*time.Hour))
+		admitted(l, 5)
+		require.EqualValues(t, 3, l.Snapshot().Calls)
+		require.NoError(t, l.Reconfigure(1000, 1000, policyredis.Probe(time.Second)))
+		admitted(l, 5)
+		require.EqualValues(t, 3, l.Snapshot().Calls, "the breaker is still open")
+		server.down = false
+		time.Sleep(2 * time.Second)
+		require.NoError(t, attempt(l))
+		require.EqualValues(t, 4, l.Snapshot().Calls)
+		require.Equal(t, policyredis.Shared, l.Snapshot().Mode)
+	})
+}
+
 // A call that began before the failure mode was changed changes to the mode of now.
 func TestReconfigureWhileTheStoreHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
