@@ -51,9 +51,9 @@ type call struct {
 	target   *target    // nil as long as nobody has asked for it
 	outcome  error      // how the call ended, as the pipeline said
 
-	first    attempt // these save allocations
-	openRoom [1]*attempt
-	openResult  engine.OpenResult
+	first      attempt // these save allocations
+	openRoom   [1]*attempt
+	openResult engine.OpenResult
 }
 
 // delays are the times between attempts, once one has failed.
