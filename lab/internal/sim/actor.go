@@ -81,7 +81,9 @@ func (p *player) play(w *World, next part) {
 		}
 		w.living--
 		w.idlers = append(w.idlers, p)
-		w.tell()
+		if w.living == 0 {
+			w.hurry() // the world may be over
+		}
 		w.mu.Unlock()
 	}
 }
@@ -226,6 +228,11 @@ func (a *Actor) entry(due time.Duration) entry {
 // wait waits until the scheduler wakes the actor, or until done. The scheduler only does so while everybody is blocked,
 // so it is never both.
 func (a *Actor) wait(done <-chan struct{}) bool {
+	if done == nil { // which costs less
+		<-a.wake
+		a.turn = a.world.turn.Load()
+		return true
+	}
 	select {
 	case <-a.wake:
 		a.turn = a.world.turn.Load()
