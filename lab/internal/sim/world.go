@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -47,7 +48,8 @@ type Record struct {
 const maxEvents = 1 << 31
 
 // patience is the real time without an event after which a world counts as stuck: something blocks in a way that
-// virtual time does not see, such as a lock that is held during a wait.
+// virtual time does not see, such as a lock that is held during a wait. In a browser, where the runtime asks for the time at
+// every switch as long as there is a timer and the answer is dear, nobody watches: the page does.
 const patience = 60 * time.Second
 
 // Run makes a world from seed, lets model set it up, and runs it until the load has ended and every call has returned.
@@ -70,8 +72,12 @@ func Run(seed uint64, model func(*World)) (Record, error) {
 		})
 	}()
 	seen := int64(-1)
-	watch := time.NewTicker(patience)
-	defer watch.Stop()
+	var watch <-chan time.Time
+	if runtime.GOOS != "js" {
+		ticker := time.NewTicker(patience)
+		defer ticker.Stop()
+		watch = ticker.C
+	}
 	for {
 		select {
 		case err := <-ended:
@@ -79,7 +85,7 @@ func Run(seed uint64, model func(*World)) (Record, error) {
 				err = w.audit()
 			}
 			return record, err
-		case <-watch.C:
+		case <-watch:
 			if now := w.events.Load(); now == seen {
 				return Record{}, fmt.Errorf("sim: stuck: nothing has happened for %v of real time", patience)
 			} else {
