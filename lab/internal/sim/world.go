@@ -26,6 +26,8 @@ type World struct {
 	over     bool
 	ended    time.Duration // when it was over
 	living   int           // actors that have not ended
+	quiet    int           // of these, who wait for nothing but their entry
+	loose    bool          // somebody has left an attempt behind, which may wait for anything
 	serial   uint64        // of the world's own events
 	actors   uint64        // numbers given out
 	problems []error
@@ -115,26 +117,27 @@ func (w *World) Now() time.Duration { return time.Duration(time.Now().UnixNano()
 func (w *World) At(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, leaving, false)
+	w.at(at, entry{event: event, rank: leaving})
 }
 
 // arriveAt is At for a call that comes.
 func (w *World) arriveAt(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, arriving, false)
+	w.at(at, entry{event: event, rank: arriving})
 }
 
-// background is At for an event that nobody waits for: the world may end before.
+// background is At for an event that nobody waits for, and that wakes nobody: the world may end before.
 func (w *World) background(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, leaving, true)
+	w.at(at, entry{event: event, rank: leaving, background: true, wakesNobody: true})
 }
 
-func (w *World) at(at time.Duration, event func(), rank rank, background bool) {
+func (w *World) at(at time.Duration, e entry) {
 	w.serial++
-	w.push(entry{due: max(at, w.Now()), rank: rank, serial: w.serial, event: event, background: background})
+	e.due, e.serial = max(at, w.Now()), w.serial
+	w.push(e)
 }
 
 // Every calls event at each multiple of period, for as long as there is anything else to happen.
@@ -145,7 +148,7 @@ func (w *World) Every(period time.Duration, event func(at time.Duration)) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		at += period
-		w.at(at, tick, leaving, true)
+		w.at(at, entry{event: tick, rank: leaving, background: true})
 	}
 	tick = func() {
 		event(at)
@@ -181,8 +184,10 @@ func (w *World) hurry() {
 // someone whom a policy's timer has woken puts an earlier entry on the agenda, a deputy does what is due until the sleeper
 // wakes, and returns then.
 func (w *World) run(until time.Duration) {
-	for {
-		synctest.Wait() // now every other goroutine is blocked
+	for blocked := false; ; {
+		if !blocked {
+			synctest.Wait() // now every other goroutine is blocked
+		}
 		w.turn.Add(1)
 		next, wait, ok := w.next(until)
 		switch {
@@ -190,13 +195,16 @@ func (w *World) run(until time.Duration) {
 			return
 		case wait == forever: // without a timer, so that synctest can tell that everybody is stuck
 			<-w.news
+			blocked = false
 		case wait > 0:
+			blocked = w.quiet == w.living && !w.loose // nobody waits for a timer that could end at the same instant
 			time.Sleep(wait)
 			if !w.wake() {
 				return
 			}
 		default:
 			w.do(next)
+			blocked = next.wakesNobody
 		}
 	}
 }
@@ -237,7 +245,11 @@ func (w *World) next(until time.Duration) (next entry, wait time.Duration, ok bo
 		w.over, w.ended = true, now
 		return next, 0, false
 	case due <= now:
-		return w.agenda.pop(), 0, true
+		next = w.agenda.pop()
+		if next.quiet {
+			w.quiet--
+		}
+		return next, 0, true
 	case due < until:
 		w.alarm = due
 		return next, due - now, true
