@@ -174,7 +174,7 @@ func (w *World) hurry() {
 	case forever:
 		w.news <- struct{}{} // has room: the scheduler waits for it
 	default:
-		go w.guard("deputy", func() { w.run(alarm) })
+		go w.guard("event", func() { w.run(alarm) })
 	}
 }
 
