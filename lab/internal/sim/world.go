@@ -197,11 +197,11 @@ func (w *World) run(until time.Duration) {
 			<-w.news
 			blocked = false
 		case wait > 0:
-			blocked = w.quiet == w.living && !w.loose // nobody waits for a timer that could end at the same instant
 			time.Sleep(wait)
 			if !w.wake() {
 				return
 			}
+			blocked = next.wakesNobody
 		default:
 			w.do(next)
 			blocked = next.wakesNobody
@@ -252,7 +252,8 @@ func (w *World) next(until time.Duration) (next entry, wait time.Duration, ok bo
 		return next, 0, true
 	case due < until:
 		w.alarm = due
-		return next, due - now, true
+		// If nobody waits for anything else, no timer of a policy can wake somebody at that instant, too.
+		return entry{wakesNobody: w.quiet == w.living && !w.loose}, due - now, true
 	}
 	w.alarm = until
 	return next, forever, until == forever
