@@ -118,150 +118,192 @@ type OrderSetup struct {
 // Ordered is what [Order] measures, per call except for Trips and BeforeTrip, which are per run.
 type Ordered struct{ Attempts, Success, Rejections, Latency, Trips, BeforeTrip Number }
 
+// ordering is a run of [Order].
+type ordering struct {
+	OrderSetup
+	loop
+	r       *rand.Rand
+	w       window
+	open    float64 // since when; negative: it is not
+	half    bool
+	period  int // what began in another one does not count
+	waiting []*waiter
+
+	calls, attempts, good, refused, took, trips, before float64
+}
+
+// orderedCall is a call of it.
+type orderedCall struct {
+	*ordering
+	began   float64
+	number  int // of the attempt
+	period  int // in which it, or the attempt, was let through
+	attempt func()
+}
+
 // waiter is a call that waits for its next attempt, and hears when the breaker opens.
 type waiter struct {
+	call  *orderedCall
 	until float64
-	end   func(failed bool)
 	over  bool
+}
+
+func (o *ordering) admit() (period int, ok bool) {
+	if o.open >= 0 {
+		if o.now < o.open+o.Open {
+			return 0, false
+		}
+		o.open, o.half = -1, true
+		o.period++
+		return o.period, true // the probe
+	}
+	return o.period, !o.half
+}
+
+func (o *ordering) settle(period int, failed bool) {
+	switch {
+	case period != o.period:
+	case o.half:
+		o.half = false
+		o.period++
+		if failed {
+			o.open = o.now
+		} else {
+			o.w.clear()
+		}
+	case o.w.trips(failed):
+		if o.trips++; o.trips == 1 {
+			o.before = o.attempts
+		}
+		o.period++
+		o.open = o.now
+		for _, w := range o.waiting {
+			if !w.over && w.until < o.now+o.Open { // it would be refused then
+				w.over = true
+				w.call.end(true)
+			}
+		}
+		o.waiting = nil
+	}
+}
+
+// come is a call that comes.
+func (o *ordering) come() {
+	o.calls++
+	c := &orderedCall{ordering: o, began: o.now, number: 1}
+	c.attempt = func() { c.attempted(o.r.Float64() < o.P) }
+	if !o.Outside {
+		c.try()
+		return
+	}
+	var ok bool
+	if c.period, ok = o.admit(); !ok {
+		o.refused++
+		c.ended(true)
+		return
+	}
+	c.send()
+}
+
+func (c *orderedCall) send() {
+	c.attempts++
+	c.after(c.r.ExpFloat64()/100, c.attempt)
+}
+
+// try makes an attempt that the breaker is asked about.
+func (c *orderedCall) try() {
+	var ok bool
+	c.period, ok = c.admit()
+	switch {
+	case ok:
+		c.send()
+	case c.Blind:
+		c.refused++
+		c.again()
+	default:
+		if c.number == 1 { // later ones have been told while they waited
+			c.refused++
+		}
+		c.end(true)
+	}
+}
+
+func (c *orderedCall) attempted(failed bool) {
+	if !c.Outside {
+		c.settle(c.period, failed)
+	}
+	switch {
+	case !failed:
+		c.end(false)
+	case !c.Outside && !c.Blind && c.number < 3 && (c.open >= 0 || c.half):
+		c.end(true) // it asks before it waits, and is not refused
+	default:
+		c.again()
+	}
+}
+
+func (c *orderedCall) again() {
+	if c.number == 3 {
+		c.end(true)
+		return
+	}
+	wait := c.r.Float64() * c.Delay * float64(c.number)
+	if c.Outside || c.Blind {
+		c.number++
+		c.after(wait, c.next)
+		return
+	}
+	w := &waiter{call: c, until: c.now + wait}
+	if len(c.waiting) > 0 && c.waiting[0].until < c.now {
+		c.waiting = slices.DeleteFunc(c.waiting, func(w *waiter) bool { return w.until < c.now })
+	}
+	c.waiting = append(c.waiting, w)
+	c.after(wait, func() {
+		if !w.over {
+			w.over = true
+			c.number++
+			c.try()
+		}
+	})
+}
+
+// next makes the attempt after a wait.
+func (c *orderedCall) next() {
+	if c.Outside {
+		c.send()
+	} else {
+		c.try()
+	}
+}
+
+// end ends the call, and what the breaker has seen of it.
+func (c *orderedCall) end(failed bool) {
+	if c.Outside {
+		c.settle(c.period, failed)
+	}
+	c.ended(failed)
+}
+
+func (c *orderedCall) ended(failed bool) {
+	if !failed {
+		c.good++
+	}
+	c.took += c.now - c.began
 }
 
 // Order is a retry of 3 attempts around or inside a breaker. Attempts take Exp(10 ms) and fail with probability p; the
 // waits are U(0, delay) and U(0, 2 · delay). The breaker opens when the threshold of the last 100, 20 at least, have failed.
 // A blind retry takes a refusal for a failure; one that is not blind ends the call, also while it waits.
 func Order(s OrderSetup, repeats int) Ordered {
-	p, outside, blind := s.P, s.Outside, s.Blind
-	var run func(r *rand.Rand) []float64
-	run = func(r *rand.Rand) []float64 {
-		var l loop
-		w := window{size: 100, minimum: 20, share: s.Threshold}
-		open, half, generation := -1.0, false, 0
-		calls, attempts, good, refused, took, trips, before := 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-		var waiting []*waiter
-		admit := func() (of int, ok bool) {
-			if open >= 0 {
-				if l.now < open+s.Open {
-					return 0, false
-				}
-				open, half = -1, true
-				generation++
-				return generation, true // the probe
-			}
-			return generation, !half
-		}
-		settle := func(of int, failed bool) {
-			switch {
-			case of != generation:
-			case half:
-				half = false
-				generation++
-				if failed {
-					open = l.now
-				} else {
-					w.clear()
-				}
-			case w.trips(failed):
-				if trips++; trips == 1 {
-					before = attempts
-				}
-				generation++
-				open = l.now
-				for _, w := range waiting {
-					if !w.over && w.until < l.now+s.Open { // it would be refused then
-						w.over = true
-						w.end(true)
-					}
-				}
-				waiting = nil
+	run := func(r *rand.Rand) []float64 {
+		for {
+			o := &ordering{OrderSetup: s, r: r, w: window{size: 100, minimum: 20, share: s.Threshold}, open: -1}
+			o.arrivals(r, s.Rate, s.Seconds, o.come)
+			o.run()
+			if !s.Calm || o.trips == 0 {
+				return []float64{o.attempts / o.calls, o.good / o.calls, o.refused / o.calls, o.took / o.calls, o.trips, o.before}
 			}
 		}
-		attempt := func(ended func(failed bool)) {
-			attempts++
-			l.after(r.ExpFloat64()/100, func() { ended(r.Float64() < p) })
-		}
-		call := func() {
-			calls++
-			began := l.now
-			end := func(failed bool) {
-				if !failed {
-					good++
-				}
-				took += l.now - began
-			}
-			var try func(number int)
-			again := func(number int) {
-				if number == 3 {
-					end(true)
-					return
-				}
-				wait := r.Float64() * s.Delay * float64(number)
-				w := &waiter{until: l.now + wait, end: end}
-				if !outside && !blind {
-					if len(waiting) > 0 && waiting[0].until < l.now {
-						waiting = slices.DeleteFunc(waiting, func(w *waiter) bool { return w.until < l.now })
-					}
-					waiting = append(waiting, w)
-				}
-				l.after(wait, func() {
-					if !w.over {
-						w.over = true
-						try(number + 1)
-					}
-				})
-			}
-			if outside {
-				of, ok := admit()
-				if !ok {
-					refused++
-					end(true)
-					return
-				}
-				last := end
-				end = func(failed bool) { settle(of, failed); last(failed) }
-				try = func(number int) {
-					attempt(func(failed bool) {
-						if failed {
-							again(number)
-						} else {
-							end(false)
-						}
-					})
-				}
-				try(1)
-				return
-			}
-			try = func(number int) {
-				of, ok := admit()
-				switch {
-				case ok:
-					attempt(func(failed bool) {
-						settle(of, failed)
-						switch {
-						case !failed:
-							end(false)
-						case !blind && number < 3 && (open >= 0 || half):
-							end(true) // it asks before it waits, and is not refused
-						default:
-							again(number)
-						}
-					})
-				case blind:
-					refused++
-					again(number)
-				default:
-					if number == 1 { // later ones have been told while they waited
-						refused++
-					}
-					end(true)
-				}
-			}
-			try(1)
-		}
-		l.arrivals(r, s.Rate, s.Seconds, call)
-		l.run()
-		if s.Calm && trips > 0 {
-			return run(r)
-		}
-		return []float64{attempts / calls, good / calls, refused / calls, took / calls, trips, before}
 	}
 	numbers := runs(repeats, run)
 	return Ordered{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5]}

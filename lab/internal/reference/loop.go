@@ -3,6 +3,9 @@ package reference
 import (
 	"math"
 	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
 )
 
 // Number is what an experiment is expected to show.
@@ -35,11 +38,22 @@ func (n Number) Times(factor float64) Number {
 // Of is the number for a run that is a mean of k of these runs.
 func (n Number) Of(k float64) Number { n.Deviation /= math.Sqrt(k); return n }
 
-// runs calls one run after the other, each with random numbers of its own, and returns the mean of each of their results.
+// runs calls so many runs, each with random numbers of its own and on all cores, and returns the mean of each of their
+// results.
 func runs(n int, run func(r *rand.Rand) []float64) []Number {
+	all := make([][]float64, n)
+	var next atomic.Int64
+	var workers sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		workers.Go(func() {
+			for i := next.Add(1) - 1; i < int64(n); i = next.Add(1) - 1 {
+				all[i] = run(rand.New(rand.NewPCG(uint64(i), 20261127)))
+			}
+		})
+	}
+	workers.Wait()
 	var sums, squares []float64
-	for i := range n {
-		results := run(rand.New(rand.NewPCG(uint64(i), 20261127)))
+	for _, results := range all {
 		if sums == nil {
 			sums, squares = make([]float64, len(results)), make([]float64, len(results))
 		}

@@ -1,7 +1,6 @@
 package reference
 
 import (
-	"container/heap"
 	"math"
 	"math/rand/v2"
 )
@@ -18,8 +17,7 @@ func Queue(c int, load, horizon, warm float64, fixed bool, repeats int) (share, 
 			if !fixed {
 				service = r.ExpFloat64()
 			}
-			free[0] = begin + service
-			heap.Fix(&free, 0)
+			free.replace(begin + service)
 			if now < warm {
 				continue
 			}
@@ -44,7 +42,7 @@ func Lost(slots int, rate, warm, seconds float64, hold func(r *rand.Rand) float6
 			busy.leave(now)
 			took, full := hold(r), len(busy) == slots
 			if !full {
-				heap.Push(&busy, now+took)
+				busy.push(now + took)
 			}
 			if now >= warm {
 				calls++
@@ -79,9 +77,9 @@ func Hanging(s HangingSetup, repeats int) (healthy, all Number) {
 			switch {
 			case full:
 			case !hangs:
-				heap.Push(&well, now+.1)
+				well.push(now + .1)
 			case s.Cap == 0 || len(hanging) < s.Cap:
-				heap.Push(&hanging, now+s.Hold)
+				hanging.push(now + s.Hold)
 			}
 			if now < s.Warm {
 				continue
@@ -102,17 +100,31 @@ func Hanging(s HangingSetup, repeats int) (healthy, all Number) {
 	return numbers[0], numbers[1]
 }
 
+// floats is a heap of numbers, the smallest first.
 type floats []float64
 
-func (f floats) Len() int           { return len(f) }
-func (f floats) Less(i, j int) bool { return f[i] < f[j] }
-func (f floats) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
-func (f *floats) Push(x any)        { *f = append(*f, x.(float64)) }
-func (f *floats) Pop() any {
-	last := len(*f) - 1
-	x := (*f)[last]
-	*f = (*f)[:last]
-	return x
+func (f *floats) push(x float64) {
+	*f = append(*f, x)
+	heap := *f
+	for i := len(heap) - 1; i > 0 && heap[i] < heap[(i-1)/2]; i = (i - 1) / 2 {
+		heap[i], heap[(i-1)/2] = heap[(i-1)/2], heap[i]
+	}
+}
+
+// replace puts x in the place of the smallest.
+func (f floats) replace(x float64) {
+	i := 0
+	for child := 1; child < len(f); child = 2*i + 1 {
+		if child+1 < len(f) && f[child+1] < f[child] {
+			child++
+		}
+		if f[child] >= x {
+			break
+		}
+		f[i] = f[child]
+		i = child
+	}
+	f[i] = x
 }
 
 // Throttled is the calls sent and the calls accepted per second, of 1,000 that come, when each is refused with probability
@@ -162,6 +174,11 @@ func Throttled(k, rate, capacity, room float64, repeats int) (sent, accepted Num
 // leave takes out what ends by now.
 func (f *floats) leave(now float64) {
 	for len(*f) > 0 && (*f)[0] <= now {
-		heap.Pop(f)
+		last := len(*f) - 1
+		x := (*f)[last]
+		*f = (*f)[:last]
+		if last > 0 {
+			f.replace(x)
+		}
 	}
 }

@@ -1,9 +1,6 @@
 package reference
 
-import (
-	"container/heap"
-	"math/rand/v2"
-)
+import "math/rand/v2"
 
 // SlowTime is a server with slots of exponential service and one queue, first come first served, that is slower by a
 // factor for some time; it works on what nobody waits for any more. After that time: how many wait, and after how many
@@ -25,8 +22,7 @@ func SlowTime(rate float64, slots int, service, slower, from, until float64, rep
 			if begin >= from && begin < until {
 				work *= slower
 			}
-			free[0] = begin + work
-			heap.Fix(&free, 0)
+			free.replace(begin + work)
 			if begin+work-now < 1 {
 				good[int(now)]++
 			}

@@ -69,7 +69,7 @@ var pipelines = []struct {
 			return outer.Run(ctx, func(ctx context.Context) error {
 				err := inner.Run(ctx, op)
 				if errors.Is(err, policy.ErrRejected) {
-					return errors.New(err.Error()) // what a refusal is to a retry that does not know of breakers
+					return errUnavailable // what a refusal is to a retry that does not know of breakers
 				}
 				return err
 			})
@@ -83,6 +83,8 @@ var pipelines = []struct {
 		return compose(append(more, again, policy.At(policy.StageShed, circuit))...).Run
 	}},
 }
+
+var errUnavailable = errors.New("unavailable")
 
 const (
 	blind = iota

@@ -28,6 +28,7 @@ type Actor struct {
 	apart  time.Duration // of a root whose call came at a point of the grid: what set it apart from others
 	forked bool          // an attempt that a turnstile has made, and ends
 	inner  *Actor        // of a forked attempt: itself under the context of its operation
+	own    bool          // it acts in the goroutine of its call or client
 
 	free     []*Actor // of a root: attempts that have ended, to be used again
 	slots    uint64
@@ -70,7 +71,7 @@ type part struct {
 func (p *player) play(w *World, next part) {
 	a := &Actor{}
 	for ok := true; ok; next, ok = <-p.parts {
-		*a = Actor{Context: context.Background(), world: w, call: next.number, turn: w.turn.Load(), wake: a.wake, free: a.free, slots: a.slots}
+		*a = Actor{Context: context.Background(), world: w, call: next.number, turn: w.turn.Load(), wake: a.wake, own: true, free: a.free, slots: a.slots}
 		if a.root = a; a.wake == nil {
 			a.wake = make(chan struct{})
 		}
@@ -78,10 +79,13 @@ func (p *player) play(w *World, next part) {
 		w.mu.Lock()
 		if a.slots != uint64(len(a.free)) {
 			a = &Actor{} // this one has left an attempt behind, such as the loser of a hedge
+			w.loose = true
 		}
 		w.living--
 		w.idlers = append(w.idlers, p)
-		w.tell()
+		if w.living == 0 {
+			w.hurry() // the world may be over
+		}
 		w.mu.Unlock()
 	}
 }
@@ -113,6 +117,7 @@ func Attempt(ctx context.Context, operation func(*Actor) error) error {
 		return from.operate(ctx, operation)
 	}
 	a := from.root.attempt(ctx)
+	a.own = from.own
 	a.Turn()
 	defer a.root.done(a)
 	return operation(a)
@@ -159,7 +164,7 @@ func (a *Actor) attempt(ctx context.Context) *Actor {
 	child.call = a.call
 	child.stream = a.attempts
 	child.Context = ctx
-	child.turn, child.forked = 0, false
+	child.turn, child.forked, child.own = 0, false, false
 	// The only attempt of a call whose turn it is goes on in that turn. A parent that had others under way may have
 	// been woken by one of them.
 	if int(a.slots) == len(a.free)+1 {
@@ -207,7 +212,7 @@ func (a *Actor) Sleep(d time.Duration) error {
 func (a *Actor) sleep(done <-chan struct{}, d time.Duration) bool {
 	w := a.world
 	w.mu.Lock()
-	e := a.entry(w.Now() + max(0, d))
+	e := a.entry(w.Now()+max(0, d), done)
 	if d > 0 && a.child == 0 {
 		e.rank = arriving // a client that has waited, and begins something
 	}
@@ -216,16 +221,25 @@ func (a *Actor) sleep(done <-chan struct{}, d time.Duration) bool {
 	return a.wait(done)
 }
 
-// entry returns the end of a wait that begins now.
-func (a *Actor) entry(due time.Duration) entry {
+// entry returns the end of a wait that begins now. The caller holds the lock.
+func (a *Actor) entry(due time.Duration, done <-chan struct{}) entry {
 	a.serial++
 	a.asleep = a.serial
-	return entry{due: due, call: a.call, child: a.child, serial: a.serial, actor: a}
+	quiet := a.own && done == nil
+	if quiet {
+		a.world.quiet++
+	}
+	return entry{due: due, call: a.call, child: a.child, serial: a.serial, actor: a, quiet: quiet}
 }
 
 // wait waits until the scheduler wakes the actor, or until done. The scheduler only does so while everybody is blocked,
 // so it is never both.
 func (a *Actor) wait(done <-chan struct{}) bool {
+	if done == nil { // which costs less
+		<-a.wake
+		a.turn = a.world.turn.Load()
+		return true
+	}
 	select {
 	case <-a.wake:
 		a.turn = a.world.turn.Load()
@@ -241,12 +255,12 @@ func (a *Actor) wait(done <-chan struct{}) bool {
 
 // park waits until the entry is pushed on the agenda, or until the actor's context ends. begin gets the entry.
 func (a *Actor) park(begin func(entry)) error {
-	w := a.world
+	w, done := a.world, a.Done()
 	w.mu.Lock()
-	e := a.entry(0)
+	e := a.entry(0, done)
 	w.mu.Unlock()
 	begin(e)
-	if !a.wait(a.Done()) {
+	if !a.wait(done) {
 		return policy.ContextError(a)
 	}
 	return nil
@@ -262,7 +276,7 @@ func (w *World) resume(e entry) {
 
 // Rand returns the actor's random numbers for a purpose. It begins anew each time: keep it to draw more than once.
 func (a *Actor) Rand(purpose string) *rand.Rand {
-	return rand.New(stream(a.world.seed, a.call, a.stream, purpose))
+	return rand.New(rand.NewPCG(stream(a.world.seed, a.call, a.stream, named(purpose))))
 }
 
 // String returns the number of the actor.

@@ -12,6 +12,9 @@ type entry struct {
 	actor      *Actor
 	event      func()
 	background bool
+
+	quiet       bool // the actor waits for nothing else, and nobody for anything else on its behalf
+	wakesNobody bool // the event only changes what is on the agenda
 }
 
 // rank orders what is due at one instant: whoever leaves makes room for whoever comes.

@@ -13,7 +13,7 @@ func (w *World) Source(purpose string, numbers ...int) rand.Source {
 	for _, n := range numbers {
 		key = mix(key + uint64(n) + 1)
 	}
-	return stream(w.seed, 0, key, purpose)
+	return rand.NewPCG(stream(w.seed, 0, key, named(purpose)))
 }
 
 // Rand is Source as random numbers for the model.
@@ -21,12 +21,18 @@ func (w *World) Rand(purpose string, numbers ...int) *rand.Rand {
 	return rand.New(w.Source(purpose, numbers...))
 }
 
-func stream(seed, call, number uint64, purpose string) *rand.PCG {
+// named is a purpose as a number.
+func named(purpose string) hash {
 	name := newHash()
 	for i := range len(purpose) {
 		name.add(uint64(purpose[i]))
 	}
-	return rand.NewPCG(mix(seed^mix(uint64(name))), mix(call)^mix(^number))
+	return name
+}
+
+// stream returns the seeds of a stream of random numbers.
+func stream(seed, call, number uint64, purpose hash) (uint64, uint64) {
+	return mix(seed ^ mix(uint64(purpose))), mix(call) ^ mix(^number)
 }
 
 // mix is the finalizer of SplitMix64: it spreads neighbouring numbers over all bits.

@@ -3,6 +3,7 @@ package sim
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"time"
 )
 
@@ -43,13 +44,17 @@ type Server struct {
 	Stale    int // answered after the caller had gone
 
 	waiting []*request
+	ended   []*request // to be used again
 	busy    int
+	source  rand.PCG // of what is drawn at the moment
+	luck    *rand.Rand
 }
 
 // request is a request at a server with slots.
 type request struct {
 	wake    entry // of the caller
 	service time.Duration
+	done    func() // what happens when it has been served
 }
 
 // gone reports whether the caller has stopped waiting.
@@ -67,7 +72,7 @@ func (s *Server) Serve(a *Actor) error {
 	}
 	fails := false
 	if s.Fails != nil {
-		fails = a.Rand("failure").Float64() < s.Fails(now)
+		fails = s.draw(a, failures).Float64() < s.Fails(now)
 	}
 	if err := s.work(a, now); err != nil {
 		return err
@@ -79,10 +84,25 @@ func (s *Server) Serve(a *Actor) error {
 	return nil
 }
 
+// The purposes of a server's random numbers.
+var (
+	failures = named("failure")
+	services = named("service")
+)
+
+// draw returns [Actor.Rand] for a purpose, until the next draw.
+func (s *Server) draw(a *Actor, purpose hash) *rand.Rand {
+	if s.luck == nil {
+		s.luck = rand.New(&s.source)
+	}
+	s.source.Seed(stream(a.world.seed, a.call, a.stream, purpose))
+	return s.luck
+}
+
 func (s *Server) work(a *Actor, now time.Duration) error {
 	var service time.Duration
 	if s.Service != nil {
-		service = s.Service(a.Rand("service"))
+		service = s.Service(s.draw(a, services))
 	}
 	switch {
 	case s.Slots > 0:
@@ -103,11 +123,12 @@ func (s *Server) slowed(service, now time.Duration) time.Duration {
 
 func (s *Server) queue(a *Actor, service time.Duration) error {
 	a.work(service)
-	r := &request{service: service}
 	if s.busy == s.Slots && s.Queue >= 0 && len(s.waiting) >= s.Queue {
 		s.Refused++
 		return ErrFull
 	}
+	r := s.request()
+	r.service = service
 	return a.park(func(e entry) {
 		r.wake = e
 		s.waiting = append(s.waiting, r)
@@ -120,20 +141,35 @@ func (s *Server) begin(w *World) {
 	for s.busy < s.Slots && len(s.waiting) > 0 {
 		r := s.take()
 		if r.gone() && s.SkipGone {
+			s.ended = append(s.ended, r)
 			continue
 		}
 		s.busy++
 		now := w.Now()
-		w.background(s.finish(now, s.slowed(r.service, now)), func() {
-			s.busy--
-			if r.gone() {
-				s.Stale++
-			} else {
-				w.resume(r.wake)
-			}
-			s.begin(w)
-		})
+		w.background(s.finish(now, s.slowed(r.service, now)), r.done)
 	}
+}
+
+// request returns a new request, or one that has ended.
+func (s *Server) request() *request {
+	if last := len(s.ended) - 1; last >= 0 {
+		r := s.ended[last]
+		s.ended = s.ended[:last]
+		return r
+	}
+	r := &request{}
+	r.done = func() {
+		w := r.wake.actor.world
+		s.busy--
+		if r.gone() {
+			s.Stale++
+		} else {
+			w.resume(r.wake)
+		}
+		s.ended = append(s.ended, r)
+		s.begin(w)
+	}
+	return r
 }
 
 func (s *Server) take() (r *request) {

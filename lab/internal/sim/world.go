@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"sync"
 	"sync/atomic"
@@ -15,14 +16,18 @@ import (
 // World is a simulated world. A model uses it only while it is set up and from within its actors and events.
 type World struct {
 	seed  uint64
-	start time.Time
+	start int64         // when it began, in nanoseconds
 	turn  atomic.Uint64 // how often everybody was blocked: a turn lasts from one such moment to the next
 
 	mu       sync.Mutex
 	agenda   agenda
-	idle     bool          // the scheduler is blocked and must hear of a new entry
-	news     chan struct{} // how it hears
+	alarm    time.Duration // until when the scheduler sleeps
+	news     chan struct{} // how it hears of an entry when it waits for one without an alarm
+	over     bool
+	ended    time.Duration // when it was over
 	living   int           // actors that have not ended
+	quiet    int           // of these, who wait for nothing but their entry
+	loose    bool          // somebody has left an attempt behind, which may wait for anything
 	serial   uint64        // of the world's own events
 	actors   uint64        // numbers given out
 	problems []error
@@ -45,7 +50,8 @@ type Record struct {
 const maxEvents = 1 << 31
 
 // patience is the real time without an event after which a world counts as stuck: something blocks in a way that
-// virtual time does not see, such as a lock that is held during a wait.
+// virtual time does not see, such as a lock that is held during a wait. In a browser, where the runtime asks for the time at
+// every switch as long as there is a timer and the answer is dear, nobody watches: the page does.
 const patience = 60 * time.Second
 
 // Run makes a world from seed, lets model set it up, and runs it until the load has ended and every call has returned.
@@ -54,22 +60,26 @@ const patience = 60 * time.Second
 // The error says what went wrong with the simulation: a panic, goroutines that were blocked for ever or left over, or
 // an accounting identity that did not hold.
 func Run(seed uint64, model func(*World)) (Record, error) {
-	w := &World{seed: seed, hash: newHash()}
+	w := &World{seed: seed, hash: newHash(), alarm: awake}
 	var record Record
 	ended := make(chan error, 1)
 	go func() {
 		ended <- bubble.Run(func() {
-			w.start = time.Now()
+			w.start = time.Now().UnixNano()
 			w.news = make(chan struct{}, 1)
 			model(w)
-			w.run()
+			w.run(forever)
 			w.dismiss()
-			record = Record{Hash: uint64(w.hash), Events: w.events.Load(), Elapsed: w.Now()}
+			record = Record{Hash: uint64(w.hash), Events: w.events.Load(), Elapsed: w.ended}
 		})
 	}()
 	seen := int64(-1)
-	watch := time.NewTicker(patience)
-	defer watch.Stop()
+	var watch <-chan time.Time
+	if runtime.GOOS != "js" {
+		ticker := time.NewTicker(patience)
+		defer ticker.Stop()
+		watch = ticker.C
+	}
 	for {
 		select {
 		case err := <-ended:
@@ -77,7 +87,7 @@ func Run(seed uint64, model func(*World)) (Record, error) {
 				err = w.audit()
 			}
 			return record, err
-		case <-watch.C:
+		case <-watch:
 			if now := w.events.Load(); now == seen {
 				return Record{}, fmt.Errorf("sim: stuck: nothing has happened for %v of real time", patience)
 			} else {
@@ -101,32 +111,33 @@ func (w *World) audit() error {
 }
 
 // Now returns the time since the world began.
-func (w *World) Now() time.Duration { return time.Since(w.start) }
+func (w *World) Now() time.Duration { return time.Duration(time.Now().UnixNano() - w.start) }
 
 // At calls event at a time, or at once if that has passed. The world does not end before. event must not block.
 func (w *World) At(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, leaving, false)
+	w.at(at, entry{event: event, rank: leaving})
 }
 
 // arriveAt is At for a call that comes.
 func (w *World) arriveAt(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, arriving, false)
+	w.at(at, entry{event: event, rank: arriving})
 }
 
-// background is At for an event that nobody waits for: the world may end before.
+// background is At for an event that nobody waits for, and that wakes nobody: the world may end before.
 func (w *World) background(at time.Duration, event func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.at(at, event, leaving, true)
+	w.at(at, entry{event: event, rank: leaving, background: true, wakesNobody: true})
 }
 
-func (w *World) at(at time.Duration, event func(), rank rank, background bool) {
+func (w *World) at(at time.Duration, e entry) {
 	w.serial++
-	w.push(entry{due: max(at, w.Now()), rank: rank, serial: w.serial, event: event, background: background})
+	e.due, e.serial = max(at, w.Now()), w.serial
+	w.push(e)
 }
 
 // Every calls event at each multiple of period, for as long as there is anything else to happen.
@@ -137,7 +148,7 @@ func (w *World) Every(period time.Duration, event func(at time.Duration)) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		at += period
-		w.at(at, tick, leaving, true)
+		w.at(at, entry{event: tick, rank: leaving, background: true})
 	}
 	tick = func() {
 		event(at)
@@ -149,87 +160,111 @@ func (w *World) Every(period time.Duration, event func(at time.Duration)) {
 // push puts an entry on the agenda. The caller holds the lock.
 func (w *World) push(e entry) {
 	w.agenda.push(e)
-	w.tell()
-}
-
-// tell lets a scheduler that is blocked look again. The caller holds the lock.
-func (w *World) tell() {
-	if w.idle {
-		w.idle = false
-		w.news <- struct{}{} // has room: it was empty when the scheduler went idle
+	if e.due < w.alarm {
+		w.hurry()
 	}
 }
 
-// run is the scheduler. It returns when no actor lives and nothing but background events is left.
-func (w *World) run() {
-	timer := time.NewTimer(0)
-	timer.Stop()
-	defer timer.Stop()
-	for {
-		synctest.Wait() // now every other goroutine is blocked
+// hurry has somebody look at the agenda though the scheduler may be asleep. The caller holds the lock.
+func (w *World) hurry() {
+	alarm := w.alarm
+	w.alarm = awake
+	switch alarm {
+	case awake:
+	case forever:
+		w.news <- struct{}{} // has room: the scheduler waits for it
+	default:
+		go w.guard("event", func() { w.run(alarm) })
+	}
+}
+
+// run is the scheduler. It returns when the world is over.
+//
+// Until the next entry is due it sleeps, and a sleep cannot be cut short; a timer could be, but costs twice as much. So when
+// someone whom a policy's timer has woken puts an earlier entry on the agenda, a deputy does what is due until the sleeper
+// wakes, and returns then.
+func (w *World) run(until time.Duration) {
+	for blocked := false; ; {
+		if !blocked {
+			synctest.Wait() // now every other goroutine is blocked
+		}
 		w.turn.Add(1)
-		w.mu.Lock()
-		next, wait, over := w.next()
-		if over || len(w.problems) > 0 {
-			w.mu.Unlock()
+		next, wait, ok := w.next(until)
+		switch {
+		case !ok:
 			return
-		}
-		w.idle = wait > 0
-		w.mu.Unlock()
-		if wait > 0 {
-			w.rest(timer, wait)
-			continue
-		}
-		if w.events.Add(1) > maxEvents {
-			panic(fmt.Sprintf("sim: more than %d events", int64(maxEvents)))
-		}
-		w.hash.add(uint64(next.due), next.call, next.child, next.serial)
-		if next.event != nil {
-			next.event()
-		} else {
-			next.actor.wake <- struct{}{} // it is blocked on the other end
-		}
-	}
-}
-
-// rest blocks until the next entry is due or there is a new one.
-func (w *World) rest(timer *time.Timer, wait time.Duration) {
-	if wait == forever { // without a timer, so that synctest can tell that everybody is stuck
-		<-w.news
-		return
-	}
-	timer.Reset(wait)
-	select {
-	case <-timer.C:
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if !w.idle { // news came at the same instant
+		case wait == forever: // without a timer, so that synctest can tell that everybody is stuck
 			<-w.news
+			blocked = false
+		case wait > 0:
+			time.Sleep(wait)
+			if !w.wake() {
+				return
+			}
+			blocked = next.wakesNobody
+		default:
+			w.do(next)
+			blocked = next.wakesNobody
 		}
-		w.idle = false
-	case <-w.news:
-		timer.Stop()
 	}
 }
 
-// forever is a wait for an entry that does not exist yet.
-const forever = time.Duration(math.MaxInt64)
+// do lets happen what is due.
+func (w *World) do(next entry) {
+	if w.events.Add(1) > maxEvents {
+		panic(fmt.Sprintf("sim: more than %d events", int64(maxEvents)))
+	}
+	w.hash.add(uint64(next.due), next.call, next.child, next.serial)
+	if next.event != nil {
+		next.event()
+	} else {
+		next.actor.wake <- struct{}{} // it is blocked on the other end
+	}
+}
 
-// next takes the entry that is due off the agenda, or returns how long to wait for one. The caller holds the lock.
-func (w *World) next() (next entry, wait time.Duration, over bool) {
+// The alarm of a scheduler that does not sleep, and of one that waits for an entry that does not exist yet.
+const (
+	awake   = time.Duration(-1)
+	forever = time.Duration(math.MaxInt64)
+)
+
+// next takes the entry that is due off the agenda, or returns how long to wait for one. It returns false when the world is
+// over, or when nothing is due before the time until which somebody else sleeps.
+func (w *World) next(until time.Duration) (next entry, wait time.Duration, ok bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	for w.agenda.len() > 0 && w.agenda.top().dead() {
 		w.agenda.pop()
 	}
+	now, due := w.Now(), forever
+	if w.agenda.len() > 0 {
+		due = w.agenda.top().due
+	}
 	switch {
-	case w.living == 0 && w.agenda.foreground == 0:
+	case w.living == 0 && w.agenda.foreground == 0 || len(w.problems) > 0:
+		w.over, w.ended = true, now
+		return next, 0, false
+	case due <= now:
+		next = w.agenda.pop()
+		if next.quiet {
+			w.quiet--
+		}
 		return next, 0, true
-	case w.agenda.len() == 0:
-		return next, forever, false
+	case due < until:
+		w.alarm = due
+		// If nobody waits for anything else, no timer of a policy can wake somebody at that instant, too.
+		return entry{wakesNobody: w.quiet == w.living && !w.loose}, due - now, true
 	}
-	if wait := w.agenda.top().due - w.Now(); wait > 0 {
-		return next, wait, false
-	}
-	return w.agenda.pop(), 0, false
+	w.alarm = until
+	return next, forever, until == forever
+}
+
+// wake ends a sleep. It returns false if the world was over before.
+func (w *World) wake() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.alarm = awake
+	return !w.over
 }
 
 // guard runs f, and turns a panic or runtime.Goexit into a problem of the world: in a goroutine of a bubble they
@@ -251,4 +286,5 @@ func (w *World) problem(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.problems = append(w.problems, err)
+	w.hurry()
 }

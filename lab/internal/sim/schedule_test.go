@@ -1,0 +1,64 @@
+package sim_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/lab/internal/sim"
+)
+
+// Whoever a policy's timer wakes acts at that time, however long the scheduler wants to sleep.
+func TestWhoWakesEarlyIsNotLate(t *testing.T) {
+	var acted []time.Duration
+	record := run(t, 1, func(w *sim.World) {
+		note := func(a *sim.Actor) { acted = append(acted, a.Now()) }
+		w.Go(func(a *sim.Actor) {
+			require.NoError(t, a.Sleep(time.Second))
+			note(a)
+		})
+		for _, wait := range []time.Duration{500, 600, 650} { // in ms; while the first one sleeps in the world, the others wake
+			w.Go(func(a *sim.Actor) {
+				time.Sleep(wait * time.Millisecond) // as a policy does
+				a.Turn()
+				note(a)
+				require.NoError(t, a.Sleep(2*(800-wait)*time.Millisecond))
+				note(a)
+			})
+		}
+	})
+	ms := time.Millisecond
+	require.Equal(t, []time.Duration{500 * ms, 600 * ms, 650 * ms, 950 * ms, 1000 * ms, 1000 * ms, 1100 * ms}, acted)
+	require.Equal(t, 1100*ms, record.Elapsed)
+}
+
+// A world is over when the last actor ends, also while the scheduler sleeps until something that nobody waits for.
+func TestTheEndIsNotLate(t *testing.T) {
+	ticks := 0
+	record := run(t, 1, func(w *sim.World) {
+		w.Every(10*time.Second, func(time.Duration) { ticks++ })
+		w.Go(func(*sim.Actor) { time.Sleep(time.Second) })
+	})
+	require.Equal(t, time.Second, record.Elapsed)
+	require.Zero(t, ticks)
+}
+
+// A policy's timer comes before the model also where it wakes a call, and not an attempt.
+func TestAWaitThatEndsComesBeforeTheModel(t *testing.T) {
+	for range 20 {
+		var order []int
+		run(t, 1, func(w *sim.World) {
+			w.Go(func(a *sim.Actor) {
+				require.NoError(t, a.Sleep(time.Second))
+				order = append(order, a.Number())
+			})
+			w.Go(func(a *sim.Actor) {
+				time.Sleep(time.Second)
+				a.Turn()
+				order = append(order, a.Number())
+			})
+		})
+		require.Equal(t, []int{2, 1}, order)
+	}
+}
