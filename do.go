@@ -20,7 +20,7 @@ type Source interface {
 //
 // It returns what op returned. When a policy refused, the result is the zero T and an error that matches
 // [policy.ErrRejected] and the policy's own sentinel. When retries were made, the result comes from the last attempt that
-// entered op, and the error a [*retry.Error] that unwraps to its error. When ctx had already ended, op is not called,
+// entered op, and the error is a [*retry.Error] that unwraps to its error. When ctx had already ended, op is not called,
 // nothing is taken from any policy, and the error matches ctx.Err() and context.Cause(ctx). A success stands, even if ctx
 // ended meanwhile. A panic of op, and [runtime.Goexit], go on to the caller unchanged after every policy was told.
 //

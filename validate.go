@@ -19,7 +19,7 @@ func (p *Pipeline) validate() error {
 	return problems.Err()
 }
 
-// validateEach looks at each layer by itself. It reports whether each can be asked, so that a Checker may be.
+// validateEach looks at each layer by itself. It reports whether every layer is sound: only then are Checkers asked.
 func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 	sound = true
 	report := func(format string, args ...any) {

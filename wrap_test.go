@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
 )
@@ -363,4 +364,25 @@ func TestFault269_TheValueBelongsToTheErrorThatDecides(t *testing.T) {
 	})
 	require.ErrorIs(t, err, errBackend)
 	require.Equal(t, 505, value)
+}
+
+// brittle is a budget that panics when it is paid into.
+type brittle struct{ policy.Budget }
+
+func (brittle) Deposit() { panic("deposit") }
+
+// spender is a wrapper with a budget that makes one attempt.
+type spender struct{ budget policy.Budget }
+
+func (*spender) Stage() policy.Stage     { return policy.StageHedge }
+func (s *spender) Budget() policy.Budget { return s.budget }
+func (*spender) Run(ctx context.Context, attempt func(context.Context) error) error {
+	return attempt(ctx)
+}
+
+func TestABudgetThatPanicsLeavesNothingOpen(t *testing.T) {
+	slots := bulkhead.New(1)
+	p := resilience.Compose(&spender{brittle{}}, slots)
+	require.PanicsWithValue(t, "deposit", func() { _, _, _ = resilience.Open(t.Context(), p, answer(1, nil)) })
+	require.Zero(t, slots.Snapshot().InFlight)
 }

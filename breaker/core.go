@@ -26,16 +26,16 @@ type core struct {
 	halfOpen halfOpen
 	ramped   int // attempts in flight that were admitted while ramping
 
-	ledger  ledger // since the breaker was made, without good
+	ledger  ledger // since the breaker was made, without fastSuccesses
 	entered ledger // the ledger when this generation began
 }
 
-// row is the failures, and after them the successes, that came last. Most successes are seen only as the growth of good, so
-// that a success need not reset anything.
+// row is the failures, and after them the successes, that came last. Most successes are seen only as the growth of
+// fastSuccesses, so that a success need not reset anything.
 type row struct {
 	failures int   // in a row, up to the last failure
 	good     int64 // at the last failure
-	others   int64 // successes since then that are not in good
+	others   int64 // successes since then that are not fast ones
 }
 
 // successes returns how many there were since the last failure.
@@ -225,7 +225,7 @@ func (c *core) settleFree(now time.Duration, r report) {
 		c.window.advance(now, c.fastSuccesses)
 	}
 	if r.verdict == policy.Success && !r.slow {
-		c.fastSuccesses++ // in the ledger too
+		c.fastSuccesses++ // total adds them to the ledger
 		return
 	}
 	c.ledger.requests++
@@ -246,7 +246,7 @@ func (c *core) settleFree(now time.Duration, r report) {
 	}
 }
 
-// countBad counts a countBad outcome, and opens the breaker if a trip rule says so.
+// countBad counts an outcome that failed or was slow, and opens the breaker if a trip rule says so.
 func (c *core) countBad(now time.Duration, r report) {
 	if r.failed() {
 		c.row = c.row.failed(c.fastSuccesses)
@@ -326,7 +326,7 @@ func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Durat
 	}
 }
 
-// total returns the ledger with what is counted in good alone.
+// total returns the ledger with fastSuccesses added.
 func (c *core) total() ledger {
 	l := c.ledger
 	l.requests += uint64(c.fastSuccesses)

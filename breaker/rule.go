@@ -29,7 +29,7 @@ func (r *rules) slow(start, now time.Duration) bool {
 	return r.slowAfter > 0 && start != notMeasured && now-start >= r.slowAfter
 }
 
-// newWindow returns an empty window, nil if no rule needs one, when there have been good good outcomes so far.
+// newWindow returns an empty window, nil if no rule needs one, when good is the number of good outcomes so far.
 func (r *rules) newWindow(now time.Duration, good int64) (w window) {
 	switch {
 	case r.lastCalls > 0:

@@ -25,7 +25,7 @@ type window interface {
 	record(now time.Duration, good int64, failed, slow bool)
 	// counts returns what is in the window now. It changes nothing.
 	counts(now time.Duration, good int64) counts
-	// begin empties the window, when there have been good good outcomes so far.
+	// begin empties the window, when good is the number of good outcomes so far.
 	begin(now time.Duration, good int64)
 }
 

@@ -19,12 +19,14 @@ type attempt struct {
 	call   *call
 	number int // as the retry counts
 
-	sent     http.Request   // what the base transport gets
-	urlRoom  *url.URL       // for the URL of sent, which saves an allocation; may be nil
-	body     *requestBody   // guarded by the call's mutex, as are the next two; nil if there is none
-	response *http.Response //
+	sent    http.Request // what the base transport gets
+	urlRoom *url.URL     // for the URL of sent, which saves an allocation; may be nil
+	stream  responseBody
+
+	// These are guarded by the call's mutex.
+	body     *requestBody   // nil if the request has none
+	response *http.Response // nil until hold
 	failed   *Error         // what the response means, nil for a success
-	stream   responseBody
 }
 
 // Value returns what the caller has said about repetition, and not what the call says of its own request to the pipeline:

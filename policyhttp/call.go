@@ -40,7 +40,7 @@ type call struct {
 	bodies     *bodies       // nil if the request has none
 	repetition repetition
 	ended      atomic.Bool // the caller has left
-	opened     atomic.Bool // opening is in use
+	roomTaken  atomic.Bool // openResult was given to the engine
 
 	mu       sync.Mutex
 	attempts int32      // that were begun
@@ -87,7 +87,7 @@ func (c *call) noteWait() {
 
 // OpenResult implements [engine.Roomy].
 func (c *call) OpenResult() *engine.OpenResult {
-	if c.opened.Swap(true) { // a layer that opens something under the context of the call
+	if c.roomTaken.Swap(true) { // a layer that opens something under the context of the call
 		return nil
 	}
 	return &c.openResult
@@ -177,7 +177,9 @@ func (c *call) Value(key any) any {
 // String says what the context is. It looks at nothing that changes.
 func (c *call) String() string { return fmt.Sprintf("%v.RoundTrip", c.Context) }
 
-// begin begins an attempt. Attempts of a retry before it are superseded. It returns nil when the caller has left.
+// begin begins an attempt. It releases the answers of earlier attempts of the same retry. One that is still under way is left
+// to the next begin, or to the end of the call: until then its answer may still be wanted. begin returns nil when the caller
+// has left.
 func (c *call) begin(ctx context.Context) *attempt {
 	number := retry.Attempt(ctx)
 	c.mu.Lock()
@@ -194,11 +196,11 @@ func (c *call) begin(ctx context.Context) *attempt {
 	var superseded []*attempt
 	if c.attempts > 0 {
 		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
-			if other.number < number {
-				superseded = append(superseded, other)
-				return true
+			if other.response == nil || other.number >= number {
+				return false
 			}
-			return false
+			superseded = append(superseded, other)
+			return true
 		})
 		if c.running == 0 {
 			c.noteWait()

@@ -103,7 +103,7 @@ func Host(ctx context.Context) string {
 	return c.hostKey().host
 }
 
-// hostKey returns the host that the request goes to. Whoever wants to know when the caller has left, has asked before.
+// hostKey returns the host that the request goes to. A caller who needs it after the call has ended must have asked before.
 func (c *call) hostKey() hostKey {
 	c.mu.Lock()
 	defer c.mu.Unlock()

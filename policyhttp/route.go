@@ -35,7 +35,8 @@ func (c *call) routeOf(ctx context.Context, send bool) *url.URL {
 	target := c.target
 	known, ok := target.routes[p]
 	c.mu.Unlock()
-	if !ok || send == known.sent { // not decided; or decided for one that is gone, or not for good
+	// An answer stands while it waits to be used, and after its use for questions alone. Otherwise it is asked anew.
+	if !ok || send == known.sent {
 		known.url = c.transport.route(ctx, target.request)
 	}
 	c.mu.Lock()

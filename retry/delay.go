@@ -21,8 +21,8 @@ const (
 	noJitter
 )
 
-// delays says how long to wait: a source of delays, then a cap, then jitter. The source is function, fixed or source; if all
-// are nil, delays grow from initial to longest by the multiplier.
+// delays says how long to wait: a source of delays, then a cap, then jitter. It is function, fixed or source; if all are
+// nil, delays grow from initial to longest by the multiplier.
 type delays struct {
 	initial, longest time.Duration
 	multiplier       float64

@@ -41,9 +41,9 @@ type Tries struct {
 // Leaving the loop by break or return ends it, whatever the error of the pass. Every pass must call [Try.Done]. One that
 // does not ends the loop with [ErrNotDone]; the guards are told that the attempt exited, or panicked.
 //
-// guards may be any guards, also pipelines of guards, and guards moved by [policy.At]. Of a pipeline its Classify counts
-// too, of several the last one; its name and its observers do not, since a loop is no call of that pipeline. Tries panics
-// when ctx or a guard is nil, and when one is something else, such as a retry or a hedge.
+// guards may be any guards, also pipelines of guards, and guards moved by [policy.At]. The Classify of a
+// pipeline counts too; of several, the last one. Its name and its observers do not, since a loop is no call of that
+// pipeline. Tries panics when ctx or a guard is nil, and when one is something else, such as a retry or a hedge.
 func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 	if ctx == nil {
 		panic("retry: Tries with a nil context")

@@ -115,7 +115,7 @@ func (h *held) unwind(n *node, recovered any, t *trace) {
 	case recovered != nil:
 		outcome.Kind = policy.Panicked
 	case t.hasEnding():
-		outcome = t.last.ending.outcome(h.outer) // not the operation has called runtime.Goexit, but an observer, or a layer, after it
+		outcome = t.last.ending.outcome(h.outer) // the operation had returned: an observer or a layer has called runtime.Goexit since
 	}
 	h.settleAll(n, outcome, t)
 	if recovered != nil {

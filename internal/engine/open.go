@@ -59,8 +59,7 @@ func newOpenResult(ctx context.Context) *openResult {
 //
 //	settle   the permit is settled: the guards are told the outcome, then close
 //	abandon  what has succeeded has no owner: settle with the success
-//	end      another attempt begins: the contexts of the previous answer end
-//	close    end, and the context that a wrapper made for this call ends
+//	close    nothing will read an answer any more: its contexts end, and the one that a wrapper made for this attempt
 type openResult struct {
 	plan  *Plan
 	trace trace           // of the first attempt: in here it saves an allocation

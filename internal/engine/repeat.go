@@ -162,7 +162,7 @@ type entry[T any] struct {
 }
 
 func (e *entry[T]) enter(ctx context.Context) (T, error) {
-	e.answer.endContexts() // of two who enter at once, neither goes on before it has ended
+	e.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
 	if e.discardable && !e.discarded.Swap(true) {
 		if ending := e.discard(); !ending.Returned() {
 			spoiled := ending // ending itself would be on the heap always

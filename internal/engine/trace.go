@@ -25,7 +25,7 @@ type call struct {
 	began  atomic.Int64 // the time since start at which it was decided to make the latest attempt
 	queued atomic.Int64 // from such a decision to the operation or a refusal; the sum over all attempts
 	waits  atomic.Int64 // between attempts; the sum
-	first  trace        // of the first attempt, as is known: in here they save allocations
+	first  trace        // of the first attempt, as is last: in here they save allocations
 	last   lastEnding
 }
 

@@ -16,7 +16,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			return *new(T), errNotEntered
 		}
 		value, err := op(ctx)
-		if err == errNotEntered { // a wrapper outside has returned
+		if err == errNotEntered { // a wrapper outside has returned, or discarding the previous value has panicked
 			r.exit()
 		}
 		return value, err
@@ -30,11 +30,11 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	}()
 	r.judging = judging{ctx, r}
 	err := r.run(&r.judging, n.wrapper)
-	returned = true
 	final := r.finish()
 	if final.entered > 0 {
 		n.deposit()
 	}
+	returned = true // not before: a budget may panic
 	best := final.best
 	// Where no attempt has entered, the answer of the previous one of a retry may still have to be read: leave it.
 	if t.staysOpen() && best.end.entered && !r.open(ctx, &best) {
