@@ -170,6 +170,7 @@ func (b *Breaker) succeed(ticket policy.Ticket) bool {
 	}
 	if r := e.rules; r.slowAfter > 0 || r.bucket > 0 {
 		now := b.watch.Elapsed()
+		// Unsigned: a time before the bucket, of a clock that was replaced, is late as well.
 		if r.slow(ticket.Start, now) || r.bucket > 0 && uint64(int64(now)-e.bucket.Load()) >= uint64(r.bucket) {
 			return false
 		}

@@ -13,7 +13,7 @@ import (
 type era struct {
 	phase
 	config    *config
-	admitting bool              // what free says of the phase, looked up by every attempt
+	admitting bool              // phase.free(), which every attempt looks at
 	rejection *policy.Rejection // what every refusal of this era returns
 	bucket    atomic.Int64      // the start of the current bucket of a time window
 

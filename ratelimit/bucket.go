@@ -10,12 +10,13 @@ import (
 	"github.com/go-resilience/resilience/internal/stopwatch"
 )
 
-// horizon, 146 years, is how far ahead a token can be: what comes later, comes never.
+// horizon, 146 years, is how far ahead a token can be: anything later counts as never.
 const horizon = time.Duration(math.MaxInt64 / 2)
 
 // bucket is the tokens and the time, guarded by the limiter's mutex. The tokens are those of a [rate.Limiter], which is
 // never in debt here: nothing is taken before it is there. Whether it is there is decided by enough, not by the rate.Limiter,
-// which lends what comes in within a nanosecond: at a round rate it would hand out a token a nanosecond early.
+// which lends what comes in within a nanosecond: at a round rate it would hand out a token a nanosecond early. So it is asked
+// twice: for its level, and to take. It begins as the zero value; fill sets its rate and burst, and pours the tokens in.
 type bucket struct {
 	now      time.Duration    // the time, as of the last advance
 	clock    stopwatch.Steady // may be read without the mutex
@@ -36,7 +37,8 @@ func (b *bucket) fill(perSecond float64, burst int) {
 
 // set changes the rate and the burst, as of now. The tokens that are there stay, up to the burst.
 func (b *bucket) set(perSecond float64, burst int) {
-	b.peaks.See(float64(b.burst) - b.level()) // a larger burst makes it more; the next take sees what a smaller one did
+	// Under the old burst: a larger one would hide how full the bucket was. After a smaller one the next take notes it.
+	b.peaks.See(float64(b.burst) - b.level())
 	b.limit, b.burst = rate.Limit(perSecond), burst
 	if math.IsInf(perSecond, 1) {
 		b.limit = rate.Inf

@@ -73,7 +73,7 @@ func (b *buckets) take(hash uint64, cost int) decision {
 			continue
 		}
 		line := q.lineAt(now)
-		from, outcome := q.table.Take(hash, line-q.full, line, int64(cost)*q.token)
+		from, outcome := q.table.Take(hash, line-q.full, line, int64(cost)*q.token) // a word before line-full is a full bucket
 		if outcome == keytable.Closed {
 			b.await()
 			continue

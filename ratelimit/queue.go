@@ -170,7 +170,7 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 		w.deadline = saturate.Add(w.came, max(0, deadline.Sub(l.bucket.clock.Time(w.came)))) - 1
 	}
 	latest, reason := c.latest(w.came, w.deadline)
-	entry := turn // from when on the attempt could be admitted, or queue
+	entry := turn // from when on the attempt could be admitted, or could queue
 	if reason == ErrMaxWait {
 		entry -= c.maxWait
 	}
@@ -246,7 +246,7 @@ func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
 		return w.end, 0
 	}
 	l.queue.timed = w
-	turn, _ := l.bucket.turn(0, l.queue.first().cost) // never "never": such attempts are refused when that becomes true
+	turn, _ := l.bucket.turn(0, l.queue.first().cost) // ok is always true: attempts whose turn never comes are refused
 	return nil, turn - l.bucket.now
 }
 
@@ -307,7 +307,7 @@ func (l *Limiter) dismiss() {
 			w := e.Value.(*waiter)
 			e = e.Next()
 			turn, reason := l.turn(owed, w.cost)
-			if reason == nil && turn > l.bucket.now { // the others are granted at once
+			if reason == nil && turn > l.bucket.now { // one whose turn is now is granted by retime
 				if latest, late := c.latest(w.came, w.deadline); turn > latest {
 					reason = late
 				} else if kept++; kept > c.maxWaiters {

@@ -176,7 +176,7 @@ func (l *Limiter) giveBack(ticket policy.Ticket) {
 	l.retime()
 }
 
-// turn returns when an attempt gets its tokens that has others before it, which are owed tokens; or why it never gets them.
+// turn returns when an attempt behind others that are owed tokens gets its own, or why it never does.
 func (l *Limiter) turn(owed, cost int) (time.Duration, error) {
 	turn, ok := l.bucket.turn(owed, cost)
 	switch {

@@ -15,7 +15,7 @@ import (
 // decide turns one attempt without success into a wait before the next one, or into the reason why there is none. It asks:
 //
 //  1. May there be another attempt at all (judge)? Only when it is asked about the attempt for the first time.
-//  2. Does a gate refuse now? Then, how long to wait for it (await); without AwaitRecovery this ends the call.
+//  2. Does a gate refuse now? Then, how long to wait for it (recoveryDelay); without AwaitRecovery this ends the call.
 //  3. Will the next attempt go elsewhere? Then no wait is needed.
 //  4. Otherwise, how long to back off (backOff)?
 //
@@ -33,7 +33,7 @@ func (c *config) decide(
 	}
 	switch {
 	case ended.Blocked != nil:
-		return c.await(ctx, k, ended.Blocked, now)
+		return c.recoveryDelay(ctx, k, ended.Blocked, now)
 	case ended.Elsewhere && !k.pay(c.budget):
 		return 0, ErrBudget
 	case ended.Elsewhere:
@@ -59,7 +59,7 @@ func (c *config) judge(ctx context.Context, k *call, ended *policy.Attempt, now 
 		return refusal(err)
 	case entered && !repeatable(ctx, err):
 		return ErrFinal
-	case !refused && !c.noteRetryable(ended.Outcome):
+	case !refused && !c.noteRetryable(ended.Outcome): // tells the budget, too: before the cases that end a call all the same
 		return ErrFinal
 	case c.attempts == 1: // no retry was ever in question: the caller gets the bare error
 		return ErrFinal
@@ -179,11 +179,11 @@ func fits(ctx context.Context, wait time.Duration) bool {
 // askAgain at most.
 const askAgain = 10 * time.Second
 
-// await returns how long to wait for the gate that refuses with blocked, or the reason to stop, which is blocked itself where
-// it is not to be waited for, or not for so long. The wait ends a little after the gate should be ready, at a random
+// recoveryDelay returns how long to wait for the gate that refuses with blocked, or the reason to stop, which is blocked
+// itself where it is not to be waited for, or not for so long. The wait ends a little after the gate should be ready, at a random
 // moment, so that the callers who wait do not all come at once. At most the time that the gate names is added: so callers
 // come back no faster than they came.
-func (c *config) await(
+func (c *config) recoveryDelay(
 	ctx context.Context, k *call, blocked error, now time.Duration,
 ) (wait time.Duration, reason error) {
 	if match.Is(blocked, ErrBudget) { // this says nothing about the dependency, and is not waited for

@@ -68,8 +68,8 @@ func NewPlan(layers []policy.Layer, config Config) *Plan {
 	return p
 }
 
-// link returns the nodes for layers. paid are the budgets that a layer outside has deposited in.
-func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
+// link returns the nodes for layers. fed are the budgets that layers outside deposit in.
+func (p *Plan) link(layers []policy.Layer, fed []policy.Budget) *node {
 	n := &node{plan: p}
 	if len(layers) == 0 {
 		return n
@@ -79,10 +79,10 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 	case policy.Repeater:
 		n.setRepeater(layer)
 		n.gates = gatesOf(layers[1:])
-		n.setBudget(layer, paid)
+		n.setBudget(layer, fed)
 	case policy.Wrapper:
 		n.wrapper = layer
-		n.setBudget(layer, paid)
+		n.setBudget(layer, fed)
 	default:
 		used = 0
 		for used < len(layers) && used < guardsPerNode {
@@ -96,9 +96,9 @@ func (p *Plan) link(layers []policy.Layer, paid []policy.Budget) *node {
 		n.count = used
 	}
 	if n.budget != nil {
-		paid = append(slices.Clip(paid), n.budget)
+		fed = append(slices.Clip(fed), n.budget)
 	}
-	n.next = p.link(layers[used:], paid)
+	n.next = p.link(layers[used:], fed)
 	return n
 }
 
@@ -134,14 +134,14 @@ func (n *node) setRepeater(repeater policy.Repeater) {
 	n.counter, _ = repeater.(successCounter)
 }
 
-// setBudget lets n deposit in the budget of layer, unless it is among paid, the budgets that layers outside deposit in.
-func (n *node) setBudget(layer policy.Layer, paid []policy.Budget) {
+// setBudget lets n deposit in the budget of layer, unless a layer outside does: then it is among fed.
+func (n *node) setBudget(layer policy.Layer, fed []policy.Budget) {
 	user, ok := layer.(policy.BudgetUser)
 	if !ok {
 		return
 	}
 	budget := user.Budget()
-	if budget == nil || slices.ContainsFunc(paid, func(other policy.Budget) bool { return option.Same(budget, other) }) {
+	if budget == nil || slices.ContainsFunc(fed, func(other policy.Budget) bool { return option.Same(budget, other) }) {
 		return
 	}
 	n.budget = budget

@@ -39,15 +39,15 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 type retrying struct {
 	trace    *trace
 	ctx      context.Context // of the call
-	latest   context.Context // of the attempt that ended last
-	ended    policy.Attempt  // that attempt, as the repeater is told of it
+	latest   context.Context // of the attempt that has ended last
+	ended    policy.Attempt  // the same attempt, as the repeater is told of it
 	promised bool            // the repeater has answered Again, and the attempt it wants has not ended
 }
 
 // repeatedAgain makes the further attempts of r. The first one ended with value and end.
 func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end ending) (T, ending) {
 	ctx := r.ctx
-	last := end // with value, what the call ends with: of the last attempt that entered the operation, if one did
+	last := end // with value, the result of the call if no attempt follows: of the last that entered the operation, if one did
 	var current *entry[T]
 	defer func() {
 		if current != nil { // a panic or runtime.Goexit passes through: the answer will not be read
