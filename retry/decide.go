@@ -180,9 +180,9 @@ func fits(ctx context.Context, wait time.Duration) bool {
 const askAgain = 10 * time.Second
 
 // recoveryDelay returns how long to wait for the gate that refuses with blocked, or the reason to stop, which is blocked
-// itself where it is not to be waited for, or not for so long. The wait ends a little after the gate should be ready, at a random
-// moment, so that the callers who wait do not all come at once. At most the time that the gate names is added: so callers
-// come back no faster than they came.
+// itself where it is not to be waited for, or not for so long. The wait ends a little after the gate should be ready, at a
+// random moment, so that the callers who wait do not all come at once. At most the time that the gate names is added: so
+// callers come back no faster than they came.
 func (c *config) recoveryDelay(
 	ctx context.Context, k *call, blocked error, now time.Duration,
 ) (wait time.Duration, reason error) {

@@ -20,8 +20,7 @@ func (a answer) endContexts() {
 // stays open belongs to that attempt, whose calls may be on other goroutines and outlive it.
 func (t *trace) setAside() (a answer) {
 	if t.staysOpen() {
-		a = answer{t.open.live, t.open.ends}
-		t.open.live, t.open.ends = false, nil
+		a, t.open.answer = t.open.answer, answer{}
 	}
 	return a
 }
@@ -29,6 +28,6 @@ func (t *trace) setAside() (a answer) {
 // putBack undoes setAside after an attempt that did not reach the operation: the previous answer is still the last one.
 func (t *trace) putBack(a answer) {
 	if t.staysOpen() {
-		t.open.live, t.open.ends = a.live, a.ends
+		t.open.answer = a
 	}
 }

@@ -82,7 +82,8 @@ func (c *contextEnd) included(ctx context.Context) bool {
 	if c == nil || ctx.Err() == nil {
 		return false
 	}
-	deadline, ok := ctx.Deadline()                                       // which may have come after c.at; a cancellation cannot be dated, and counts
+	// A deadline may have come after c.at. A cancellation cannot be dated, and counts.
+	deadline, ok := ctx.Deadline()
 	return !ok || !deadline.After(c.at) || ctx.Err() == context.Canceled //nolint:errorlint // the very value
 }
 

@@ -67,11 +67,10 @@ type openResult struct {
 	ctx   context.Context // that the operation was given
 	since time.Time       // when the operation returned, if an observer wants to know
 
-	kept        []kept               // guards, innermost first
-	bounds      []func()             // of each guard that has admitted, outermost first, what lifts its bound; nil if it has none
-	live        bool                 // the last attempt's error is an answer that is still to be read,
-	ends        []context.CancelFunc // in these contexts
-	cancelOuter context.CancelFunc   // ends the context that a wrapper has given this attempt; nil if it does that itself
+	kept        []kept             // guards, innermost first
+	bounds      []func()           // of each guard that has admitted, outermost first, what lifts its bound; nil if it has none
+	answer                         // of the last attempt that has ended, if it failed
+	cancelOuter context.CancelFunc // ends the context that a wrapper has given this attempt; nil if it does that itself
 
 	keptRoom   [6]kept
 	boundsRoom [6]func()
@@ -188,17 +187,10 @@ func (o *openResult) keepContext(ticket *policy.Ticket, end *ending) {
 	}
 }
 
-// endContexts ends the contexts of an answer that was to be read.
-func (o *openResult) endContexts() {
-	for _, end := range o.ends {
-		end()
-	}
-	o.ends, o.live = nil, false
-}
-
 // close ends all contexts, also the one of a wrapper.
 func (o *openResult) close() {
-	o.endContexts()
+	o.answer.endContexts()
+	o.answer = answer{}
 	if o.cancelOuter != nil {
 		o.cancelOuter()
 	}
