@@ -85,6 +85,7 @@ const twoFailures = "has no retry budget and asks no gate; it does not ask what 
 
 // reasons is why a peer is faster.
 var reasons = map[string]string{
+	"six/by-hand":                             "scatter: the rounds are on both sides, and the same layers inside a fallback, one more, take less than by hand",
 	"breaker-consecutive/eapache":             "counts nothing on a success: it knows no rate, and failures in a row only by their distance in time",
 	"breaker-consecutive/failsafe-go-bare":    "the caller settles: a panic or an early return is never recorded",
 	"breaker-count-window/failsafe-go-bare":   "the caller settles: a panic or an early return is never recorded",
