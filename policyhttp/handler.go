@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -71,7 +72,7 @@ func newHandler(next http.Handler, source resilience.Source, options []HandlerOp
 	if f, ok := next.(http.HandlerFunc); option.IsNil(next) || ok && f == nil {
 		problems.Add("the handler is nil")
 	}
-	if isNil(source) {
+	if sources.IsNil(source) {
 		problems.Add("the pipeline is nil")
 	} else {
 		h.last.Store(newDoor(source, source.Current(), problems))
@@ -87,7 +88,7 @@ type door struct {
 
 // newDoor notes what makes pipeline, which source has come to, unfit.
 func newDoor(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) *door {
-	if !checkPipeline(source, pipeline, problems) {
+	if !sources.Check(source, pipeline, problems) {
 		return nil
 	}
 	layers := pipeline.Layers()

@@ -4,11 +4,9 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"reflect"
 	"strconv"
 	"time"
 
-	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -130,31 +128,6 @@ func setOf(name string, statuses []int, problems *policy.ConfigError) map[int]bo
 		set[status] = true
 	}
 	return set
-}
-
-// checkPipeline reports whether pipeline, which source has come to, can be used at all, and notes why not.
-func checkPipeline(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) bool {
-	switch {
-	case pipeline == nil:
-		problems.Add("%T: the pipeline in force is nil", source)
-	case len(pipeline.Layers()) == 0 && resilience.Validate(pipeline) != nil:
-		problems.Add("a Pipeline must be made with Compose")
-	default:
-		return true
-	}
-	return false
-}
-
-// isNil reports whether v is nil, or a nil pointer, function or map.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map:
-		return r.IsNil()
-	}
-	return false
 }
 
 // judge returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not to be

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -50,7 +51,7 @@ func PerHost(make func(host string) *resilience.Pipeline, options ...keyed.Optio
 		return make(key.host)
 	}, options...)}
 	problems := policy.ConfigError{Policy: "policyhttp.PerHost"}
-	if !checkPipeline(h, h.Current(), &problems) {
+	if !sources.Check(h, h.Current(), &problems) {
 		panic(problems.Err())
 	}
 	return h

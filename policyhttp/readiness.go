@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -54,11 +55,11 @@ func Needs(source resilience.Source, names ...string) Need { return Need{source,
 
 // check notes what is wrong with a need.
 func (n Need) check(problems *policy.ConfigError) {
-	if isNil(n.source) {
+	if sources.IsNil(n.source) {
 		problems.Add("Needs: the pipeline is nil")
 		return
 	}
-	if !checkPipeline(n.source, n.source.Current(), problems) {
+	if !sources.Check(n.source, n.source.Current(), problems) {
 		return
 	}
 	if len(n.names) == 0 {

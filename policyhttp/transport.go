@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -38,10 +39,10 @@ type RequestSource interface {
 func NewTransport(base http.RoundTripper, source resilience.Source, options ...Option) *Transport {
 	problems := policy.ConfigError{Policy: "policyhttp.NewTransport"}
 	c := configure(options, &problems)
-	if isNil(source) {
+	if sources.IsNil(source) {
 		problems.Add("the source is nil")
 	} else if _, ok := source.(RequestSource); !ok {
-		checkPipeline(source, source.Current(), &problems)
+		sources.Check(source, source.Current(), &problems)
 	}
 	if err := problems.Err(); err != nil {
 		panic(err)

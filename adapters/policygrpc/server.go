@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/timeout"
@@ -99,7 +100,7 @@ func mustServer(name string, source resilience.Source, options []ServerOption) *
 func newServer(name string, source resilience.Source, options []ServerOption) (*server, error) {
 	problems := policy.ConfigError{Policy: name}
 	s := &server{serverConfig: configureServer(options, &problems), source: source}
-	if isNil(source) {
+	if sources.IsNil(source) {
 		problems.Add("the source is nil")
 		return nil, problems.Err()
 	}
@@ -114,7 +115,7 @@ func newServer(name string, source resilience.Source, options []ServerOption) (*
 
 // check notes what makes pipeline, which source has come to, unfit to stand in front of a handler.
 func check(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) {
-	if !checkPipeline(source, pipeline, problems) {
+	if !sources.Check(source, pipeline, problems) {
 		return
 	}
 	for _, layer := range pipeline.Layers() {

@@ -2,11 +2,11 @@ package policygrpc
 
 import (
 	"iter"
-	"reflect"
 	"strings"
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
@@ -66,7 +66,7 @@ func newMethods(
 		return make(key)
 	}, options...)}
 	problems := policy.ConfigError{Policy: name}
-	if !checkPipeline(m, m.Current(), &problems) {
+	if !sources.Check(m, m.Current(), &problems) {
 		panic(problems.Err())
 	}
 	return m
@@ -136,7 +136,7 @@ func newLine(pipeline *resilience.Pipeline) *line {
 
 func newLines(source resilience.Source, problems *policy.ConfigError) *lines {
 	l := &lines{source: source}
-	if isNil(source) {
+	if sources.IsNil(source) {
 		problems.Add("the source is nil")
 		return l
 	}
@@ -147,7 +147,7 @@ func newLines(source resilience.Source, problems *policy.ConfigError) *lines {
 		l.methods = keyed.New(func(string) *atomic.Pointer[line] { return new(atomic.Pointer[line]) },
 			keyed.IdleIf(func(*atomic.Pointer[line]) bool { return true }))
 	} else {
-		checkPipeline(source, source.Current(), problems)
+		sources.Check(source, source.Current(), problems)
 	}
 	return l
 }
@@ -171,29 +171,4 @@ func current(last *atomic.Pointer[line], pipeline *resilience.Pipeline) *line {
 	l := newLine(pipeline)
 	last.Store(l)
 	return l
-}
-
-// checkPipeline reports whether pipeline, which source has come to, can be used at all, and notes why not.
-func checkPipeline(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) bool {
-	switch {
-	case pipeline == nil:
-		problems.Add("%T: the pipeline in force is nil", source)
-	case len(pipeline.Layers()) == 0 && resilience.Validate(pipeline) != nil:
-		problems.Add("a Pipeline must be made with Compose")
-	default:
-		return true
-	}
-	return false
-}
-
-// isNil reports whether v is nil, or a nil pointer, function or map.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch r := reflect.ValueOf(v); r.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map:
-		return r.IsNil()
-	}
-	return false
 }
