@@ -1,6 +1,7 @@
 package policyhttp_test
 
 import (
+	"context"
 	"net/http"
 	"sync/atomic"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/bulkhead"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
@@ -81,4 +83,28 @@ func TestA9_ARetryInsideOneAttemptOfAHedgeLeavesTheOthersAlone(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestA9_ARetryInsideOneAttemptOfAHedgeTakesNoAnswer: a success that another attempt of the hedge has not handed over yet is not
+// superseded by a retry that has come further.
+func TestA9_ARetryInsideOneAttemptOfAHedgeTakesNoAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ms := time.Millisecond
+		base, bodies := turns(turn{503, 20 * ms}, turn{200, 5 * ms}, turn{200, time.Second})
+		slow := policy.ObserverFunc(func(_ context.Context, event policy.Event) {
+			if event.Kind == policy.EventAttempt && event.Outcome.Err == nil {
+				time.Sleep(10 * ms)
+			}
+		})
+		response, err := transport(base, policy.At(policy.StageRetry-1, hedged()), atOnce(2), resilience.Observe(slow)).
+			RoundTrip(request(t, "GET", "http://example.com/", nil))
+		time.Sleep(time.Minute)
+		require.NoError(t, err)
+		require.Equal(t, 200, response.StatusCode)
+		require.EqualValues(t, 1, bodies[0].closes.Load(), "superseded by its own retry")
+		require.Zero(t, bodies[1].closes.Load())
+		require.Equal(t, "answer", read(t, response))
+		require.EqualValues(t, 1, bodies[1].closes.Load())
+		require.EqualValues(t, 1, bodies[2].closes.Load())
+	})
 }
