@@ -197,7 +197,7 @@ func (c *call) begin(ctx context.Context) *attempt {
 	var superseded []*attempt
 	if c.attempts > 0 {
 		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
-			if other.response == nil || other.number >= number || !c.sameRetry(other.Context, ctx) {
+			if other.response == nil || other.number >= number || !c.sameRetry(hedge.Attempt(other), hedge.Attempt(ctx)) {
 				return false
 			}
 			superseded = append(superseded, other)
@@ -217,10 +217,10 @@ func (c *call) begin(ctx context.Context) *attempt {
 	return a
 }
 
-// sameRetry reports whether attempts, made in a and b, belong to one retry: with a hedge around it, each attempt of that has a
-// retry of its own.
-func (c *call) sameRetry(a, b context.Context) bool {
-	if hedge.Attempt(a) == hedge.Attempt(b) {
+// sameRetry reports whether attempts belong to one retry that are a and b as the hedge counts: where that is around the retry,
+// each of its attempts has a retry of its own.
+func (c *call) sameRetry(a, b int) bool {
+	if a == b {
 		return true
 	}
 	for _, layer := range c.openResult.Layers() {
