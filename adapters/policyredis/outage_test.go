@@ -678,7 +678,9 @@ func TestUR5_WhichClientsAreTrusted(t *testing.T) {
 }
 
 // streaming is asked for credentials without a context.
-type streaming struct{ auth.StreamingCredentialsProvider }
+type streaming struct {
+	auth.StreamingCredentialsProvider
+}
 
 // withOptions is a client with a method of the same name that means something else.
 type withOptions[T any] struct{ fake }
