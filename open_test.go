@@ -632,6 +632,35 @@ func TestAnAnswerThatIsAFailureCanBeRead(t *testing.T) {
 		require.True(t, permit.Done(nil))
 		require.Error(t, s.read())
 	})
+	for name, c := range map[string]struct {
+		joins bool
+		errs  []error
+		want  int // which attempt the value is from, and is readable if that is an answer
+	}{
+		"also when a later attempt of the wrapper is no answer":      {true, []error{live, errBackend, errRefused}, 0},
+		"the latest of several":                                      {true, []error{live, live, errBackend}, 1},
+		"not when the error of the wrapper does not say so":          {false, []error{live, errBackend}, 1},
+		"nor when a later attempt succeeds":                          {true, []error{live, errBackend, nil}, 2},
+		"an answer that comes after what is none, and one before it": {true, []error{live, errBackend, live}, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var opened []*stream
+			w := &joining{relay: relay{max: len(c.errs)}, joins: c.joins}
+			s, permit, err := resilience.Open(t.Context(), resilience.Compose(w, derived()), func(ctx context.Context) (*stream, error) {
+				opened = append(opened, &stream{ctx})
+				return opened[len(opened)-1], c.errs[len(opened)-1]
+			})
+			require.Same(t, opened[c.want], s)
+			readable := c.errs[c.want] != errBackend //nolint:errorlint // the very value
+			require.Equal(t, readable, permit != nil)
+			require.Equal(t, c.errs[len(c.errs)-1] == nil, err == nil)
+			for i, o := range opened {
+				require.Equal(t, readable && i == c.want, o.read() == nil, i)
+			}
+			permit.Done(nil)
+			require.Error(t, s.read())
+		})
+	}
 	t.Run("not when the last attempt is no answer", func(t *testing.T) {
 		errs := []error{live, errBackend}
 		var first *stream
@@ -860,4 +889,24 @@ func TestACallThatIsLeftBehindEndsNothingButTheAnswerBefore(t *testing.T) {
 		require.True(t, permit.Done(nil))
 		require.Error(t, work.Err(), "its context ends with the permit")
 	})
+}
+
+// joining is a relay that returns the errors of all its calls, as a hedge does, or else the last one.
+type joining struct {
+	relay
+
+	joins bool
+}
+
+func (j *joining) Open(ctx context.Context, call func(context.Context, context.CancelFunc) error) error {
+	var errs []error
+	last := j.relay.Open(ctx, func(ctx context.Context, end context.CancelFunc) error {
+		err := call(ctx, end)
+		errs = append(errs, err)
+		return err
+	})
+	if last == nil || !j.joins {
+		return last
+	}
+	return errors.Join(errs...)
 }

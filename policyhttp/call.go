@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
@@ -196,7 +197,7 @@ func (c *call) begin(ctx context.Context) *attempt {
 	var superseded []*attempt
 	if c.attempts > 0 {
 		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
-			if other.response == nil || other.number >= number {
+			if other.response == nil || other.number >= number || !c.sameRetry(hedge.Attempt(other), hedge.Attempt(ctx)) {
 				return false
 			}
 			superseded = append(superseded, other)
@@ -214,6 +215,23 @@ func (c *call) begin(ctx context.Context) *attempt {
 		other.discard()
 	}
 	return a
+}
+
+// sameRetry reports whether attempts belong to one retry that are a and b as the hedge counts: where that is around the retry,
+// each of its attempts has a retry of its own.
+func (c *call) sameRetry(a, b int) bool {
+	if a == b {
+		return true
+	}
+	for _, layer := range c.openResult.Layers() {
+		switch layer.(type) {
+		case policy.Repeater:
+			return true
+		case policy.Wrapper:
+			return false
+		}
+	}
+	return true
 }
 
 // failed says that an attempt has ended without a response.

@@ -45,7 +45,9 @@ func (c *call) routeOf(ctx context.Context, send bool) *url.URL {
 		target.routes = make(map[place]routed)
 	}
 	if send { // a later attempt is decided about later
-		maps.DeleteFunc(target.routes, func(other place, _ routed) bool { return other.retry > p.retry })
+		maps.DeleteFunc(target.routes, func(other place, _ routed) bool {
+			return other.retry > p.retry && c.sameRetry(other.hedge, p.hedge)
+		})
 	}
 	target.routes[p] = routed{known.url, known.sent || send}
 	return known.url

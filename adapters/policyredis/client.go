@@ -55,8 +55,8 @@ func (s scripter[R]) evalSha(ctx context.Context, keys []string, args []any) (an
 
 // prompt reports whether the client is one of go-redis for a single server, and set to keep to the deadlines of contexts. It
 // looks at the options, since this package does not link go-redis. With a negative timeout it sets no deadline on connections,
-// and a CredentialsProvider gets no context. Clients of clusters hold a lock while they ask what commands there are, and others
-// wait for that.
+// and a CredentialsProvider gets no context, nor does a StreamingCredentialsProvider, which older versions do not have. Clients
+// of clusters hold a lock while they ask what commands there are, and others wait for that.
 func (s scripter[R]) prompt() (yes bool) {
 	defer func() {
 		if recover() != nil { // in somebody else's Options, or they have other fields
@@ -69,6 +69,9 @@ func (s scripter[R]) prompt() (yes bool) {
 	}
 	options := reflect.Indirect(method.Call(nil)[0])
 	if options.Kind() != reflect.Struct || !options.FieldByName("Addr").IsValid() {
+		return false
+	}
+	if streaming := options.FieldByName("StreamingCredentialsProvider"); streaming.IsValid() && !streaming.IsNil() {
 		return false
 	}
 	return options.FieldByName("ContextTimeoutEnabled").Bool() && options.FieldByName("CredentialsProvider").IsNil() &&

@@ -94,8 +94,8 @@ func Deadline(limit time.Duration) Option {
 // called on a separate goroutine.
 //
 // A go-redis client of a single server is trusted without this option if its ContextTimeoutEnabled is set, unless it has a
-// timeout of -2 or a CredentialsProvider, which do not keep to contexts. By default all other clients are called on
-// separate goroutines.
+// timeout of -2, a CredentialsProvider or a StreamingCredentialsProvider, which do not keep to contexts. By default all
+// other clients are called on separate goroutines.
 func TrustClient() Option {
 	return func(c *config) {
 		c.trusted = true

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/auth"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -661,6 +662,7 @@ func TestUR5_WhichClientsAreTrusted(t *testing.T) {
 		{redis.Options{ReadTimeout: -2, WriteTimeout: -1}, false},
 		{redis.Options{ReadTimeout: -1, WriteTimeout: -2}, false},
 		{redis.Options{CredentialsProvider: func() (string, string) { return "", "" }}, false},
+		{redis.Options{StreamingCredentialsProvider: streaming{}}, false},
 	} {
 		test.options.ContextTimeoutEnabled = true
 		single := redis.NewClient(&test.options)
@@ -673,6 +675,11 @@ func TestUR5_WhichClientsAreTrusted(t *testing.T) {
 	require.False(t, trusts(policyredis.New(withOptions[func()]{}, "key", 1, 1)))
 	require.False(t, trusts(policyredis.New(panicking{}, "key", 1, 1)))
 	require.True(t, trusts(policyredis.New(fake(nil), "key", 1, 1, policyredis.TrustClient())))
+}
+
+// streaming is asked for credentials without a context.
+type streaming struct {
+	auth.StreamingCredentialsProvider
 }
 
 // withOptions is a client with a method of the same name that means something else.

@@ -117,7 +117,7 @@ func (o *openResult) admit(ctx context.Context, guard policy.Guard) (_ context.C
 }
 
 // returned notes that the operation has returned under ctx. If it has succeeded, the bounds that end with the operation are
-// lifted. Those of an answer that is still to be read are lifted as their guards are settled (spare): bounds outside a
+// lifted. Those of an answer that is still to be read are lifted as their guards are settled (keepContext): bounds outside a
 // repeater still hold for the next attempt.
 func (o *openResult) returned(ctx context.Context, end *ending) {
 	o.live = end.err != nil && isLive(end.err)

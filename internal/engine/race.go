@@ -32,6 +32,7 @@ type results[T any] struct {
 // standing is what the attempts of a wrapper have come to.
 type standing[T any] struct {
 	best    result[T]    // of the winner, or of the latest failure as long as there is none
+	answer  result[T]    // of a failure before it that is an answer still to be read, where the latest one is none
 	class   policy.Class // the gravest of the attempts that entered the operation and failed
 	entered int          // attempts that have entered the operation
 }
@@ -41,6 +42,20 @@ type result[T any] struct {
 	value T
 	end   ending
 	open  *openResult // nil unless results are to stay open
+}
+
+// isAnswer reports whether the result is a failure with an answer that is still to be read.
+func (r *result[T]) isAnswer() bool { return r.open != nil && r.open.live }
+
+// decide returns the result that belongs to err, the error of the wrapper, and drops the other one. The best belongs to it,
+// unless err says that there is an answer to be read.
+func (r *results[T]) decide(final *standing[T], err error) (best result[T]) {
+	best, other := final.best, final.answer
+	if err != nil && other.isAnswer() && !best.end.succeeded() && !best.isAnswer() && isLive(err) {
+		best, other = other, best
+	}
+	r.drop(&other)
+	return best
 }
 
 // run lets wrapper run the attempts.
@@ -110,6 +125,9 @@ func (r *results[T]) take(found result[T]) (dropped result[T], taken bool) {
 		return found, false
 	}
 	dropped, r.soFar.best = r.soFar.best, found
+	if dropped.isAnswer() && !found.isAnswer() {
+		dropped, r.soFar.answer = r.soFar.answer, dropped
+	}
 	return dropped, true
 }
 

@@ -25,6 +25,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	defer func() {
 		if !returned { // a panic or runtime.Goexit passes through: the result has no owner
 			final := r.finish()
+			defer r.drop(&final.answer) // although dropping the other one may panic
 			r.drop(&final.best)
 		}
 	}()
@@ -35,7 +36,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		n.deposit()
 	}
 	returned = true // not before: a budget may panic
-	best := final.best
+	best := r.decide(&final, err)
 	// Where no attempt has entered, the answer of the previous one of a retry may still have to be read: leave it.
 	if t.staysOpen() && best.end.entered && !r.open(ctx, &best) {
 		if err == nil {
