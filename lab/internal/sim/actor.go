@@ -228,12 +228,12 @@ func (a *Actor) sleepIn(done <-chan struct{}, d time.Duration, quiet bool) bool 
 	return a.wait(done)
 }
 
-// entry returns the end of a wait that begins now. It is quiet if the actor acts for its whole call. The caller holds the
-// lock.
+// entry returns the end of a wait that begins now. The caller holds the lock. A call or client itself is never quiet: it does
+// not know under which timers of policies it waits.
 func (a *Actor) entry(due time.Duration, quiet bool) entry {
 	a.serial++
 	a.asleep = a.serial
-	quiet = quiet && a.own
+	quiet = quiet && a.own && a.child != 0
 	if quiet {
 		a.world.quiet++
 	}

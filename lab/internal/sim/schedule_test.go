@@ -7,6 +7,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/lab/internal/sim"
 	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
@@ -103,5 +104,23 @@ func TestAPolicysTimerComesBeforeATurn(t *testing.T) {
 			})
 		})
 		require.Equal(t, 1, attempts)
+	}
+}
+
+// A call that waits under a policy's timer without looking at its context finds it ended at that instant.
+func TestAPolicysTimerComesBeforeACallThatDoesNotLook(t *testing.T) {
+	for range 50 {
+		var found error
+		run(t, 1, func(w *sim.World) {
+			pipeline := resilience.Compose(timeout.Total(time.Second))
+			w.Go(func(a *sim.Actor) {
+				_ = pipeline.Run(a, func(ctx context.Context) error {
+					_ = a.Sleep(time.Second)
+					found = ctx.Err()
+					return nil
+				})
+			})
+		})
+		require.ErrorIs(t, found, context.DeadlineExceeded)
 	}
 }
