@@ -12,10 +12,13 @@ import (
 
 // Write is [os.WriteFile] by way of a temporary file beside the file, which is renamed when all is written: if something
 // goes wrong, or the program ends meanwhile, the file is what it was before. A file that exists keeps its permissions, and
-// a link keeps pointing to what it points to. What is no regular file, such as a pipe or /dev/stdout, is written to.
+// a link keeps pointing to what it points to. What is no regular file, such as a pipe or /dev/stdout, is written to, and so
+// is what a link points to that is not there yet.
 func Write(name string, content []byte) (err error) {
 	if target, err := filepath.EvalSymlinks(name); err == nil {
 		name = target
+	} else if info, err := os.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		return os.WriteFile(name, content, 0o644)
 	}
 	before, err := os.Stat(name)
 	if err == nil && !before.Mode().IsRegular() {

@@ -73,3 +73,19 @@ func TestDevices(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, info.Mode().IsRegular())
 }
+
+// A link to nothing is followed too, as os.WriteFile does.
+func TestALinkToNothing(t *testing.T) {
+	folder := t.TempDir()
+	target, link := filepath.Join(folder, "target"), filepath.Join(folder, "link")
+	if err := os.Symlink("target", link); err != nil {
+		t.Skip(err)
+	}
+	require.NoError(t, atomicfile.Write(link, []byte("x")))
+	content, err := os.ReadFile(target)
+	require.NoError(t, err)
+	require.Equal(t, "x", string(content))
+	info, err := os.Lstat(link)
+	require.NoError(t, err)
+	require.NotZero(t, info.Mode()&os.ModeSymlink, "it is still a link")
+}

@@ -210,9 +210,16 @@ func (a *Actor) Sleep(d time.Duration) error {
 }
 
 func (a *Actor) sleep(done <-chan struct{}, d time.Duration) bool {
+	return a.sleepIn(done, d, done == nil)
+}
+
+// hold is sleep in the middle of a pipeline, where a timer of a policy may end the context of the call meanwhile.
+func (a *Actor) hold(d time.Duration) { a.sleepIn(nil, d, false) }
+
+func (a *Actor) sleepIn(done <-chan struct{}, d time.Duration, quiet bool) bool {
 	w := a.world
 	w.mu.Lock()
-	e := a.entry(w.Now()+max(0, d), done)
+	e := a.entry(w.Now()+max(0, d), quiet)
 	if d > 0 && a.child == 0 {
 		e.rank = arriving // a client that has waited, and begins something
 	}
@@ -221,11 +228,12 @@ func (a *Actor) sleep(done <-chan struct{}, d time.Duration) bool {
 	return a.wait(done)
 }
 
-// entry returns the end of a wait that begins now. The caller holds the lock.
-func (a *Actor) entry(due time.Duration, done <-chan struct{}) entry {
+// entry returns the end of a wait that begins now. The caller holds the lock. A call or client itself is never quiet: it does
+// not know under which timers of policies it waits.
+func (a *Actor) entry(due time.Duration, quiet bool) entry {
 	a.serial++
 	a.asleep = a.serial
-	quiet := a.own && done == nil
+	quiet = quiet && a.own && a.child != 0
 	if quiet {
 		a.world.quiet++
 	}
@@ -257,7 +265,7 @@ func (a *Actor) wait(done <-chan struct{}) bool {
 func (a *Actor) park(begin func(entry)) error {
 	w, done := a.world, a.Done()
 	w.mu.Lock()
-	e := a.entry(0, done)
+	e := a.entry(0, done == nil)
 	w.mu.Unlock()
 	begin(e)
 	if !a.wait(done) {

@@ -66,7 +66,7 @@ func (s *turnstile) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 		a.goBack()
 	}
 	if s.bounds && a.root.apart != 0 {
-		a.sleep(nil, 1) // no later timer of this call ends with the timeout's
+		a.hold(1) // no later timer of this call ends with the timeout's
 	}
 	return ctx, policy.Ticket{}, nil
 }
@@ -80,7 +80,7 @@ func (s *turnstile) Settle(ctx context.Context, _ policy.Ticket, _ policy.Outcom
 		a.Turn()
 	default:
 		if a.root.others() {
-			a.sleep(nil, 0) // whoever this attempt has woken looks at its context before the winner's call ends it
+			a.hold(0) // whoever this attempt has woken looks at its context before the winner's call ends it
 		}
 		a.Turn()
 		a.goBack()
@@ -114,7 +114,7 @@ func (a *Actor) setApart() {
 func (a *Actor) goBack() {
 	if apart := a.root.apart; apart != 0 {
 		if away := a.Now() % gridStep; away != apart && away != apart+1 {
-			a.sleep(nil, (apart-away+gridStep)%gridStep)
+			a.hold((apart - away + gridStep) % gridStep)
 		}
 	}
 }

@@ -1,12 +1,16 @@
 package sim_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/lab/internal/sim"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 // Whoever a policy's timer wakes acts at that time, however long the scheduler wants to sleep.
@@ -60,5 +64,63 @@ func TestAWaitThatEndsComesBeforeTheModel(t *testing.T) {
 			})
 		})
 		require.Equal(t, []int{2, 1}, order)
+	}
+}
+
+// A world that ends, or goes wrong, at the instant at which the scheduler wakes ends once.
+func TestTheEndWhenTheSchedulerWakes(t *testing.T) {
+	for range 50 {
+		record := run(t, 1, func(w *sim.World) {
+			w.Every(time.Second, func(time.Duration) { panic("after the end") })
+			w.Go(func(*sim.Actor) { time.Sleep(time.Second) })
+		})
+		require.Equal(t, time.Second, record.Elapsed)
+		_, err := sim.Run(1, func(w *sim.World) {
+			w.Every(time.Second, func(time.Duration) {})
+			w.Go(func(*sim.Actor) {
+				time.Sleep(time.Second)
+				panic("boom")
+			})
+		})
+		require.ErrorContains(t, err, "actor: panic: boom")
+	}
+}
+
+// A policy's timer comes first also where its call only waits for its turn to go on.
+func TestAPolicysTimerComesBeforeATurn(t *testing.T) {
+	for range 50 {
+		attempts := 0
+		run(t, 1, func(w *sim.World) {
+			pipeline := sim.Compose(timeout.Total(10*time.Millisecond), retry.New(retry.Constant(time.Millisecond), retry.NoJitter()))
+			tally := w.Tally()
+			w.Go(func(a *sim.Actor) {
+				_ = tally.Call(a, func(a *sim.Actor) error {
+					return pipeline.Run(a, func(context.Context) error {
+						attempts++
+						time.Sleep(8950 * time.Microsecond) // and then back to where the call is apart from others: to the timeout
+						return sim.ErrFailed
+					})
+				})
+			})
+		})
+		require.Equal(t, 1, attempts)
+	}
+}
+
+// A call that waits under a policy's timer without looking at its context finds it ended at that instant.
+func TestAPolicysTimerComesBeforeACallThatDoesNotLook(t *testing.T) {
+	for range 50 {
+		var found error
+		run(t, 1, func(w *sim.World) {
+			pipeline := resilience.Compose(timeout.Total(time.Second))
+			w.Go(func(a *sim.Actor) {
+				_ = pipeline.Run(a, func(ctx context.Context) error {
+					_ = a.Sleep(time.Second)
+					found = ctx.Err()
+					return nil
+				})
+			})
+		})
+		require.ErrorIs(t, found, context.DeadlineExceeded)
 	}
 }

@@ -169,9 +169,9 @@ func (w *World) push(e entry) {
 func (w *World) hurry() {
 	alarm := w.alarm
 	w.alarm = awake
-	switch alarm {
-	case awake:
-	case forever:
+	switch {
+	case alarm <= w.Now(): // it is awake, or wakes at this instant
+	case alarm == forever:
 		w.news <- struct{}{} // has room: the scheduler waits for it
 	default:
 		go w.guard("event", func() { w.run(alarm) })
