@@ -97,73 +97,79 @@ func TestNoLoserEverWritesTheCallersReply(t *testing.T) {
 	require.Eventually(t, func() bool { return slots.Snapshot().InFlight == 0 }, 10*time.Second, time.Millisecond)
 }
 
-// An interceptor further in may change the request, such as to sign it, in each attempt.
+// An inner interceptor may change the request, such as to sign it, in each attempt.
 func TestEachAttemptOfARaceHasItsOwnRequest(t *testing.T) {
-	both := make(chan struct{})
-	var mu sync.Mutex
-	requests := map[any]bool{}
-	sign := func(_ context.Context, in any) error {
-		mu.Lock()
-		defer mu.Unlock()
-		if requests[in] = true; len(requests) == 2 {
-			close(both)
-		}
-		return nil
-	}
 	t.Run("unary", func(t *testing.T) {
+		sent := newSent()
 		ours := policygrpc.UnaryClient(racing(), policygrpc.Idempotent(unaryMethod))
 		request := &testgrpc.SimpleRequest{Payload: payload("hello")}
 		require.NoError(t, ours(within(t), unaryMethod, request, &testgrpc.SimpleResponse{}, nil, func(ctx context.Context, _ string, in, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
 			in.(*testgrpc.SimpleRequest).ResponseSize++
-			_ = sign(ctx, in)
-			select {
-			case <-both:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			return nil
+			sent.add(in)
+			return sent.wait(ctx)
 		}))
 		require.Zero(t, request.GetResponseSize())
-		mu.Lock()
-		defer mu.Unlock()
-		require.Len(t, requests, 2)
+		require.Equal(t, 2, sent.len())
 	})
 	t.Run("stream", func(t *testing.T) {
-		both, requests = make(chan struct{}), map[any]bool{}
+		sent := newSent()
 		ours := policygrpc.StreamClient(racing(), policygrpc.Idempotent(outputMethod))
 		stream, err := ours(within(t), &grpc.StreamDesc{ServerStreams: true}, nil, outputMethod, func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
-			return &signing{fakeStream: fakeStream{ctx: ctx}, sign: sign, both: both}, nil
+			return &signing{fakeStream: fakeStream{ctx: ctx}, sent: sent}, nil
 		})
 		require.NoError(t, err)
 		require.NoError(t, stream.SendMsg(&testgrpc.StreamingOutputCallRequest{}))
 		_, err = stream.Header()
 		require.NoError(t, err)
-		mu.Lock()
-		defer mu.Unlock()
-		require.Len(t, requests, 2)
+		require.Equal(t, 2, sent.len())
 	})
+}
+
+// sent is the requests that two attempts sent. The slower attempt may still read it when the test has ended.
+type sent struct {
+	both     chan struct{} // closed when the second request came
+	mu       sync.Mutex
+	requests map[any]bool
+}
+
+func newSent() *sent { return &sent{both: make(chan struct{}), requests: map[any]bool{}} }
+
+func (s *sent) add(request any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.requests[request] = true; len(s.requests) == 2 {
+		close(s.both)
+	}
+}
+
+func (s *sent) len() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.requests)
+}
+
+func (s *sent) wait(ctx context.Context) error {
+	select {
+	case <-s.both:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // signing is a stream that changes what is sent, and answers when two attempts were made.
 type signing struct {
 	fakeStream
-	sign func(context.Context, any) error
-	both chan struct{}
+	sent *sent
 }
 
 func (s *signing) SendMsg(m any) error {
 	m.(*testgrpc.StreamingOutputCallRequest).ResponseType++
-	return s.sign(s.ctx, m)
+	s.sent.add(m)
+	return nil
 }
 
-func (s *signing) Header() (metadata.MD, error) {
-	select {
-	case <-s.both:
-	case <-s.ctx.Done():
-		return nil, s.ctx.Err()
-	}
-	return metadata.MD{}, nil
-}
+func (s *signing) Header() (metadata.MD, error) { return metadata.MD{}, s.sent.wait(s.ctx) }
 
 func TestAnAbandonedCallWritesNothing(t *testing.T) {
 	ours := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
