@@ -3,13 +3,15 @@ package reference
 import (
 	"math"
 	"math/rand/v2"
+
+	"github.com/go-resilience/resilience/lab/internal/minheap"
 )
 
 // Queue is the share of calls that wait and the mean wait at c servers with one queue. Calls come Poisson, load of them in
 // each mean service time, for a horizon of which the first part is not counted. All times are in service times.
 func Queue(c int, load, horizon, warm float64, fixed bool, repeats int) (share, wait Number) {
 	numbers := runs(repeats, func(r *rand.Rand) []float64 {
-		free := make(floats, c) // when each server will be
+		free := make(minheap.Heap[float64], c) // when each server will be
 		calls, waits, waited := 0.0, 0.0, 0.0
 		for now := r.ExpFloat64() / load; now < horizon; now += r.ExpFloat64() / load {
 			begin := math.Max(now, free[0])
@@ -17,7 +19,7 @@ func Queue(c int, load, horizon, warm float64, fixed bool, repeats int) (share, 
 			if !fixed {
 				service = r.ExpFloat64()
 			}
-			free.replace(begin + service)
+			free.Replace(begin + service)
 			if now < warm {
 				continue
 			}
@@ -36,13 +38,13 @@ func Queue(c int, load, horizon, warm float64, fixed bool, repeats int) (share, 
 // seconds that are not counted and for seconds that are, and hold a slot for a time.
 func Lost(slots int, rate, warm, seconds float64, hold func(r *rand.Rand) float64, repeats int) Number {
 	return runs(repeats, func(r *rand.Rand) []float64 {
-		var busy floats // until when
+		var busy minheap.Heap[float64] // until when
 		calls, refused := 0.0, 0.0
 		for now := r.ExpFloat64() / rate; now < warm+seconds; now += r.ExpFloat64() / rate {
-			busy.leave(now)
+			busy.Drop(now)
 			took, full := hold(r), len(busy) == slots
 			if !full {
-				busy.push(now + took)
+				busy.Push(now + took)
 			}
 			if now >= warm {
 				calls++
@@ -67,19 +69,19 @@ type HangingSetup struct {
 // Hanging is the share of the healthy calls that are refused, and of all calls that fail: those, and all that hang.
 func Hanging(s HangingSetup, repeats int) (healthy, all Number) {
 	numbers := runs(repeats, func(r *rand.Rand) []float64 {
-		var well, hanging floats // until when
+		var well, hanging minheap.Heap[float64] // until when
 		calls, healthy, refused, failed := 0.0, 0.0, 0.0, 0.0
 		for now := r.ExpFloat64() / s.Rate; now < s.Warm+s.Seconds; now += r.ExpFloat64() / s.Rate {
-			well.leave(now)
-			hanging.leave(now)
+			well.Drop(now)
+			hanging.Drop(now)
 			full := len(well)+len(hanging) == s.Slots
 			hangs := r.Float64() < s.Share
 			switch {
 			case full:
 			case !hangs:
-				well.push(now + .1)
+				well.Push(now + .1)
 			case s.Cap == 0 || len(hanging) < s.Cap:
-				hanging.push(now + s.Hold)
+				hanging.Push(now + s.Hold)
 			}
 			if now < s.Warm {
 				continue
@@ -98,33 +100,6 @@ func Hanging(s HangingSetup, repeats int) (healthy, all Number) {
 		return []float64{refused / healthy, failed / calls}
 	})
 	return numbers[0], numbers[1]
-}
-
-// floats is a heap of numbers, the smallest first.
-type floats []float64
-
-func (f *floats) push(x float64) {
-	*f = append(*f, x)
-	heap := *f
-	for i := len(heap) - 1; i > 0 && heap[i] < heap[(i-1)/2]; i = (i - 1) / 2 {
-		heap[i], heap[(i-1)/2] = heap[(i-1)/2], heap[i]
-	}
-}
-
-// replace puts x in the place of the smallest.
-func (f floats) replace(x float64) {
-	i := 0
-	for child := 1; child < len(f); child = 2*i + 1 {
-		if child+1 < len(f) && f[child+1] < f[child] {
-			child++
-		}
-		if f[child] >= x {
-			break
-		}
-		f[i] = f[child]
-		i = child
-	}
-	f[i] = x
 }
 
 // Throttled is the calls sent and the calls accepted per second, of 1,000 that come, when each is refused with probability
@@ -169,16 +144,4 @@ func Throttled(k, rate, capacity, room float64, repeats int) (sent, accepted Num
 		return []float64{sent, good}
 	})
 	return numbers[0], numbers[1]
-}
-
-// leave takes out what ends by now.
-func (f *floats) leave(now float64) {
-	for len(*f) > 0 && (*f)[0] <= now {
-		last := len(*f) - 1
-		x := (*f)[last]
-		*f = (*f)[:last]
-		if last > 0 {
-			f.replace(x)
-		}
-	}
 }

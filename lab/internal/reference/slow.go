@@ -1,13 +1,17 @@
 package reference
 
-import "math/rand/v2"
+import (
+	"math/rand/v2"
+
+	"github.com/go-resilience/resilience/lab/internal/minheap"
+)
 
 // SlowTime is a server with slots of exponential service and one queue, first come first served, that is slower by a
 // factor for some time; it works on what nobody waits for any more. After that time: how many wait, and after how many
 // seconds the goodput (calls that took less than a second, averaged over 5 s) is back at 90 %, and the queue empty.
 func SlowTime(rate float64, slots int, service, slower, from, until float64, repeats int) (backlog, goodput, empty Number) {
 	numbers := runs(repeats, func(r *rand.Rand) []float64 {
-		free := make(floats, slots)
+		free := make(minheap.Heap[float64], slots)
 		good := make([]float64, int(until)+140)
 		waiting, last, sample, empty := 0.0, 0.0, until, -1.0 // last: when the last one began
 		for now := r.ExpFloat64() / rate; now < float64(len(good)); now += r.ExpFloat64() / rate {
@@ -22,7 +26,7 @@ func SlowTime(rate float64, slots int, service, slower, from, until float64, rep
 			if begin >= from && begin < until {
 				work *= slower
 			}
-			free.replace(begin + work)
+			free.Replace(begin + work)
 			if begin+work-now < 1 {
 				good[int(now)]++
 			}

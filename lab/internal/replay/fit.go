@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sort"
 	"time"
+
+	"github.com/go-resilience/resilience/lab/internal/minheap"
 )
 
 // fit is a server with slots, first come first served, that would have answered as the log says: what each attempt asked of
@@ -88,15 +90,13 @@ func newFit(l *Log) *fit {
 func (f *fit) count() {
 	attempts := f.log.attempts
 	f.flight, f.byFlight = make([]int32, len(attempts)), make([]int32, len(attempts))
-	var ends moments
+	var ends minheap.Heap[time.Duration]
 	for i := range attempts {
 		a := &attempts[i]
-		for len(ends) > 0 && ends[0] <= a.at {
-			ends.pop()
-		}
+		ends.Drop(a.at)
 		f.flight[i], f.byFlight[i] = int32(len(ends)), int32(i)
 		f.most = max(f.most, len(ends)+1)
-		ends.push(a.end())
+		ends.Push(a.end())
 	}
 	slices.SortStableFunc(f.byFlight, func(a, b int32) int { return int(f.flight[a] - f.flight[b]) })
 	f.load = f.flight
@@ -111,17 +111,15 @@ func (f *fit) count() {
 func (f *fit) atTicks(tick time.Duration) []int32 {
 	attempts := f.log.attempts
 	load := make([]int32, len(attempts))
-	var ends moments
+	var ends minheap.Heap[time.Duration]
 	into := time.Duration(f.log.Begin.UnixNano() % int64(tick))
 	for i := 0; i < len(attempts); {
 		now := (attempts[i].at+into)/tick*tick - into
-		for len(ends) > 0 && ends[0] <= now {
-			ends.pop()
-		}
+		ends.Drop(now)
 		under := int32(len(ends))
 		for ; i < len(attempts) && attempts[i].at < now+tick; i++ {
 			load[i] = under
-			ends.push(attempts[i].end())
+			ends.Push(attempts[i].end())
 		}
 	}
 	return load
@@ -177,7 +175,7 @@ func (f *fit) fewest() int {
 func (f *fit) demands(slots int) []time.Duration {
 	attempts := f.log.attempts
 	demands := make([]time.Duration, len(attempts))
-	free := make(moments, slots) // when each slot is
+	free := make(minheap.Heap[time.Duration], slots) // when each slot is
 	for i := range attempts {
 		if f.full[i] {
 			continue
@@ -185,7 +183,7 @@ func (f *fit) demands(slots int) []time.Duration {
 		a := &attempts[i]
 		begin := max(a.at, free[0])
 		demands[i] = a.end() - begin
-		free.replace(max(a.end(), begin))
+		free.Replace(max(a.end(), begin))
 	}
 	return demands
 }
@@ -292,47 +290,4 @@ func (f *fit) like(flight int) (low, high int) {
 		low, high = max(0, low-10), min(len(f.byFlight), high+10)
 	}
 	return low, high
-}
-
-// moments is a heap of times, the earliest first.
-type moments []time.Duration
-
-func (m *moments) push(t time.Duration) {
-	*m = append(*m, t)
-	h := *m
-	i := len(h) - 1
-	for i > 0 && h[(i-1)/2] > t {
-		h[i] = h[(i-1)/2]
-		i = (i - 1) / 2
-	}
-	h[i] = t
-}
-
-func (m *moments) pop() {
-	h := *m
-	last := h[len(h)-1]
-	*m = h[:len(h)-1]
-	if len(*m) > 0 {
-		m.replace(last)
-	}
-}
-
-// replace puts another time in the place of the earliest.
-func (m moments) replace(t time.Duration) {
-	i := 0
-	for {
-		child := 2*i + 1
-		if child >= len(m) {
-			break
-		}
-		if child+1 < len(m) && m[child+1] < m[child] {
-			child++
-		}
-		if m[child] >= t {
-			break
-		}
-		m[i] = m[child]
-		i = child
-	}
-	m[i] = t
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience/internal/testsize"
+	"github.com/go-resilience/resilience/lab/internal/minheap"
 	"github.com/go-resilience/resilience/lab/internal/reference"
 	"github.com/go-resilience/resilience/lab/internal/replay/logs"
 	"github.com/go-resilience/resilience/lab/internal/theory"
@@ -19,13 +20,13 @@ import (
 func queue(seed uint64, slots int, perSecond float64, service time.Duration, horizon float64) (m *made, meanService float64) {
 	r := rand.New(rand.NewPCG(seed, 4))
 	m = &made{notes: logs.Notes{Format: "made", Why: "it was made", Resolution: 1}}
-	free := make(moments, slots)
+	free := make(minheap.Heap[time.Duration], slots)
 	n := 0.0
 	for at := r.ExpFloat64() / perSecond; at < horizon; at += r.ExpFloat64() / perSecond {
 		came := time.Duration(at * 1e9)
 		took := time.Duration(r.ExpFloat64() * float64(service))
 		done := max(came, free[0]) + took
-		free.replace(done)
+		free.Replace(done)
 		m.records = append(m.records, logs.Record{Start: noon.Add(came), Latency: done - came})
 		meanService += took.Seconds()
 		n++
@@ -101,38 +102,21 @@ func inMilliseconds(m *made) {
 func TestBoundIsFound(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 1))
 	m := &made{notes: logs.Notes{Resolution: 1}}
-	free := make(moments, 6)
-	var ends moments
+	free := make(minheap.Heap[time.Duration], 6)
+	var ends minheap.Heap[time.Duration]
 	for at := 0.0; at < 40; at += r.ExpFloat64() / 200 {
 		came := time.Duration(at * 1e9)
-		for len(ends) > 0 && ends[0] <= came {
-			ends.pop()
-		}
+		ends.Drop(came)
 		if len(ends) >= 6+15 {
 			m.records = append(m.records, logs.Record{Start: noon.Add(came), Latency: 50 * time.Microsecond, Failed: true, Kind: "5xx"})
 			continue
 		}
 		done := max(came, free[0]) + time.Duration(r.ExpFloat64()*35e6)
-		free.replace(done)
-		ends.push(done)
+		free.Replace(done)
+		ends.Push(done)
 		m.records = append(m.records, logs.Record{Start: noon.Add(came), Latency: done - came})
 	}
 	f := newFit(m.log(t))
 	require.Equal(t, 6, f.slots)
 	require.Equal(t, 15, f.queue)
-}
-
-func TestMomentsAreAHeap(t *testing.T) {
-	r := rand.New(rand.NewPCG(3, 3))
-	var m moments
-	for range 1000 {
-		m.push(time.Duration(r.IntN(500)))
-	}
-	for range 300 {
-		m.replace(m[0] + time.Duration(r.IntN(100)))
-	}
-	for last := time.Duration(-1); len(m) > 0; m.pop() {
-		require.GreaterOrEqual(t, m[0], last)
-		last = m[0]
-	}
 }

@@ -5,6 +5,8 @@ import (
 	"math"
 	"slices"
 	"time"
+
+	"github.com/go-resilience/resilience/lab/internal/minheap"
 )
 
 // Measured is what became of the calls of a log, as they were recorded or with a candidate.
@@ -201,14 +203,12 @@ func worst(seconds []Second) Window {
 // Recorded measures what was recorded.
 func (l *Log) Recorded() *Measured {
 	t := newMeter(l)
-	var ends moments
+	var ends minheap.Heap[time.Duration]
 	for i := range l.attempts {
 		a := &l.attempts[i]
-		for len(ends) > 0 && ends[0] <= a.at {
-			ends.pop()
-			t.flight--
-		}
-		ends.push(a.end())
+		ends.Drop(a.at)
+		t.flight = len(ends)
+		ends.Push(a.end())
 		t.began(a.at)
 		t.m.Busy += a.took
 	}
