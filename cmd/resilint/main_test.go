@@ -19,23 +19,12 @@ import (
 
 const sample = "./testdata/lastsleep"
 
-// asCommand is a variable of the environment with which the program of the tests is the command.
-const asCommand = "RESILINT_AS_COMMAND"
-
-func TestMain(m *testing.M) {
-	if os.Getenv(asCommand) != "" {
-		main()
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// built returns the path of the command.
+// built returns the path of the command, built as users build it: with -race, loading types takes ten times as long.
 func built(t *testing.T) string {
 	t.Helper()
-	t.Setenv(asCommand, "1")
-	path, err := os.Executable()
-	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "resilint")
+	_, said, code := output(t, "go", "build", "-o", path, ".")
+	require.Zero(t, code, said)
 	return path
 }
 
