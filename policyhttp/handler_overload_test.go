@@ -103,7 +103,7 @@ func TestHS4_TwofoldOverloadInVirtualTime(t *testing.T) {
 	uniform := func(r *rand.Rand) time.Duration { return mean/2 + time.Duration(r.Int64N(int64(mean))) }
 	lasts, seeds := 2*time.Second, uint64(1)
 	if testsize.Whole() {
-		lasts, seeds = 60*time.Second, 5
+		lasts, seeds = 20*time.Second, 3
 	}
 	for i, c := range []struct {
 		name     string
