@@ -106,9 +106,9 @@ func TestAcquireSettlesWhatItHasAdmittedUnlessAllAdmit(t *testing.T) {
 		require.Equal(t, resilience.Calls{Panicked: 1}, *p.Report().Calls)
 	})
 	t.Run("a nil context", func(t *testing.T) {
-		j, p := newLayers(&probe{name: "nil", derive: func(context.Context) (context.Context, context.CancelFunc) { return nil, nil }})
+		j, p := newLayers(&contextless{})
 		recovered, _ := caught(func() { _, _ = p.Acquire(context.Background()) })
-		require.Contains(t, fmt.Sprint(recovered), "*resilience_test.probe admitted with a nil context")
+		require.Contains(t, fmt.Sprint(recovered), "*resilience_test.contextless admitted with a nil context")
 		require.Equal(t, want, j.all())
 	})
 	t.Run("ended before", func(t *testing.T) {

@@ -209,18 +209,3 @@ func TestFault266_ARefusalWhoseMethodsPanic(t *testing.T) {
 	_, err := resilience.Do(ctx, resilience.Compose(resilience.Name("ended")), answer(1, nil))
 	require.ErrorContains(t, err, "context canceled: panicky")
 }
-
-func TestAcquireRefusesANilContextOfAGuard(t *testing.T) {
-	require.PanicsWithValue(t, "policy: resilience_test.contextless admitted with a nil context", func() {
-		_, _ = policy.Acquire(t.Context(), contextless{})
-	})
-}
-
-// contextless is a guard that breaks the rules.
-type contextless struct{}
-
-func (contextless) Stage() policy.Stage { return policy.StageBreaker }
-func (contextless) Admit(context.Context) (context.Context, policy.Ticket, error) {
-	return nil, policy.Ticket{}, nil
-}
-func (contextless) Settle(context.Context, policy.Ticket, policy.Outcome) {}

@@ -151,11 +151,38 @@ func TestPanicInAdmitSettlesTheAdmittedAsNotCalled(t *testing.T) {
 	require.EqualValues(t, 0, broken.settled.Load())
 }
 
-func TestAdmissionWithANilContextIsNamed(t *testing.T) {
-	broken := &probe{name: "broken", derive: func(context.Context) (context.Context, context.CancelFunc) { return nil, nil }}
-	recovered, _ := caught(func() { _, _ = resilience.Do(t.Context(), broken, answer(1, nil)) })
-	require.Contains(t, fmt.Sprint(recovered), "*resilience_test.probe admitted with a nil context")
-	require.EqualValues(t, 1, broken.settled.Load())
+// TestAnAdmissionWithANilContextIsSettled: a guard that admits has taken something, which must come back even if it breaks
+// the rule. It is settled with the context that it was given, and the panic names it.
+func TestAnAdmissionWithANilContextIsSettled(t *testing.T) {
+	for name, begin := range map[string]func(*contextless){
+		"do":              func(g *contextless) { _, _ = resilience.Do(t.Context(), g, answer(1, nil)) },
+		"open":            func(g *contextless) { _, _, _ = resilience.Open(t.Context(), g, answer(1, nil)) },
+		"pipeline permit": func(g *contextless) { _, _ = resilience.Compose(g).Acquire(t.Context()) },
+		"permit":          func(g *contextless) { _, _ = policy.Acquire(t.Context(), g) },
+	} {
+		guard := &contextless{}
+		recovered, _ := caught(func() { begin(guard) })
+		require.Contains(t, fmt.Sprint(recovered), "*resilience_test.contextless admitted with a nil context", name)
+		require.EqualValues(t, 1, guard.settled.Load(), name)
+		require.Equal(t, policy.NotCalled, guard.last.Load().Kind, name)
+		require.Equal(t, t.Context(), guard.settledWith, name)
+	}
+}
+
+// contextless is a guard that breaks a rule: it admits with a nil context.
+type contextless struct {
+	probe
+	settledWith context.Context
+}
+
+func (g *contextless) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	_, ticket, err := g.probe.Admit(ctx)
+	return nil, ticket, err
+}
+
+func (g *contextless) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	g.settledWith = ctx
+	g.probe.Settle(ctx, ticket, outcome)
 }
 
 func TestASettlementSurvivesAnErrorWhoseMethodsPanic(t *testing.T) {

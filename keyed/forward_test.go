@@ -247,15 +247,24 @@ func TestAGuardIsIdleWhenAllItsValuesAre(t *testing.T) {
 }
 
 // lost admits with a nil context, which no guard may.
-type lost struct{ ungated }
+type lost struct {
+	ungated
+	settled *[]policy.Outcome
+}
 
 func (lost) Admit(context.Context) (context.Context, policy.Ticket, error) {
 	return nil, policy.Ticket{}, nil
 }
 
-func TestAGuardThatAdmitsWithANilContextIsNamed(t *testing.T) {
-	guard := keyed.By(keyOf, keyed.New(func(string) lost { return lost{} }, always[lost]()))
+func (l lost) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+	*l.settled = append(*l.settled, outcome)
+}
+
+func TestAGuardThatAdmitsWithANilContextIsSettledAndNamed(t *testing.T) {
+	var settled []policy.Outcome
+	guard := keyed.By(keyOf, keyed.New(func(string) lost { return lost{settled: &settled} }, always[lost]()))
 	require.PanicsWithValue(t, "keyed: keyed_test.lost admitted with a nil context", func() { _, _, _ = guard.Admit(t.Context()) })
+	require.Equal(t, []policy.Outcome{{Kind: policy.NotCalled}}, settled)
 }
 
 // A key whose make fails is never there: no question about it reaches the value that was not made.

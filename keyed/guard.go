@@ -127,6 +127,7 @@ func (g *Guard[K, V]) admit(ctx context.Context, open bool) (context.Context, po
 			}
 			return nil, policy.Ticket{}, nil, err
 		case admitted == nil:
+			e.value.Settle(ctx, ticket, policy.Outcome{Kind: policy.NotCalled}) // what it has taken comes back
 			panic(fmt.Sprintf("keyed: %T admitted with a nil context", e.value))
 		case e.use():
 			return &chosen[V]{admitted, e.value}, ticket, lift, nil

@@ -42,6 +42,7 @@ func Acquire(ctx context.Context, guard Guard) (*Permit, error) {
 		return nil, err
 	}
 	if admitted == nil {
+		guard.Settle(ctx, ticket, Outcome{Kind: NotCalled}) // what it has taken comes back
 		panic(fmt.Sprintf("policy: %T admitted with a nil context", guard))
 	}
 	return &Permit{guard: guard, ctx: admitted, ticket: ticket}, nil

@@ -87,6 +87,7 @@ func (a *acquisition) admit() (end ending) {
 				return end
 			}
 			if ctx == nil {
+				a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, a.ctx, ticket}) // what it has taken comes back
 				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
 			}
 			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, ctx, ticket})

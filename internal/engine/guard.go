@@ -34,6 +34,7 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		a.ctx, a.ticket = admitted, ticket // field by field: as a whole it would go through memory twice
 		h.count = i + 1
 		if admitted == nil {
+			a.ctx = ctx // what it has taken comes back
 			panic(fmt.Sprintf("resilience: %T admitted with a nil context", n.guards[i]))
 		}
 		ctx = admitted
