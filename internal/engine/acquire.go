@@ -60,7 +60,7 @@ func (a *acquisition) begin() error {
 		w.goesOn = true
 		return nil
 	}
-	w.ended(&end)
+	w.returned(&end)
 	return end.err
 }
 
@@ -123,6 +123,6 @@ func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.
 	case policy.Panicked, policy.Exited:
 		w.outcome = outcome
 	default:
-		w.ended(&end)
+		w.returned(&end)
 	}
 }

@@ -1,12 +1,29 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // answer is the part of an [openResult] that belongs to a failed attempt: whether its error is an answer that is still to be
 // read, and the contexts that must live for that.
 type answer struct {
 	live bool
 	ends []context.CancelFunc // of the contexts
+}
+
+// isLive reports whether err is an answer that is still to be read.
+func isLive(err error) (is bool) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked
+			is = false
+		}
+	}()
+	live, ok := errors.AsType[interface {
+		error
+		Live() bool
+	}](err)
+	return ok && live.Live()
 }
 
 // endContexts ends the contexts. It may be called by several at once.

@@ -29,8 +29,29 @@ func (p *Plan) ending(ctx context.Context, err error) ending {
 	case errNotEntered:
 		return refusal(ctx, err)
 	}
-	ended := endOf(ctx)
-	return ending{entered: true, class: p.classify(err, ended), err: err, contextEnd: ended}
+	contextEnd := endOf(ctx)
+	return ending{entered: true, class: p.classify(err, contextEnd), err: err, contextEnd: contextEnd}
+}
+
+// classify says what an error means with which the operation returned, whose context had ended if contextEnd is not nil.
+func (p *Plan) classify(err error, contextEnd *contextEnd) policy.Class {
+	if contextEnd.timedOut() {
+		return policy.Transient // whatever the operation made of it
+	}
+	if p.Classify != nil {
+		if class := p.Classify(err); class != policy.Unclassified {
+			return class
+		}
+	}
+	return ownClass(err)
+}
+
+// ownClass is what an error says of itself, Transient if it says nothing.
+func ownClass(err error) policy.Class {
+	if class := policy.ClassOf(err); class != policy.Unclassified {
+		return class
+	}
+	return policy.Transient
 }
 
 // succeeded reports whether the operation returned without an error.

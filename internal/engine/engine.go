@@ -1,14 +1,3 @@
-// Package engine runs a call through its layers. It is the one place where admitted guards are settled.
-//
-// A call walks the nodes of a [Plan] from the outside to the inside. [run] is the step into a node, whatever it is. It
-// checks whether the context has ended, and then:
-//
-//	guarded    admits a run of guards, runs the next node, settles the guards     guard.go
-//	repeated   runs the next node for each attempt, and asks the repeater         repeat.go
-//	wrapped    lets a wrapper run the next node as often as it wants              wrap.go
-//
-// or calls the operation, in the innermost node. What comes back is the value and an [ending]. A [trace] goes along when
-// events are wanted or when the result stays open (open.go); then [traced] calls the operation.
 package engine
 
 import (

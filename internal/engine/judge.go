@@ -38,14 +38,14 @@ type judge interface {
 	entered(err error) bool
 }
 
-func (r *results[T]) classOf(err error) policy.Class {
+func (r *race[T]) classOf(err error) policy.Class {
 	if j, ok := r.find(err); ok {
 		return j.class
 	}
 	return ownClass(err)
 }
 
-func (r *results[T]) entered(err error) bool {
+func (r *race[T]) entered(err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, j := range r.judged {
@@ -58,7 +58,7 @@ func (r *results[T]) entered(err error) bool {
 
 // classOfAll returns the class of err as the error of the whole: the class of the attempt that ended with it, or else the
 // gravest one. A refusal does not speak for attempts that entered the operation and failed.
-func (r *results[T]) classOfAll(err error, gravest policy.Class) policy.Class {
+func (r *race[T]) classOfAll(err error, gravest policy.Class) policy.Class {
 	if j, ok := r.find(err); ok && j.entered {
 		return j.class
 	}
@@ -66,7 +66,7 @@ func (r *results[T]) classOfAll(err error, gravest policy.Class) policy.Class {
 }
 
 // find returns what is known of the attempt that has ended with err.
-func (r *results[T]) find(err error) (_ judged, ok bool) {
+func (r *race[T]) find(err error) (_ judged, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, j := range r.judged {

@@ -3,7 +3,6 @@ package engine
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
@@ -38,22 +37,6 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 	return value, permit, err
 }
 
-// OpenResult is what Open keeps for a result that stays open.
-type OpenResult = openResult
-
-// Roomy is a context with room for an OpenResult, which spares an allocation: half of what a request through policyhttp
-// costs beside that of its context. OpenResult returns nil when the room has been given away.
-type Roomy interface{ OpenResult() *OpenResult }
-
-func newOpenResult(ctx context.Context) *openResult {
-	if roomy, ok := ctx.(Roomy); ok {
-		if o := roomy.OpenResult(); o != nil {
-			return o
-		}
-	}
-	return new(openResult)
-}
-
 // openResult is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was
 // a failure and is still to be read. In the end it is one guard, that of the permit. It lets go in these ways:
 //
@@ -62,7 +45,6 @@ func newOpenResult(ctx context.Context) *openResult {
 //	close    nothing will read an answer any more: its contexts end, and the one that a wrapper made for this attempt
 type openResult struct {
 	plan  *Plan
-	trace trace           // of the first attempt: in here it saves an allocation
 	outer context.Context // of the call
 	ctx   context.Context // that the operation was given
 	since time.Time       // when the operation returned, if an observer wants to know
@@ -72,6 +54,8 @@ type openResult struct {
 	answer                         // of the last attempt that has ended, if it failed
 	cancelOuter context.CancelFunc // ends the context that a wrapper has given this attempt; nil if it does that itself
 
+	// Room for what belongs to the call, which saves allocations.
+	traceRoom  trace
 	keptRoom   [6]kept
 	boundsRoom [6]func()
 }
@@ -81,22 +65,6 @@ type kept struct {
 	guard      policy.Guard
 	outer, ctx context.Context // that the guard was given, and that it returned
 	ticket     policy.Ticket
-}
-
-// Layers returns the layers of the pipeline that the call goes through, outermost first.
-func (o *openResult) Layers() (layers []policy.Layer) {
-	for n := o.plan.first; n != nil; n = n.next {
-		for _, guard := range n.guards[:n.count] {
-			layers = append(layers, guard)
-		}
-		switch {
-		case n.repeater != nil:
-			layers = append(layers, n.repeater)
-		case n.wrapper != nil:
-			layers = append(layers, n.wrapper)
-		}
-	}
-	return layers
 }
 
 // admit asks guard for an attempt whose result is to stay open.
@@ -139,20 +107,6 @@ func (o *openResult) lift() {
 	}
 }
 
-// isLive reports whether err is an answer that is still to be read.
-func isLive(err error) (is bool) {
-	defer func() {
-		if recover() != nil { // a method of the error has panicked
-			is = false
-		}
-	}()
-	live, ok := errors.AsType[interface {
-		error
-		Live() bool
-	}](err)
-	return ok && live.Live()
-}
-
 // keep takes over the guards of n, which have admitted an attempt that succeeded.
 func (o *openResult) keep(n *node, h *held) {
 	if o.kept == nil {
@@ -187,29 +141,15 @@ func (o *openResult) keepContext(ticket *policy.Ticket, end *ending) {
 	}
 }
 
-// close ends all contexts, also the one of a wrapper.
-func (o *openResult) close() {
-	o.answer.endContexts()
-	o.answer = answer{}
-	if o.cancelOuter != nil {
-		o.cancelOuter()
+// adopt takes over what an attempt of a wrapper has left: what succeeded, or an answer that is still to be read.
+func (o *openResult) adopt(other *openResult) {
+	o.ctx, o.live = other.ctx, other.live
+	o.kept = append(o.kept, other.kept...)
+	o.ends = append(o.ends, other.ends...)
+	if other.cancelOuter != nil {
+		o.ends = append(o.ends, other.cancelOuter)
 	}
-}
-
-// adopt takes over what a call of a wrapper has left: what succeeded, or an answer that is still to be read.
-func (o *openResult) adopt(call *openResult) {
-	o.ctx, o.live = call.ctx, call.live
-	o.kept = append(o.kept, call.kept...)
-	o.ends = append(o.ends, call.ends...)
-	if call.cancelOuter != nil {
-		o.ends = append(o.ends, call.cancelOuter)
-	}
-	call.kept, call.ends, call.cancelOuter = nil, nil, nil
-}
-
-// abandon settles what has succeeded but will have no owner.
-func (o *openResult) abandon() {
-	o.settle(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
+	other.kept, other.ends, other.cancelOuter = nil, nil, nil
 }
 
 // settle settles all guards, innermost first, although a Settle may panic, and ends the contexts. given is the outcome as
@@ -232,8 +172,19 @@ func (o *openResult) settleKept(end ending, given policy.Outcome) {
 	k.guard.Settle(k.ctx, k.ticket, outcome)
 }
 
-// String is for the permit.
-func (o *openResult) String() string { return cmp.Or(o.plan.Name, "an open result") }
+// abandon settles what has succeeded but will have no owner.
+func (o *openResult) abandon() {
+	o.settle(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
+}
+
+// close ends all contexts, also the one of a wrapper.
+func (o *openResult) close() {
+	o.answer.endContexts()
+	o.answer = answer{}
+	if o.cancelOuter != nil {
+		o.cancelOuter()
+	}
+}
 
 // Stage, Admit and Settle make the open result the guard of its permit.
 func (o *openResult) Stage() policy.Stage { return policy.StageFallback }
@@ -263,3 +214,38 @@ func (o *openResult) Settle(_ context.Context, _ policy.Ticket, outcome policy.O
 
 // ClassOfWork is what a [policy.Permit] asks: what does the error mean that it is settled with?
 func (o *openResult) ClassOfWork(err error) policy.Class { return o.plan.classify(err, endOf(o.ctx)) }
+
+// String is for the permit.
+func (o *openResult) String() string { return cmp.Or(o.plan.Name, "an open result") }
+
+// OpenResult is what Open keeps for a result that stays open.
+type OpenResult = openResult
+
+// Roomy is a context with room for an OpenResult, which spares an allocation: half of what a request through policyhttp
+// costs beside that of its context. OpenResult returns nil when the room has been given away.
+type Roomy interface{ OpenResult() *OpenResult }
+
+func newOpenResult(ctx context.Context) *openResult {
+	if roomy, ok := ctx.(Roomy); ok {
+		if o := roomy.OpenResult(); o != nil {
+			return o
+		}
+	}
+	return new(openResult)
+}
+
+// Layers returns the layers of the pipeline that the call goes through, outermost first.
+func (o *openResult) Layers() (layers []policy.Layer) {
+	for n := o.plan.first; n != nil; n = n.next {
+		for _, guard := range n.guards[:n.count] {
+			layers = append(layers, guard)
+		}
+		switch {
+		case n.repeater != nil:
+			layers = append(layers, n.repeater)
+		case n.wrapper != nil:
+			layers = append(layers, n.wrapper)
+		}
+	}
+	return layers
+}

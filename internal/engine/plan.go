@@ -29,9 +29,6 @@ type Config struct {
 	Classify  func(error) policy.Class // nil: errors classify themselves
 }
 
-// guardsPerNode bounds the tickets that one run of guards holds on the stack; a longer run is split.
-const guardsPerNode = 5
-
 // node is one step on the way to the operation: a run of guards, a repeater, a wrapper, or the operation itself.
 type node struct {
 	plan     *Plan
@@ -45,15 +42,8 @@ type node struct {
 	next     *node         // nil in the node of the operation
 }
 
-// successCounter is what the Retrier of this module is in addition: all it needs to know about a first attempt that
-// succeeded is that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
-type successCounter interface {
-	policy.Repeater
-	Succeeded(Caller)
-}
-
-// Caller makes Succeeded a method that no type of another module can have by chance.
-type Caller struct{}
+// guardsPerNode bounds the tickets that one run of guards holds on the stack; a longer run is split.
+const guardsPerNode = 5
 
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
 // Wrapper.
@@ -102,6 +92,31 @@ func (p *Plan) link(layers []policy.Layer, fed []policy.Budget) *node {
 	return n
 }
 
+func (n *node) setRepeater(repeater policy.Repeater) {
+	n.repeater = repeater
+	n.counter, _ = repeater.(successCounter)
+}
+
+// setBudget lets n deposit in the budget of layer, unless a layer outside does: then it is among fed.
+func (n *node) setBudget(layer policy.Layer, fed []policy.Budget) {
+	user, ok := layer.(policy.BudgetUser)
+	if !ok {
+		return
+	}
+	budget := user.Budget()
+	if budget == nil || slices.ContainsFunc(fed, func(other policy.Budget) bool { return option.Same(budget, other) }) {
+		return
+	}
+	n.budget = budget
+}
+
+// deposit pays a call that has entered the operation into the budget, if n has one to pay into.
+func (n *node) deposit() {
+	if n.budget != nil {
+		n.budget.Deposit()
+	}
+}
+
 // bare is the plan around a single layer.
 var bare = NewPlan(nil, Config{})
 
@@ -129,54 +144,18 @@ func (n *node) setLayer(layer policy.Layer) {
 	}
 }
 
-func (n *node) setRepeater(repeater policy.Repeater) {
-	n.repeater = repeater
-	n.counter, _ = repeater.(successCounter)
+// successCounter is what the Retrier of this module is in addition: all it needs to know about a first attempt that
+// succeeded is that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
+type successCounter interface {
+	policy.Repeater
+	Succeeded(Caller)
 }
 
-// setBudget lets n deposit in the budget of layer, unless a layer outside does: then it is among fed.
-func (n *node) setBudget(layer policy.Layer, fed []policy.Budget) {
-	user, ok := layer.(policy.BudgetUser)
-	if !ok {
-		return
-	}
-	budget := user.Budget()
-	if budget == nil || slices.ContainsFunc(fed, func(other policy.Budget) bool { return option.Same(budget, other) }) {
-		return
-	}
-	n.budget = budget
-}
-
-// deposit pays a call that has entered the operation into the budget, if n has one to pay into.
-func (n *node) deposit() {
-	if n.budget != nil {
-		n.budget.Deposit()
-	}
-}
+// Caller makes Succeeded a method that no type of another module can have by chance.
+type Caller struct{}
 
 // Ready asks every gate of the plan.
 func (p *Plan) Ready(ctx context.Context) error { return p.gates.ready(ctx) }
 
 // Calls returns the counts of calls, nil for a pipeline without a name.
 func (p *Plan) Calls() *Calls { return p.calls }
-
-// classify says what an error of the operation means. ended is the end of the operation's context, nil if it had not ended.
-func (p *Plan) classify(err error, ended *contextEnd) policy.Class {
-	if ended.timedOut() {
-		return policy.Transient // whatever the operation made of it
-	}
-	if p.Classify != nil {
-		if class := p.Classify(err); class != policy.Unclassified {
-			return class
-		}
-	}
-	return ownClass(err)
-}
-
-// ownClass is what an error says of itself, Transient if it says nothing.
-func ownClass(err error) policy.Class {
-	if class := policy.ClassOf(err); class != policy.Unclassified {
-		return class
-	}
-	return policy.Transient
-}

@@ -7,16 +7,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// errNotEntered is returned in place of entering the operation: the wrapper around it has returned, so that the operation was
-// reported as never entered or the result is known; or discarding the previous value has panicked. For the guards inside,
-// the operation was not called.
-var errNotEntered error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
-
-// errLost is what an attempt returns whose success came after that of another, or after the end: exactly one returns nil.
-var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another call has won")}
-
-// results collects the results of the attempts of a wrapper, which may be concurrent. The first success wins.
-type results[T any] struct {
+// race is what a wrapper makes of its attempts, which may run at the same time: the first success wins.
+type race[T any] struct {
 	next      *node
 	op        policy.Func[T]
 	trace     *trace
@@ -33,7 +25,7 @@ type results[T any] struct {
 type standing[T any] struct {
 	best    result[T]    // of the winner, or of the latest failure as long as there is none
 	answer  result[T]    // of a failure before it that is an answer still to be read, where the latest one is none
-	class   policy.Class // the gravest of the attempts that entered the operation and failed
+	gravest policy.Class // class of the attempts that entered the operation and failed
 	entered int          // attempts that have entered the operation
 }
 
@@ -47,19 +39,8 @@ type result[T any] struct {
 // isAnswer reports whether the result is a failure with an answer that is still to be read.
 func (r *result[T]) isAnswer() bool { return r.open != nil && r.open.live }
 
-// decide returns the result that belongs to err, the error of the wrapper, and drops the other one. The best belongs to it,
-// unless err says that there is an answer to be read.
-func (r *results[T]) decide(final *standing[T], err error) (best result[T]) {
-	best, other := final.best, final.answer
-	if err != nil && other.isAnswer() && !best.end.succeeded() && !best.isAnswer() && isLive(err) {
-		best, other = other, best
-	}
-	r.drop(&other)
-	return best
-}
-
 // run lets wrapper run the attempts.
-func (r *results[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
+func (r *race[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
 	opener, ok := wrapper.(policy.Opener)
 	switch {
 	case !r.trace.staysOpen():
@@ -75,11 +56,11 @@ func (r *results[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
 }
 
 // attempt is one attempt of the wrapper. Its result stays open in o unless that is nil.
-func (r *results[T]) attempt(ctx context.Context, o *openResult) error {
+func (r *race[T]) attempt(ctx context.Context, o *openResult) error {
 	found := result[T]{open: o}
-	ended := false
+	returned := false
 	defer func() {
-		if !ended { // a panic or runtime.Goexit passes through
+		if !returned { // a panic or runtime.Goexit passes through
 			r.drop(&result[T]{open: o})
 		}
 	}()
@@ -89,7 +70,7 @@ func (r *results[T]) attempt(ctx context.Context, o *openResult) error {
 		o.close() // there is nothing to be read
 	}
 	dropped, taken := r.take(found)
-	ended = true
+	returned = true
 	if !taken && err == nil {
 		err = errLost
 	}
@@ -97,19 +78,28 @@ func (r *results[T]) attempt(ctx context.Context, o *openResult) error {
 	return err
 }
 
-// drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
-func (r *results[T]) drop(dropped *result[T]) {
-	if dropped.open != nil {
-		defer dropped.open.abandon()
+// enter says that an attempt is about to enter the operation, and reports whether it may. It is counted at once, since the
+// wrapper may return before the operation does.
+func (r *race[T]) enter() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.over {
+		r.soFar.entered++
 	}
-	if r.discarder != nil && dropped.end.succeeded() {
-		r.discarder.Discard(dropped.value)
-	}
+	return !r.over
+}
+
+// exit says that an attempt has not entered the operation after all. A wrapper that returns between enter and exit reports it
+// as entered: a token is spent that could have gone back, which is the safer mistake.
+func (r *race[T]) exit() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.soFar.entered--
 }
 
 // take keeps the result of an attempt if it may still become the result of the whole. It returns the result that cannot any
 // more, found itself if it was not taken.
-func (r *results[T]) take(found result[T]) (dropped result[T], taken bool) {
+func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.over {
@@ -118,7 +108,7 @@ func (r *results[T]) take(found result[T]) (dropped result[T], taken bool) {
 	if err := found.end.err; err != nil {
 		r.judged = append(r.judged, judged{err, found.end.class, found.end.entered})
 		if found.end.entered {
-			r.soFar.class = r.soFar.class.Graver(found.end.class)
+			r.soFar.gravest = r.soFar.gravest.Graver(found.end.class)
 		}
 	}
 	if r.soFar.best.end.succeeded() || r.soFar.best.end.outlasts(&found.end) {
@@ -131,29 +121,39 @@ func (r *results[T]) take(found result[T]) (dropped result[T], taken bool) {
 	return dropped, true
 }
 
+// drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
+func (r *race[T]) drop(dropped *result[T]) {
+	if dropped.open != nil {
+		defer dropped.open.abandon()
+	}
+	if r.discarder != nil && dropped.end.succeeded() {
+		r.discarder.Discard(dropped.value)
+	}
+}
+
 // finish says that the wrapper has returned, and returns what the attempts have come to.
-func (r *results[T]) finish() standing[T] {
+func (r *race[T]) finish() standing[T] {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
 	return r.soFar
 }
 
-// enter says that an attempt is about to enter the operation, and reports whether it may. It is counted at once, since the
-// wrapper may return before the operation does.
-func (r *results[T]) enter() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if !r.over {
-		r.soFar.entered++
+// pick returns the result that belongs to err, the error of the wrapper, and drops the other one. The best belongs to it,
+// unless err says that there is an answer to be read.
+func (r *race[T]) pick(final *standing[T], err error) (best result[T]) {
+	best, other := final.best, final.answer
+	if err != nil && other.isAnswer() && !best.end.succeeded() && !best.isAnswer() && isLive(err) {
+		best, other = other, best
 	}
-	return !r.over
+	r.drop(&other)
+	return best
 }
 
-// exit says that an attempt has not entered the operation after all. A wrapper that returns between enter and exit reports it
-// as entered: a token is spent that could have gone back, which is the safer mistake.
-func (r *results[T]) exit() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.soFar.entered--
-}
+// errNotEntered is returned in place of entering the operation: the wrapper around it has returned, so that the operation was
+// reported as never entered or the result is known; or discarding the previous value has panicked. For the guards inside,
+// the operation was not called.
+var errNotEntered error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
+
+// errLost is what an attempt returns whose success came after that of another, or after the end: exactly one returns nil.
+var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another call has won")}

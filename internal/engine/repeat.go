@@ -48,7 +48,8 @@ type retrying struct {
 func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end ending) (T, ending) {
 	ctx := r.ctx
 	last := end // with value, the result of the call if no attempt follows: of the last that entered the operation, if one did
-	var current *entry[T]
+
+	var current *entry[T] // of the attempt that is running, nil between attempts
 	defer func() {
 		if current != nil { // a panic or runtime.Goexit passes through: the answer will not be read
 			current.answer.endContexts()
@@ -123,11 +124,11 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 		r.trace.again(ctx, kind, n.repeater, ended, &decision)
 		// A repeater that waits for a gate to recover knows that the gate is closed: do not wake it for that. If it does not
 		// wait, nothing has changed: the attempt is made, and the gate refuses it.
-		watch := ended.Blocked == nil
+		interruptible := ended.Blocked == nil
 		ended.Blocked = nil
 		if decision.Wait > 0 {
 			before := r.trace.now()
-			ended.Blocked = gates.sleep(ctx, next, decision.Wait, watch)
+			ended.Blocked = gates.sleep(ctx, next, decision.Wait, interruptible)
 			r.trace.waited(before)
 			if ctx.Err() == nil && ended.Blocked == nil {
 				ended.Blocked = gates.ready(next)

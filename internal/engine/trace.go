@@ -39,39 +39,6 @@ type lastEnding struct {
 	valid  bool // it is known by now
 }
 
-// kinds is a set of kinds of event.
-type kinds uint16
-
-func (k kinds) has(kind policy.EventKind) bool { return k&(1<<kind) != 0 }
-
-const (
-	allKinds   = ^kinds(0)
-	timedKinds = kinds(1<<policy.EventAttempt | 1<<policy.EventCall) // a permit times EventSettled itself
-)
-
-// observe asks the observers which kinds of event they need.
-func (p *Plan) observe() {
-	p.wanted = make([]kinds, len(p.Observers))
-	for i, observer := range p.Observers {
-		p.wanted[i] = kindsOf(observer)
-		p.kinds |= p.wanted[i]
-	}
-	if p.kinds != 0 && p.kinds&timedKinds == 0 {
-		p.quiet = &trace{plan: p, attempt: 1}
-	}
-}
-
-func kindsOf(observer policy.Observer) (k kinds) {
-	choosy, ok := observer.(policy.KindObserver)
-	if !ok {
-		return allKinds
-	}
-	for _, kind := range choosy.ObservedKinds() {
-		k |= 1 << kind
-	}
-	return k
-}
-
 // newTrace returns the trace of the first attempt of a call; nil when there is nothing to trace.
 func newTrace(p *Plan, o *openResult) *trace {
 	switch {
@@ -82,8 +49,8 @@ func newTrace(p *Plan, o *openResult) *trace {
 		c.first = trace{plan: p, attempt: 1, open: o, call: c, last: &c.last}
 		return &c.first
 	case o != nil:
-		o.trace = trace{plan: p, attempt: 1, open: o}
-		return &o.trace
+		o.traceRoom = trace{plan: p, attempt: 1, open: o}
+		return &o.traceRoom
 	}
 	return p.quiet
 }
@@ -111,117 +78,11 @@ func (t *trace) at(number int) *trace {
 	return &other
 }
 
-// emit tells the observers. A panic in one is dropped: observing never fails a call.
-func (t *trace) emit(ctx context.Context, event policy.Event) {
-	if !t.plan.kinds.has(event.Kind) {
-		return
-	}
-	event.Pipeline = t.plan.Name
-	if t.call != nil {
-		event.Call = t.call.number
-	}
-	for i, observer := range t.plan.Observers {
-		if t.plan.wanted[i].has(event.Kind) {
-			tell(ctx, observer, event)
-		}
-	}
-}
+// attends reports whether there is anything to do at the operation: not for observers of refusals and retries.
+func (t *trace) attends() bool { return t != nil && (t.call != nil || t.open != nil) }
 
-func tell(ctx context.Context, observer policy.Observer, event policy.Event) {
-	defer func() { _ = recover() }()
-	observer.Observe(ctx, event)
-}
-
-// now returns the time since the call began; 0 for a call that is not timed.
-func (t *trace) now() time.Duration {
-	if t == nil || t.call == nil {
-		return 0
-	}
-	return time.Since(t.call.start)
-}
-
-// begin notes that it was decided to make the next attempt.
-func (t *trace) begin() {
-	if t != nil && t.call != nil {
-		t.call.began.Store(int64(t.now()))
-	}
-}
-
-// waited notes that the call has waited since before.
-func (t *trace) waited(before time.Duration) {
-	if t != nil && t.call != nil {
-		t.call.waits.Add(int64(t.now() - before))
-	}
-}
-
-// arrived notes that the attempt has reached the operation or a refusal, or that its context has ended on the way. It
-// returns how long the way took.
-func (t *trace) arrived() (queued time.Duration) {
-	if t == nil || t.call == nil {
-		return 0
-	}
-	queued = t.now() - time.Duration(t.call.began.Load())
-	t.call.queued.Add(int64(queued))
-	return queued
-}
-
-// hasEnding reports whether it is known how the operation has ended.
-func (t *trace) hasEnding() bool { return t != nil && t.last != nil && t.last.valid }
-
-// clearEnding notes that the operation is about to be entered: how it ends is not known yet.
-func (t *trace) clearEnding() {
-	if t != nil && t.last != nil {
-		t.last.valid = false
-	}
-}
-
-// setEnding notes how the operation, or all that is inside a wrapper, has ended.
-func (t *trace) setEnding(end ending) {
-	if t != nil && t.last != nil {
-		*t.last = lastEnding{ending: end, valid: true}
-	}
-}
-
-// rejected tells that layer has refused the attempt, which has so ended.
-func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
-	if t == nil {
-		return
-	}
-	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.arrived()}
-	event.Outcome = end.outcome(ctx)
-	t.setEnding(*end)
-	t.emit(ctx, event)
-}
-
-// again tells that a repeater will make another attempt (EventRetry), or waits for longer than it said then (EventWait).
-func (t *trace) again(
-	ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision,
-) {
-	if t != nil {
-		t.emit(ctx, policy.Event{
-			Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait),
-		})
-	}
-}
-
-// stopped tells that a repeater has given up. It is silent where a retry was never in question, as the decision without a
-// reason says, and where the call was refused at once.
-func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
-	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 1
-	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
-		return
-	}
-	outcome, reason := ended.Outcome, decision.Reason
-	if decision.Err != nil {
-		outcome.Err = decision.Err
-	}
-	if reason == nil {
-		reason = decision.Err
-	}
-	t.emit(ctx, policy.Event{
-		Kind: policy.EventStopped, Layer: layer, Attempt: ended.Number, Outcome: outcome, Reason: reason,
-	})
-}
+// staysOpen reports whether the result is to stay open.
+func (t *trace) staysOpen() bool { return t != nil && t.open != nil }
 
 // traced calls the operation, with an event at its end and with what a result that stays open needs.
 func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
@@ -270,8 +131,114 @@ func (t *trace) returned(ctx context.Context, end *ending) {
 	}
 }
 
-// attends reports whether there is anything to do at the operation: not for observers of refusals and retries.
-func (t *trace) attends() bool { return t != nil && (t.call != nil || t.open != nil) }
+// clearEnding notes that the operation is about to be entered: how it ends is not known yet.
+func (t *trace) clearEnding() {
+	if t != nil && t.last != nil {
+		t.last.valid = false
+	}
+}
 
-// staysOpen reports whether the result is to stay open.
-func (t *trace) staysOpen() bool { return t != nil && t.open != nil }
+// setEnding notes how the operation, or all that is inside a wrapper, has ended.
+func (t *trace) setEnding(end ending) {
+	if t != nil && t.last != nil {
+		*t.last = lastEnding{ending: end, valid: true}
+	}
+}
+
+// hasEnding reports whether it is known how the operation has ended.
+func (t *trace) hasEnding() bool { return t != nil && t.last != nil && t.last.valid }
+
+// begin notes that it was decided to make the next attempt.
+func (t *trace) begin() {
+	if t != nil && t.call != nil {
+		t.call.began.Store(int64(t.now()))
+	}
+}
+
+// arrived notes that the attempt has reached the operation or a refusal, or that its context has ended on the way. It
+// returns how long the way took.
+func (t *trace) arrived() (queued time.Duration) {
+	if t == nil || t.call == nil {
+		return 0
+	}
+	queued = t.now() - time.Duration(t.call.began.Load())
+	t.call.queued.Add(int64(queued))
+	return queued
+}
+
+// waited notes that the call has waited since before.
+func (t *trace) waited(before time.Duration) {
+	if t != nil && t.call != nil {
+		t.call.waits.Add(int64(t.now() - before))
+	}
+}
+
+// now returns the time since the call began; 0 for a call that is not timed.
+func (t *trace) now() time.Duration {
+	if t == nil || t.call == nil {
+		return 0
+	}
+	return time.Since(t.call.start)
+}
+
+// rejected tells that layer has refused the attempt, which has so ended.
+func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
+	if t == nil {
+		return
+	}
+	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.arrived()}
+	event.Outcome = end.outcome(ctx)
+	t.setEnding(*end)
+	t.emit(ctx, event)
+}
+
+// again tells that a repeater will make another attempt (EventRetry), or waits for longer than it said then (EventWait).
+func (t *trace) again(
+	ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision,
+) {
+	if t != nil {
+		t.emit(ctx, policy.Event{
+			Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait),
+		})
+	}
+}
+
+// stopped tells that a repeater has given up. It is silent where a retry was never in question, as the decision without a
+// reason says, and where the call was refused at once.
+func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
+	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 1
+	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
+		return
+	}
+	outcome, reason := ended.Outcome, decision.Reason
+	if decision.Err != nil {
+		outcome.Err = decision.Err
+	}
+	if reason == nil {
+		reason = decision.Err
+	}
+	t.emit(ctx, policy.Event{
+		Kind: policy.EventStopped, Layer: layer, Attempt: ended.Number, Outcome: outcome, Reason: reason,
+	})
+}
+
+// emit tells the observers. A panic in one is dropped: observing never fails a call.
+func (t *trace) emit(ctx context.Context, event policy.Event) {
+	if !t.plan.kinds.has(event.Kind) {
+		return
+	}
+	event.Pipeline = t.plan.Name
+	if t.call != nil {
+		event.Call = t.call.number
+	}
+	for i, observer := range t.plan.Observers {
+		if t.plan.wanted[i].has(event.Kind) {
+			tell(ctx, observer, event)
+		}
+	}
+}
+
+func tell(ctx context.Context, observer policy.Observer, event policy.Event) {
+	defer func() { _ = recover() }()
+	observer.Observe(ctx, event)
+}

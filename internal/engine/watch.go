@@ -9,32 +9,13 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Calls counts the calls of a pipeline by how they ended.
-type Calls struct{ Succeeded, Expected, Failed, Rejected, Canceled, Panicked atomic.Uint64 }
-
-// count counts a call that returned.
-func (c *Calls) count(ctx context.Context, end *ending) {
-	switch {
-	case end.succeeded():
-		c.Succeeded.Add(1)
-	case end.contextEnd != nil && policy.Canceled(ctx):
-		c.Canceled.Add(1)
-	case !end.entered && (end.err == nil || match.Is(end.err, policy.ErrRejected)):
-		c.Rejected.Add(1)
-	case end.class == policy.Expected:
-		c.Expected.Add(1)
-	default:
-		c.Failed.Add(1)
-	}
-}
-
 // watched runs op through first, the outermost node, counts how the call ended, and tells the observers.
 func watched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T], o *openResult) (T, error) {
 	t := newTrace(plan, o)
 	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
 	defer w.done()
 	value, end := run(ctx, first, op, t)
-	w.ended(&end)
+	w.returned(&end)
 	return value, end.err
 }
 
@@ -47,8 +28,8 @@ type watch struct {
 	goesOn  bool           // the call is not over yet: done does nothing
 }
 
-// ended counts a call that returned, and notes its outcome for the observers.
-func (w *watch) ended(end *ending) {
+// returned counts a call that returned, and notes its outcome for the observers.
+func (w *watch) returned(end *ending) {
 	w.outcome = end.outcome(w.ctx)
 	if w.plan.calls != nil {
 		w.plan.calls.count(w.ctx, end)
@@ -75,5 +56,24 @@ func (w *watch) done() {
 	}
 	if recovered != nil {
 		panic(recovered)
+	}
+}
+
+// Calls counts the calls of a pipeline by how they ended.
+type Calls struct{ Succeeded, Expected, Failed, Rejected, Canceled, Panicked atomic.Uint64 }
+
+// count counts a call that returned.
+func (c *Calls) count(ctx context.Context, end *ending) {
+	switch {
+	case end.succeeded():
+		c.Succeeded.Add(1)
+	case end.contextEnd != nil && policy.Canceled(ctx):
+		c.Canceled.Add(1)
+	case !end.entered && (end.err == nil || match.Is(end.err, policy.ErrRejected)):
+		c.Rejected.Add(1)
+	case end.class == policy.Expected:
+		c.Expected.Add(1)
+	default:
+		c.Failed.Add(1)
 	}
 }

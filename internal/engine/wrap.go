@@ -9,7 +9,7 @@ import (
 
 // wrapped lets the wrapper of n run what is inside, and returns what its attempts have come to.
 func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
-	r := &results[T]{next: n.next, trace: t}
+	r := &race[T]{next: n.next, trace: t}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
 	r.op = func(ctx context.Context) (T, error) {
 		if !r.enter() {
@@ -36,9 +36,9 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		n.deposit()
 	}
 	returned = true // not before: a budget may panic
-	best := r.decide(&final, err)
+	best := r.pick(&final, err)
 	// Where no attempt has entered, the answer of the previous one of a retry may still have to be read: leave it.
-	if t.staysOpen() && best.end.entered && !r.open(ctx, &best) {
+	if t.staysOpen() && best.end.entered && !r.handOver(ctx, &best) {
 		if err == nil {
 			err = fmt.Errorf("resilience: the result of %T cannot stay open: "+
 				"its context has ended although the call's has not", n.wrapper)
@@ -60,9 +60,9 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	return best.value, r.failed(ctx, err, &final)
 }
 
-// open hands what best holds to the call, whose result is to stay open. It reports false, and drops best, if that is a success
-// whose context the wrapper has ended.
-func (r *results[T]) open(ctx context.Context, best *result[T]) bool {
+// handOver gives what best holds to the call, whose result is to stay open. It reports false, and drops best, if that is a
+// success whose context the wrapper has ended.
+func (r *race[T]) handOver(ctx context.Context, best *result[T]) bool {
 	o := r.trace.open
 	ended := best.open.outer.Err() != nil && ctx.Err() == nil
 	if ended && best.end.succeeded() {
@@ -78,8 +78,8 @@ func (r *results[T]) open(ctx context.Context, best *result[T]) bool {
 }
 
 // failed is the ending of the whole, with the error of the wrapper, when no attempt has succeeded.
-func (r *results[T]) failed(ctx context.Context, err error, final *standing[T]) ending {
-	end := ending{entered: final.entered > 0, class: r.classOfAll(err, final.class), err: err, contextEnd: endOf(ctx)}
+func (r *race[T]) failed(ctx context.Context, err error, final *standing[T]) ending {
+	end := ending{entered: final.entered > 0, class: r.classOfAll(err, final.gravest), err: err, contextEnd: endOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored

@@ -1,0 +1,48 @@
+// Package engine runs a call through its layers. It is the one place where admitted guards are settled.
+//
+// A [Plan] is a list of nodes, outermost first: runs of guards, repeaters, wrappers, and at the end the operation. [run] is
+// the step into a node, whatever it is. Unless the context has ended, it goes on with
+//
+//	guarded    admits a run of guards, runs the next node, settles the guards     guard.go
+//	repeated   runs the next node for each attempt, and asks the repeater         repeat.go
+//	wrapped    lets a wrapper run the next node as often as it wants              wrap.go
+//	traced     calls the operation, where more than its result is wanted          trace.go
+//
+// or calls the operation itself. This is a call through breaker(retry(timeout(op))) that succeeds at its second attempt:
+//
+//	Do
+//	  run, guarded                     breaker.Admit
+//	    run, repeated
+//	      run, guarded                 timeout.Admit
+//	        run                        op returns an error
+//	        held.settle                timeout.Settle
+//	      repeatedAgain
+//	        retrying.decide
+//	          gates.ready              is there a gate inside that refuses?
+//	                                   retry.Next answers Again, after a wait
+//	          gates.sleep
+//	          gates.ready              and now?
+//	        run, guarded               timeout.Admit
+//	          run, entry.enter         op returns a value
+//	          held.succeed             timeout.Settle
+//	                                   retry.Next hears of the success
+//	    held.succeed                   breaker.Settle
+//
+// Each step returns a value and an ending. A panic or runtime.Goexit goes up through the same steps: held.unwind settles the
+// guards of each.
+//
+// The words of the package, in the order of reading:
+//
+//	ending      how the operation, or the part of a pipeline around it, has ended           ending.go
+//	held        the guards of one node that have admitted and are not settled yet           guard.go
+//	retrying    a call after its first failure, while it is decided about further attempts  repeat.go
+//	entry       the operation of such an attempt: it gives up the result before it          repeat.go
+//	race        the attempts of a wrapper, which may run at the same time                   race.go
+//	standing    what they have come to so far                                               race.go
+//	result      what one of them came to                                                    race.go
+//	trace       what goes along with an attempt for events, or for a result that stays open trace.go
+//	watch       what counts how a call ends, and tells observers                            watch.go
+//	openResult  what outlives an operation until its permit is settled                      open.go
+//	kept        a guard that stays admitted for that long                                   open.go
+//	answer      a failure that is still to be read, and the contexts it needs               answer.go
+package engine
