@@ -102,12 +102,12 @@ func (p *Pipeline) Run(ctx context.Context, op func(context.Context) error) erro
 
 // Ready returns nil when every [policy.Gate] of the pipeline would admit an attempt now, otherwise the first
 // rejection. It is a pure question: it reserves nothing and moves no state.
-func (p *Pipeline) Ready(ctx context.Context) error { return p.made().Ready(ctx) }
+func (p *Pipeline) Ready(ctx context.Context) error { return p.planOrPanic().Ready(ctx) }
 
 // Idle reports whether every layer that is a [policy.Idler] is idle: whether a new pipeline in this one's place would let
 // nothing through that this one refuses. A registry of pipelines per key may then forget it.
 func (p *Pipeline) Idle() bool {
-	p.made()
+	p.planOrPanic()
 	for _, place := range p.placements {
 		if idler, ok := place.layer.(policy.Idler); ok && !idler.Idle() {
 			return false

@@ -53,17 +53,17 @@ func planOf(layer policy.Layer, caller string) *engine.Plan {
 		if layer == nil {
 			panic("resilience: " + caller + " with a nil pipeline")
 		}
-		return layer.made()
+		return layer.planOrPanic()
 	case Source:
-		return layer.Current().made()
+		return layer.Current().planOrPanic()
 	case nil:
 		panic("resilience: " + caller + " with a nil layer")
 	}
 	return nil
 }
 
-// made returns the plan of the pipeline, and panics if Compose did not make it.
-func (p *Pipeline) made() *engine.Plan {
+// planOrPanic returns the plan of the pipeline. It panics if Compose did not make it.
+func (p *Pipeline) planOrPanic() *engine.Plan {
 	if p == nil || p.plan == nil {
 		panic("resilience: a Pipeline must be made with Compose")
 	}

@@ -52,5 +52,5 @@ func Open[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]) (T,
 // pipeline with a repeater or a wrapper is refused with a [*policy.ConfigError] that names it, since there is nothing that
 // could be repeated.
 func (p *Pipeline) Acquire(ctx context.Context) (*policy.Permit, error) {
-	return engine.Acquire(ctx, p.made())
+	return engine.Acquire(ctx, p.planOrPanic())
 }

@@ -29,7 +29,7 @@ type Calls struct {
 // after the other. A layer that is no [policy.Reporter] is reported by its type alone.
 func (p *Pipeline) Report() Report {
 	r := Report{Name: p.Name(), Layers: make([]policy.Report, len(p.placements))}
-	if c := p.made().Calls(); c != nil {
+	if c := p.planOrPanic().Calls(); c != nil {
 		r.Calls = &Calls{
 			Succeeded: c.Succeeded.Load(), Expected: c.Expected.Load(), Failed: c.Failed.Load(),
 			Rejected: c.Rejected.Load(), Canceled: c.Canceled.Load(), Panicked: c.Panicked.Load(),
