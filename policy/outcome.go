@@ -34,6 +34,9 @@ func (k Kind) String() string {
 	return fmt.Sprintf("kind %d", uint8(k))
 }
 
+// MarshalText returns what String does.
+func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+
 // Outcome is what an admitted attempt ended with.
 type Outcome struct {
 	Kind Kind
@@ -48,31 +51,6 @@ type Outcome struct {
 
 // Succeeded reports whether the operation returned without an error.
 func (o Outcome) Succeeded() bool { return o.Kind == Returned && o.Err == nil }
-
-// Verdict is what an outcome says about the health of the dependency.
-type Verdict uint8
-
-const (
-	// Failure counts against the dependency. It is the zero value: what was not judged is a failure.
-	Failure Verdict = iota
-	// Success counts in favour of the dependency.
-	Success
-	// Neutral says nothing about the dependency and is not counted.
-	Neutral
-)
-
-// String returns the name of the verdict in lower case.
-func (v Verdict) String() string {
-	switch v {
-	case Failure:
-		return "failure"
-	case Success:
-		return "success"
-	case Neutral:
-		return "neutral"
-	}
-	return fmt.Sprintf("verdict %d", uint8(v))
-}
 
 // Verdict judges an outcome for a guard that counts failures, such as a breaker, in this order:
 //
@@ -98,6 +76,17 @@ func (o Outcome) Verdict(classify func(error) Class) Verdict {
 	return o.ClassBy(classify).Verdict()
 }
 
+// ClassBy returns the class that classify, an option of a policy, gives the error, or o.Class if classify is nil or
+// says [Unclassified].
+func (o Outcome) ClassBy(classify func(error) Class) Class {
+	if classify != nil {
+		if class := classify(o.Err); class != Unclassified {
+			return class
+		}
+	}
+	return o.Class
+}
+
 // MarshalJSON writes the error as text.
 func (o Outcome) MarshalJSON() ([]byte, error) {
 	class := ""
@@ -112,19 +101,30 @@ func (o Outcome) MarshalJSON() ([]byte, error) {
 	}{o.Kind, class, o.Canceled, errorText(o.Err)})
 }
 
-// ClassBy returns the class that classify, an option of a policy, gives the error, or o.Class if classify is nil or
-// says [Unclassified].
-func (o Outcome) ClassBy(classify func(error) Class) Class {
-	if classify != nil {
-		if class := classify(o.Err); class != Unclassified {
-			return class
-		}
-	}
-	return o.Class
-}
+// Verdict is what an outcome says about the health of the dependency.
+type Verdict uint8
 
-// MarshalText returns what String does.
-func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
+const (
+	// Failure counts against the dependency. It is the zero value: what was not judged is a failure.
+	Failure Verdict = iota
+	// Success counts in favour of the dependency.
+	Success
+	// Neutral says nothing about the dependency and is not counted.
+	Neutral
+)
+
+// String returns the name of the verdict in lower case.
+func (v Verdict) String() string {
+	switch v {
+	case Failure:
+		return "failure"
+	case Success:
+		return "success"
+	case Neutral:
+		return "neutral"
+	}
+	return fmt.Sprintf("verdict %d", uint8(v))
+}
 
 // MarshalText returns what String does.
 func (v Verdict) MarshalText() ([]byte, error) { return []byte(v.String()), nil }

@@ -29,26 +29,10 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 	return policy.Acquire(context.Background(), a) // which always admits
 }
 
-// cannotAcquire is the error for a pipeline with a layer that does what needs an operation.
-func cannotAcquire(layer policy.Layer, does string) error {
-	name := fmt.Sprintf("%T", layer)
-	if s, ok := layer.(fmt.Stringer); ok {
-		name = s.String()
-	}
-	problems := policy.ConfigError{Policy: "resilience.Acquire"}
-	problems.Add("%s %s: there is no operation", name, does)
-	return problems.Err()
-}
-
 // acquisition is an open result without an operation: the call is what its owner does, and ends when the permit is settled.
 type acquisition struct {
 	*openResult
 	trace *trace
-}
-
-// watch returns a new watch over the call, of which one sees a refusal, and another the end of an admitted call.
-func (a *acquisition) watch() *watch {
-	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
 }
 
 // begin admits all guards. If one refuses or panics, the call is over.
@@ -62,6 +46,11 @@ func (a *acquisition) begin() error {
 	}
 	w.returned(&end)
 	return end.err
+}
+
+// watch returns a new watch over the call, of which one sees a refusal, and another the end of an admitted call.
+func (a *acquisition) watch() *watch {
+	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
 }
 
 // admit admits all guards, or none: then it returns why, as the caller should see it.
@@ -125,4 +114,15 @@ func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.
 	default:
 		w.returned(&end)
 	}
+}
+
+// cannotAcquire is the error for a pipeline with a layer that does what needs an operation.
+func cannotAcquire(layer policy.Layer, does string) error {
+	name := fmt.Sprintf("%T", layer)
+	if s, ok := layer.(fmt.Stringer); ok {
+		name = s.String()
+	}
+	problems := policy.ConfigError{Policy: "resilience.Acquire"}
+	problems.Add("%s %s: there is no operation", name, does)
+	return problems.Err()
 }

@@ -5,14 +5,13 @@ import (
 	"errors"
 )
 
-// answer is the part of an [openResult] that belongs to a failed attempt: whether its error is an answer that is still to be
-// read, and the contexts that must live for that.
+// answer is what a failed attempt leaves to be read, such as the body of a 503. It is part of an [openResult].
 type answer struct {
-	live bool
-	ends []context.CancelFunc // of the contexts
+	live bool                 // there is something to be read: the error says so
+	ends []context.CancelFunc // of the contexts that must live for that
 }
 
-// isLive reports whether err is an answer that is still to be read.
+// isLive reports whether err says that there is something to be read.
 func isLive(err error) (is bool) {
 	defer func() {
 		if recover() != nil { // a method of the error has panicked

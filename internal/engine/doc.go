@@ -44,5 +44,5 @@
 //	watch       what counts how a call ends, and tells observers                            watch.go
 //	openResult  what outlives an operation until its permit is settled                      open.go
 //	kept        a guard that stays admitted for that long                                   open.go
-//	answer      a failure that is still to be read, and the contexts it needs               answer.go
+//	answer      what a failed attempt leaves to be read, such as the body of a 503          answer.go
 package engine

@@ -10,11 +10,30 @@ import (
 // A hedge decides by what the errors of its attempts mean. The engine knows: it has classified each of them, for this pipeline.
 // So the context that a wrapper is given leads to a judge, whom the hedge asks with [ClassOf] and [Entered].
 
-// judged is an error that an attempt of a wrapper has ended with, and what it means.
-type judged struct {
-	err     error
-	class   policy.Class
-	entered bool // the attempt entered the operation
+// ClassOf returns the class that the engine has found for err, the error of an attempt of a wrapper. ctx is the context that
+// the wrapper was given.
+func ClassOf(ctx context.Context, err error) policy.Class {
+	if judge, ok := ctx.Value(judgeKey{}).(judge); ok {
+		return judge.classOf(err)
+	}
+	return ownClass(err)
+}
+
+// Entered reports whether the attempt of a wrapper that has ended with err had entered the operation, true if that is not
+// known. Of several attempts with the same error, one that was refused decides. ctx is the context that the wrapper was
+// given.
+func Entered(ctx context.Context, err error) bool {
+	judge, ok := ctx.Value(judgeKey{}).(judge)
+	return !ok || judge.entered(err)
+}
+
+// Wrapped reports whether ctx belongs to an attempt of a wrapper: one that may go on after the caller has left.
+func Wrapped(ctx context.Context) bool { return ctx.Value(judgeKey{}) != nil }
+
+// judge knows what the errors of the attempts of a wrapper mean.
+type judge interface {
+	classOf(err error) policy.Class
+	entered(err error) bool
 }
 
 // judging is a context in which [ClassOf] finds a judge.
@@ -32,10 +51,11 @@ func (j *judging) Value(key any) any {
 	return j.Context.Value(key)
 }
 
-// judge knows what the errors of the attempts of a wrapper mean.
-type judge interface {
-	classOf(err error) policy.Class
-	entered(err error) bool
+// judged is an error that an attempt of a wrapper has ended with, and what it means.
+type judged struct {
+	err     error
+	class   policy.Class
+	entered bool // the attempt entered the operation
 }
 
 func (r *race[T]) classOf(err error) policy.Class {
@@ -75,24 +95,4 @@ func (r *race[T]) find(err error) (_ judged, ok bool) {
 		}
 	}
 	return judged{}, false
-}
-
-// Wrapped reports whether ctx belongs to an attempt of a wrapper: one that may go on after the caller has left.
-func Wrapped(ctx context.Context) bool { return ctx.Value(judgeKey{}) != nil }
-
-// ClassOf returns the class that the engine has found for err, the error of an attempt of a wrapper. ctx is the context that
-// the wrapper was given.
-func ClassOf(ctx context.Context, err error) policy.Class {
-	if judge, ok := ctx.Value(judgeKey{}).(judge); ok {
-		return judge.classOf(err)
-	}
-	return ownClass(err)
-}
-
-// Entered reports whether the attempt of a wrapper that has ended with err had entered the operation, true if that is not
-// known. Of several attempts with the same error, one that was refused decides. ctx is the context that the wrapper was
-// given.
-func Entered(ctx context.Context, err error) bool {
-	judge, ok := ctx.Value(judgeKey{}).(judge)
-	return !ok || judge.entered(err)
 }

@@ -20,7 +20,7 @@ func OpenLayer[T any](ctx context.Context, layer policy.Layer, op policy.Func[T]
 	return open(ctx, bare, n, op)
 }
 
-// open is Open from the node first on, which is that of plan or stands before it.
+// open is Open, beginning at first: the first node of plan, or the node of a single layer before it.
 func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]) (value T, permit *policy.Permit, err error) {
 	check("Open", ctx, op == nil)
 	o := newOpenResult(ctx)
@@ -37,8 +37,8 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 	return value, permit, err
 }
 
-// openResult is what outlives an operation: the guards of the attempt that succeeded, and the contexts of an answer that was
-// a failure and is still to be read. In the end it is one guard, that of the permit. It lets go in these ways:
+// openResult is what outlives an operation: the guards of the attempt that succeeded, or the contexts of an [answer]. In the
+// end it is one guard, that of the permit. It lets go in these ways:
 //
 //	settle   the permit is settled: the guards are told the outcome, then close
 //	abandon  what has succeeded has no owner: settle with the success
@@ -51,7 +51,7 @@ type openResult struct {
 
 	kept        []kept             // guards, innermost first
 	bounds      []func()           // of each guard that has admitted, outermost first, what lifts its bound; nil if it has none
-	answer                         // of the last attempt that has ended, if it failed
+	answer                         // of the last attempt that has ended
 	cancelOuter context.CancelFunc // ends the context that a wrapper has given this attempt; nil if it does that itself
 
 	// Room for what belongs to the call, which saves allocations.

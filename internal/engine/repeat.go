@@ -71,8 +71,8 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end 
 			op: op, repeater: n.repeater, previous: value, discardable: last.entered, answer: r.trace.setAside(),
 		}
 		found, end := run(next, n.next, current.enter, r.trace.at(number))
-		if spoiled := current.spoiled.Load(); spoiled != nil {
-			_ = spoiled.Resume() // which does not return
+		if panicked := current.discardPanic.Load(); panicked != nil {
+			_ = panicked.Resume() // which does not return
 		}
 		if end.entered || current.entered.Load() {
 			current.answer.endContexts()
@@ -152,22 +152,22 @@ func endedContext(ctx context.Context) context.Context {
 // entry is the operation of an attempt after the first. Only when it is entered is the previous result given up: until then
 // the call would end with that.
 type entry[T any] struct {
-	op          policy.Func[T]
-	repeater    policy.Repeater
-	previous    T                               // the value of the previous attempt
-	discardable bool                            // that attempt entered the operation: previous is to be discarded
-	answer      answer                          // of that attempt
-	discarded   atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
-	spoiled     atomic.Pointer[detached.Ending] // how discarding it has panicked, or called runtime.Goexit
-	entered     atomic.Bool                     // the operation was entered
+	op           policy.Func[T]
+	repeater     policy.Repeater
+	previous     T                               // the value of the previous attempt
+	discardable  bool                            // that attempt entered the operation: previous is to be discarded
+	answer       answer                          // of that attempt
+	discarded    atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
+	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
+	entered      atomic.Bool                     // the operation was entered
 }
 
 func (e *entry[T]) enter(ctx context.Context) (T, error) {
 	e.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
 	if e.discardable && !e.discarded.Swap(true) {
 		if ending := e.discard(); !ending.Returned() {
-			spoiled := ending // ending itself would be on the heap always
-			e.spoiled.Store(&spoiled)
+			panicked := ending // ending itself would be on the heap always
+			e.discardPanic.Store(&panicked)
 			return *new(T), errNotEntered // the operation is not called: the caller panics instead
 		}
 	}
