@@ -26,7 +26,8 @@ type Permit struct {
 }
 
 // Acquire asks guard for one attempt. It returns the guard's refusal, or [ContextError] when ctx has already ended;
-// then nothing was taken. Acquire panics when ctx or guard is nil, or guard admits with a nil context.
+// then nothing was taken. Acquire panics when ctx or guard is nil, and when guard admits with a nil context, after it has
+// settled that as [NotCalled].
 func Acquire(ctx context.Context, guard Guard) (*Permit, error) {
 	if ctx == nil {
 		panic("policy: Acquire with a nil context")
