@@ -25,7 +25,7 @@
 //	        run, guarded               timeout.Admit
 //	          run, entry.enter         op returns a value
 //	          held.succeed             timeout.Settle
-//	                                   retry.Next hears of the success
+//	                                   retry.Next is told of the success
 //	    held.succeed                   breaker.Settle
 //
 // Each step returns a value and an ending. A panic or runtime.Goexit goes up through the same steps: held.unwind settles the
