@@ -25,7 +25,7 @@ type feedback interface {
 // Every [Retrier] has a budget of its own unless [WithBudget] or [NoBudget] says otherwise. Share one among the
 // Retriers and hedges of one dependency. A Budget is safe for concurrent use.
 type Budget struct {
-	sums    *budget.Budget
+	inner   *budget.Budget
 	numbers atomic.Pointer[numbers]
 }
 
@@ -55,13 +55,13 @@ func NewBudget(ratio, perSecond float64) *Budget {
 	if err := ValidateBudget(ratio, perSecond); err != nil {
 		panic(err)
 	}
-	b := &Budget{sums: budget.New(ratio, perSecond)}
-	b.configured(ratio, perSecond)
+	b := &Budget{inner: budget.New(ratio, perSecond)}
+	b.describe(ratio, perSecond)
 	return b
 }
 
-// configured notes what the budget was made with, for reports.
-func (b *Budget) configured(ratio, perSecond float64) {
+// describe notes what the budget was made with, for reports.
+func (b *Budget) describe(ratio, perSecond float64) {
 	b.numbers.Store(newNumbers(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
 }
 
@@ -97,13 +97,13 @@ func ValidateBudget(ratio, perSecond float64) error {
 	return problems.Err()
 }
 
-func (b *Budget) made() bool { return b.sums != nil }
+func (b *Budget) isMade() bool { return b.inner != nil }
 
-func (b *Budget) get() *budget.Budget {
-	if b.sums == nil {
+func (b *Budget) current() *budget.Budget {
+	if b.inner == nil {
 		panic("retry: a Budget must be made with NewBudget")
 	}
-	return b.sums
+	return b.inner
 }
 
 // Reconfigure changes what calls and time earn from now on. The tokens that are there stay, as far as the budget can
@@ -112,28 +112,28 @@ func (b *Budget) Reconfigure(ratio, perSecond float64) error {
 	if err := ValidateBudget(ratio, perSecond); err != nil {
 		return err
 	}
-	b.get().Reconfigure(ratio, perSecond)
-	b.configured(ratio, perSecond)
+	b.current().Reconfigure(ratio, perSecond)
+	b.describe(ratio, perSecond)
 	return nil
 }
 
 // Deposit says that a call was made. Pipelines do by themselves, once for each call, however many of their layers use
 // the budget; the method is for calls that are made without one.
-func (b *Budget) Deposit() { b.get().Deposit() }
+func (b *Budget) Deposit() { b.current().Deposit() }
 
 // Withdraw asks for a retry, and reports whether it may be scheduled. A Retrier asks by itself; the method is for
 // other code that adds attempts to the same dependency.
-func (b *Budget) Withdraw() bool { return b.get().Withdraw() }
+func (b *Budget) Withdraw() bool { return b.current().Withdraw() }
 
 // Return gives back what Withdraw has taken, when the retry is not made after all.
-func (b *Budget) Return() { b.get().Return() }
+func (b *Budget) Return() { b.current().Return() }
 
 // Idle reports whether the budget has at least as many tokens as a new one. A budget that only calls fill is idle also
 // when it was not used for a minute.
-func (b *Budget) Idle() bool { return b.get().Idle() }
+func (b *Budget) Idle() bool { return b.current().Idle() }
 
 // Snapshot returns one consistent value. It changes nothing.
-func (b *Budget) Snapshot() BudgetSnapshot { return BudgetSnapshot(b.get().Snapshot()) }
+func (b *Budget) Snapshot() BudgetSnapshot { return BudgetSnapshot(b.current().Snapshot()) }
 
 // Report returns the tokens with their limit, and how many retries were denied.
 func (b *Budget) Report() policy.Report {

@@ -88,7 +88,7 @@ func (b *ConcurrencyBudget) configure(share float64, minimum int) {
 
 func (b *ConcurrencyBudget) described() *numbers { return b.current().numbers }
 
-func (b *ConcurrencyBudget) made() bool { return b.config.Load() != nil }
+func (b *ConcurrencyBudget) isMade() bool { return b.config.Load() != nil }
 
 func (b *ConcurrencyBudget) current() *concurrencyConfig {
 	c := b.config.Load()

@@ -24,7 +24,7 @@ type config struct {
 	delays
 	name       string
 	attempts   int
-	retryable  func(error) bool // nil: by class
+	retryIf    func(error) bool // nil: by class
 	rejections []error          // which may be retried
 	nested     bool             // errors of retries inside may be retried
 	discard    func(any)
@@ -39,8 +39,6 @@ type config struct {
 	given      setting.List // the options that were given
 	reported   atomic.Pointer[reported]
 }
-
-func (c *config) has(name string) bool { return c.given.Given(name) }
 
 // apply returns what opts say, and what is wrong with their functions, which it calls.
 func apply(opts []Option) (c *config, problems *policy.ConfigError) {
@@ -66,18 +64,18 @@ func (c *config) complete(old *config, problems *policy.ConfigError) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	if c.has("Constant") {
+	if c.given.Given("Constant") {
 		c.initial, c.longest, c.multiplier = c.constant, c.constant, 1
 		c.fixed = backoff.NewConstantBackOff(c.constant)
 	}
 	if c.random == nil {
 		c.random = random.Shared()
 	}
-	if c.budget == nil && !c.has("NoBudget") {
+	if c.budget == nil && !c.given.Given("NoBudget") {
 		c.budget = NewBudget(0.2, 10)
 	}
 	c.feedback, _ = c.budget.(feedback)
-	if !c.has("Attempts") {
+	if !c.given.Given("Attempts") {
 		c.given.Data("Attempts", setting.Arg("n", c.attempts))
 	}
 	return nil
@@ -85,42 +83,44 @@ func (c *config) complete(old *config, problems *policy.ConfigError) error {
 
 // keep takes over from old what is not data and was not given, and what cannot be changed.
 func (c *config) keep(old *config, problems *policy.ConfigError) {
-	if c.has("Name") && c.name != old.name {
+	given := c.given.Given
+	if given("Name") && c.name != old.name {
 		problems.Add("Name(%q): the name %q cannot be changed", c.name, old.name)
 	}
-	if c.has("WithBudget") && !option.Same(c.budget, old.budget) || c.has("NoBudget") && old.budget != nil {
+	if given("WithBudget") && !option.Same(c.budget, old.budget) || given("NoBudget") && old.budget != nil {
 		problems.Add("the budget cannot be replaced: use its own Reconfigure")
 	}
-	c.name, c.budget = old.name, old.budget
-	source := c.has("Exponential") || c.has("Constant") || c.has("BackOff") || c.has("Delay")
-	for _, setting := range old.given {
-		if c.has(setting.Name) {
-			continue
-		}
-		switch setting.Name {
-		case "Name", "WithBudget", "NoBudget":
-		case "BackOff":
-			if source {
-				continue
-			}
-			c.source = old.source
-		case "Delay":
-			if source && !c.has("Exponential") { // which only caps it
-				continue
-			}
-			c.function = old.function
-		case "Rand":
-			c.randSource, c.random = old.randSource, old.random
-		case "If":
-			c.retryable = old.retryable
-		case "OnDiscard":
-			c.discard = old.discard
-		case "RetryRejections":
-			c.rejections = old.rejections
-		default:
-			continue // data
-		}
-		c.given = append(c.given, setting)
+	exponential, other := given("Exponential"), given("Constant") || given("BackOff") || given("Delay")
+	stays := func(name string) bool { return old.given.Given(name) && !given(name) }
+	if stays("Name") {
+		Name(old.name)(c)
+	}
+	switch {
+	case stays("WithBudget"):
+		WithBudget(old.budget)(c)
+	case stays("NoBudget"):
+		NoBudget()(c)
+	default:
+		c.budget = old.budget // its own
+	}
+	if stays("BackOff") && !other && !exponential {
+		BackOff(old.source)(c)
+	}
+	if stays("Delay") && !other { // Exponential only caps it
+		Delay(old.function)(c)
+	}
+	if stays("Rand") {
+		Rand(old.randSource)(c)
+		c.random = old.random // calls that run use it too: it keeps its guard
+	}
+	if stays("If") {
+		If(old.retryIf)(c)
+	}
+	if stays("OnDiscard") {
+		OnDiscard(old.discard)(c)
+	}
+	if stays("RetryRejections") {
+		RetryRejections(old.rejections...)(c)
 	}
 }
 
@@ -130,13 +130,13 @@ func (c *config) check(problems *policy.ConfigError) {
 		problems.Add("Attempts(%d): must be at least 1", c.attempts)
 	}
 	c.checkDelays(problems)
-	if c.has("If") && c.retryable == nil {
+	if c.given.Given("If") && c.retryIf == nil {
 		problems.Add("If: the function is nil")
 	}
-	if c.has("OnDiscard") && c.discard == nil {
+	if c.given.Given("OnDiscard") && c.discard == nil {
 		problems.Add("OnDiscard: the function is nil")
 	}
-	if c.has("RetryRejections") && len(c.rejections) == 0 {
+	if c.given.Given("RetryRejections") && len(c.rejections) == 0 {
 		problems.Add("RetryRejections: no reason is given")
 	}
 	for i, reason := range c.rejections {
@@ -148,7 +148,7 @@ func (c *config) check(problems *policy.ConfigError) {
 		problems.Add("MaxRetryAfter(%v): must be positive", c.maxRetryAfter)
 	}
 	switch {
-	case c.has("AwaitRecovery") && c.patience <= 0:
+	case c.given.Given("AwaitRecovery") && c.patience <= 0:
 		problems.Add("AwaitRecovery(%v): must be positive", c.patience)
 	case c.patience > 0 && c.attempts == 1:
 		problems.Add("AwaitRecovery(%v) with Attempts(1): there is no attempt to wait for", c.patience)
@@ -169,16 +169,16 @@ func (c *config) checkDelays(problems *policy.ConfigError) {
 	if c.constant < 0 {
 		problems.Add("Constant(%v): must not be negative", c.constant)
 	}
-	if c.has("BackOff") && c.source == nil {
+	if c.given.Given("BackOff") && c.source == nil {
 		problems.Add("BackOff: the function is nil")
 	}
-	if c.has("Delay") && c.function == nil {
+	if c.given.Given("Delay") && c.function == nil {
 		problems.Add("Delay: the function is nil")
 	}
-	if c.has("ProportionalJitter") && !(c.share > 0 && c.share <= 1) {
+	if c.given.Given("ProportionalJitter") && !(c.share > 0 && c.share <= 1) {
 		problems.Add("ProportionalJitter(%v): must be above 0 and at most 1", c.share)
 	}
-	if c.has("Rand") && option.IsNil(c.randSource) {
+	if c.given.Given("Rand") && option.IsNil(c.randSource) {
 		problems.Add("Rand: the source is nil")
 	}
 	c.contradictions(problems, "Exponential", "Constant", "BackOff")
@@ -186,13 +186,13 @@ func (c *config) checkDelays(problems *policy.ConfigError) {
 	c.contradictions(problems, "Delay", "BackOff")
 	c.contradictions(problems, "FullJitter", "EqualJitter", "DecorrelatedJitter", "ProportionalJitter", "NoJitter")
 	for _, source := range []string{"Constant", "BackOff", "Delay"} {
-		if !c.has(source) {
+		if !c.given.Given(source) {
 			continue
 		}
-		if c.has("DecorrelatedJitter") {
+		if c.given.Given("DecorrelatedJitter") {
 			problems.Add("DecorrelatedJitter with %s: it computes its own delays and needs Exponential", source)
 		}
-		if c.has("Multiplier") {
+		if c.given.Given("Multiplier") {
 			problems.Add("Multiplier(%v) with %s: it needs Exponential", c.multiplier, source)
 		}
 	}
@@ -214,12 +214,12 @@ func (c *config) contradictions(problems *policy.ConfigError, names ...string) {
 
 func (c *config) checkBudget(problems *policy.ConfigError) {
 	c.contradictions(problems, "WithBudget", "NoBudget")
-	if !c.has("WithBudget") {
+	if !c.given.Given("WithBudget") {
 		return
 	}
 	if option.IsNil(c.budget) {
 		problems.Add("WithBudget: the budget is nil: use NoBudget")
-	} else if made, ok := c.budget.(interface{ made() bool }); ok && !made.made() {
+	} else if budget, ok := c.budget.(interface{ isMade() bool }); ok && !budget.isMade() {
 		problems.Add("WithBudget: use NewBudget, NewTokenBudget or NewConcurrencyBudget to make a budget")
 	}
 }
@@ -375,7 +375,7 @@ func Rand(source rand.Source) Option {
 // retry inside, those of a [NotIdempotent] operation, and any after the context has ended.
 func If(retryable func(error) bool) Option {
 	return func(c *config) {
-		c.retryable = retryable
+		c.retryIf = retryable
 		c.given.Code("If")
 	}
 }

@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -157,17 +158,19 @@ func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Deci
 func (r *Retrier) Check(_, inner []policy.Layer) error {
 	c := r.current()
 	problems := policy.ConfigError{Policy: "retry"}
-	guard, ok := c.budget.(policy.Guard)
-	gates := false
+	budget, isGuard := c.budget.(policy.Guard)
+	composed, gates := false, false
 	for _, layer := range inner {
 		if placed, ok := layer.(policy.Placed); ok {
 			layer = placed.Layer
 		}
-		_, gate := layer.(policy.Gate)
-		gates = gates || gate && layer != policy.Layer(guard)
-		ok = ok && layer != policy.Layer(guard)
+		if isGuard && layer == policy.Layer(budget) {
+			composed = true // it is a gate too, and not meant below
+		} else if _, ok := layer.(policy.Gate); ok {
+			gates = true
+		}
 	}
-	if ok {
+	if isGuard && !composed {
 		problems.Add("WithBudget(%v): the budget must be composed too, inside the retry: "+
 			"Compose(retry.New(retry.WithBudget(budget)), budget, …)", c.budget)
 	}
@@ -177,6 +180,12 @@ func (r *Retrier) Check(_, inner []policy.Layer) error {
 		}
 	}
 	return problems.Err()
+}
+
+// refusesAsGate reports whether reason is what a gate of this module refuses with.
+func refusesAsGate(reason error) bool {
+	code := policy.Code(reason)
+	return strings.HasPrefix(code, "breaker.") || strings.HasPrefix(code, "throttle.")
 }
 
 // String returns the name and the number of attempts, such as `retry 4` or `retry "users" 4`.

@@ -69,7 +69,7 @@ type reported struct {
 // settings returns the options, with the numbers of the budget as they are now.
 func (c *config) settings() []policy.Setting {
 	budget, ok := c.budget.(described)
-	if !ok || !c.has("WithBudget") {
+	if !ok || !c.given.Given("WithBudget") {
 		return c.given
 	}
 	numbers := budget.described()

@@ -17,9 +17,9 @@ type TokenBudget struct {
 	config atomic.Pointer[tokenConfig]
 	clock  stopwatch.Stopwatch
 
-	tokens atomic.Int64 // in thousandths, as the numbers of the config
-	denied atomic.Uint64
-	last   atomic.Int64 // when the last failure took a token
+	tokens      atomic.Int64 // in thousandths, as the numbers of the config
+	denied      atomic.Uint64
+	lastFailure atomic.Int64 // when it took a token
 }
 
 type tokenConfig struct {
@@ -81,7 +81,7 @@ func (b *TokenBudget) configure(maxTokens int, tokenRatio float64) {
 
 func (b *TokenBudget) described() *numbers { return b.current().numbers }
 
-func (b *TokenBudget) made() bool { return b.config.Load() != nil }
+func (b *TokenBudget) isMade() bool { return b.config.Load() != nil }
 
 func (b *TokenBudget) current() *tokenConfig {
 	c := b.config.Load()
@@ -109,7 +109,7 @@ func (b *TokenBudget) Succeeded() { b.add(b.current().ratio) }
 
 // Failed says that an attempt has failed in a way that may be retried, or that the server has asked not to retry.
 func (b *TokenBudget) Failed() {
-	b.last.Store(int64(b.clock.Elapsed()))
+	b.lastFailure.Store(int64(b.clock.Elapsed()))
 	b.add(-token)
 }
 
@@ -141,7 +141,7 @@ func (b *TokenBudget) Return() { b.current() }
 
 // Idle reports whether all tokens are there, or no attempt has failed for a minute.
 func (b *TokenBudget) Idle() bool {
-	return b.tokens.Load() >= b.current().most || b.clock.Elapsed()-time.Duration(b.last.Load()) >= budget.Forget
+	return b.tokens.Load() >= b.current().most || b.clock.Elapsed()-time.Duration(b.lastFailure.Load()) >= budget.Forget
 }
 
 // Snapshot returns the tokens and how many retries were denied. It changes nothing.

@@ -63,7 +63,7 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 		if placed, ok := layer.(policy.Placed); ok {
 			layer = placed.Layer
 		}
-		layers[i] = newPass(layer.(policy.Guard), t)
+		layers[i] = newLoopGuard(layer.(policy.Guard), t)
 	}
 	t.layers = slices.Insert(layers, place, policy.Layer(r))
 	if classify := config.Classify; classify != nil {
@@ -82,7 +82,7 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 func (t *Tries) String() string {
 	parts := make([]string, len(t.layers))
 	for i, layer := range t.layers {
-		if guard, ok := layer.(*pass); ok {
+		if guard, ok := layer.(*loopGuard); ok {
 			layer = guard.Guard
 		}
 		if s, ok := layer.(fmt.Stringer); ok {
@@ -169,42 +169,42 @@ func (t *Try) end() error {
 	return *t.ended.Load()
 }
 
-// pass is a guard of a loop. When the loop is left, the engine sees a Permanent error, or a panic, whatever the pass was done
-// with; pass tells the guard how the pass has really ended.
-type pass struct {
+// loopGuard is a guard of a loop. When the loop is left, the engine sees a Permanent error, or a panic, whatever the pass
+// was done with; loopGuard tells the guard how the pass has really ended.
+type loopGuard struct {
 	policy.Guard
 	gate     policy.Gate     // nil if the guard is none
 	notifier policy.Notifier // nil if the guard is none
 	tries    *Tries
 }
 
-func newPass(guard policy.Guard, tries *Tries) *pass {
-	p := &pass{Guard: guard, tries: tries}
-	p.gate, _ = guard.(policy.Gate)
-	p.notifier, _ = guard.(policy.Notifier)
-	return p
+func newLoopGuard(guard policy.Guard, tries *Tries) *loopGuard {
+	g := &loopGuard{Guard: guard, tries: tries}
+	g.gate, _ = guard.(policy.Gate)
+	g.notifier, _ = guard.(policy.Notifier)
+	return g
 }
 
-func (p *pass) Ready(ctx context.Context) error {
-	if p.gate == nil {
+func (g *loopGuard) Ready(ctx context.Context) error {
+	if g.gate == nil {
 		return nil
 	}
-	return p.gate.Ready(ctx)
+	return g.gate.Ready(ctx)
 }
 
 // Changed returns a channel that is never closed when the guard cannot tell of a change.
-func (p *pass) Changed(ctx context.Context) <-chan struct{} {
-	if p.notifier == nil {
+func (g *loopGuard) Changed(ctx context.Context) <-chan struct{} {
+	if g.notifier == nil {
 		return nil
 	}
-	return p.notifier.Changed(ctx)
+	return g.notifier.Changed(ctx)
 }
 
-func (p *pass) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if p.tries.left && outcome.Kind != policy.NotCalled {
-		outcome = p.tries.last.outcome(ctx, outcome)
+func (g *loopGuard) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	if g.tries.left && outcome.Kind != policy.NotCalled {
+		outcome = g.tries.last.outcome(ctx, outcome)
 	}
-	p.Guard.Settle(ctx, ticket, outcome)
+	g.Guard.Settle(ctx, ticket, outcome)
 }
 
 // outcome returns how the pass, which has left the loop, has ended. settled is what the engine made of it.

@@ -1,0 +1,95 @@
+package retry
+
+import (
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+
+	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/policy"
+)
+
+// history bounds the errors that a call remembers, so that endless retries keep memory flat.
+const history = 16
+
+// call is what is known about one call. It is made at the first failure and belongs to the goroutine of the call.
+// Times are readings of the Retrier's clock.
+type call struct {
+	firstEnded time.Duration // when the first attempt that entered the operation ended
+	attempts   int           // how many entered the operation
+	noted      int           // the number of the last of them
+	errs       []error       // of the operation: the last ones, oldest first
+	class      policy.Class  // of the last error
+
+	source   backoff.BackOff            // nil until the first delay, and for delays that need none
+	growth   backoff.ExponentialBackOff // the source of exponential delays
+	previous time.Duration              // the last delay, with decorrelated jitter only
+	paid     policy.Budget              // the budget that the token for the next attempt is from; nil while none is held
+
+	awaited      error         // the last rejection of a gate that was waited for; nil if none was
+	awaitedSince time.Duration // when the first of these waits began
+}
+
+// note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
+// the call before the next attempt.
+func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
+	if number == k.noted {
+		return
+	}
+	if k.attempts == 0 {
+		k.firstEnded = now
+	}
+	k.noted = number
+	if k.errs == nil {
+		k.errs = make([]error, 0, 4) // enough for most calls
+	}
+	if len(k.errs) == history {
+		k.errs = append(k.errs[:0], k.errs[1:]...)
+	}
+	k.errs = append(k.errs, outcome.Err)
+	k.attempts++
+	k.class = outcome.Class
+	k.paid = nil // spent
+}
+
+// refusedAfterWait reports whether err is the refusal of a gate that was waited for: when it became ready, other calls were
+// quicker.
+func (k *call) refusedAfterWait(err error) bool {
+	if k.awaited == nil {
+		return false
+	}
+	reason := k.awaited
+	if rejection, ok := match.As[*policy.Rejection](reason); ok && rejection.Reason != nil {
+		reason = rejection.Reason
+	}
+	return match.Is(err, reason)
+}
+
+// pay takes a token for the next attempt, unless the call still holds one for an attempt that was not made. It reports false
+// if there is none. A call that has not entered the operation yet adds no load, and pays nothing.
+func (k *call) pay(budget policy.Budget) bool {
+	if budget == nil || k.paid != nil || k.attempts == 0 {
+		return true
+	}
+	if !budget.Withdraw() {
+		return false
+	}
+	k.paid = budget
+	return true
+}
+
+// giveBack returns the token of an attempt that is not made after all.
+func (k *call) giveBack() {
+	if budget := k.paid; budget != nil {
+		k.paid = nil
+		budget.Return()
+	}
+}
+
+// giveUp returns the error of the call. At least one attempt entered the operation.
+func (k *call) giveUp(name string, reason error, now time.Duration) *Error {
+	return &Error{
+		Name: name, Attempts: k.attempts, Elapsed: now - k.firstEnded, Reason: reason,
+		Last: k.errs[len(k.errs)-1], Errs: k.errs, class: k.class,
+	}
+}
