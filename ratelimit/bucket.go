@@ -10,34 +10,44 @@ import (
 	"github.com/go-resilience/resilience/internal/stopwatch"
 )
 
-// horizon, 146 years, is how far ahead a token can be: anything later counts as never.
-const horizon = time.Duration(math.MaxInt64 / 2)
+// little is what may be missing, of a token, of those that go back; see [peaks.Peaks].
+const little = 0.01
 
-// bucket is the tokens and the time, guarded by the limiter's mutex. The tokens are those of a [rate.Limiter], which is
-// never in debt here: nothing is taken before it is there. Whether it is there is decided by enough, not by the rate.Limiter,
-// which lends what comes in within a nanosecond: at a round rate it would hand out a token a nanosecond early. So it is asked
-// twice: for its level, and to take. It begins as the zero value; fill sets its rate and burst, and pours the tokens in.
+// bucket is the tokens and the time, guarded by the limiter's mutex. The tokens are those of a [rate.Limiter].
+//
+// Invariant: the level is from 0 to the burst. Nothing is taken before it is there, so there are no debts.
+//
+// The rate.Limiter alone does not keep it. It lends what comes in within a nanosecond, so it hands out a token a nanosecond
+// early. It is asked for its level, enough decides, and only then are tokens taken from it. For example, with 100 per second
+// and a burst of 5, a token takes 10 ms. After five takes at 0, the level is
+//
+//	0.9999999 after 10 ms − 1 ns: 1e-7 of a token is missing, which takes 1 ns. There is no token.
+//	1 after 10 ms, or by rounding 0.9999999999999999, of which 1e-16 is missing, or 1e-9 ns: below 0.001 ns. There is one.
+//
+// With two attempts in the queue before it, an attempt gets its token after 30 ms. TestBucketByExample shows these numbers.
+//
+// A bucket begins as the zero value; fill sets its rate and burst, and pours the tokens in.
 type bucket struct {
 	now      time.Duration    // the time, as of the last advance
 	clock    stopwatch.Steady // may be read without the mutex
 	tokens   rate.Limiter     // a value, so that a limiter is one piece of memory
 	limit    rate.Limit       // the rate
 	burst    int
-	rounding float64     // nanoseconds of refill that may be missing by rounding alone; below 1
+	rounding float64     // nanoseconds of refill that may be missing by rounding alone
 	peaks    peaks.Peaks // how full the bucket was since each take: what a token that comes back is worth
 }
 
 // fill makes b, which must be new, a full bucket.
 func (b *bucket) fill(perSecond float64, burst int) {
 	b.clock = stopwatch.StartSteady()
-	b.peaks.Little = 0.01
+	b.peaks.Little = little
 	b.set(perSecond, burst)
 	b.add(float64(burst))
 }
 
 // set changes the rate and the burst, as of now. The tokens that are there stay, up to the burst.
 func (b *bucket) set(perSecond float64, burst int) {
-	// Under the old burst: a larger one would hide how full the bucket was. After a smaller one the next take notes it.
+	// Before the burst changes: with a larger one it would look as if the bucket had never been as full as it was.
 	b.peaks.See(float64(b.burst) - b.level())
 	b.limit, b.burst = rate.Limit(perSecond), burst
 	if math.IsInf(perSecond, 1) {
@@ -45,8 +55,7 @@ func (b *bucket) set(perSecond float64, burst int) {
 	}
 	b.tokens.SetLimitAt(epoch.Add(b.now), b.limit)
 	b.tokens.SetBurstAt(epoch.Add(b.now), burst)
-	// A thousandth of a nanosecond, or a few of the last bits of the level if they take longer to come in.
-	b.rounding = min(max(1e-3, b.wait(float64(burst)*0x1p-50)), 0.999)
+	b.rounding = min(max(leastRounding, b.wait(float64(burst)*lastBits)), mostRounding)
 }
 
 func (b *bucket) unlimited() bool { return b.limit == rate.Inf }
@@ -76,46 +85,11 @@ func (b *bucket) take(n int) bool {
 func (b *bucket) giveBack(number uint64, n int) { b.add(b.peaks.GiveBack(number, float64(n))) }
 
 // add puts tokens into the bucket; what is above the burst overflows. A [rate.Limiter] cannot be given parts of a token.
-// So they come in as refill: for a second the rate is such that it brings them, and then the time is what it was.
-// TestAddGivesExactly watches over that.
+// So they come in as refill: for 0.25 of a token the rate is 0.25 per second, for a second that never was, since a limiter
+// does not mind when time goes back. TestAddGivesExactly watches over that.
 func (b *bucket) add(tokens float64) {
 	now := epoch.Add(b.now)
 	b.tokens.SetLimitAt(now, rate.Limit(tokens))
 	b.tokens.SetLimitAt(now.Add(time.Second), b.limit)
 	b.tokens.SetLimitAt(now, b.limit)
-}
-
-// wait returns how many nanoseconds it takes until missing tokens have come in, in the very steps of [rate.Limiter].
-func (b *bucket) wait(missing float64) float64 {
-	return missing / float64(b.limit) * float64(time.Second)
-}
-
-// enough reports whether nothing is missing but what rounding has taken away.
-func (b *bucket) enough(missing float64) bool { return missing <= 0 || b.wait(missing) < b.rounding }
-
-// turn returns the first moment, from now on, at which n tokens can be taken: exactly then, and not a nanosecond before.
-// Behind attempts that wait for owed tokens it is accurate to a nanosecond for each of them. It is false for never.
-func (b *bucket) turn(owed, n int) (time.Duration, bool) {
-	missing := float64(owed) + float64(n) - b.level()
-	wait := b.wait(missing)
-	switch {
-	case b.unlimited() || n <= b.burst && b.enough(missing):
-		return b.now, true
-	case n > b.burst || !(wait < float64(horizon-b.now)): // +Inf at a rate of 0
-		return 0, false
-	case owed > 0:
-		return b.now + time.Duration(math.Ceil(wait-b.rounding)), true
-	}
-	// Quotient and level are rounded: close in on the first moment. It is earlier than their sum by what rounding may miss
-	// and by what was cut off of wait and slack, less than a nanosecond each.
-	slack := time.Duration(min(3+wait*0x1p-48+b.wait(float64(b.burst)*0x1p-50), float64(horizon/2)))
-	early, late := max(b.now, b.now+time.Duration(wait)-slack), b.now+time.Duration(wait)+slack
-	for late-early > 1 {
-		if middle := early + (late-early)/2; b.enough(float64(n) - b.tokens.TokensAt(epoch.Add(middle))) {
-			late = middle
-		} else {
-			early = middle
-		}
-	}
-	return late, true
 }

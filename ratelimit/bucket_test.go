@@ -43,6 +43,32 @@ func TestAddGivesExactly(t *testing.T) {
 	require.True(t, unlimited.take(1))
 }
 
+// The numbers in the comment of bucket.
+func TestBucketByExample(t *testing.T) {
+	var b bucket
+	b.fill(100, 5)
+	require.True(t, b.take(5))
+	require.False(t, b.take(1))
+	turn, ok := b.turn(0, 1)
+	require.True(t, ok)
+	require.Equal(t, 10*time.Millisecond, turn)
+	turn, ok = b.turn(2, 1)
+	require.True(t, ok)
+	require.Equal(t, 30*time.Millisecond, turn)
+
+	b.now = time.Millisecond
+	b.add(0) // the level becomes a sum of two numbers
+	b.now = 10*time.Millisecond - 1
+	require.InDelta(t, 0.9999999, b.level(), 1e-12)
+	require.InDelta(t, 1, b.wait(1-b.level()), 1e-6, "nanoseconds")
+	require.False(t, b.take(1))
+	b.now = 10 * time.Millisecond
+	require.Equal(t, 0.9999999999999999, b.level())
+	require.InDelta(t, 1e-9, b.wait(1-b.level()), 2e-10)
+	require.Equal(t, 0.001, b.rounding)
+	require.True(t, b.take(1))
+}
+
 // Fault 118. The time is an argument inside, so the clock can be made to flap here.
 func TestFault118_ClockThatFlaps(t *testing.T) {
 	for _, options := range [][]Option{nil, {MaxWait(time.Nanosecond)}} {

@@ -30,8 +30,8 @@ func (b *buckets) start(c *config) {
 	b.quota.Store(firstQuota(c, 0))
 }
 
-// made returns the quota, and panics for the zero value.
-func (b *buckets) made() *quota {
+// current returns the quota, and panics for the zero value.
+func (b *buckets) current() *quota {
 	q := b.quota.Load()
 	if q == nil {
 		panic("ratelimit: a PerKey must be made with NewPerKey")
@@ -57,8 +57,8 @@ const (
 
 // take decides about an attempt.
 //
-// The clock is read before the quota: so the line of an older quota is never asked about a time after its end, which could
-// be more than there ever was. A reading from before the start of a quota counts as its start.
+// The clock is read before the quota: so the ceiling of an older quota is never asked about a time after its end, at which it
+// could be higher than it ever was. A reading from before the start of a quota counts as its start.
 func (b *buckets) take(hash uint64, cost int) decision {
 	for {
 		now := b.clock.Elapsed()
@@ -72,8 +72,8 @@ func (b *buckets) take(hash uint64, cost int) decision {
 			b.adopt(now)
 			continue
 		}
-		line := q.lineAt(now)
-		from, outcome := q.table.Take(hash, line-q.full, line, int64(cost)*q.token) // a word before line-full is a full bucket
+		ceiling := q.ceilingAt(now)
+		from, outcome := q.table.Take(hash, ceiling-q.full, ceiling, int64(cost)*q.token)
 		if outcome == keytable.Closed {
 			b.await()
 			continue
@@ -100,8 +100,8 @@ func (b *buckets) adopt(now time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	q := b.quota.Load()
-	line, start := q.position(now) // of somebody else's quota, if they were faster
-	after := q.after(q.config, line, start)
+	ceiling, start := q.position(now) // of somebody else's quota, if they were faster
+	after := q.after(q.config, ceiling, start)
 	after.shadow = q.shadow
 	b.quota.Store(after)
 }
@@ -120,7 +120,7 @@ func (d decision) ticket(hash uint64, cost int) policy.Ticket {
 //
 // It must be called once for each admission, as the engine and [policy.Permit] do.
 func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	q := b.made()
+	q := b.current()
 	if outcome.Kind != policy.NotCalled || ticket.Number <= 0 {
 		return
 	}
@@ -134,7 +134,7 @@ func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 		if b.quota.Load().start != q.start || !q.reaches(now) || max(now, q.start) < ticket.Start {
 			return 0 // it was changed meanwhile, or this is another clock
 		}
-		return cost - (q.lineAt(now) - q.lineAt(ticket.Start))
+		return cost - (q.ceilingAt(now) - q.ceilingAt(ticket.Start))
 	})
 }
 
@@ -179,9 +179,9 @@ func (b *buckets) reconfigure(configure func(old *config) (*config, error)) erro
 	if err != nil {
 		return err
 	}
-	line, now := q.position(b.clock.Elapsed())
+	ceiling, now := q.position(b.clock.Elapsed())
 	b.changed = true
-	b.quota.Store(q.after(c, line, now+1)) // a nanosecond later, so that tickets from before can be told apart
+	b.quota.Store(q.after(c, ceiling, now+1)) // a nanosecond later, so that tickets from before can be told apart
 	return nil
 }
 
@@ -197,7 +197,7 @@ func (b *buckets) Shadow() { b.steer(true) }
 func (b *buckets) Enforce() { b.steer(false) }
 
 func (b *buckets) steer(shadow bool) {
-	b.made()
+	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.changed = true
@@ -209,7 +209,7 @@ func (b *buckets) steer(shadow bool) {
 // Idle reports whether the limiter is as a new one would be: the buckets of all keys are full, and it was not changed by
 // Reconfigure, Shadow or Enforce. It looks at every key.
 func (b *buckets) Idle() bool {
-	b.made()
+	b.current()
 	b.mu.Lock()
 	changed := b.changed
 	b.mu.Unlock()
@@ -228,7 +228,7 @@ func (b *buckets) usage() (keytable.Usage, *quota) {
 		if q.unlimited() || now-q.start > q.reach { // all buckets are full
 			return keytable.Usage{}, q
 		}
-		if u, ok := q.table.Usage(q.lineAt(now) - q.full); ok {
+		if u, ok := q.table.Usage(q.ceilingAt(now) - q.full); ok {
 			return u, q
 		}
 		b.await()
@@ -236,7 +236,7 @@ func (b *buckets) usage() (keytable.Usage, *quota) {
 }
 
 // String returns the rate and the burst, as in `rate limit per key "client" 10/s burst 20`.
-func (b *buckets) String() string { return "rate limit per key " + b.made().describe() }
+func (b *buckets) String() string { return "rate limit per key " + b.current().describe() }
 
 // tally is what has happened so far, in parts, so that several processors do not wait for each other.
 type tally [16]tallyPart

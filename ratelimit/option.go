@@ -10,6 +10,7 @@ import (
 	"github.com/go-resilience/resilience/internal/keytable"
 	"github.com/go-resilience/resilience/internal/keytype"
 	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -37,21 +38,25 @@ type config struct {
 	perSecond  float64
 	burst      int
 	name       string
-	maxWait    time.Duration // 0 unless waiting
+	maxWait    time.Duration // 0: no attempt waits
 	maxWaiters int
 	costOf     func(context.Context) int // nil: every attempt costs 1
 	shadow     bool
 	keys       int // of a limiter per key
 
-	named, waiting, bounded, costing, sized bool // which options were given; waiting: an attempt may wait
+	given given
 
-	once     sync.Once // for settings, which most of many limiters never show
-	settings []policy.Setting
+	once sync.Once // for list, which most of many limiters never show
+	list []policy.Setting
 }
+
+// given is which options were given. A [setting.List] would make a limiter larger by a fifth and more, and there may be very
+// many; so that is made of it when a report is asked for.
+type given struct{ name, maxWait, maxWaiters, costOf, keys bool }
 
 // Name names the limiter in its rejections, its [policy.Report] and its String. The default is no name.
 func Name(name string) Option {
-	return func(c *config) { c.named, c.name = true, name }
+	return func(c *config) { c.given.name, c.name = true, name }
 }
 
 // MaxWait makes an attempt that finds no token wait for it, in the order in which they came, if the wait is at most
@@ -61,13 +66,13 @@ func Name(name string) Option {
 // The wait is known when the attempt comes, from the rate and from the attempts before it. It gets shorter when those
 // leave. It gets longer only by [Limiter.Reconfigure], which refuses the attempts that would then wait too long.
 func MaxWait(wait time.Duration) Option {
-	return func(c *config) { c.waiting, c.maxWait = true, wait }
+	return func(c *config) { c.given.maxWait, c.maxWait = true, wait }
 }
 
 // MaxWaiters bounds how many attempts may wait at a time; it must be positive, and needs [MaxWait]. The default is
 // 10,000. MaxWait alone admits about rate times wait of them.
 func MaxWaiters(n int) Option {
-	return func(c *config) { c.bounded, c.maxWaiters = true, n }
+	return func(c *config) { c.given.maxWaiters, c.maxWaiters = true, n }
 }
 
 // CostOf sets how many tokens an attempt costs. cost is called once for each attempt, on its own goroutine and under no
@@ -77,7 +82,7 @@ func MaxWaiters(n int) Option {
 // An attempt with a cost of 0 takes nothing and never waits. One with a cost above the burst, or below 0, can never be
 // admitted: it is refused at once with [ErrCost] and takes nothing.
 func CostOf(cost func(ctx context.Context) int) Option {
-	return func(c *config) { c.costing, c.costOf = true, cost }
+	return func(c *config) { c.given.costOf, c.costOf = true, cost }
 }
 
 // Keys sets for how many keys a [PerKey] has room, from 1 to [MaxKeys]. The default is 100,000. It is an option of
@@ -88,7 +93,7 @@ func CostOf(cost func(ctx context.Context) int) Option {
 // the bucket of all such keys with the same few bits of hash: it gets at most what a key of its own would get, and often
 // less. The keys that have room do not notice.
 func Keys(n int) Option {
-	return func(c *config) { c.sized, c.keys = true, n }
+	return func(c *config) { c.given.keys, c.keys = true, n }
 }
 
 // Shadow lets the limiter refuse nothing and make nothing wait, and count what it would have done; see
@@ -113,16 +118,16 @@ func ValidatePerKey[K comparable](perSecond float64, burst int, _ func(context.C
 func configure(old *config, perSecond float64, burst int, options []Option) (*config, error) {
 	problems := policy.ConfigError{Policy: "ratelimit"}
 	c := parse(old, perSecond, burst, options, &problems)
-	if c.waiting && c.maxWait <= 0 {
+	if c.given.maxWait && c.maxWait <= 0 {
 		problems.Add("MaxWait %v: must be positive; without MaxWait no attempt waits", c.maxWait)
 	}
-	if c.bounded && c.maxWaiters < 1 {
+	if c.given.maxWaiters && c.maxWaiters < 1 {
 		problems.Add("MaxWaiters %d: must be positive", c.maxWaiters)
 	}
-	if c.bounded && !c.waiting {
+	if c.given.maxWaiters && !c.given.maxWait {
 		problems.Add("MaxWaiters %d: needs MaxWait; without it no attempt waits", c.maxWaiters)
 	}
-	if c.sized {
+	if c.given.keys {
 		problems.Add("Keys %d: is for NewPerKey; this limiter has one bucket", c.keys)
 	}
 	if err := problems.Err(); err != nil {
@@ -136,10 +141,10 @@ func configurePerKey[K comparable](old *config, perSecond float64, burst int, op
 	problems := policy.ConfigError{Policy: "ratelimit"}
 	c := parse(old, perSecond, burst, options, &problems)
 	keytype.Check(reflect.TypeFor[K](), &problems)
-	if c.waiting {
+	if c.given.maxWait {
 		problems.Add("MaxWait %v: a limiter per key lets no attempt wait", c.maxWait)
 	}
-	if c.bounded {
+	if c.given.maxWaiters {
 		problems.Add("MaxWaiters %d: a limiter per key lets no attempt wait", c.maxWaiters)
 	}
 	if c.keys < 1 || c.keys > MaxKeys {
@@ -159,15 +164,15 @@ func parse(old *config, perSecond float64, burst int, options []Option, problems
 	c := &config{perSecond: perSecond, burst: burst, maxWaiters: defaultMaxWaiters, keys: defaultKeys}
 	option.Apply(c, options, problems)
 	c.checkQuota(problems)
-	if c.costing && c.costOf == nil {
+	if c.given.costOf && c.costOf == nil {
 		problems.Add("CostOf: the function is nil")
 	}
-	if old != nil && c.named && c.name != old.name {
+	if old != nil && c.given.name && c.name != old.name {
 		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, old.name)
 	}
 	if old != nil { // what is not data stays
 		c.name = old.name
-		if !c.costing {
+		if !c.given.costOf {
 			c.costOf = old.costOf
 		}
 	}
@@ -192,32 +197,36 @@ func (c *config) checkQuota(problems *policy.ConfigError) {
 // unlimited reports whether there is no limit.
 func (c *config) unlimited() bool { return math.IsInf(c.perSecond, 1) }
 
-// report returns the options as they were given. All reports share the slice.
-func (c *config) report() []policy.Setting {
-	c.once.Do(func() { c.settings = c.list() })
-	return c.settings
+// settings returns the options as they were given. All reports share the slice.
+func (c *config) settings() []policy.Setting {
+	c.once.Do(func() { c.list = c.collect() })
+	return c.list
 }
 
-func (c *config) list() []policy.Setting {
+func (c *config) collect() []policy.Setting {
 	var perSecond any = c.perSecond
 	if c.unlimited() { // JSON has no such number
 		perSecond = "+Inf"
 	}
-	settings := []policy.Setting{{Name: "New", Args: []policy.Argument{
-		{Name: "perSecond", Value: perSecond}, {Name: "burst", Value: c.burst},
-	}}}
-	add := func(given bool, name string, args ...policy.Argument) {
-		if given {
-			settings = append(settings, policy.Setting{Name: name, Args: args})
-		}
+	var list setting.List
+	list.Data("New", setting.Arg("perSecond", perSecond), setting.Arg("burst", c.burst))
+	if c.name != "" {
+		list.Data("Name", setting.Arg("name", c.name))
 	}
-	add(c.name != "", "Name", policy.Argument{Name: "name", Value: c.name})
-	add(c.waiting, "MaxWait", policy.Argument{Name: "wait", Value: c.maxWait})
-	add(c.bounded, "MaxWaiters", policy.Argument{Name: "n", Value: c.maxWaiters})
-	add(c.sized, "Keys", policy.Argument{Name: "n", Value: c.keys})
+	if c.given.maxWait {
+		list.Data("MaxWait", setting.Arg("wait", c.maxWait))
+	}
+	if c.given.maxWaiters {
+		list.Data("MaxWaiters", setting.Arg("n", c.maxWaiters))
+	}
+	if c.given.keys {
+		list.Data("Keys", setting.Arg("n", c.keys))
+	}
 	if c.costOf != nil {
-		settings = append(settings, policy.Setting{Name: "CostOf", Code: true})
+		list.Code("CostOf")
 	}
-	add(c.shadow, "Shadow")
-	return settings
+	if c.shadow {
+		list.Data("Shadow")
+	}
+	return list
 }

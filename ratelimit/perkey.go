@@ -51,7 +51,7 @@ func NewPerKey[K comparable](perSecond float64, burst int, key func(context.Cont
 
 // Check returns an error when there is no function for keys, without which the limiter is no guard.
 func (p *PerKey[K]) Check(_, _ []policy.Layer) error {
-	p.made()
+	p.current()
 	problems := policy.ConfigError{Policy: "ratelimit"}
 	if p.key == nil {
 		problems.Add("NewPerKey: the function for keys is nil; without it the limiter can only be asked with Allow")
@@ -62,7 +62,7 @@ func (p *PerKey[K]) Check(_, _ []policy.Layer) error {
 // Admit takes the tokens of an attempt from the bucket of its key, or refuses with a [*policy.Rejection] that matches
 // [ErrLimited] and says when to come back; with [ErrCost] or [ErrExhausted] when that is of no use.
 func (p *PerKey[K]) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	q := p.made()
+	q := p.current()
 	if p.key == nil {
 		panic("ratelimit: a PerKey without a function for keys is no guard")
 	}
@@ -84,7 +84,7 @@ func (p *PerKey[K]) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 // Allow takes a token from the bucket of key, and reports whether it was there. In shadow it is always true. A refusal by
 // Allow writes nothing and is not counted in Rejected; what shadow lets through is counted in ShadowRejected.
 func (p *PerKey[K]) Allow(key K) bool {
-	p.made()
+	p.current()
 	hash := maphash.Comparable(p.seed, key)
 	d := p.take(hash, 1)
 	return d.verdict != refused || p.excused(hash, d)
@@ -93,14 +93,14 @@ func (p *PerKey[K]) Allow(key K) bool {
 // ReportOf returns the report of a single key, with "tokens" in place of the values that are about all keys. It is always
 // there: a key that was never seen has a full bucket.
 func (p *PerKey[K]) ReportOf(key K) (policy.Report, bool) {
-	p.made()
+	p.current()
 	return p.reportOf(maphash.Comparable(p.seed, key)), true
 }
 
 // ReportFor is ReportOf for the key of an attempt with that context. It returns false when there is no function for keys,
 // and when the attempt costs nothing: the limit is none for it. It asks the function of [CostOf].
 func (p *PerKey[K]) ReportFor(ctx context.Context) (policy.Report, bool) {
-	q := p.made()
+	q := p.current()
 	if p.key == nil || q.costOf != nil && q.costOf(ctx) == 0 {
 		return policy.Report{}, false
 	}
@@ -118,7 +118,7 @@ func (p *PerKey[K]) ReportFor(ctx context.Context) (policy.Report, bool) {
 // were looked at last, or [Keys] gets smaller. Then attempts wait until every key has been moved once: about a tenth of a
 // second for a million.
 func (p *PerKey[K]) Reconfigure(perSecond float64, burst int, options ...Option) error {
-	p.made()
+	p.current()
 	return p.reconfigure(func(old *config) (*config, error) {
 		return configurePerKey[K](old, perSecond, burst, options)
 	})

@@ -13,21 +13,22 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"github.com/go-resilience/resilience/internal/keytable"
 	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // gcra is the generic cell rate algorithm in exact fractions: for each key the time, in tokens, at which its bucket will be
-// full again, and a line that goes up with time. It knows nothing of units, tables or hashes.
+// full again, and a ceiling that goes up with time. It knows nothing of units, tables or hashes.
 type gcra struct {
-	rate, line *big.Rat // tokens per nanosecond; in tokens
-	burst      int64
-	since      time.Duration // when the line was there
-	words      map[string]*big.Rat
+	rate, ceiling *big.Rat // tokens per nanosecond; in tokens
+	burst         int64
+	since         time.Duration // when the ceiling was there
+	words         map[string]*big.Rat
 }
 
 func newGCRA(perSecond float64, burst int) *gcra {
-	g := &gcra{line: big.NewRat(int64(1<<50), 1), words: make(map[string]*big.Rat)}
+	g := &gcra{ceiling: big.NewRat(int64(1<<50), 1), words: make(map[string]*big.Rat)}
 	g.set(perSecond, burst)
 	return g
 }
@@ -38,20 +39,20 @@ func (g *gcra) set(perSecond float64, burst int) {
 	g.burst = int64(burst)
 }
 
-func (g *gcra) lineAt(at time.Duration) *big.Rat {
-	line := new(big.Rat).Mul(g.rate, big.NewRat(int64(max(0, at-g.since)), 1))
-	return line.Add(line, g.line)
+func (g *gcra) ceilingAt(at time.Duration) *big.Rat {
+	ceiling := new(big.Rat).Mul(g.rate, big.NewRat(int64(max(0, at-g.since)), 1))
+	return ceiling.Add(ceiling, g.ceiling)
 }
 
 func (g *gcra) reconfigure(at time.Duration, perSecond float64, burst int) {
-	g.line = g.lineAt(at)
+	g.ceiling = g.ceilingAt(at)
 	g.since = max(at, g.since) + 1 // a change takes a nanosecond
 	g.set(perSecond, burst)
 }
 
 // from returns the word of a key, or the moment if that is later.
 func (g *gcra) from(key string, at time.Duration) *big.Rat {
-	from := new(big.Rat).Sub(g.lineAt(at), big.NewRat(g.burst, 1))
+	from := new(big.Rat).Sub(g.ceilingAt(at), big.NewRat(g.burst, 1))
 	if word := g.words[key]; word != nil && word.Cmp(from) > 0 {
 		from.Set(word)
 	}
@@ -60,7 +61,7 @@ func (g *gcra) from(key string, at time.Duration) *big.Rat {
 
 // tokens returns how many there are.
 func (g *gcra) tokens(key string, at time.Duration) *big.Rat {
-	return new(big.Rat).Sub(g.lineAt(at), g.from(key, at))
+	return new(big.Rat).Sub(g.ceilingAt(at), g.from(key, at))
 }
 
 func (g *gcra) take(key string, at time.Duration, n int64) bool {
@@ -77,7 +78,7 @@ func (g *gcra) worth(n int64, taken, at time.Duration) *big.Rat {
 	if taken < g.since {
 		return new(big.Rat)
 	}
-	worth.Sub(worth, g.lineAt(at)).Add(worth, g.lineAt(taken))
+	worth.Sub(worth, g.ceilingAt(at)).Add(worth, g.ceilingAt(taken))
 	if worth.Sign() < 0 {
 		return new(big.Rat)
 	}
@@ -177,7 +178,7 @@ func exactRun(t *testing.T, r *rapid.T) {
 				if value%8 > 0 {
 					continue
 				}
-				// From the rate of the beginning an eighth to twice as much: the line can be computed without rounding.
+				// From the rate of the beginning an eighth to twice as much: the ceiling can be computed without rounding.
 				factor := []float64{0.125, 0.25, 0.5, 1, 2}[value/8%5]
 				burst = 1 + value/64%8
 				if err := p.Reconfigure(perSecond*factor, burst, Keys(100)); err != nil {
@@ -265,6 +266,35 @@ func errorfAt(at time.Duration, format string, args ...any) error {
 	return runError{"after " + at.String() + ": " + fmt.Sprintf(format, args...)}
 }
 
+// The numbers in the comment of quota.
+func TestQuotaByExample(t *testing.T) {
+	const token = 80_000_000
+	configured := func(perSecond float64, burst int) *config {
+		c, err := configurePerKey[string](nil, perSecond, burst, nil)
+		require.NoError(t, err)
+		return c
+	}
+	q := firstQuota(configured(100, 5), 0)
+	require.EqualValues(t, token, q.token)
+	require.EqualValues(t, 5*token, q.full)
+	floor := q.ceiling - q.full
+	_, outcome := q.table.Take(1, floor, q.ceiling, 3*token)
+	require.Equal(t, keytable.Taken, outcome)
+	word := q.table.Word(1)
+	require.Equal(t, floor+3*token, word)
+	require.EqualValues(t, 2*token, q.ceiling-word)
+	later := q.ceilingAt(10 * time.Millisecond)
+	require.EqualValues(t, token, later-q.ceiling)
+	require.EqualValues(t, 3*token, later-word)
+
+	faster := q.after(configured(200, 10), later, 10*time.Millisecond)
+	require.Same(t, q.table, faster.table)
+	require.EqualValues(t, token, faster.token)
+	require.EqualValues(t, 16, faster.ceilingAt(10*time.Millisecond+1)-later)
+	require.Equal(t, later-q.full-5*token, later-faster.full, "the floor")
+	require.EqualValues(t, 3*token, faster.ceiling-faster.table.Word(1))
+}
+
 func TestQuotaUnits(t *testing.T) {
 	for _, perSecond := range []float64{MinRate, 0.1, 1, 3, 1000, 1e6, 7e8, MaxRate} {
 		for _, burst := range []int{1, 10, MaxBurst} {
@@ -277,17 +307,17 @@ func TestQuotaUnits(t *testing.T) {
 			require.LessOrEqual(t, effective, perSecond*(1+1e-15))
 			require.GreaterOrEqual(t, effective, perSecond*(1-perSecond/8e9-1e-9-1/float64(q.speed)), "%v %v", perSecond, burst)
 			require.Greater(t, q.reach, 20*365*24*time.Hour)
-			for _, line := range []int64{q.line, q.line + 1, q.line + q.token, q.line + 12345} {
-				at := q.timeTo(line)
+			for _, ceiling := range []int64{q.ceiling, q.ceiling + 1, q.ceiling + q.token, q.ceiling + 12345} {
+				at := q.timeTo(ceiling)
 				if at >= q.reach {
 					continue
 				}
-				require.GreaterOrEqual(t, q.lineAt(at), line)
+				require.GreaterOrEqual(t, q.ceilingAt(at), ceiling)
 				if at > 0 {
-					require.Less(t, q.lineAt(at-1), line)
+					require.Less(t, q.ceilingAt(at-1), ceiling)
 				}
 			}
-			require.LessOrEqual(t, q.lineAt(q.reach-1), int64(lastLine))
+			require.LessOrEqual(t, q.ceilingAt(q.reach-1), int64(lastCeiling))
 		}
 	}
 }

@@ -30,7 +30,7 @@ type PerKeySnapshot struct {
 // Snapshot returns the current state. It changes nothing. It looks at every key, which takes a few milliseconds for a
 // million of them, and makes no attempt wait.
 func (b *buckets) Snapshot() PerKeySnapshot {
-	b.made()
+	b.current()
 	s, _ := b.snapshot()
 	return s
 }
@@ -84,7 +84,7 @@ func (s PerKeySnapshot) LogValue() slog.Value {
 // Report returns the configuration and the counts, as every layer does. The values are "keys", "overflow_share",
 // "overflowed", "returned", "rejected" and "shadow_rejected". It costs as much as Snapshot.
 func (b *buckets) Report() policy.Report {
-	b.made()
+	b.current()
 	s, q := b.snapshot()
 	counter := func(name string, n uint64) policy.Value {
 		return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Counter, Number: float64(n)}
@@ -103,7 +103,7 @@ func (b *buckets) Report() policy.Report {
 
 // report returns what all reports have in common.
 func (q *quota) report() policy.Report {
-	return policy.Report{Kind: kindPerKey, Name: q.name, Stage: policy.StageRateLimit, Shadow: q.shadow, Settings: q.config.report()}
+	return policy.Report{Kind: kindPerKey, Name: q.name, Stage: policy.StageRateLimit, Shadow: q.shadow, Settings: q.settings()}
 }
 
 // reportOf returns the report of a key.
@@ -115,9 +115,9 @@ func (b *buckets) reportOf(hash uint64) policy.Report {
 		Number: float64(q.burst), Limit: float64(q.burst), Unknown: q.unlimited(),
 	}
 	if !q.unlimited() && now-q.start <= q.reach {
-		line := q.lineAt(now)
-		if word := q.table.Word(hash); word > line-q.full {
-			tokens.Number = float64(max(0, line-word)) / float64(q.token) // a word from a clock that is ahead is later
+		ceiling := q.ceilingAt(now)
+		if word := q.table.Word(hash); word > ceiling-q.full {
+			tokens.Number = float64(max(0, ceiling-word)) / float64(q.token) // a word from a clock that is ahead is later
 		}
 	}
 	r := q.report()

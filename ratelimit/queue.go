@@ -23,7 +23,7 @@ type queue struct {
 	waiters list.List // of *waiter: wait
 	owed    int       // tokens: what all of both cost
 	timed   *waiter   // the first that waits, if its timer is set for the rate and the queue as they are; otherwise nil
-	peak    int       // the most in the queue at a time
+	longest int       // the most attempts in the queue at a time
 }
 
 // waiter is an attempt in the queue.
@@ -73,7 +73,7 @@ func (q *queue) push(w *waiter) {
 	}
 	w.element = w.in.PushBack(w)
 	q.owed += w.cost
-	q.peak = max(q.peak, q.len())
+	q.longest = max(q.longest, q.len())
 }
 
 func (q *queue) remove(w *waiter) {
@@ -119,11 +119,11 @@ func (c *config) latest(came, deadline time.Duration) (time.Duration, error) {
 	return deadline, ErrDeadline
 }
 
-// wait is the rest of Admit, when the tokens were not there at once: it waits for them in the queue, or refuses. In shadow it
-// lets the attempt go ahead, and only counts.
-func (l *Limiter) wait(ctx context.Context, cost int) (policy.Ticket, error) {
+// admitLater is the rest of Admit, when the tokens were not there at once: it waits for them in the queue, or refuses. In
+// shadow it lets the attempt go ahead, and only counts.
+func (l *Limiter) admitLater(ctx context.Context, cost int) (policy.Ticket, error) {
 	var deadline time.Time
-	mayWait := l.made().waiting
+	mayWait := l.current().maxWait > 0
 	if mayWait { // the methods of ctx are foreign code: not under the lock
 		deadline, _ = ctx.Deadline()
 		mayWait = policy.MayWait(ctx)
@@ -162,7 +162,7 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 	switch {
 	case never != nil:
 		return nil, 0, never
-	case !mayWait || !c.waiting:
+	case !mayWait || c.maxWait == 0:
 		return nil, turn, ErrLimited
 	}
 	w = &waiter{cost: cost, came: l.bucket.now, deadline: math.MaxInt64, ahead: l.shadow}

@@ -79,8 +79,8 @@ func Per(n int, interval time.Duration, burst int, options ...Option) *Limiter {
 	return New(float64(n)*float64(time.Second)/float64(interval), burst, options...)
 }
 
-// made returns the configuration, and panics for the zero value.
-func (l *Limiter) made() *config {
+// current returns the configuration, and panics for the zero value.
+func (l *Limiter) current() *config {
 	c := l.config.Load()
 	if c == nil {
 		panic("ratelimit: a Limiter must be made with New")
@@ -90,7 +90,7 @@ func (l *Limiter) made() *config {
 
 // apply makes c the configuration, except for the bucket, which the caller sets.
 func (l *Limiter) apply(c *config) {
-	if c.waiting && l.queue == nil {
+	if c.maxWait > 0 && l.queue == nil {
 		l.queue = new(queue)
 	}
 	l.config.Store(c)
@@ -105,7 +105,7 @@ func (l *Limiter) Stage() policy.Stage { return policy.StageRateLimit }
 // it waits, the error is [policy.ContextError] and nothing was taken.
 func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	cost := 1
-	if costOf := l.made().costOf; costOf != nil {
+	if costOf := l.current().costOf; costOf != nil {
 		cost = costOf(ctx)
 	}
 	reading := l.bucket.clock.Elapsed() // before the lock, which need not be held meanwhile
@@ -116,7 +116,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if ok {
 		return ctx, ticket, nil
 	}
-	ticket, err := l.wait(ctx, cost)
+	ticket, err := l.admitLater(ctx, cost)
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
@@ -128,7 +128,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 //
 // It must be called once for each admission, as the engine and [policy.Permit] do.
 func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	l.made()
+	l.current()
 	if outcome.Kind != policy.NotCalled || ticket.Number <= 0 {
 		return
 	}
@@ -199,7 +199,7 @@ func (l *Limiter) turn(owed, cost int) (time.Duration, error) {
 // wait stay in their order and get their turn by the new rate. Those that now would wait longer than MaxWait, counted
 // from when they came, or past their deadline, or that the new burst or [MaxWaiters] has no room for, are refused.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
-	l.made()
+	l.current()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, err := configure(l.config.Load(), perSecond, burst, options)
@@ -230,7 +230,7 @@ func (l *Limiter) Shadow() { l.steer(true) }
 func (l *Limiter) Enforce() { l.steer(false) }
 
 func (l *Limiter) steer(shadow bool) {
-	l.made()
+	l.current()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.changed = true
@@ -250,7 +250,7 @@ func (l *Limiter) setShadow(shadow bool) {
 //	rate limit 100/s burst 10
 //	rate limit "mail" 1 per 1m30s burst 5
 //	rate limit none
-func (l *Limiter) String() string { return "rate limit " + l.made().describe() }
+func (l *Limiter) String() string { return "rate limit " + l.current().describe() }
 
 // describe returns the name, the rate and the burst.
 func (c *config) describe() (text string) {

@@ -36,7 +36,7 @@ func (l *Limiter) Snapshot() Snapshot {
 }
 
 func (l *Limiter) snapshot() (Snapshot, *config) {
-	l.made()
+	l.current()
 	reading := l.bucket.clock.Elapsed()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,7 +55,7 @@ func (l *Limiter) snapshot() (Snapshot, *config) {
 		ShadowRejected: l.counts.shadowRejected,
 	}
 	if l.queue != nil {
-		s.PeakWaiting = l.queue.peak
+		s.PeakWaiting = l.queue.longest
 	}
 	return s, c
 }
@@ -93,7 +93,7 @@ func (s Snapshot) LogValue() slog.Value {
 // ReportFor returns the report for an attempt with that context. It returns false when the attempt costs nothing: the limit is
 // none for it. It asks the function of [CostOf] and changes nothing.
 func (l *Limiter) ReportFor(ctx context.Context) (policy.Report, bool) {
-	if c := l.made(); c.costOf != nil && c.costOf(ctx) == 0 {
+	if c := l.current(); c.costOf != nil && c.costOf(ctx) == 0 {
 		return policy.Report{}, false
 	}
 	return l.Report(), true
@@ -105,7 +105,7 @@ func (l *Limiter) ReportFor(ctx context.Context) (policy.Report, bool) {
 func (l *Limiter) Report() policy.Report {
 	s, c := l.snapshot()
 	waiters := 0
-	if c.waiting {
+	if c.maxWait > 0 {
 		waiters = c.maxWaiters
 	}
 	counter := func(name string, n uint64) policy.Value {
@@ -116,7 +116,7 @@ func (l *Limiter) Report() policy.Report {
 		Name:     c.name,
 		Stage:    l.Stage(),
 		Shadow:   s.Shadow,
-		Settings: c.report(),
+		Settings: c.settings(),
 		Values: []policy.Value{
 			{
 				Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge,
@@ -140,7 +140,7 @@ func (l *Limiter) MarshalJSON() ([]byte, error) { return json.Marshal(l.Report()
 // Idle reports whether the limiter is as a new one would be: all tokens are there, nothing waits, and it was not changed
 // by [Limiter.Reconfigure], [Limiter.Shadow] or [Limiter.Enforce]. A registry of limiters per key may then forget it.
 func (l *Limiter) Idle() bool {
-	l.made()
+	l.current()
 	reading := l.bucket.clock.Elapsed()
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -44,8 +44,8 @@ func (c *config) decide(
 	return c.backOff(ctx, k, ended)
 }
 
-// afterRefusal returns why an attempt that was refused must not be followed by another one, or nil. It has done nothing, so a gate
-// that refused it can be waited for, or avoided, without regard to how many attempts there were.
+// afterRefusal returns why an attempt that was refused must not be followed by another one, or nil. It has done nothing, so
+// a gate that refused it can be waited for, however many attempts there were.
 func (c *config) afterRefusal(k *call, ended *policy.Attempt, now time.Duration) error {
 	err := ended.Outcome.Err
 	switch {
