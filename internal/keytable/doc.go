@@ -1,31 +1,58 @@
 // Package keytable is a bounded table of one word for each of very many keys, for rate limiters per key.
 //
-// The word of a key is a moment in time: when its bucket will be full again (in the generic cell rate algorithm of ITU-T
-// I.371, the theoretical arrival time). A key whose word lies in the past is the same as a key that is not there, so the
-// table forgets without a goroutine, a timer or a scan: a new key takes the place of any word in the past.
+// The word of a key is a number that grows with what the key takes: in the generic cell rate algorithm of ITU-T I.371, the
+// theoretical arrival time, when its bucket will be full again. Whoever asks knows two bounds, which rise with time:
+//
+//	 floor               word               ceiling
+//	---|-------------------|-------------------|----->
+//	   |<---- missing ---->|<----- there ----->|
+//
+// A word is never above the ceiling. A key whose word is below the floor has a full bucket, and is the same as a key that is
+// not there. So the table forgets without a goroutine, a timer or a scan: a new key takes the place of any word below the
+// floor.
 //
 // # Layout
 //
-// An entry is the hash of a key and its word, 16 bytes. Keys are not kept. Three entries make a line, which is one line of a
-// processor's cache, with the overflow word of the keys that have their home there. 128 lines make a segment of 8 KiB
-// without pointers, so the garbage collector has nothing to look at. Segments are found by the first bits of the hash
-// (extendible hashing: a full segment is split in two). A key can be in six lines of its segment: its home and the line
-// beside it, and two other pairs like that.
+//	hash of a key:  | first bits | ...            | 7 bits | 7 bits | 7 bits |
+//	                      |                          |        |        |
+//	                      v                        third    second    home: lines in which the key can be
+//	directory:      slot 00 --+--> segment A, depth 1: all hashes that begin with 0
+//	                slot 01 --+
+//	                slot 10 -----> segment B, depth 2: all hashes that begin with 10
+//	                slot 11 -----> segment C, depth 2
+//
+//	segment, 8 KiB: line 0    | hash, word | hash, word | hash, word | overflow word | lock of the segment |
+//	                line 1    | hash, word | hash, word | hash, word | overflow word |
+//	                ...
+//	                line 127
+//
+// An entry is the hash of a key and its word, 16 bytes. Keys are not kept. Three entries and an overflow word make a line,
+// which is one line of a processor's cache; 128 lines make a segment, without pointers, so the garbage collector has nothing to
+// look at. A key can be in six lines of its segment: its home and the line beside it, and two other such pairs.
 //
 // A key that is there costs one compare-and-swap, and nothing is written when it is refused. All else happens under the lock
 // of the segment.
 //
-// # Overflow
+// # When a segment is full
 //
-// When no more segments may be made, and every entry that a new key could have holds a word that matters, the key shares
-// an overflow word with the other keys of its home line that have no entry.
+// A key that finds no entry has the first of these made for it that is possible (extendible hashing):
+//
+//  1. The segment is split in two, by the next bit of the hashes. If it has a single slot, the directory doubles first.
+//  2. If it has the largest depth already, and an eighth of it is free, another key moves to another of its own six lines.
+//  3. If that is not possible either, the key gets no entry, and shares the overflow word of its home line with all keys at home there that
+//     have none.
+//
+// A segment is never changed by 1 or 2, but replaced by copies. Before it is copied, all its words are frozen: whoever has
+// found an entry in it fails to swap its word, waits for the lock, and looks again.
+//
+// # Overflow
 //
 // Whatever its moves between the overflow word and an entry, a key is never granted more than one word would grant it:
 //
-//  1. Only a word strictly in the past is evicted.
-//  2. A new entry starts at the overflow word of its home line, if that is later than now.
-//  3. The word of an evicted entry goes into the overflow word of its own home line, for those who come with an older reading
-//     of the clock.
+//  1. Only a word strictly below the floor is evicted.
+//  2. A new entry starts at the overflow word of its home line, if that is above the floor.
+//  3. The word of an evicted entry goes into the overflow word of its own home line, for those who come with a lower floor,
+//     from an older reading of the clock.
 //
 // So the words that decide about a key, one after the other, never go back, as if they were one. (Words also go back by
 // what is returned, see [Table.GiveBack].)

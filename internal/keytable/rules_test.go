@@ -90,7 +90,7 @@ func TestTheHashIsReadAgainAfterTheWord(t *testing.T) {
 
 // Between not finding a key and having the lock of its segment, the key can have come, or its segment have been replaced.
 func TestTheKeyIsLookedForAgainUnderTheLock(t *testing.T) {
-	table := New(slots)
+	table := New(segmentEntries)
 	key := placed(1, 10, 20, 0)
 	s := table.directory.Load().segment(key)
 	mustTake(t, table, key, 1)
@@ -122,7 +122,7 @@ func TestTheKeyIsLookedForAgainUnderTheLock(t *testing.T) {
 func TestAResidentMoves(t *testing.T) {
 	table := New(1)
 	table.mu.Lock()
-	require.Zero(t, table.most)
+	require.Zero(t, table.maxDepth)
 	table.mu.Unlock()
 	resident := placed(1, 30, 40, 7) // the first at home
 	require.Equal(t, 3, mustTake(t, table, resident, 3))

@@ -6,10 +6,10 @@ import (
 )
 
 const (
-	ways     = 3
-	lineBits = 7
-	lines    = 1 << lineBits
-	slots    = ways * lines // of a segment
+	ways           = 3 // entries of a line
+	lineBits       = 7
+	lines          = 1 << lineBits // of a segment
+	segmentEntries = ways * lines
 )
 
 // Words that are none.
@@ -24,7 +24,7 @@ type entry struct {
 	word atomic.Int64
 }
 
-// line is one line of a processor's cache.
+// line is one line of a processor's cache, 64 bytes.
 type line struct {
 	entries  [ways]entry
 	overflow atomic.Int64 // word of the keys at home here that have no entry; written under the lock of the segment
@@ -55,8 +55,8 @@ func (s *segment) find(hash uint64) *entry {
 }
 
 func (s *segment) findAway(hash uint64) *entry {
-	lines := candidates(hash)
-	for _, i := range lines[1:] {
+	away := candidates(hash)
+	for _, i := range away[1:] {
 		if e := s.lines[i].find(hash); e != nil {
 			return e
 		}
@@ -83,16 +83,16 @@ func (l *line) find(hash uint64) *entry {
 func (l *line) raise(word int64) { l.overflow.Store(max(l.overflow.Load(), word)) }
 
 // take is [Table.Take] for an entry that was found by its hash, and may be somebody else's by now.
-func (e *entry) take(hash uint64, now, line, cost int64) (from int64, outcome Outcome) {
+func (e *entry) take(hash uint64, floor, ceiling, cost int64) (from int64, outcome Outcome) {
 	for {
 		was := e.word.Load()
 		// The hash is read again after the word, and the swap fails if the word has changed since. So the word is that of this
-		// key: words that an entry has for another key are later ones.
+		// key: words that an entry has for another key are higher ones.
 		if was < 0 || e.hash.Load() != hash {
 			return 0, again
 		}
-		from = max(was, now)
-		if from > line-cost {
+		from = max(was, floor)
+		if from > ceiling-cost {
 			return from, Refused
 		}
 		if e.word.CompareAndSwap(was, from+cost) {
@@ -102,12 +102,12 @@ func (e *entry) take(hash uint64, now, line, cost int64) (from int64, outcome Ou
 }
 
 // vacate returns an entry that a key can have, busy, nil if all of them matter. The lock must be held.
-func (s *segment) vacate(hash uint64, now int64) *entry {
+func (s *segment) vacate(hash uint64, floor int64) *entry {
 	for _, i := range candidates(hash) {
 		for j := range s.lines[i].entries {
 			e := &s.lines[i].entries[j]
 			was := e.word.Load()
-			if was < 0 || was >= now || !e.word.CompareAndSwap(was, busy) {
+			if was < 0 || was >= floor || !e.word.CompareAndSwap(was, busy) {
 				continue
 			}
 			s.home(e.hash.Load()).raise(was) // 0 where there was no owner

@@ -12,21 +12,21 @@ const MaxKeys = 1 << 30
 type Table struct {
 	directory atomic.Pointer[directory]
 
-	mu     sync.Mutex // held for splits, by those who hold the lock of the segment that is split
-	most   uint8      // a segment that has so many bits in common is not split
-	closed atomic.Bool
+	mu       sync.Mutex // held for changes of the directory, by those who hold the lock of the segment that is replaced
+	maxDepth uint8      // a segment of this depth is not split
+	closed   atomic.Bool
 }
 
 // New returns an empty table with room for about that many keys, from 1 to [MaxKeys].
 func New(keys int) *Table {
-	t := &Table{most: depthFor(keys)}
+	t := &Table{maxDepth: depthFor(keys)}
 	t.directory.Store(newDirectory())
 	return t
 }
 
 // depthFor returns how often segments may be split, so that keys fill at most three quarters of them.
 func depthFor(keys int) (depth uint8) {
-	for room := slots * 3 / 4; room < keys; room *= 2 {
+	for room := segmentEntries * 3 / 4; room < keys; room *= 2 {
 		depth++
 	}
 	return depth
@@ -44,21 +44,19 @@ const (
 	OverflowRefused                // by an overflow word
 )
 
-// Take adds cost to the word of a key, from now on if the word lies in the past, unless it would then be later than line.
-// It returns from when the cost counts, or would have.
+// Take adds cost to the word of a key, or to the floor if the word is below it, unless the sum is above the ceiling. It
+// returns what the cost was added to, or would have been.
 //
-// The hash is that of the key. now must be positive, and may be a little older than that of another call. cost must be
-// positive.
-func (t *Table) Take(hash uint64, now, line, cost int64) (from int64, outcome Outcome) {
-	if hash == 0 {
-		hash = 1 // 0 is no hash
-	}
+// The hash is that of the key. floor must be positive, and may be a little lower than that of another call, whose reading
+// of the clock is newer. cost must be positive.
+func (t *Table) Take(hash uint64, floor, ceiling, cost int64) (from int64, outcome Outcome) {
+	hash = max(1, hash) // 0 is no hash
 	for {
 		s := t.directory.Load().segment(hash)
 		if e := s.find(hash); e != nil {
-			from, outcome = e.take(hash, now, line, cost)
+			from, outcome = e.take(hash, floor, ceiling, cost)
 		} else {
-			from, outcome = t.place(s, hash, now, line, cost)
+			from, outcome = t.place(s, hash, floor, ceiling, cost)
 		}
 		if outcome != again {
 			return from, outcome
@@ -77,18 +75,18 @@ func (t *Table) await(s *segment) bool {
 }
 
 // place is Take for a key that was not found.
-func (t *Table) place(s *segment, hash uint64, now, line, cost int64) (from int64, outcome Outcome) {
+func (t *Table) place(s *segment, hash uint64, floor, ceiling, cost int64) (from int64, outcome Outcome) {
 	s.lock().Lock()
 	defer s.lock().Unlock()
 	if t.replaced(s, hash) || s.find(hash) != nil {
 		return 0, again
 	}
 	home := s.home(hash)
-	from = max(now, home.overflow.Load())
-	if from > line-cost {
+	from = max(floor, home.overflow.Load())
+	if from > ceiling-cost {
 		return from, OverflowRefused
 	}
-	e, retry := t.room(s, hash, now)
+	e, retry := t.room(s, hash, floor)
 	switch {
 	case retry:
 		return 0, again
@@ -107,23 +105,22 @@ func (t *Table) replaced(s *segment, hash uint64) bool {
 
 // room returns a busy entry for a key, nil if there is none. retry says that the segment was replaced by one that may have
 // one. The lock of s must be held.
-func (t *Table) room(s *segment, hash uint64, now int64) (e *entry, retry bool) {
-	if e = s.vacate(hash, now); e != nil {
+func (t *Table) room(s *segment, hash uint64, floor int64) (e *entry, retry bool) {
+	if e = s.vacate(hash, floor); e != nil {
 		return e, false
 	}
-	return nil, t.makeRoom(s, hash, now)
+	return nil, t.makeRoom(s, hash, floor)
 }
 
 // GiveBack takes from the word of a key what worth says, which is asked after the word was read: so if the word is still the
 // same, nothing was decided by it since then. If the key has no entry, its overflow word is meant.
 //
-// What is given back must be worth at most its cost less the time since it was taken. Then every word stays at least
-// what it would be if it had never been taken: a word that is c later than another one stays so, but for the time that
-// passes, whatever else is taken. If the entry was evicted meanwhile, at least the cost has passed, and nothing goes back.
+// What is given back must be worth at most its cost, less what the floor has risen by since it was taken. Then no word is
+// lower than it would be had the cost never been taken: of two words, one that is higher by c stays so, less what the floor
+// rises by, whatever else is taken. If the entry was evicted meanwhile, the floor has risen by the cost at least, and nothing
+// goes back.
 func (t *Table) GiveBack(hash uint64, worth func() int64) {
-	if hash == 0 {
-		hash = 1
-	}
+	hash = max(1, hash)
 	for {
 		s := t.directory.Load().segment(hash)
 		var done bool
@@ -167,9 +164,7 @@ func (t *Table) giveBackOverflow(s *segment, hash uint64, worth func() int64) bo
 
 // Word returns the word of a key, or the overflow word that it would start from.
 func (t *Table) Word(hash uint64) int64 {
-	if hash == 0 {
-		hash = 1
-	}
+	hash = max(1, hash)
 	for {
 		s := t.directory.Load().segment(hash)
 		e := s.find(hash)
@@ -185,61 +180,9 @@ func (t *Table) Word(hash uint64) int64 {
 	}
 }
 
-// Usage is what is in a table.
-type Usage struct {
-	Keys     int   // words later than now
-	Overflow int   // overflow words later than now
-	Lines    int   // each with an overflow word
-	Latest   int64 // the latest word of all
-}
-
-// Usage looks at all words. It waits for nobody but those who replace a segment. It reports false when the words are in
-// another table, see [Table.Move].
-func (t *Table) Usage(now int64) (u Usage, ok bool) {
-	for next, end := uint64(0), false; !end; {
-		d := t.directory.Load()
-		s, count := d.run(next)
-		part := u
-		if !s.usage(now, &part) { // some of its words are in another segment by now
-			if t.await(s) {
-				return Usage{}, false
-			}
-			continue
-		}
-		u = part
-		next += uint64(count) << d.shift
-		end = next == 0 // beyond the last hash
-	}
-	return u, true
-}
-
-// usage adds what is in s, and reports false when s is being replaced.
-func (s *segment) usage(now int64, u *Usage) bool {
-	for i := range s.lines {
-		l := &s.lines[i]
-		for j := range l.entries {
-			word := l.entries[j].word.Load()
-			if word == frozen {
-				return false
-			}
-			u.Latest = max(u.Latest, word)
-			if word > now {
-				u.Keys++
-			}
-		}
-		overflow := l.overflow.Load()
-		u.Latest = max(u.Latest, overflow)
-		if overflow > now {
-			u.Overflow++
-		}
-	}
-	u.Lines += lines
-	return true
-}
-
 // Grow gives the table room for about that many keys. It never gets smaller.
 func (t *Table) Grow(keys int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.most = max(t.most, depthFor(keys))
+	t.maxDepth = max(t.maxDepth, depthFor(keys))
 }

@@ -210,7 +210,7 @@ func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
 	halves := []uint64{0, 1 << 63}
 	for i, half := range halves {
 		table := New(1)
-		table.Grow(slots) // it may be split once
+		table.Grow(segmentEntries) // it may be split once
 		for n := range uint64(6 * ways) {
 			table.Take(placed(1, 10, 20, 1000+n)|half, epoch, epoch+2*token, 2*token)
 		}
@@ -220,7 +220,7 @@ func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
 			take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1) // more than one segment holds
 		}
 		require.NotEqual(t, table.directory.Load().segment(key), table.directory.Load().segment(other))
-		for _, room := range []int{slots, 5_000, slots} {
+		for _, room := range []int{segmentEntries, 5_000, segmentEntries} {
 			table = table.Move(room, epoch, func(word int64) int64 { return word })
 			table.Grow(5_000)
 			require.Less(t, table.Word(other), epoch+burst*token)
@@ -366,7 +366,7 @@ func TestFlood(t *testing.T) {
 // A flood that nearly finds room, or just none, copies few segments; as many keys as a table is made for all find room.
 func TestAFloodMovesFewKeys(t *testing.T) {
 	const room = 1_000
-	capacity := int64(slots) << depthFor(room)
+	capacity := int64(segmentEntries) << depthFor(room)
 	for _, crowding := range []float64{0.75, 0.85, 1} {
 		table := New(room)
 		random := rand.New(rand.NewPCG(4, 5))
@@ -401,5 +401,5 @@ func TestRoom(t *testing.T) {
 	table := New(1)
 	table.Grow(577)
 	table.Grow(1)
-	require.EqualValues(t, 2, table.most)
+	require.EqualValues(t, 2, table.maxDepth)
 }

@@ -1,0 +1,140 @@
+package keytable
+
+// makeRoom makes room in the segment of hash, whose lock the caller holds, by replacing it: by two, or, when there may be no
+// more segments, by one in which a key has moved from an entry that hash can have. It reports false when there is no way,
+// or none that is worth its price.
+//
+// A key is not moved within its segment. Somebody may have read its word, and be about to swap it; should the word of the
+// next owner of the entry be the same one day, that would succeed.
+func (t *Table) makeRoom(s *segment, hash uint64, floor int64) bool {
+	sparse := s.sparse(floor)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed.Load() {
+		return true
+	}
+	d := t.directory.Load()
+	depth := d.slot(hash).depth
+	if depth < t.maxDepth {
+		if depth == d.bits() {
+			d = d.doubled()
+		}
+		d.replace(hash, s.halves(depth), depth)
+		t.directory.Store(d)
+		return true
+	}
+	if !sparse {
+		return false
+	}
+	if rearranged := s.rearranged(hash, floor); rearranged != nil {
+		d.replace(hash, [2]*segment{rearranged, rearranged}, depth)
+		return true
+	}
+	return false
+}
+
+// halves freezes s and returns what is in it, divided by the next bit of the hashes.
+func (s *segment) halves(depth uint8) [2]*segment {
+	halves := [...]*segment{new(segment), new(segment)}
+	s.freeze(func(i, j int, hash uint64, word int64) {
+		halves[hash>>(63-depth)&1].lines[i].entries[j].set(hash, word)
+	})
+	for i := range s.lines {
+		overflow := s.lines[i].overflow.Load()
+		halves[0].lines[i].overflow.Store(overflow)
+		halves[1].lines[i].overflow.Store(overflow)
+	}
+	for _, half := range halves {
+		half.comeHome()
+	}
+	return halves
+}
+
+// comeHome moves keys to their home lines, as far as there is room. Nobody else may use s yet.
+func (s *segment) comeHome() {
+	for i := range s.lines {
+		for j := range s.lines[i].entries {
+			e := &s.lines[i].entries[j]
+			hash := e.hash.Load()
+			if home := s.home(hash); hash != 0 && home != &s.lines[i] {
+				if room := home.find(0); room != nil {
+					room.set(hash, e.word.Load())
+					e.set(0, 0)
+				}
+			}
+		}
+	}
+}
+
+// sparse reports whether an eighth of s is free, so that it may be replaced for a single key. Where less is free, in a flood
+// for which there is no room, nearly each key that comes would have it copied. Where three quarters are full, as by all
+// the keys that a table is made for, about one in a million of those finds no room for that.
+func (s *segment) sparse(floor int64) bool {
+	free := 0
+	for i := range s.lines {
+		for j := range s.lines[i].entries {
+			if s.lines[i].entries[j].word.Load() < floor {
+				free++
+			}
+		}
+	}
+	return free >= segmentEntries/8
+}
+
+// rearranged returns a copy of s in which another key has moved from an entry that hash can have; nil if none can move. If it
+// returns one, s is frozen.
+func (s *segment) rearranged(hash uint64, floor int64) *segment {
+	for _, i := range candidates(hash) {
+		for j := range s.lines[i].entries {
+			owner := s.lines[i].entries[j].hash.Load()
+			if to := s.vacate(owner, floor); to != nil {
+				return s.moved(owner, to)
+			}
+		}
+	}
+	return nil
+}
+
+// moved freezes s and returns a copy in which owner has moved to where to, which is busy, is in s.
+func (s *segment) moved(owner uint64, to *entry) *segment {
+	toLine, toWay := s.position(to)
+	fresh := new(segment)
+	s.freeze(func(i, j int, hash uint64, word int64) {
+		switch e := &s.lines[i].entries[j]; {
+		case e == to: // what was there is below the floor
+		case hash == owner:
+			fresh.lines[toLine].entries[toWay].set(owner, word)
+		default:
+			fresh.lines[i].entries[j].set(hash, word)
+		}
+	})
+	for i := range s.lines {
+		fresh.lines[i].overflow.Store(s.lines[i].overflow.Load())
+	}
+	return fresh
+}
+
+// freeze lets nobody change a word of s any more, and calls f for each entry that has an owner: entry j of line i.
+func (s *segment) freeze(f func(i, j int, hash uint64, word int64)) {
+	for i := range s.lines {
+		for j := range s.lines[i].entries {
+			e := &s.lines[i].entries[j]
+			word := e.word.Swap(frozen)
+			if hash := e.hash.Load(); hash != 0 {
+				f(i, j, hash, word)
+			}
+		}
+	}
+}
+
+// position returns where an entry of s is.
+func (s *segment) position(e *entry) (i, j int) {
+	for i := range s.lines {
+		for j := range s.lines[i].entries {
+			if &s.lines[i].entries[j] == e {
+				return i, j
+			}
+		}
+	}
+	panic("keytable: not an entry of this segment")
+}
