@@ -43,7 +43,7 @@ func (b *buckets) current() *quota {
 type decision struct {
 	quota   *quota
 	now     time.Duration
-	from    int64 // the word of the key as it was before, where it was asked
+	from    int64 // what the cost was added to, or would have been; see keytable.Table.Take
 	verdict verdict
 }
 

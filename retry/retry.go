@@ -144,9 +144,9 @@ func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Deci
 	switch {
 	case ended.Number == 1 && (reason == ErrFinal || match.Is(ended.Outcome.Err, reason)):
 		return policy.Decision{}
-	case k.attempts == 0 && ended.Asked == 0:
+	case k.attempts == 0 && ended.Asked == 0: // the refusal of this attempt
 		return policy.Decision{Reason: reason}
-	case k.attempts == 0:
+	case k.attempts == 0: // what has come after it, in a wait for a gate
 		return policy.Decision{Err: reason, Reason: reason}
 	}
 	r.gaveUp.Add(1)

@@ -27,19 +27,19 @@
 //	                line 127
 //
 // An entry is the hash of a key and its word, 16 bytes. Keys are not kept. Three entries and an overflow word make a line,
-// which is one line of a processor's cache; 128 lines make a segment, without pointers, so the garbage collector has nothing to
-// look at. A key can be in six lines of its segment: its home and the line beside it, and two other such pairs.
+// which is one line of a processor's cache; 128 lines make a segment, without pointers, so the garbage collector has
+// nothing to look at. A key can be in six lines of its segment: its home and the line beside it, and two other such pairs.
 //
 // A key that is there costs one compare-and-swap, and nothing is written when it is refused. All else happens under the lock
 // of the segment.
 //
 // # When a segment is full
 //
-// A key that finds no entry has the first of these made for it that is possible (extendible hashing):
+// For a key none of whose 18 entries is below the floor, the first of these is done that is possible (extendible hashing):
 //
 //  1. The segment is split in two, by the next bit of the hashes. If it has a single slot, the directory doubles first.
 //  2. If it has the largest depth already, and an eighth of it is free, another key moves to another of its own six lines.
-//  3. If that is not possible either, the key gets no entry, and shares the overflow word of its home line with all keys at home there that
+//  3. Otherwise the key gets no entry, and shares the overflow word of its home line with the other keys at home there that
 //     have none.
 //
 // A segment is never changed by 1 or 2, but replaced by copies. Before it is copied, all its words are frozen: whoever has
