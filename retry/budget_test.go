@@ -338,6 +338,15 @@ func TestTokenBudget(t *testing.T) {
 		}
 		require.Equal(t, 10.0, budget.Snapshot().Tokens)
 	})
+	t.Run("a rejection that is retried is no failure", func(t *testing.T) {
+		budget := retry.NewTokenBudget(10, 0.1)
+		again := retry.New(retry.WithBudget(budget), retry.Constant(0), retry.RetryRejections(errFull))
+		op := always(&policy.Rejection{Kind: "bulkhead", Reason: errFull}) // of a call that the operation makes
+		_, _ = resilience.Do(t.Context(), again, op.do)
+		_, _ = resilience.Do(t.Context(), resilience.Compose(again, &full{}), op.do)
+		require.EqualValues(t, 4, again.Snapshot().Retries)
+		require.Equal(t, 10.0, budget.Snapshot().Tokens)
+	})
 	t.Run("the steady state", func(t *testing.T) {
 		// Retries are off when more than 0.1/1.1 = 9.09 % of the attempts fail, on when fewer do.
 		for percent, on := range map[int]bool{8: true, 10: false} {

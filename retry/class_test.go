@@ -97,6 +97,11 @@ func TestFault239_APermanentRejectionIsNeverRetried(t *testing.T) {
 		_, got := resilience.Do(t.Context(), again, op.do)
 		require.Equal(t, 1, op.entered)
 		require.Equal(t, err, got)
+
+		guard := &full{with: err} // one that refuses by it
+		_, got = resilience.Do(t.Context(), resilience.Compose(again, guard), op.do)
+		require.Equal(t, 1, guard.refusals)
+		require.Equal(t, err, got)
 	}
 }
 

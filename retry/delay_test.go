@@ -272,3 +272,12 @@ func TestDecorrelatedJitterIsExactWhereTheCapIsNoMultipleOfThree(t *testing.T) {
 		require.LessOrEqual(t, delay, time.Duration(3), "three times the initial one")
 	}
 }
+
+// A source of randomness that stays keeps its guard: calls that began before a Reconfigure use it too.
+func TestReconfigureKeepsTheGuardOfRand(t *testing.T) {
+	r := New(Rand(rand.NewPCG(1, 2)))
+	guarded := r.current().random
+	require.NoError(t, r.Reconfigure(Attempts(5)))
+	require.Same(t, guarded, r.current().random)
+	require.True(t, r.current().given.Given("Rand"))
+}
