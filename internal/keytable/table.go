@@ -12,7 +12,7 @@ const MaxKeys = 1 << 30
 type Table struct {
 	directory atomic.Pointer[directory]
 
-	mu       sync.Mutex // held for changes of the directory, by those who hold the lock of the segment that is replaced
+	mu       sync.Mutex // for changes of the directory and of what follows; taken after the lock of a segment, never before
 	maxDepth uint8      // a segment of this depth is not split
 	closed   atomic.Bool
 }
