@@ -25,7 +25,7 @@ type Retrier struct {
 	clock    stopwatch.Stopwatch
 
 	scheduled atomic.Uint64 // how many retries were
-	gaveUp    atomic.Uint64 // how many calls ended with an *Error
+	gaveUp    atomic.Uint64 // how many calls ended as Snapshot.GaveUp says
 }
 
 var (

@@ -14,7 +14,7 @@ type Snapshot struct {
 	Name     string         `json:"name,omitempty"`
 	Attempts int            `json:"attempts"`        // the most attempts of a call, the first included
 	Retries  uint64         `json:"retries"`         // further attempts that were scheduled since the Retrier was made
-	GaveUp   uint64         `json:"gave_up"`         // calls that ended with an [*Error]
+	GaveUp   uint64         `json:"gave_up"`         // calls that ended with an [*Error], or with a panic between two attempts
 	Budget   BudgetSnapshot `json:"budget,omitzero"` // zero without a budget, or with one of another package
 }
 

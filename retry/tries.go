@@ -43,7 +43,8 @@ type Tries struct {
 //
 // guards may be any guards, also pipelines of guards, and guards moved by [policy.At]. The Classify of a
 // pipeline counts too; of several, the last one. Its name and its observers do not, since a loop is no call of that
-// pipeline. Tries panics when ctx or a guard is nil, and when one is something else, such as a retry or a hedge.
+// pipeline. Tries panics when ctx or a guard is nil, and when one is something else, such as a retry or a hedge. It does not
+// ask the guards whether they fit each other: Compose does, once, so hand over a pipeline of them.
 func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 	if ctx == nil {
 		panic("retry: Tries with a nil context")
