@@ -2,6 +2,7 @@ package policyhttp
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -19,14 +20,14 @@ type attempt struct {
 	call   *call
 	number int // as the retry counts
 
-	sent    http.Request // what the base transport gets
-	urlRoom *url.URL     // for the URL of sent, which saves an allocation; may be nil
-	stream  responseBody
+	sent         http.Request // what the base transport gets
+	urlRoom      *url.URL     // for the URL of sent, which saves an allocation; may be nil
+	responseBody responseBody
 
 	// These are guarded by the call's mutex.
-	body     *requestBody   // nil if the request has none
-	response *http.Response // nil until hold
-	failed   *Error         // what the response means, nil for a success
+	requestBody *requestBody   // nil if the request has none
+	response    *http.Response // nil until hold
+	failure     *Error         // what the response means, nil for a success
 }
 
 // Value returns what the caller has said about repetition, and not what the call says of its own request to the pipeline:
@@ -46,18 +47,18 @@ func (a *attempt) String() string { return fmt.Sprint(a.Context) }
 func (a *attempt) copyRequest() {
 	c := a.call
 	a.sent = *c.request.WithContext(a) // inlined: on no heap
-	if a.owns() {
+	if a.isDeepCopy() {
 		a.setURL(c.request.URL)
 		a.sent.Header = c.request.Header.Clone()
 		a.sent.Trailer = c.request.Trailer.Clone()
 	}
 }
 
-// owns reports whether the request that is sent shares nothing with the caller's. A plain http.Transport only reads URL and
-// fields, and while the caller waits.
-func (a *attempt) owns() bool {
+// isDeepCopy reports whether the request that is sent shares nothing with the caller's. It may share where a plain
+// http.Transport, which only reads URL and fields, gets it while the caller waits.
+func (a *attempt) isDeepCopy() bool {
 	c := a.call
-	return c.transport.careful || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context)
+	return c.transport.mayMutate || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context)
 }
 
 // setURL makes the URL of the request that is sent a copy of u.
@@ -81,13 +82,12 @@ func send(ctx context.Context) (*http.Response, error) {
 	}
 	if err := a.prepare(ctx); err != nil {
 		a.closeBody()
-		c.failed(a)
-		c.notMade()
+		c.skip(a)
 		return nil, err
 	}
-	var sending *sending
+	var trace *sendTrace
 	if !c.mayRepeat() {
-		sending = traceSending(&a.sent)
+		trace = traceSend(&a.sent)
 	}
 	response, err := c.transport.base.RoundTrip(&a.sent)
 	if err == nil && response == nil {
@@ -97,9 +97,9 @@ func send(ctx context.Context) (*http.Response, error) {
 		if response != nil && response.Body != nil { // against the contract of a RoundTripper
 			_ = response.Body.Close()
 		}
-		err = a.classify(err, sending)
+		err = a.classify(err, trace)
 		a.closeBody()
-		c.failed(a)
+		c.fail(a)
 		return nil, err
 	}
 	return a.answered(response)
@@ -109,26 +109,48 @@ func send(ctx context.Context) (*http.Response, error) {
 func (a *attempt) prepare(ctx context.Context) error {
 	c := a.call
 	t := c.transport
-	if err := c.bodies.next(a); err != nil {
+	if err := c.bodies.give(a); err != nil {
 		return err
 	}
 	if t.deadlineHeader != "" {
 		t.setDeadline(ctx, c.openResult.Layers(), &a.sent)
 	}
 	if t.route != nil {
-		routed := c.routeOf(ctx, true)
-		if routed == nil {
+		destination := c.routeOf(ctx, true)
+		if destination == nil {
 			return &baseError{err: errNoRoute, class: policy.Ignored}
 		}
 		if a.sent.URL == nil || a.sent.Host == a.sent.URL.Host { // no host of its own
 			a.sent.Host = ""
 		}
-		a.setURL(routed)
+		a.setURL(destination)
 	}
 	return nil
 }
 
-// answered makes a response of the base transport into the result of the attempt.
+// classify returns an error of the base transport as what it means to the pipeline.
+func (a *attempt) classify(err error, trace *sendTrace) error {
+	c := a.call
+	plain, ok := err.(tls.RecordHeaderError) //nolint:errorlint // as http.Client
+	if ok && string(plain.RecordHeader[:]) == "HTTP/" {
+		err = &schemeMismatch{plain}
+	}
+	class := Classify(err)
+	if a.requestBody != nil && a.requestBody.broken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
+		class = policy.Ignored // the caller's own mistake, or wish
+	}
+	again := c.bodies.reclaim()
+	notSent := again && isNotSent(err, trace)
+	if class != policy.Unclassified || notSent {
+		err = &baseError{err, class, notSent}
+	}
+	if !again && c.mayRepeat() {
+		err = retry.Permanent(err)
+	}
+	return err
+}
+
+// answered says what a response of the base transport means to the pipeline: it is the result of the attempt.
 func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	c := a.call
 	t := c.transport
@@ -136,33 +158,33 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 		response.Body = http.NoBody
 	}
 	class, final := t.judge(response)
-	a.stream.inner = response.Body
+	a.responseBody.inner = response.Body
 	if class == policy.Unclassified || class == policy.Expected {
 		if !c.hold(a, response, nil) {
 			return nil, a.late()
 		}
 		return response, nil
 	}
-	failed := newError(response, class)
-	failed.notSent = t.notProcessed[response.StatusCode]
-	may := c.mayRepeat() || failed.notSent
+	failure := newError(response, class)
+	failure.notSent = t.notProcessed[response.StatusCode]
+	may := c.mayRepeat() || failure.notSent
 	final = final || may && !c.bodies.reclaim()
 	if may && !final && isRetried(class) && c.repeats() {
-		a.stream.inner = prefetch(response)
+		a.responseBody.inner = prefetch(response)
 	}
-	if !c.hold(a, response, failed) {
+	if !c.hold(a, response, failure) {
 		return nil, a.late()
 	}
 	if final {
-		return response, retry.Permanent(failed)
+		return response, retry.Permanent(failure)
 	}
-	return response, failed
+	return response, failure
 }
 
 // deliver makes the response of a that of the call. permit is settled when its body is done with.
 func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 	r := a.response
-	a.stream.attempt, a.stream.permit = a, permit
+	a.responseBody.attempt, a.responseBody.permit = a, permit
 	r.Request = a.call.request
 	//lint:ignore SA1019 that is how http.Client tells a transport which is not its own about its Timeout
 	if hidden := a.call.request.Cancel != nil; hidden {
@@ -170,9 +192,9 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 		// the caller's there anyway.
 		r.Request = a.call.request.WithContext(a.call)
 	}
-	r.Body = a.stream.face()
-	if hasNoBody(r, a.stream.inner) {
-		a.stream.settle(nil) // there is nothing to wait for
+	r.Body = a.responseBody.face()
+	if hasNoBody(r, a.responseBody.inner) {
+		a.responseBody.settle(nil) // there is nothing to wait for
 	}
 	return r
 }
@@ -180,7 +202,7 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 // late releases the response of an attempt whose caller has left.
 func (a *attempt) late() error {
 	defer a.closeBody()
-	_ = a.stream.inner.Close()
+	_ = a.responseBody.inner.Close()
 	return errLeft
 }
 
@@ -191,15 +213,16 @@ func (a *attempt) discard() {
 	response := a.response
 	a.call.mu.Unlock()
 	if response != nil {
-		_ = a.stream.inner.Close()
+		_ = a.responseBody.inner.Close()
 	}
 }
 
-// hasNoBody reports whether there is nothing to be read.
-func hasNoBody(r *http.Response, body any) bool {
-	switch {
-	case body == http.NoBody, r.StatusCode == http.StatusNoContent, r.StatusCode == http.StatusNotModified:
-		return true
+// closeBody closes the body of an attempt in place of a base transport that has not done so.
+func (a *attempt) closeBody() {
+	a.call.mu.Lock()
+	hasSource := a.requestBody != nil && a.requestBody.source != nil
+	a.call.mu.Unlock()
+	if hasSource {
+		_ = a.requestBody.Close()
 	}
-	return r.Request != nil && r.Request.Method == http.MethodHead
 }

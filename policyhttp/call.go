@@ -9,7 +9,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/internal/engine"
@@ -26,7 +25,7 @@ import (
 //	  begin     makes the attempt, with a copy of the request, and discards responses that it supersedes
 //	  prepare   gives it the body, the deadline header and the route
 //	  classify  says what an error of the base transport means; answered, what a response means
-//	  hold      keeps a response until it is superseded or delivered
+//	  hold      keeps a response until it is superseded or delivered; fail and skip end an attempt without one
 //	finish      has the outcome of the pipeline: a response, in spite of an error too, or a CallError
 //	  end       marks the call as ended: what comes late is closed by its attempt; discards what other attempts hold
 //	  deliver   hands the response to the caller, with the permit that keeps its slot
@@ -57,35 +56,6 @@ type call struct {
 	openResult engine.OpenResult
 }
 
-// delays are the times between attempts, once one has failed.
-type delays struct {
-	failedAt time.Time // when the last of them failed
-	waits    []time.Duration
-}
-
-// maxWaits bounds what a call remembers.
-const maxWaits = 16
-
-// noteFailure notes that an attempt has failed now.
-func (c *call) noteFailure() {
-	if c.delays == nil {
-		c.delays = new(delays)
-	}
-	c.delays.failedAt = time.Now()
-}
-
-// noteWait notes that another attempt begins, after one that has failed if one has.
-func (c *call) noteWait() {
-	d := c.delays
-	if d == nil {
-		return
-	}
-	if len(d.waits) == maxWaits {
-		d.waits = slices.Delete(d.waits, 0, 1)
-	}
-	d.waits = append(d.waits, time.Since(d.failedAt))
-}
-
 // OpenResult implements [engine.Roomy].
 func (c *call) OpenResult() *engine.OpenResult {
 	if c.roomTaken.Swap(true) { // a layer that opens something under the context of the call
@@ -96,7 +66,7 @@ func (c *call) OpenResult() *engine.OpenResult {
 
 func newCall(t *Transport, request *http.Request) *call {
 	var c *call
-	if t.careful { // the first attempt will need a URL of its own
+	if t.mayMutate { // the first attempt will need another URL than the caller's
 		room := new(struct {
 			call
 			url url.URL
@@ -113,46 +83,6 @@ func newCall(t *Transport, request *http.Request) *call {
 	c.bodies = newBodies(c)
 	c.repetition = repetitionOf(c)
 	return c
-}
-
-// repetition says whether a request may be sent twice.
-type repetition uint8
-
-const (
-	// unmarked is one that retries may try, but for which hedges should not race: its body may turn out too long.
-	unmarked repetition = iota
-	repeatable
-	notRepeatable
-)
-
-// repetitionOf says whether the request of c may be sent twice. What the caller said about the context counts more than the
-// method; nothing counts more than a body that can be sent only once.
-func repetitionOf(c *call) repetition {
-	marked, may := idempotence.Of(c.Context)
-	if !marked {
-		may = isIdempotent(c.request)
-	}
-	switch {
-	case !may || c.bodies.is(bodyOnce):
-		return notRepeatable
-	case c.bodies.is(bodyRecorded) && c.request.ContentLength <= 0: // not known
-		return unmarked
-	}
-	return repeatable
-}
-
-// mayRepeat reports whether the request may be sent again after it has reached the server.
-func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
-
-// repeats reports whether the pipeline may make more than one attempt.
-func (c *call) repeats() bool {
-	return slices.ContainsFunc(c.openResult.Layers(), func(layer policy.Layer) bool {
-		switch layer.(type) {
-		case policy.Repeater, policy.Wrapper:
-			return true
-		}
-		return false
-	})
 }
 
 type callKey struct{}
@@ -217,25 +147,8 @@ func (c *call) begin(ctx context.Context) *attempt {
 	return a
 }
 
-// sameRetry reports whether attempts belong to one retry that are a and b as the hedge counts: where that is around the retry,
-// each of its attempts has a retry of its own.
-func (c *call) sameRetry(a, b int) bool {
-	if a == b {
-		return true
-	}
-	for _, layer := range c.openResult.Layers() {
-		switch layer.(type) {
-		case policy.Repeater:
-			return true
-		case policy.Wrapper:
-			return false
-		}
-	}
-	return true
-}
-
-// failed says that an attempt has ended without a response.
-func (c *call) failed(a *attempt) {
+// fail says that an attempt has ended without a response.
+func (c *call) fail(a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
@@ -243,26 +156,27 @@ func (c *call) failed(a *attempt) {
 	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
 }
 
-// notMade says that an attempt did not come to the base transport.
-func (c *call) notMade() {
+// skip says that an attempt has ended before the base transport was asked.
+func (c *call) skip(a *attempt) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.skipped++
+	c.mu.Unlock()
+	c.fail(a)
 }
 
-// hold says that an attempt has ended with response, which it holds from now on, and which means failed unless that is
+// hold says that an attempt has ended with response, which it holds from now on, and which means failure unless that is
 // nil. It reports false when the caller has left: then nobody else releases the response.
-func (c *call) hold(a *attempt, response *http.Response, failed *Error) bool {
+func (c *call) hold(a *attempt, response *http.Response, failure *Error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
-	if failed != nil {
+	if failure != nil {
 		c.noteFailure()
 	}
 	if c.ended.Load() {
 		return false
 	}
-	a.response, a.failed = response, failed
+	a.response, a.failure = response, failure
 	return true
 }
 
@@ -298,14 +212,14 @@ func (c *call) responseDespite(err error, response *http.Response, permit *polic
 		return nil
 	}
 	// Of attempts at the same time, the one that decided need not be the one that ended last, whose result this is.
-	failed, ok := errors.AsType[*Error](err)
+	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return nil
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, a := range c.open {
-		if a.failed == failed {
+		if a.failure == failure {
 			return a.response
 		}
 	}

@@ -29,6 +29,29 @@ func classOfStatus(status int, header http.Header) policy.Class {
 	return policy.Permanent
 }
 
+// judge returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not to be
+// tried again although its class is.
+func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
+	if c.classify != nil {
+		if class := c.classify(r); class != policy.Unclassified {
+			return class, false
+		}
+	}
+	class = classOfStatus(r.StatusCode, r.Header)
+	listed := c.retried[r.StatusCode]
+	switch {
+	case c.retried == nil:
+		return class, false
+	case class == policy.Throttled:
+		return class, !listed
+	case listed:
+		return policy.Transient, false
+	case class == policy.Transient:
+		return policy.Permanent, false
+	}
+	return class, false
+}
+
 // isRetried reports whether a retry tries again, by default, what means class.
 func isRetried(class policy.Class) bool {
 	return class == policy.Unclassified || class == policy.Transient || class == policy.Throttled

@@ -141,9 +141,6 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// answerOf returns the response that an error stands for.
-func answerOf(err error) (*Error, bool) { return errors.AsType[*Error](err) }
-
 // baseError is an error of the base transport that means something other than that the server has failed for now.
 type baseError struct {
 	err     error
@@ -163,26 +160,4 @@ type schemeMismatch struct{ plain tls.RecordHeaderError }
 func (m *schemeMismatch) Error() string { return http.ErrSchemeMismatch.Error() }
 func (m *schemeMismatch) Unwrap() []error {
 	return []error{http.ErrSchemeMismatch, m.plain}
-}
-
-// classify returns an error of the base transport as what it means to the pipeline.
-func (a *attempt) classify(err error, sending *sending) error {
-	c := a.call
-	plain, ok := err.(tls.RecordHeaderError) //nolint:errorlint // as http.Client
-	if ok && string(plain.RecordHeader[:]) == "HTTP/" {
-		err = &schemeMismatch{plain}
-	}
-	class := Classify(err)
-	if a.body != nil && a.body.broken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
-		class = policy.Ignored // the caller's own mistake, or wish
-	}
-	again := c.bodies.reclaim()
-	notSent := again && isNotSent(err, sending)
-	if class != policy.Unclassified || notSent {
-		err = &baseError{err, class, notSent}
-	}
-	if !again && c.mayRepeat() {
-		err = retry.Permanent(err)
-	}
-	return err
 }

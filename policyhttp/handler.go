@@ -1,7 +1,6 @@
 package policyhttp
 
 import (
-	"context"
 	"net/http"
 	"sync/atomic"
 
@@ -145,87 +144,5 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		e.refuse(err)
 	case e.aborted:
 		panic(http.ErrAbortHandler)
-	}
-}
-
-// exchange is one request and its answer.
-type exchange struct {
-	handler   *handler
-	door      *door
-	request   *http.Request
-	context   requestContext
-	admission context.Context // that the pipeline was given
-	writer    responseWriter
-
-	entered    bool
-	aborted    bool        // with http.ErrAbortHandler, after the client had gone
-	unanswered bool        // the handler has returned without an answer, after its context had ended
-	before     http.Header // the fields of the answer before the handler; nil if there were none
-}
-
-// serve is the operation.
-func (e *exchange) serve(ctx context.Context) (struct{}, error) {
-	e.entered = true
-	header := e.writer.Header()
-	e.announce(header, noRetryAfter)
-	if len(header) > 0 {
-		e.before = header.Clone()
-	}
-	e.handle(e.request.WithContext(ctx))
-	err := e.judge(ctx)
-	if err != nil && e.isImpatient() {
-		err = &impatience{err}
-	}
-	return struct{}{}, err
-}
-
-// handle lets the handler answer r, a copy of the request.
-func (e *exchange) handle(r *http.Request) {
-	defer func() { // the server removes the files of the form it knows; handlers outside ask for the pattern
-		e.request.MultipartForm, e.request.Pattern = r.MultipartForm, r.Pattern
-	}()
-	defer func() {
-		if !policy.Canceled(r.Context()) {
-			return
-		}
-		switch value := recover(); value { // nil for runtime.Goexit, which goes on
-		case nil:
-		case http.ErrAbortHandler:
-			e.aborted = true
-		default:
-			panic(value) // again; the original stack is printed below
-		}
-	}()
-	e.handler.next.ServeHTTP(e.writer.face(), r)
-}
-
-// judge returns the answer as an error, nil for one below 400.
-func (e *exchange) judge(ctx context.Context) error {
-	w := &e.writer
-	switch {
-	case e.aborted:
-		return policy.ContextError(ctx)
-	case w.refusal != nil:
-		return w.refusal
-	case w.begun():
-		return answerError(w.status, w.Header())
-	case ctx.Err() != nil:
-		e.unanswered = true
-		return policy.ContextError(ctx)
-	}
-	return nil
-}
-
-// isImpatient reports whether the request was ended by the deadline that the client has asked for.
-func (e *exchange) isImpatient() bool {
-	return e.admission != context.Context(&e.context) && e.admission.Err() != nil && e.request.Context().Err() == nil
-}
-
-// restore drops the header fields of a handler that has not used them.
-func (e *exchange) restore() {
-	header := e.writer.Header()
-	clear(header)
-	for name, values := range e.before {
-		header[name] = values
 	}
 }

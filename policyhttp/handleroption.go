@@ -1,15 +1,13 @@
 package policyhttp
 
 import (
-	"context"
-	"math"
 	"math/rand/v2"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/internal/random"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -19,79 +17,58 @@ type HandlerOption func(*handlerConfig)
 // handlerName is what is configured, in errors.
 const handlerName = "policyhttp.Handler"
 
-// handlerConfig is what the options store.
+// handlerConfig is what the options store, and what configureHandler makes of it.
 type handlerConfig struct {
-	keying         bool
 	keyBy          func(*http.Request) string
-	refusing       bool
 	refuseWith     func(http.ResponseWriter, *http.Request, Refusal)
-	observing      bool
 	onRefusal      func(*http.Request, Refusal)
-	problem        bool
-	format         RateLimitFormat
-	formatting     bool
-	least, most    time.Duration // of Retry-After
-	deadline       bool
-	deadlineHeader string
-	coding         bool
-	codeHeader     string
-	hearing        bool
+	problemDetails bool
+	format         RateLimitFormat // 0: no fields
+	least, most    time.Duration   // of Retry-After
+	deadlineHeader string          // "": none
+	codeHeader     string          // "": none
 	onConfigError  func(error)
-	random         *rand.Rand
-	source         *rand.Source // of Jitter; nil: not given
-	problems       policy.ConfigError
+	randSource     rand.Source
+	given          setting.List
+
+	random   *rand.Rand // from randSource, if it was given
+	problems policy.ConfigError
 }
 
 const (
 	defaultLeast = time.Second
 	defaultMost  = 24 * time.Hour
-	maxDeadline  = 24 * time.Hour // a longer one that a client asks for is none
 )
 
 // configureHandler applies options to the defaults and checks the result.
 func configureHandler(options []HandlerOption) handlerConfig {
-	c := handlerConfig{least: defaultLeast, most: defaultMost}
-	c.problems.Policy = handlerName
-	option.Apply(&c, options, &c.problems)
-	if c.keying && c.keyBy == nil {
-		c.problems.Add("KeyBy: the function is nil")
+	c := handlerConfig{least: defaultLeast, most: defaultMost, random: random.Shared()}
+	problems := &c.problems
+	problems.Policy = handlerName
+	option.Apply(&c, options, problems)
+	checkFunction(c.given, "KeyBy", c.keyBy == nil, problems)
+	checkFunction(c.given, "RefuseWith", c.refuseWith == nil, problems)
+	checkFunction(c.given, "OnRefusal", c.onRefusal == nil, problems)
+	checkFunction(c.given, "OnConfigError", c.onConfigError == nil, problems)
+	if c.problemDetails && c.given.Given("RefuseWith") {
+		problems.Add("ProblemDetails: RefuseWith writes the answer")
 	}
-	if c.refusing && c.refuseWith == nil {
-		c.problems.Add("RefuseWith: the function is nil")
-	}
-	if c.observing && c.onRefusal == nil {
-		c.problems.Add("OnRefusal: the function is nil")
-	}
-	if c.refusing && c.problem {
-		c.problems.Add("ProblemDetails: RefuseWith writes the answer")
-	}
-	if c.hearing && c.onConfigError == nil {
-		c.problems.Add("OnConfigError: the function is nil")
-	}
-	if c.formatting && (c.format < Legacy || c.format > Draft10) {
-		c.problems.Add("RateLimitHeaders(%d): must be Legacy or Draft10", c.format)
+	if c.given.Given("RateLimitHeaders") && (c.format < Legacy || c.format > Draft10) {
+		problems.Add("RateLimitHeaders(%d): must be Legacy or Draft10", c.format)
 	}
 	if c.least < time.Second || c.most < c.least {
-		c.problems.Add("RetryAfterBounds(%v, %v): must be at least 1s, and the second at least the first", c.least, c.most)
+		problems.Add("RetryAfterBounds(%v, %v): must be at least 1s, and the second at least the first", c.least, c.most)
 	}
-	c.checkField("DeadlineFrom", c.deadline, c.deadlineHeader)
-	c.checkField("CodeHeader", c.coding, c.codeHeader)
-	switch {
-	case c.source == nil:
-		c.random = random.Shared()
-	case *c.source == nil:
-		c.problems.Add("HandlerRand: the source is nil")
-	default:
-		c.random = random.Guard(*c.source)
+	checkField(c.given, "DeadlineFrom", c.deadlineHeader, problems)
+	checkField(c.given, "CodeHeader", c.codeHeader, problems)
+	if c.given.Given("HandlerRand") {
+		if c.randSource == nil {
+			problems.Add("HandlerRand: the source is nil")
+		} else {
+			c.random = random.Guard(c.randSource)
+		}
 	}
 	return c
-}
-
-// checkField notes a name that no header field can have.
-func (c *handlerConfig) checkField(option string, given bool, name string) {
-	if given && !isToken(name) {
-		c.problems.Add("%s(%.80q): must be the name of a header field", option, name)
-	}
 }
 
 // KeyBy sets what tells clients apart, for [Key]. By default it is [RemoteAddr], and also for a request for which key
@@ -103,7 +80,10 @@ func (c *handlerConfig) checkField(option string, given bool, name string) {
 // peer to X-Forwarded-For, that is the last address of the last field, never the first, and only if the request comes from
 // that proxy.
 func KeyBy(key func(*http.Request) string) HandlerOption {
-	return func(c *handlerConfig) { c.keying, c.keyBy = true, key }
+	return func(c *handlerConfig) {
+		c.keyBy = key
+		c.given.Code("KeyBy")
+	}
 }
 
 // RefuseWith sets the function that writes the answer to a request that is refused, or whose handler did not answer in
@@ -113,7 +93,10 @@ func KeyBy(key func(*http.Request) string) HandlerOption {
 //
 // RefuseWith and [ProblemDetails] exclude each other.
 func RefuseWith(answer func(w http.ResponseWriter, r *http.Request, refusal Refusal)) HandlerOption {
-	return func(c *handlerConfig) { c.refusing, c.refuseWith = true, answer }
+	return func(c *handlerConfig) {
+		c.refuseWith = answer
+		c.given.Code("RefuseWith")
+	}
 }
 
 // OnRefusal sets a function that is called for every request that is refused, or whose handler did not answer in time. It
@@ -121,14 +104,20 @@ func RefuseWith(answer func(w http.ResponseWriter, r *http.Request, refusal Refu
 // answer is written, on the goroutine of the request, under no lock; it must not keep r. It is not called when the client
 // has left. By default there is none.
 func OnRefusal(observe func(r *http.Request, refusal Refusal)) HandlerOption {
-	return func(c *handlerConfig) { c.observing, c.onRefusal = true, observe }
+	return func(c *handlerConfig) {
+		c.onRefusal = observe
+		c.given.Code("OnRefusal")
+	}
 }
 
 // ProblemDetails makes the answer to a request that is refused a problem in the format of RFC 9457, with the types that
 // the draft for rate limit fields defines: quota-exceeded with 429, temporary-reduced-capacity with 503. By default the
 // answer is plain text. ProblemDetails and [RefuseWith] exclude each other.
 func ProblemDetails() HandlerOption {
-	return func(c *handlerConfig) { c.problem = true }
+	return func(c *handlerConfig) {
+		c.problemDetails = true
+		c.given.Data("ProblemDetails")
+	}
 }
 
 // RetryAfterBounds sets the least and the most that Retry-After says. least must be at least 1 s; it is also used when
@@ -139,7 +128,10 @@ func ProblemDetails() HandlerOption {
 // from 0 to 1 where a quarter is less, so that clients that were refused together do not come back together. It is never
 // earlier than the policy said, up to most.
 func RetryAfterBounds(least, most time.Duration) HandlerOption {
-	return func(c *handlerConfig) { c.least, c.most = least, most }
+	return func(c *handlerConfig) {
+		c.least, c.most = least, most
+		c.given.Data("RetryAfterBounds", setting.Arg("least", least), setting.Arg("most", most))
+	}
 }
 
 // RateLimitHeaders tells clients how much of their quota is left, in every answer: see [Legacy] and [Draft10]. By
@@ -149,7 +141,10 @@ func RetryAfterBounds(least, most time.Duration) HandlerOption {
 // key of the request: clients need not know how busy the server is with others. Otherwise they describe all its rate limits.
 // Limits in shadow mode are left out. So is a limit whose CostOf returns 0 for the request: it is meant for other clients.
 func RateLimitHeaders(format RateLimitFormat) HandlerOption {
-	return func(c *handlerConfig) { c.formatting, c.format = true, format }
+	return func(c *handlerConfig) {
+		c.format = format
+		c.given.Data("RateLimitHeaders", setting.Arg("format", format))
+	}
 }
 
 // DeadlineFrom makes the handler respect a deadline that the client sends in the header field name, as a number of
@@ -159,53 +154,36 @@ func RateLimitHeaders(format RateLimitFormat) HandlerOption {
 // The field can only shorten the time. Anything but a number from 1 to 86,400,000 (a day) is ignored. A request that
 // ends this way is neutral to the policies: a client must not be able to open a breaker with a short deadline.
 func DeadlineFrom(name string) HandlerOption {
-	return func(c *handlerConfig) { c.deadline, c.deadlineHeader = true, name }
+	return func(c *handlerConfig) {
+		c.deadlineHeader = name
+		c.given.Data("DeadlineFrom", setting.Arg("name", name))
+	}
 }
 
 // CodeHeader adds a header field to the answer of a request that is refused, with the code of the refusal, such as
 // "bulkhead.full"; see [policy.Code]. By default there is none: it tells strangers what protects the server.
 func CodeHeader(name string) HandlerOption {
-	return func(c *handlerConfig) { c.coding, c.codeHeader = true, name }
+	return func(c *handlerConfig) {
+		c.codeHeader = name
+		c.given.Data("CodeHeader", setting.Arg("name", name))
+	}
 }
 
 // OnConfigError sets a function that is called when source comes to a pipeline that cannot be used: because it repeats
 // or wraps, is nil, or was not made with [resilience.Compose]. It is called once for each such pipeline in a row, on the
 // goroutine of a request, under no lock. By default there is none; the last good pipeline stays in force in any case.
 func OnConfigError(f func(error)) HandlerOption {
-	return func(c *handlerConfig) { c.hearing, c.onConfigError = true, f }
+	return func(c *handlerConfig) {
+		c.onConfigError = f
+		c.given.Code("OnConfigError")
+	}
 }
 
 // HandlerRand sets the source of the random part of Retry-After, so that it can be reproduced. The default is the
 // source of the process.
 func HandlerRand(source rand.Source) HandlerOption {
-	return func(c *handlerConfig) { c.source = &source }
-}
-
-// withDeadline returns the context of a request with the deadline that its client has asked for, if any.
-func (h *handler) withDeadline(ctx context.Context, r *http.Request) (context.Context, context.CancelFunc) {
-	if !h.deadline {
-		return ctx, func() {}
+	return func(c *handlerConfig) {
+		c.randSource = source
+		c.given.Code("HandlerRand")
 	}
-	limit, ok := parseMilliseconds(r.Header.Get(h.deadlineHeader))
-	if !ok {
-		return ctx, func() {}
-	}
-	return context.WithTimeout(ctx, limit)
-}
-
-// parseMilliseconds parses what a client sends as a deadline.
-func parseMilliseconds(value string) (time.Duration, bool) {
-	n, err := strconv.ParseUint(value, 10, 63)
-	if err != nil || n == 0 || n > uint64(maxDeadline/time.Millisecond) {
-		return 0, false
-	}
-	return time.Duration(n) * time.Millisecond, true
-}
-
-// ceilSeconds returns d in seconds, rounded up, at least 0.
-func ceilSeconds(d time.Duration) int64 {
-	if d <= 0 {
-		return 0
-	}
-	return int64(math.Ceil(d.Seconds()))
 }

@@ -1,6 +1,7 @@
 package policyhttp
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -117,20 +118,15 @@ func (c *call) reason(err error) error {
 //	no                            no, it has to be sent once   ErrBodyNotReplayable
 //	no                            otherwise                    ErrNotIdempotent
 func (c *call) obstacle(err error) error {
-	answer, answered := answerOf(err)
+	answer, answered := errors.AsType[*Error](err)
 	may := c.mayRepeat() || answered && answer.notSent
 	switch {
-	case may && c.couldRepeatBody():
+	case may && c.bodies.couldRepeat():
 		return nil
 	case may || c.bodies.is(bodyOnce):
 		return ErrBodyNotReplayable
 	}
 	return ErrNotIdempotent
-}
-
-// couldRepeatBody is bodies.reclaim once the call has ended.
-func (c *call) couldRepeatBody() bool {
-	return !c.bodies.is(bodyOnce) && (!c.bodies.is(bodyRecorded) || !c.bodies.recorder.overflowed())
 }
 
 // policyReason returns the reason that a policy has given in err, if one has.
@@ -168,7 +164,7 @@ func (e *CallError) Timeout() bool {
 	if timeout, ok := errors.AsType[net.Error](e.Call.Err); ok && timeout.Timeout() {
 		return true
 	}
-	return errors.Is(e.Call.Err, os.ErrDeadlineExceeded) || isDeadline(e.Call.Err)
+	return errors.Is(e.Call.Err, os.ErrDeadlineExceeded) || errors.Is(e.Call.Err, context.DeadlineExceeded)
 }
 
 // Temporary is Timeout. It makes the error a [net.Error], as those of [http.Transport] are.

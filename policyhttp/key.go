@@ -84,7 +84,7 @@ func network(addr netip.Addr) string {
 	return prefix.String()
 }
 
-// requestKey is the key of the context's own value.
+// requestKey is the key by which a requestContext finds itself.
 type requestKey struct{}
 
 // requestContext is the context of a request in a pipeline.
@@ -97,7 +97,7 @@ type requestContext struct {
 	key  string
 }
 
-// Value returns c itself for its own key.
+// Value returns c for requestKey.
 func (c *requestContext) Value(key any) any {
 	if key == (requestKey{}) {
 		return c

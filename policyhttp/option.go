@@ -4,31 +4,26 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"strconv"
-	"time"
 
 	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Option configures a [Transport]. Of the same option given twice, the later one counts.
 type Option func(*config)
 
-// config is what the options store.
+// config is what the options store, and what configure makes of it.
 type config struct {
 	statuses       []int
-	restricted     bool // statuses were given
 	classify       func(*http.Response) policy.Class
-	classified     bool
 	unprocessed    []int
 	buffer         int64
-	buffered       bool
 	deadlineHeader string
-	deadlined      bool
 	route          func(context.Context, *http.Request) *url.URL
-	routed         bool
+	given          setting.List
 
-	retried      map[int]bool // of statuses
+	retried      map[int]bool // of statuses; nil if they were not given
 	notProcessed map[int]bool // of unprocessed
 }
 
@@ -38,7 +33,10 @@ type config struct {
 // A status that is added is a failure to the whole pipeline, of class [policy.Transient]. One that is left out is no
 // longer retried; to a breaker it still counts as before. To decide by anything else than the status, use [ClassifyResponse].
 func RetryStatuses(statuses ...int) Option {
-	return func(c *config) { c.statuses, c.restricted = statuses, true }
+	return func(c *config) {
+		c.statuses = statuses
+		c.given.Data("RetryStatuses", setting.Arg("statuses", statuses))
+	}
 }
 
 // ClassifyResponse lets classify say what a response means, to every policy of the pipeline. For [policy.Unclassified] the
@@ -52,21 +50,30 @@ func RetryStatuses(statuses ...int) Option {
 //		return policy.Unclassified
 //	})
 func ClassifyResponse(classify func(*http.Response) policy.Class) Option {
-	return func(c *config) { c.classify, c.classified = classify, true }
+	return func(c *config) {
+		c.classify = classify
+		c.given.Code("ClassifyResponse")
+	}
 }
 
 // RetryNotIdempotent says that the server has done nothing when it answers with one of statuses, such as 429 or 503 of a
 // gateway that refuses. After these, a request is also tried again if it is not idempotent, such as a POST. Each must be
 // from 400 to 599. By default there are none.
 func RetryNotIdempotent(statuses ...int) Option {
-	return func(c *config) { c.unprocessed = statuses }
+	return func(c *config) {
+		c.unprocessed = statuses
+		c.given.Data("RetryNotIdempotent", setting.Arg("statuses", statuses))
+	}
 }
 
 // Buffer keeps up to most bytes of a body that could be sent only once, one without a GetBody, in memory, so that it can
 // be sent again. Nothing waits for it: it is recorded while it is sent. A body that turns out longer is sent once. most
 // must be positive; 64 KiB is a usual choice. By default nothing is kept.
 func Buffer(most int64) Option {
-	return func(c *config) { c.buffer, c.buffered = most, true }
+	return func(c *config) {
+		c.buffer = most
+		c.given.Data("Buffer", setting.Arg("most", most))
+	}
 }
 
 // DeadlineHeader lets each attempt tell the server, in the field of that name, how many milliseconds are left for it: until
@@ -74,7 +81,10 @@ func Buffer(most int64) Option {
 // standard; Envoy calls it X-Envoy-Expected-Rq-Timeout-Ms. Where there is no limit, or the request has the field already,
 // nothing is set. By default no field is.
 func DeadlineHeader(name string) Option {
-	return func(c *config) { c.deadlineHeader, c.deadlined = name, true }
+	return func(c *config) {
+		c.deadlineHeader = name
+		c.given.Data("DeadlineHeader", setting.Arg("name", name))
+	}
 }
 
 // Route lets route say where an attempt goes: to another replica when one has failed, for instance. It is given the
@@ -88,7 +98,10 @@ func DeadlineHeader(name string) Option {
 //
 // [PerHost] chooses by the request, not by the route. For a breaker per host, compose keyed.By([Host], breakers).
 func Route(route func(ctx context.Context, request *http.Request) *url.URL) Option {
-	return func(c *config) { c.route, c.routed = route, true }
+	return func(c *config) {
+		c.route = route
+		c.given.Code("Route")
+	}
 }
 
 // Validate returns the [*policy.ConfigError] that [NewTransport] would panic with because of options, or nil.
@@ -101,24 +114,35 @@ func Validate(options ...Option) error {
 func configure(options []Option, problems *policy.ConfigError) config {
 	var c config
 	option.Apply(&c, options, problems)
-	c.retried = setOf("RetryStatuses", c.statuses, problems)
+	if c.given.Given("RetryStatuses") {
+		c.retried = setOf("RetryStatuses", c.statuses, problems)
+	}
 	c.notProcessed = setOf("RetryNotIdempotent", c.unprocessed, problems)
-	if c.classified && c.classify == nil {
-		problems.Add("ClassifyResponse: the function is nil")
-	}
-	if c.routed && c.route == nil {
-		problems.Add("Route: the function is nil")
-	}
-	if c.buffered && c.buffer <= 0 {
+	checkFunction(c.given, "ClassifyResponse", c.classify == nil, problems)
+	checkFunction(c.given, "Route", c.route == nil, problems)
+	if c.given.Given("Buffer") && c.buffer <= 0 {
 		problems.Add("Buffer(%d): must be positive", c.buffer)
 	}
-	if c.deadlined && !isToken(c.deadlineHeader) {
-		problems.Add("DeadlineHeader(%q): must be the name of a header field", c.deadlineHeader)
-	}
+	checkField(c.given, "DeadlineHeader", c.deadlineHeader, problems)
 	c.deadlineHeader = http.CanonicalHeaderKey(c.deadlineHeader)
 	return c
 }
 
+// checkFunction notes an option that was given nil in place of a function.
+func checkFunction(given setting.List, option string, isNil bool, problems *policy.ConfigError) {
+	if isNil && given.Given(option) {
+		problems.Add("%s: the function is nil", option)
+	}
+}
+
+// checkField notes an option that was given a name that no header field can have.
+func checkField(given setting.List, option, name string, problems *policy.ConfigError) {
+	if given.Given(option) && !isToken(name) {
+		problems.Add("%s(%.80q): must be the name of a header field", option, name)
+	}
+}
+
+// setOf returns statuses as a set.
 func setOf(name string, statuses []int, problems *policy.ConfigError) map[int]bool {
 	set := make(map[int]bool, len(statuses))
 	for _, status := range statuses {
@@ -128,41 +152,4 @@ func setOf(name string, statuses []int, problems *policy.ConfigError) map[int]bo
 		set[status] = true
 	}
 	return set
-}
-
-// judge returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not to be
-// tried again although its class is.
-func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
-	if c.classify != nil {
-		if class := c.classify(r); class != policy.Unclassified {
-			return class, false
-		}
-	}
-	class = classOfStatus(r.StatusCode, r.Header)
-	listed := c.retried[r.StatusCode]
-	switch {
-	case !c.restricted:
-		return class, false
-	case class == policy.Throttled:
-		return class, !listed
-	case listed:
-		return policy.Transient, false
-	case class == policy.Transient:
-		return policy.Permanent, false
-	}
-	return class, false
-}
-
-// setDeadline sets the header field that says how much time is left for an attempt, made in ctx through layers.
-func (t *Transport) setDeadline(ctx context.Context, layers []policy.Layer, r *http.Request) {
-	if _, ok := r.Header[t.deadlineHeader]; ok || r.Header == nil {
-		return
-	}
-	left := limitAt(layers, policy.StageAttemptTimeout)
-	if deadline, ok := ctx.Deadline(); ok {
-		left = min(left, time.Until(deadline))
-	}
-	if left < noLimit {
-		r.Header[t.deadlineHeader] = []string{strconv.FormatInt(max(1, left.Milliseconds()), 10)}
-	}
 }

@@ -3,6 +3,7 @@ package policyhttp
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -62,7 +63,7 @@ func (p *HostPause) Stage() policy.Stage { return StagePause }
 
 // Admit refuses an attempt at a host that is paused.
 func (p *HostPause) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	if refusal := p.hosts.Get(Host(ctx)).current(); refusal != nil {
+	if refusal := p.hosts.Get(Host(ctx)).refusal(); refusal != nil {
 		p.rejected.Add(1)
 		return nil, policy.Ticket{}, refusal
 	}
@@ -74,7 +75,7 @@ func (p *HostPause) Settle(ctx context.Context, _ policy.Ticket, outcome policy.
 	if outcome.Kind != policy.Returned || outcome.Err == nil {
 		return
 	}
-	answer, ok := answerOf(outcome.Err)
+	answer, ok := errors.AsType[*Error](outcome.Err)
 	if !ok || answer.class != policy.Throttled && answer.Status != 503 {
 		return
 	}
@@ -122,8 +123,8 @@ func (p *HostPause) MarshalJSON() ([]byte, error) { return json.Marshal(p.Report
 // String returns the kind and the limit.
 func (p *HostPause) String() string { return fmt.Sprintf("host pause %v", p.longest) }
 
-// current returns the refusal that an attempt gets now, nil if there is none.
-func (p *pause) current() *policy.Rejection {
+// refusal returns the refusal that an attempt gets now, nil if there is none.
+func (p *pause) refusal() *policy.Rejection {
 	refusal := p.until.Load()
 	if refusal == nil || !time.Now().Before(refusal.Until) {
 		return nil
@@ -142,4 +143,4 @@ func (p *pause) extend(refusal *policy.Rejection) {
 }
 
 // Idle implements [policy.Idler].
-func (p *pause) Idle() bool { return p.current() == nil }
+func (p *pause) Idle() bool { return p.refusal() == nil }

@@ -111,8 +111,8 @@ func (c *call) hostKey() hostKey {
 	if c.target == nil {
 		c.target = new(target)
 	}
-	if !c.target.hosted && !c.ended.Load() {
-		c.target.host, c.target.hosted = hostKeyOf(c.request.URL), true
+	if c.target.host == (hostKey{}) && !c.ended.Load() {
+		c.target.host = hostKeyOf(c.request.URL)
 	}
 	return c.target.host
 }

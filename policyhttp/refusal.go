@@ -2,6 +2,7 @@ package policyhttp
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -43,7 +44,7 @@ func (e *exchange) refuse(err error) {
 	if seconds > 0 {
 		header.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
-	if h.coding && refusal.Code != "" {
+	if h.codeHeader != "" && refusal.Code != "" {
 		header.Set(h.codeHeader, fieldText(refusal.Code))
 	}
 	if r.ProtoMajor == 1 && r.ContentLength > maxUnread && !e.entered { // in HTTP/2 it would end the other requests too
@@ -60,7 +61,7 @@ func (e *exchange) refuse(err error) {
 		e.writer.defaultStatus = refusal.Status
 		h.refuseWith(e.writer.face(), r, refusal)
 		e.writer.writeDefaultStatus()
-	case h.problem:
+	case h.problemDetails:
 		e.writeProblem(w, refusal)
 	default:
 		write(w, refusal.Status, "text/plain; charset=utf-8", http.StatusText(refusal.Status)+"\n")
@@ -112,6 +113,14 @@ func (h *handler) retryAfter(err error, code string) int64 {
 	seconds := ceilSeconds(wait)
 	jitter := h.random.Int64N(max(1, seconds/4) + 1)
 	return min(seconds+jitter, max(seconds, int64(h.most/time.Second)))
+}
+
+// ceilSeconds returns d in seconds, rounded up, at least 0.
+func ceilSeconds(d time.Duration) int64 {
+	if d <= 0 {
+		return 0
+	}
+	return int64(math.Ceil(d.Seconds()))
 }
 
 // problem is the body of an answer in the format of RFC 9457.

@@ -1,9 +1,6 @@
 package policyhttp
 
 import (
-	"context"
-	"errors"
-	"math"
 	"slices"
 	"time"
 
@@ -96,21 +93,3 @@ func StandardBreaker(name string, options ...breaker.Option) *breaker.Breaker {
 		breaker.ProbeLease(standardAttempt),
 	}, options...)...)
 }
-
-const noLimit = time.Duration(math.MaxInt64)
-
-// limitAt returns the shortest time limit of layers whose own stage is stage, noLimit if there is none.
-func limitAt(layers []policy.Layer, stage policy.Stage) time.Duration {
-	limit := noLimit
-	for _, layer := range layers {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
-		if limiter, ok := layer.(policy.TimeLimiter); ok && limiter.Stage() == stage {
-			limit = min(limit, limiter.TimeLimit())
-		}
-	}
-	return limit
-}
-
-func isDeadline(err error) bool { return errors.Is(err, context.DeadlineExceeded) }

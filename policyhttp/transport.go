@@ -12,9 +12,9 @@ import (
 // concurrent use.
 type Transport struct {
 	config
-	base    http.RoundTripper
-	source  resilience.Source
-	careful bool // base may change the requests that it gets
+	base      http.RoundTripper
+	source    resilience.Source
+	mayMutate bool // base may change the requests that it gets
 }
 
 // RequestSource is what a [resilience.Source] implements in addition when the pipeline depends on the request: what
@@ -54,7 +54,7 @@ func NewTransport(base http.RoundTripper, source resilience.Source, options ...O
 	switch base.(type) {
 	case *http.Transport, *Transport:
 	default:
-		t.careful = true
+		t.mayMutate = true
 	}
 	return t
 }

@@ -4,20 +4,22 @@ import (
 	"strings"
 
 	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Option configures [UnaryClient] and [StreamClient]. If an option is given twice, the later one counts.
 type Option func(*config)
 
-// config is what the options store.
+// config is what the options store, and what configure makes of it.
 type config struct {
 	idempotent    []string
 	notIdempotent []string
-	refuses       bool
 	tell          func(error)
+	given         setting.List
 
-	marks map[string]bool // of idempotent and notIdempotent
+	marks   map[string]bool // of idempotent and notIdempotent
+	refuses bool            // RefuseServiceConfigRetry was given: each call asks
 }
 
 // Idempotent says that calls of these methods may be made twice, even at the same time, which a hedge requires. Each is
@@ -25,14 +27,20 @@ type config struct {
 // the caller can mark a single call with [retry.Idempotent]. By default no method is marked: retries make another
 // attempt, hedges do not.
 func Idempotent(methods ...string) Option {
-	return func(c *config) { c.idempotent = methods }
+	return func(c *config) {
+		c.idempotent = methods
+		c.given.Data("Idempotent", setting.Arg("methods", methods))
+	}
 }
 
 // NotIdempotent says that calls of these methods must not be made twice: another attempt is made only if the request has
 // provably not left the process. Names are as for [Idempotent]; a method counts more than its service. By default there are
 // none.
 func NotIdempotent(methods ...string) Option {
-	return func(c *config) { c.notIdempotent = methods }
+	return func(c *config) {
+		c.notIdempotent = methods
+		c.given.Data("NotIdempotent", setting.Arg("methods", methods))
+	}
 }
 
 // RefuseServiceConfigRetry keeps retries from multiplying. When the service config of the connection has a retry policy
@@ -46,7 +54,10 @@ func NotIdempotent(methods ...string) Option {
 // not use this option then, since it cannot see that gRPC's retries are disabled. By default service configs are
 // ignored.
 func RefuseServiceConfigRetry(tell func(error)) Option {
-	return func(c *config) { c.refuses, c.tell = true, tell }
+	return func(c *config) {
+		c.tell = tell
+		c.given.Code("RefuseServiceConfigRetry")
+	}
 }
 
 // Validate returns the [*policy.ConfigError] that [UnaryClient] and [StreamClient] would panic with because of options, or
@@ -60,6 +71,7 @@ func Validate(options ...Option) error {
 func configure(options []Option, problems *policy.ConfigError) config {
 	var c config
 	option.Apply(&c, options, problems)
+	c.refuses = c.given.Given("RefuseServiceConfigRetry")
 	c.marks = make(map[string]bool, len(c.idempotent)+len(c.notIdempotent))
 	c.markAll("Idempotent", c.idempotent, true, problems)
 	c.markAll("NotIdempotent", c.notIdempotent, false, problems)

@@ -158,13 +158,13 @@ func (l *lines) of(method string) *line {
 	case l.config != nil:
 		return l.config.lineOf(method)
 	case l.byMethod != nil:
-		return current(l.methods.Get(method), l.byMethod.PipelineFor(method))
+		return latest(l.methods.Get(method), l.byMethod.PipelineFor(method))
 	}
-	return current(&l.last, l.source.Current())
+	return latest(&l.last, l.source.Current())
 }
 
-// current returns the line of pipeline, which is that in last unless the pipeline was replaced.
-func current(last *atomic.Pointer[line], pipeline *resilience.Pipeline) *line {
+// latest returns the line of pipeline, which is that in last unless the pipeline was replaced.
+func latest(last *atomic.Pointer[line], pipeline *resilience.Pipeline) *line {
 	if known := last.Load(); known != nil && known.pipeline == pipeline {
 		return known
 	}

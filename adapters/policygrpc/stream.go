@@ -103,15 +103,15 @@ type streamAttempt struct {
 	isOpen bool
 	ended  error // without headers: io.EOF, for an answer that has no messages; otherwise nil
 
-	mu     sync.Mutex
-	over   bool // it has ended with err
-	err    error
-	cause  error // of the context, when it ended
-	permit *policy.Permit
-	stop   func() bool // listening to the context
-	called bool        // what the caller gave to grpc.OnFinish, or about to be
-	wrote  sync.Once   // publish
-	once   sync.Once   // settle
+	mu         sync.Mutex
+	over       bool // it has ended with err
+	err        error
+	cause      error // of the context, when it ended
+	permit     *policy.Permit
+	stop       func() bool // listening to the context
+	called     bool        // what the caller gave to grpc.OnFinish, or about to be
+	publishing sync.Once
+	settling   sync.Once
 }
 
 func (c *streamCall) newAttempt(ctx context.Context) *streamAttempt {
@@ -176,7 +176,7 @@ func (a *streamAttempt) finish(err error) {
 	if !ok {
 		return
 	}
-	a.wrote.Do(a.publish)
+	a.publishing.Do(a.publish)
 	a.settle(err)
 	a.mu.Lock()
 	first := !a.called
@@ -212,7 +212,7 @@ func (a *streamAttempt) end(err error) (first error, ok bool) {
 // settle tells the pipeline how the stream has ended. Who comes second waits for the first, so that the caller of RecvMsg
 // finds everything told.
 func (a *streamAttempt) settle(err error) {
-	a.once.Do(func() {
+	a.settling.Do(func() {
 		c := &a.stream.call
 		c.tell(err)
 		defer a.cancel()
@@ -239,7 +239,7 @@ func (a *streamAttempt) panicked(returned *bool) {
 	permit := a.permit
 	a.mu.Unlock()
 	if first && permit != nil {
-		a.once.Do(func() {
+		a.settling.Do(func() {
 			defer a.cancel()
 			permit.Settle(policy.Outcome{Kind: policy.Panicked})
 		})

@@ -1,0 +1,87 @@
+package policyhttp
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/go-resilience/resilience/internal/idempotence"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// Idempotent returns a context that says that its requests may be sent more than once, whatever their method, because
+// the server recognises a repetition, or does not mind it. It is retry.Idempotent; retry.NotIdempotent says the opposite,
+// of a GET that has an effect.
+func Idempotent(ctx context.Context) context.Context { return retry.Idempotent(ctx) }
+
+// isIdempotent reports whether method and header allow to send r twice.
+func isIdempotent(r *http.Request) bool {
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete,
+		"QUERY":
+		return true
+	}
+	if _, ok := r.Header["Idempotency-Key"]; ok {
+		return true
+	}
+	_, ok := r.Header["X-Idempotency-Key"]
+	return ok
+}
+
+// repetition says whether a request may be sent twice.
+type repetition uint8
+
+const (
+	// unmarked is one that retries may try, but for which hedges should not race: its body may turn out too long.
+	unmarked repetition = iota
+	repeatable
+	notRepeatable
+)
+
+// repetitionOf says whether the request of c may be sent twice. What the caller said about the context counts more than the
+// method; nothing counts more than a body that can be sent only once.
+func repetitionOf(c *call) repetition {
+	marked, may := idempotence.Of(c.Context)
+	if !marked {
+		may = isIdempotent(c.request)
+	}
+	switch {
+	case !may || c.bodies.is(bodyOnce):
+		return notRepeatable
+	case c.bodies.is(bodyRecorded) && c.request.ContentLength <= 0: // not known
+		return unmarked
+	}
+	return repeatable
+}
+
+// mayRepeat reports whether the request may be sent again after it has reached the server.
+func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
+
+// repeats reports whether the pipeline may make more than one attempt.
+func (c *call) repeats() bool {
+	return slices.ContainsFunc(c.openResult.Layers(), func(layer policy.Layer) bool {
+		switch layer.(type) {
+		case policy.Repeater, policy.Wrapper:
+			return true
+		}
+		return false
+	})
+}
+
+// sameRetry reports whether attempts belong to one retry that are a and b as the hedge counts: where that is around the retry,
+// each of its attempts has a retry of its own.
+func (c *call) sameRetry(a, b int) bool {
+	if a == b {
+		return true
+	}
+	for _, layer := range c.openResult.Layers() {
+		switch layer.(type) {
+		case policy.Repeater:
+			return true
+		case policy.Wrapper:
+			return false
+		}
+	}
+	return true
+}
