@@ -170,7 +170,8 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	may := c.mayRepeat() || failure.notSent
 	final = final || may && !c.bodies.reclaim()
 	if may && !final && isRetried(class) && c.repeats() {
-		a.responseBody.inner = prefetch(response)
+		response = prefetch(response)
+		a.responseBody.inner = response.Body
 	}
 	if !c.hold(a, response, failure) {
 		return nil, a.late()

@@ -79,7 +79,7 @@ func Check(response *http.Response) error {
 // which does so itself.
 func Discard(value any) {
 	if response, ok := value.(*http.Response); ok && response != nil && response.Body != nil {
-		_ = prefetch(response).Close()
+		_ = prefetch(response).Body.Close()
 	}
 }
 

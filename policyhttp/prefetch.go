@@ -2,6 +2,7 @@ package policyhttp
 
 import (
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -15,15 +16,19 @@ const (
 	drainTime = 50 * time.Millisecond
 )
 
-// prefetch returns the body of a response that another attempt may supersede, of which it has read the beginning. If that is
-// all of it, the connection is free for the next attempt, and the response can still be read. It must be now: when another
-// attempt begins, the contexts of this one end.
-func prefetch(r *http.Response) io.ReadCloser {
+// prefetch returns r, which another attempt may supersede, with a body of which it has read the beginning. If that is all of
+// it, the connection is free for the next attempt, and the response can still be read. It must be now: when another attempt
+// begins, the contexts of this one end.
+//
+// What it returns is a copy if the body is read: at the end of the body, which may come while its caller looks at the copy,
+// the base transport writes the trailer into r.
+func prefetch(r *http.Response) *http.Response {
 	inner := r.Body
 	if _, writable := inner.(io.Writer); writable || hasNoBody(r, inner) || r.ContentLength > mostDrained {
-		return inner
+		return r
 	}
-	f := &fetched{inner: inner, done: make(chan struct{})}
+	f := &fetched{inner: inner, base: r, response: *r, done: make(chan struct{})}
+	f.response.Body, f.response.Trailer = f, r.Trailer.Clone()
 	go f.fetch() // which ends when the body is closed, at the latest
 	timer := time.NewTimer(drainTime)
 	defer timer.Stop()
@@ -32,13 +37,16 @@ func prefetch(r *http.Response) io.ReadCloser {
 	case <-timer.C:
 		f.enough.Store(true)
 	}
-	return f
+	return &f.response
 }
 
 // fetched is a body whose beginning was read, as far as it came in time. The piece that was on its way when the time was over
 // is still fetch's; the reader gets what came before, waits for that piece, and goes on by itself.
 type fetched struct {
-	inner  io.ReadCloser
+	inner    io.ReadCloser
+	base     *http.Response // of which inner is the body
+	response http.Response  // of which this is the body
+
 	done   chan struct{} // closed when fetch has ended
 	enough atomic.Bool   // fetch is to read no further piece
 	closed atomic.Bool
@@ -90,11 +98,24 @@ func (f *fetched) Read(p []byte) (int, error) {
 	case n > 0:
 		return n, nil
 	case f.err != nil:
-		return 0, f.err
+		return 0, f.ended(f.err)
 	case f.panicked != nil:
 		panic(f.panicked)
 	}
-	return f.inner.Read(p)
+	n, err := f.inner.Read(p)
+	return n, f.ended(err)
+}
+
+// ended returns the error of a Read. With io.EOF, the reader may look at the trailer.
+func (f *fetched) ended(err error) error {
+	switch {
+	case err != io.EOF: //nolint:errorlint // a Reader returns the very value
+	case f.response.Trailer == nil:
+		f.response.Trailer = f.base.Trailer
+	default:
+		maps.Copy(f.response.Trailer, f.base.Trailer)
+	}
+	return err
 }
 
 // Close implements [io.Closer].

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -176,6 +177,50 @@ func TestABodyThatReadsNothingIsLeft(t *testing.T) {
 type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// The base transport writes the trailer into its response at the end of the body. The caller's must not change before the
+// caller has read so far, although its body may be looked at meanwhile: ReverseProxy asks for the announced fields first.
+func TestTheTrailerOfABodyThatWasLookedAtComesAtItsEnd(t *testing.T) {
+	for name, c := range map[string]struct {
+		announced, after http.Header
+		pause            time.Duration
+	}{
+		"announced, in time": {http.Header{"Sum": nil}, http.Header{"Sum": {"4"}}, 10 * time.Millisecond},
+		"announced, later":   {http.Header{"Sum": nil}, http.Header{"Sum": {"4"}}, 80 * time.Millisecond},
+		"a surprise":         {nil, http.Header{"Sum": {"4"}}, 80 * time.Millisecond},
+		"none":               {nil, nil, 80 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				base := tripper(func(*http.Request) (*http.Response, error) {
+					r := answer(503, nil)
+					r.Trailer = maps.Clone(c.announced)
+					r.Body = &body{Reader: io.MultiReader(strings.NewReader("text"), atEnd(func() {
+						time.Sleep(c.pause)
+						switch { // as net/http
+						case r.Trailer == nil:
+							r.Trailer = c.after
+						default:
+							maps.Copy(r.Trailer, c.after)
+						}
+					}))}
+					return r, nil
+				})
+				response, err := transport(base, atOnce(2)).RoundTrip(request(t, "GET", "http://example.com/", nil))
+				require.NoError(t, err)
+				trailer := response.Trailer
+				require.Equal(t, c.announced, trailer)
+				time.Sleep(time.Second)
+				require.Equal(t, c.announced, response.Trailer)
+				require.Equal(t, "text", read(t, response))
+				require.Equal(t, c.after, response.Trailer)
+				if c.announced != nil {
+					require.Equal(t, c.after, trailer, "it is the same map")
+				}
+			})
+		})
+	}
+}
 
 // The server sends a line only when the one before was read.
 func TestTheBodyOfAFailureStreamsInEveryProtocol(t *testing.T) {
