@@ -62,8 +62,9 @@ func site() http.Handler {
 		http.SetCookie(w, &http.Cookie{Name: "visit", Value: "second", Path: "/"})
 		http.Redirect(w, r, "/cookie", http.StatusSeeOther)
 	})
-	mux.HandleFunc("/trailer", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/trailer", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "Sum")
+		fail(w, r)
 		_, _ = io.WriteString(w, "body")
 		_ = http.NewResponseController(w).Flush()
 		w.Header().Set("Sum", "4")
@@ -75,14 +76,16 @@ func site() http.Handler {
 		w.WriteHeader(http.StatusProcessing)
 		_, _ = io.WriteString(w, "body")
 	})
-	mux.HandleFunc("/gzip", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/gzip", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
+		fail(w, r)
 		z := gzip.NewWriter(w)
 		_, _ = io.WriteString(z, strings.Repeat("compressed ", 1000))
 		_ = z.Close()
 	})
-	mux.HandleFunc("/broken-gzip", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/broken-gzip", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "gzip")
+		fail(w, r)
 		_, _ = io.WriteString(w, "no gzip")
 	})
 	mux.HandleFunc("/chunks", func(w http.ResponseWriter, _ *http.Request) {
@@ -91,8 +94,9 @@ func site() http.Handler {
 			_ = http.NewResponseController(w).Flush()
 		}
 	})
-	mux.HandleFunc("/abort", func(w http.ResponseWriter, _ *http.Request) {
+	mux.HandleFunc("/abort", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "100")
+		fail(w, r)
 		_, _ = io.WriteString(w, "x")
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
@@ -101,10 +105,34 @@ func site() http.Handler {
 		w.Header().Set("Connection", "close")
 		_, _ = io.WriteString(w, "bye")
 	})
+	mux.HandleFunc("/range", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "range.txt", time.Time{}, strings.NewReader("0123456789"))
+	})
+	mux.HandleFunc("/length", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "4")
+		fail(w, r)
+		if r.Method != http.MethodHead {
+			_, _ = io.WriteString(w, "body")
+		}
+	})
+	mux.HandleFunc("/connect", func(w http.ResponseWriter, r *http.Request) {
+		_ = http.NewResponseController(w).EnableFullDuplex()
+		_ = http.NewResponseController(w).Flush()
+		line := make([]byte, 5)
+		_, _ = io.ReadFull(r.Body, line)
+		_, _ = w.Write(line)
+	})
 	mux.HandleFunc("/early", func(w http.ResponseWriter, _ *http.Request) { // does not read the body
 		http.Error(w, "too large", http.StatusRequestEntityTooLarge)
 	})
 	return mux
+}
+
+// fail begins the answer with a 503 if the query asks for that.
+func fail(w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawQuery == "fail" {
+		w.WriteHeader(503)
+	}
 }
 
 // seen is all that a client can see of an exchange.
@@ -205,10 +233,56 @@ var exchanges = map[string]func(t *testing.T, base string) (*http.Request, *body
 	"chunks":   simple("GET", "/chunks"),
 	"abort":    simple("GET", "/abort"),
 	"close":    simple("GET", "/close"),
-	"nowhere":  simple("GET", "/nowhere"),
-	"post":     sending("POST", "/echo"),
-	"put":      sending("PUT", "/echo"),
-	"early":    sending("POST", "/early"),
+	"length":   simple("HEAD", "/length"),
+
+	"503 with a trailer":        simple("GET", "/trailer?fail"),
+	"503 with gzip":             simple("GET", "/gzip?fail"),
+	"503 without gzip":          simple("GET", "/broken-gzip?fail"),
+	"503 that breaks":           simple("GET", "/abort?fail"),
+	"503 with a length":         simple("GET", "/length?fail"),
+	"503 with a length to head": simple("HEAD", "/length?fail"),
+
+	"range": func(t *testing.T, base string) (*http.Request, *body) {
+		r := request(t, "GET", base+"/range", nil)
+		r.Header.Set("Range", "bytes=2-4")
+		return r, nil
+	},
+	"unsatisfiable range": func(t *testing.T, base string) (*http.Request, *body) {
+		r := request(t, "GET", base+"/range", nil)
+		r.Header.Set("Range", "bytes=20-")
+		return r, nil
+	},
+	"connect": func(t *testing.T, base string) (*http.Request, *body) {
+		reader, writer := io.Pipe()
+		go func() {
+			_, _ = writer.Write([]byte("hello"))
+		}()
+		t.Cleanup(func() { _ = writer.Close() })
+		return request(t, "CONNECT", base+"/connect", reader), nil
+	},
+	"length not known": func(t *testing.T, base string) (*http.Request, *body) {
+		r, b := sending("PUT", "/echo")(t, base)
+		r.ContentLength = -1
+		return r, b
+	},
+	"a GetBody without a body": func(t *testing.T, base string) (*http.Request, *body) {
+		r := request(t, "PUT", base+"/echo", nil)
+		r.GetBody = func() (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }
+		return r, nil
+	},
+	"307 without a GetBody": func(t *testing.T, base string) (*http.Request, *body) {
+		r := request(t, "POST", base+"/redirect/307", once{strings.NewReader("streamed")})
+		return r, nil
+	},
+	"307 with a GetBody that fails": func(t *testing.T, base string) (*http.Request, *body) {
+		r := request(t, "POST", base+"/redirect/307", strings.NewReader("text"))
+		r.GetBody = func() (io.ReadCloser, error) { return nil, io.ErrUnexpectedEOF }
+		return r, nil
+	},
+	"nowhere": simple("GET", "/nowhere"),
+	"post":    sending("POST", "/echo"),
+	"put":     sending("PUT", "/echo"),
+	"early":   sending("POST", "/early"),
 	"stream": func(t *testing.T, base string) (*http.Request, *body) {
 		b := &body{Reader: once{strings.NewReader("streamed")}}
 		return request(t, "POST", base+"/echo", b), b
@@ -354,7 +428,6 @@ func TestConformance(t *testing.T) {
 						if through {
 							ourBase = tripper(base.RoundTrip)
 						}
-						tr := policyhttp.NewTransport(ourBase, pipeline())
 						client := func(tr http.RoundTripper) *http.Client {
 							jar, err := cookiejar.New(nil)
 							require.NoError(t, err)
@@ -364,6 +437,7 @@ func TestConformance(t *testing.T) {
 							exchange := exchanges[what]
 							r, sent := exchange(t, server.URL)
 							bare := look(t, client(bareBase), r, sent)
+							tr := policyhttp.NewTransport(ourBase, pipeline()) // another one: failures open a breaker
 							r, sent = exchange(t, server.URL)
 							ours := look(t, client(tr), r, sent)
 							if sent != nil && !strings.HasPrefix(what, "30") { // there, http.Client closes it too

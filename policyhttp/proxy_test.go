@@ -58,7 +58,7 @@ user root; pid %[1]s/pid; error_log %[1]s/error.log; daemon off; worker_processe
 events { worker_connections 256; }
 http {
 	access_log off; client_body_temp_path %[1]s; proxy_temp_path %[1]s; fastcgi_temp_path %[1]s; uwsgi_temp_path %[1]s;
-	scgi_temp_path %[1]s; keepalive_timeout %[4]dms; proxy_read_timeout 100ms; proxy_next_upstream off;
+	scgi_temp_path %[1]s; keepalive_timeout %[4]dms; proxy_read_timeout %[5]dms; proxy_next_upstream off;
 	server { listen %[2]s; location / { proxy_pass http://%[3]s; } }
 }`
 
@@ -68,9 +68,9 @@ global
 defaults
 	mode http
 	retries 0
-	timeout connect 1s
-	timeout client 5s
-	timeout server 100ms
+	timeout connect 10s
+	timeout client 10s
+	timeout server %[5]dms
 	timeout http-keep-alive %[4]dms
 frontend front
 	bind %[2]s
@@ -79,8 +79,12 @@ backend back
 	server one %[3]s
 # %[1]s`
 
-// startProxy starts a real proxy from a Debian package in front of backend, and returns its URL.
-func startProxy(t *testing.T, name, config string, backend *httptest.Server, keepAlive time.Duration) string {
+// enough is how long a proxy waits for a server that answers at once, however busy the machine is.
+const enough = 10 * time.Second
+
+// startProxy starts a real proxy from a Debian package in front of backend, and returns its URL. It keeps idle connections
+// for keepAlive, and answers 504 when the backend has not answered within limit.
+func startProxy(t *testing.T, name, config string, backend *httptest.Server, keepAlive, limit time.Duration) string {
 	t.Helper()
 	path := testsize.Program(t, name, name)
 	dir := t.TempDir()
@@ -89,7 +93,7 @@ func startProxy(t *testing.T, name, config string, backend *httptest.Server, kee
 	address := free.Addr().String()
 	require.NoError(t, free.Close())
 	file := filepath.Join(dir, "config")
-	text := fmt.Sprintf(config, dir, address, backend.Listener.Addr(), keepAlive.Milliseconds())
+	text := fmt.Sprintf(config, dir, address, backend.Listener.Addr(), keepAlive.Milliseconds(), limit.Milliseconds())
 	require.NoError(t, os.WriteFile(file, []byte(text+"\n"), 0o600))
 	args := []string{"-f", file, "-db"}
 	if name == "nginx" {
@@ -127,7 +131,7 @@ func TestA5_ConnectionsThatAreClosedAsTheyAreUsedAgain(t *testing.T) {
 			back := &behindProxy{}
 			server := httptest.NewServer(back)
 			defer server.Close()
-			url := startProxy(t, name, config, server, keepAlive)
+			url := startProxy(t, name, config, server, keepAlive, enough)
 			base := &http.Transport{}
 			defer base.CloseIdleConnections()
 			tr := transport(base, atOnce(3))
@@ -173,7 +177,8 @@ func TestStatusesOfRealProxies(t *testing.T) {
 			server := httptest.NewServer(back)
 			server.Config.ErrorLog = quiet
 			defer server.Close()
-			url := startProxy(t, name, config, server, 5*time.Second)
+			patient := startProxy(t, name, config, server, 5*time.Second, enough)
+			hasty := startProxy(t, name, config, server, 5*time.Second, 100*time.Millisecond)
 			base := &http.Transport{DisableKeepAlives: true} // haproxy ends connections after its own answers
 			defer base.CloseIdleConnections()
 			var classes []policy.Class
@@ -183,10 +188,10 @@ func TestStatusesOfRealProxies(t *testing.T) {
 				}
 			})
 			tr := transport(base, atOnce(3), resilience.Observe(observer))
-			for status, path := range map[int]string{502: "/502", 503: "/503", 504: "/504"} {
+			for status, url := range map[int]string{502: patient + "/502", 503: patient + "/503", 504: hasty + "/504"} {
 				for method, want := range map[string]int{"GET": 3, "POST": 1} {
 					classes = nil
-					response, err := tr.RoundTrip(request(t, method, url+path, nil))
+					response, err := tr.RoundTrip(request(t, method, url, nil))
 					require.NoError(t, err)
 					require.Equal(t, status, response.StatusCode)
 					read(t, response)
