@@ -8,11 +8,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -370,25 +372,35 @@ func TestA6_Hedging(t *testing.T) {
 		require.GreaterOrEqual(t, b.gaps()[0], 140*time.Millisecond)
 	})
 	t.Run("a pushback says when the next is sent, and the others follow it", func(t *testing.T) {
-		s := &service{}
-		s.unary = func(ctx context.Context, number int, _ *testgrpc.SimpleRequest) (*testgrpc.SimpleResponse, error) {
-			if number == 1 {
-				_ = grpc.SetTrailer(ctx, metadata.Pairs("grpc-retry-pushback-ms", "250"))
-				return nil, errUnavailable
-			}
-			if number == 3 {
-				return reply("third"), nil
-			}
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		// All three that follow are ready to be sent long before.
-		b := start(t, s, setting{source: config(t, hedging(4, "0.1s", "", `"UNAVAILABLE"`))})
-		answer, err := b.call(within(t))
-		require.NoError(t, err)
-		require.Equal(t, "third", body(answer))
-		require.GreaterOrEqual(t, b.gaps()[0], 240*time.Millisecond)
-		require.GreaterOrEqual(t, b.gaps()[1], 90*time.Millisecond)
+		synctest.Test(t, func(t *testing.T) { // elsewhere one attempt could be held up on its way, and the next one not
+			const ms = time.Millisecond
+			var mu sync.Mutex
+			var sent []time.Duration
+			begin := time.Now()
+			// All three that follow are ready to be sent long before.
+			ours := policygrpc.UnaryClient(config(t, hedging(4, "0.1s", "", `"UNAVAILABLE"`)))
+			err := ours(t.Context(), unaryMethod, &testgrpc.SimpleRequest{}, &testgrpc.SimpleResponse{}, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+				mu.Lock()
+				sent = append(sent, time.Since(begin))
+				number := len(sent)
+				mu.Unlock()
+				switch number {
+				case 1:
+					for _, opt := range opts {
+						if trailer, ok := opt.(grpc.TrailerCallOption); ok {
+							*trailer.TrailerAddr = metadata.Pairs("grpc-retry-pushback-ms", "250")
+						}
+					}
+					return errUnavailable
+				case 3:
+					return nil
+				}
+				<-ctx.Done()
+				return status.FromContextError(ctx.Err()).Err()
+			})
+			require.NoError(t, err)
+			require.Equal(t, []time.Duration{0, 250 * ms, 350 * ms}, sent)
+		})
 	})
 	t.Run("a failure is followed at once, also where the deadline comes before the delay", func(t *testing.T) {
 		b := start(t, &service{unary: answers(errUnavailable)}, setting{source: config(t, hedging(2, "60s", "", `"UNAVAILABLE"`))})
@@ -449,7 +461,7 @@ func TestA6_Hedging(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 			return reply("first"), nil
 		}
-		b := start(t, s, setting{source: config(t, hedging(5, "0.5s", "", `"UNAVAILABLE"`))})
+		b := start(t, s, setting{source: config(t, hedging(5, "1.5s", "", `"UNAVAILABLE"`))})
 		answer, err := b.call(within(t))
 		require.NoError(t, err)
 		require.Equal(t, "first", body(answer))
@@ -610,9 +622,13 @@ func TestG12_A6_TheTimeoutOfAServiceConfigBoundsTheCall(t *testing.T) {
 }
 
 func TestAServiceConfigWithLayers(t *testing.T) {
+	t.Parallel()
 	db := breaker.New(breaker.ConsecutiveFailures(3), breaker.OpenFor(time.Hour))
-	source := config(t, retrying(5, "0.001s", "0.001s", 1, "", "UNAVAILABLE", "DEADLINE_EXCEEDED"), db, timeout.PerAttempt(50*time.Millisecond))
+	source := config(t, retrying(5, "0.001s", "0.001s", 1, "", "UNAVAILABLE", "DEADLINE_EXCEEDED"), db, timeout.PerAttempt(200*time.Millisecond))
 	b := start(t, &service{unary: sleeping}, setting{source: source})
+	b.connection.Connect()
+	require.Eventually(t, func() bool { return b.connection.GetState() == connectivity.Ready }, 10*time.Second, time.Millisecond,
+		"an attempt that waits for its connection may not come to the server in time")
 	_, err := b.call(within(t))
 	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
 	require.ErrorIs(t, err, breaker.ErrOpen, "the retry asks the breaker")
