@@ -299,15 +299,17 @@ func (a *attempt) failed(ctx context.Context, err error) error {
 }
 
 // awaitDeadline waits for the context of an attempt to end that has failed because its deadline is here. gRPC compares
-// clocks, and so does the server: both can know a little before the context does, and then nobody could tell whose deadline
-// it was.
+// clocks, and so does the server: both can know before the context does, and then nobody could tell whose deadline it was.
 func awaitDeadline(ctx context.Context, err error) {
-	const early = 10 * time.Millisecond
+	const (
+		early = 10 * time.Millisecond // by which a server may think that the deadline is here
+		late  = time.Second           // by which the timer of a context may run on a busy machine
+	)
 	deadline, ok := ctx.Deadline()
 	if !ok || ctx.Err() != nil || status.Code(err) != codes.DeadlineExceeded || time.Until(deadline) > early {
 		return
 	}
-	timer := time.NewTimer(2 * early)
+	timer := time.NewTimer(early + late)
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():

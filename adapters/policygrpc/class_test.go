@@ -7,6 +7,7 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -306,6 +307,42 @@ func TestUG6_TheAttemptTimeoutIsRetriedTheCallersDeadlineIsNot(t *testing.T) {
 		require.Equal(t, codes.Canceled, status.Code(err))
 		require.Equal(t, policy.Neutral, seen.only(t).Verdict(nil))
 	})
+}
+
+// lateTimer is a guard with a deadline after 50 ms, whose context ends later: on a busy machine, timers do not run in time.
+type lateTimer struct{ by time.Duration }
+
+var errLateTimer = errors.New("the deadline of the guard")
+
+func (lateTimer) Stage() policy.Stage { return policy.StageAttemptTimeout }
+func (l lateTimer) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	const limit = 50 * time.Millisecond
+	deadline := time.Now().Add(limit)
+	ctx, cancel := context.WithCancelCause(ctx)
+	time.AfterFunc(limit+l.by, func() { cancel(errLateTimer) })
+	return withDeadline{ctx, deadline}, policy.Ticket{}, nil
+}
+func (lateTimer) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+type withDeadline struct {
+	context.Context
+	deadline time.Time
+}
+
+func (w withDeadline) Deadline() (time.Time, bool) { return w.deadline, true }
+
+// gRPC and the server compare clocks, and so know before the context does that its deadline is over.
+func TestUG6_ADeadlineIsThatOfItsContextAlsoWhereTimersAreLate(t *testing.T) {
+	for _, by := range []time.Duration{0, 30 * time.Millisecond, 900 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			ours := policygrpc.UnaryClient(resilience.Compose(lateTimer{by}))
+			err := ours(t.Context(), unaryMethod, nil, nil, nil, func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+				time.Sleep(50 * time.Millisecond)
+				return status.Error(codes.DeadlineExceeded, "by the clock")
+			})
+			require.ErrorIs(t, err, errLateTimer, "%v late", by)
+		})
+	}
 }
 
 func TestUG8_TheServerIsToldOfPreviousAttempts(t *testing.T) {
