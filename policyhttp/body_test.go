@@ -340,34 +340,34 @@ func TestFault200_UH5_DiscardedResponsesLeaveTheirConnection(t *testing.T) {
 		"without timeout": nil, "with attempt timeout": timeout.PerAttempt(10 * time.Second),
 	} {
 		t.Run(name, func(t *testing.T) {
-			calls := 0
-			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-				if calls++; calls < 3 {
-					w.WriteHeader(http.StatusServiceUnavailable)
+			synctest.Test(t, func(t *testing.T) { // elsewhere a body may take longer than it is waited for
+				calls := 0
+				n := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+					if calls++; calls < 3 {
+						w.WriteHeader(http.StatusServiceUnavailable)
+					}
+					_, _ = io.WriteString(w, strings.Repeat("x", 4<<10))
+				})
+				var fresh, reused atomic.Int64
+				ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
+					if info.Reused {
+						reused.Add(1)
+					} else {
+						fresh.Add(1)
+					}
+				}})
+				layers := []policy.Layer{atOnce(3)}
+				if attempt != nil {
+					layers = append(layers, attempt)
 				}
-				_, _ = io.WriteString(w, strings.Repeat("x", 4<<10))
-			}))
-			defer server.Close()
-			base := &http.Transport{}
-			defer base.CloseIdleConnections()
-			var fresh, reused atomic.Int64
-			ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(info httptrace.GotConnInfo) {
-				if info.Reused {
-					reused.Add(1)
-				} else {
-					fresh.Add(1)
-				}
-			}})
-			layers := []policy.Layer{atOnce(3)}
-			if attempt != nil {
-				layers = append(layers, attempt)
-			}
-			response, err := transport(base, layers...).RoundTrip(request(t, "GET", server.URL, nil).WithContext(ctx))
-			require.NoError(t, err)
-			require.Equal(t, 200, response.StatusCode)
-			require.Len(t, read(t, response), 4<<10)
-			require.EqualValues(t, 1, fresh.Load())
-			require.EqualValues(t, 2, reused.Load())
+				response, err := transport(n.base, layers...).RoundTrip(request(t, "GET", "http://example.com/", nil).WithContext(ctx))
+				require.NoError(t, err)
+				require.Equal(t, 200, response.StatusCode)
+				require.Len(t, read(t, response), 4<<10)
+				require.EqualValues(t, 1, fresh.Load())
+				require.EqualValues(t, 2, reused.Load())
+				n.close()
+			})
 		})
 	}
 }

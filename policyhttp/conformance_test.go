@@ -192,7 +192,7 @@ func look(t *testing.T, client *http.Client, r *http.Request, sent *body) seen {
 	}
 	s.Trailer = response.Trailer.Clone()
 	if sent != nil {
-		require.Eventually(t, func() bool { return sent.closes.Load() > 0 }, time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return sent.closes.Load() > 0 }, 10*time.Second, time.Millisecond)
 		s.Sent = sent.closes.Load()
 	}
 	return s
@@ -505,7 +505,7 @@ func TestA1_Upgrades(t *testing.T) {
 	base := &http.Transport{}
 	defer base.CloseIdleConnections()
 	slots := bulkhead.New(1)
-	tr := transport(base, timeout.Total(time.Minute), atOnce(3), slots, timeout.PerAttempt(time.Second))
+	tr := transport(base, timeout.Total(time.Minute), atOnce(3), slots, timeout.PerAttempt(time.Minute/2))
 	talk := func(t *testing.T, url string, tr http.RoundTripper) {
 		r := request(t, "GET", url, nil)
 		r.Header.Set("Connection", "Upgrade")
@@ -539,7 +539,7 @@ func TestA1_Upgrades(t *testing.T) {
 		proxy := httptest.NewServer(&httputil.ReverseProxy{Transport: tr, Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(to) }})
 		defer proxy.Close()
 		talk(t, proxy.URL, base)
-		require.Eventually(t, func() bool { return slots.Snapshot().InFlight == 0 }, 5*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return slots.Snapshot().InFlight == 0 }, 10*time.Second, time.Millisecond)
 	})
 }
 
