@@ -17,7 +17,7 @@ import (
 //	  refuse       answers in place of a handler that was not asked, or has not answered in time
 type exchange struct {
 	handler   *handler
-	door      *door
+	pipeline  *guardPipeline
 	request   *http.Request
 	context   requestContext
 	admission context.Context // that the pipeline was given
@@ -39,8 +39,8 @@ func (e *exchange) serve(ctx context.Context) (struct{}, error) {
 	}
 	e.handle(e.request.WithContext(ctx))
 	err := e.judge(ctx)
-	if err != nil && e.isImpatient() {
-		err = &impatience{err}
+	if err != nil && e.isClientDeadline() {
+		err = &clientDeadlineError{err}
 	}
 	return struct{}{}, err
 }
@@ -82,8 +82,8 @@ func (e *exchange) judge(ctx context.Context) error {
 	return nil
 }
 
-// isImpatient reports whether the request was ended by the deadline that the client has asked for.
-func (e *exchange) isImpatient() bool {
+// isClientDeadline reports whether the request was ended by the deadline that the client has asked for.
+func (e *exchange) isClientDeadline() bool {
 	return e.admission != context.Context(&e.context) && e.admission.Err() != nil && e.request.Context().Err() == nil
 }
 

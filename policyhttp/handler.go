@@ -60,7 +60,7 @@ type handler struct {
 	handlerConfig
 	next   http.Handler
 	source resilience.Source
-	last   atomic.Pointer[door]                // the last pipeline that could be used
+	last   atomic.Pointer[guardPipeline]       // the last pipeline that could be used
 	unfit  atomic.Pointer[resilience.Pipeline] // the last one that could not
 }
 
@@ -74,19 +74,20 @@ func newHandler(next http.Handler, source resilience.Source, options []HandlerOp
 	if sources.IsNil(source) {
 		problems.Add("the pipeline is nil")
 	} else {
-		h.last.Store(newDoor(source, source.Current(), problems))
+		h.last.Store(newGuardPipeline(source, source.Current(), problems))
 	}
 	return h, problems.Err()
 }
 
-// door is a pipeline that can stand in front of a handler, and what is known about it.
-type door struct {
-	pipeline *resilience.Pipeline
-	quotas   []quotaSource
+// guardPipeline is a pipeline of guards, which can stand in front of a handler, and what is known about it.
+type guardPipeline struct {
+	*resilience.Pipeline
+	quotas []quotaSource
 }
 
-// newDoor notes what makes pipeline, which source has come to, unfit.
-func newDoor(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) *door {
+// newGuardPipeline checks that pipeline, the current one of source, can stand in front of a handler. What is wrong is added to
+// problems.
+func newGuardPipeline(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) *guardPipeline {
 	if !sources.Check(source, pipeline, problems) {
 		return nil
 	}
@@ -103,17 +104,17 @@ func newDoor(source resilience.Source, pipeline *resilience.Pipeline, problems *
 			problems.Add("%v: wraps, and a handler must not run twice or on another goroutine", layer)
 		}
 	}
-	return &door{pipeline: pipeline, quotas: quotaSources(layers)}
+	return &guardPipeline{pipeline, quotaSources(layers)}
 }
 
-// inForce returns the pipeline in force.
-func (h *handler) inForce() *door {
+// current returns the pipeline in force: that of the source, or the last one that could be used.
+func (h *handler) current() *guardPipeline {
 	last, pipeline := h.last.Load(), h.source.Current()
-	if pipeline == last.pipeline || pipeline == h.unfit.Load() {
+	if pipeline == last.Pipeline || pipeline == h.unfit.Load() {
 		return last
 	}
 	problems := policy.ConfigError{Policy: handlerName}
-	if next := newDoor(h.source, pipeline, &problems); len(problems.Problems) == 0 {
+	if next := newGuardPipeline(h.source, pipeline, &problems); len(problems.Problems) == 0 {
 		h.last.Store(next)
 		return next
 	}
@@ -126,16 +127,16 @@ func (h *handler) inForce() *door {
 // ServeHTTP implements [http.Handler].
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := &exchange{
-		handler: h,
-		door:    h.inForce(),
-		request: r,
-		writer:  responseWriter{ResponseWriter: w},
-		context: requestContext{Context: r.Context(), request: r, keyBy: h.keyBy},
+		handler:  h,
+		pipeline: h.current(),
+		request:  r,
+		writer:   responseWriter{ResponseWriter: w},
+		context:  requestContext{Context: r.Context(), request: r, keyBy: h.keyBy},
 	}
 	ctx, end := h.withDeadline(&e.context, r)
 	defer end()
 	e.admission = ctx
-	_, err := resilience.Do(ctx, e.door.pipeline, e.serve)
+	_, err := resilience.Do(ctx, e.pipeline.Pipeline, e.serve)
 	switch {
 	case !e.entered:
 		e.refuse(err)

@@ -57,13 +57,15 @@ func (a *answer) Class() policy.Class {
 	return policy.Permanent
 }
 
-// impatience is the error of a request whose client has set a deadline that was too short, which is no failure of the
-// handler: otherwise a client could open a breaker with it.
-type impatience struct{ err error }
+// clientDeadlineError is the error of a request whose client has set a deadline that was too short, which is no failure of
+// the handler: otherwise a client could open a breaker with it.
+type clientDeadlineError struct{ err error }
 
-func (i *impatience) Error() string       { return "the client's deadline has passed: " + i.err.Error() }
-func (i *impatience) Unwrap() error       { return i.err }
-func (i *impatience) Class() policy.Class { return policy.Ignored }
+func (e *clientDeadlineError) Error() string {
+	return "the client's deadline has passed: " + e.err.Error()
+}
+func (e *clientDeadlineError) Unwrap() error       { return e.err }
+func (e *clientDeadlineError) Class() policy.Class { return policy.Ignored }
 
 // statusLine returns a status with its usual text, such as "503 Service Unavailable".
 func statusLine(status int) string {

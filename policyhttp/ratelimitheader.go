@@ -127,7 +127,7 @@ func (e *exchange) announce(header http.Header, retryAfter int64) {
 // quotas returns what the client is told.
 func (e *exchange) quotas(retryAfter int64) []quota {
 	var quotas []quota
-	for _, source := range e.door.quotas {
+	for _, source := range e.pipeline.quotas {
 		report, ok := source(e.admission)
 		if !ok {
 			continue

@@ -81,7 +81,7 @@ func isWaiting(r *http.Request) bool {
 	return ctx.Err() == nil || policy.Canceled(ctx) && !isGone(r)
 }
 
-// tellOutside lets the Handlers around this one know that it was a policy who answered.
+// tellOutside lets the Handlers around this one know that it is a policy that answers.
 func tellOutside(w http.ResponseWriter, err error) {
 	for {
 		if outer, ok := w.(interface{ noteRefusal(error) }); ok {

@@ -69,8 +69,8 @@ func (c *call) repeats() bool {
 	})
 }
 
-// sameRetry reports whether attempts belong to one retry that are a and b as the hedge counts: where that is around the retry,
-// each of its attempts has a retry of its own.
+// sameRetry reports whether the attempts a and b of the hedge share one retry. They do not where the hedge is around the retry:
+// then each of its attempts has another one.
 func (c *call) sameRetry(a, b int) bool {
 	if a == b {
 		return true

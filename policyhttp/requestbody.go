@@ -22,15 +22,15 @@ type requestBody struct {
 	read   atomic.Int64
 }
 
-// What has become of a requestBody. The first change is the last one:
+// What has become of a requestBody whose source can be sent only once. The first change is the last one:
 //
 //	unread ── Read ─────────────▶ begun       the base transport has it for good
 //	   │
 //	   └───── Close, reclaim ───▶ returned    the base transport can read no more
 //
-// If it is the caller's body that can be sent only once: after returned it stays open, for the attempt that takes it
-// next (reusable). After begun, the Close of the base transport closes it. What is open when the call ends is closed then
-// (bodies.end), unless the attempt that is delivered is still sending it.
+// After returned, the caller's body stays open for the attempt that takes it next (reusable). After begun, the Close of the
+// base transport closes it. What is open when the call ends is closed then (bodies.end), unless the attempt that is delivered
+// is still sending it.
 const (
 	unread   = iota
 	begun    // the base transport has begun to read

@@ -1,4 +1,4 @@
-// Package sources checks the sources of pipelines that the doors and transports of this module are given.
+// Package sources checks the sources of pipelines that the clients and handlers of this module are given.
 package sources
 
 import (
@@ -8,7 +8,7 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// Check reports whether pipeline, which source has come to, can be used at all, and notes why not.
+// Check reports whether pipeline, the current one of source, can be used at all, and adds the reason to problems if not.
 func Check(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) bool {
 	switch {
 	case pipeline == nil:
