@@ -127,7 +127,7 @@ func TestLedger(t *testing.T) {
 		10*time.Second, time.Millisecond)
 	require.Equal(t, made.Load(), good.Load()+bad.Load()+refused.Load()+gaveUp.Load())
 	require.Equal(t, made.Load(), calls.Load())
-	few := made.Load()/100 + 3 // where the machine is busy, there are not a hundred calls
+	few := max(3, made.Load()/100) // on a busy machine there may be fewer than a hundred calls
 	require.GreaterOrEqual(t, attempts.Load(), sent.Load(), "an attempt of a hedge may begin as the call ends, and is not sent then")
 	require.LessOrEqual(t, attempts.Load()-sent.Load(), few)
 	require.GreaterOrEqual(t, sent.Load(), byInfo.Load(), "an attempt of a hedge may begin as the call ends")
@@ -138,5 +138,5 @@ func TestLedger(t *testing.T) {
 	t.Logf("%d calls: %d answered, %d failed responses, %d refused, %d given up; %d attempts (%d by Info), %d retries, %d rejections; "+
 		"the server saw %d, failed %d", made.Load(), good.Load(), bad.Load(), refused.Load(), gaveUp.Load(), sent.Load(), byInfo.Load(),
 		retries.Load(), rejections.Load(), handled.Load(), failed.Load())
-	require.LessOrEqual(t, handled.Load(), sent.Load()+sent.Load()/20+3, "net/http replaces a connection that was closed")
+	require.LessOrEqual(t, handled.Load(), sent.Load()+max(3, sent.Load()/20), "net/http replaces a connection that was closed")
 }
