@@ -162,6 +162,8 @@ function load() {
 	adopting = true;
 	let address = location.hash.slice(1, 9000) || data.start;
 	try { address = decodeURIComponent(address); } catch { /* so it is none of those that mailers have encoded */ }
+	const [, lesson, step = 0] = /^lesson=(\d+)(?:&step=(\d+))?$/.exec(address) || [], steps = lessons[lesson - 1]?.steps;
+	if (steps) address = place(+lesson, Math.min(step, steps.length - 1)); // which says nothing of the state: that of the step
 	ask(address);
 }
 function adopt(about) {
