@@ -54,7 +54,7 @@ function encode() {
 
 // The workers, one for each pipeline. One that does not answer any more, or has broken, is replaced.
 const patience = 1500; // ms
-let module_, id = 0;
+let module_, id = 0; // the module is a promise: workers start while it is compiled
 const sides = names.map((name, side) => ({name, side, about: null, result: null, fresh: 0, ready: false, id: 0, heard: 0,
 	succeeded: [], attempts: [], waiting: [], p50: [], p99: [], breaker: []}));
 const script = URL.createObjectURL(new Blob([$('worker').textContent], {type: 'text/javascript'}));
@@ -67,7 +67,7 @@ function start(s) {
 		e.preventDefault();
 		if (worker === s.worker) broken(s, e.message || 'the browser does not start its worker; perhaps whoever serves this page forbids it (Content-Security-Policy)');
 	};
-	worker.postMessage({module: module_});
+	module_.then(module => worker.postMessage({module}), () => {}); // begin says what is wrong with it
 }
 function broken(s, why) {
 	s.worker.terminate();
@@ -553,10 +553,13 @@ async function begin() {
 	show();
 	$('controls').inert = true;
 	if (!globalThis.WebAssembly || !globalThis.DecompressionStream || !globalThis.Worker) throw new Error('the browser is too old for it: it needs WebAssembly and DecompressionStream');
-	const inflated = new Blob([bytes($('wasm').textContent)]).stream().pipeThrough(new DecompressionStream('gzip'));
-	module_ = await WebAssembly.compileStreaming(new Response(inflated, {headers: {'content-type': 'application/wasm'}}));
-	$('wasm').remove();
+	module_ = Promise.resolve().then(() => { // once the workers have been started
+		const inflated = new Blob([bytes($('wasm').textContent)]).stream().pipeThrough(new DecompressionStream('gzip'));
+		return WebAssembly.compileStreaming(new Response(inflated, {headers: {'content-type': 'application/wasm'}}));
+	});
 	sides.forEach(start);
+	await module_;
+	$('wasm').remove();
 	load();
 }
 window.onerror = null; // of the head of the page
