@@ -157,6 +157,25 @@ func lessonAddress(lesson, step int) string {
 	return play.Decode(address + "&" + lessons[lesson-1].Steps[step].Address).Encode()
 }
 
+// A link that only names a lesson opens it in the state that its text is about.
+func TestAnAddressThatOnlyNamesALesson(t *testing.T) {
+	url := file(t)
+	b := chromium.Start(t)
+	for address, want := range map[string]string{
+		"lesson=2":        lessonAddress(2, 0),
+		"lesson=2&step=3": lessonAddress(2, 3),
+		"lesson=2&step=9": lessonAddress(2, len(storm.Steps)-1),
+		"lesson=9":        "lesson=9",        // there is none
+		"lesson=2&rate=9": "lesson=2&rate=9", // a state of the reader's own
+	} {
+		b.Open("about:blank")
+		b.Open(url + "#" + address)
+		b.Until(patience, finished)
+		require.Equal(t, named(want), b.Eval("location.hash"), address)
+	}
+	require.Empty(t, b.Complaints())
+}
+
 // With keys, buttons and the history, the page does what one would think.
 func TestThePageAnswers(t *testing.T) {
 	url := file(t)

@@ -54,7 +54,7 @@ function encode() {
 
 // The workers, one for each pipeline. One that does not answer any more, or has broken, is replaced.
 const patience = 1500; // ms
-let module_, id = 0;
+let module_, id = 0; // the module is a promise: workers start while it is compiled
 const sides = names.map((name, side) => ({name, side, about: null, result: null, fresh: 0, ready: false, id: 0, heard: 0,
 	succeeded: [], attempts: [], waiting: [], p50: [], p99: [], breaker: []}));
 const script = URL.createObjectURL(new Blob([$('worker').textContent], {type: 'text/javascript'}));
@@ -67,7 +67,7 @@ function start(s) {
 		e.preventDefault();
 		if (worker === s.worker) broken(s, e.message || 'the browser does not start its worker; perhaps whoever serves this page forbids it (Content-Security-Policy)');
 	};
-	worker.postMessage({module: module_});
+	module_.then(module => worker.postMessage({module}), () => {}); // begin says what is wrong with it
 }
 function broken(s, why) {
 	s.worker.terminate();
@@ -162,6 +162,8 @@ function load() {
 	adopting = true;
 	let address = location.hash.slice(1, 9000) || data.start;
 	try { address = decodeURIComponent(address); } catch { /* so it is none of those that mailers have encoded */ }
+	const [, lesson, step = 0] = /^lesson=(\d+)(?:&step=(\d+))?$/.exec(address) || [], steps = lessons[lesson - 1]?.steps;
+	if (steps) address = place(+lesson, Math.min(step, steps.length - 1)); // which says nothing of the state: that of the step
 	ask(address);
 }
 function adopt(about) {
@@ -551,10 +553,13 @@ async function begin() {
 	show();
 	$('controls').inert = true;
 	if (!globalThis.WebAssembly || !globalThis.DecompressionStream || !globalThis.Worker) throw new Error('the browser is too old for it: it needs WebAssembly and DecompressionStream');
-	const inflated = new Blob([bytes($('wasm').textContent)]).stream().pipeThrough(new DecompressionStream('gzip'));
-	module_ = await WebAssembly.compileStreaming(new Response(inflated, {headers: {'content-type': 'application/wasm'}}));
-	$('wasm').remove();
+	module_ = Promise.resolve().then(() => { // once the workers have been started
+		const inflated = new Blob([bytes($('wasm').textContent)]).stream().pipeThrough(new DecompressionStream('gzip'));
+		return WebAssembly.compileStreaming(new Response(inflated, {headers: {'content-type': 'application/wasm'}}));
+	});
 	sides.forEach(start);
+	await module_;
+	$('wasm').remove();
 	load();
 }
 window.onerror = null; // of the head of the page

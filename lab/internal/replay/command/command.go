@@ -3,12 +3,14 @@ package command
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"math"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -24,7 +26,11 @@ const (
 	exitMet        = 1 // a condition of -fail-if is met
 	exitUsage      = 2 // or something is wrong with a file
 	exitCannotTell = 3 // a condition of -fail-if is met or not, and the log cannot tell
+
+	exitInterrupted = 130 // as shells have it
 )
+
+var errInterrupted = errors.New("interrupted: nothing was written")
 
 // enoughMemory is what a million lines need; above it garbage is collected sooner. Longer logs need more.
 const enoughMemory = 400 << 20
@@ -57,8 +63,13 @@ type command struct {
 	stdout, err io.Writer
 }
 
-// Run is the command. It returns the exit code.
+// Run is the command. It returns the exit code. If it is interrupted it returns at once, while what runs goes on: whoever
+// calls it ends the process.
 func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return runUntil(context.Background(), args, stdin, stdout, stderr)
+}
+
+func runUntil(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	c := command{stdout: stdout, err: stderr}
 	flags := flag.NewFlagSet("lab replay", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -73,7 +84,7 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprint(stderr, usage)
 		flags.PrintDefaults()
 		fmt.Fprintf(stderr, "\nConditions are about these numbers:\n%s", replay.Metrics())
-		fmt.Fprint(stderr, "\nThe exit code is 0; 1 if a condition holds; 2 for a usage error or a log that cannot be read;\n3 if a condition may hold, and the log cannot tell.\n")
+		fmt.Fprint(stderr, "\nThe exit code is 0; 1 if a condition holds; 2 for a usage error or a log that cannot be read;\n3 if a condition may hold, and the log cannot tell;\n130 for a run that was interrupted, which writes nothing.\n")
 	}
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -85,9 +96,12 @@ func Run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "lab replay:", err)
 		return exitUsage
 	}
-	code, err := c.play(stdin)
+	code, err := c.play(ctx, stdin)
 	if err != nil {
 		fmt.Fprintln(stderr, "lab replay:", err)
+		if errors.Is(err, errInterrupted) {
+			return exitInterrupted
+		}
 		return exitUsage
 	}
 	return code
@@ -155,14 +169,46 @@ func (c *command) check(rest []string) error {
 	return nil
 }
 
-func (c *command) play(stdin io.Reader) (int, error) {
+func (c *command) play(ctx context.Context, stdin io.Reader) (int, error) {
 	debug.SetGCPercent(200) // worlds make garbage
 	debug.SetMemoryLimit(enoughMemory)
-	began := time.Now()
-	progress := newProgress(c.err)
-	log, err := c.read(stdin, progress)
+	report, err := c.replayUntil(ctx, stdin)
 	if err != nil {
 		return 0, err
+	}
+	fmt.Fprint(c.stdout, report.Text())
+	if err := c.write(report); err != nil {
+		return 0, err
+	}
+	return c.judge(report), nil
+}
+
+// replayUntil is replay, until it is interrupted.
+func (c *command) replayUntil(ctx context.Context, stdin io.Reader) (*replay.Report, error) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt)
+	defer stop()
+	progress := newProgress(c.err)
+	defer progress.stop()
+	var report *replay.Report
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		report, err = c.replay(stdin, progress)
+	}()
+	select {
+	case <-done:
+		return report, err
+	case <-ctx.Done():
+		return nil, errInterrupted
+	}
+}
+
+func (c *command) replay(stdin io.Reader, progress *progress) (*replay.Report, error) {
+	began := time.Now()
+	log, err := c.read(stdin, progress)
+	if err != nil {
+		return nil, err
 	}
 	report := &replay.Report{Files: c.files, Log: log, Recorded: log.Recorded(), Seed: c.seed}
 	report.Plan = c.changes
@@ -173,17 +219,12 @@ func (c *command) play(stdin io.Reader) (int, error) {
 			progress.at("%s: %d %%", candidate.Name, 100*done/max(1, of))
 		})
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		report.Predictions = append(report.Predictions, prediction)
 	}
-	progress.done()
 	report.Took = time.Since(began)
-	fmt.Fprint(c.stdout, report.Text())
-	if err := c.write(report); err != nil {
-		return 0, err
-	}
-	return c.judge(report), nil
+	return report, nil
 }
 
 // read reads all logs into one.

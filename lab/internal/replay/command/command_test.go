@@ -3,8 +3,10 @@ package command
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,4 +186,29 @@ func TestPlan(t *testing.T) {
 	code, stdout, stderr = lab("-out", out, "-plan", a, code2, log)
 	require.Zero(t, code, stderr)
 	require.Contains(t, stdout, "what changes:\n  users: if none to \"idempotent\" (code, which is not replayed)\n\n")
+}
+
+// interrupted is a log whose reader is interrupted, and that never comes before release.
+type interrupted struct {
+	interrupt func()
+	release   chan struct{}
+}
+
+func (r interrupted) Read([]byte) (int, error) {
+	r.interrupt()
+	<-r.release
+	return 0, io.EOF
+}
+
+// Whoever is interrupted says so at once, and leaves nothing behind.
+func TestInterrupted(t *testing.T) {
+	_, candidate, _, out := files(t)
+	ctx, interrupt := context.WithCancel(t.Context())
+	stdin := interrupted{interrupt, make(chan struct{})}
+	defer close(stdin.release)
+	var stdout, stderr bytes.Buffer
+	require.Equal(t, exitInterrupted, runUntil(ctx, []string{"-out", out, "-pipeline", candidate, "-"}, stdin, &stdout, &stderr))
+	require.Equal(t, "lab replay: interrupted: nothing was written\n", stderr.String())
+	require.Empty(t, stdout.String())
+	require.NoDirExists(t, out)
 }

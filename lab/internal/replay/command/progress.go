@@ -14,9 +14,10 @@ type progress struct {
 	out      io.Writer
 	terminal bool
 
-	mu   sync.Mutex
-	last time.Time
-	any  bool
+	mu      sync.Mutex
+	last    time.Time
+	any     bool
+	stopped bool
 }
 
 func newProgress(out io.Writer) *progress {
@@ -35,7 +36,7 @@ func (p *progress) at(format string, args ...any) {
 	if p.terminal {
 		pause = 100 * time.Millisecond
 	}
-	if time.Since(p.last) < pause {
+	if p.stopped || time.Since(p.last) < pause {
 		return
 	}
 	p.last, p.any = time.Now(), true
@@ -46,7 +47,11 @@ func (p *progress) at(format string, args ...any) {
 	}
 }
 
-func (p *progress) done() {
+// stop takes the line away, for good.
+func (p *progress) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.stopped = true
 	if p.terminal && p.any {
 		fmt.Fprint(p.out, "\r\x1b[K")
 	}
