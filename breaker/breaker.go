@@ -284,7 +284,7 @@ func (b *Breaker) Changed(context.Context) <-chan struct{} {
 // attempt, as happens when a host is no longer called.
 func (b *Breaker) Idle() bool {
 	e := b.current()
-	if e.config.changed || e.shadow != e.config.shadow {
+	if e.config.reconfigured || e.shadow != e.config.shadow {
 		return false
 	}
 	now := b.watch.Elapsed()

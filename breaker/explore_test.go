@@ -82,8 +82,8 @@ func realHooks() hooks {
 	}
 }
 
-// setting is what is explored: the rules, and what else can happen.
-type setting struct {
+// scenario is what is explored: the rules, and what else can happen.
+type scenario struct {
 	name      string
 	rules     rules
 	other     *rules // what Reconfigure changes the rules to, and back
@@ -94,7 +94,7 @@ type setting struct {
 	long      bool   // only whole runs explore it
 }
 
-var settings = []setting{
+var scenarios = []scenario{
 	{name: "1 probe, 1 success, 2 failures in a row, operator", operator: true, long: true,
 		rules: rules{consecutive: 2, probes: 1, successes: 1, lease: 3 * tick}},
 	{name: "2 probes, 2 successes, 2 failures in a row, operator", operator: true, long: true,
@@ -102,7 +102,7 @@ var settings = []setting{
 	{name: "2 probes, 3 successes, lease of one tick",
 		rules: rules{consecutive: 1, probes: 2, successes: 3, lease: tick}},
 	{name: "1 probe, window of 3 calls, half of at least 2",
-		rules: rules{failureRate: rateRule{decimal.Of(0.5), 2}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}},
+		rules: rules{failureRate: rateRule{0.5, 2, decimal.Of(0.5)}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}},
 	{name: "2 probes, 2 successes, ramp of 2 ticks",
 		rules: rules{consecutive: 2, probes: 2, successes: 2, lease: 3 * tick, ramp: 2 * tick}},
 	{name: "3 probes, 3 successes, 1 may fail, lease of one tick",
@@ -118,19 +118,19 @@ var settings = []setting{
 		other: &rules{consecutive: 1, probes: 1, successes: 1, failedProbes: 1, lease: tick}},
 	{name: "window of 4 calls to one of 2, and back", long: true,
 		rules: rules{failureCount: 3, lastCalls: 4, probes: 1, successes: 1, lease: tick},
-		other: &rules{failureRate: rateRule{decimal.Of(0.5), 2}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
+		other: &rules{failureRate: rateRule{0.5, 2, decimal.Of(0.5)}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
 }
 
 // rules returns the rules that are in force.
 func (e *exploration) rules(w *scene) *rules {
 	if w.other {
-		return e.setting.other
+		return e.scenario.other
 	}
-	return &e.setting.rules
+	return &e.scenario.rules
 }
 
 func TestExploreTheCore(t *testing.T) {
-	for _, s := range settings {
+	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			if s.long && !testsize.Whole() {
 				t.Skip("long")
@@ -178,7 +178,7 @@ func TestExploreTheCoreHasNoFunctionsAndNoLocks(t *testing.T) {
 
 // exploration is a search through all states, breadth first, so that a violation comes with a shortest history.
 type exploration struct {
-	setting   setting
+	scenario  scenario
 	hooks     hooks
 	seen      map[string]struct{}
 	visited   map[State]bool
@@ -202,9 +202,9 @@ func (v *visit) history() string {
 	return strings.Join(events, ", ")
 }
 
-func searchAll(s setting, h hooks) *exploration {
-	e := &exploration{setting: s, hooks: h, seen: map[string]struct{}{}, visited: map[State]bool{}}
-	first := scene{core: newCore(&e.setting.rules, false, 0), state: Closed}
+func searchAll(s scenario, h hooks) *exploration {
+	e := &exploration{scenario: s, hooks: h, seen: map[string]struct{}{}, visited: map[State]bool{}}
+	first := scene{core: newCore(&e.scenario.rules, false, 0), state: Closed}
 	first.normal()
 	queue := []*visit{{scene: first}}
 	e.seen[first.key()] = struct{}{}
@@ -274,7 +274,7 @@ func (e *exploration) events(w *scene) (all []event) {
 				return e.settle(w, i, report{verdict: policy.Failure})
 			}})
 		}
-		if c.slot > 0 && e.setting.throttled {
+		if c.slot > 0 && e.scenario.throttled {
 			throttled := report{verdict: policy.Neutral, throttled: pause}
 			all = append(all, event{"a probe is throttled", func(w *scene) error { return e.settle(w, i, throttled) }})
 			all = append(all, event{"a probe is throttled, and settled again", func(w *scene) error {
@@ -285,14 +285,14 @@ func (e *exploration) events(w *scene) (all []event) {
 				return e.settle(w, i, report{verdict: policy.Success})
 			}})
 		}
-		if c.slot >= slotRamp && e.setting.open {
+		if c.slot >= slotRamp && e.scenario.open {
 			all = append(all, event{fmt.Sprintf("slot %d, generation %d stays open", c.slot, c.generation), func(w *scene) error {
 				return e.returned(w, i)
 			}})
 		}
 	}
 	all = append(all, event{"trip", e.trip})
-	if e.setting.operator {
+	if e.scenario.operator {
 		force := func(name string, to State, reason Reason) {
 			all = append(all, event{name, func(w *scene) error { return e.force(w, to, reason) }})
 		}
@@ -300,10 +300,10 @@ func (e *exploration) events(w *scene) (all []event) {
 		force("force open", ForcedOpen, ReasonForced)
 		force("force closed", ForcedClosed, ReasonForced)
 	}
-	if e.setting.shadow {
+	if e.scenario.shadow {
 		all = append(all, event{"the other mode", func(w *scene) error { return e.change(w, w.other, !w.shadow) }})
 	}
-	if e.setting.other != nil {
+	if e.scenario.other != nil {
 		all = append(all, event{"the other rules", func(w *scene) error { return e.change(w, !w.other, w.shadow) }})
 	}
 	return all
@@ -600,8 +600,8 @@ func (e *exploration) check(w scene) error {
 	r := e.rules(&w)
 	held, before := w.core.halfOpen.leased(w.now), w.core.clone()
 	most := r.probes
-	if e.setting.other != nil { // probes stay when there may be fewer
-		most = max(most, e.setting.rules.probes)
+	if e.scenario.other != nil { // probes stay when there may be fewer
+		most = max(most, e.scenario.rules.probes)
 	}
 	if held > most {
 		return fmt.Errorf("I1: %d probes in flight", held)
@@ -609,7 +609,7 @@ func (e *exploration) check(w scene) error {
 	if want := w.taken(); held != want {
 		return fmt.Errorf("I1: %d probes hold a slot, want %d", held, want)
 	}
-	if w.state == HalfOpen && e.setting.other == nil && w.passed+len(w.slots) > r.successes {
+	if w.state == HalfOpen && e.scenario.other == nil && w.passed+len(w.slots) > r.successes {
 		return fmt.Errorf("I1: %d probes beside %d that succeeded: more than can matter", len(w.slots), w.passed)
 	}
 	ramped := 0
@@ -934,9 +934,9 @@ func TestExploreFindsWrongCores(t *testing.T) {
 		}
 	}
 	for name, wrong := range map[string]struct {
-		setting string
-		want    string
-		change  change
+		scenario string
+		want     string
+		change   change
 	}{
 		"FAULT 8, 9: outcomes of an earlier era count": {"1 probe, 1 success", "I2", reported(func(c *core, r *report) {
 			if r.slot <= 0 {
@@ -1129,8 +1129,8 @@ func TestExploreFindsWrongCores(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			h := realHooks()
 			wrong.change(&h)
-			i := slices.IndexFunc(settings, func(s setting) bool { return strings.HasPrefix(s.name, wrong.setting) })
-			e := searchAll(settings[i], h)
+			i := slices.IndexFunc(scenarios, func(s scenario) bool { return strings.HasPrefix(s.name, wrong.scenario) })
+			e := searchAll(scenarios[i], h)
 			if e.violation == nil {
 				t.Fatalf("not found in %d states", len(e.seen))
 			}
