@@ -41,8 +41,12 @@ type streak struct {
 // successes returns how many there were since the last failure.
 func (s streak) successes(good int64) int64 { return good - s.good + s.others }
 
-// failed returns the streak with one more failure.
-func (s streak) failed(good int64) streak {
+// next returns the streak after an outcome that is neither neutral nor in good.
+func (s streak) next(failed bool, good int64) streak {
+	if !failed {
+		s.others++
+		return s
+	}
 	if s.successes(good) > 0 {
 		s.failures = 0
 	}
@@ -58,6 +62,18 @@ type evidence struct {
 
 // ledger says what became of every attempt that was admitted.
 type ledger struct{ requests, successes, failures, neutral, stale uint64 }
+
+// count counts an outcome; its request is counted apart.
+func (l *ledger) count(verdict policy.Verdict) {
+	switch verdict {
+	case policy.Success:
+		l.successes++
+	case policy.Failure:
+		l.failures++
+	default:
+		l.neutral++
+	}
+}
 
 // The number of a ticket says what the attempt is. A probe has its own number, from 1.
 const (
@@ -168,24 +184,17 @@ func (c *core) isCurrent(s settlement) bool {
 
 // settleProbe settles a probe. One that holds no slot any more changes nothing: it is in the ledger already.
 func (c *core) settleProbe(now time.Duration, s settlement) bool {
+	var holds bool
 	if s.verdict == policy.Neutral && s.throttled > 0 {
-		throttled := c.halfOpen.throttle(s.number, now, s.throttled)
-		if throttled {
-			c.ledger.neutral++
-		}
-		return throttled
+		holds = c.halfOpen.throttle(s.number, now, s.throttled)
+	} else {
+		holds = c.halfOpen.end(s.number)
 	}
-	if !c.halfOpen.end(s.number) {
+	if !holds {
 		return false
 	}
-	switch {
-	case s.verdict == policy.Neutral:
-		c.ledger.neutral++
-	case s.failed():
-		c.ledger.failures++
-		c.probed(now, s)
-	default:
-		c.ledger.successes++
+	c.ledger.count(s.verdict)
+	if s.verdict != policy.Neutral {
 		c.probed(now, s)
 	}
 	return true
@@ -194,11 +203,7 @@ func (c *core) settleProbe(now time.Duration, s settlement) bool {
 // probed decides what a half-open breaker learns from an outcome that is not neutral.
 func (c *core) probed(now time.Duration, s settlement) {
 	h := &c.halfOpen
-	if s.failed() {
-		c.streak = c.streak.failed(c.good)
-	} else {
-		c.streak.others++
-	}
+	c.streak = c.streak.next(s.failed(), c.good)
 	if !s.bad() {
 		h.passed++
 		if h.passed >= c.rules.successes {
@@ -230,30 +235,19 @@ func (c *core) settleOther(now time.Duration, s settlement) {
 		return
 	}
 	c.ledger.requests++
-	switch s.verdict {
-	case policy.Neutral:
-		c.ledger.neutral++
-		return
-	case policy.Success:
-		c.ledger.successes++
-	default:
-		c.ledger.failures++
-	}
-	switch c.state {
-	case HalfOpen:
+	c.ledger.count(s.verdict)
+	switch {
+	case s.verdict == policy.Neutral:
+	case c.state == HalfOpen:
 		c.probed(now, s)
-	case Closed:
+	case c.state == Closed:
 		c.countBad(now, s)
 	}
 }
 
 // countBad counts an outcome that failed or was slow, and opens the breaker if a trip rule says so.
 func (c *core) countBad(now time.Duration, s settlement) {
-	if s.failed() {
-		c.streak = c.streak.failed(c.good)
-	} else {
-		c.streak.others++
-	}
+	c.streak = c.streak.next(s.failed(), c.good)
 	if c.window != nil {
 		c.window.record(now, c.good, s.failed(), s.slow)
 	}
@@ -266,20 +260,18 @@ func (c *core) countBad(now time.Duration, s settlement) {
 // seen returns what the trip rules see now; while not closed, what they saw last. The successes of a half-open breaker are
 // those of its probes.
 func (c *core) seen(now time.Duration) evidence {
-	e := evidence{successes: c.streak.successes(c.good)}
+	e := c.evidence
 	switch c.state {
-	case Closed:
 	case HalfOpen:
-		e.failures, e.counts = c.evidence.failures, c.evidence.counts
-		return e
-	default:
-		return c.evidence
-	}
-	if e.successes == 0 {
-		e.failures = c.streak.failures
-	}
-	if c.window != nil {
-		e.counts = c.window.counts(now, c.good)
+		e.successes = c.streak.successes(c.good)
+	case Closed:
+		e = evidence{successes: c.streak.successes(c.good)}
+		if e.successes == 0 {
+			e.failures = c.streak.failures
+		}
+		if c.window != nil {
+			e.counts = c.window.counts(now, c.good)
+		}
 	}
 	return e
 }
