@@ -15,14 +15,14 @@ import (
 // Breaker is a circuit breaker. Make it with [New]. It is safe for concurrent use, and meant to be shared by all calls
 // to one dependency, in as many pipelines as need it.
 type Breaker struct {
-	watch stopwatch.Stopwatch
+	clock stopwatch.Stopwatch
 	era   atomic.Pointer[era]
 
 	rejected       atomic.Uint64
 	shadowRejected atomic.Uint64
 	lost           atomic.Uint64 // deliveries, see Snapshot
 
-	exploded exploded
+	panicked panicked
 
 	mu          sync.Mutex
 	config      *config
@@ -52,8 +52,8 @@ func New(opts ...Option) *Breaker {
 	if err != nil {
 		panic(err)
 	}
-	b := &Breaker{watch: stopwatch.Start(), config: config}
-	b.core = newCore(&config.rules, config.shadow, b.watch.Elapsed())
+	b := &Breaker{clock: stopwatch.Start(), config: config}
+	b.core = newCore(&config.rules, config.shadow, b.clock.Elapsed())
 	b.begin()
 	return b
 }
@@ -102,20 +102,20 @@ func (b *Breaker) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	}
 	ticket := policy.Ticket{Period: e.generation, Start: notMeasured}
 	if e.rules.slowAfter > 0 {
-		ticket.Start = b.watch.Elapsed()
+		ticket.Start = b.clock.Elapsed()
 	}
 	return ctx, ticket, nil
 }
 
 // admit is Admit when the core must be asked.
 func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ticket, error) {
-	slot, admitted := int64(slotNone), false
-	if !e.shut(b.watch.Elapsed()) {
+	number, admitted := int64(ticketVoid), false
+	if !e.shut(b.clock.Elapsed()) {
 		luck := 0.0
 		if e.rules.ramp > 0 {
 			luck = e.config.openTime.random()
 		}
-		e = b.update(func(c *core, now time.Duration) { slot, admitted = c.admit(now, luck) })
+		e = b.update(func(c *core, now time.Duration) { number, admitted = c.admit(now, luck) })
 	}
 	if !admitted {
 		if !e.shadow {
@@ -124,16 +124,16 @@ func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ti
 		}
 		b.shadowRejected.Add(1)
 	}
-	ticket := policy.Ticket{Period: e.generation, Number: slot, Start: notMeasured}
+	ticket := policy.Ticket{Period: e.generation, Number: number, Start: notMeasured}
 	if e.rules.slowAfter > 0 {
-		ticket.Start = b.watch.Elapsed()
+		ticket.Start = b.clock.Elapsed()
 	}
 	return ctx, ticket, nil
 }
 
 // Settle counts how an attempt ended.
 func (b *Breaker) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if outcome.Succeeded() && b.succeed(ticket) || b.exploded.take(ticket) {
+	if outcome.Succeeded() && b.succeed(ticket) || b.panicked.take(ticket) {
 		return
 	}
 	b.settle(ticket, outcome)
@@ -146,18 +146,18 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	returned := false
 	defer func() {
 		if !returned { // a function of the user has panicked: Settle will get the ticket that does not say what was counted
-			b.exploded.put(ticket)
+			b.panicked.put(ticket)
 		}
 	}()
 	counted := b.succeed(ticket) || b.settle(ticket, policy.Outcome{Kind: policy.Returned})
 	returned = true
 	switch {
 	case !counted:
-		ticket.Number = slotNone
+		ticket.Number = ticketVoid
 	case ticket.Number > 0:
-		ticket.Number = slotOpenProbe
+		ticket.Number = ticketReturnedProbe
 	default:
-		ticket.Number = slotOpen
+		ticket.Number = ticketReturned
 	}
 	return ticket
 }
@@ -165,11 +165,11 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 // succeed counts a success without a lock. It reports false if it did not, because there is more to do.
 func (b *Breaker) succeed(ticket policy.Ticket) bool {
 	e := b.current()
-	if e.generation != ticket.Period || ticket.Number != slotFree {
+	if e.generation != ticket.Period || ticket.Number != ticketFree {
 		return false
 	}
 	if r := e.rules; r.slowAfter > 0 || r.bucket > 0 {
-		now := b.watch.Elapsed()
+		now := b.clock.Elapsed()
 		// Unsigned: a time before the bucket, of a clock that was replaced, is late as well.
 		if r.slow(ticket.Start, now) || r.bucket > 0 && uint64(int64(now)-e.bucket.Load()) >= uint64(r.bucket) {
 			return false
@@ -181,70 +181,68 @@ func (b *Breaker) succeed(ticket policy.Ticket) bool {
 // settle is Settle when the core must be told. It reports whether the outcome was counted: a stale one is not.
 func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted bool) {
 	e := b.current()
-	if ticket.Number == slotNone {
+	if ticket.Number == ticketVoid {
 		return false
 	}
-	r := report{
-		generation: ticket.Period, slot: ticket.Number, verdict: policy.Failure, err: cause(outcome), openFor: e.rules.openFor,
+	s := settlement{
+		generation: ticket.Period, number: ticket.Number, verdict: policy.Failure, err: cause(outcome), openFor: e.rules.openFor,
 	}
 	judged := false
 	defer func() {
 		if !judged { // a function of the user has panicked: the attempt counts as what it is known to be by now
-			b.count(ticket, &r, nil)
+			b.count(ticket, &s, false)
 		}
 	}()
-	b.judge(e, &r, outcome)
+	b.judge(e, &s, outcome)
 	judged = true
 
-	if r.counted() && !r.failed() {
+	if s.returned() && !s.failed() {
 		return true
 	}
 	tripWhen := e.config.tripWhen
-	if tripWhen == nil {
-		return b.count(ticket, &r, nil)
-	}
-	var seen Snapshot
-	counted = b.count(ticket, &r, &seen)
-	if counted && seen.Generation != 0 && tripWhen(seen) {
-		b.tripAfter(seen.Generation, r)
+	counted, seen := b.count(ticket, &s, tripWhen != nil)
+	if seen != nil && tripWhen(*seen) {
+		b.tripAfter(seen.Generation, s)
 	}
 	return counted
 }
 
 // judge asks the functions of the user what an outcome means, and for how long to open if it opens the breaker, before the
 // lock is taken.
-func (b *Breaker) judge(e *era, r *report, outcome policy.Outcome) {
+func (b *Breaker) judge(e *era, s *settlement, outcome policy.Outcome) {
 	class := policy.Unclassified
-	r.verdict = outcome.Verdict(func(error) policy.Class {
+	s.verdict = outcome.Verdict(func(error) policy.Class {
 		class = outcome.ClassBy(e.config.classify)
 		return class
 	})
 	switch {
-	case r.slot > 0 && class == policy.Throttled:
-		r.throttled = e.config.openTime.pause(outcome.Err)
-	case r.verdict == policy.Neutral || r.verdict == policy.Success && e.rules.slowAfter == 0:
-	case e.generation == r.generation || r.slot == slotOpenProbe:
-		r.openFor = e.config.openTime.of(e.nextOpening(b.watch.Elapsed()), outcome.Err)
+	case s.number > 0 && class == policy.Throttled:
+		s.throttled = e.config.openTime.pause(outcome.Err)
+	case s.verdict == policy.Neutral || s.verdict == policy.Success && e.rules.slowAfter == 0:
+	case e.generation == s.generation || s.number == ticketReturnedProbe:
+		s.openFor = e.config.openTime.of(e.nextOpening(b.clock.Elapsed()), outcome.Err)
 	}
 }
 
-// count tells the core of an outcome. After a bad one that left the breaker closed it fills in seen, unless that is nil.
-func (b *Breaker) count(ticket policy.Ticket, r *report, seen *Snapshot) (counted bool) {
+// count tells the core of an outcome. For TripWhen it returns what the breaker knows after a bad outcome that has left it
+// closed, otherwise nil.
+func (b *Breaker) count(ticket policy.Ticket, s *settlement, tripWhen bool) (counted bool, seen *Snapshot) {
 	b.update(func(c *core, now time.Duration) {
-		r.slow = !r.counted() && r.verdict != policy.Neutral && c.rules.slow(ticket.Start, now)
-		counted = c.settle(now, *r)
-		if seen != nil && counted && c.state == Closed && r.bad() {
-			*seen = b.snapshot(now)
+		s.slow = !s.returned() && s.verdict != policy.Neutral && c.rules.slow(ticket.Start, now)
+		counted = c.settle(now, *s)
+		if tripWhen && counted && s.bad() && c.state == Closed {
+			snapshot := b.snapshot(now)
+			seen = &snapshot
 		}
 	})
-	return counted
+	return counted, seen
 }
 
-// tripAfter opens the breaker because TripWhen said so after the outcome r, unless the generation that TripWhen saw is over.
-func (b *Breaker) tripAfter(generation uint64, r report) {
+// tripAfter opens the breaker because TripWhen said so after the outcome s, unless the generation that TripWhen saw is over.
+func (b *Breaker) tripAfter(generation uint64, s settlement) {
 	b.update(func(c *core, now time.Duration) {
 		if c.generation == generation {
-			c.open(ReasonTripWhen, policy.Cause{Rule: "TripWhen", Err: r.err}, now, r.openFor)
+			c.open(ReasonTripWhen, policy.Cause{Rule: "TripWhen", Err: s.err}, now, s.openFor)
 		}
 	})
 }
@@ -256,12 +254,12 @@ func (b *Breaker) Ready(context.Context) error {
 	if e.admitting || e.shadow {
 		return nil
 	}
-	if e.shut(b.watch.Elapsed()) {
+	if e.shut(b.clock.Elapsed()) {
 		return e.rejection
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.core.shadow || !b.core.refuses(b.watch.Elapsed()) {
+	if b.core.shadow || !b.core.refuses(b.clock.Elapsed()) {
 		return nil
 	}
 	return b.current().rejection
@@ -284,11 +282,11 @@ func (b *Breaker) Changed(context.Context) <-chan struct{} {
 // attempt, as happens when a host is no longer called.
 func (b *Breaker) Idle() bool {
 	e := b.current()
-	if e.config.changed || e.shadow != e.config.shadow {
+	if e.config.reconfigured || e.shadow != e.config.shadow {
 		return false
 	}
-	now := b.watch.Elapsed()
-	switch e.at(now) {
+	now := b.clock.Elapsed()
+	switch e.stateAt(now) {
 	case Closed:
 		return !e.ramping(now)
 	case HalfOpen:
@@ -309,14 +307,14 @@ func (b *Breaker) State() State {
 	if e.state != Open {
 		return e.state
 	}
-	return e.at(b.watch.Elapsed())
+	return e.stateAt(b.clock.Elapsed())
 }
 
 // Trip opens the breaker for one open time, as if a rule had tripped, whatever state it is in. If it is open already,
 // the open time begins anew.
 func (b *Breaker) Trip() {
 	e := b.current()
-	openFor := e.config.openTime.of(e.nextOpening(b.watch.Elapsed()), nil)
+	openFor := e.config.openTime.of(e.nextOpening(b.clock.Elapsed()), nil)
 	b.update(func(c *core, now time.Duration) { c.open(ReasonTripped, policy.Cause{Rule: "Trip"}, now, openFor) })
 }
 

@@ -51,7 +51,7 @@ func (b *Breaker) note(e *era, now time.Duration) {
 		Shadow:   c.shadow,
 		Reason:   c.reason,
 		Cause:    c.cause,
-		At:       b.watch.Time(now),
+		At:       b.clock.Time(now),
 		Snapshot: b.snapshot(now),
 	})
 }

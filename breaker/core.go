@@ -16,37 +16,41 @@ type core struct {
 	cause   policy.Cause // the same with its numbers
 	lastErr error        // of the last failure that opened the breaker
 
-	// fastSuccesses is the number of fast successes in this generation. Most of them are counted without the core, which is told
-	// the number before each event.
-	fastSuccesses int64
-	row           row
-	window        window   // nil when no rule needs it
-	evidence      evidence // what the trip rules saw when this generation began, for snapshots
+	// good is the number of fast successes in this generation. Most of them are counted without the core, which is told the
+	// number before each event.
+	good     int64
+	streak   streak
+	window   window   // nil when no rule needs it
+	evidence evidence // what the trip rules saw when this generation began, for snapshots
 
 	halfOpen halfOpen
 	ramped   int // attempts in flight that were admitted while ramping
 
-	ledger  ledger // since the breaker was made, without fastSuccesses
+	ledger  ledger // since the breaker was made; without the good outcomes of this generation
 	entered ledger // the ledger when this generation began
 }
 
-// row is the failures, and after them the successes, that came last. Most successes are seen only as the growth of
-// fastSuccesses, so that a success need not reset anything.
-type row struct {
-	failures int   // in a row, up to the last failure
-	good     int64 // at the last failure
-	others   int64 // successes since then that are not fast ones
+// streak is the failures in a row, and the successes in a row after them. Most successes are seen only as the growth of
+// good, so that a success need not reset anything.
+type streak struct {
+	failures int   // up to the last failure
+	good     int64 // as it was at the last failure
+	others   int64 // successes since then that are not in good: slow ones, and those of probes
 }
 
 // successes returns how many there were since the last failure.
-func (r row) successes(good int64) int64 { return good - r.good + r.others }
+func (s streak) successes(good int64) int64 { return good - s.good + s.others }
 
-// failed returns the row with one more failure.
-func (r row) failed(good int64) row {
-	if r.successes(good) > 0 {
-		r.failures = 0
+// next returns the streak after an outcome that is neither neutral nor in good.
+func (s streak) next(failed bool, good int64) streak {
+	if !failed {
+		s.others++
+		return s
 	}
-	return row{failures: r.failures + 1, good: good}
+	if s.successes(good) > 0 {
+		s.failures = 0
+	}
+	return streak{failures: s.failures + 1, good: good}
 }
 
 // evidence is what the trip rules see.
@@ -59,20 +63,31 @@ type evidence struct {
 // ledger says what became of every attempt that was admitted.
 type ledger struct{ requests, successes, failures, neutral, stale uint64 }
 
-// The slot of a ticket says how the attempt was admitted, or that its success was counted already. A probe has its
-// number, from 1.
+// count counts an outcome; its request is counted apart.
+func (l *ledger) count(verdict policy.Verdict) {
+	switch verdict {
+	case policy.Success:
+		l.successes++
+	case policy.Failure:
+		l.failures++
+	default:
+		l.neutral++
+	}
+}
+
+// The number of a ticket says what the attempt is. A probe has its own number, from 1.
 const (
-	slotFree      = 0  // freely
-	slotRamp      = -1 // while ramping
-	slotNone      = -2 // nothing that becomes of the attempt counts any more: only a shadow admitted it, or it was stale
-	slotOpen      = -3 // the success of the operation was counted, and its result stays open
-	slotOpenProbe = -4 // the same of a probe
+	ticketFree          = 0  // admitted without conditions
+	ticketRamping       = -1 // admitted while ramping
+	ticketVoid          = -2 // not counted, whatever becomes of it: only a shadow admitted it, or it was stale
+	ticketReturned      = -3 // the success of the operation was counted, and its result stays open
+	ticketReturnedProbe = -4 // the same of a probe
 )
 
-// report is how an attempt ended.
-type report struct {
-	generation uint64
-	slot       int64
+// settlement is how an attempt ended.
+type settlement struct {
+	generation uint64 // of its ticket
+	number     int64  // of its ticket
 	verdict    policy.Verdict
 	slow       bool
 	throttled  time.Duration // for how long a throttled probe keeps its slot; 0 for all others
@@ -80,21 +95,23 @@ type report struct {
 	openFor    time.Duration // for how long to open if this opens the breaker
 }
 
-// counted reports whether the success of the operation was counted before, so that only a failure of its result is news.
-func (r report) counted() bool { return r.slot == slotOpen || r.slot == slotOpenProbe }
+// returned reports whether the success of the operation was counted before, so that only a failure of its result is news.
+func (s settlement) returned() bool {
+	return s.number == ticketReturned || s.number == ticketReturnedProbe
+}
 
-func (r report) failed() bool { return r.verdict == policy.Failure }
-func (r report) bad() bool    { return r.failed() || r.slow }
+func (s settlement) failed() bool { return s.verdict == policy.Failure }
+func (s settlement) bad() bool    { return s.failed() || s.slow }
 
 // newCore returns a closed breaker.
 func newCore(r *rules, shadow bool, now time.Duration) *core {
 	return &core{phase: phase{generation: 1, shadow: shadow, since: now, rules: r}, window: r.newWindow(now, 0)}
 }
 
-// admit asks for one attempt. An open breaker whose open time is over becomes half-open here. luck, in [0, 1), decides while
-// ramping; the smaller, the luckier.
-func (c *core) admit(now time.Duration, luck float64) (slot int64, admitted bool) {
-	if c.state == Open && c.at(now) == HalfOpen {
+// admit decides about an attempt, and returns the number of its ticket. An open breaker whose open time is over becomes
+// half-open here. luck, in [0, 1), decides while ramping; the smaller, the luckier.
+func (c *core) admit(now time.Duration, luck float64) (number int64, admitted bool) {
+	if c.state == Open && c.stateAt(now) == HalfOpen {
 		c.enter(HalfOpen, ReasonOpenTimeOver, policy.Cause{Rule: "OpenFor"}, now)
 	}
 	switch c.state {
@@ -103,16 +120,16 @@ func (c *core) admit(now time.Duration, luck float64) (slot int64, admitted bool
 	case Closed:
 		return c.admitRamp(now, luck)
 	case ForcedClosed:
-		return slotFree, true
+		return ticketFree, true
 	}
-	return slotNone, false
+	return ticketVoid, false
 }
 
 // admitProbe admits an attempt as a probe, if there is a slot.
-func (c *core) admitProbe(now time.Duration) (slot int64, admitted bool) {
+func (c *core) admitProbe(now time.Duration) (number int64, admitted bool) {
 	number, displaced := c.halfOpen.admit(c.rules, now)
 	if number == 0 {
-		return slotNone, false
+		return ticketVoid, false
 	}
 	c.ledger.stale += displaced
 	c.ledger.requests++
@@ -120,17 +137,17 @@ func (c *core) admitProbe(now time.Duration) (slot int64, admitted bool) {
 }
 
 // admitRamp admits as many at once as there may be probes, whatever the load, and of the rest a share that grows with time.
-func (c *core) admitRamp(now time.Duration, luck float64) (slot int64, admitted bool) {
+func (c *core) admitRamp(now time.Duration, luck float64) (number int64, admitted bool) {
 	if !c.ramping(now) { // the ramp is over: recovered
 		c.until, c.openings = 0, 0
-		return slotFree, true
+		return ticketFree, true
 	}
 	share := float64(now-c.since) / float64(c.until-c.since)
 	if c.ramped >= c.rules.probes && luck >= share {
-		return slotNone, false
+		return ticketVoid, false
 	}
 	c.ramped++
-	return slotRamp, true
+	return ticketRamping, true
 }
 
 // refuses reports whether admit would refuse for sure.
@@ -139,66 +156,55 @@ func (c *core) refuses(now time.Duration) bool {
 }
 
 // settle is told how an attempt ended. It reports whether the outcome was counted: a stale one is not.
-func (c *core) settle(now time.Duration, r report) bool {
+func (c *core) settle(now time.Duration, s settlement) bool {
 	switch {
-	case r.slot == slotNone:
+	case s.number == ticketVoid:
 		return false
-	case r.slot > 0:
-		return c.settleProbe(now, r)
-	case !c.owns(r):
+	case s.number > 0:
+		return c.settleProbe(now, s)
+	case !c.isCurrent(s):
 		c.ledger.requests++
 		c.ledger.stale++
 		return false
-	case r.slot == slotRamp:
+	case s.number == ticketRamping:
 		c.ramped--
 	}
-	c.settleFree(now, r)
+	c.settleOther(now, s)
 	return true
 }
 
-// owns reports whether an outcome counts in this generation. The failure of a result that a probe left open also counts in
+// isCurrent reports whether an outcome counts in this generation. The failure of a result that a probe left open also counts in
 // the next generation, if the probes brought that about.
-func (c *core) owns(r report) bool {
-	if r.slot == slotOpenProbe && r.generation+1 == c.generation {
+func (c *core) isCurrent(s settlement) bool {
+	if s.number == ticketReturnedProbe && s.generation+1 == c.generation {
 		return c.reason == ReasonProbesSucceeded || c.reason == ReasonProbeFailed || c.reason == ReasonProbeSlow
 	}
-	return r.generation == c.generation
+	return s.generation == c.generation
 }
 
 // settleProbe settles a probe. One that holds no slot any more changes nothing: it is in the ledger already.
-func (c *core) settleProbe(now time.Duration, r report) bool {
-	if r.verdict == policy.Neutral && r.throttled > 0 {
-		throttled := c.halfOpen.throttle(r.slot, now, r.throttled)
-		if throttled {
-			c.ledger.neutral++
-		}
-		return throttled
+func (c *core) settleProbe(now time.Duration, s settlement) bool {
+	var holds bool
+	if s.verdict == policy.Neutral && s.throttled > 0 {
+		holds = c.halfOpen.throttle(s.number, now, s.throttled)
+	} else {
+		holds = c.halfOpen.end(s.number)
 	}
-	if !c.halfOpen.end(r.slot) {
+	if !holds {
 		return false
 	}
-	switch {
-	case r.verdict == policy.Neutral:
-		c.ledger.neutral++
-	case r.failed():
-		c.ledger.failures++
-		c.probed(now, r)
-	default:
-		c.ledger.successes++
-		c.probed(now, r)
+	c.ledger.count(s.verdict)
+	if s.verdict != policy.Neutral {
+		c.probed(now, s)
 	}
 	return true
 }
 
 // probed decides what a half-open breaker learns from an outcome that is not neutral.
-func (c *core) probed(now time.Duration, r report) {
+func (c *core) probed(now time.Duration, s settlement) {
 	h := &c.halfOpen
-	if r.failed() {
-		c.row = c.row.failed(c.fastSuccesses)
-	} else {
-		c.row.others++
-	}
-	if !r.bad() {
+	c.streak = c.streak.next(s.failed(), c.good)
+	if !s.bad() {
 		h.passed++
 		if h.passed >= c.rules.successes {
 			c.close(ReasonProbesSucceeded, policy.Cause{Rule: "Successes"}, now)
@@ -210,75 +216,62 @@ func (c *core) probed(now time.Duration, r report) {
 		return
 	}
 	reason, what := ReasonProbeFailed, "failed"
-	if !r.failed() {
+	if !s.failed() {
 		reason, what = ReasonProbeSlow, "were slow"
 	}
 	c.open(reason, policy.Cause{
 		Rule: "FailedProbes", What: what, Bad: int64(h.failed), Calls: int64(h.failed + h.passed),
-		Limit: float64(c.rules.failedProbes + 1), Err: r.err,
-	}, now, r.openFor)
+		Limit: float64(c.rules.failedProbes + 1), Err: s.err,
+	}, now, s.openFor)
 }
 
-// settleFree settles an attempt that was not admitted as a probe, or the failure of a result that stayed open.
-func (c *core) settleFree(now time.Duration, r report) {
+// settleOther settles an attempt that was not admitted as a probe, or the failure of a result that stayed open.
+func (c *core) settleOther(now time.Duration, s settlement) {
 	if c.window != nil && c.state == Closed {
-		c.window.advance(now, c.fastSuccesses)
+		c.window.advance(now, c.good)
 	}
-	if r.verdict == policy.Success && !r.slow {
-		c.fastSuccesses++ // total adds them to the ledger
+	if s.verdict == policy.Success && !s.slow {
+		c.good++ // total adds it to the ledger
 		return
 	}
 	c.ledger.requests++
-	switch r.verdict {
-	case policy.Neutral:
-		c.ledger.neutral++
-		return
-	case policy.Success:
-		c.ledger.successes++
-	default:
-		c.ledger.failures++
-	}
-	switch c.state {
-	case HalfOpen:
-		c.probed(now, r)
-	case Closed:
-		c.countBad(now, r)
+	c.ledger.count(s.verdict)
+	switch {
+	case s.verdict == policy.Neutral:
+	case c.state == HalfOpen:
+		c.probed(now, s)
+	case c.state == Closed:
+		c.countBad(now, s)
 	}
 }
 
 // countBad counts an outcome that failed or was slow, and opens the breaker if a trip rule says so.
-func (c *core) countBad(now time.Duration, r report) {
-	if r.failed() {
-		c.row = c.row.failed(c.fastSuccesses)
-	} else {
-		c.row.others++
-	}
+func (c *core) countBad(now time.Duration, s settlement) {
+	c.streak = c.streak.next(s.failed(), c.good)
 	if c.window != nil {
-		c.window.record(now, c.fastSuccesses, r.failed(), r.slow)
+		c.window.record(now, c.good, s.failed(), s.slow)
 	}
-	if reason, cause := c.rules.trip(c.seen(now), r.failed(), r.slow); reason != ReasonNone {
-		cause.Err = r.err
-		c.open(reason, cause, now, r.openFor)
+	if reason, cause := c.rules.trip(c.seen(now), s.failed(), s.slow); reason != ReasonNone {
+		cause.Err = s.err
+		c.open(reason, cause, now, s.openFor)
 	}
 }
 
 // seen returns what the trip rules see now; while not closed, what they saw last. The successes of a half-open breaker are
 // those of its probes.
 func (c *core) seen(now time.Duration) evidence {
-	e := evidence{successes: c.row.successes(c.fastSuccesses)}
+	e := c.evidence
 	switch c.state {
-	case Closed:
 	case HalfOpen:
-		e.failures, e.counts = c.evidence.failures, c.evidence.counts
-		return e
-	default:
-		return c.evidence
-	}
-	if e.successes == 0 {
-		e.failures = c.row.failures
-	}
-	if c.window != nil {
-		e.counts = c.window.counts(now, c.fastSuccesses)
+		e.successes = c.streak.successes(c.good)
+	case Closed:
+		e = evidence{successes: c.streak.successes(c.good)}
+		if e.successes == 0 {
+			e.failures = c.streak.failures
+		}
+		if c.window != nil {
+			e.counts = c.window.counts(now, c.good)
+		}
 	}
 	return e
 }
@@ -319,28 +312,40 @@ func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Durat
 
 	c.ledger = c.total()
 	c.ledger.stale += c.halfOpen.forget()
-	c.fastSuccesses, c.row, c.ramped = 0, row{}, 0
+	c.good, c.streak, c.ramped = 0, streak{}, 0
 	c.entered = c.ledger
 	if to == Closed && c.window != nil {
 		c.window.begin(now, 0)
 	}
 }
 
-// total returns the ledger with fastSuccesses added.
+// total returns the ledger with the good outcomes of this generation.
 func (c *core) total() ledger {
 	l := c.ledger
-	l.requests += uint64(c.fastSuccesses)
-	l.successes += uint64(c.fastSuccesses)
+	l.requests += uint64(c.good)
+	l.successes += uint64(c.good)
 	return l
+}
+
+// addLate adds good outcomes of a generation that were counted while the core was at an event, which may have ended it.
+func (c *core) addLate(good int64, generation uint64) {
+	if generation == c.generation {
+		c.good += good
+		return
+	}
+	for _, l := range []*ledger{&c.ledger, &c.entered} { // none of them belongs to the new generation
+		l.requests += uint64(good)
+		l.successes += uint64(good)
+	}
 }
 
 // reconfigure changes the rules and the mode. State and generation stay, and as much of the counts as the new rules can
 // hold; what began keeps its end.
 func (c *core) reconfigure(r *rules, shadow bool, now time.Duration) {
 	if c.state == Closed {
-		c.window = r.converted(c.window, now, c.fastSuccesses)
+		c.window = r.converted(c.window, now, c.good)
 	} else { // it begins anew when the breaker closes
-		c.window = r.newWindow(now, c.fastSuccesses)
+		c.window = r.newWindow(now, c.good)
 	}
 	c.rules, c.shadow = r, shadow
 }

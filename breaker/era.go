@@ -8,28 +8,28 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// era is what attempts see that take no lock: a copy of the core's phase, and the successes that they count in it. It
+// era is what attempts see that take no lock: a copy of the core's phase, and the good outcomes that they count in it. It
 // is replaced when the phase or the configuration changes.
 type era struct {
 	phase
 	config    *config
 	admitting bool              // phase.free(), which every attempt looks at
 	rejection *policy.Rejection // what every refusal of this era returns
-	bucket    atomic.Int64      // the start of the current bucket of a time window
+	bucket    atomic.Int64      // where the current bucket of a time window begins
 
 	_    [64]byte // good changes with every call, what is above hardly ever: keep them on different cache lines
-	good successes
+	good goodCount
 	_    [56]byte
 }
 
-// successes counts fast successes, without a lock, until it is closed.
-type successes struct{ n atomic.Int64 }
+// goodCount counts good outcomes, the fast successes, without a lock, until it is closed.
+type goodCount struct{ n atomic.Int64 }
 
 // add counts one. It reports false when the count is closed.
-func (s *successes) add() bool { return s.n.Add(1) > 0 }
+func (g *goodCount) add() bool { return g.n.Add(1) > 0 }
 
 // close closes the count and returns it. What is added later leaves it below zero, and is ignored.
-func (s *successes) close() int64 { return s.n.Swap(math.MinInt64) }
+func (g *goodCount) close() int64 { return g.n.Swap(math.MinInt64) }
 
 // current returns the era.
 func (b *Breaker) current() *era {
@@ -45,30 +45,21 @@ func (b *Breaker) current() *era {
 func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	b.current() // panics if there is none, before a lock is taken
 	b.mu.Lock()
-	e, c, now := b.current(), b.core, b.watch.Elapsed()
-	known, holder := e.good.n.Load(), c.halfOpen.lastSlotHolder(c.rules) // as they were before
-	c.fastSuccesses = known
+	e, c, now := b.current(), b.core, b.clock.Elapsed()
+	good, holder := e.good.n.Load(), c.halfOpen.lastSlotHolder(c.rules) // as they were before
+	c.good = good
 	act(c, now)
-	switch {
-	case c.phase != e.phase || b.config != e.config:
-		late := e.good.close() - known // successes that other goroutines have counted meanwhile
-		if c.generation == e.generation {
-			c.fastSuccesses += late
-		} else {
-			c.ledger.requests += uint64(late)
-			c.ledger.successes += uint64(late)
-			c.entered.requests += uint64(late)
-			c.entered.successes += uint64(late)
-		}
-		b.note(e, now)
-		e = b.begin()
-		b.wake()
-	default:
-		e.good.n.Add(c.fastSuccesses - known)
+	if c.phase == e.phase && b.config == e.config {
+		e.good.n.Add(c.good - good)
 		e.show(c)
 		if c.halfOpen.lastSlotHolder(c.rules) != holder { // the last slot was taken, or one came back: Ready answers differently
 			b.wake()
 		}
+	} else {
+		c.addLate(e.good.close()-good, e.generation)
+		b.note(e, now)
+		e = b.begin()
+		b.wake()
 	}
 	waiting := len(b.undelivered) > 0
 	b.mu.Unlock()
@@ -85,7 +76,7 @@ func (b *Breaker) begin() *era {
 	rejection := &policy.Rejection{Kind: "breaker", Name: b.config.name}
 	switch c.state {
 	case Open:
-		rejection.Reason, rejection.Until = ErrOpen, b.watch.Time(c.until)
+		rejection.Reason, rejection.Until = ErrOpen, b.clock.Time(c.until)
 	case ForcedOpen:
 		rejection.Reason = ErrForced
 	case HalfOpen:
@@ -94,7 +85,7 @@ func (b *Breaker) begin() *era {
 		rejection.Reason = errRamping
 	}
 	e.rejection = rejection
-	e.good.n.Store(c.fastSuccesses)
+	e.good.n.Store(c.good)
 	e.show(c)
 	b.era.Store(e)
 	return e

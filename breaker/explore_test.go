@@ -52,7 +52,7 @@ type scene struct {
 // caller makes one attempt at a time. One that stays busy is an operation that hangs, or a result that stays open.
 type caller struct {
 	busy       bool
-	slot       int64
+	number     int64
 	generation uint64
 	counts     bool // what becomes of the attempt counts, as the model sees it
 }
@@ -67,7 +67,7 @@ type modelSlot struct {
 // hooks are the events of the core. Wrong variants of the core replace some.
 type hooks struct {
 	admit   func(c *core, now time.Duration, luck float64) (int64, bool)
-	settle  func(c *core, now time.Duration, r report) bool
+	settle  func(c *core, now time.Duration, r settlement) bool
 	force   func(c *core, to State, reason Reason, cause policy.Cause, now time.Duration)
 	trip    func(c *core, now time.Duration)
 	stateAt func(c *core, now time.Duration) State
@@ -78,12 +78,12 @@ func realHooks() hooks {
 	trip := func(c *core, now time.Duration) { c.open(ReasonTripped, policy.Cause{}, now, openFor) }
 	return hooks{
 		admit: (*core).admit, settle: (*core).settle, force: (*core).force, trip: trip, change: (*core).reconfigure,
-		stateAt: func(c *core, now time.Duration) State { return c.at(now) },
+		stateAt: func(c *core, now time.Duration) State { return c.stateAt(now) },
 	}
 }
 
-// setting is what is explored: the rules, and what else can happen.
-type setting struct {
+// scenario is what is explored: the rules, and what else can happen.
+type scenario struct {
 	name      string
 	rules     rules
 	other     *rules // what Reconfigure changes the rules to, and back
@@ -94,7 +94,7 @@ type setting struct {
 	long      bool   // only whole runs explore it
 }
 
-var settings = []setting{
+var scenarios = []scenario{
 	{name: "1 probe, 1 success, 2 failures in a row, operator", operator: true, long: true,
 		rules: rules{consecutive: 2, probes: 1, successes: 1, lease: 3 * tick}},
 	{name: "2 probes, 2 successes, 2 failures in a row, operator", operator: true, long: true,
@@ -102,7 +102,7 @@ var settings = []setting{
 	{name: "2 probes, 3 successes, lease of one tick",
 		rules: rules{consecutive: 1, probes: 2, successes: 3, lease: tick}},
 	{name: "1 probe, window of 3 calls, half of at least 2",
-		rules: rules{failureRate: rateRule{decimal.Of(0.5), 2}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}},
+		rules: rules{failureRate: rateRule{0.5, 2, decimal.Of(0.5)}, lastCalls: 3, probes: 1, successes: 1, lease: 3 * tick}},
 	{name: "2 probes, 2 successes, ramp of 2 ticks",
 		rules: rules{consecutive: 2, probes: 2, successes: 2, lease: 3 * tick, ramp: 2 * tick}},
 	{name: "3 probes, 3 successes, 1 may fail, lease of one tick",
@@ -118,19 +118,19 @@ var settings = []setting{
 		other: &rules{consecutive: 1, probes: 1, successes: 1, failedProbes: 1, lease: tick}},
 	{name: "window of 4 calls to one of 2, and back", long: true,
 		rules: rules{failureCount: 3, lastCalls: 4, probes: 1, successes: 1, lease: tick},
-		other: &rules{failureRate: rateRule{decimal.Of(0.5), 2}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
+		other: &rules{failureRate: rateRule{0.5, 2, decimal.Of(0.5)}, lastCalls: 2, probes: 1, successes: 1, lease: tick}},
 }
 
 // rules returns the rules that are in force.
 func (e *exploration) rules(w *scene) *rules {
 	if w.other {
-		return e.setting.other
+		return e.scenario.other
 	}
-	return &e.setting.rules
+	return &e.scenario.rules
 }
 
 func TestExploreTheCore(t *testing.T) {
-	for _, s := range settings {
+	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {
 			if s.long && !testsize.Whole() {
 				t.Skip("long")
@@ -178,7 +178,7 @@ func TestExploreTheCoreHasNoFunctionsAndNoLocks(t *testing.T) {
 
 // exploration is a search through all states, breadth first, so that a violation comes with a shortest history.
 type exploration struct {
-	setting   setting
+	scenario  scenario
 	hooks     hooks
 	seen      map[string]struct{}
 	visited   map[State]bool
@@ -202,9 +202,9 @@ func (v *visit) history() string {
 	return strings.Join(events, ", ")
 }
 
-func searchAll(s setting, h hooks) *exploration {
-	e := &exploration{setting: s, hooks: h, seen: map[string]struct{}{}, visited: map[State]bool{}}
-	first := scene{core: newCore(&e.setting.rules, false, 0), state: Closed}
+func searchAll(s scenario, h hooks) *exploration {
+	e := &exploration{scenario: s, hooks: h, seen: map[string]struct{}{}, visited: map[State]bool{}}
+	first := scene{core: newCore(&e.scenario.rules, false, 0), state: Closed}
 	first.normal()
 	queue := []*visit{{scene: first}}
 	e.seen[first.key()] = struct{}{}
@@ -262,37 +262,37 @@ func (e *exploration) events(w *scene) (all []event) {
 			continue
 		}
 		for verdict := range policy.Neutral + 1 {
-			name := fmt.Sprintf("%v of slot %d, generation %d", verdict, c.slot, c.generation)
-			all = append(all, event{name, func(w *scene) error { return e.settle(w, i, report{verdict: verdict}) }})
+			name := fmt.Sprintf("%v of slot %d, generation %d", verdict, c.number, c.generation)
+			all = append(all, event{name, func(w *scene) error { return e.settle(w, i, settlement{verdict: verdict}) }})
 		}
-		if c.slot > 0 {
+		if c.number > 0 {
 			all = append(all, event{"a probe is settled twice", func(w *scene) error {
-				if err := e.settle(w, i, report{verdict: policy.Neutral}); err != nil {
+				if err := e.settle(w, i, settlement{verdict: policy.Neutral}); err != nil {
 					return err
 				}
 				w.callers[i] = c
-				return e.settle(w, i, report{verdict: policy.Failure})
+				return e.settle(w, i, settlement{verdict: policy.Failure})
 			}})
 		}
-		if c.slot > 0 && e.setting.throttled {
-			throttled := report{verdict: policy.Neutral, throttled: pause}
+		if c.number > 0 && e.scenario.throttled {
+			throttled := settlement{verdict: policy.Neutral, throttled: pause}
 			all = append(all, event{"a probe is throttled", func(w *scene) error { return e.settle(w, i, throttled) }})
 			all = append(all, event{"a probe is throttled, and settled again", func(w *scene) error {
 				if err := e.settle(w, i, throttled); err != nil {
 					return err
 				}
 				w.callers[i] = c
-				return e.settle(w, i, report{verdict: policy.Success})
+				return e.settle(w, i, settlement{verdict: policy.Success})
 			}})
 		}
-		if c.slot >= slotRamp && e.setting.open {
-			all = append(all, event{fmt.Sprintf("slot %d, generation %d stays open", c.slot, c.generation), func(w *scene) error {
+		if c.number >= ticketRamping && e.scenario.open {
+			all = append(all, event{fmt.Sprintf("slot %d, generation %d stays open", c.number, c.generation), func(w *scene) error {
 				return e.returned(w, i)
 			}})
 		}
 	}
 	all = append(all, event{"trip", e.trip})
-	if e.setting.operator {
+	if e.scenario.operator {
 		force := func(name string, to State, reason Reason) {
 			all = append(all, event{name, func(w *scene) error { return e.force(w, to, reason) }})
 		}
@@ -300,10 +300,10 @@ func (e *exploration) events(w *scene) (all []event) {
 		force("force open", ForcedOpen, ReasonForced)
 		force("force closed", ForcedClosed, ReasonForced)
 	}
-	if e.setting.shadow {
+	if e.scenario.shadow {
 		all = append(all, event{"the other mode", func(w *scene) error { return e.change(w, w.other, !w.shadow) }})
 	}
-	if e.setting.other != nil {
+	if e.scenario.other != nil {
 		all = append(all, event{"the other rules", func(w *scene) error { return e.change(w, !w.other, w.shadow) }})
 	}
 	return all
@@ -328,7 +328,7 @@ func (w *scene) holds(number int64) int {
 func (w *scene) enter(state State, byProbes bool) {
 	for i := range w.callers {
 		c := &w.callers[i]
-		c.counts = c.counts && c.slot == slotOpenProbe && byProbes && w.state == HalfOpen
+		c.counts = c.counts && c.number == ticketReturnedProbe && byProbes && w.state == HalfOpen
 	}
 	w.state, w.passed, w.failed, w.slots, w.calls = state, 0, 0, nil, nil
 	if state == Closed {
@@ -386,10 +386,10 @@ func (e *exploration) admit(w *scene, i int, luck float64) error {
 		return err
 	}
 	if !admitted && w.shadow {
-		slot, admitted = slotNone, true // what the shell does
+		slot, admitted = ticketVoid, true // what the shell does
 	}
 	if admitted {
-		w.callers[i] = caller{busy: true, slot: slot, generation: w.core.generation, counts: slot != slotNone}
+		w.callers[i] = caller{busy: true, number: slot, generation: w.core.generation, counts: slot != ticketVoid}
 	}
 	return nil
 }
@@ -414,40 +414,40 @@ func (w *scene) giveSlot(number int64, most int, until time.Duration) (lost uint
 // returned is the success of an operation whose result stays open.
 func (e *exploration) returned(w *scene, i int) error {
 	c := w.callers[i]
-	counts := c.counts && (c.slot <= 0 || w.holds(c.slot) >= 0)
-	w.callers[i].slot = slotOpen // before it is settled: what it brings about concerns it
-	if c.slot > 0 {
-		w.callers[i].slot = slotOpenProbe
+	counts := c.counts && (c.number <= 0 || w.holds(c.number) >= 0)
+	w.callers[i].number = ticketReturned // before it is settled: what it brings about concerns it
+	if c.number > 0 {
+		w.callers[i].number = ticketReturnedProbe
 	}
 	open := &w.callers[i]
-	if err := e.settleAs(w, i, c, report{verdict: policy.Success}); err != nil {
+	if err := e.settleAs(w, i, c, settlement{verdict: policy.Success}); err != nil {
 		return err
 	}
 	if !counts {
-		*open = caller{busy: true, slot: slotNone}
+		*open = caller{busy: true, number: ticketVoid}
 	}
 	return nil
 }
 
 // settle ends the attempt of a caller.
-func (e *exploration) settle(w *scene, i int, r report) error {
+func (e *exploration) settle(w *scene, i int, r settlement) error {
 	c := w.callers[i]
 	w.callers[i] = caller{}
 	return e.settleAs(w, i, c, r)
 }
 
-func (e *exploration) settleAs(w *scene, i int, c caller, r report) error {
-	open := c.slot == slotOpen || c.slot == slotOpenProbe
+func (e *exploration) settleAs(w *scene, i int, c caller, r settlement) error {
+	open := c.number == ticketReturned || c.number == ticketReturnedProbe
 	if open && r.verdict != policy.Failure {
 		return nil // what the shell does
 	}
 	before, frozen, changes := w.core.total(), w.core.clone(), w.core.changes
-	r.generation, r.slot, r.err, r.openFor = c.generation, c.slot, errExplored, openFor
+	r.generation, r.number, r.err, r.openFor = c.generation, c.number, errExplored, openFor
 	said := e.hooks.settle(w.core, w.now, r)
 	held := -1
 	valid := c.counts
-	if c.slot > 0 {
-		held = w.holds(c.slot)
+	if c.number > 0 {
+		held = w.holds(c.number)
 		valid = valid && held >= 0
 	}
 	if said != valid {
@@ -455,7 +455,7 @@ func (e *exploration) settleAs(w *scene, i int, c caller, r report) error {
 	}
 	was := w.state
 	counted := ledger{}
-	if c.slot <= 0 && c.slot != slotNone {
+	if c.number <= 0 && c.number != ticketVoid {
 		counted.requests = 1
 	}
 	switch {
@@ -600,8 +600,8 @@ func (e *exploration) check(w scene) error {
 	r := e.rules(&w)
 	held, before := w.core.halfOpen.leased(w.now), w.core.clone()
 	most := r.probes
-	if e.setting.other != nil { // probes stay when there may be fewer
-		most = max(most, e.setting.rules.probes)
+	if e.scenario.other != nil { // probes stay when there may be fewer
+		most = max(most, e.scenario.rules.probes)
 	}
 	if held > most {
 		return fmt.Errorf("I1: %d probes in flight", held)
@@ -609,12 +609,12 @@ func (e *exploration) check(w scene) error {
 	if want := w.taken(); held != want {
 		return fmt.Errorf("I1: %d probes hold a slot, want %d", held, want)
 	}
-	if w.state == HalfOpen && e.setting.other == nil && w.passed+len(w.slots) > r.successes {
+	if w.state == HalfOpen && e.scenario.other == nil && w.passed+len(w.slots) > r.successes {
 		return fmt.Errorf("I1: %d probes beside %d that succeeded: more than can matter", len(w.slots), w.passed)
 	}
 	ramped := 0
 	for _, c := range w.callers {
-		if c.busy && c.counts && c.slot == slotRamp {
+		if c.busy && c.counts && c.number == ticketRamping {
 			ramped++
 		}
 	}
@@ -675,7 +675,7 @@ func (e *exploration) recovers(w scene) error {
 	for end := w.now + openFor + 3*tick + pause; ; w.now += tick { // no lease is longer than 3 ticks
 		for range r.successes {
 			if slot, admitted := e.hooks.admit(w.core, w.now, 0); admitted {
-				e.hooks.settle(w.core, w.now, report{generation: w.core.generation, slot: slot, verdict: policy.Success})
+				e.hooks.settle(w.core, w.now, settlement{generation: w.core.generation, number: slot, verdict: policy.Success})
 			}
 		}
 		if w.core.state == Closed {
@@ -792,7 +792,7 @@ func (w *scene) rank() {
 		probes = append(probes, p.number)
 	}
 	for _, caller := range w.callers {
-		probes = append(probes, max(0, caller.slot))
+		probes = append(probes, max(0, caller.number))
 	}
 	slices.Sort(probes)
 	probes = slices.Compact(probes)
@@ -800,13 +800,13 @@ func (w *scene) rank() {
 	for i := range w.callers {
 		caller := &w.callers[i]
 		switch {
-		case !caller.busy || caller.slot == slotNone || caller.generation+1 < c.generation:
+		case !caller.busy || caller.number == ticketVoid || caller.generation+1 < c.generation:
 			caller.generation = 1
 		default:
 			caller.generation = present + caller.generation - c.generation
 		}
-		if caller.slot > 0 {
-			caller.slot = number(caller.slot)
+		if caller.number > 0 {
+			caller.number = number(caller.number)
 		}
 	}
 	c.generation, c.halfOpen.last = present, number(c.halfOpen.last)
@@ -831,16 +831,16 @@ func (w *scene) forget() {
 		c.reason = ReasonNone
 	}
 	others := int64(0)
-	if c.row.successes(c.fastSuccesses) > 0 {
-		c.row.failures, others = 0, 1
+	if c.streak.successes(c.good) > 0 {
+		c.streak.failures, others = 0, 1
 	}
 	good := int64(0)
 	if window, ok := c.window.(*countWindow); ok {
-		good = shorten(window, c.fastSuccesses)
+		good = shorten(window, c.good)
 	}
 	// The ledger must add up with what is left of the successes, which were in it.
-	c.fastSuccesses = good
-	c.row = row{failures: min(c.row.failures, 3), good: good, others: others}
+	c.good = good
+	c.streak = streak{failures: min(c.streak.failures, 3), good: good, others: others}
 }
 
 // shorten renumbers the calls in a window so that the oldest one is as old as can be told, and returns the successes.
@@ -864,7 +864,7 @@ func shorten(w *countWindow, good int64) int64 {
 }
 
 func (c caller) append(key []byte) []byte {
-	return append(key, bit(c.busy), byte(c.slot), byte(c.generation), bit(c.counts))
+	return append(key, bit(c.busy), byte(c.number), byte(c.generation), bit(c.counts))
 }
 
 // key tells states apart. All numbers in it are small.
@@ -873,7 +873,7 @@ func (w *scene) key() string {
 	h := &c.halfOpen
 	key := make([]byte, 0, 96)
 	key = append(key, byte(c.state), bit(c.shadow), byte(c.reason), byte(c.since/tick), byte(c.until/tick), byte(c.openings),
-		byte(c.fastSuccesses), byte(c.row.failures), byte(c.row.others), byte(c.ramped), byte(h.last), byte(h.passed), byte(h.failed),
+		byte(c.good), byte(c.streak.failures), byte(c.streak.others), byte(c.ramped), byte(h.last), byte(h.passed), byte(h.failed),
 		bit(w.other), byte(w.state), bit(w.shadow), byte(w.passed), byte(w.failed), byte(w.openedAt/tick), byte(len(h.probes)))
 	for _, p := range h.probes {
 		key = append(key, byte(p.number), byte(p.since/tick), byte(p.until/tick), bit(p.over))
@@ -910,16 +910,16 @@ func bit(b bool) byte {
 // TestExploreFindsWrongCores: the explorer is worth something only if it finds what others got wrong.
 func TestExploreFindsWrongCores(t *testing.T) {
 	type change = func(*hooks)
-	type settleFunc = func(*core, time.Duration, report) bool
-	settled := func(f func(settle settleFunc, c *core, now time.Duration, r report) bool) change {
+	type settleFunc = func(*core, time.Duration, settlement) bool
+	settled := func(f func(settle settleFunc, c *core, now time.Duration, r settlement) bool) change {
 		return func(h *hooks) {
 			settle := h.settle
-			h.settle = func(c *core, now time.Duration, r report) bool { return f(settle, c, now, r) }
+			h.settle = func(c *core, now time.Duration, r settlement) bool { return f(settle, c, now, r) }
 		}
 	}
 	// reported changes what the core is told.
-	reported := func(f func(c *core, r *report)) change {
-		return settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+	reported := func(f func(c *core, r *settlement)) change {
+		return settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			f(c, &r)
 			return settle(c, now, r)
 		})
@@ -934,24 +934,24 @@ func TestExploreFindsWrongCores(t *testing.T) {
 		}
 	}
 	for name, wrong := range map[string]struct {
-		setting string
-		want    string
-		change  change
+		scenario string
+		want     string
+		change   change
 	}{
-		"FAULT 8, 9: outcomes of an earlier era count": {"1 probe, 1 success", "I2", reported(func(c *core, r *report) {
-			if r.slot <= 0 {
+		"FAULT 8, 9: outcomes of an earlier era count": {"1 probe, 1 success", "I2", reported(func(c *core, r *settlement) {
+			if r.number <= 0 {
 				r.generation = c.generation
 			}
 		})},
-		"FAULT 4: a neutral probe keeps its slot": {"1 probe, 1 success", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
-			return r.slot > 0 && r.verdict == policy.Neutral || settle(c, now, r)
+		"FAULT 4: a neutral probe keeps its slot": {"1 probe, 1 success", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
+			return r.number > 0 && r.verdict == policy.Neutral || settle(c, now, r)
 		})},
-		"FAULT 6: neutral is success": {"1 probe, 1 success", "I2", reported(func(_ *core, r *report) {
+		"FAULT 6: neutral is success": {"1 probe, 1 success", "I2", reported(func(_ *core, r *settlement) {
 			if r.verdict == policy.Neutral {
 				r.verdict = policy.Success
 			}
 		})},
-		"FAULT 11: late failures extend the open time": {"1 probe, 1 success", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"FAULT 11: late failures extend the open time": {"1 probe, 1 success", "I", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			late := c.state == Open && r.generation != c.generation && r.failed()
 			counted := settle(c, now, r)
 			if late {
@@ -959,7 +959,7 @@ func TestExploreFindsWrongCores(t *testing.T) {
 			}
 			return counted
 		})},
-		"FAULT 12: numbers of probes are used again": {"1 probe, 1 success", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"FAULT 12: numbers of probes are used again": {"1 probe, 1 success", "I", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			state := c.state
 			counted := settle(c, now, r)
 			if c.state != state {
@@ -967,12 +967,12 @@ func TestExploreFindsWrongCores(t *testing.T) {
 			}
 			return counted
 		})},
-		"FAULT 12: a displaced probe counts": {"1 probe, 1 success", "I", reported(func(c *core, r *report) {
-			if r.slot > 0 && c.state == HalfOpen && len(c.halfOpen.probes) > 0 {
-				r.slot = c.halfOpen.probes[0].number
+		"FAULT 12: a displaced probe counts": {"1 probe, 1 success", "I", reported(func(c *core, r *settlement) {
+			if r.number > 0 && c.state == HalfOpen && len(c.halfOpen.probes) > 0 {
+				r.number = c.halfOpen.probes[0].number
 			}
 		})},
-		"FAULT 240: a probe whose lease is over does not count": {"1 probe, 1 success", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"FAULT 240: a probe whose lease is over does not count": {"1 probe, 1 success", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			for i, p := range c.halfOpen.probes {
 				if !p.leased(now) {
 					c.halfOpen.probes = slices.Delete(c.halfOpen.probes, i, i+1)
@@ -1020,23 +1020,23 @@ func TestExploreFindsWrongCores(t *testing.T) {
 				c.until -= tick
 			}
 		})},
-		"FAULT 18: a failed probe does not begin a new open time": {"1 probe, 1 success", "I4", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"FAULT 18: a failed probe does not begin a new open time": {"1 probe, 1 success", "I4", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			began := c.since
 			counted := settle(c, now, r)
-			if r.slot > 0 && c.state == Open {
+			if r.number > 0 && c.state == Open {
 				c.until = began + openFor
 			}
 			return counted
 		})},
-		"FAULT 20: closing keeps the failures": {"2 probes, 2 successes, 2 failures", "I6", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"FAULT 20: closing keeps the failures": {"2 probes, 2 successes, 2 failures", "I6", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			half := c.state == HalfOpen
 			counted := settle(c, now, r)
 			if half && c.state == Closed {
-				c.row.failures = 1
+				c.streak.failures = 1
 			}
 			return counted
 		})},
-		"FAULT 22: a failure early": {"1 probe, window", "I6", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"FAULT 22: a failure early": {"1 probe, window", "I6", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			early := *c.rules
 			early.failureRate.minimumCalls--
 			real := c.rules
@@ -1048,16 +1048,16 @@ func TestExploreFindsWrongCores(t *testing.T) {
 			trip := h.trip
 			h.trip = func(c *core, now time.Duration) { trip(c, now); c.changes++ }
 		}},
-		"FAULT 34: a second settlement counts": {"2 probes, 2 successes, 2 failures", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"FAULT 34: a second settlement counts": {"2 probes, 2 successes, 2 failures", "I", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			counted := settle(c, now, r)
-			if r.slot > 0 && r.failed() && !counted && c.state == HalfOpen {
+			if r.number > 0 && r.failed() && !counted && c.state == HalfOpen {
 				c.open(ReasonProbeFailed, policy.Cause{}, now, openFor)
 			}
 			return counted
 		})},
 		"FAULT 35: asking for the state changes it": {"1 probe, 1 success", "I9", func(h *hooks) {
 			h.stateAt = func(c *core, now time.Duration) State {
-				if c.at(now) != c.state {
+				if c.stateAt(now) != c.state {
 					c.enter(HalfOpen, ReasonOpenTimeOver, policy.Cause{}, now)
 				}
 				return c.state
@@ -1070,15 +1070,15 @@ func TestExploreFindsWrongCores(t *testing.T) {
 				force(c, to, reason, cause, now)
 			}
 		}},
-		"the ramp forgets who has left": {"2 probes, 2 successes, ramp", "of the ramp", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"the ramp forgets who has left": {"2 probes, 2 successes, ramp", "of the ramp", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			ramped := c.ramped
 			counted := settle(c, now, r)
-			if r.slot == slotRamp && c.state == Closed && r.generation == c.generation {
+			if r.number == ticketRamping && c.state == Closed && r.generation == c.generation {
 				c.ramped = ramped
 			}
 			return counted
 		})},
-		"one failed probe is never tolerated": {"3 probes, 3 successes, 1 may fail", "I", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
+		"one failed probe is never tolerated": {"3 probes, 3 successes, 1 may fail", "I", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			strict := *c.rules
 			strict.failedProbes = 0
 			real := c.rules
@@ -1086,24 +1086,24 @@ func TestExploreFindsWrongCores(t *testing.T) {
 			defer func() { c.rules = real }()
 			return settle(c, now, r)
 		})},
-		"a throttled probe hands its slot back":     {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *report) { r.throttled = 0 })},
-		"a throttled probe keeps its slot for ever": {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *report) { r.throttled *= 100 })},
-		"the failure of a result that stayed open is lost": {"2 probes, 2 successes, results stay open", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r report) bool {
-			return r.slot == slotOpen || settle(c, now, r)
+		"a throttled probe hands its slot back":     {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *settlement) { r.throttled = 0 })},
+		"a throttled probe keeps its slot for ever": {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *settlement) { r.throttled *= 100 })},
+		"the failure of a result that stayed open is lost": {"2 probes, 2 successes, results stay open", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
+			return r.number == ticketReturned || settle(c, now, r)
 		})},
-		"what stays open from a probe counts in every state": {"2 probes, 2 successes, results stay open", "I2", reported(func(c *core, r *report) {
-			if r.slot == slotOpenProbe {
+		"what stays open from a probe counts in every state": {"2 probes, 2 successes, results stay open", "I2", reported(func(c *core, r *settlement) {
+			if r.number == ticketReturnedProbe {
 				r.generation = c.generation
 			}
 		})},
-		"what stays open from a probe counts in its episode only": {"2 probes, 2 successes, results stay open", "I2", reported(func(_ *core, r *report) {
-			if r.slot == slotOpenProbe {
-				r.slot = slotOpen
+		"what stays open from a probe counts in its episode only": {"2 probes, 2 successes, results stay open", "I2", reported(func(_ *core, r *settlement) {
+			if r.number == ticketReturnedProbe {
+				r.number = ticketReturned
 			}
 		})},
-		"what only a shadow let through counts": {"1 probe, shadow", "I2", reported(func(c *core, r *report) {
-			if r.slot == slotNone {
-				r.slot = slotFree
+		"what only a shadow let through counts": {"1 probe, shadow", "I2", reported(func(c *core, r *settlement) {
+			if r.number == ticketVoid {
+				r.number = ticketFree
 			}
 		})},
 		"another mode begins anew": {"1 probe, shadow", "I", func(h *hooks) {
@@ -1122,15 +1122,15 @@ func TestExploreFindsWrongCores(t *testing.T) {
 		}},
 		"another window begins empty": {"window of 4 calls", "I11", func(h *hooks) {
 			h.change = func(c *core, r *rules, shadow bool, now time.Duration) {
-				c.window, c.rules, c.shadow = r.newWindow(now, c.fastSuccesses), r, shadow
+				c.window, c.rules, c.shadow = r.newWindow(now, c.good), r, shadow
 			}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := realHooks()
 			wrong.change(&h)
-			i := slices.IndexFunc(settings, func(s setting) bool { return strings.HasPrefix(s.name, wrong.setting) })
-			e := searchAll(settings[i], h)
+			i := slices.IndexFunc(scenarios, func(s scenario) bool { return strings.HasPrefix(s.name, wrong.scenario) })
+			e := searchAll(scenarios[i], h)
 			if e.violation == nil {
 				t.Fatalf("not found in %d states", len(e.seen))
 			}

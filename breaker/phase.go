@@ -40,8 +40,8 @@ func (p *phase) ramping(now time.Duration) bool {
 	return p.state == Closed && p.until != 0 && within(now, p.since, p.until)
 }
 
-// at returns the state as it is at now: an open breaker whose open time is over is half-open.
-func (p *phase) at(now time.Duration) State {
+// stateAt returns the state as it is at now: an open breaker whose open time is over is half-open.
+func (p *phase) stateAt(now time.Duration) State {
 	if p.state == Open && !p.shut(now) {
 		return HalfOpen
 	}

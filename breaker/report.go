@@ -13,9 +13,9 @@ func (b *Breaker) ReportState() string { return b.State().String() }
 func (b *Breaker) Report() policy.Report {
 	b.current()
 	b.mu.Lock()
-	c, now := b.core, b.watch.Elapsed()
-	c.fastSuccesses = b.current().good.n.Load()
-	s, cause, r, settings := b.snapshot(now), c.cause, c.rules, b.config.settings
+	c, now := b.core, b.clock.Elapsed()
+	c.good = b.current().good.n.Load()
+	s, cause, r, given := b.snapshot(now), c.cause, c.rules, b.config.given
 	slots := c.halfOpen.slots(r)
 	if s.State != c.state && s.State == HalfOpen {
 		cause = policy.Cause{Rule: "OpenFor"}
@@ -27,15 +27,15 @@ func (b *Breaker) Report() policy.Report {
 		Stage:    policy.StageBreaker,
 		State:    policy.State{Name: s.State.String(), Since: s.Since, Until: s.Until, Cause: cause, All: stateNames},
 		Shadow:   s.Shadow,
-		Settings: settings,
+		Settings: given,
 		Values: []policy.Value{
 			{
 				Name: "failure_rate", Unit: policy.UnitRatio, Kind: policy.Gauge, Number: s.FailureRate,
-				Limit: r.failureRate.limit(), Unknown: !s.FailureRateKnown,
+				Limit: r.failureRate.rate, Unknown: !s.FailureRateKnown,
 			},
 			{
 				Name: "slow_rate", Unit: policy.UnitRatio, Kind: policy.Gauge, Number: s.SlowRate,
-				Limit: r.slowRate.limit(), Unknown: !s.SlowRateKnown,
+				Limit: r.slowRate.rate, Unknown: !s.SlowRateKnown,
 			},
 			gauge("window_calls", s.Calls, 0),
 			gauge("window_failures", s.CallsFailed, r.failureCount),

@@ -143,7 +143,7 @@ OnChange code
 Rand code
 `, got)
 	require.NoError(t, b.Reconfigure(breaker.CountWindow(10)))
-	require.Equal(t, []policy.Argument{{Name: "n", Value: 10}}, b.Report().Settings[1].Args)
+	require.Equal(t, []policy.Argument{{Name: "n", Value: 10}}, b.Report().Settings[0].Args)
 }
 
 func TestAReportAllocatesOnce(t *testing.T) {

@@ -82,11 +82,12 @@ func (r *rules) trip(e evidence, failed, slow bool) (Reason, policy.Cause) {
 
 // rateRule trips when a share of the calls in the window is bad.
 type rateRule struct {
-	share        decimal.Fraction // the zero one stands for a rule that does not exist
+	rate         float64 // 0: no such rule
 	minimumCalls int64
+	share        decimal.Fraction // the rate, exactly
 }
 
-func (r rateRule) exists() bool { return r.share.Den != 0 }
+func (r rateRule) exists() bool { return r.rate > 0 }
 
 func (r rateRule) trips(bad, calls int64) bool {
 	return r.exists() && r.known(calls) && r.share.ReachedBy(bad, calls)
@@ -95,13 +96,6 @@ func (r rateRule) trips(bad, calls int64) bool {
 // known reports whether there are enough calls to speak of a rate.
 func (r rateRule) known(calls int64) bool { return calls >= max(1, r.minimumCalls) }
 
-func (r rateRule) limit() float64 {
-	if !r.exists() {
-		return 0
-	}
-	return float64(r.share.Num) / float64(r.share.Den)
-}
-
 func (r rateRule) cause(rule, what string, bad, calls int64) policy.Cause {
-	return policy.Cause{Rule: rule, What: what, Bad: bad, Calls: calls, Limit: r.limit(), Minimum: r.minimumCalls}
+	return policy.Cause{Rule: rule, What: what, Bad: bad, Calls: calls, Limit: r.rate, Minimum: r.minimumCalls}
 }

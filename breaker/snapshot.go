@@ -64,8 +64,8 @@ func (b *Breaker) Snapshot() Snapshot {
 	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.core.fastSuccesses = b.current().good.n.Load()
-	return b.snapshot(b.watch.Elapsed())
+	b.core.good = b.current().good.n.Load()
+	return b.snapshot(b.clock.Elapsed())
 }
 
 // snapshot is called with the lock held, and with a core that knows of all successes.
@@ -74,9 +74,9 @@ func (b *Breaker) snapshot(now time.Duration) Snapshot {
 	seen, total, r := c.seen(now), c.total(), c.rules
 	s := Snapshot{
 		Name:       b.config.name,
-		State:      c.at(now),
+		State:      c.stateAt(now),
 		Shadow:     c.shadow,
-		Since:      b.watch.Time(c.since),
+		Since:      b.clock.Time(c.since),
 		Generation: c.generation,
 		Changes:    c.changes,
 		Reason:     c.reason,
@@ -105,9 +105,9 @@ func (b *Breaker) snapshot(now time.Duration) Snapshot {
 	}
 	switch {
 	case c.state == Open && s.State == HalfOpen:
-		s.Since = b.watch.Time(min(c.until, now))
+		s.Since = b.clock.Time(min(c.until, now))
 	case c.until != 0 && within(now, c.since, c.until):
-		s.Until = b.watch.Time(c.until)
+		s.Until = b.clock.Time(c.until)
 	}
 	return s
 }

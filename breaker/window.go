@@ -29,7 +29,8 @@ type window interface {
 	begin(now time.Duration, good int64)
 }
 
-// countWindow holds the last calls. It numbers the calls of a generation and keeps the numbers of the bad ones.
+// countWindow holds the last calls. It numbers the calls of a generation and keeps the numbers of the bad ones: after 4 good
+// calls between two bad ones it keeps 1 and 6, and if size is 5 only the second is still in the window, calls 2 to 6.
 type countWindow struct {
 	size  int64  // in calls
 	from  int64  // the calls up to this number are forgotten
@@ -113,7 +114,7 @@ func (m mark) counts() (c counts) {
 type timeWindow struct {
 	width  time.Duration // of a bucket
 	starts []counts      // a ring: the totals at the start of each of the last len(starts) buckets
-	number int64         // of the current bucket
+	place  int64         // of the current bucket in the ring
 	start  time.Duration // of the current bucket
 	totals counts        // of the bad calls
 }
@@ -140,13 +141,13 @@ func (w *timeWindow) advance(now time.Duration, good int64) {
 	}
 	total := w.total(good)
 	for i := range min(age, int64(len(w.starts))) {
-		w.starts[(w.number+1+i)%int64(len(w.starts))] = total
+		w.starts[(w.place+1+i)%int64(len(w.starts))] = total
 	}
 	if now < w.start {
-		w.number, w.start = 0, now
+		w.place, w.start = 0, now
 		return
 	}
-	w.number = (w.number + age) % int64(len(w.starts))
+	w.place = (w.place + age) % int64(len(w.starts))
 	w.start += time.Duration(age) * w.width
 }
 
@@ -160,7 +161,7 @@ func (w *timeWindow) counts(now time.Duration, good int64) counts {
 	if age >= int64(len(w.starts)) {
 		return counts{}
 	}
-	oldest := (w.number + 1 + age) % int64(len(w.starts))
+	oldest := (w.place + 1 + age) % int64(len(w.starts))
 	return w.total(good).minus(w.starts[oldest])
 }
 
@@ -173,6 +174,9 @@ func (w *timeWindow) begin(now time.Duration, good int64) {
 
 // reshaped returns a window of other buckets that holds the same calls. A call counts as old as the bucket that it was
 // in, so it leaves the new window at most one old bucket too early, and never too late.
+//
+// Say 4 buckets of 1 s, the current one since 3 s, become 2 of 2 s. The new current bucket begins at 3 s too, and the one
+// before it at 1 s. So it has the totals that the old window had at 3 s and at 1 s, and holds the calls since 1 s.
 func (w *timeWindow) reshaped(width time.Duration, buckets int, now time.Duration, good int64) *timeWindow {
 	w.advance(now, good)
 	size := int64(len(w.starts))
@@ -180,7 +184,7 @@ func (w *timeWindow) reshaped(width time.Duration, buckets int, now time.Duratio
 	for back := range int64(buckets) {
 		// The oldest of the old buckets that began no earlier than this many new ones ago.
 		old := min(int64(time.Duration(back)*width/w.width), size-1)
-		reshaped.starts[(int64(buckets)-back)%int64(buckets)] = w.starts[(w.number+size-old)%size]
+		reshaped.starts[(int64(buckets)-back)%int64(buckets)] = w.starts[(w.place+size-old)%size]
 	}
 	reshaped.advance(now, good)
 	return reshaped

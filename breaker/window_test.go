@@ -37,6 +37,24 @@ func (l list) since(t time.Duration) list {
 	return l[i:]
 }
 
+// The examples in the comments of countWindow and reshaped.
+func TestTheExamplesOfTheWindows(t *testing.T) {
+	count := &countWindow{size: 5, marks: make([]mark, 5)}
+	count.record(0, 0, true, false)
+	require.Equal(t, counts{calls: 5, failures: 1}, count.counts(0, 4))
+	count.record(0, 4, true, false)
+	require.EqualValues(t, 6, count.marks[count.first].number, "the first is forgotten")
+	require.Equal(t, counts{calls: 5, failures: 1}, count.counts(0, 4))
+
+	w := &timeWindow{width: time.Second, starts: make([]counts, 4)}
+	for second := range 4 { // a failure in each second
+		w.record(time.Duration(second)*time.Second, 0, true, false)
+	}
+	now := 3500 * time.Millisecond
+	require.Equal(t, counts{calls: 4, failures: 4}, w.counts(now, 0))
+	require.Equal(t, counts{calls: 3, failures: 3}, w.reshaped(2*time.Second, 2, now, 0).counts(now, 0))
+}
+
 func TestFault025_033_TheCountWindowIsAListOfCalls(t *testing.T) { rapid.Check(t, countWindowIsAList) }
 func FuzzCountWindow(f *testing.F)                               { f.Fuzz(rapid.MakeFuzz(countWindowIsAList)) }
 

@@ -53,7 +53,7 @@ func build(c *config, a *adaptive) *Bulkhead {
 	return b
 }
 
-// current returns the configuration.
+// current returns the configuration in force. It panics for the zero value.
 func (b *Bulkhead) current() *config {
 	c := b.config.Load()
 	if c == nil {
@@ -202,7 +202,7 @@ func (b *Bulkhead) Reconfigure(limit int, options ...Option) error {
 
 func (b *Bulkhead) reconfigure(c *config, adapts bool) error {
 	old := b.current()
-	if c.name != "" && c.name != old.name {
+	if c.given.Given("Name") && c.name != old.name {
 		c.problems.Add("Name %q: a bulkhead keeps its name, %q", c.name, old.name)
 	}
 	switch {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -13,27 +14,27 @@ type Option func(*config)
 
 // config is a configuration. Once a bulkhead has it, it is replaced, never changed.
 type config struct {
+	given     setting.List
 	limit     int       // the floor if the limit is adaptive
 	ceiling   int       // adaptive only
 	algorithm Algorithm // adaptive only
 	name      string
-	queueing  bool
-	length    int // of the queue
+	length    int // of the queue; 0 if there is none
 	wait      time.Duration
-	weighing  bool
 	weightOf  func(context.Context) int
-	judging   bool
 	classify  func(error) policy.Class
 	shadow    bool
 	problems  policy.ConfigError
 
-	settings []policy.Setting
 	frequent policy.Rejection // what an attempt gets that finds no slot, and no place in the queue if there is one
 }
 
 // Name names the bulkhead in its rejections, reports and its String. The default is no name.
 func Name(name string) Option {
-	return func(c *config) { c.name = name }
+	return func(c *config) {
+		c.name = name
+		c.given.Data("Name", setting.Arg("name", name))
+	}
 }
 
 // Queue lets attempts that find no free slot wait: at most length of them at a time, each at most wait, in the order
@@ -43,7 +44,10 @@ func Name(name string) Option {
 // How long a slot will take to become free cannot be known. So an attempt whose context has a deadline before the end
 // of wait still waits, until the deadline.
 func Queue(length int, wait time.Duration) Option {
-	return func(c *config) { c.queueing, c.length, c.wait = true, length, wait }
+	return func(c *config) {
+		c.length, c.wait = length, wait
+		c.given.Data("Queue", setting.Arg("length", length), setting.Arg("wait", wait))
+	}
 }
 
 // WeightOf lets an attempt take more than one slot: as many as weight says, from 1 up. weight is called once for each
@@ -53,7 +57,10 @@ func Queue(length int, wait time.Duration) Option {
 // An attempt that is heavier than the limit, or lighter than 1, could never be admitted and is refused at once. A
 // heavy attempt at the head of the queue is not overtaken by lighter ones, so it is not starved.
 func WeightOf(weight func(ctx context.Context) int) Option {
-	return func(c *config) { c.weighing, c.weightOf = true, weight }
+	return func(c *config) {
+		c.weightOf = weight
+		c.given.Code("WeightOf")
+	}
 }
 
 // Classify tells an [Adaptive] bulkhead what an error of the operation means: [policy.Transient] and
@@ -64,13 +71,19 @@ func WeightOf(weight func(ctx context.Context) int) Option {
 // classify is called at most once for each attempt that failed, on its own goroutine and under no lock. [New] refuses
 // the option: a fixed limit has no use for it.
 func Classify(classify func(error) policy.Class) Option {
-	return func(c *config) { c.judging, c.classify = true, classify }
+	return func(c *config) {
+		c.classify = classify
+		c.given.Code("Classify")
+	}
 }
 
 // Shadow lets the bulkhead begin in shadow mode, in which it counts and does not refuse; see [Bulkhead.Shadow]. By
 // default it enforces its limit. [Adaptive] refuses the option: it learns from what it limits.
 func Shadow() Option {
-	return func(c *config) { c.shadow = true }
+	return func(c *config) {
+		c.shadow = true
+		c.given.Data("Shadow")
+	}
 }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
@@ -84,16 +97,23 @@ func ValidateAdaptive(algorithm Algorithm, floor, ceiling int, options ...Option
 }
 
 func configureFixed(limit int, options []Option) *config {
-	c := configure("limit", limit, options)
-	if c.judging {
+	c := &config{limit: limit}
+	c.given.Data("New", setting.Arg("limit", limit))
+	c.apply("limit", options)
+	if c.given.Given("Classify") {
 		c.problems.Add("Classify: needs Adaptive; a limit of %d is fixed", limit)
 	}
 	return c
 }
 
 func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option) *config {
-	c := configure("floor", floor, options)
-	c.algorithm, c.ceiling = algorithm, ceiling
+	c := &config{algorithm: algorithm, limit: floor, ceiling: ceiling}
+	args := []policy.Argument{setting.Arg("algorithm", algorithm.name)}
+	if algorithm.target > 0 {
+		args = append(args, setting.Arg("target", algorithm.target))
+	}
+	c.given.Data("Adaptive", append(args, setting.Arg("floor", floor), setting.Arg("ceiling", ceiling))...)
+	c.apply("floor", options)
 	algorithm.check(&c.problems)
 	if ceiling < floor || ceiling > MaxLimit {
 		c.problems.Add("ceiling %d: must be from the floor, %d, to %d", ceiling, floor, MaxLimit)
@@ -104,26 +124,26 @@ func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option
 	return c
 }
 
-// configure is what both kinds have in common; least is the name of the argument limit.
-func configure(least string, limit int, options []Option) *config {
-	c := &config{limit: limit, problems: policy.ConfigError{Policy: "bulkhead"}}
+// apply applies options and checks what both kinds have in common; least is the name of the argument limit.
+func (c *config) apply(least string, options []Option) {
+	c.problems.Policy = "bulkhead"
 	option.Apply(c, options, &c.problems)
-	if limit < 1 || limit > MaxLimit {
-		c.problems.Add("%s %d: must be from 1 to %d", least, limit, MaxLimit)
+	given := c.given.Given
+	if c.limit < 1 || c.limit > MaxLimit {
+		c.problems.Add("%s %d: must be from 1 to %d", least, c.limit, MaxLimit)
 	}
-	if c.queueing && (c.length < 1 || c.length > MaxLimit) {
+	if given("Queue") && (c.length < 1 || c.length > MaxLimit) {
 		c.problems.Add("Queue length %d: must be from 1 to %d; without Queue no attempt waits", c.length, MaxLimit)
 	}
-	if c.queueing && c.wait <= 0 {
+	if given("Queue") && c.wait <= 0 {
 		c.problems.Add("Queue wait %v: must be positive; without Queue no attempt waits", c.wait)
 	}
-	if c.weighing && c.weightOf == nil {
+	if given("WeightOf") && c.weightOf == nil {
 		c.problems.Add("WeightOf: the function is nil")
 	}
-	if c.judging && c.classify == nil {
+	if given("Classify") && c.classify == nil {
 		c.problems.Add("Classify: the function is nil")
 	}
-	return c
 }
 
 // adapts reports whether the limit is adaptive.
@@ -138,42 +158,23 @@ func (c *config) special() word {
 }
 
 // keep takes from the configuration that c replaces what is identity or code and was not given anew.
-func (c *config) keep(old *config) {
-	c.name = old.name
-	if !c.weighing {
-		c.weightOf = old.weightOf
+func (c *config) keep(before *config) {
+	stays := func(name string, again Option) {
+		if before.given.Given(name) && !c.given.Given(name) {
+			again(c)
+		}
 	}
-	if !c.judging {
-		c.classify = old.classify
-	}
+	stays("Name", Name(before.name))
+	stays("WeightOf", WeightOf(before.weightOf))
+	stays("Classify", Classify(before.classify))
 }
 
-// finish makes what is shared by all reports and rejections.
+// finish makes the rejection that attempts share.
 func (c *config) finish() *config {
 	c.frequent = *c.rejection(ErrFull)
 	if c.length > 0 {
 		c.frequent.Reason = ErrQueueFull
 	}
-	if c.adapts() {
-		args := []policy.Argument{{Name: "algorithm", Value: c.algorithm.name}}
-		if c.algorithm.target > 0 {
-			args = append(args, policy.Argument{Name: "target", Value: c.algorithm.target})
-		}
-		args = append(args, policy.Argument{Name: "floor", Value: c.limit}, policy.Argument{Name: "ceiling", Value: c.ceiling})
-		c.settings = append(c.settings, policy.Setting{Name: "Adaptive", Args: args})
-	} else {
-		c.settings = append(c.settings, policy.Setting{Name: "New", Args: []policy.Argument{{Name: "limit", Value: c.limit}}})
-	}
-	add := func(given bool, setting policy.Setting) {
-		if given {
-			c.settings = append(c.settings, setting)
-		}
-	}
-	add(c.name != "", policy.Setting{Name: "Name", Args: []policy.Argument{{Name: "name", Value: c.name}}})
-	add(c.length > 0, policy.Setting{Name: "Queue", Args: []policy.Argument{{Name: "length", Value: c.length}, {Name: "wait", Value: c.wait}}})
-	add(c.weightOf != nil, policy.Setting{Name: "WeightOf", Code: true})
-	add(c.classify != nil, policy.Setting{Name: "Classify", Code: true})
-	add(c.shadow, policy.Setting{Name: "Shadow"})
 	return c
 }
 

@@ -106,7 +106,7 @@ func (b *Bulkhead) Report() policy.Report {
 		Stage:    policy.StageBulkhead,
 		State:    policy.State{Name: state, Since: since, All: states},
 		Shadow:   s.Shadow,
-		Settings: c.settings,
+		Settings: c.given,
 		Values: []policy.Value{
 			value("in_flight", policy.Gauge, float64(s.InFlight), float64(s.Limit)),
 			value("queued", policy.Gauge, float64(s.Waiting), float64(c.length)),

@@ -55,8 +55,8 @@ func TestReport(t *testing.T) {
 			State: policy.State{Name: "accepting", All: []string{"accepting", "draining"}},
 			Settings: []policy.Setting{
 				{Name: "New", Args: []policy.Argument{{Name: "limit", Value: 1}}},
-				{Name: "Name", Args: []policy.Argument{{Name: "name", Value: "db"}}},
 				{Name: "Queue", Args: []policy.Argument{{Name: "length", Value: 2}, {Name: "wait", Value: time.Second}}},
+				{Name: "Name", Args: []policy.Argument{{Name: "name", Value: "db"}}},
 				{Name: "WeightOf", Code: true},
 			},
 			Values: []policy.Value{

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/internal/option"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -11,8 +12,8 @@ import (
 type Option func(*config)
 
 type config struct {
+	given   setting.List
 	name    string
-	picky   bool             // If was given
 	applies func(error) bool // nil: every error
 }
 
@@ -20,7 +21,7 @@ type config struct {
 func configure(constructor string, opts []Option) (config, *policy.ConfigError) {
 	c, problems := config{}, &policy.ConfigError{Policy: constructor}
 	option.Apply(&c, opts, problems)
-	if c.picky && c.applies == nil {
+	if c.given.Given("If") && c.applies == nil {
 		problems.Add("If: the function is nil")
 	}
 	return c, problems
@@ -40,10 +41,16 @@ func Validate(maxAge time.Duration, opts ...Option) error {
 // failures of the dependency, ask errors.Is(err, policy.ErrRejected). applies is called on the goroutine of the call. By
 // default every error is answered.
 func If(applies func(error) bool) Option {
-	return func(c *config) { c.applies, c.picky = applies, true }
+	return func(c *config) {
+		c.applies = applies
+		c.given.Code("If")
+	}
 }
 
 // Name sets the name that [Policy.String] and snapshots show. By default there is none.
 func Name(name string) Option {
-	return func(c *config) { c.name = name }
+	return func(c *config) {
+		c.name = name
+		c.given.Data("Name", setting.Arg("name", name))
+	}
 }

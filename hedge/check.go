@@ -11,7 +11,7 @@ import (
 // Check reports a fixed delay that the timeouts around and inside the hedge leave no time for: extra attempts that
 // could never start. A measured delay is not known yet, and with [AfterFailure] they need not wait for it.
 func (h *Hedge) Check(outer, inner []policy.Layer) error {
-	c := h.config()
+	c := h.current()
 	if c.delay == 0 || c.afterFailure {
 		return nil
 	}

@@ -22,14 +22,14 @@ const minDelay = time.Millisecond
 // Hedge starts another attempt when one takes too long, and returns the first success. It is a [policy.Wrapper], safe
 // for concurrent use, and may be part of several pipelines, which then share its latencies, its budget and its bound.
 type Hedge struct {
-	current atomic.Pointer[config]
+	config  atomic.Pointer[config]
 	changed atomic.Bool // by Reconfigure
 	clock   stopwatch.Stopwatch
 	group   *detached.Group // the attempts that run
 
 	mu        sync.Mutex
 	latencies *quantile.Estimator // nil for a fixed delay
-	own       *budget.Budget      // of Limit; nil if there was never one
+	ownBudget *budget.Budget      // of Limit; nil if there was never one
 	counts    counts
 }
 
@@ -70,10 +70,10 @@ func New(opts ...Option) *Hedge {
 // another budget is given: a budget has a Reconfigure of its own. It is safe while the Hedge is in use. It does not
 // compare the delay with the limits of other layers, as composing does.
 func (h *Hedge) Reconfigure(opts ...Option) error {
-	h.config()
+	h.current()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c, err := configure("hedge.Reconfigure", h.config(), opts)
+	c, err := configure("hedge.Reconfigure", h.current(), opts)
 	if err != nil {
 		return err
 	}
@@ -94,20 +94,20 @@ func (h *Hedge) use(c *config) {
 		h.latencies.SetQuantile(c.quantile)
 	}
 	if c.budget == nil {
-		if h.own == nil {
-			h.own = budget.New(c.ratio, c.perSecond)
+		if h.ownBudget == nil {
+			h.ownBudget = budget.New(c.ratio, c.perSecond)
 		} else {
-			h.own.Reconfigure(c.ratio, c.perSecond)
+			h.ownBudget.Reconfigure(c.ratio, c.perSecond)
 		}
-		c.budget = h.own
+		c.budget = h.ownBudget
 	}
-	h.current.Store(c)
+	h.config.Store(c)
 }
 
-// config returns the configuration as of now. It panics for the zero value.
-func (h *Hedge) config() *config {
+// current returns the configuration in force. It panics for the zero value.
+func (h *Hedge) current() *config {
 	if h != nil {
-		if c := h.current.Load(); c != nil {
+		if c := h.config.Load(); c != nil {
 			return c
 		}
 	}
@@ -116,7 +116,7 @@ func (h *Hedge) config() *config {
 
 // Stage returns [policy.StageHedge].
 func (h *Hedge) Stage() policy.Stage {
-	h.config()
+	h.current()
 	return policy.StageHedge
 }
 
@@ -136,7 +136,7 @@ func (h *Hedge) Open(ctx context.Context, call func(ctx context.Context, end con
 }
 
 func (h *Hedge) run(ctx context.Context, call operation) error {
-	c := h.config()
+	c := h.current()
 	if !c.mayRepeat(ctx) {
 		return call.alone(ctx)
 	}
@@ -207,17 +207,17 @@ func (h *Hedge) observe(took, delay time.Duration, succeeded bool) {
 
 // Discard implements [policy.Discarder]: it hands a successful result that lost to the function given to [OnDiscard].
 func (h *Hedge) Discard(value any) {
-	h.config()
+	h.current()
 	h.group.Discard(value)
 }
 
 // Budget implements [policy.BudgetUser]. It returns the budget given to [WithBudget], or the one of [Limit].
-func (h *Hedge) Budget() policy.Budget { return h.config().budget }
+func (h *Hedge) Budget() policy.Budget { return h.current().budget }
 
 // Idle reports whether a new Hedge in this one's place would allow no more: no attempt is running, the budget is not
 // spent, and the Hedge was never reconfigured. The latencies that it has learned may be forgotten.
 func (h *Hedge) Idle() bool {
-	if idler, ok := h.config().budget.(interface{ Idle() bool }); ok && !idler.Idle() {
+	if idler, ok := h.current().budget.(interface{ Idle() bool }); ok && !idler.Idle() {
 		return false
 	}
 	return !h.changed.Load() && h.group.Counts().Running == 0
@@ -226,7 +226,7 @@ func (h *Hedge) Idle() bool {
 // String returns the name, the number of extra attempts and the delay, such as `hedge 1 after p95` or
 // `hedge "users" 2 after 20ms`.
 func (h *Hedge) String() string {
-	c := h.config()
+	c := h.current()
 	after := c.delay.String()
 	if c.quantile != 0 {
 		after = fmt.Sprintf("p%.4g", 100*c.quantile)

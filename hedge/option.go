@@ -14,6 +14,7 @@ type Option func(*config)
 
 // config is a Hedge's configuration, after all options were applied. It never changes once it is in use.
 type config struct {
+	given            setting.List
 	name             string
 	delay            time.Duration // fixed; 0 for none
 	quantile         float64       // 0 for a fixed delay
@@ -23,7 +24,6 @@ type config struct {
 	ratio, perSecond float64       // of Limit
 	budget           policy.Budget // nil as long as there is only Limit
 	group            detached.Config
-	settings         setting.List
 }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
@@ -38,7 +38,7 @@ func configure(constructor string, before *config, opts []Option) (*config, erro
 	c := &config{extra: 1, ratio: 0.1, perSecond: 10, group: detached.Config{Limit: 1000}}
 	problems := policy.ConfigError{Policy: constructor}
 	option.Apply(c, opts, &problems)
-	if !c.settings.Given("After") && !c.settings.Given("Quantile") {
+	if !c.given.Given("After") && !c.given.Given("Quantile") {
 		c.quantile = 0.95
 	}
 	c.check(&problems)
@@ -53,7 +53,7 @@ func configure(constructor string, before *config, opts []Option) (*config, erro
 
 // check notes what is wrong.
 func (c *config) check(problems *policy.ConfigError) {
-	given := c.settings.Given
+	given := c.given.Given
 	if given("After") && c.delay <= 0 {
 		problems.Add("After(%v): must be positive", c.delay)
 	}
@@ -93,26 +93,22 @@ func (c *config) check(problems *policy.ConfigError) {
 
 // keep takes over what is no data and was not given anew.
 func (c *config) keep(before *config, problems *policy.ConfigError) {
-	stays := func(name string) bool { return before.settings.Given(name) && !c.settings.Given(name) }
-	if c.settings.Given("Name") && c.name != before.name {
+	if c.given.Given("Name") && c.name != before.name {
 		problems.Add("Name(%q): the name %q cannot be changed", c.name, before.name)
 	}
-	if stays("Name") {
-		Name(before.name)(c)
-	}
-	shared := before.settings.Given("WithBudget")
-	if shared && c.settings.Given("Limit") || c.settings.Given("WithBudget") && !(shared && option.Same(c.budget, before.budget)) {
+	shared := before.given.Given("WithBudget")
+	if shared && c.given.Given("Limit") || c.given.Given("WithBudget") && !(shared && option.Same(c.budget, before.budget)) {
 		problems.Add("the budget cannot be replaced: use its own Reconfigure") // pipelines hold it
 	}
-	if stays("WithBudget") {
-		WithBudget(before.budget)(c)
+	stays := func(name string, again Option) {
+		if before.given.Given(name) && !c.given.Given(name) {
+			again(c)
+		}
 	}
-	if stays("OnDiscard") {
-		OnDiscard(before.group.OnDiscard)(c)
-	}
-	if stays("OnPanic") {
-		OnPanic(before.group.OnPanic)(c)
-	}
+	stays("Name", Name(before.name))
+	stays("WithBudget", WithBudget(before.budget))
+	stays("OnDiscard", OnDiscard(before.group.OnDiscard))
+	stays("OnPanic", OnPanic(before.group.OnPanic))
 }
 
 // After starts another attempt when none has succeeded for delay, which must be positive. Together with [Quantile] it
@@ -120,7 +116,7 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 func After(delay time.Duration) Option {
 	return func(c *config) {
 		c.delay = delay
-		c.settings.Data("After", setting.Arg("delay", delay))
+		c.given.Data("After", setting.Arg("delay", delay))
 	}
 }
 
@@ -133,7 +129,7 @@ func After(delay time.Duration) Option {
 func Quantile(q float64) Option {
 	return func(c *config) {
 		c.quantile = q
-		c.settings.Data("Quantile", setting.Arg("q", q))
+		c.given.Data("Quantile", setting.Arg("q", q))
 	}
 }
 
@@ -142,7 +138,7 @@ func Quantile(q float64) Option {
 func Extra(n int) Option {
 	return func(c *config) {
 		c.extra = n
-		c.settings.Data("Extra", setting.Arg("n", n))
+		c.given.Data("Extra", setting.Arg("n", n))
 	}
 }
 
@@ -151,7 +147,7 @@ func Extra(n int) Option {
 func Idempotent() Option {
 	return func(c *config) {
 		c.idempotent = true
-		c.settings.Data("Idempotent")
+		c.given.Data("Idempotent")
 	}
 }
 
@@ -161,7 +157,7 @@ func Idempotent() Option {
 func AfterFailure() Option {
 	return func(c *config) {
 		c.afterFailure = true
-		c.settings.Data("AfterFailure")
+		c.given.Data("AfterFailure")
 	}
 }
 
@@ -176,7 +172,7 @@ func AfterFailure() Option {
 func Limit(ratio, perSecond float64) Option {
 	return func(c *config) {
 		c.ratio, c.perSecond = ratio, perSecond
-		c.settings.Data("Limit", setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond))
+		c.given.Data("Limit", setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond))
 	}
 }
 
@@ -186,7 +182,7 @@ func Limit(ratio, perSecond float64) Option {
 func WithBudget(budget policy.Budget) Option {
 	return func(c *config) {
 		c.budget = budget
-		c.settings.Code("WithBudget")
+		c.given.Code("WithBudget")
 	}
 }
 
@@ -196,7 +192,7 @@ func WithBudget(budget policy.Budget) Option {
 func MaxRunning(n int) Option {
 	return func(c *config) {
 		c.group.Limit = n
-		c.settings.Data("MaxRunning", setting.Arg("n", n))
+		c.given.Data("MaxRunning", setting.Arg("n", n))
 	}
 }
 
@@ -206,7 +202,7 @@ func MaxRunning(n int) Option {
 func OnDiscard(release func(value any)) Option {
 	return func(c *config) {
 		c.group.OnDiscard = release
-		c.settings.Code("OnDiscard")
+		c.given.Code("OnDiscard")
 	}
 }
 
@@ -215,7 +211,7 @@ func OnDiscard(release func(value any)) Option {
 func OnPanic(handle func(value any, stack []byte)) Option {
 	return func(c *config) {
 		c.group.OnPanic = handle
-		c.settings.Code("OnPanic")
+		c.given.Code("OnPanic")
 	}
 }
 
@@ -223,6 +219,6 @@ func OnPanic(handle func(value any, stack []byte)) Option {
 func Name(name string) Option {
 	return func(c *config) {
 		c.name = name
-		c.settings.Data("Name", setting.Arg("name", name))
+		c.given.Data("Name", setting.Arg("name", name))
 	}
 }

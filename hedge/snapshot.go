@@ -26,10 +26,10 @@ type Snapshot struct {
 
 // Snapshot returns one consistent value. It changes nothing.
 func (h *Hedge) Snapshot() Snapshot {
-	h.config()
+	h.current()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.snapshot(h.config())
+	return h.snapshot(h.current())
 }
 
 // snapshot is called with h.mu held.
@@ -80,9 +80,9 @@ func (s Snapshot) LogValue() slog.Value {
 // Report implements [policy.Reporter]. The kind is "hedge". The setting "WithBudget" has the kind of the budget and the
 // numbers that it was made with, if the budget reports them, as a retry.Budget does.
 func (h *Hedge) Report() policy.Report {
-	h.config()
+	h.current()
 	h.mu.Lock()
-	c := h.config()
+	c := h.current()
 	s := h.snapshot(c)
 	h.mu.Unlock()
 	return policy.Report{
@@ -112,15 +112,15 @@ func counter(name string, n uint64) policy.Value {
 // reported returns the options, with the numbers of a budget that reports them. The budget is asked under no lock.
 func (c *config) reported() []policy.Setting {
 	reporter, ok := c.budget.(policy.Reporter)
-	if !ok || !c.settings.Given("WithBudget") {
-		return c.settings
+	if !ok || !c.given.Given("WithBudget") {
+		return c.given
 	}
 	budget := reporter.Report()
 	constructor := slices.IndexFunc(budget.Settings, func(s policy.Setting) bool { return s.Name == "New" })
 	if constructor < 0 {
-		return c.settings
+		return c.given
 	}
-	settings := slices.Clone([]policy.Setting(c.settings))
+	settings := slices.Clone([]policy.Setting(c.given))
 	for i := range settings {
 		if settings[i].Name == "WithBudget" {
 			settings[i].Args = append([]policy.Argument{{Name: "kind", Value: budget.Kind}}, budget.Settings[constructor].Args...)

@@ -72,7 +72,7 @@ func (r *Registry[K, V]) release(e *entry[K, V], count *uint64) (released bool) 
 			e.state.CompareAndSwap(claim, live)
 		}
 	}()
-	if !r.settings().isIdle(e.value) {
+	if !r.current().isIdle(e.value) {
 		return false
 	}
 	r.mu.Lock()
@@ -95,7 +95,7 @@ func (r *Registry[K, V]) free() {
 // shrink lets idle entries go while there are more than max. It may leave some to the searches of
 // new keys.
 func (r *Registry[K, V]) shrink() {
-	for r.taken() > r.settings().max && r.evict() {
+	for r.taken() > r.current().max && r.evict() {
 		r.free()
 	}
 }

@@ -60,15 +60,12 @@ func By[K comparable, V policy.Guard](key func(context.Context) K, registry *Reg
 	if err := problems.Err(); err != nil {
 		panic(err)
 	}
-	registry.settings()
+	registry.current()
 	return &Guard[K, V]{key: key, registry: registry}
 }
 
 // Registry returns the registry that the guards come from, which is the one that [By] was given.
-func (g *Guard[K, V]) Registry() *Registry[K, V] { return g.made() }
-
-// made returns the registry.
-func (g *Guard[K, V]) made() *Registry[K, V] {
+func (g *Guard[K, V]) Registry() *Registry[K, V] {
 	if g.registry == nil {
 		panic("keyed: a Guard must be made with keyed.By")
 	}
@@ -76,7 +73,7 @@ func (g *Guard[K, V]) made() *Registry[K, V] {
 }
 
 // example is the guard that stands for all.
-func (g *Guard[K, V]) example() any { return g.made().overflow.value }
+func (g *Guard[K, V]) example() any { return g.Registry().overflow.value }
 
 // chosen is the context of an admitted attempt. It remembers which guard has admitted it, and by
 // which context.
@@ -86,7 +83,7 @@ type chosen[V policy.Guard] struct {
 }
 
 // Stage returns the stage of the registry's guards.
-func (g *Guard[K, V]) Stage() policy.Stage { return g.made().overflow.value.Stage() }
+func (g *Guard[K, V]) Stage() policy.Stage { return g.Registry().overflow.value.Stage() }
 
 // Admit asks the guard of the key of ctx, which is made if the key is new. It allocates the context
 // that remembers the guard.
@@ -102,7 +99,7 @@ func (g *Guard[K, V]) AdmitOpen(ctx context.Context) (context.Context, policy.Ti
 }
 
 func (g *Guard[K, V]) admit(ctx context.Context, open bool) (context.Context, policy.Ticket, func(), error) {
-	registry := g.made()
+	registry := g.Registry()
 	key := g.key(ctx)
 	for {
 		var err error
@@ -155,7 +152,7 @@ func (g *Guard[K, V]) Returned(ctx context.Context, ticket policy.Ticket) policy
 // does not count as a use: for a key that is not there, the answer is nil, as it would be for a new
 // guard.
 func (g *Guard[K, V]) Ready(ctx context.Context) error {
-	if gate, ok := g.current(ctx).(policy.Gate); ok {
+	if gate, ok := g.guardOf(ctx).(policy.Gate); ok {
 		return gate.Ready(ctx)
 	}
 	return nil
@@ -164,20 +161,20 @@ func (g *Guard[K, V]) Ready(ctx context.Context) error {
 // Changed returns the channel of the guard of the key of ctx, if it is there and a
 // [policy.Notifier]; otherwise nil.
 func (g *Guard[K, V]) Changed(ctx context.Context) <-chan struct{} {
-	if notifier, ok := g.current(ctx).(policy.Notifier); ok {
+	if notifier, ok := g.guardOf(ctx).(policy.Notifier); ok {
 		return notifier.Changed(ctx)
 	}
 	return nil // never closed
 }
 
-// current returns the guard that the key of ctx has now, nil if there is none.
-func (g *Guard[K, V]) current(ctx context.Context) any {
-	registry := g.made()
+// guardOf returns the guard that the key of ctx has now, nil if there is none.
+func (g *Guard[K, V]) guardOf(ctx context.Context) any {
+	registry := g.Registry()
 	key := g.key(ctx)
 	if e := registry.peek(key); e != nil {
 		return e.value
 	}
-	if keyLength(key) > registry.settings().maxLength {
+	if keyLength(key) > registry.current().maxLength {
 		return registry.overflow.value
 	}
 	return nil
@@ -202,8 +199,8 @@ func (g *Guard[K, V]) TimeLimit() time.Duration {
 
 // Idle reports whether the values of all keys and the overflow value are idle.
 func (g *Guard[K, V]) Idle() bool {
-	registry := g.made()
-	isIdle := registry.settings().isIdle
+	registry := g.Registry()
+	isIdle := registry.current().isIdle
 	for _, value := range registry.All() {
 		if !isIdle(value) {
 			return false
@@ -216,7 +213,7 @@ func (g *Guard[K, V]) Idle() bool {
 // attempts of all keys that g was asked about and that the guard of their key refused, with an error
 // that matches [policy.ErrRejected].
 func (g *Guard[K, V]) Report() policy.Report {
-	report := g.made().Report()
+	report := g.Registry().Report()
 	report.Values = append(report.Values, counter("rejected", g.rejected.Load()))
 	return report
 }
@@ -225,12 +222,12 @@ func (g *Guard[K, V]) Report() policy.Report {
 func (g *Guard[K, V]) MarshalJSON() ([]byte, error) { return json.Marshal(g.Report()) }
 
 // ReportOf returns the report of the guard of a single key; see [Registry.ReportOf].
-func (g *Guard[K, V]) ReportOf(key K) (policy.Report, bool) { return g.made().ReportOf(key) }
+func (g *Guard[K, V]) ReportOf(key K) (policy.Report, bool) { return g.Registry().ReportOf(key) }
 
 // ReportFor is ReportOf for the key of ctx. A guard with a method ReportFor, such as a limiter, is asked for its report for
 // an attempt with ctx, and may say that it has nothing to do with that.
 func (g *Guard[K, V]) ReportFor(ctx context.Context) (policy.Report, bool) {
-	registry, key := g.made(), g.key(ctx)
+	registry, key := g.Registry(), g.key(ctx)
 	if e := registry.peek(key); e != nil {
 		if reporter, ok := any(e.value).(interface {
 			ReportFor(ctx context.Context) (policy.Report, bool)

@@ -19,7 +19,7 @@ import (
 // Looking up a key that is there takes no lock and allocates nothing.
 type Registry[K comparable, V any] struct {
 	make     func(K) V
-	config   atomic.Pointer[settings[V]]
+	config   atomic.Pointer[registryConfig[V]]
 	idle     atomic.Int64 // a copy of config.idle, which every use of a key needs
 	overflow *entry[K, V]
 	clock    stopwatch.Stopwatch
@@ -122,8 +122,8 @@ func (e *entry[K, V]) there() bool {
 // or an interface. Keys can be made of strings, integers, booleans, pointers, and arrays and
 // structs of those.
 func New[K comparable, V any](make func(K) V, opts ...Option) *Registry[K, V] {
-	c := configure(make, nil, opts)
-	if err := c.problems.Err(); err != nil {
+	c, err := configure(make, nil, opts)
+	if err != nil {
 		panic(err)
 	}
 	r := &Registry[K, V]{make: make, overflow: &entry[K, V]{}, clock: stopwatch.Start()}
@@ -131,19 +131,20 @@ func New[K comparable, V any](make func(K) V, opts ...Option) *Registry[K, V] {
 	r.idle.Store(int64(c.idle))
 	r.overflow.value = make(r.overflow.key)
 	if isNil(r.overflow.value) {
-		c.problems.Add("make returned nil for the zero key")
-		panic(c.problems.Err())
+		problems := policy.ConfigError{Policy: "keyed"}
+		problems.Add("make returned nil for the zero key")
+		panic(problems.Err())
 	}
 	return r
 }
 
-// settings returns the configuration.
-func (r *Registry[K, V]) settings() *settings[V] {
-	s := r.config.Load()
-	if s == nil {
+// current returns the configuration in force. It panics for the zero value.
+func (r *Registry[K, V]) current() *registryConfig[V] {
+	c := r.config.Load()
+	if c == nil {
 		panic("keyed: a Registry must be made with keyed.New")
 	}
-	return s
+	return c
 }
 
 // Get returns the value of key, and makes it if the key is new. When there is no place for a new
@@ -230,7 +231,7 @@ func (r *Registry[K, V]) ended(e *entry[K, V]) <-chan struct{} {
 // place returns the entry of key, a new one if need be, whose value the caller must make. It
 // returns nil when key must use the overflow value.
 func (r *Registry[K, V]) place(key K) (e *entry[K, V], isNew bool) {
-	if r.find(key) == nil && keyLength(key) > r.settings().maxLength {
+	if r.find(key) == nil && keyLength(key) > r.current().maxLength {
 		r.tooLong.Add(1)
 		return nil, false
 	}
@@ -252,7 +253,7 @@ func (r *Registry[K, V]) place(key K) (e *entry[K, V], isNew bool) {
 // otherwise nil. evicted says that the caller holds the place of an evicted entry; insert takes it
 // over.
 func (r *Registry[K, V]) insert(key K, evicted bool) (e *entry[K, V], isNew bool) {
-	limit := r.settings().max
+	limit := r.current().max
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !evicted {
@@ -340,7 +341,7 @@ func (r *Registry[K, V]) remove(e *entry[K, V]) {
 // there. Calls in flight end on the value that they have; the next Get makes a new one. A key whose
 // value is still being made is not there yet.
 func (r *Registry[K, V]) Delete(key K) bool {
-	r.settings()
+	r.current()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	e := r.peek(key)
@@ -357,7 +358,7 @@ func (r *Registry[K, V]) Delete(key K) bool {
 // not count as using them. The loop may use the registry. A key that comes or goes meanwhile may or
 // may not be seen; none is seen twice.
 func (r *Registry[K, V]) All() iter.Seq2[K, V] {
-	r.settings()
+	r.current()
 	return func(yield func(K, V) bool) {
 		r.entries.Range(func(_, found any) bool {
 			e := found.(*entry[K, V])
@@ -370,7 +371,7 @@ func (r *Registry[K, V]) All() iter.Seq2[K, V] {
 // [New], from the zero key, and is not among the keys of the registry: the zero key has a value of
 // its own.
 func (r *Registry[K, V]) Overflow() V {
-	r.settings()
+	r.current()
 	return r.overflow.value
 }
 
@@ -383,7 +384,7 @@ func (r *Registry[K, V]) Overflow() V {
 // Keys longer than a new [MaxKeyLength] keep their places. The time of [Idle] begins anew when it
 // is changed.
 func (r *Registry[K, V]) Reconfigure(opts ...Option) error {
-	r.settings()
+	r.current()
 	if err := r.change(opts); err != nil {
 		return err
 	}
@@ -394,15 +395,15 @@ func (r *Registry[K, V]) Reconfigure(opts ...Option) error {
 func (r *Registry[K, V]) change(opts []Option) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	old := r.settings()
-	changed := configure(r.make, old.config.isIdle, opts)
-	if err := changed.problems.Err(); err != nil {
+	before := r.current()
+	c, err := configure(r.make, before, opts)
+	if err != nil {
 		return err
 	}
-	if changed.idle != old.idle {
+	if c.idle != before.idle {
 		r.restart()
 	}
-	r.config.Store(changed)
-	r.idle.Store(int64(changed.idle))
+	r.config.Store(c)
+	r.idle.Store(int64(c.idle))
 	return nil
 }

@@ -15,18 +15,16 @@ type Option func(*config)
 
 // config is what the options store.
 type config struct {
+	given     setting.List
 	max       int
-	idling    bool
 	idle      time.Duration // 0: never
 	maxLength int
-	isIdle    any          // a func(V) bool; nil: V is a policy.Idler
-	given     setting.List // for reports
-	problems  policy.ConfigError
+	idleIf    any // a func(V) bool; nil: V is a policy.Idler
 }
 
-// settings is the configuration of a Registry, checked. It does not change: Reconfigure puts
+// registryConfig is the configuration of a Registry, checked. It does not change: Reconfigure puts
 // another one in its place.
-type settings[V any] struct {
+type registryConfig[V any] struct {
 	config
 	isIdle func(V) bool
 }
@@ -37,52 +35,66 @@ const (
 	defaultMaxLength = 256
 )
 
-// configure applies opts to the defaults, with the function given to IdleIf before, and checks the
-// result.
-func configure[K comparable, V any](construct func(K) V, isIdle any, opts []Option) *settings[V] {
-	s := &settings[V]{config: config{max: defaultMax, maxLength: defaultMaxLength}}
-	c := &s.config
-	c.problems.Policy = "keyed"
+// configure returns what opts say. before is the configuration that they change, whose function of
+// IdleIf stays; nil for a new Registry.
+func configure[K comparable, V any](construct func(K) V, before *registryConfig[V], opts []Option) (*registryConfig[V], error) {
+	c := &registryConfig[V]{config: config{max: defaultMax, maxLength: defaultMaxLength}}
+	problems := policy.ConfigError{Policy: "keyed"}
 	c.given.Code("New")
-	if isIdle != nil {
-		IdleIf(isIdle.(func(V) bool))(c)
+	if before != nil && before.given.Given("IdleIf") {
+		IdleIf(before.isIdle)(&c.config)
 	}
-	option.Apply(c, opts, &c.problems)
+	option.Apply(&c.config, opts, &problems)
+	c.check(&problems)
+	if construct == nil {
+		problems.Add("make is nil")
+	}
+	c.isIdle = idleOf[V](c.idleIf, &problems)
+	keytype.Check(reflect.TypeFor[K](), &problems)
+	if err := problems.Err(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// check notes what is wrong.
+func (c *config) check(problems *policy.ConfigError) {
 	if c.max < 1 || c.max > maxKeys {
-		c.problems.Add("Max(%d): must be from 1 to %d", c.max, maxKeys)
+		problems.Add("Max(%d): must be from 1 to %d", c.max, maxKeys)
 	}
-	if c.idling && c.idle <= 0 {
-		c.problems.Add("Idle(%v): must be positive; without Idle keys stay until their place is needed", c.idle)
+	if c.given.Given("Idle") && c.idle <= 0 {
+		problems.Add("Idle(%v): must be positive; without Idle keys stay until their place is needed", c.idle)
 	}
 	if c.maxLength < 1 {
-		c.problems.Add("MaxKeyLength(%d): must be at least 1", c.maxLength)
+		problems.Add("MaxKeyLength(%d): must be at least 1", c.maxLength)
 	}
-	if construct == nil {
-		c.problems.Add("make is nil")
-	}
-	values, idler := reflect.TypeFor[V](), reflect.TypeFor[policy.Idler]()
-	switch f, ok := c.isIdle.(func(V) bool); {
+}
+
+// idleOf returns the function that says whether a value is idle: the one given to IdleIf, if any,
+// otherwise the value's method.
+func idleOf[V any](idleIf any, problems *policy.ConfigError) func(V) bool {
+	values := reflect.TypeFor[V]()
+	switch f, ok := idleIf.(func(V) bool); {
 	case ok && f != nil:
-		s.isIdle = f
+		return f
 	case ok:
-		c.problems.Add("IdleIf: the function is nil")
-	case c.isIdle != nil:
-		c.problems.Add("IdleIf: the function is a %T, but the values are of type %v", c.isIdle, values)
-	case values.Implements(idler):
-		s.isIdle = func(value V) bool { return any(value).(policy.Idler).Idle() }
+		problems.Add("IdleIf: the function is nil")
+	case idleIf != nil:
+		problems.Add("IdleIf: the function is a %T, but the values are of type %v", idleIf, values)
+	case values.Implements(reflect.TypeFor[policy.Idler]()):
+		return func(value V) bool { return any(value).(policy.Idler).Idle() }
 	default:
-		c.problems.Add("value type %v: has no method Idle() bool, without which a value that matters could be evicted: "+
+		problems.Add("value type %v: has no method Idle() bool, without which a value that matters could be evicted: "+
 			"add it, or give the option IdleIf", values)
 	}
-	keys := reflect.TypeFor[K]()
-	keytype.Check(keys, &c.problems)
-	return s
+	return nil
 }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil. It does not call
 // make.
 func Validate[K comparable, V any](make func(K) V, opts ...Option) error {
-	return configure(make, nil, opts).problems.Err()
+	_, err := configure(make, nil, opts)
+	return err
 }
 
 // Max sets how many keys the registry holds at most, from 1 to 2³⁰ (1,073,741,824). It should be
@@ -103,7 +115,7 @@ func Max(keys int) Option {
 // Idle, [Registry.Get] reads the clock once.
 func Idle(d time.Duration) Option {
 	return func(c *config) {
-		c.idling, c.idle = true, d
+		c.idle = d
 		c.given.Data("Idle", setting.Arg("d", d))
 	}
 }
@@ -125,7 +137,7 @@ func MaxKeyLength(bytes int) Option {
 // idle is called under no lock. Where values hold nothing that matters, it can always say true.
 func IdleIf[V any](idle func(V) bool) Option {
 	return func(c *config) {
-		c.isIdle = idle
+		c.idleIf = idle
 		c.given.Code("IdleIf")
 	}
 }

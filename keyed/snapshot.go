@@ -35,12 +35,12 @@ func (s Snapshot) LogValue() slog.Value {
 
 // Snapshot returns one consistent value. It changes nothing.
 func (r *Registry[K, V]) Snapshot() Snapshot {
-	r.settings()
+	r.current()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return Snapshot{
 		Live:       int(r.made - r.evicted - r.expired - r.deleted),
-		Max:        r.settings().max,
+		Max:        r.current().max,
 		Made:       r.made,
 		Evicted:    r.evicted,
 		Expired:    r.expired,
@@ -95,14 +95,14 @@ func stateOf(value any) string {
 // Report makes no key and does not count as a use. It asks every value, so its cost grows with the
 // number of keys.
 func (r *Registry[K, V]) Report() policy.Report {
-	settings := r.settings()
-	report := policy.Report{Kind: "keyed", Settings: settings.given}
+	c := r.current()
+	report := policy.Report{Kind: "keyed", Settings: c.given}
 	if layer, ok := any(r.overflow.value).(policy.Layer); ok {
 		report.Stage = layer.Stage()
 	}
 	report.Name = reportOf(r.overflow.value).Name
 	states := reportOf(statedBy(r.overflow.value)).State.All
-	keys := stateCount{values: make([]policy.Value, 0, 8+max(1, len(states))), limit: float64(settings.max)}
+	keys := stateCount{values: make([]policy.Value, 0, 8+max(1, len(states))), limit: float64(c.max)}
 	for _, state := range states { // also those that no key is in
 		keys.add(state, 0)
 	}
@@ -153,7 +153,7 @@ func (c *stateCount) add(state string, n float64) {
 // ReportOf returns the report of the value of key. It returns false when the key is not there, or
 // its value is no [policy.Reporter]. It makes no value and does not count as a use.
 func (r *Registry[K, V]) ReportOf(key K) (policy.Report, bool) {
-	r.settings()
+	r.current()
 	if e := r.peek(key); e != nil {
 		if reporter, ok := any(e.value).(policy.Reporter); ok {
 			return reporter.Report(), true

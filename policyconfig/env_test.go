@@ -28,7 +28,7 @@ func TestEnvironment(t *testing.T) {
 	require.Equal(t, `total timeout 1s > retry 2 > breaker "db-main" > rate limit "minute" 1/s burst 1 > rate limit "hour" 1/s burst 1 > attempt timeout 100ms`,
 		set.Pipeline("orders").String(), "a variable is about the pipeline that it names, not about those that extend it")
 	require.Equal(t, "people", set.Pipeline("users").Name())
-	same := load(t, `{"pipelines": {"users": {"layers": [{"kind": "breaker", "name": "db-main", "mode": "shadow", "openFor": "9s", "failureRate": {"rate": 0.4, "minimumCalls": 30}, "stage": "shed"}]}}}`)
+	same := load(t, `{"pipelines": {"users": {"layers": [{"kind": "breaker", "name": "db-main", "openFor": "9s", "failureRate": {"rate": 0.4, "minimumCalls": 30}, "mode": "shadow", "stage": "shed"}]}}}`)
 	require.Equal(t, settings(same.Pipeline("users")).Layers[0], settings(set.Pipeline("users")).Layers[0])
 }
 

@@ -3,30 +3,32 @@ package throttle
 import (
 	"math"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/internal/random"
+	"github.com/go-resilience/resilience/internal/setting"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // Option configures a [Throttle]. Of the same option given twice, the later one counts.
 type Option func(*config)
 
-// config is what the options store.
+// config is a configuration, and what was made from it. It never changes once it is in use.
 type config struct {
+	given    setting.List
 	name     string
 	k        float64
-	window   time.Duration
+	length   time.Duration // of the window
 	buckets  int
 	padding  int
 	shadow   bool
 	classify func(error) policy.Class
-	source   rand.Source
-	random   *rand.Rand       // guards source; nil until it is made
-	given    []policy.Setting // for reports
-	problems policy.ConfigError
+	source   rand.Source // nil for the process's own
+	random   *rand.Rand  // guards source
+
+	window    *window
+	rejection *policy.Rejection
 }
 
 const (
@@ -34,45 +36,18 @@ const (
 	maxBuckets = 1000
 )
 
-// configure applies opts to the defaults and checks the result. What is code, and the name, is
-// taken from old if there is one.
-func configure(old *config, opts []Option) *config {
-	c := &config{
-		k:        2,
-		window:   30 * time.Second,
-		buckets:  30,
-		padding:  8,
-		problems: policy.ConfigError{Policy: "throttle"},
+// configure returns what opts say. before is the configuration that they change, whose name and code stay; nil for a new
+// Throttle.
+func configure(before *config, opts []Option) (*config, error) {
+	c := &config{k: 2, length: 30 * time.Second, buckets: 30, padding: 8}
+	problems := policy.ConfigError{Policy: "throttle"}
+	option.Apply(c, opts, &problems)
+	c.check(&problems)
+	if before != nil {
+		c.keep(before, &problems)
 	}
-	if old != nil {
-		c.name, c.classify, c.source, c.random = old.name, old.classify, old.source, old.random
-		for _, setting := range old.given {
-			if setting.Code || setting.Name == "Name" {
-				c.note(setting)
-			}
-		}
-	}
-	option.Apply(c, opts, &c.problems)
-	if old != nil && c.name != old.name {
-		c.problems.Add("Name(%q): the name %q cannot be changed", c.name, old.name)
-	}
-	if !(c.k >= 1) || math.IsInf(c.k, 0) {
-		c.problems.Add("K(%v): must be a finite number that is at least 1", c.k)
-	}
-	if c.buckets < minBuckets || c.buckets > maxBuckets {
-		c.problems.Add("Window(%v, %d): the number of buckets must be from %d to %d", c.window, c.buckets, minBuckets, maxBuckets)
-	}
-	if c.window <= 0 || c.window < time.Duration(c.buckets) {
-		c.problems.Add("Window(%v, %d): the length must be at least a nanosecond for each bucket", c.window, c.buckets)
-	}
-	if c.padding < 1 {
-		c.problems.Add("Padding(%d): must be at least 1", c.padding)
-	}
-	if c.has("Classify") && c.classify == nil {
-		c.problems.Add("Classify: the function is nil")
-	}
-	if c.has("Rand") && option.IsNil(c.source) {
-		c.problems.Add("Rand: the source is nil")
+	if err := problems.Err(); err != nil {
+		return nil, err
 	}
 	switch {
 	case c.random != nil:
@@ -81,32 +56,54 @@ func configure(old *config, opts []Option) *config {
 	default:
 		c.random = random.Shared()
 	}
-	return c
+	c.rejection = &policy.Rejection{Kind: "throttle", Name: c.name, Reason: ErrThrottled}
+	return c, nil
+}
+
+// check notes what is wrong.
+func (c *config) check(problems *policy.ConfigError) {
+	if !(c.k >= 1) || math.IsInf(c.k, 0) {
+		problems.Add("K(%v): must be a finite number that is at least 1", c.k)
+	}
+	if c.buckets < minBuckets || c.buckets > maxBuckets {
+		problems.Add("Window(%v, %d): the number of buckets must be from %d to %d", c.length, c.buckets, minBuckets, maxBuckets)
+	}
+	if c.length <= 0 || c.length < time.Duration(c.buckets) {
+		problems.Add("Window(%v, %d): the length must be at least a nanosecond for each bucket", c.length, c.buckets)
+	}
+	if c.padding < 1 {
+		problems.Add("Padding(%d): must be at least 1", c.padding)
+	}
+	if c.given.Given("Classify") && c.classify == nil {
+		problems.Add("Classify: the function is nil")
+	}
+	if c.given.Given("Rand") && option.IsNil(c.source) {
+		problems.Add("Rand: the source is nil")
+	}
+}
+
+// keep takes over the name, and what is code, unless it was given anew.
+func (c *config) keep(before *config, problems *policy.ConfigError) {
+	if c.given.Given("Name") && c.name != before.name {
+		problems.Add("Name(%q): the name %q cannot be changed", c.name, before.name)
+	}
+	stays := func(name string, again Option) {
+		if before.given.Given(name) && !c.given.Given(name) {
+			again(c)
+		}
+	}
+	stays("Name", Name(before.name))
+	stays("Classify", Classify(before.classify))
+	stays("Rand", func(c *config) {
+		Rand(before.source)(c)
+		c.random = before.random // which guards the source
+	})
 }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
 func Validate(opts ...Option) error {
-	return configure(nil, opts).problems.Err()
-}
-
-// note keeps what an option was given, in place of what it was given before.
-func (c *config) note(setting policy.Setting) {
-	for i, earlier := range c.given {
-		if earlier.Name == setting.Name {
-			c.given[i] = setting
-			return
-		}
-	}
-	c.given = append(c.given, setting)
-}
-
-// has reports whether the option of that name was given.
-func (c *config) has(name string) bool {
-	return slices.ContainsFunc(c.given, func(setting policy.Setting) bool { return setting.Name == name })
-}
-
-func data(name string, args ...policy.Argument) policy.Setting {
-	return policy.Setting{Name: name, Args: args}
+	_, err := configure(nil, opts)
+	return err
 }
 
 // K sets how many attempts the dependency gets for each one that it accepts, before others are
@@ -116,7 +113,7 @@ func data(name string, args ...policy.Argument) policy.Setting {
 func K(k float64) Option {
 	return func(c *config) {
 		c.k = k
-		c.note(data("K", policy.Argument{Name: "k", Value: k}))
+		c.given.Data("K", setting.Arg("k", k))
 	}
 }
 
@@ -129,8 +126,8 @@ func K(k float64) Option {
 // divided by buckets, should be longer than what an attempt normally takes.
 func Window(length time.Duration, buckets int) Option {
 	return func(c *config) {
-		c.window, c.buckets = length, buckets
-		c.note(data("Window", policy.Argument{Name: "length", Value: length}, policy.Argument{Name: "buckets", Value: buckets}))
+		c.length, c.buckets = length, buckets
+		c.given.Data("Window", setting.Arg("length", length), setting.Arg("buckets", buckets))
 	}
 }
 
@@ -141,7 +138,7 @@ func Window(length time.Duration, buckets int) Option {
 func Padding(n int) Option {
 	return func(c *config) {
 		c.padding = n
-		c.note(data("Padding", policy.Argument{Name: "n", Value: n}))
+		c.given.Data("Padding", setting.Arg("n", n))
 	}
 }
 
@@ -156,7 +153,7 @@ func Padding(n int) Option {
 func Classify(classify func(error) policy.Class) Option {
 	return func(c *config) {
 		c.classify = classify
-		c.note(policy.Setting{Name: "Classify", Code: true})
+		c.given.Code("Classify")
 	}
 }
 
@@ -165,8 +162,8 @@ func Classify(classify func(error) policy.Class) Option {
 // the source of the process.
 func Rand(source rand.Source) Option {
 	return func(c *config) {
-		c.source, c.random = source, nil
-		c.note(policy.Setting{Name: "Rand", Code: true})
+		c.source = source
+		c.given.Code("Rand")
 	}
 }
 
@@ -175,7 +172,7 @@ func Rand(source rand.Source) Option {
 func Shadow() Option {
 	return func(c *config) {
 		c.shadow = true
-		c.note(data("Shadow"))
+		c.given.Data("Shadow")
 	}
 }
 
@@ -184,6 +181,6 @@ func Shadow() Option {
 func Name(name string) Option {
 	return func(c *config) {
 		c.name = name
-		c.note(data("Name", policy.Argument{Name: "name", Value: name}))
+		c.given.Data("Name", setting.Arg("name", name))
 	}
 }

@@ -29,13 +29,13 @@ func (s Snapshot) LogValue() slog.Value {
 
 // Snapshot returns one consistent value. It changes nothing.
 func (t *Throttle) Snapshot() Snapshot {
-	s, counts := t.read()
+	c, counts := t.read()
 	return Snapshot{
-		Name:           s.name,
+		Name:           c.name,
 		Shadow:         t.shadow.Load(),
 		Requests:       counts.requests,
 		Accepts:        counts.accepts,
-		Probability:    s.probability(counts),
+		Probability:    c.probability(counts),
 		Rejected:       t.rejected.Load(),
 		ShadowRejected: t.shadowRejected.Load(),
 	}
@@ -53,7 +53,7 @@ func (t *Throttle) Report() policy.Report {
 		Name:     snapshot.Name,
 		Stage:    t.Stage(),
 		Shadow:   snapshot.Shadow,
-		Settings: t.settings().given,
+		Settings: t.current().given,
 		Values: []policy.Value{
 			{Name: "probability", Unit: policy.UnitRatio, Kind: policy.Gauge, Number: snapshot.Probability},
 			value("requests", policy.Gauge, float64(snapshot.Requests)),

@@ -20,20 +20,12 @@ import (
 // admission in each bucket of the window moves the window on.
 type Throttle struct {
 	clock          stopwatch.Steady
-	current        atomic.Pointer[settings]
-	changing       sync.Mutex // held while current is changed
+	config         atomic.Pointer[config]
+	changing       sync.Mutex // held while config is changed
 	shadow         atomic.Bool
 	byHand         atomic.Bool // changed by Reconfigure, Shadow or Enforce: a new Throttle would be another one
 	rejected       atomic.Uint64
 	shadowRejected atomic.Uint64
-}
-
-// settings is the configuration of a Throttle, checked, and what was made from it. It does not
-// change.
-type settings struct {
-	config
-	window    *window
-	rejection *policy.Rejection
 }
 
 var (
@@ -51,18 +43,15 @@ var (
 //
 // New panics with a [*policy.ConfigError] that lists every option out of its range; see [Validate].
 func New(opts ...Option) *Throttle {
-	c := configure(nil, opts)
-	if err := c.problems.Err(); err != nil {
+	c, err := configure(nil, opts)
+	if err != nil {
 		panic(err)
 	}
+	c.window = newWindow(c.length, c.buckets, 0)
 	t := &Throttle{clock: stopwatch.StartSteady()}
 	t.shadow.Store(c.shadow)
-	t.current.Store(c.settings(newWindow(c.window, c.buckets, 0)))
+	t.config.Store(c)
 	return t
-}
-
-func (c *config) settings(w *window) *settings {
-	return &settings{*c, w, &policy.Rejection{Kind: "throttle", Name: c.name, Reason: ErrThrottled}}
 }
 
 // Reconfigure changes the configuration to opts, while the Throttle is in use. What is not given
@@ -73,39 +62,39 @@ func (c *config) settings(w *window) *settings {
 // All counts stay. If the [Window] changes, what happened is sorted into the new buckets and can be
 // forgotten up to a bucket earlier.
 func (t *Throttle) Reconfigure(opts ...Option) error {
-	t.settings()
+	t.current()
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	old := t.settings()
-	c := configure(&old.config, opts)
-	if err := c.problems.Err(); err != nil {
+	before := t.current()
+	c, err := configure(before, opts)
+	if err != nil {
 		return err
 	}
-	w := old.window
-	if c.window != old.config.window || c.buckets != old.buckets {
-		w = newWindow(c.window, c.buckets, t.now(old.window))
-		old.window.replace(w)
+	c.window = before.window
+	if c.length != before.length || c.buckets != before.buckets {
+		c.window = newWindow(c.length, c.buckets, t.now(before.window))
+		before.window.replace(c.window)
 	}
-	t.current.Store(c.settings(w))
+	t.config.Store(c)
 	t.shadow.Store(c.shadow)
 	t.byHand.Store(true)
 	return nil
 }
 
 // changed returns the configuration that the change in progress leads to.
-func (t *Throttle) changed() *settings {
+func (t *Throttle) changed() *config {
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	return t.current.Load()
+	return t.config.Load()
 }
 
-// settings returns the configuration.
-func (t *Throttle) settings() *settings {
-	s := t.current.Load()
-	if s == nil {
+// current returns the configuration in force. It panics for the zero value.
+func (t *Throttle) current() *config {
+	c := t.config.Load()
+	if c == nil {
 		panic("throttle: a Throttle must be made with throttle.New")
 	}
-	return s
+	return c
 }
 
 // Shadow stops the throttle from rejecting. Everything is counted as if it did: an attempt that
@@ -118,7 +107,7 @@ func (t *Throttle) Shadow() { t.mode(true) }
 func (t *Throttle) Enforce() { t.mode(false) }
 
 func (t *Throttle) mode(shadow bool) {
-	t.settings()
+	t.current()
 	t.changing.Lock()
 	defer t.changing.Unlock()
 	if t.shadow.Swap(shadow) != shadow {
@@ -139,22 +128,22 @@ const (
 // Admit rejects by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits
 // otherwise. A rejection counts as a request that was not accepted.
 func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	s := t.settings()
-	w := s.window
+	c := t.current()
+	w := c.window
 	newest, tally := w.advance(t.now(w))
 	for w.next.Load() != nil { // the tally may lack what is being moved to the next window
-		s = t.changed()
-		w = s.window
+		c = t.changed()
+		w = c.window
 		newest, tally = w.advance(t.now(w))
 	}
-	if p := s.probability(tally); p > 0 && s.random.Float64() < p {
+	if p := c.probability(tally); p > 0 && c.random.Float64() < p {
 		w.count(&w.bucket(newest).refused, 1)
 		if t.shadow.Load() {
 			t.shadowRejected.Add(1)
 			return ctx, policy.Ticket{Number: rejected}, nil
 		}
 		t.rejected.Add(1)
-		return nil, policy.Ticket{}, s.rejection
+		return nil, policy.Ticket{}, c.rejection
 	}
 	w.count(&w.bucket(newest).started, 1)
 	return ctx, policy.Ticket{Start: time.Duration(newest) * w.width}, nil
@@ -163,7 +152,7 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 // Returned counts the success of an operation whose result stays open.
 func (t *Throttle) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
 	if ticket.Number == uncounted {
-		w := t.settings().window
+		w := t.current().window
 		w.answered(w.number(ticket.Start), true)
 		ticket.Number = counted
 	}
@@ -177,9 +166,9 @@ func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome polic
 	if ticket.Number == rejected { // whatever becomes of it
 		return
 	}
-	s := t.settings()
-	w := s.window
-	verdict := s.judge(outcome)
+	c := t.current()
+	w := c.window
+	verdict := c.judge(outcome)
 	switch {
 	case ticket.Number == counted:
 		if verdict == policy.Failure {
@@ -195,9 +184,9 @@ func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome polic
 // judge returns Success for an outcome that means accepted, Failure for one that means not
 // accepted, and Neutral for one that does not count. Only Permanent and Throttled mean something
 // else than they do to a breaker.
-func (s *settings) judge(outcome policy.Outcome) policy.Verdict {
+func (c *config) judge(outcome policy.Outcome) policy.Verdict {
 	return outcome.Verdict(func(error) policy.Class {
-		switch class := outcome.ClassBy(s.classify); class {
+		switch class := outcome.ClassBy(c.classify); class {
 		case policy.Permanent:
 			return policy.Expected
 		case policy.Throttled:
@@ -216,28 +205,28 @@ func (s *settings) judge(outcome policy.Outcome) policy.Verdict {
 // gives the dependency, which has more than it can take, no repetitions beside the first attempts
 // that find out how it is.
 func (t *Throttle) Ready(context.Context) error {
-	s, counts := t.read()
-	if !t.shadow.Load() && s.probability(counts) > 0.5 {
-		return s.rejection
+	c, counts := t.read()
+	if !t.shadow.Load() && c.probability(counts) > 0.5 {
+		return c.rejection
 	}
 	return nil
 }
 
 // probability returns the probability of a rejection, from 0 up to, not including, 1.
-func (s *settings) probability(counts tally) float64 {
+func (c *config) probability(counts tally) float64 {
 	requests, accepts := float64(counts.requests), float64(counts.accepts)
-	return max(0, (requests-s.k*accepts)/(requests+float64(s.padding)))
+	return max(0, (requests-c.k*accepts)/(requests+float64(c.padding)))
 }
 
 // read returns the configuration and the tally, and changes nothing.
-func (t *Throttle) read() (*settings, tally) {
-	s := t.settings()
-	counts := s.window.at(t.now(s.window))
-	for s.window.next.Load() != nil { // as in Admit
-		s = t.changed()
-		counts = s.window.at(t.now(s.window))
+func (t *Throttle) read() (*config, tally) {
+	c := t.current()
+	counts := c.window.at(t.now(c.window))
+	for c.window.next.Load() != nil { // as in Admit
+		c = t.changed()
+		counts = c.window.at(t.now(c.window))
 	}
-	return s, counts
+	return c, counts
 }
 
 // now returns the time of the window.
@@ -248,13 +237,13 @@ func (t *Throttle) now(w *window) time.Duration { return t.clock.Moment(w.begin(
 // rejects. A Throttle that was not changed is idle at the latest when it was not used for the
 // length of its window.
 func (t *Throttle) Idle() bool {
-	s, counts := t.read()
-	return !t.byHand.Load() && s.probability(counts) == 0
+	c, counts := t.read()
+	return !t.byHand.Load() && c.probability(counts) == 0
 }
 
 // String returns the name, as in `throttle "users-db"`, or `throttle` if there is none.
 func (t *Throttle) String() string {
-	name := t.settings().name
+	name := t.current().name
 	if name == "" {
 		return "throttle"
 	}

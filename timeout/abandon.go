@@ -25,7 +25,7 @@ type Abandoner struct {
 	rejected atomic.Uint64
 
 	mu      sync.Mutex // held by Reconfigure
-	current atomic.Pointer[config]
+	config  atomic.Pointer[abandonConfig]
 	changed atomic.Bool // by Reconfigure
 }
 
@@ -66,7 +66,7 @@ var crowded = &policy.Rejection{Kind: scopeAbandoned.kind, Reason: ErrMaxRunning
 // Abandon panics with a [*policy.ConfigError] when limit is not positive or an option is wrong; see
 // [ValidateAbandon].
 func Abandon(limit time.Duration, opts ...AbandonOption) *Abandoner {
-	c, err := configure("timeout.Abandon", nil, limit, opts)
+	c, err := configureAbandon("timeout.Abandon", nil, limit, opts)
 	if err != nil {
 		panic(err)
 	}
@@ -77,7 +77,7 @@ func Abandon(limit time.Duration, opts ...AbandonOption) *Abandoner {
 
 // ValidateAbandon returns the [*policy.ConfigError] that [Abandon] would panic with, or nil.
 func ValidateAbandon(limit time.Duration, opts ...AbandonOption) error {
-	_, err := configure("timeout.Abandon", nil, limit, opts)
+	_, err := configureAbandon("timeout.Abandon", nil, limit, opts)
 	return err
 }
 
@@ -86,10 +86,10 @@ func ValidateAbandon(limit time.Duration, opts ...AbandonOption) error {
 // returns the [*policy.ConfigError] that [Abandon] would panic with, and then changes nothing. It is safe while the
 // Abandoner is in use.
 func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) error {
-	a.config()
+	a.current()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c, err := configure("timeout.Abandoner.Reconfigure", a.config(), limit, opts)
+	c, err := configureAbandon("timeout.Abandoner.Reconfigure", a.current(), limit, opts)
 	if err != nil {
 		return err
 	}
@@ -99,15 +99,15 @@ func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) erro
 	return nil
 }
 
-func (a *Abandoner) use(c *config) {
+func (a *Abandoner) use(c *abandonConfig) {
 	c.cause = &Error{Limit: c.limit, scope: scopeAbandoned, by: a}
-	a.current.Store(c)
+	a.config.Store(c)
 }
 
-// config returns the configuration as of now. It panics for the zero value.
-func (a *Abandoner) config() *config {
+// current returns the configuration in force. It panics for the zero value.
+func (a *Abandoner) current() *abandonConfig {
 	if a != nil {
-		if c := a.current.Load(); c != nil {
+		if c := a.config.Load(); c != nil {
 			return c
 		}
 	}
@@ -115,22 +115,22 @@ func (a *Abandoner) config() *config {
 }
 
 // TimeLimit returns the time that an attempt is granted.
-func (a *Abandoner) TimeLimit() time.Duration { return a.config().limit }
+func (a *Abandoner) TimeLimit() time.Duration { return a.current().limit }
 
 // Stage returns a stage between [policy.StageRateLimit] and [policy.StageBulkhead].
 func (a *Abandoner) Stage() policy.Stage {
-	a.config()
+	a.current()
 	return stageAbandon
 }
 
 // String returns the limit: "abandoning timeout 300ms".
 func (a *Abandoner) String() string {
-	return fmt.Sprintf("%s %v", scopeAbandoned.kind, a.config().limit)
+	return fmt.Sprintf("%s %v", scopeAbandoned.kind, a.current().limit)
 }
 
 // Run implements [policy.Wrapper].
 func (a *Abandoner) Run(caller context.Context, call func(context.Context) error) error {
-	cause := a.config().cause
+	cause := a.current().cause
 	ctx, end := context.WithTimeoutCause(caller, cause.Limit, cause)
 	return a.run(caller, ctx, cause, end, func() error {
 		defer end()
@@ -140,7 +140,7 @@ func (a *Abandoner) Run(caller context.Context, call func(context.Context) error
 
 // Open implements [policy.Opener]. The limit ends when the operation has returned.
 func (a *Abandoner) Open(caller context.Context, call func(ctx context.Context, end context.CancelFunc) error) error {
-	cause := a.config().cause
+	cause := a.current().cause
 	ctx, lift, end := withLiftable(caller, cause)
 	return a.run(caller, ctx, cause, end, func() error {
 		returned := false
@@ -205,14 +205,14 @@ func (a *Abandoner) ended(ctx context.Context, cause *Error, ending detached.End
 // Discard implements [policy.Discarder]: it hands the result of an abandoned operation to the function given to
 // [OnDiscard].
 func (a *Abandoner) Discard(value any) {
-	a.config()
+	a.current()
 	a.group.Discard(value)
 }
 
 // Idle reports whether a new Abandoner in this one's place would be the same: no operation is running, and it was never
 // reconfigured.
 func (a *Abandoner) Idle() bool {
-	a.config()
+	a.current()
 	return !a.changed.Load() && a.group.Counts().Running == 0
 }
 

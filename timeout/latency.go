@@ -27,7 +27,7 @@ func FromLatency(q, factor float64, floor, most time.Duration) *Timeout {
 	}
 	t := &Timeout{scope: scopeAttempt, stage: policy.StageAttemptTimeout}
 	t.latency = &latency{clock: stopwatch.Start(), estimator: quantile.New(q)}
-	t.latency.set(t, &shape{q: q, factor: factor, floor: floor, most: most})
+	t.latency.set(t, config{q: q, factor: factor, floor: floor, most: most})
 	return t
 }
 
@@ -36,7 +36,7 @@ func FromLatency(q, factor float64, floor, most time.Duration) *Timeout {
 // a [*policy.ConfigError], and changes nothing, when FromLatency would panic with the same arguments, or when the limit
 // is fixed. It is safe while the timeout is in use.
 func (t *Timeout) ReconfigureFromLatency(q, factor float64, floor, most time.Duration) error {
-	t.granting()
+	t.current()
 	problems := problemsFromLatency("timeout.ReconfigureFromLatency", q, factor, floor, most)
 	if t.latency == nil {
 		problems.Add("the limit is fixed: use Reconfigure")
@@ -44,7 +44,7 @@ func (t *Timeout) ReconfigureFromLatency(q, factor float64, floor, most time.Dur
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.latency.set(t, &shape{q: q, factor: factor, floor: floor, most: most})
+	t.latency.set(t, config{q: q, factor: factor, floor: floor, most: most})
 	t.changed.Store(true)
 	return nil
 }
@@ -57,13 +57,13 @@ type latency struct {
 	estimator *quantile.Estimator
 }
 
-// set makes s the shape of t, and grants what follows from it.
-func (l *latency) set(t *Timeout, s *shape) {
-	s.settings = settingsFromLatency(s)
+// set gives t the configuration c, and grants what follows from it.
+func (l *latency) set(t *Timeout, c config) {
+	c.given = c.givenFromLatency()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.estimator.SetQuantile(s.q)
-	t.grant(s, l.limit(s))
+	l.estimator.SetQuantile(c.q)
+	t.grant(c, l.limit(&c))
 }
 
 // observe learns how long an attempt took. One that expired would have taken longer: it counts as a little more, so
@@ -75,16 +75,16 @@ func (l *latency) observe(t *Timeout, took time.Duration, expired bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.estimator.Observe(took)
-	if now := t.current.Load(); l.limit(now.shape) != now.expiry.Limit {
-		t.grant(now.shape, l.limit(now.shape))
+	if c := t.config.Load(); l.limit(c) != c.expiry.Limit {
+		t.grant(*c, l.limit(c))
 	}
 }
 
-// limit returns what the estimate makes of s. It is called with l.mu held.
-func (l *latency) limit(s *shape) time.Duration {
+// limit returns what the estimate makes of c. It is called with l.mu held.
+func (l *latency) limit(c *config) time.Duration {
 	estimate, known := l.estimator.Estimate()
 	if !known {
-		return s.most
+		return c.most
 	}
-	return min(s.most, max(s.floor, saturate.Scale(estimate, s.factor)))
+	return min(c.most, max(c.floor, saturate.Scale(estimate, c.factor)))
 }

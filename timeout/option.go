@@ -45,59 +45,62 @@ func problemsFromLatency(constructor string, q, factor float64, floor, most time
 	return problems
 }
 
-// shape is how a [Timeout] was configured. It never changes.
-type shape struct {
+// config is how a [Timeout] is configured, and what it grants at the moment. It never changes once it is in use.
+type config struct {
+	given     setting.List
 	most      time.Duration // the limit, or the longest one
 	q, factor float64       // of FromLatency; q is 0 for a fixed limit
 	floor     time.Duration
-	settings  setting.List
+	expiry    *Error // of an attempt that exceeds the limit of the moment, which it holds
 }
 
 // String returns how the limit is made, such as "300ms" or "3×p99 from 10ms to 1s".
-func (s *shape) String() string {
-	if s.q == 0 {
-		return s.most.String()
+func (c *config) String() string {
+	if c.q == 0 {
+		return c.most.String()
 	}
-	return fmt.Sprintf("%.4g×p%.4g from %v to %v", s.factor, 100*s.q, s.floor, s.most)
+	return fmt.Sprintf("%.4g×p%.4g from %v to %v", c.factor, 100*c.q, c.floor, c.most)
 }
 
-func (s scope) settings(limit time.Duration) (list setting.List) {
+// given returns the argument of the constructor.
+func (s scope) given(limit time.Duration) (list setting.List) {
 	list.Data(s.constructor, setting.Arg("limit", limit))
 	return list
 }
 
-func settingsFromLatency(s *shape) (list setting.List) {
-	list.Data("FromLatency", setting.Arg("q", s.q), setting.Arg("factor", s.factor), setting.Arg("floor", s.floor), setting.Arg("most", s.most))
+// givenFromLatency returns the arguments of FromLatency.
+func (c *config) givenFromLatency() (list setting.List) {
+	list.Data("FromLatency", setting.Arg("q", c.q), setting.Arg("factor", c.factor), setting.Arg("floor", c.floor), setting.Arg("most", c.most))
 	return list
 }
 
 // AbandonOption configures an [Abandoner]. Of the same option given twice, the later one counts.
-type AbandonOption func(*config)
+type AbandonOption func(*abandonConfig)
 
-// config is the configuration of an [Abandoner]. It never changes once it is in use.
-type config struct {
-	limit    time.Duration
-	group    detached.Config
-	settings setting.List
-	cause    *Error
+// abandonConfig is the configuration of an [Abandoner]. It never changes once it is in use.
+type abandonConfig struct {
+	given setting.List
+	limit time.Duration
+	group detached.Config
+	cause *Error
 }
 
 // defaultMaxRunning leaves room for a healthy service, and not for a memory full of goroutines.
 const defaultMaxRunning = 1000
 
-// configure returns what limit and opts say. before is the configuration that they change, whose functions stay; nil for
+// configureAbandon returns what limit and opts say. before is the configuration that they change, whose functions stay; nil for
 // a new Abandoner.
-func configure(constructor string, before *config, limit time.Duration, opts []AbandonOption) (*config, error) {
-	c := &config{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, settings: scopeAbandoned.settings(limit)}
+func configureAbandon(constructor string, before *abandonConfig, limit time.Duration, opts []AbandonOption) (*abandonConfig, error) {
+	c := &abandonConfig{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, given: scopeAbandoned.given(limit)}
 	problems := problemsOf(constructor, limit)
 	option.Apply(c, opts, problems)
 	if c.group.Limit < 1 {
 		problems.Add("MaxRunning(%d): must be positive", c.group.Limit)
 	}
-	if c.settings.Given("OnDiscard") && c.group.OnDiscard == nil {
+	if c.given.Given("OnDiscard") && c.group.OnDiscard == nil {
 		problems.Add("OnDiscard: the function is nil")
 	}
-	if c.settings.Given("OnPanic") && c.group.OnPanic == nil {
+	if c.given.Given("OnPanic") && c.group.OnPanic == nil {
 		problems.Add("OnPanic: the function is nil")
 	}
 	if err := problems.Err(); err != nil {
@@ -110,21 +113,22 @@ func configure(constructor string, before *config, limit time.Duration, opts []A
 }
 
 // keep takes over the functions of before that were not given anew.
-func (c *config) keep(before *config) {
-	if before.settings.Given("OnDiscard") && !c.settings.Given("OnDiscard") {
-		OnDiscard(before.group.OnDiscard)(c)
+func (c *abandonConfig) keep(before *abandonConfig) {
+	stays := func(name string, again AbandonOption) {
+		if before.given.Given(name) && !c.given.Given(name) {
+			again(c)
+		}
 	}
-	if before.settings.Given("OnPanic") && !c.settings.Given("OnPanic") {
-		OnPanic(before.group.OnPanic)(c)
-	}
+	stays("OnDiscard", OnDiscard(before.group.OnDiscard))
+	stays("OnPanic", OnPanic(before.group.OnPanic))
 }
 
 // MaxRunning bounds the operations that run at a time, abandoned ones included. It must be positive, and should leave
 // room for all operations of a healthy service. The default is 1000.
 func MaxRunning(n int) AbandonOption {
-	return func(c *config) {
+	return func(c *abandonConfig) {
 		c.group.Limit = n
-		c.settings.Data("MaxRunning", setting.Arg("n", n))
+		c.given.Data("MaxRunning", setting.Arg("n", n))
 	}
 }
 
@@ -132,17 +136,17 @@ func MaxRunning(n int) AbandonOption {
 // for each, while the goroutine of the operation waits for it. An operation that fails releases what it holds itself. By
 // default such results are dropped.
 func OnDiscard(release func(value any)) AbandonOption {
-	return func(c *config) {
+	return func(c *abandonConfig) {
 		c.group.OnDiscard = release
-		c.settings.Code("OnDiscard")
+		c.given.Code("OnDiscard")
 	}
 }
 
 // OnPanic sets a function that is told of every panic of an operation, with the stack of its goroutine. The panic
 // reaches the caller too, unless the operation was abandoned. By default such a panic is only counted.
 func OnPanic(handle func(value any, stack []byte)) AbandonOption {
-	return func(c *config) {
+	return func(c *abandonConfig) {
 		c.group.OnPanic = handle
-		c.settings.Code("OnPanic")
+		c.given.Code("OnPanic")
 	}
 }

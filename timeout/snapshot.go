@@ -16,7 +16,7 @@ type Snapshot struct {
 
 // Snapshot returns what the timeout has done so far. It changes nothing.
 func (t *Timeout) Snapshot() Snapshot {
-	return Snapshot{Limit: t.granting().expiry.Limit, Expired: t.expired.Load()}
+	return Snapshot{Limit: t.current().expiry.Limit, Expired: t.expired.Load()}
 }
 
 // MarshalJSON writes the limit as a number of seconds.
@@ -35,11 +35,11 @@ func (s Snapshot) LogValue() slog.Value {
 // Report implements [policy.Reporter]. The kind is "total timeout" or "attempt timeout". The setting of the constructor is
 // "Total" or "PerAttempt", with limit, or "FromLatency", with q, factor, floor and most.
 func (t *Timeout) Report() policy.Report {
-	now := t.granting()
+	c := t.current()
 	return policy.Report{
-		Kind: t.scope.kind, Stage: t.stage, Settings: now.settings,
+		Kind: t.scope.kind, Stage: t.stage, Settings: c.given,
 		Values: []policy.Value{
-			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: now.expiry.Limit.Seconds(), Limit: now.most.Seconds()},
+			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.expiry.Limit.Seconds(), Limit: c.most.Seconds()},
 			counter("expired", t.expired.Load()),
 		},
 	}
@@ -69,7 +69,7 @@ type AbandonSnapshot struct {
 
 // Snapshot returns what the Abandoner has done so far. It changes nothing.
 func (a *Abandoner) Snapshot() AbandonSnapshot {
-	limit, counts := a.config().limit, a.group.Counts()
+	limit, counts := a.current().limit, a.group.Counts()
 	return AbandonSnapshot{
 		Limit: limit, Expired: a.expired.Load(), Rejected: a.rejected.Load(),
 		Running: counts.Running, Abandoned: counts.Left, Discarded: counts.Discarded, Panics: counts.Panics,
@@ -101,9 +101,9 @@ func (s AbandonSnapshot) LogValue() slog.Value {
 // Report implements [policy.Reporter]. The kind is "abandoning timeout", the setting of the constructor
 // is "Abandon", with limit.
 func (a *Abandoner) Report() policy.Report {
-	c, s := a.config(), a.Snapshot()
+	c, s := a.current(), a.Snapshot()
 	return policy.Report{
-		Kind: scopeAbandoned.kind, Stage: stageAbandon, Settings: c.settings,
+		Kind: scopeAbandoned.kind, Stage: stageAbandon, Settings: c.given,
 		Values: []policy.Value{
 			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.limit.Seconds()},
 			counter("expired", s.Expired),

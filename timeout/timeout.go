@@ -15,16 +15,10 @@ import (
 type Timeout struct {
 	scope   scope
 	stage   policy.Stage
-	current atomic.Pointer[granting]
+	config  atomic.Pointer[config]
 	latency *latency // nil for a fixed limit
 	expired atomic.Uint64
 	changed atomic.Bool // by Reconfigure or ReconfigureFromLatency
-}
-
-// granting is what a timeout grants now. It never changes.
-type granting struct {
-	*shape
-	expiry *Error // of an attempt that exceeds the limit, which it holds
 }
 
 var (
@@ -55,20 +49,21 @@ func newTimeout(constructor string, limit time.Duration, scope scope, stage poli
 		panic(err)
 	}
 	t := &Timeout{scope: scope, stage: stage}
-	t.grant(&shape{most: limit, settings: t.scope.settings(limit)}, limit)
+	t.grant(config{given: t.scope.given(limit), most: limit}, limit)
 	return t
 }
 
-// grant makes limit the one that new attempts get.
-func (t *Timeout) grant(s *shape, limit time.Duration) {
-	t.current.Store(&granting{shape: s, expiry: &Error{Limit: limit, scope: t.scope, by: t}})
+// grant makes limit the one that new attempts get, by the configuration c.
+func (t *Timeout) grant(c config, limit time.Duration) {
+	c.expiry = &Error{Limit: limit, scope: t.scope, by: t}
+	t.config.Store(&c)
 }
 
-// granting returns what the timeout grants now. It panics for the zero value.
-func (t *Timeout) granting() *granting {
+// current returns the configuration in force. It panics for the zero value.
+func (t *Timeout) current() *config {
 	if t != nil {
-		if now := t.current.Load(); now != nil {
-			return now
+		if c := t.config.Load(); c != nil {
+			return c
 		}
 	}
 	panic("timeout: a Timeout that was not made by Total, PerAttempt or FromLatency")
@@ -80,7 +75,7 @@ func (t *Timeout) granting() *granting {
 //
 // It does not compare the limit with other layers, as composing does.
 func (t *Timeout) Reconfigure(limit time.Duration) error {
-	t.granting()
+	t.current()
 	problems := problemsOf("timeout.Reconfigure", limit)
 	if t.latency != nil {
 		problems.Add("the limit follows the latency: use ReconfigureFromLatency")
@@ -88,25 +83,25 @@ func (t *Timeout) Reconfigure(limit time.Duration) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.grant(&shape{most: limit, settings: t.scope.settings(limit)}, limit)
+	t.grant(config{given: t.scope.given(limit), most: limit}, limit)
 	t.changed.Store(true)
 	return nil
 }
 
 // TimeLimit returns the time that the timeout grants; the most that it ever grants if it was made by [FromLatency].
-func (t *Timeout) TimeLimit() time.Duration { return t.granting().most }
+func (t *Timeout) TimeLimit() time.Duration { return t.current().most }
 
 // Stage returns [policy.StageTotalTimeout] or [policy.StageAttemptTimeout].
 func (t *Timeout) Stage() policy.Stage {
-	t.granting()
+	t.current()
 	return t.stage
 }
 
 // String returns scope and limit: "total timeout 2s", "attempt timeout 300ms" or
 // "attempt timeout 3×p99 from 10ms to 1s".
 func (t *Timeout) String() string {
-	shape := t.granting().shape
-	return fmt.Sprintf("%s %v", t.scope.kind, shape)
+	c := t.current()
+	return fmt.Sprintf("%s %v", t.scope.kind, c)
 }
 
 // What the number of a ticket says about the attempt: a sum of these.
@@ -156,7 +151,7 @@ func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, 
 
 // bound returns the error with which the limit will end an attempt that begins now, nil if the deadline of ctx comes first.
 func (t *Timeout) bound(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
-	expiry = t.granting().expiry
+	expiry = t.current().expiry
 	if deadline, ok := ctx.Deadline(); ok {
 		left := deadline.Sub(now)
 		if left <= 0 { // the timer of the deadline has not run yet
@@ -233,7 +228,7 @@ func below(limit time.Duration, outer []policy.Layer) error {
 // Idle reports whether a new timeout in this one's place would be the same: whether it was never reconfigured. What
 // [FromLatency] has learned may be forgotten.
 func (t *Timeout) Idle() bool {
-	t.granting()
+	t.current()
 	return !t.changed.Load()
 }
 

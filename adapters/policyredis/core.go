@@ -82,8 +82,8 @@ func (c *core) change(perSecond float64, burst int, options []Option, check func
 	return nil
 }
 
-// made returns the configuration, and panics for the zero value.
-func (c *core) made(constructor string) *config {
+// current returns the configuration in force. It panics for the zero value.
+func (c *core) current(constructor string) *config {
 	cfg := c.config.Load()
 	if cfg == nil {
 		panic("policyredis: make it with " + constructor)

@@ -59,12 +59,12 @@ func New[R Result](client Scripter[R], key string, perSecond float64, burst int,
 }
 
 func (c *config) checkSingle(problems *policy.ConfigError) {
-	if c.said.Given("Keys") {
+	if c.given.Given("Keys") {
 		problems.Add("Keys %d: a Limiter has one key", c.maxKeys)
 	}
 }
 
-func (l *Limiter) made() *config { return l.core.made("policyredis.New") }
+func (l *Limiter) current() *config { return l.core.current("policyredis.New") }
 
 // Stage returns [policy.StageRateLimit].
 func (l *Limiter) Stage() policy.Stage { return policy.StageRateLimit }
@@ -74,7 +74,7 @@ func (l *Limiter) Stage() policy.Stage { return policy.StageRateLimit }
 // already ended, the error is [policy.ContextError], whatever the cost, and nothing is taken. If ctx ends during the
 // wait, the error is the same, and the tokens are lost if the store took them.
 func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	cfg := l.made()
+	cfg := l.current()
 	ticket, err := l.core.admit(ctx, cfg, l.bucket, l.bucket.keys, cfg.cost(ctx))
 	if err != nil {
 		return nil, policy.Ticket{}, err
@@ -93,7 +93,7 @@ func (c *config) cost(ctx context.Context) int {
 // cost/perSecond minus the time since they were taken. That may restore less than if they had never been taken, but
 // never more, whatever other processes give back. It does not call the store.
 func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	cfg := l.made()
+	cfg := l.current()
 	if outcome.Kind == policy.NotCalled {
 		l.core.giveBack(cfg, l.bucket, ticket)
 	}
@@ -103,7 +103,7 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 // takes nothing and writes nothing. While the store does not answer, it returns an error that matches [ErrStore], never a
 // guess.
 func (l *Limiter) Peek(ctx context.Context) (Level, error) {
-	return l.core.peek(ctx, l.made(), l.bucket, l.bucket.keys, 1)
+	return l.core.peek(ctx, l.current(), l.bucket, l.bucket.keys, 1)
 }
 
 // Drain gives back the tokens that [Lots] took and nobody used, and waits until no call to the store is running, not
@@ -111,7 +111,7 @@ func (l *Limiter) Peek(ctx context.Context) (Level, error) {
 // does not take back are spent; that is no error. Use it at the end of the process, after the last call and before you
 // close the client. The limiter can still be used, during Drain and after it.
 func (l *Limiter) Drain(ctx context.Context) error {
-	l.made()
+	l.current()
 	if err := ended(ctx); err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (l *Limiter) Drain(ctx context.Context) error {
 // the rate is now, and admits nothing until the new rate can refill the rest. Delete the key in Redis to begin with a
 // full bucket. While processes disagree on rate and burst, each uses its own.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
-	l.made()
+	l.current()
 	return l.core.reconfigure(perSecond, burst, options, (*config).checkSingle)
 }
 
@@ -138,7 +138,7 @@ func (l *Limiter) Shadow() { l.steer(true) }
 func (l *Limiter) Enforce() { l.steer(false) }
 
 func (l *Limiter) steer(shadow bool) {
-	l.made()
+	l.current()
 	l.core.moved.Store(true)
 	l.core.shadow.Store(shadow)
 }
@@ -146,7 +146,7 @@ func (l *Limiter) steer(shadow bool) {
 // Idle reports whether the limiter is in the state of a new one: its local bucket is full, it holds no lots, and nobody
 // has changed it by hand.
 func (l *Limiter) Idle() bool {
-	l.made()
+	l.current()
 	return !l.core.moved.Load() && l.bucket.idle(l.core.watch.Elapsed())
 }
 
@@ -154,7 +154,7 @@ func (l *Limiter) Idle() bool {
 //
 //	rate limit "api" 100/s burst 10 in redis ratelimit:{api}
 func (l *Limiter) String() string {
-	return l.made().text() + " in redis " + l.bucket.key
+	return l.current().text() + " in redis " + l.bucket.key
 }
 
 func (c *config) text() string {

@@ -33,9 +33,9 @@ type Option func(*config)
 
 // config is a configuration. Once checked, it does not change.
 type config struct {
+	given     setting.List
 	perSecond float64
 	burst     int
-	said      setting.List
 
 	name, prefix    string
 	deadline, probe time.Duration
@@ -63,7 +63,7 @@ type config struct {
 func Name(name string) Option {
 	return func(c *config) {
 		c.name = name
-		c.said.Data("Name", setting.Arg("name", name))
+		c.given.Data("Name", setting.Arg("name", name))
 	}
 }
 
@@ -73,7 +73,7 @@ func Name(name string) Option {
 func Prefix(prefix string) Option {
 	return func(c *config) {
 		c.prefix = prefix
-		c.said.Data("Prefix", setting.Arg("prefix", prefix))
+		c.given.Data("Prefix", setting.Arg("prefix", prefix))
 	}
 }
 
@@ -82,7 +82,7 @@ func Prefix(prefix string) Option {
 func Deadline(limit time.Duration) Option {
 	return func(c *config) {
 		c.deadline = limit
-		c.said.Data("Deadline", setting.Arg("limit", limit))
+		c.given.Data("Deadline", setting.Arg("limit", limit))
 	}
 }
 
@@ -99,7 +99,7 @@ func Deadline(limit time.Duration) Option {
 func TrustClient() Option {
 	return func(c *config) {
 		c.trusted = true
-		c.said.Data("TrustClient")
+		c.given.Data("TrustClient")
 	}
 }
 
@@ -108,7 +108,7 @@ func TrustClient() Option {
 func Probe(every time.Duration) Option {
 	return func(c *config) {
 		c.probe = every
-		c.said.Data("Probe", setting.Arg("every", every))
+		c.given.Data("Probe", setting.Arg("every", every))
 	}
 }
 
@@ -146,10 +146,10 @@ func FailClosed() Option {
 }
 
 func (c *config) failWith(name string, args ...policy.Argument) {
-	c.said = slices.DeleteFunc(c.said, func(s policy.Setting) bool {
+	c.given = slices.DeleteFunc(c.given, func(s policy.Setting) bool {
 		return s.Name == "FailLocal" || s.Name == "FailOpen" || s.Name == "FailClosed"
 	})
-	c.said.Data(name, args...)
+	c.given.Data(name, args...)
 }
 
 // Lots is for very hot keys: the process takes up to n tokens more than an attempt costs, and then admits attempts
@@ -163,7 +163,7 @@ func (c *config) failWith(name string, args ...policy.Argument) {
 func Lots(n int, keep time.Duration) Option {
 	return func(c *config) {
 		c.lot, c.keep = n, keep
-		c.said.Data("Lots", setting.Arg("n", n), setting.Arg("keep", keep))
+		c.given.Data("Lots", setting.Arg("n", n), setting.Arg("keep", keep))
 	}
 }
 
@@ -174,7 +174,7 @@ func Lots(n int, keep time.Duration) Option {
 func CostOf(cost func(ctx context.Context) int) Option {
 	return func(c *config) {
 		c.costOf = cost
-		c.said.Code("CostOf")
+		c.given.Code("CostOf")
 	}
 }
 
@@ -183,7 +183,7 @@ func CostOf(cost func(ctx context.Context) int) Option {
 func Shadow() Option {
 	return func(c *config) {
 		c.shadow = true
-		c.said.Data("Shadow")
+		c.given.Data("Shadow")
 	}
 }
 
@@ -193,7 +193,7 @@ func Shadow() Option {
 func Keys(n int) Option {
 	return func(c *config) {
 		c.maxKeys = n
-		c.said.Data("Keys", setting.Arg("n", n))
+		c.given.Data("Keys", setting.Arg("n", n))
 	}
 }
 
@@ -203,7 +203,7 @@ func Keys(n int) Option {
 func OnChange(f func(Change)) Option {
 	return func(c *config) {
 		c.onChange = append(c.onChange, f)
-		c.said.Code("OnChange")
+		c.given.Code("OnChange")
 	}
 }
 
@@ -214,7 +214,7 @@ func OnChange(f func(Change)) Option {
 func OnError(f func(error)) Option {
 	return func(c *config) {
 		c.onError = f
-		c.said.Code("OnError")
+		c.given.Code("OnError")
 	}
 }
 
@@ -232,6 +232,7 @@ func configure(old *config, perSecond float64, burst int, options []Option, chec
 		perSecond: perSecond, burst: burst, prefix: defaultPrefix, deadline: defaultDeadline, probe: defaultProbe,
 		failure: Local, peers: 1, maxKeys: defaultKeys,
 	}
+	c.given.Data("New", setting.Arg("perSecond", perSecond), setting.Arg("burst", burst))
 	option.Apply(c, options, &problems)
 	c.checkQuota(&problems)
 	c.checkRest(&problems)
@@ -306,7 +307,7 @@ func (c *config) checkRest(problems *policy.ConfigError) {
 	}
 	between("Deadline", c.deadline, time.Millisecond, time.Minute)
 	between("Probe", c.probe, 10*time.Millisecond, 24*time.Hour)
-	if c.said.Given("Lots") {
+	if c.given.Given("Lots") {
 		between("Lots: keep", c.keep, time.Millisecond, time.Minute)
 		if c.lot < 1 || c.lot > c.burst {
 			problems.Add("Lots %d: must be from 1 to the burst, %d", c.lot, c.burst)
@@ -321,10 +322,10 @@ func (c *config) checkRest(problems *policy.ConfigError) {
 	if c.maxKeys < 1 || c.maxKeys > 10_000_000 {
 		problems.Add("Keys %d: must be from 1 to 10,000,000", c.maxKeys)
 	}
-	if c.said.Given("CostOf") && c.costOf == nil {
+	if c.given.Given("CostOf") && c.costOf == nil {
 		problems.Add("CostOf: the function is nil")
 	}
-	if c.said.Given("OnError") && c.onError == nil {
+	if c.given.Given("OnError") && c.onError == nil {
 		problems.Add("OnError: the function is nil")
 	}
 	if slices.ContainsFunc(c.onChange, func(f func(Change)) bool { return f == nil }) {
@@ -334,34 +335,29 @@ func (c *config) checkRest(problems *policy.ConfigError) {
 
 // inherit keeps what is no data, or what state hangs on.
 func (c *config) inherit(old *config, problems *policy.ConfigError) {
-	if c.said.Given("Name") && c.name != old.name {
+	if c.given.Given("Name") && c.name != old.name {
 		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, old.name)
 	}
-	if c.said.Given("Prefix") && c.prefix != old.prefix {
+	if c.given.Given("Prefix") && c.prefix != old.prefix {
 		problems.Add("Prefix %.80q: the keys begin with %.80q, and a prefix cannot be changed", c.prefix, old.prefix)
 	}
-	if c.said.Given("Keys") && c.maxKeys != old.maxKeys {
+	if c.given.Given("Keys") && c.maxKeys != old.maxKeys {
 		problems.Add("Keys %d: there are places for %d, which cannot be changed", c.maxKeys, old.maxKeys)
 	}
-	c.name, c.prefix, c.maxKeys, c.generation = old.name, old.prefix, old.maxKeys, old.generation+1
-	for _, s := range old.said {
-		if (s.Code || s.Name == "Name" || s.Name == "Prefix" || s.Name == "Keys") && !c.said.Given(s.Name) {
-			c.said = append(c.said, s)
+	c.generation = old.generation + 1
+	stays := func(name string, again Option) {
+		if old.given.Given(name) && !c.given.Given(name) {
+			again(c)
 		}
 	}
-	if c.costOf == nil {
-		c.costOf = old.costOf
-	}
-	if c.onError == nil {
-		c.onError = old.onError
-	}
-	if len(c.onChange) == 0 {
-		c.onChange = old.onChange
-	}
-}
-
-// settings returns the options as they were given.
-func (c *config) settings() []policy.Setting {
-	first := policy.Setting{Name: "New", Args: []policy.Argument{setting.Arg("perSecond", c.perSecond), setting.Arg("burst", c.burst)}}
-	return append([]policy.Setting{first}, c.said...)
+	stays("Name", Name(old.name))
+	stays("Prefix", Prefix(old.prefix))
+	stays("Keys", Keys(old.maxKeys))
+	stays("CostOf", CostOf(old.costOf))
+	stays("OnError", OnError(old.onError))
+	stays("OnChange", func(c *config) {
+		for _, f := range old.onChange {
+			OnChange(f)(c)
+		}
+	})
 }

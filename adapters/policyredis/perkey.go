@@ -54,7 +54,7 @@ func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key f
 	return p
 }
 
-func (p *PerKey) made() *config { return p.core.made("policyredis.NewPerKey") }
+func (p *PerKey) current() *config { return p.core.current("policyredis.NewPerKey") }
 
 // find returns the bucket of a key, and what the key is called in Redis.
 func (p *PerKey) find(cfg *config, key string) (*bucket, []string) {
@@ -71,7 +71,7 @@ func (p *PerKey) Stage() policy.Stage { return policy.StageRateLimit }
 
 // Admit is [Limiter.Admit] for the key of ctx.
 func (p *PerKey) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	cfg := p.made()
+	cfg := p.current()
 	b, keys := p.find(cfg, p.keyOf(ctx))
 	ticket, err := p.core.admit(ctx, cfg, b, keys, cfg.cost(ctx))
 	if err != nil {
@@ -82,7 +82,7 @@ func (p *PerKey) Admit(ctx context.Context) (context.Context, policy.Ticket, err
 
 // Settle is [Limiter.Settle] for the key of ctx.
 func (p *PerKey) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	cfg := p.made()
+	cfg := p.current()
 	if outcome.Kind == policy.NotCalled {
 		b, _ := p.find(cfg, p.keyOf(ctx))
 		p.core.giveBack(cfg, b, ticket)
@@ -92,7 +92,7 @@ func (p *PerKey) Settle(ctx context.Context, ticket policy.Ticket, outcome polic
 // Allow takes cost tokens of a key without a pipeline. It returns the error that [PerKey.Admit] would return for this
 // key and cost, or nil. The tokens cannot be given back.
 func (p *PerKey) Allow(ctx context.Context, key string, cost int) error {
-	cfg := p.made()
+	cfg := p.current()
 	b, keys := p.find(cfg, key)
 	_, err := p.core.admit(ctx, cfg, b, keys, cost)
 	return err
@@ -100,14 +100,14 @@ func (p *PerKey) Allow(ctx context.Context, key string, cost int) error {
 
 // Peek is [Limiter.Peek] for a key.
 func (p *PerKey) Peek(ctx context.Context, key string) (Level, error) {
-	cfg := p.made()
+	cfg := p.current()
 	b, keys := p.find(cfg, key)
 	return p.core.peek(ctx, cfg, b, keys, 1)
 }
 
 // Drain is [Limiter.Drain] for all keys.
 func (p *PerKey) Drain(ctx context.Context) error {
-	p.made()
+	p.current()
 	for _, b := range p.buckets.All() {
 		if err := ended(ctx); err != nil {
 			return err
@@ -119,7 +119,7 @@ func (p *PerKey) Drain(ctx context.Context) error {
 
 // Reconfigure is [Limiter.Reconfigure]. The number of [Keys] cannot change either.
 func (p *PerKey) Reconfigure(perSecond float64, burst int, options ...Option) error {
-	p.made()
+	p.current()
 	return p.core.reconfigure(perSecond, burst, options, nil)
 }
 
@@ -130,14 +130,14 @@ func (p *PerKey) Shadow() { p.steer(true) }
 func (p *PerKey) Enforce() { p.steer(false) }
 
 func (p *PerKey) steer(shadow bool) {
-	p.made()
+	p.current()
 	p.core.moved.Store(true)
 	p.core.shadow.Store(shadow)
 }
 
 // Idle reports whether all keys are in the state of new ones and nobody has changed anything by hand.
 func (p *PerKey) Idle() bool {
-	p.made()
+	p.current()
 	now := p.core.watch.Elapsed()
 	for _, b := range p.buckets.All() {
 		if !b.idle(now) {
@@ -151,7 +151,7 @@ func (p *PerKey) Idle() bool {
 //
 //	rate limit "clients" 100/s burst 10 per key in redis ratelimit:{…}
 func (p *PerKey) String() string {
-	cfg := p.made()
+	cfg := p.current()
 	return cfg.text() + " per key in redis " + cfg.prefix + ":{…}"
 }
 

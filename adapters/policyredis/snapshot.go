@@ -35,10 +35,10 @@ type Snapshot struct {
 }
 
 // Snapshot returns the current state. It neither calls the store nor changes anything.
-func (l *Limiter) Snapshot() Snapshot { return l.core.snapshot(l.made()) }
+func (l *Limiter) Snapshot() Snapshot { return l.core.snapshot(l.current()) }
 
 // Snapshot returns the current state of all keys together. It neither calls the store nor changes anything.
-func (p *PerKey) Snapshot() Snapshot { return p.core.snapshot(p.made()) }
+func (p *PerKey) Snapshot() Snapshot { return p.core.snapshot(p.current()) }
 
 func (c *core) snapshot(cfg *config) Snapshot {
 	s := Snapshot{
@@ -84,7 +84,7 @@ func (s Snapshot) LogValue() slog.Value {
 // "returned", "fell_back", "mode_changes", "store_forgotten", "store_calls", "store_texts", "store_errors",
 // "store_timeouts", "store_running" and "store_abandoned".
 func (l *Limiter) Report() policy.Report {
-	cfg := l.made()
+	cfg := l.current()
 	tokens, known := l.bucket.tokens(cfg, l.core.watch.Elapsed())
 	report := l.core.report(cfg, l.Stage())
 	report.Values = append([]policy.Value{{
@@ -97,7 +97,7 @@ func (l *Limiter) Report() policy.Report {
 // Report returns what [Limiter.Report] does, for all keys together and without "tokens". In addition "keys" is the
 // number of keys with a local bucket.
 func (p *PerKey) Report() policy.Report {
-	cfg := p.made()
+	cfg := p.current()
 	report := p.core.report(cfg, p.Stage())
 	report.Values = append(report.Values, policy.Value{
 		Name: "keys", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(p.buckets.Len()), Limit: float64(cfg.maxKeys),
@@ -120,7 +120,7 @@ func (c *core) report(cfg *config, stage policy.Stage) policy.Report {
 		c.course.mu.Unlock()
 	}
 	return policy.Report{
-		Kind: kind, Name: s.Name, Stage: stage, State: state, Shadow: s.Shadow, Settings: cfg.settings(),
+		Kind: kind, Name: s.Name, Stage: stage, State: state, Shadow: s.Shadow, Settings: cfg.given,
 		Values: []policy.Value{
 			counter("admitted", s.Admitted),
 			counter("rejected", s.Rejected),

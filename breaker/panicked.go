@@ -8,35 +8,35 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// exploded is the tickets of attempts that Returned counted before a function of the user panicked in it. So it did not
+// panicked is the tickets of attempts that Returned counted before a function of the user panicked in it. So it did not
 // hand out a ticket that says so: Settle gets the ticket that Admit returned, and must not count the attempt again.
-type exploded struct {
+type panicked struct {
 	held    atomic.Int32 // how many there are: almost always none, and then take needs no lock
 	mu      sync.Mutex
 	tickets []policy.Ticket
 }
 
-func (e *exploded) put(ticket policy.Ticket) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.tickets = append(e.tickets, ticket)
-	e.held.Store(int32(len(e.tickets)))
+func (p *panicked) put(ticket policy.Ticket) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.tickets = append(p.tickets, ticket)
+	p.held.Store(int32(len(p.tickets)))
 }
 
 // take reports whether the ticket is one of them, and forgets it.
-func (e *exploded) take(ticket policy.Ticket) bool {
-	if e.held.Load() == 0 {
+func (p *panicked) take(ticket policy.Ticket) bool {
+	if p.held.Load() == 0 {
 		return false
 	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	i := slices.IndexFunc(e.tickets, func(t policy.Ticket) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	i := slices.IndexFunc(p.tickets, func(t policy.Ticket) bool {
 		return t.Period == ticket.Period && t.Number == ticket.Number && t.Start == ticket.Start
 	})
 	if i < 0 {
 		return false
 	}
-	e.tickets = slices.Delete(e.tickets, i, i+1)
-	e.held.Store(int32(len(e.tickets)))
+	p.tickets = slices.Delete(p.tickets, i, i+1)
+	p.held.Store(int32(len(p.tickets)))
 	return true
 }
