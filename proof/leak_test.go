@@ -55,7 +55,7 @@ var (
 func waiters() map[string]policy.Layer {
 	full := bulkhead.New(1, bulkhead.Queue(batch, time.Hour))
 	_, _, _ = full.Admit(context.Background())
-	empty := ratelimit.Every(time.Minute, 1, ratelimit.MaxWait(100_000*time.Hour))
+	empty := ratelimit.Every(24*time.Hour, 1, ratelimit.MaxWait(100_000*time.Hour))
 	_, _, _ = empty.Admit(context.Background())
 	return map[string]policy.Layer{
 		"bulkhead": full,
