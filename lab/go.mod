@@ -5,6 +5,8 @@ go 1.26.0
 require (
 	github.com/go-resilience/resilience v0.0.0
 	github.com/stretchr/testify v1.12.1
+	go.uber.org/goleak v1.3.0
+	pgregory.net/rapid v1.3.0
 )
 
 require (
