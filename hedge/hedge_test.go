@@ -388,7 +388,7 @@ func TestFault150_EveryValueHasOneOwner(t *testing.T) {
 		})
 	}
 	callers.Wait()
-	require.Eventually(t, func() bool { return h.Snapshot().Running == 0 }, 5*time.Second, ms)
+	require.Eventually(t, func() bool { return h.Snapshot().Running == 0 }, time.Minute, ms)
 	require.Len(t, seen, int(made.Load()))
 	for value, times := range seen {
 		require.Equal(t, 1, times, "value %d", value)

@@ -166,6 +166,6 @@ func TestReconfigureUnderLoad(t *testing.T) {
 	callers.Wait()
 	close(stop)
 	<-done
-	require.Eventually(t, func() bool { return h.Snapshot().Running == 0 }, 5*time.Second, ms)
+	require.Eventually(t, func() bool { return h.Snapshot().Running == 0 }, time.Minute, ms)
 	require.Zero(t, h.Snapshot().Left)
 }

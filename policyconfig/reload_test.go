@@ -579,13 +579,13 @@ func reloadsUnderLoad(t *testing.T) {
 	file := func(i int) string {
 		more := ""
 		if i%3 == 0 {
-			more = `, {"kind": "hedge", "after": "500ms"}`
+			more = `, {"kind": "hedge", "after": "3s"}`
 		}
 		return fmt.Sprintf(`{"policies": {"db": {"kind": "breaker", "openFor": "%ds"}}, "pipelines": {
 			"users": {"layers": [{"kind": "retry", "attempts": %d, "maxRetryAfter": "%ds"}, {"use": "db"}, {"kind": "throttle", "padding": %d},
 				{"kind": "bulkhead", "limit": %d, "queue": {"length": 1000, "wait": "1m"}}, {"kind": "timeout", "perAttempt": "%dms"}%s]},
 			"tokens": {"layers": [{"kind": "ratelimit", "perSecond": 0, "burst": %d}]}}}`,
-			5+i%5, 2+i%3, 1+i%9, 1+i%7, 2+i%6, 900+i%50, more, bucket+i%2)
+			5+i%5, 2+i%3, 1+i%9, 1+i%7, 2+i%6, 4000+i%50, more, bucket+i%2)
 	}
 	set := load(t, file(0))
 	users, tokens := set.Pipeline("users"), set.Pipeline("tokens")

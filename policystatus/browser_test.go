@@ -26,6 +26,7 @@ import (
 func shown(t *testing.T) (*users, string) {
 	t.Helper()
 	u := newUsers(policystatus.Title("checkout"), policystatus.Control(func(*http.Request) (string, error) { return "alice", nil }))
+	require.NoError(t, u.breaker.Reconfigure(breaker.FailureRate(0.5, 20), breaker.OpenFor(time.Hour)), "open until it is seen")
 	mail := resilience.Compose(resilience.Name("mail"), ratelimit.New(1, 1, ratelimit.Name("smtp")), throttle.New(throttle.Shadow()), resilience.Observe(u.page))
 	hosts := keyed.New(func(host string) *breaker.Breaker { return breaker.New() })
 	for i := range 10 {
@@ -50,13 +51,13 @@ func TestT7_InARealBrowser(t *testing.T) {
 	u, url := shown(t)
 	b.View(1280, "light")
 	b.Open(url)
-	b.Until(5*time.Second, "document.getElementById('live').textContent === 'Live'")
+	b.Until("document.getElementById('live').textContent === 'Live'")
 	b.Eval("window.same = true; document.querySelector('details').open = true")
 
 	// A breaker that opens appears without a reload.
 	b.Eval("document.querySelector('#p1-3 ~ p a').focus()")
 	u.trip()
-	took := b.Until(2*time.Second, "document.getElementById('now').innerText.includes('Calls to “users” are refused.')")
+	took := b.Until("document.getElementById('now').innerText.includes('Calls to “users” are refused.')")
 	t.Logf("a breaker that opened was on the page after %v", took)
 	require.Equal(t, true, b.Eval("window.same"), "the page was loaded again")
 	require.Equal(t, true, b.Eval("document.querySelector('details').open"), "what was open is open")
@@ -105,7 +106,7 @@ func TestT7_WithTheKeyboardAlone(t *testing.T) {
 	b.Call("Input.insertText", map[string]any{"text": "planned work"}, nil)
 	require.Equal(t, breaker.Closed, u.breaker.State())
 	b.Press("Enter", "\r", 13)
-	b.Until(5*time.Second, "document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it open: planned work')")
+	b.Until("document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it open: planned work')")
 	require.Equal(t, breaker.ForcedOpen, u.breaker.State())
 	require.Empty(t, b.Complaints())
 }
@@ -118,13 +119,13 @@ func TestT7_AnOperatorStopsTheRefusals(t *testing.T) {
 	require.ErrorIs(t, u.backend.Run(t.Context(), ok), breaker.ErrOpen)
 	b.View(390, "dark")
 	b.Open(url)
-	b.Until(5*time.Second, "document.getElementById('now').innerText.includes('Calls to “users” are refused.')")
+	b.Until("document.getElementById('now').innerText.includes('Calls to “users” are refused.')")
 	b.Eval("[...document.querySelectorAll('#now .box a')].find(a => a.textContent.includes('Control')).click()")
-	b.Until(5*time.Second, "document.querySelector('form')")
+	b.Until("document.querySelector('form')")
 	b.Eval(`[...document.querySelectorAll('label')].find(l => l.innerText.includes('Let every call through')).click();
 		document.getElementById('reason').value = 'the database is well';
 		document.querySelector('button').click()`)
-	b.Until(5*time.Second, "document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it closed: the database is well')")
+	b.Until("document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it closed: the database is well')")
 	require.Equal(t, false, b.Eval("document.getElementById('now').innerText.includes('Calls to “users” are refused.')"), "it has worked, and the page says so")
 	require.NoError(t, u.backend.Run(t.Context(), ok))
 	for _, scheme := range []string{"light", "dark"} {
@@ -147,7 +148,7 @@ func TestT4_ThePageActsOverPlainHTTP(t *testing.T) {
 	b.Eval(`document.querySelector('input[value=force-open]').click();
 		document.getElementById('reason').value = 'planned work';
 		document.querySelector('button').click()`)
-	b.Until(5*time.Second, "document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it open: planned work')")
+	b.Until("document.getElementById('now') && document.getElementById('now').innerText.includes('alice forced it open: planned work')")
 	require.Equal(t, breaker.ForcedOpen, u.breaker.State())
 }
 
@@ -158,7 +159,7 @@ func TestT1_WithoutJavaScript(t *testing.T) {
 	b.Call("Emulation.setScriptExecutionDisabled", map[string]any{"value": true}, nil)
 	b.Open(url)
 	u.trip()
-	took := b.Until(8*time.Second, "document.getElementById('now').innerText.includes('Calls to “users” are refused.')")
+	took := b.Until("document.getElementById('now').innerText.includes('Calls to “users” are refused.')")
 	t.Logf("without JavaScript a breaker that opened was on the page after %v", took)
 }
 
@@ -172,7 +173,7 @@ func TestT4_AnotherOriginInARealBrowser(t *testing.T) {
 	}))
 	defer evil.Close()
 	b.Call("Page.navigate", map[string]any{"url": evil.URL}, nil)
-	b.Until(5*time.Second, "document.body && document.body.innerText.includes('comes from another origin')")
+	b.Until("document.body && document.body.innerText.includes('comes from another origin')")
 	require.Equal(t, breaker.Closed, u.breaker.State())
 	require.NotEqual(t, "control", read(t, u.page).Events[0].Kind)
 }
@@ -182,8 +183,8 @@ func TestT1_TheConnectionIsLost(t *testing.T) {
 	b := chromium.Start(t)
 	u, url := shown(t)
 	b.Open(url)
-	b.Until(5*time.Second, "document.getElementById('live').textContent === 'Live'")
+	b.Until("document.getElementById('live').textContent === 'Live'")
 	u.page.Close()
-	took := b.Until(8*time.Second, "document.getElementById('lost').checkVisibility()")
+	took := b.Until("document.getElementById('lost').checkVisibility()")
 	t.Logf("a lost connection was on the page after %v", took)
 }

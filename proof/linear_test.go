@@ -88,7 +88,7 @@ func linearizable(t *testing.T, rounds int, start func() experiment) (checked in
 		if e.prepare != nil {
 			e.prepare(h.operations)
 		}
-		switch porcupine.CheckOperationsTimeout(e.model, h.operations, 20*time.Second) {
+		switch porcupine.CheckOperationsTimeout(e.model, h.operations, 2*time.Minute) {
 		case porcupine.Illegal:
 			return checked, h.operations
 		case porcupine.Unknown:

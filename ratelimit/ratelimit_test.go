@@ -141,7 +141,7 @@ func TestFault050_GoroutinesReturnToBase(t *testing.T) {
 		calls.Wait()
 		require.Zero(t, l.Snapshot().Waiting)
 	})
-	for n := 0; n < 1000 && runtime.NumGoroutine() > before; n++ {
+	for n := 0; n < 30_000 && runtime.NumGoroutine() > before; n++ {
 		time.Sleep(time.Millisecond) // those of earlier tests and of timers are on their way out
 	}
 	require.LessOrEqual(t, runtime.NumGoroutine(), before)

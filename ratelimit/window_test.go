@@ -89,7 +89,7 @@ func TestFault119_WindowBoundUnderContention(t *testing.T) {
 		for range 64 {
 			workers.Go(func() {
 				mine := 0
-				for time.Since(start) < 100*time.Millisecond {
+				for n := 0; n < 100 || time.Since(start) < 100*time.Millisecond; n++ {
 					if permit, err := policy.Acquire(context.Background(), l); err == nil {
 						permit.Done(nil)
 						mine++

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -175,7 +174,7 @@ func TestP1_APrometheusServerScrapesARunningService(t *testing.T) {
 	binary := testsize.Program(t, "prometheus", "prometheus")
 	registry := everything()
 	native := policyprom.NewDurations(policyprom.Native())
-	b := breaker.New(breaker.Name("db"), breaker.FailureRate(0.5, 5), breaker.OpenFor(time.Minute))
+	b := breaker.New(breaker.Name("db"), breaker.FailureRate(0.5, 5), breaker.OpenFor(time.Hour))
 	orders := named("orders", retry.New(retry.Attempts(2), retry.Constant(time.Millisecond)), b, resilience.Observe(native))
 	registry.MustRegister(policyprom.NewCollector(policyprom.Pipelines(orders)))
 	other := prometheus.NewRegistry()
@@ -237,10 +236,7 @@ scrape_configs:
 `, absolute(t, rules), target, target)
 	path := filepath.Join(dir, "prometheus.yml")
 	require.NoError(t, os.WriteFile(path, []byte(config), 0o600))
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
+	address := fmt.Sprintf("127.0.0.1:%d", testsize.Port(t))
 	var log bytes.Buffer
 	run := exec.Command(binary, "--config.file="+path, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--enable-feature=native-histograms")
@@ -268,7 +264,7 @@ func (s server) eventually(t *testing.T, query string) {
 	t.Helper()
 	var found []string
 	var err error
-	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); time.Sleep(100 * time.Millisecond) {
 		if found, err = s.query(query); err == nil && len(found) > 0 {
 			return
 		}

@@ -59,7 +59,7 @@ func ExampleNewPerKey() {
 	client := redis.NewClient(&redis.Options{Addr: server.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
 	defer client.Close()
 
-	tenants := policyredis.NewPerKey(client, 1.0/3600, 1, tenantOf, policyredis.FailLocal(10))
+	tenants := policyredis.NewPerKey(client, 1.0/3600, 1, tenantOf, policyredis.FailLocal(10), policyredis.Deadline(time.Second))
 	for _, tenant := range []string{"ann", "ann", "bob"} {
 		err := tenants.Allow(context.Background(), tenant, 1)
 		fmt.Println(tenant, errors.Is(err, ratelimit.ErrLimited))

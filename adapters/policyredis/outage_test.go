@@ -64,10 +64,10 @@ func TestFault214_R2_TheScriptIsSentAgain(t *testing.T) {
 }
 
 // A server that is stopped holds one call in each probe interval for the deadline, and no other. The client is one that does
-// not keep to contexts: left alone, it would wait for 5 s, four times.
+// not keep to contexts: left alone, it would wait for a minute, four times.
 func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 	s := startServer(t)
-	client := redis.NewClient(&redis.Options{Addr: s.addr(), ReadTimeout: 5 * time.Second})
+	client := redis.NewClient(&redis.Options{Addr: s.addr(), ReadTimeout: time.Minute})
 	defer client.Close()
 	probe, window := testsize.Pick(100*time.Millisecond, 200*time.Millisecond), testsize.Pick(400*time.Millisecond, time.Second)
 	var mu sync.Mutex
@@ -79,30 +79,32 @@ func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 			changes = append(changes, c)
 		})))
 	eventually(t, "the server answers in time", func() bool {
-		return attempt(l) == nil && l.Snapshot().Mode == policyredis.Shared && l.Snapshot().FellBack == 0
+		before := l.Snapshot().FellBack
+		return attempt(l) == nil && l.Snapshot().Mode == policyredis.Shared && l.Snapshot().FellBack == before
 	})
 
 	s.freeze()
 	defer s.thaw()
 	before, began := l.Snapshot(), time.Now()
 	decisions := 0
-	for time.Since(began) < window {
+	local := func() bool { return decisions > 100*int(l.Snapshot().Calls-before.Calls) }
+	for time.Since(began) < window || !local() && time.Since(began) < time.Minute { // a busy machine takes longer
 		asked := time.Now()
 		_ = attempt(l)
-		require.Less(t, time.Since(asked), 4*time.Second, "the client's own settings do not matter")
+		require.Less(t, time.Since(asked), 30*time.Second, "the client's own settings do not matter")
 		decisions++
 	}
+	require.True(t, local(), "all but the probes are local")
 	stopped := l.Snapshot()
 	probes := uint64(time.Since(began)/probe) + 1
 	require.LessOrEqual(t, stopped.Calls-before.Calls, 3+probes, "three in a row, and then one in each interval")
-	require.Greater(t, decisions, 100*int(stopped.Calls-before.Calls), "all others are local")
 	require.Equal(t, policyredis.Local, stopped.Mode)
 	require.Equal(t, stopped.Calls-before.Calls, stopped.Timeouts-before.Timeouts)
 	require.Positive(t, stopped.Abandoned, "the client still waits")
 	report := l.Report()
 	require.Equal(t, "local", report.State.Name)
 	require.ErrorIs(t, report.State.Cause.Err, policyredis.ErrDeadline)
-	require.WithinDuration(t, began, report.State.Since, time.Second)
+	require.WithinRange(t, report.State.Since, began, time.Now())
 
 	s.thaw()
 	eventually(t, "the store decides again", func() bool { _ = attempt(l); return l.Snapshot().Mode == policyredis.Shared })
@@ -114,7 +116,7 @@ func TestFault213_R3_AStoppedServerHoldsOneCallPerProbe(t *testing.T) {
 	}
 	require.EqualValues(t, len(changes), value(t, l, "mode_changes"))
 	require.Equal(t, policyredis.Shared, changes[len(changes)-1].To)
-	t.Logf("%d decisions in %v, %d of them asked", decisions, window, stopped.Calls-before.Calls)
+	t.Logf("%d decisions in %v, %d of them asked", decisions, time.Since(began), stopped.Calls-before.Calls)
 }
 
 // The same with a server that is killed and comes back, with a second of latency, and with one that does not write.
@@ -139,7 +141,7 @@ func TestFault213_TheModeIsExplicit(t *testing.T) {
 	for mode, option := range map[policyredis.Mode]policyredis.Option{
 		policyredis.Local: policyredis.FailLocal(2), policyredis.Open: policyredis.FailOpen(), policyredis.Closed: policyredis.FailClosed(),
 	} {
-		l := policyredis.New(down, "mode", hourly, 6, option)
+		l := policyredis.New(down, "mode", hourly, 6, option, patient())
 		yes := admitted(l, 10)
 		require.Equal(t, map[policyredis.Mode]int{policyredis.Local: 3, policyredis.Open: 10, policyredis.Closed: 0}[mode], yes)
 		s := l.Snapshot()
@@ -149,7 +151,7 @@ func TestFault213_TheModeIsExplicit(t *testing.T) {
 		require.EqualValues(t, 1, s.Changes)
 		require.Equal(t, mode.String(), l.Report().State.Name)
 	}
-	l := policyredis.New(down, "mode", hourly, 6, policyredis.FailClosed())
+	l := policyredis.New(down, "mode", hourly, 6, policyredis.FailClosed(), patient())
 	for range 4 {
 		err := attempt(l)
 		require.ErrorIs(t, err, policyredis.ErrStore)
@@ -230,12 +232,12 @@ func wedged(t *testing.T, say string) string {
 }
 
 func TestUR5_AWedgedSocketCostsTheDeadline(t *testing.T) {
-	client := redis.NewClient(&redis.Options{Addr: wedged(t, "")}) // it ignores the deadlines of contexts
+	client := redis.NewClient(&redis.Options{Addr: wedged(t, ""), ReadTimeout: time.Hour}) // it ignores the deadlines of contexts
 	l := policyredis.New(client, "wedged", hourly, 5, policyredis.Probe(time.Hour))
 	for range 10 {
 		began := time.Now()
 		_ = attempt(l)
-		require.Less(t, time.Since(began), 3*time.Second)
+		require.Less(t, time.Since(began), 30*time.Second)
 	}
 	s := l.Snapshot()
 	require.EqualValues(t, 3, s.Calls)
@@ -478,7 +480,7 @@ func TestFault220_UR4_ABadReplyNeverAdmits(t *testing.T) {
 		nil, "OK", "1", 1, 1.5, true, []any{}, []any{int64(1)}, []any{int64(1), int64(0)}, map[string]any{}, []byte("1"),
 		int64(1 << 60), int64(-1 << 60), int64(5 * time.Hour), errors.New("an error as a value"),
 	} {
-		l := policyredis.New(answers(reply, nil), "bad", hourly, 5, policyredis.FailClosed(), policyredis.Name("bad"))
+		l := policyredis.New(answers(reply, nil), "bad", hourly, 5, policyredis.FailClosed(), policyredis.Name("bad"), patient())
 		require.ErrorIs(t, attempt(l), policyredis.ErrStore, "%T %v", reply, reply)
 		require.EqualValues(t, 1, l.Snapshot().Errors)
 	}
@@ -486,7 +488,7 @@ func TestFault220_UR4_ABadReplyNeverAdmits(t *testing.T) {
 		func(context.Context, []any) (any, error) { panic("a client that panics") },
 		func(_ context.Context, args []any) (any, error) { return args[len(args)], nil },
 	} {
-		l := policyredis.New(client, "bad", hourly, 5, policyredis.FailClosed())
+		l := policyredis.New(client, "bad", hourly, 5, policyredis.FailClosed(), patient())
 		require.ErrorIs(t, attempt(l), policyredis.ErrStore)
 	}
 }
@@ -577,14 +579,14 @@ func TestListenersCannotHarm(t *testing.T) {
 
 // A client that is trusted is called on the attempt's own goroutine. One that keeps to its context is as good as any other.
 func TestUR5_ATrustedClient(t *testing.T) {
-	client := redis.NewClient(&redis.Options{Addr: wedged(t, ""), ContextTimeoutEnabled: true})
+	client := redis.NewClient(&redis.Options{Addr: wedged(t, ""), ContextTimeoutEnabled: true, ReadTimeout: time.Hour})
 	defer client.Close()
 	l := policyredis.New(client, "trusted", hourly, 5, policyredis.Probe(time.Hour))
 	require.True(t, l.Snapshot().Trusted, "it says so itself")
 	for range 10 {
 		began := time.Now()
 		_ = attempt(l)
-		require.Less(t, time.Since(began), 3*time.Second)
+		require.Less(t, time.Since(began), 30*time.Second)
 	}
 	s := l.Snapshot()
 	require.EqualValues(t, 3, s.Calls)
@@ -593,7 +595,7 @@ func TestUR5_ATrustedClient(t *testing.T) {
 	require.EqualValues(t, 5, s.Admitted)
 
 	panics := fake(func(context.Context, []any) (any, error) { panic("a client that panics") })
-	closed := policyredis.New(panics, "trusted", hourly, 5, policyredis.FailClosed(), policyredis.TrustClient())
+	closed := policyredis.New(panics, "trusted", hourly, 5, policyredis.FailClosed(), policyredis.TrustClient(), patient())
 	require.ErrorIs(t, attempt(closed), policyredis.ErrStore)
 	require.Zero(t, closed.Snapshot().Running)
 	v := newVirtual(t)
@@ -706,7 +708,7 @@ func TestUR5_AServerThatIsFull(t *testing.T) {
 		"ERR policyredis: the key holds":              10,
 		"ERR user_script:8: OOM command not allowed ": 3,
 	} {
-		l := policyredis.New(answers(nil, errors.New(says)), "full", hourly, 5)
+		l := policyredis.New(answers(nil, errors.New(says)), "full", hourly, 5, patient())
 		admitted(l, 10)
 		require.Equal(t, calls, l.Snapshot().Calls, says)
 	}
@@ -726,7 +728,7 @@ func TestFault214_AnErrorThatIsWrapped(t *testing.T) {
 			}
 			return int64(0), nil
 		})
-		l := policyredis.New(client, "wrapped", hourly, 5, policyredis.FailClosed())
+		l := policyredis.New(client, "wrapped", hourly, 5, policyredis.FailClosed(), patient())
 		require.NoError(t, attempt(l), wrapped)
 		require.EqualValues(t, 1, l.Snapshot().Texts)
 	}
@@ -786,7 +788,7 @@ func TestUR5_AnErrorThatIsNotAboutAKey(t *testing.T) {
 		"ERR policyredis: the key holds something else":                                             policyredis.Shared,
 		"ERR Error running script (call to f_1): @user_script:8: WRONGTYPE Operation against a key": policyredis.Shared,
 	} {
-		p := policyredis.NewPerKey(answers(nil, errors.New(says)), hourly, 5, tenantOf)
+		p := policyredis.NewPerKey(answers(nil, errors.New(says)), hourly, 5, tenantOf, patient())
 		for i := range 5 {
 			require.NoError(t, p.Allow(t.Context(), string(rune('a'+i)), 1))
 		}

@@ -64,7 +64,7 @@ func TestPerKeyIsBounded(t *testing.T) {
 
 // Without the store, keys without a place share one local bucket: they get less, and never more.
 func TestPerKeyWithoutTheStore(t *testing.T) {
-	p := policyredis.NewPerKey(answers(nil, errDown), hourly, 4, tenantOf, policyredis.Keys(10), policyredis.FailLocal(2))
+	p := policyredis.NewPerKey(answers(nil, errDown), hourly, 4, tenantOf, policyredis.Keys(10), policyredis.FailLocal(2), patient())
 	yes := 0
 	for range 3 {
 		for i := range 50 {
@@ -112,7 +112,7 @@ func TestPerKeyAPlaceThatComesLate(t *testing.T) {
 func TestPerKeyAllowIsAdmit(t *testing.T) {
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	p := policyredis.NewPerKey(answers(int64(0), nil), hourly, 2, func(context.Context) string { return "key" }, costing())
+	p := policyredis.NewPerKey(answers(int64(0), nil), hourly, 2, func(context.Context) string { return "key" }, costing(), patient())
 	for _, cost := range []int{-1, 0, 1, 3} {
 		for _, ctx := range []context.Context{t.Context(), ended} {
 			_, _, err := p.Admit(context.WithValue(ctx, costKey{}, cost))

@@ -39,7 +39,7 @@ func startServer(t testing.TB, args ...string) *server {
 func startSentinel(t testing.TB, master *server) *server {
 	t.Helper()
 	return start(t, &server{sentinel: fmt.Sprintf(`sentinel monitor store 127.0.0.1 %d 1
-sentinel down-after-milliseconds store 300
+sentinel down-after-milliseconds store 1000
 sentinel failover-timeout store 2000
 `, master.port)})
 }
@@ -49,7 +49,7 @@ func start(t testing.TB, s *server) *server {
 	s.path, s.dir = testsize.Program(t, "redis-server", "redis-server"), t.TempDir()
 	t.Cleanup(s.kill)
 	for range 5 { // another process may be faster to use a port that was free a moment ago
-		s.port = freePort(t)
+		s.port = testsize.Port(t)
 		s.launch(t)
 		if s.answers() {
 			return s
@@ -58,14 +58,6 @@ func start(t testing.TB, s *server) *server {
 	}
 	require.FailNow(t, "redis-server does not start")
 	return nil
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
 }
 
 func (s *server) addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)) }
@@ -137,7 +129,7 @@ func startCluster(t testing.TB) *cluster {
 	c := new(cluster)
 	bus := make([]int, 6)
 	for i := range 6 {
-		bus[i] = freePort(t)
+		bus[i] = testsize.Port(t)
 		c.nodes = append(c.nodes, startServer(t, "--cluster-enabled", "yes", "--cluster-config-file", "nodes.conf",
 			"--cluster-port", strconv.Itoa(bus[i]), "--cluster-node-timeout", "1000", "--cluster-replica-validity-factor", "0"))
 	}

@@ -143,7 +143,7 @@ func TestFault213_OnErrorMayUseTheLimiter(t *testing.T) {
 	for _, option := range []policyredis.Option{policyredis.FailLocal(1), policyredis.TrustClient()} {
 		var l *policyredis.Limiter
 		told := 0
-		l = policyredis.New(answers(nil, errDown), "again", hourly, 100, option, policyredis.OnError(func(error) {
+		l = policyredis.New(answers(nil, errDown), "again", hourly, 100, option, patient(), policyredis.OnError(func(error) {
 			if told++; told < 100 {
 				_ = attempt(l)
 			}

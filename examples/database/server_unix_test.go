@@ -5,7 +5,6 @@ package main
 import (
 	"database/sql"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -48,10 +47,7 @@ func startServer(t *testing.T) *server {
 	out, err := initialise.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s.port = free.Addr().(*net.TCPAddr).Port
-	require.NoError(t, free.Close())
+	s.port = testsize.Port(t)
 	s.start()
 	t.Cleanup(s.stop)
 	return s
@@ -82,7 +78,7 @@ func (s *server) start() {
 	require.NoError(s.t, output.Close())
 	require.NoError(s.t, err)
 	db := s.open()
-	for range 1000 {
+	for range 6000 { // for a minute
 		if db.PingContext(s.t.Context()) == nil {
 			return
 		}

@@ -19,7 +19,7 @@ import (
 // TestTheSameOutageInAllFour: the metrics of Prometheus and OpenTelemetry, the page, the log and the spans tell of one
 // outage, with one beginning. Real servers and connections, so real time; nothing depends on how much of it.
 func TestTheSameOutageInAllFour(t *testing.T) {
-	o := begin(t, settings{lasts: 30 * time.Second, outage: outage{after: 200 * time.Millisecond, lasts: time.Hour}})
+	o := begin(t, settings{lasts: 5 * time.Minute, outage: outage{after: 200 * time.Millisecond, lasts: time.Hour}})
 
 	// The breaker opens again after each probe that fails, so what belongs together is read between two looks at the page
 	// that say the same.
@@ -177,7 +177,7 @@ func valueOf(attributes []attribute, key string) string {
 
 // TestItRecovers: the outage ends, and so does the run, with a viewer who is still looking.
 func TestItRecovers(t *testing.T) {
-	o := begin(t, settings{lasts: 20 * time.Second, outage: outage{after: 0, lasts: 500 * time.Millisecond}})
+	o := begin(t, settings{lasts: 5 * time.Minute, outage: outage{after: 0, lasts: 3 * time.Second}})
 	o.until(t, "the breaker opens", func() bool { return o.look(t).breaker.Name == "open" })
 	o.until(t, "the breaker closes", func() bool { return o.look(t).breaker.Name == "closed" })
 
@@ -208,7 +208,7 @@ func TestItEndsByItself(t *testing.T) {
 }
 
 func TestAnAddressThatIsTaken(t *testing.T) {
-	o := begin(t, settings{lasts: time.Minute, outage: outage{after: time.Hour}})
+	o := begin(t, settings{lasts: time.Hour, outage: outage{after: time.Hour}})
 	err := run(t.Context(), io.Discard, settings{listen: strings.TrimPrefix(o.url, "http://"), lasts: time.Minute, listener: listenTCP})
 	require.ErrorContains(t, err, "address already in use")
 	o.end(t)

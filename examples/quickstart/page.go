@@ -42,7 +42,7 @@ func runWithPage(ctx context.Context, w io.Writer, phases []phase, interval, rep
 		return "you", nil
 	}))
 	e.show(page)
-	server := &http.Server{Handler: page, ReadHeaderTimeout: time.Second}
+	server := &http.Server{Handler: page, ReadHeaderTimeout: 5 * time.Second}
 	served := make(chan struct{})
 	go func() {
 		defer close(served)

@@ -62,7 +62,7 @@ func startServer(phases []phase) (*server, error) {
 		Handler:           http.HandlerFunc(s.answer),
 		ConnState:         s.track,
 		ErrorLog:          log.New(io.Discard, "", 0),
-		ReadHeaderTimeout: time.Second,
+		ReadHeaderTimeout: 5 * time.Second,
 	}
 	go func() {
 		defer close(s.stopped)

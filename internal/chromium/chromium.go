@@ -157,7 +157,7 @@ func (b *Browser) ask(method string, params map[string]any, result any) error {
 			return json.Unmarshal(got.Result, result)
 		}
 		return nil
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		return fmt.Errorf("%s: the browser does not answer", method)
 	}
 }
@@ -192,11 +192,14 @@ func (b *Browser) evaluate(expression string) (any, error) {
 func (b *Browser) Open(url string) {
 	b.t.Helper()
 	b.Call("Page.navigate", map[string]any{"url": url}, nil)
-	b.Until(5*time.Second, fmt.Sprintf("document.readyState === 'complete' && location.href.startsWith(%q)", url))
+	b.Until(fmt.Sprintf("document.readyState === 'complete' && location.href.startsWith(%q)", url))
 }
 
-// Until waits for an expression to become true, for most at most, and returns how long that took.
-func (b *Browser) Until(most time.Duration, expression string) time.Duration {
+// patience is how long the page may take for anything: long enough for a busy machine.
+const patience = 2 * time.Minute
+
+// Until waits for an expression to become true, and returns how long that took.
+func (b *Browser) Until(expression string) time.Duration {
 	b.t.Helper()
 	start := time.Now()
 	expression = "(() => { try { return !!(" + expression + ") } catch { return false } })()" // the document may not be there yet
@@ -205,7 +208,7 @@ func (b *Browser) Until(most time.Duration, expression string) time.Duration {
 		if value, err := b.evaluate(expression); err == nil && value == true { // a page that is being left answers with an error
 			return time.Since(start)
 		}
-		if time.Since(start) > most {
+		if time.Since(start) > patience {
 			text, err := b.evaluate("document.body && document.body.innerText.slice(0, 1000)")
 			b.t.Fatalf("it does not become true: %s\n%v, %v\n%v", expression, text, err, b.Complaints())
 		}

@@ -1,6 +1,8 @@
 package testsize_test
 
 import (
+	"fmt"
+	"net"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -15,4 +17,16 @@ func TestPick(t *testing.T) {
 	}
 	t.Setenv(testsize.Variable, "hole")
 	require.PanicsWithValue(t, `RESILIENCE_TESTS="hole": must be short or whole`, func() { testsize.Whole() })
+}
+
+func TestPortsAreFreeAndDiffer(t *testing.T) {
+	seen := make(map[int]bool)
+	for range 100 {
+		port := testsize.Port(t)
+		require.False(t, seen[port])
+		seen[port] = true
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		require.NoError(t, err)
+		require.NoError(t, listener.Close())
+	}
 }

@@ -108,7 +108,7 @@ func soak(length time.Duration, workers int) (*dependency, []error) {
 		}
 	})
 	running.Wait()
-	for deadline := time.Now().Add(5 * time.Second); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); runtime.NumGoroutine() > before && time.Now().Before(deadline); {
 		time.Sleep(time.Millisecond) // some operations have outlived their calls
 	}
 	problems.closing = true

@@ -5,7 +5,6 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/go-resilience/resilience/internal/chromium"
 )
@@ -43,7 +42,7 @@ func BenchmarkPage(b *testing.B) {
 	for range b.N {
 		browser.Open("about:blank")
 		browser.Open("file://" + name)
-		browser.Until(time.Minute, "document.body.dataset.finished")
+		browser.Until("document.body.dataset.finished")
 		// When the document was there; the script of the page is the last thing in it.
 		const since = " - performance.getEntriesByType('navigation')[0].domInteractive"
 		note("first-curve-ms", browser.Eval("document.body.dataset.first"+since))

@@ -76,15 +76,12 @@ func init() {
 	}
 }
 
-const (
-	finished = "document.body.dataset.done"
-	patience = time.Minute // the largest runs take seconds, and the machine may be busy
-)
+const finished = "document.body.dataset.done"
 
 // visit goes to a state of a page that is open, and waits until it has run.
 func visit(b *chromium.Browser, address string) {
 	b.Eval(fmt.Sprintf("document.body.dataset.done = ''; location.hash = %q", "#again&"+address))
-	b.Until(patience, finished)
+	b.Until(finished)
 }
 
 // named is an address as the page writes it.
@@ -105,7 +102,7 @@ func TestTheBrowserRunsWhatGoRuns(t *testing.T) {
 		if i > 0 {
 			visit(b, address)
 		}
-		b.Until(patience, finished)
+		b.Until(finished)
 		var hashes []string
 		for side := range 2 {
 			hashes = append(hashes, play.Decode(address).Run(side, play.Watcher{}).Hash)
@@ -122,7 +119,7 @@ func TestThePageIsForEverybody(t *testing.T) {
 	url := file(t)
 	b := chromium.Start(t)
 	b.Open(url)
-	b.Until(patience, finished)
+	b.Until(finished)
 	for i, address := range []string{"t=20a20m&a.retry=1&a.breaker=1&b.retry=1&b.attempt=1", lessonAddress(1, 0), lessonAddress(2, 1), lessonAddress(3, 1), lessonAddress(4, len(hedging.Steps)-1)} {
 		visit(b, address)
 		for _, width := range []int{320, 360, 1280} { // 320 is a window of 1280 at 400 %
@@ -139,11 +136,11 @@ func TestThePageIsForEverybody(t *testing.T) {
 	const announced = "[...document.querySelectorAll('#live :is(output, [role=status], [role=alert], [aria-live])')].filter(e => !e.closest('.quiz')).map(e => e.id)"
 	visit(b, "a.retry=1")
 	require.Equal(t, []any{"said"}, b.Eval(announced), "readers of screens hear one thing")
-	b.Until(patience, "document.getElementById('said').textContent === 'A: 100.0 % succeeded, 1.00 attempts per call. B: 100.0 % succeeded, 1.00 attempts per call.'")
+	b.Until("document.getElementById('said').textContent === 'A: 100.0 % succeeded, 1.00 attempts per call. B: 100.0 % succeeded, 1.00 attempts per call.'")
 	b.View(1280, "light")
 	b.Open("about:blank")
 	b.Open(url + "#" + lessonAddress(4, 1))
-	b.Until(patience, finished)
+	b.Until(finished)
 	require.Equal(t, []any{}, b.Unreachable())
 	require.Empty(t, b.Complaints())
 }
@@ -182,8 +179,8 @@ func TestThePageAnswers(t *testing.T) {
 	b := chromium.Start(t)
 	b.View(1280, "light")
 	b.Open(url + "#nothing")
-	b.Until(patience, finished)
-	until := func(expression string) { t.Helper(); b.Until(patience, expression) }
+	b.Until(finished)
+	until := func(expression string) { t.Helper(); b.Until(expression) }
 	hash := func(want string) {
 		t.Helper()
 		until(fmt.Sprintf("location.hash === %q && document.body.dataset.done", named(want)))
@@ -287,17 +284,17 @@ func TestThePageCopies(t *testing.T) {
 	url := file(t)
 	b := chromium.Start(t)
 	b.Open(url + "#a.retry=1")
-	b.Until(patience, finished)
+	b.Until(finished)
 	b.Eval("navigator.clipboard.writeText = text => { window.copied = text; return Promise.resolve(); }")
 	b.Eval("[...document.querySelectorAll('#code button')].forEach((e, i) => { e.click(); window['copied' + i] = window.copied; })")
 	source := play.Decode("a.retry=1").Source(0)
 	require.Equal(t, source.Go, b.Eval("window.copied0"))
 	require.Equal(t, source.JSON, b.Eval("window.copied1"))
-	b.Until(patience, "document.querySelector('#code button').textContent === 'Copy Go'")
+	b.Until("document.querySelector('#code button').textContent === 'Copy Go'")
 	b.Eval("navigator.clipboard.writeText = () => Promise.reject(new Error('no')); document.execCommand = () => false")
 	b.Eval("document.querySelector('#code button').click(); document.querySelector('#code button').click()")
-	b.Until(patience, "document.querySelector('#code button').textContent === 'Not allowed' && document.getElementById('said').textContent === 'Not allowed'")
-	b.Until(patience, "document.querySelector('#code button').textContent === 'Copy Go'")
+	b.Until("document.querySelector('#code button').textContent === 'Not allowed' && document.getElementById('said').textContent === 'Not allowed'")
+	b.Until("document.querySelector('#code button').textContent === 'Copy Go'")
 }
 
 // A finger draws the trouble, two fingers zoom, and a finger that scrolls the page over a slider does not move it.
@@ -307,13 +304,13 @@ func TestThePageByTouch(t *testing.T) {
 	b.View(360, "light")
 	b.Call("Emulation.setTouchEmulationEnabled", map[string]any{"enabled": true, "maxTouchPoints": 2}, nil)
 	b.Open(url + "#nothing")
-	b.Until(patience, finished)
+	b.Until(finished)
 	type point struct{ x, y float64 }
 	// touch moves fingers by a tenth at a time.
 	touch := func(element string, from, until []point) {
 		t.Helper()
 		b.Eval(fmt.Sprintf("document.getElementById(%q).scrollIntoView({block: 'center', behavior: 'instant'})", element))
-		b.Until(patience, "window.was === scrollY || (window.was = scrollY, false)") // the page may still move
+		b.Until("window.was === scrollY || (window.was = scrollY, false)") // the page may still move
 		box := b.Eval(fmt.Sprintf("(() => { const r = document.getElementById(%q).getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()", element)).([]any)
 		for step := range 12 {
 			kind, at := "touchMove", min(float64(step)/10, 1)
@@ -332,12 +329,12 @@ func TestThePageByTouch(t *testing.T) {
 		}
 	}
 	touch("c-rate", []point{{.3, .5}}, []point{{.3, -9}})
-	b.Until(patience, "document.body.dataset.done && document.getElementById('c-rate').getAttribute('aria-valuetext') === '50 per second'")
+	b.Until("document.body.dataset.done && document.getElementById('c-rate').getAttribute('aria-valuetext') === '50 per second'")
 	touch("draw", []point{{.2, .3}}, []point{{.4, .8}})
-	b.Until(patience, "document.body.dataset.done && /^#t=12ao.*[d-f]$/.test(location.hash)")
+	b.Until("document.body.dataset.done && /^#t=12ao.*[d-f]$/.test(location.hash)")
 	drawn := b.Eval("location.hash")
 	touch("draw", []point{{.4, .1}, {.6, .1}}, []point{{.1, .1}, {.9, .1}})
-	b.Until(patience, fmt.Sprintf("document.body.dataset.done && visualViewport.scale > 1 && location.hash === %q", drawn))
+	b.Until(fmt.Sprintf("document.body.dataset.done && visualViewport.scale > 1 && location.hash === %q", drawn))
 	require.Empty(t, b.Complaints())
 }
 
@@ -362,7 +359,7 @@ func TestThePageThatCannotRun(t *testing.T) {
 		b := chromium.Start(t)
 		b.Call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": c.without}, nil)
 		b.Open(server.URL + "/?policy=" + neturl.QueryEscape(c.policy))
-		b.Until(patience, fmt.Sprintf("document.getElementById('trouble').textContent.startsWith(%q) && document.getElementById('static').checkVisibility()", c.want))
+		b.Until(fmt.Sprintf("document.getElementById('trouble').textContent.startsWith(%q) && document.getElementById('static').checkVisibility()", c.want))
 		require.Equal(t, false, b.Eval("document.getElementById('live').checkVisibility()"), "nothing that does not answer is shown")
 		require.Equal(t, c.want != "", b.Eval("document.getElementById('trouble').checkVisibility()"))
 	}
@@ -374,13 +371,13 @@ func TestThePageGoesOn(t *testing.T) {
 	b := chromium.Start(t)
 	b.Call("Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": "const W = Worker; all = []; Worker = class extends W { constructor(...a) { super(...a); all.push(this); } }"}, nil)
 	b.Open(url + "#a.retry=1")
-	b.Until(patience, finished)
+	b.Until(finished)
 	for i, breaks := range []string{"onerror(new ErrorEvent('error', {message: 'trap'}))", "onmessage({data: {kind: 'ended', why: 'trap'}})"} {
 		b.Eval("all[all.length - 1]." + breaks)
-		b.Until(patience, "document.getElementById('trouble').checkVisibility()")
+		b.Until("document.getElementById('trouble').checkVisibility()")
 		require.Contains(t, b.Eval("document.getElementById('trouble').textContent"), "has stopped: trap. Any change starts it again.")
 		b.Eval("document.body.dataset.done = ''; document.getElementById('c-rate').dispatchEvent(new Event('change'))")
-		b.Until(patience, finished)
+		b.Until(finished)
 		require.Equal(t, false, b.Eval("document.getElementById('trouble').checkVisibility()"))
 		require.EqualValues(t, 3+i, b.Eval("all.length"))
 	}
