@@ -167,7 +167,7 @@ func TestAnAddressThatOnlyNamesALesson(t *testing.T) {
 	} {
 		b.Open("about:blank")
 		b.Open(url + "#" + address)
-		b.Until(patience, finished)
+		b.Until(finished)
 		require.Equal(t, named(want), b.Eval("location.hash"), address)
 	}
 	require.Empty(t, b.Complaints())
