@@ -585,6 +585,28 @@ func TestFault267_ATokenComesBackWhenTheRetryIsNotMade(t *testing.T) {
 			}
 		})
 	}
+	// The retry was paid for, its attempt was refused, and then a function of the user does not return.
+	for name, last := range map[string]func(){"panic in Delay": boom, "Goexit in Delay": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			budget, asked := retry.NewBudget(0.25, 0), 0
+			again := retry.New(retry.WithBudget(budget), retry.RetryRejections(errFull), retry.NoJitter(),
+				retry.Delay(func(policy.Attempt) time.Duration {
+					if asked++; asked == 2 {
+						last()
+					}
+					return 0
+				}))
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				defer func() { _ = recover() }()
+				_, _ = resilience.Do(t.Context(), resilience.Compose(again, &limited{admissions: 1}), always(errBackend).do)
+			}()
+			<-done
+			require.Equal(t, 2, asked)
+			require.Equal(t, 1.25, budget.Snapshot().Tokens)
+		})
+	}
 	// What is asked again about an attempt gives back, also when it is told of it anew.
 	budget := retry.NewBudget(0.25, 0)
 	again := retry.New(retry.WithBudget(budget), retry.Constant(0))

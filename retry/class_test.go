@@ -217,3 +217,66 @@ func TestFault260_AFirstErrorThatIsNotRetriedIsNotAStop(t *testing.T) {
 	ended := policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned, Err: errOpen}}
 	require.Equal(t, policy.Decision{}, again.Next(t.Context(), ended))
 }
+
+func TestAScheduledRetryThatIsNotMadeIsAStop(t *testing.T) {
+	// The error of the attempt is the very one that ends the call later, so it could be taken for one that nothing followed.
+	closed := &policy.Rejection{Kind: "maintenance", Reason: errOpen}
+	for name, test := range map[string]struct {
+		layer policy.Layer
+		opts  []retry.Option
+		op    *script
+		end   func(cancel func()) // what happens in the wait
+		gave  bool
+		want  error
+	}{
+		"the operation's own context.Canceled, then that of the caller": {
+			op: always(context.Canceled), end: func(cancel func()) { cancel() }, gave: true, want: context.Canceled,
+		},
+		"the refusal of a gate that is waited for, and refuses for too long": {
+			layer: &shut{closed}, opts: []retry.Option{retry.AwaitRecovery(time.Second)}, op: always(nil),
+			end: func(func()) {}, want: closed,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var kinds []policy.EventKind
+				observer := policy.ObserverFunc(func(_ context.Context, event policy.Event) {
+					switch event.Kind {
+					case policy.EventRetry:
+						test.end(cancel)
+						kinds = append(kinds, event.Kind)
+					case policy.EventStopped:
+						require.ErrorIs(t, event.Reason, test.want)
+						kinds = append(kinds, event.Kind)
+					}
+				})
+				again := retry.New(append(test.opts, retry.Constant(time.Second))...)
+				layers := []policy.Layer{again, resilience.Observe(observer)}
+				if test.layer != nil {
+					layers = append(layers, test.layer)
+				}
+				_, err := resilience.Do(ctx, resilience.Compose(layers...), test.op.do)
+				require.ErrorIs(t, err, test.want)
+				require.Equal(t, []policy.EventKind{policy.EventRetry, policy.EventStopped}, kinds)
+				gave, ok := errors.AsType[*retry.Error](err)
+				require.Equal(t, test.gave, ok)
+				if ok {
+					require.Equal(t, 1, gave.Attempts)
+					require.EqualValues(t, 1, again.Snapshot().GaveUp)
+				}
+			})
+		})
+	}
+}
+
+// shut is a gate that refuses with one and the same rejection.
+type shut struct{ with *policy.Rejection }
+
+func (*shut) Stage() policy.Stage           { return policy.StageBreaker }
+func (s *shut) Ready(context.Context) error { return s.with }
+func (s *shut) Admit(context.Context) (context.Context, policy.Ticket, error) {
+	return nil, policy.Ticket{}, s.with
+}
+func (*shut) Settle(context.Context, policy.Ticket, policy.Outcome) { panic("never admitted") }

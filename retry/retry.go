@@ -120,11 +120,18 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 	if !ok {
 		k = &call{}
 	}
+	decided := false
+	defer func() {
+		if !decided { // a function of the user has panicked: the attempt that the call still holds a token for is not made
+			k.giveBack()
+		}
+	}()
 	now := r.clock.Elapsed()
 	if entered(&ended) {
 		k.note(ended.Number, ended.Outcome, now)
 	}
 	wait, reason := c.decide(ctx, k, &ended, now)
+	decided = true
 	if reason != nil {
 		return r.stop(k, &ended, reason)
 	}
@@ -137,16 +144,21 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 // entered reports whether the attempt entered the operation.
 func entered(ended *policy.Attempt) bool { return ended.Outcome.Kind == policy.Returned }
 
-// stop ends the call: with the attempt's own error when no retry was ever in question, with the reason alone when no attempt
-// entered the operation, and otherwise with an [*Error].
+// stop ends the call for a reason. What the caller gets depends on what there was before:
+//
+//   - The first attempt, of which it is the first question, is final, or its own error is the reason: of the context that has
+//     ended, or a refusal. Then no retry was ever in question, and the caller gets that error, without an event.
+//   - No attempt has entered the operation. The caller gets the refusal of this one or, where a gate was waited for after
+//     it, what has ended the wait: the gate, or the context.
+//   - Otherwise a retry was made, or would have been: the caller gets an [*Error].
 func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Decision {
 	k.giveBack()
 	switch {
-	case ended.Number == 1 && (reason == ErrFinal || match.Is(ended.Outcome.Err, reason)):
+	case ended.Number == 1 && ended.Asked == 0 && (reason == ErrFinal || match.Is(ended.Outcome.Err, reason)):
 		return policy.Decision{}
-	case k.attempts == 0 && ended.Asked == 0: // the refusal of this attempt
+	case k.attempts == 0 && ended.Asked == 0:
 		return policy.Decision{Reason: reason}
-	case k.attempts == 0: // what has come after it, in a wait for a gate
+	case k.attempts == 0:
 		return policy.Decision{Err: reason, Reason: reason}
 	}
 	r.gaveUp.Add(1)
