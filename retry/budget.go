@@ -25,8 +25,8 @@ type feedback interface {
 // Every [Retrier] has a budget of its own unless [WithBudget] or [NoBudget] says otherwise. Share one among the
 // Retriers and hedges of one dependency. A Budget is safe for concurrent use.
 type Budget struct {
-	inner   *budget.Budget
-	numbers atomic.Pointer[numbers]
+	inner *budget.Budget
+	args  atomic.Pointer[reportedArgs]
 }
 
 var (
@@ -56,39 +56,15 @@ func NewBudget(ratio, perSecond float64) *Budget {
 		panic(err)
 	}
 	b := &Budget{inner: budget.New(ratio, perSecond)}
-	b.describe(ratio, perSecond)
+	b.setArgs(ratio, perSecond)
 	return b
 }
 
-// describe notes what the budget was made with, for reports.
-func (b *Budget) describe(ratio, perSecond float64) {
-	b.numbers.Store(newNumbers(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
+func (b *Budget) setArgs(ratio, perSecond float64) {
+	b.args.Store(newReportedArgs(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
 }
 
-// described is a budget that reports can describe: those of this package.
-type described interface{ described() *numbers }
-
-// numbers is what a budget was made with, in the form of reports. It does not change.
-type numbers struct {
-	settings []policy.Setting  // in the report of the budget
-	args     []policy.Argument // the same, and the kind: the arguments of WithBudget in the report of a Retrier
-}
-
-func newNumbers(kind string, args ...policy.Argument) *numbers {
-	return &numbers{
-		settings: []policy.Setting{{Name: "New", Args: args}},
-		args:     append([]policy.Argument{setting.Arg("kind", kind)}, args...),
-	}
-}
-
-// The kinds of budgets in reports.
-const (
-	kindBudget            = "retry budget"
-	kindTokenBudget       = "retry token budget"
-	kindConcurrencyBudget = "retry concurrency budget"
-)
-
-func (b *Budget) described() *numbers { return b.numbers.Load() }
+func (b *Budget) reportedArgs() *reportedArgs { return b.args.Load() }
 
 // ValidateBudget returns the [*policy.ConfigError] that [NewBudget] would panic with, or nil.
 func ValidateBudget(ratio, perSecond float64) error {
@@ -113,7 +89,7 @@ func (b *Budget) Reconfigure(ratio, perSecond float64) error {
 		return err
 	}
 	b.current().Reconfigure(ratio, perSecond)
-	b.describe(ratio, perSecond)
+	b.setArgs(ratio, perSecond)
 	return nil
 }
 
@@ -137,7 +113,7 @@ func (b *Budget) Snapshot() BudgetSnapshot { return BudgetSnapshot(b.current().S
 
 // Report returns the tokens with their limit, and how many retries were denied.
 func (b *Budget) Report() policy.Report {
-	return reportBudget(kindBudget, b.Snapshot(), b.numbers.Load().settings)
+	return reportBudget(kindBudget, b.Snapshot(), b.args.Load().settings)
 }
 
 // MarshalJSON writes the report.

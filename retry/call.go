@@ -26,9 +26,16 @@ type call struct {
 	previous time.Duration              // the last delay, with decorrelated jitter only
 	paid     policy.Budget              // the budget that the token for the next attempt is from; nil while none is held
 
-	awaited      error         // the last rejection of a gate that was waited for; nil if none was
+	awaited      error         // the last rejection of a gate that was waited for; nil if none was: see lastChance
 	awaitedSince time.Duration // when the first of these waits began
 }
+
+// lastChance reports whether the call has waited for a gate. Then it gets one attempt more:
+//
+//   - When that has entered the operation the call is over, however few attempts there were (exhausted).
+//   - When a gate refuses it, since other calls were quicker, the call goes on as long as its patience lasts (afterRefusal,
+//     refusedAfterWait), but tries nowhere else.
+func (k *call) lastChance() bool { return k.awaited != nil }
 
 // note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
 // the call before the next attempt.
@@ -55,7 +62,7 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 // refusedAfterWait reports whether err is the refusal of a gate that was waited for: when it became ready, other calls were
 // quicker.
 func (k *call) refusedAfterWait(err error) bool {
-	if k.awaited == nil {
+	if !k.lastChance() {
 		return false
 	}
 	reason := k.awaited

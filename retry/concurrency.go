@@ -28,7 +28,7 @@ type concurrencyConfig struct {
 	share    float64
 	fraction decimal.Fraction // share
 	minimum  int
-	numbers  *numbers
+	args     *reportedArgs
 }
 
 var (
@@ -82,11 +82,11 @@ func ValidateConcurrencyBudget(share float64, minimum int) error {
 func (b *ConcurrencyBudget) configure(share float64, minimum int) {
 	b.config.Store(&concurrencyConfig{
 		share: share, fraction: decimal.Of(share), minimum: minimum,
-		numbers: newNumbers(kindConcurrencyBudget, setting.Arg("share", share), setting.Arg("minimum", minimum)),
+		args: newReportedArgs(kindConcurrencyBudget, setting.Arg("share", share), setting.Arg("minimum", minimum)),
 	})
 }
 
-func (b *ConcurrencyBudget) described() *numbers { return b.current().numbers }
+func (b *ConcurrencyBudget) reportedArgs() *reportedArgs { return b.current().args }
 
 func (b *ConcurrencyBudget) isMade() bool { return b.config.Load() != nil }
 
@@ -123,7 +123,8 @@ var errConcurrency = &policy.Rejection{Kind: kindConcurrencyBudget, Reason: ErrB
 
 // Ready implements [policy.Gate]: whether a retry would be admitted now. A first attempt always is.
 func (b *ConcurrencyBudget) Ready(ctx context.Context) error {
-	if b.current(); attempt.Number(ctx) > 1 && b.retries.Load() >= b.limit() {
+	b.current()
+	if attempt.Number(ctx) > 1 && b.retries.Load() >= b.limit() {
 		return errConcurrency
 	}
 	return nil
@@ -131,7 +132,8 @@ func (b *ConcurrencyBudget) Ready(ctx context.Context) error {
 
 // Admit implements [policy.Guard].
 func (b *ConcurrencyBudget) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
-	if b.current(); !b.composed.Load() {
+	b.current()
+	if !b.composed.Load() {
 		b.composed.Store(true)
 	}
 	number := int64(firstInFlight)
@@ -156,7 +158,7 @@ func (b *ConcurrencyBudget) take() bool {
 	for {
 		retries := b.retries.Load()
 		if retries >= b.limit() {
-			b.denied.Add(1)
+			b.deny()
 			return false
 		}
 		if b.retries.CompareAndSwap(retries, retries+1) {
@@ -173,7 +175,8 @@ func (b *ConcurrencyBudget) Returned(ctx context.Context, ticket policy.Ticket) 
 
 // Settle implements [policy.Guard].
 func (b *ConcurrencyBudget) Settle(_ context.Context, ticket policy.Ticket, _ policy.Outcome) {
-	switch b.current(); ticket.Number {
+	b.current()
+	switch ticket.Number {
 	case retryInFlight:
 		b.retries.Add(-1)
 		fallthrough
@@ -191,15 +194,21 @@ func (b *ConcurrencyBudget) Withdraw() bool {
 	if b.retries.Load() < b.limit() && b.composed.Load() {
 		return true
 	}
-	b.denied.Add(1)
+	b.deny()
 	return false
 }
+
+// deny counts a retry that is not made for lack of budget.
+func (b *ConcurrencyBudget) deny() { b.denied.Add(1) }
 
 // Return does nothing, as Withdraw takes nothing.
 func (b *ConcurrencyBudget) Return() { b.current() }
 
 // Idle reports whether no attempt is in flight.
-func (b *ConcurrencyBudget) Idle() bool { return b.current() != nil && b.inFlight.Load() == 0 }
+func (b *ConcurrencyBudget) Idle() bool {
+	b.current()
+	return b.inFlight.Load() == 0
+}
 
 // Snapshot returns, as tokens, how many more retries could be in flight now, and of how many. It changes nothing.
 func (b *ConcurrencyBudget) Snapshot() BudgetSnapshot {
@@ -212,7 +221,7 @@ func (b *ConcurrencyBudget) Snapshot() BudgetSnapshot {
 // Report returns the attempts and the retries in flight, and how many retries were denied.
 func (b *ConcurrencyBudget) Report() policy.Report {
 	return policy.Report{
-		Kind: kindConcurrencyBudget, Stage: b.Stage(), Settings: b.current().numbers.settings,
+		Kind: kindConcurrencyBudget, Stage: b.Stage(), Settings: b.current().args.settings,
 		Values: []policy.Value{
 			{Name: "in_flight", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(b.inFlight.Load())},
 			{Name: "retries_in_flight", Unit: policy.UnitCount, Kind: policy.Gauge,

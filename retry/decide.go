@@ -55,7 +55,7 @@ func (c *config) afterRefusal(k *call, ended *policy.Attempt, now time.Duration)
 		return nil // recoveryDelay says how long to wait for the gate
 	case k.refusedAfterWait(err) && now-k.awaitedSince < c.patience:
 		return nil // the gate was waited for, and is ready again
-	case ended.Elsewhere && ended.Number < c.attempts && k.awaited == nil:
+	case ended.Elsewhere && ended.Number < c.attempts && !k.lastChance():
 		return nil // the next attempt has another gate, which is ready
 	case !c.retriesRejection(err):
 		return refusal(err)
@@ -84,14 +84,15 @@ func (c *config) afterFailure(ctx context.Context, k *call, ended *policy.Attemp
 	return c.exhausted(k, ended)
 }
 
-// exhausted returns why the call has no attempt left, or nil.
+// exhausted returns why the call has no attempt left, or nil. Where a gate refuses again after its last chance, that is the
+// reason, since it says more than ErrExhausted.
 func (c *config) exhausted(k *call, ended *policy.Attempt) error {
 	switch {
 	case c.attempts == 1: // no retry was ever in question: the caller gets the bare error
 		return ErrFinal
-	case k.awaited != nil && ended.Blocked != nil:
+	case k.lastChance() && ended.Blocked != nil:
 		return ended.Blocked
-	case k.awaited != nil, ended.Number >= c.attempts: // the attempt after a wait for a gate is the last
+	case k.lastChance(), ended.Number >= c.attempts:
 		return ErrExhausted
 	}
 	return nil

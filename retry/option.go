@@ -37,7 +37,7 @@ type config struct {
 	constant   time.Duration
 	randSource rand.Source
 	given      setting.List // the options that were given
-	reported   atomic.Pointer[reported]
+	reported   atomic.Pointer[reportedOptions]
 }
 
 // apply returns what opts say, and what is wrong with their functions, which it calls.
@@ -75,7 +75,7 @@ func (c *config) complete(old *config, problems *policy.ConfigError) error {
 		c.budget = NewBudget(0.2, 10)
 	}
 	c.feedback, _ = c.budget.(feedback)
-	if !c.given.Given("Attempts") {
+	if !c.given.Given("Attempts") { // reports show the number always
 		c.given.Data("Attempts", setting.Arg("n", c.attempts))
 	}
 	return nil
@@ -90,7 +90,6 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 	if given("WithBudget") && !option.Same(c.budget, old.budget) || given("NoBudget") && old.budget != nil {
 		problems.Add("the budget cannot be replaced: use its own Reconfigure")
 	}
-	exponential, other := given("Exponential"), given("Constant") || given("BackOff") || given("Delay")
 	stays := func(name string) bool { return old.given.Given(name) && !given(name) }
 	if stays("Name") {
 		Name(old.name)(c)
@@ -103,10 +102,10 @@ func (c *config) keep(old *config, problems *policy.ConfigError) {
 	default:
 		c.budget = old.budget // its own
 	}
-	if stays("BackOff") && !other && !exponential {
+	if stays("BackOff") && !given("Exponential") && !given("Constant") && !given("Delay") { // none replaces it
 		BackOff(old.source)(c)
 	}
-	if stays("Delay") && !other { // Exponential only caps it
+	if stays("Delay") && !given("Constant") && !given("BackOff") { // nor this; beside it, Exponential says the longest delay
 		Delay(old.function)(c)
 	}
 	if stays("Rand") {

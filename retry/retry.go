@@ -91,6 +91,13 @@ func (r *Retrier) Stage() policy.Stage { return policy.StageRetry }
 // Budget returns the budget that retries are paid from, nil if there is none.
 func (r *Retrier) Budget() policy.Budget { return r.current().budget }
 
+// Idle reports whether the Retrier may be forgotten: a new one would allow no retry that this one denies for lack of
+// budget.
+func (r *Retrier) Idle() bool {
+	budget, ok := r.current().budget.(interface{ Idle() bool })
+	return !ok || budget.Idle()
+}
+
 // Succeeded is what the engine calls in place of Next after a first attempt that succeeded. It is not for other callers.
 func (r *Retrier) Succeeded(engine.Caller) {
 	if feedback := r.current().feedback; feedback != nil {

@@ -25,6 +25,14 @@ type Tries struct {
 	err    error
 }
 
+// A pass that leaves the loop must not be followed by another attempt, and the engine makes none after an error that is
+// Permanent, or a panic. So that is what it sees (All), although the pass was done with another error, or none. The error that
+// Try.end returns is put back in three places, each of which looks at left:
+//
+//   - in All, for Err
+//   - around the Classify of the config, which must not see the mark
+//   - in loopGuard.Settle, for the guards
+
 // Tries returns a call to loop over, where a function does not fit:
 //
 //	tries := again.Tries(ctx, db)
@@ -69,7 +77,7 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 	t.layers = slices.Insert(layers, place, policy.Layer(r))
 	if classify := config.Classify; classify != nil {
 		config.Classify = func(err error) policy.Class {
-			if t.left { // it is Permanent for the engine only
+			if t.left {
 				err = t.last.end()
 			}
 			return classify(err)
@@ -170,8 +178,7 @@ func (t *Try) end() error {
 	return *t.ended.Load()
 }
 
-// loopGuard is a guard of a loop. When the loop is left, the engine sees a Permanent error, or a panic, whatever the pass
-// was done with; loopGuard tells the guard how the pass has really ended.
+// loopGuard is a guard of a loop. It is told how a pass that left the loop has really ended.
 type loopGuard struct {
 	policy.Guard
 	gate     policy.Gate     // nil if the guard is none

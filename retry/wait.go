@@ -76,14 +76,14 @@ func (c *config) recoveryDelay(
 ) (wait time.Duration, reason error) {
 	if match.Is(blocked, ErrBudget) { // this says nothing about the dependency, and is not waited for
 		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
-			budget.denied.Add(1)
+			budget.deny() // its Ready is a question, and counts nothing
 		}
 		return 0, blocked
 	}
 	if c.patience == 0 {
 		return 0, blocked
 	}
-	if k.awaited == nil {
+	if !k.lastChance() {
 		k.awaitedSince = now
 	}
 	k.awaited = blocked
