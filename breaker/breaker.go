@@ -68,10 +68,10 @@ func New(opts ...Option) *Breaker {
 // other way round, begins empty. The new rules are asked after the next bad outcome.
 func (b *Breaker) Reconfigure(opts ...Option) (err error) {
 	b.update(func(c *core, now time.Duration) {
-		var config *config
-		if config, err = configure(b.config, opts); err == nil {
-			b.config = config
-			c.reconfigure(&config.rules, config.shadow, now)
+		var next *config
+		if next, err = configure(b.config, opts); err == nil {
+			b.config = next
+			c.reconfigure(&next.rules, next.shadow, now)
 		}
 	})
 	return err
@@ -154,7 +154,7 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	switch {
 	case !counted:
 		ticket.Number = ticketVoid
-	case ticket.Number > 0:
+	case isProbe(ticket.Number):
 		ticket.Number = ticketReturnedProbe
 	default:
 		ticket.Number = ticketReturned
@@ -211,15 +211,15 @@ func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted 
 // judge asks the functions of the user what an outcome means, and for how long to open if it opens the breaker, before the
 // lock is taken.
 func (b *Breaker) judge(e *era, s *settlement, outcome policy.Outcome) {
-	class := policy.Unclassified
+	class := policy.Unclassified // stays so where Verdict need not ask for it
 	s.verdict = outcome.Verdict(func(error) policy.Class {
 		class = outcome.ClassBy(e.config.classify)
 		return class
 	})
 	switch {
-	case s.number > 0 && class == policy.Throttled:
+	case isProbe(s.number) && class == policy.Throttled:
 		s.throttled = e.config.openTime.pause(outcome.Err)
-	case s.verdict == policy.Neutral || s.verdict == policy.Success && e.rules.slowAfter == 0:
+	case s.verdict == policy.Neutral || s.verdict == policy.Success && e.rules.slowAfter == 0: // cannot open the breaker
 	case e.generation == s.generation || s.number == ticketReturnedProbe:
 		s.openFor = e.config.openTime.of(e.nextOpening(b.clock.Elapsed()), outcome.Err)
 	}

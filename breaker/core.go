@@ -16,8 +16,8 @@ type core struct {
 	cause   policy.Cause // the same with its numbers
 	lastErr error        // of the last failure that opened the breaker
 
-	// good is the number of fast successes in this generation. Most of them are counted without the core, which is told the
-	// number before each event.
+	// good is the number of fast successes in this generation; while forced closed, of slow ones too. Most of them are counted
+	// without the core, which is told the number before each event.
 	good     int64
 	streak   streak
 	window   window   // nil when no rule needs it
@@ -31,7 +31,8 @@ type core struct {
 }
 
 // streak is the failures in a row, and the successes in a row after them. Most successes are seen only as the growth of
-// good, so that a success need not reset anything.
+// good, so that a success need not reset anything: after 3 failures when good is 10 the streak is {failures: 3, good: 10}; if
+// good is 12 at the next failure, 2 successes were in between, and the streak is {failures: 1, good: 12}.
 type streak struct {
 	failures int   // up to the last failure
 	good     int64 // as it was at the last failure
@@ -83,6 +84,8 @@ const (
 	ticketReturned      = -3 // the success of the operation was counted, and its result stays open
 	ticketReturnedProbe = -4 // the same of a probe
 )
+
+func isProbe(number int64) bool { return number > 0 }
 
 // settlement is how an attempt ended.
 type settlement struct {
@@ -160,7 +163,7 @@ func (c *core) settle(now time.Duration, s settlement) bool {
 	switch {
 	case s.number == ticketVoid:
 		return false
-	case s.number > 0:
+	case isProbe(s.number):
 		return c.settleProbe(now, s)
 	case !c.isCurrent(s):
 		c.ledger.requests++

@@ -22,7 +22,7 @@ type era struct {
 	_    [56]byte
 }
 
-// goodCount counts good outcomes, the fast successes, without a lock, until it is closed.
+// goodCount counts good outcomes, see core.good, without a lock, until it is closed.
 type goodCount struct{ n atomic.Int64 }
 
 // add counts one. It reports false when the count is closed.
@@ -48,15 +48,15 @@ func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	e, c, now := b.current(), b.core, b.clock.Elapsed()
 	good, holder := e.good.n.Load(), c.halfOpen.lastSlotHolder(c.rules) // as they were before
 	c.good = good
-	act(c, now)
+	act(c, now) // meanwhile attempts add to e.good
 	if c.phase == e.phase && b.config == e.config {
-		e.good.n.Add(c.good - good)
+		e.good.n.Add(c.good - good) // what act has added
 		e.show(c)
 		if c.halfOpen.lastSlotHolder(c.rules) != holder { // the last slot was taken, or one came back: Ready answers differently
 			b.wake()
 		}
 	} else {
-		c.addLate(e.good.close()-good, e.generation)
+		c.addLate(e.good.close()-good, e.generation) // what the attempts have added
 		b.note(e, now)
 		e = b.begin()
 		b.wake()

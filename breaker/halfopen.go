@@ -28,10 +28,10 @@ type probe struct {
 func (p probe) leased(now time.Duration) bool { return within(now, p.since, p.until) }
 
 // forget forgets all probes and what they found, and returns how many of them had not ended.
-func (h *halfOpen) forget() (lost uint64) {
-	lost = h.inFlight()
+func (h *halfOpen) forget() (stale uint64) {
+	stale = h.inFlight()
 	h.probes, h.passed, h.failed = h.probes[:0], 0, 0
-	return lost
+	return stale
 }
 
 // slots returns how many probes there may be at once: never more than must still succeed.
@@ -111,7 +111,8 @@ func (h *halfOpen) find(number int64) int {
 	return slices.IndexFunc(h.probes, func(p probe) bool { return p.number == number && !p.over })
 }
 
-// lastSlotHolder returns the number of the probe that took the last slot, 0 while there is a free one.
+// lastSlotHolder returns the number of the probe that took the last slot, 0 while there is a free one. If it changes, so does
+// what Ready answers: also when a new probe takes the slot of one whose lease was over, although no slot was free before.
 func (h *halfOpen) lastSlotHolder(r *rules) int64 {
 	if len(h.probes) < h.slots(r) {
 		return 0

@@ -8,8 +8,9 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// panicked is the tickets of attempts that Returned counted before a function of the user panicked in it. So it did not
-// hand out a ticket that says so: Settle gets the ticket that Admit returned, and must not count the attempt again.
+// panicked is the tickets of attempts that Returned counted before a function of the user panicked in it. Since it could not
+// return the ticket that says so, the engine settles the attempt, while the panic passes, with the one that Admit returned:
+// Settle must not count it again.
 type panicked struct {
 	held    atomic.Int32 // how many there are: almost always none, and then take needs no lock
 	mu      sync.Mutex

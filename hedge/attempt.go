@@ -54,10 +54,10 @@ func (a *attempt) call() error {
 			a.end()
 		}
 	}()
-	if a.race.call.open == nil {
-		return a.race.call.do(a.ctx)
+	if a.race.inside.open == nil {
+		return a.race.inside.do(a.ctx)
 	}
-	err := a.race.call.open(a.ctx, a.end)
+	err := a.race.inside.open(a.ctx, a.end)
 	open = true
 	return err
 }

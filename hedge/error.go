@@ -135,12 +135,12 @@ func covers(earlier, err error) (covered bool) {
 	return allOf(err, func(inner error) bool { return covers(earlier, inner) })
 }
 
-// refused reports whether err says nothing but that some policy refused: the attempt was not made. An error that joins a
+// onlyRefused reports whether err says nothing but that some policy refused: the attempt was not made. An error that joins a
 // refusal with another error, as that of a retry does which a refusal has stopped after failed attempts, is a failure.
-func refused(err error) (nothingElse bool) {
+func onlyRefused(err error) (yes bool) {
 	defer func() {
 		if recover() != nil {
-			nothingElse = false
+			yes = false
 		}
 	}()
 	if _, ok := err.(*policy.Rejection); ok || err == policy.ErrRejected {
@@ -152,12 +152,12 @@ func refused(err error) (nothingElse bool) {
 	switch wrapped := err.(type) {
 	case interface{ Unwrap() error }:
 		if inner := wrapped.Unwrap(); errors.Is(inner, policy.ErrRejected) {
-			return refused(inner)
+			return onlyRefused(inner)
 		}
 	case interface{ Unwrap() []error }:
-		return allOf(err, refused)
+		return allOf(err, onlyRefused)
 	}
-	return true // it says so by itself
+	return true // no error that it wraps matches ErrRejected: it does by a method Is of its own
 }
 
 // allOf reports whether every error that err wraps directly is such.

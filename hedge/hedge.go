@@ -142,7 +142,7 @@ func (h *Hedge) run(ctx context.Context, call operation) error {
 	}
 	delay := h.begin(c)
 	if fits(ctx, delay) || c.afterFailure && delay > 0 {
-		r := race{hedge: h, config: c, ctx: ctx, call: call, delay: delay, calls: h.group.Calls(1 + c.extra)}
+		r := race{hedge: h, config: c, ctx: ctx, inside: call, delay: delay, calls: h.group.Calls(1 + c.extra)}
 		if r.start() {
 			return r.run()
 		}

@@ -15,7 +15,7 @@ type race struct {
 	hedge  *Hedge
 	config *config
 	ctx    context.Context
-	call   operation
+	inside operation
 	delay  time.Duration
 	calls  *detached.Calls
 
@@ -34,7 +34,7 @@ const (
 // run waits for the attempts, and starts extra ones, until the call is decided.
 func (r *race) run() error {
 	defer r.leave()
-	timer := time.NewTimer(r.delay)
+	timer := time.NewTimer(r.delay) // until the next extra attempt; once the caller's context has ended, until the end of the grace
 	defer timer.Stop()
 	leaving, done := false, r.ctx.Done()
 	for r.running > 0 {
@@ -79,7 +79,7 @@ func (r *race) run() error {
 // another attempt. The same holds for one whose operation was itself a call that was refused.
 func (r *race) failed(err error) (decides, retriable bool) {
 	entered := engine.Entered(r.ctx, err)
-	if refused(err) || !entered && r.ctx.Err() == nil {
+	if onlyRefused(err) || !entered && r.ctx.Err() == nil {
 		r.failures.refuse(err)
 		return false, false
 	}
@@ -125,12 +125,14 @@ func (r *race) start() bool {
 	return true
 }
 
-// win says that an attempt has succeeded. Only the first one counts. One that succeeds as the caller leaves is the result
-// of the call all the same. If it was to stay open it is not, since leave has just cancelled its context; unless that of the
-// caller has ended anyway.
+// win says that an attempt has succeeded. Only the first one counts. If the caller has just left
+//
+//   - a result that is complete is the result of the call all the same;
+//   - one that stays open is not, since leave has cancelled the context that it lives under; unless the context of the caller
+//     has ended, and with it that one anyway.
 func (r *race) win(number int) {
-	stands := r.call.open == nil || r.ctx.Err() != nil
-	won := r.winner.CompareAndSwap(undecided, int64(number)) || stands && r.winner.CompareAndSwap(left, int64(number))
+	lateCounts := r.inside.open == nil || r.ctx.Err() != nil
+	won := r.winner.CompareAndSwap(undecided, int64(number)) || lateCounts && r.winner.CompareAndSwap(left, int64(number))
 	if won && number > 1 {
 		r.hedge.count(func(c *counts) { c.won++ })
 	}
