@@ -168,8 +168,8 @@ func (b *Breaker) succeed(ticket policy.Ticket) bool {
 	if e.generation != ticket.Period || ticket.Number != ticketFree {
 		return false
 	}
-	// A breaker that is forced closed has no rule that a slow success or the time could matter to.
-	if r := e.rules; e.state == Closed && (r.slowAfter > 0 || r.bucket > 0) {
+	// Forced closed, no rule can trip: then neither the time nor a slow success matters.
+	if r := e.rules; (r.slowAfter > 0 || r.bucket > 0) && e.state == Closed {
 		now := b.clock.Elapsed()
 		// Unsigned: a time before the bucket, of a clock that was replaced, is late as well.
 		if r.slow(ticket.Start, now) || r.bucket > 0 && uint64(int64(now)-e.bucket.Load()) >= uint64(r.bucket) {

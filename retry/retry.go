@@ -153,10 +153,10 @@ func entered(ended *policy.Attempt) bool { return ended.Outcome.Kind == policy.R
 
 // stop ends the call for a reason. What the caller gets depends on what there was before:
 //
-//   - The first attempt, of which it is the first question, is final, or its own error is the reason: of the context that has
-//     ended, or a refusal. Then no retry was ever in question, and the caller gets that error, without an event.
-//   - No attempt has entered the operation. The caller gets the refusal of this one or, where a gate was waited for after
-//     it, what has ended the wait: the gate, or the context.
+//   - No retry was ever in question: at the first question about the first attempt its error is final, or is the reason
+//     itself, such as that of a context that has ended. The caller gets that error, and there is no event.
+//   - No attempt has entered the operation: the caller gets the refusal of the last one. Where a gate was waited for after
+//     that, the caller gets what has ended the wait, the gate or the context.
 //   - Otherwise a retry was made, or would have been: the caller gets an [*Error].
 func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Decision {
 	k.giveBack()
