@@ -57,8 +57,9 @@ const (
 
 // take decides about an attempt.
 //
-// The clock is read before the quota: so the ceiling of an older quota is never asked about a time after its end, at which it
-// could be higher than it ever was. A reading from before the start of a quota counts as its start.
+// The clock is read before the quota. So an older quota is asked about a time after its end only while the next one is being
+// made. What that grants too early stays in the word and is missing later; a word that is moved is not read before attempts
+// can no longer change it, see [keytable.Table.Move]. A reading from before the start of a quota counts as its start.
 func (b *buckets) take(hash uint64, cost int) decision {
 	for {
 		now := b.clock.Elapsed()
@@ -99,9 +100,17 @@ func (b *buckets) await() {
 func (b *buckets) adopt(now time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.mustReach(now)
+}
+
+// mustReach makes a quota that reaches now, unless the present one does. b.mu must be held.
+func (b *buckets) mustReach(now time.Duration) {
 	q := b.quota.Load()
-	ceiling, start := q.position(now) // of somebody else's quota, if they were faster
-	after := q.after(q.config, ceiling, start)
+	if q.reaches(now) {
+		return
+	}
+	ceiling, start := q.position(now) // by another clock, so no other reading would be better
+	after := q.after(q.config, func() (int64, time.Duration) { return ceiling, start })
 	after.shadow = q.shadow
 	b.quota.Store(after)
 }
@@ -174,15 +183,22 @@ func (b *buckets) excused(hash uint64, d decision) bool {
 func (b *buckets) reconfigure(configure func(old *config) (*config, error)) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	q := b.quota.Load()
-	c, err := configure(q.config)
+	c, err := configure(b.quota.Load().config)
 	if err != nil {
 		return err
 	}
-	ceiling, now := q.position(b.clock.Elapsed())
+	b.mustReach(b.clock.Elapsed())
 	b.changed = true
-	b.quota.Store(q.after(c, ceiling, now+1)) // a nanosecond later, so that tickets from before can be told apart
+	q := b.quota.Load()
+	b.quota.Store(q.after(c, func() (int64, time.Duration) { return b.end(q) }))
 	return nil
+}
+
+// end returns where the ceiling of q is now, and when a quota that follows it starts: a nanosecond later, so that tickets from
+// before can be told apart.
+func (b *buckets) end(q *quota) (ceiling int64, start time.Duration) {
+	ceiling, now := q.position(b.clock.Elapsed())
+	return ceiling, now + 1
 }
 
 // Stage returns [policy.StageRateLimit].

@@ -82,7 +82,8 @@ func (p *PerKey[K]) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 }
 
 // Allow takes a token from the bucket of key, and reports whether it was there. In shadow it is always true. A refusal by
-// Allow writes nothing and is not counted in Rejected; what shadow lets through is counted in ShadowRejected.
+// Allow is not counted in Rejected, and writes nothing unless the key shares a bucket; what shadow lets through is counted in
+// ShadowRejected.
 func (p *PerKey[K]) Allow(key K) bool {
 	p.current()
 	hash := maphash.Comparable(p.seed, key)
@@ -114,9 +115,10 @@ func (p *PerKey[K]) ReportFor(ctx context.Context) (policy.Report, bool) {
 // The tokens that are there stay, up to the new burst. A larger burst mints none for a key that has been seen since its
 // bucket was full. What was taken before and is not spent does not come back. The counts stay.
 //
-// It does not look at the keys, unless the rate has become four times what it was or an eighth of it, counted from when they
-// were looked at last, or [Keys] gets smaller. Then attempts wait until every key has been moved once: about a tenth of a
-// second for a million.
+// It looks at the keys only when [Keys] gets smaller, when the rate has become at least four times what it was or less than an
+// eighth of it, counted from when they were looked at last, and, rarely, when an empty bucket takes years to fill or years have
+// passed. Then attempts wait until every key has been moved once: about a tenth of a second for a million. Without a limit,
+// before or after, all buckets are full.
 func (p *PerKey[K]) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	p.current()
 	return p.reconfigure(func(old *config) (*config, error) {

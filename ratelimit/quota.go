@@ -20,7 +20,7 @@ import (
 //	   |<---------- full: the burst ---------->|
 //
 // Floor and ceiling rise with time, by as many units as tokens come in. A word stays, until a token is taken, which raises
-// it by the units of the token. Invariant: no word is above the ceiling. A word at the floor, or below it, is that of a full
+// it by the units of the token. No word is above the ceiling, unless the rate has just become lower. A word at the floor, or below it, is that of a full
 // bucket and the same as none, so what is taken counts from the floor on.
 //
 // For example, with 100 per second and a burst of 5, a token is 80,000,000 units: eight for each nanosecond that it takes to
@@ -53,8 +53,8 @@ const (
 	firstCeiling  = 1 << 61 // so the floor is positive, whatever the burst
 	lastCeiling   = math.MaxInt64 - maxBurstUnits
 
-	// speedBits are the binary places of a speed, which is rounded down: a ceiling lags by a unit in two years at most. Seven
-	// bits are left for units per nanosecond, of which there are unitsPerNanosecond × maxSpeedup at most.
+	// speedBits are the binary places of a speed, which is rounded down: a ceiling lags by a unit in two years at most. Eight
+	// bits are left for units per nanosecond, of which there are at most 32: unitsPerNanosecond × maxSpeedup.
 	speedBits = 56
 	// maxSpeedup is how much faster the ceiling may rise before keys are moved to coarser units: it would be at its last too
 	// soon.
@@ -108,8 +108,11 @@ func scale(x int64, times, by uint64) (quotient, rest uint64) {
 	return bits.Div64(high, low, by)
 }
 
-// after returns the quota after q, with another configuration, from a start on at which the ceiling of q is at ceiling.
-func (q *quota) after(c *config, ceiling int64, start time.Duration) *quota {
+// after returns the quota after q, with another configuration. end returns where the ceiling of q is now, and when the next quota
+// starts. When keys are moved, it is asked again once no word can change any more: until then attempts go on by q, up to the
+// ceiling of their own reading of the clock.
+func (q *quota) after(c *config, end func() (ceiling int64, start time.Duration)) *quota {
+	ceiling, start := end()
 	switch {
 	case q.unlimited() || c.unlimited(): // all buckets are full
 		return firstQuota(c, start)
@@ -118,15 +121,18 @@ func (q *quota) after(c *config, ceiling int64, start time.Duration) *quota {
 		after := &quota{config: c, shadow: c.shadow, table: q.table, start: start, ceiling: ceiling, token: q.token}
 		return after.paced()
 	}
-	after := &quota{config: c, shadow: c.shadow, start: start, ceiling: firstCeiling, token: c.bestToken()}
-	after.table = q.table.Move(c.keys, ceiling-q.full, func(word int64) int64 {
-		there, _ := scale(max(0, ceiling-word), uint64(after.token), uint64(q.token)) // what is left of a unit is lost
-		return firstCeiling - int64(min(there, maxBurstUnits))
+	after := &quota{config: c, shadow: c.shadow, ceiling: firstCeiling, token: c.bestToken()}
+	after.table = q.table.Move(c.keys, ceiling-q.full, func() func(int64) int64 {
+		ceiling, after.start = end()
+		return func(word int64) int64 {
+			there, _ := scale(max(0, ceiling-word), uint64(after.token), uint64(q.token)) // what is left of a unit is lost
+			return firstCeiling - int64(min(there, maxBurstUnits))
+		}
 	})
 	return after.paced()
 }
 
-// fits reports whether the table and the units of q serve another configuration: the table does not shrink, half of the units
+// fits reports whether the table and the units of q serve another configuration: the table does not shrink, most of the units
 // are still to come, the burst fits, the ceiling does not rise too fast, and a unit is no more than a nanosecond.
 func (q *quota) fits(c *config, ceiling int64) bool {
 	best := c.bestToken()

@@ -90,7 +90,7 @@ func TestModel(t *testing.T) {
 			if random.IntN(100) == 0 { // the words move to another table
 				latest := usage(table, 0).Latest
 				before := table
-				table = table.Move(int(1+keys), now-5*token, func(word int64) int64 { return word })
+				table = table.Move(int(1+keys), now-5*token, unchanged)
 				if _, outcome := before.Take(hash, now, line, 1); outcome != Closed {
 					r.Fatalf("%d in a table that was closed", outcome)
 				}
@@ -141,6 +141,31 @@ func TestUsageWhileASegmentIsReplaced(t *testing.T) {
 	}
 }
 
+// Several slots in a row stand for a segment. While they are changed, one after the other, it is counted once all the same.
+func TestUsageWhileTheSlotsOfASegmentChange(t *testing.T) {
+	table := New(1000)
+	const keys = 200
+	for n := range uint64(keys) {
+		mustTake(t, table, (n+1)*0x9e3779b97f4a7c15, 1)
+	}
+	d := table.directory.Load().doubled() // four slots for one segment
+	table.directory.Store(d)
+	s := d.segment(0)
+	s.lock().Lock()
+	table.mu.Lock()
+	halves := s.halves(0)
+	d.slots[0].segment.Store(halves[0]) // as in directory.replace, up to here
+	got := make(chan Usage)
+	go func() { got <- usage(table, epoch) }()
+	for range 1000 {
+		runtime.Gosched()
+	}
+	d.replace(0, halves, 0)
+	table.mu.Unlock()
+	s.lock().Unlock()
+	require.Equal(t, Usage{Keys: keys, Lines: 2 * lines, Latest: epoch + token}, <-got)
+}
+
 // All keys keep their words while segments are split.
 func TestSplits(t *testing.T) {
 	keys := testsize.Pick(4_000, 20_000)
@@ -170,7 +195,7 @@ func TestSplits(t *testing.T) {
 	require.Less(t, away, keys/6, "a split lets keys come home")
 
 	for _, room := range []int{keys, 2 * keys, keys / 4} {
-		moved := table.Move(room, epoch, func(word int64) int64 { return word + 7 })
+		moved := table.Move(room, epoch, plus(7))
 		for i, hash := range hashes {
 			want := epoch + int64(1+i%burst)*token + 7
 			if got := moved.Word(hash); room >= keys {
@@ -181,7 +206,7 @@ func TestSplits(t *testing.T) {
 		}
 		_, outcome := table.Take(hashes[0], epoch, epoch+burst*token, token)
 		require.Equal(t, Closed, outcome)
-		table = moved.Move(room, epoch, func(word int64) int64 { return word - 7 })
+		table = moved.Move(room, epoch, plus(-7))
 	}
 }
 
@@ -192,7 +217,7 @@ func TestOverflowWordsMove(t *testing.T) {
 	key := placed(1, 10, 20, 0)
 	require.Equal(t, burst, drain(table, key, epoch))
 	for _, room := range []int{1, 1, 5000, 5000, 1} {
-		table = table.Move(room, epoch, func(word int64) int64 { return word })
+		table = table.Move(room, epoch, unchanged)
 		require.Equal(t, epoch+burst*token, table.Word(key))
 		require.Equal(t, epoch+burst*token, table.Word(key|1<<63), "in every segment")
 		require.Zero(t, table.Word(placed(2, 10, 20, 0)))
@@ -221,12 +246,12 @@ func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
 		}
 		require.NotEqual(t, table.directory.Load().segment(key), table.directory.Load().segment(other))
 		for _, room := range []int{segmentEntries, 5_000, segmentEntries} {
-			table = table.Move(room, epoch, func(word int64) int64 { return word })
+			table = table.Move(room, epoch, unchanged)
 			table.Grow(5_000)
 			require.Less(t, table.Word(other), epoch+burst*token)
 			require.Equal(t, epoch+burst*token, table.Word(key))
 		}
-		table = table.Move(1, epoch, func(word int64) int64 { return word })
+		table = table.Move(1, epoch, unchanged)
 		require.Equal(t, epoch+burst*token, table.Word(other), "there is but one segment")
 	}
 }
@@ -264,7 +289,7 @@ func TestAWordThatIsNowMoves(t *testing.T) {
 	require.Equal(t, burst, drain(table, shared, epoch))
 	require.Equal(t, burst, drain(table, own, epoch))
 	for _, test := range []struct{ now, want int64 }{{epoch + burst*token, epoch + burst*token}, {epoch + burst*token + 1, 0}} {
-		table = table.Move(1, test.now, func(word int64) int64 { return word })
+		table = table.Move(1, test.now, unchanged)
 		require.Equal(t, test.want, table.Word(shared))
 		require.Equal(t, test.want, table.Word(own))
 	}
@@ -276,7 +301,7 @@ func TestAKeyWithTheHash0(t *testing.T) {
 	require.Equal(t, epoch+burst*token, table.Word(0))
 	table.GiveBack(0, func() int64 { return token })
 	require.Equal(t, 1, drain(table, 0, epoch))
-	table = table.Move(5_000, epoch, func(word int64) int64 { return word })
+	table = table.Move(5_000, epoch, unchanged)
 	for n := range uint64(2_000) {
 		take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1)
 	}
@@ -303,7 +328,7 @@ func TestTokensOfAnOverflowBucketComeBack(t *testing.T) {
 	table.GiveBack(key, func() int64 { return -token })
 	require.Zero(t, drain(table, key, epoch))
 	closed := table
-	table = table.Move(1, epoch, func(word int64) int64 { return word })
+	table = table.Move(1, epoch, unchanged)
 	closed.GiveBack(key, func() int64 { return token })
 	closed.GiveBack(placed(1, 10, 20, 1000), func() int64 { return token })
 	require.Zero(t, closed.Word(placed(1, 10, 20, 1000)))
@@ -403,3 +428,32 @@ func TestRoom(t *testing.T) {
 	table.Grow(1)
 	require.EqualValues(t, 2, table.maxDepth)
 }
+
+// When Move asks what becomes of the words, nobody can change one any more.
+func TestMoveAsksWhenTheTableIsClosed(t *testing.T) {
+	table := New(1000)
+	const keys = 1000
+	hash := func(n uint64) uint64 { return (n + 1) * 0x9e3779b97f4a7c15 }
+	for n := range uint64(keys) {
+		mustTake(t, table, hash(n), 1)
+	}
+	moved := table.Move(keys, epoch, func() func(int64) int64 {
+		for n := range uint64(keys) {
+			_, outcome := table.Take(hash(n), epoch, epoch+burst*token, token)
+			require.Equal(t, Closed, outcome)
+			table.GiveBack(hash(n), func() int64 { return token })
+		}
+		return plus(7)()
+	})
+	for n := range uint64(keys) {
+		require.Equal(t, epoch+token+7, moved.Word(hash(n)))
+	}
+	require.Equal(t, Usage{Keys: keys, Lines: usage(moved, epoch).Lines, Latest: epoch + token + 7}, usage(moved, epoch))
+}
+
+// plus returns what Move is to make of words.
+func plus(n int64) func() func(int64) int64 {
+	return func() func(int64) int64 { return func(word int64) int64 { return word + n } }
+}
+
+var unchanged = plus(0)

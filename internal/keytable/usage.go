@@ -8,12 +8,11 @@ type Usage struct {
 	Latest   int64 // the latest word of all
 }
 
-// Usage looks at all words. It waits for nobody but those who replace a segment. It reports false when the words are in
+// Usage looks at all words. It waits only for those who replace a segment. It reports false when the words are in
 // another table, see [Table.Move].
 func (t *Table) Usage(floor int64) (u Usage, ok bool) {
 	for next, end := uint64(0), false; !end; {
-		d := t.directory.Load()
-		s, count := d.run(next)
+		s, hashes := t.run(next)
 		part := u
 		if !s.usage(floor, &part) { // some of its words are in another segment by now
 			if t.await(s) {
@@ -22,10 +21,20 @@ func (t *Table) Usage(floor int64) (u Usage, ok bool) {
 			continue
 		}
 		u = part
-		next += uint64(count) << d.shift
+		next += hashes
 		end = next == 0 // beyond the last hash
 	}
 	return u, true
+}
+
+// run returns the segment of its first hash, and how many hashes it has. The slots of a segment change under the mutex, all
+// together.
+func (t *Table) run(first uint64) (s *segment, hashes uint64) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	d := t.directory.Load()
+	s, count := d.run(first)
+	return s, uint64(count) << d.shift
 }
 
 // usage adds what is in s, and reports false when s is being replaced.
