@@ -13,7 +13,7 @@ import (
 // Bulkhead bounds the attempts in flight. Make one per dependency with [New] or [Adaptive] and share it. It is safe for
 // concurrent use and must not be copied. The zero value is not usable: its methods panic.
 type Bulkhead struct {
-	word     atomic.Uint64          // a word; while its bit queued is set, only holders of mu change it
+	word     atomic.Uint64          // a word; while its bit slow is set, only holders of mu change it
 	peak     atomic.Int64           // the most in flight
 	rejected atomic.Uint64          // attempts refused
 	shadow   atomic.Bool            // the mode; changed only by holders of mu
@@ -80,7 +80,7 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 }
 
 // admit is Admit in every case. The period of the ticket is the epoch of an adaptive limit. With a fixed limit it is 0, or the
-// number of the shadow if shadow mode let the attempt through without a slot.
+// id of the shadow if shadow mode let the attempt through without a slot.
 func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	weight := 1
 	if weightOf := b.current().weightOf; weightOf != nil {
@@ -89,12 +89,12 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 	ticket := policy.Ticket{Number: int64(weight)}
 	for {
 		w := word(b.word.Load())
-		if w.queued() || !w.fits(weight) {
-			shadow, err := b.acquire(ctx, weight)
+		if w.slow() || !w.fits(weight) {
+			shadowID, err := b.acquire(ctx, weight)
 			if err != nil {
 				return nil, policy.Ticket{}, err
 			}
-			ticket.Period = shadow
+			ticket.Period = shadowID
 			break
 		}
 		if b.word.CompareAndSwap(uint64(w), uint64(w)+uint64(weight)) {
@@ -143,7 +143,7 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 	var w word
 	for {
 		w = word(b.word.Load())
-		if w.queued() || !w.holds(weight) {
+		if w.slow() || !w.holds(weight) {
 			b.release(weight)
 			break
 		}
@@ -156,19 +156,19 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 	}
 }
 
-// acquire is the rest of Admit, when one atomic step is not enough. If shadow is not 0, shadow mode has let the attempt
-// through without slots.
-func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadow uint64, err error) {
+// acquire is the rest of Admit, when one atomic step is not enough. If shadowID is not 0, shadow mode has let the
+// attempt through without slots.
+func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadowID uint64, err error) {
 	c := b.current()
-	if w := word(b.word.Load()); c.length == 0 && !w.queued() && !w.fits(weight) && !b.shadow.Load() {
+	if w := word(b.word.Load()); c.length == 0 && !w.slow() && !w.fits(weight) && !b.shadow.Load() {
 		return 0, b.refuse(c, noSlot(weight, w.limit())) // without the mutex: no attempt ever waits here
 	}
 	mayWait := c.length > 0 && policy.MayWait(ctx) // before the mutex is taken: a context is the caller's
-	w, shadow, err := b.join(weight, mayWait)
-	if w == nil {
-		return shadow, err
+	waits, shadowID, err := b.join(weight, mayWait)
+	if waits == nil {
+		return shadowID, err
 	}
-	return b.await(ctx, w, c.wait)
+	return b.await(ctx, waits, c.wait)
 }
 
 // release is the rest of Settle, when one atomic step is not enough.
@@ -238,13 +238,13 @@ func (b *Bulkhead) change(c *config, limit int) {
 // setLimit sets the limit. The word must be frozen.
 func (b *Bulkhead) setLimit(limit int) {
 	b.expire()
-	b.word.Store(uint64(newWord(word(b.word.Load()).inFlight(), limit) | queued | b.current().special()))
+	b.word.Store(uint64(newWord(word(b.word.Load()).inFlight(), limit) | slow | b.current().special()))
 	b.dismissTooHeavy(limit)
 	b.grant()
 }
 
 // freeze keeps others from changing the word until thaw. b.mu must be held.
-func (b *Bulkhead) freeze() word { return word(b.word.Or(uint64(queued))) | queued }
+func (b *Bulkhead) freeze() word { return word(b.word.Or(uint64(slow))) | slow }
 
 // thaw lets admissions go past the mutex again, unless an attempt waits or the bulkhead drains. b.mu must be held.
 func (b *Bulkhead) thaw() {
@@ -254,7 +254,7 @@ func (b *Bulkhead) thaw() {
 			b.draining.end()
 		}
 	case b.queue.len() == 0:
-		b.word.And(^uint64(queued))
+		b.word.And(^uint64(slow))
 	}
 }
 
@@ -273,7 +273,7 @@ func (b *Bulkhead) notePeak(inFlight int) {
 func (b *Bulkhead) Idle() bool {
 	b.current()
 	w := word(b.word.Load())
-	return w.inFlight() == 0 && !w.queued() && !b.changed.Load()
+	return w.inFlight() == 0 && !w.slow() && !b.changed.Load()
 }
 
 // String returns the limit and the length of the queue, as in

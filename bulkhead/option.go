@@ -124,13 +124,13 @@ func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option
 	return c
 }
 
-// apply applies options and checks what both kinds have in common; least is the name of the argument limit.
-func (c *config) apply(least string, options []Option) {
+// apply applies options and checks what both kinds have in common; limitName is the name of the argument limit.
+func (c *config) apply(limitName string, options []Option) {
 	c.problems.Policy = "bulkhead"
 	option.Apply(c, options, &c.problems)
 	given := c.given.Given
 	if c.limit < 1 || c.limit > MaxLimit {
-		c.problems.Add("%s %d: must be from 1 to %d", least, c.limit, MaxLimit)
+		c.problems.Add("%s %d: must be from 1 to %d", limitName, c.limit, MaxLimit)
 	}
 	if given("Queue") && (c.length < 1 || c.length > MaxLimit) {
 		c.problems.Add("Queue length %d: must be from 1 to %d; without Queue no attempt waits", c.length, MaxLimit)

@@ -16,15 +16,23 @@ type queue struct {
 	timedOut uint64    // how many waited as long as the queue allows
 }
 
-// waiter is an attempt in the queue.
+// waiter is an attempt that waits, or one that shadow mode let through: a shadow.
+//
+//	                                element  granted  refused  shadowID
+//	waits                           set
+//	holds its slots                          true
+//	must be refused                                   set
+//	shadow that would wait          set                        set
+//	shadow, and holds slots by now           true              set
+//	shadow without slots                                       set
 type waiter struct {
-	weight  int
-	element *list.Element // nil when it has left the queue
-	done    chan bool     // gets one value when the bulkhead has decided: true if the attempt holds its slots
-	granted bool          // it holds its slots
-	refused error         // why it will not get them
-	shadow  uint64        // the number of a shadow, which does not really wait; 0 for others
-	until   time.Time     // when the wait of a shadow would be over
+	weight   int
+	element  *list.Element // in the queue
+	done     chan bool     // gets one value when it no longer waits: true if it holds its slots; nil if it never waited
+	granted  bool
+	refused  error     // why
+	shadowID uint64    // from 1
+	until    time.Time // when the wait of a shadow would be over
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
@@ -64,7 +72,7 @@ func (q *queue) remove(w *waiter) {
 
 // join takes weight slots, or a place in the queue, or refuses. If it returns neither a waiter nor an error, the attempt may
 // begin: with its slots, or as a shadow.
-func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadow uint64, err error) {
+func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadowID uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.freeze()
@@ -102,16 +110,16 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadow uint64,
 	} else {
 		b.queue.push(passing)
 	}
-	return nil, passing.shadow, nil
+	return nil, passing.shadowID, nil
 }
 
 var errGone = errors.New("left without an answer")
 
 // await waits until w is granted or refused, its wait is over, or ctx ends.
-func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (shadow uint64, err error) {
-	left := false
+func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (shadowID uint64, err error) {
+	answered := false
 	defer func() {
-		if !left { // a method of the context panicked, or ended the goroutine
+		if !answered { // a method of the context has panicked, or ended the goroutine
 			_, _ = b.leave(w, errGone)
 		}
 	}()
@@ -124,7 +132,7 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 	case <-ctx.Done():
 	}
 	ended := b.ended(ctx)
-	left = true
+	answered = true
 	if granted && ended == nil {
 		return 0, nil // without the mutex
 	}
@@ -132,12 +140,13 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 }
 
 // leave ends the wait of w. If its context has ended, with the error ended, it takes nothing: slots that were granted in the
-// same moment go to the attempts behind it.
-func (b *Bulkhead) leave(w *waiter, ended error) (shadow uint64, err error) {
+// same moment go to the attempts behind it. Otherwise w has its slots, or was let through as a shadow, or is refused: for the
+// reason that it was given, or because it has waited as long as the queue allows.
+func (b *Bulkhead) leave(w *waiter, ended error) (shadowID uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ended == nil && (w.granted || w.shadow != 0) {
-		return w.shadow, nil
+	if ended == nil && (w.granted || w.shadowID != 0) {
+		return w.shadowID, nil
 	}
 	b.freeze()
 	defer b.thaw()
@@ -156,7 +165,7 @@ func (b *Bulkhead) leave(w *waiter, ended error) (shadow uint64, err error) {
 func (b *Bulkhead) remove(w *waiter) {
 	b.expire()
 	b.queue.remove(w)
-	delete(b.shadows.byID, w.shadow)
+	delete(b.shadows.byID, w.shadowID)
 	if w.granted {
 		b.word.Add(-uint64(w.weight))
 	}
@@ -175,7 +184,7 @@ func (b *Bulkhead) grant() {
 		b.word.Add(uint64(first.weight))
 		b.notePeak(w.inFlight() + first.weight)
 		first.granted = true
-		if first.shadow == 0 {
+		if first.shadowID == 0 {
 			first.done <- true
 		}
 	}
@@ -186,7 +195,7 @@ func (b *Bulkhead) dismissTooHeavy(limit int) {
 	for w := range b.queue.all() {
 		switch {
 		case w.weight <= limit:
-		case w.shadow != 0:
+		case w.shadowID != 0:
 			b.queue.remove(w)
 			b.shadows.rejected++
 		default:

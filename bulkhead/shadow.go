@@ -80,8 +80,8 @@ func (s *shadows) add(w *waiter, until time.Time) {
 		s.byID = make(map[uint64]*waiter)
 	}
 	s.last++
-	w.shadow, w.until = s.last, until
-	s.byID[w.shadow] = w
+	w.shadowID, w.until = s.last, until
+	s.byID[w.shadowID] = w
 }
 
 // settleShadow ends an attempt that shadow mode let through.

@@ -84,9 +84,10 @@ func (b *bucket) take(n int) bool {
 // giveBack returns the n tokens of a take, or as many as would be there now had they never been taken.
 func (b *bucket) giveBack(number uint64, n int) { b.add(b.peaks.GiveBack(number, float64(n))) }
 
-// add puts tokens into the bucket; what is above the burst overflows. A [rate.Limiter] cannot be given parts of a token.
-// So they come in as refill: for 0.25 of a token the rate is 0.25 per second, for a second that never was, since a limiter
-// does not mind when time goes back. TestAddGivesExactly watches over that.
+// add puts tokens into the bucket; what is above the burst overflows. A [rate.Limiter] has no method for that, but
+// it refills at the old rate whenever it is given a new one, and lets time go back. So for 0.25 of a token it refills at 0.25
+// per second from now until a second later, and then goes back to now and keeps what it has. TestAddGivesExactly watches over
+// that.
 func (b *bucket) add(tokens float64) {
 	now := epoch.Add(b.now)
 	b.tokens.SetLimitAt(now, rate.Limit(tokens))

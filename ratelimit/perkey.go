@@ -17,7 +17,7 @@ import (
 type PerKey[K comparable] struct {
 	key  func(context.Context) K
 	seed maphash.Seed
-	buckets
+	hashLimiter
 }
 
 var (
@@ -45,7 +45,7 @@ func NewPerKey[K comparable](perSecond float64, burst int, key func(context.Cont
 		panic(err)
 	}
 	p := &PerKey[K]{key: key, seed: maphash.MakeSeed()}
-	p.buckets.start(c)
+	p.hashLimiter.start(c)
 	return p
 }
 

@@ -29,20 +29,20 @@ type PerKeySnapshot struct {
 
 // Snapshot returns the current state. It changes nothing. It looks at every key, which takes a few milliseconds for a
 // million of them, and makes no attempt wait.
-func (b *buckets) Snapshot() PerKeySnapshot {
-	b.current()
-	s, _ := b.snapshot()
+func (h *hashLimiter) Snapshot() PerKeySnapshot {
+	h.current()
+	s, _ := h.snapshot()
 	return s
 }
 
-func (b *buckets) snapshot() (PerKeySnapshot, *quota) {
-	u, q := b.usage()
+func (h *hashLimiter) snapshot() (PerKeySnapshot, *quota) {
+	u, q := h.usage()
 	s := PerKeySnapshot{
 		Name: q.name, PerSecond: q.perSecond, Burst: q.burst, Shadow: q.shadow, Keys: u.Keys, MaxKeys: q.keys,
 		OverflowShare: float64(u.Overflow) / float64(max(1, u.Lines)),
 	}
-	for i := range b.tally {
-		t := &b.tally[i]
+	for i := range h.tally {
+		t := &h.tally[i]
 		s.Overflowed += t.overflowed.Load()
 		s.Returned += t.returned.Load()
 		s.Rejected += t.rejected.Load()
@@ -83,9 +83,9 @@ func (s PerKeySnapshot) LogValue() slog.Value {
 
 // Report returns the configuration and the counts, as every layer does. The values are "keys", "overflow_share",
 // "overflowed", "returned", "rejected" and "shadow_rejected". It costs as much as Snapshot.
-func (b *buckets) Report() policy.Report {
-	b.current()
-	s, q := b.snapshot()
+func (h *hashLimiter) Report() policy.Report {
+	h.current()
+	s, q := h.snapshot()
 	counter := func(name string, n uint64) policy.Value {
 		return policy.Value{Name: name, Unit: policy.UnitCount, Kind: policy.Counter, Number: float64(n)}
 	}
@@ -107,9 +107,9 @@ func (q *quota) report() policy.Report {
 }
 
 // reportOf returns the report of a key.
-func (b *buckets) reportOf(hash uint64) policy.Report {
-	now := b.clock.Elapsed()
-	q := b.quota.Load()
+func (h *hashLimiter) reportOf(hash uint64) policy.Report {
+	now := h.clock.Elapsed()
+	q := h.quota.Load()
 	tokens := policy.Value{
 		Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge,
 		Number: float64(q.burst), Limit: float64(q.burst), Unknown: q.unlimited(),

@@ -38,7 +38,7 @@ type waiter struct {
 	end      *end          // nil as long as it waits
 }
 
-// end is how a wait ends. It does not change.
+// end is how a wait ends. A waiter that has gone ahead gets another one when its tokens have come.
 type end struct {
 	ticket policy.Ticket
 	err    error
@@ -119,35 +119,42 @@ func (c *config) latest(came, deadline time.Duration) (time.Duration, error) {
 	return deadline, ErrDeadline
 }
 
-// admitLater is the rest of Admit, when the tokens were not there at once: it waits for them in the queue, or refuses. In
-// shadow it lets the attempt go ahead, and only counts.
-func (l *Limiter) admitLater(ctx context.Context, cost int) (policy.Ticket, error) {
+// acquire is the rest of Admit, when the tokens were not there at once.
+func (l *Limiter) acquire(ctx context.Context, cost int) (policy.Ticket, error) {
 	var deadline time.Time
 	mayWait := l.current().maxWait > 0
 	if mayWait { // the methods of ctx are foreign code: not under the lock
 		deadline, _ = ctx.Deadline()
 		mayWait = policy.MayWait(ctx)
 	}
+	waits, ticket, err := l.join(cost, deadline, mayWait)
+	if waits == nil {
+		return ticket, err
+	}
+	return l.await(ctx, waits)
+}
+
+// join takes the tokens, which may be there by now, or a place in the queue, or refuses. If it returns neither a waiter nor an
+// error, the attempt may begin: with its tokens, or in shadow.
+func (l *Limiter) join(cost int, deadline time.Time, mayWait bool) (waits *waiter, ticket policy.Ticket, err error) {
 	l.mu.Lock()
-	ticket, ok := l.take(cost) // there may be tokens by now
+	defer l.mu.Unlock()
+	ticket, ok := l.take(cost)
 	if ok {
-		l.mu.Unlock()
-		return ticket, nil
+		return nil, ticket, nil
 	}
 	w, until, reason := l.enqueue(cost, deadline, mayWait)
-	switch {
-	case reason != nil && l.shadow:
-		l.counts.shadowRejected++
-	case reason != nil:
-		defer l.mu.Unlock()
-		l.counts.rejected++
-		return policy.Ticket{}, l.rejection(reason, until)
-	case !l.shadow:
-		l.mu.Unlock()
-		return l.await(ctx, w)
+	if l.shadow {
+		if reason != nil {
+			l.counts.shadowRejected++
+		}
+		return nil, policy.Ticket{}, nil
 	}
-	l.mu.Unlock()
-	return policy.Ticket{}, nil
+	if reason != nil {
+		l.counts.rejected++
+		return nil, policy.Ticket{}, l.rejection(reason, until)
+	}
+	return w, policy.Ticket{}, nil
 }
 
 // enqueue puts an attempt at the end of the queue, or returns why not, and until when it should stay away: 0 for ever. A zero
@@ -157,7 +164,7 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 	if l.queue != nil {
 		owed = l.queue.owed
 	}
-	turn, never := l.turn(owed, cost)
+	turn, never := l.turnBehind(owed, cost) // when its tokens will be there
 	c := l.config.Load()
 	switch {
 	case never != nil:
@@ -169,17 +176,17 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 	if !deadline.IsZero() { // a token at the deadline is too late
 		w.deadline = saturate.Add(w.came, max(0, deadline.Sub(l.bucket.clock.Time(w.came)))) - 1
 	}
-	latest, reason := c.latest(w.came, w.deadline)
-	entry := turn // from when on the attempt could be admitted, or could queue
-	if reason == ErrMaxWait {
-		entry -= c.maxWait
+	latest, tooLate := c.latest(w.came, w.deadline)
+	until = turn
+	if tooLate == ErrMaxWait { // from then on MaxWait is long enough
+		until -= c.maxWait
 	}
-	if l.queue.len() >= c.maxWaiters || owed > MaxBurst {
-		leaves, _ := l.bucket.turn(0, l.queue.first().cost)
-		return nil, max(entry, leaves), ErrQueueFull
-	}
-	if turn > latest {
-		return nil, entry, reason
+	switch {
+	case l.queue.len() >= c.maxWaiters || owed > MaxBurst:
+		place, _ := l.bucket.turn(0, l.queue.first().cost) // when there is a place in the queue
+		return nil, max(until, place), ErrQueueFull
+	case turn > latest:
+		return nil, until, tooLate
 	}
 	w.news = make(chan struct{}, 1)
 	l.queue.push(w)
@@ -188,21 +195,21 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 
 // await waits until w is granted or refused, or ctx ends.
 func (l *Limiter) await(ctx context.Context, w *waiter) (policy.Ticket, error) {
-	left := true
+	answered := false
 	defer func() {
-		if left { // ctx has ended, or one of its methods has panicked
+		if !answered { // ctx has ended, or one of its methods has panicked
 			l.leave(w)
 		}
 	}()
 	var timer *time.Timer
-	var turn <-chan time.Time // nil as long as w is not the first
+	var due <-chan time.Time // nil as long as w is not the first
 	for {
 		if err := policy.ContextError(ctx); err != nil {
 			return policy.Ticket{}, err
 		}
 		end, wait := l.look(w)
 		if end != nil {
-			left = false
+			answered = true
 			return end.ticket, end.err
 		}
 		switch {
@@ -210,13 +217,13 @@ func (l *Limiter) await(ctx context.Context, w *waiter) (policy.Ticket, error) {
 		case timer == nil:
 			timer = time.NewTimer(wait)
 			defer timer.Stop()
-			turn = timer.C
+			due = timer.C
 		default:
 			timer.Reset(wait)
 		}
 		select {
 		case <-w.news:
-		case <-turn:
+		case <-due:
 		case <-ctx.Done():
 		}
 	}
@@ -237,7 +244,7 @@ func (l *Limiter) leave(w *waiter) {
 }
 
 // look returns what w has to do: end is not nil if its wait is over. Otherwise it waits for news; if wait is not 0, it is the
-// first of those that wait and sets a timer too.
+// first of those that wait and sets a timer too: for the turn of the first in the queue, which may be one that has gone ahead.
 func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -306,7 +313,7 @@ func (l *Limiter) dismiss() {
 		for e := all.Front(); e != nil; {
 			w := e.Value.(*waiter)
 			e = e.Next()
-			turn, reason := l.turn(owed, w.cost)
+			turn, reason := l.turnBehind(owed, w.cost)
 			if reason == nil && turn > l.bucket.now { // one whose turn is now is granted by retime
 				if latest, late := c.latest(w.came, w.deadline); turn > latest {
 					reason = late

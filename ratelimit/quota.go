@@ -20,8 +20,8 @@ import (
 //	   |<---------- full: the burst ---------->|
 //
 // Floor and ceiling rise with time, by as many units as tokens come in. A word stays, until a token is taken, which raises
-// it by the units of the token. No word is above the ceiling, unless the rate has just become lower. A word at the floor, or below it, is that of a full
-// bucket and the same as none, so what is taken counts from the floor on.
+// it by the units of the token. No word is above the ceiling, unless the rate has just become lower. A word at the floor, or
+// below it, is that of a full bucket and the same as none, so what is taken counts from the floor on.
 //
 // For example, with 100 per second and a burst of 5, a token is 80,000,000 units: eight for each nanosecond that it takes to
 // come in. A key that has taken 3 tokens has its word 160,000,000 units below the ceiling: 2 are there. 10 ms later the
@@ -108,9 +108,9 @@ func scale(x int64, times, by uint64) (quotient, rest uint64) {
 	return bits.Div64(high, low, by)
 }
 
-// after returns the quota after q, with another configuration. end returns where the ceiling of q is now, and when the next quota
-// starts. When keys are moved, it is asked again once no word can change any more: until then attempts go on by q, up to the
-// ceiling of their own reading of the clock.
+// after returns the quota after q, with another configuration. end returns where the ceiling of q is now, and when the next
+// quota starts. When keys are moved, it is asked again once no word can change any more: until then attempts go on by q, up to
+// the ceiling of their own reading of the clock.
 func (q *quota) after(c *config, end func() (ceiling int64, start time.Duration)) *quota {
 	ceiling, start := end()
 	switch {

@@ -116,7 +116,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if ok {
 		return ctx, ticket, nil
 	}
-	ticket, err := l.admitLater(ctx, cost)
+	ticket, err := l.acquire(ctx, cost)
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
@@ -176,8 +176,8 @@ func (l *Limiter) giveBack(ticket policy.Ticket) {
 	l.retime()
 }
 
-// turn returns when an attempt behind others that are owed tokens gets its own, or why it never does.
-func (l *Limiter) turn(owed, cost int) (time.Duration, error) {
+// turnBehind returns when an attempt behind others that are owed tokens gets its own, or why it never does.
+func (l *Limiter) turnBehind(owed, cost int) (time.Duration, error) {
 	turn, ok := l.bucket.turn(owed, cost)
 	switch {
 	case cost < 0:

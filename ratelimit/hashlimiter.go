@@ -14,8 +14,8 @@ import (
 // kindPerKey is the kind of policy in rejections and reports.
 const kindPerKey = "rate limiter per key"
 
-// buckets is a limiter per key, whatever the type of the keys.
-type buckets struct {
+// hashLimiter is a [PerKey] but for the keys: it knows them by their hashes.
+type hashLimiter struct {
 	quota atomic.Pointer[quota] // nil only in the zero value; written under the mutex
 	clock stopwatch.Stopwatch
 	tally tally
@@ -25,14 +25,14 @@ type buckets struct {
 }
 
 // start begins with the configuration c.
-func (b *buckets) start(c *config) {
-	b.clock = stopwatch.Start()
-	b.quota.Store(firstQuota(c, 0))
+func (h *hashLimiter) start(c *config) {
+	h.clock = stopwatch.Start()
+	h.quota.Store(firstQuota(c, 0))
 }
 
 // current returns the quota, and panics for the zero value.
-func (b *buckets) current() *quota {
-	q := b.quota.Load()
+func (h *hashLimiter) current() *quota {
+	q := h.quota.Load()
 	if q == nil {
 		panic("ratelimit: a PerKey must be made with NewPerKey")
 	}
@@ -60,27 +60,27 @@ const (
 // The clock is read before the quota. So an older quota is asked about a time after its end only while the next one is being
 // made. What that grants too early stays in the word and is missing later; a word that is moved is not read before attempts
 // can no longer change it, see [keytable.Table.Move]. A reading from before the start of a quota counts as its start.
-func (b *buckets) take(hash uint64, cost int) decision {
+func (h *hashLimiter) take(hash uint64, cost int) decision {
 	for {
-		now := b.clock.Elapsed()
-		q := b.quota.Load()
+		now := h.clock.Elapsed()
+		q := h.quota.Load()
 		switch {
 		case cost < 0 || cost > q.burst && !q.unlimited():
 			return decision{quota: q, now: now, verdict: refused}
 		case cost == 0 || q.unlimited():
 			return decision{quota: q, now: now, verdict: free}
 		case !q.reaches(now):
-			b.adopt(now)
+			h.adopt(now)
 			continue
 		}
 		ceiling := q.ceilingAt(now)
 		from, outcome := q.table.Take(hash, ceiling-q.full, ceiling, int64(cost)*q.token)
 		if outcome == keytable.Closed {
-			b.await()
+			h.await()
 			continue
 		}
 		if outcome == keytable.OverflowTaken || outcome == keytable.OverflowRefused {
-			b.tally.of(hash).overflowed.Add(1)
+			h.tally.of(hash).overflowed.Add(1)
 		}
 		if outcome == keytable.Taken || outcome == keytable.OverflowTaken {
 			return decision{q, now, from, taken}
@@ -90,29 +90,29 @@ func (b *buckets) take(hash uint64, cost int) decision {
 }
 
 // await waits until no quota is being made.
-func (b *buckets) await() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+func (h *hashLimiter) await() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 }
 
 // adopt makes a quota for a clock whose reading the present one does not reach: it is another clock, as inside a
 // testing/synctest bubble around a limiter that was made outside of it, or decades have passed.
-func (b *buckets) adopt(now time.Duration) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.mustReach(now)
+func (h *hashLimiter) adopt(now time.Duration) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.mustReach(now)
 }
 
-// mustReach makes a quota that reaches now, unless the present one does. b.mu must be held.
-func (b *buckets) mustReach(now time.Duration) {
-	q := b.quota.Load()
+// mustReach makes a quota that reaches now, unless the present one does. h.mu must be held.
+func (h *hashLimiter) mustReach(now time.Duration) {
+	q := h.quota.Load()
 	if q.reaches(now) {
 		return
 	}
 	ceiling, start := q.position(now) // by another clock, so no other reading would be better
 	after := q.after(q.config, func() (int64, time.Duration) { return ceiling, start })
 	after.shadow = q.shadow
-	b.quota.Store(after)
+	h.quota.Store(after)
 }
 
 // ticket returns what the attempt needs to give its tokens back.
@@ -128,19 +128,19 @@ func (d decision) ticket(hash uint64, cost int) policy.Ticket {
 // taken. Tokens that were taken before the last [PerKey.Reconfigure] do not come back.
 //
 // It must be called once for each admission, as the engine and [policy.Permit] do.
-func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	q := b.current()
+func (h *hashLimiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	q := h.current()
 	if outcome.Kind != policy.NotCalled || ticket.Number <= 0 {
 		return
 	}
-	b.tally.of(ticket.Period).returned.Add(1)
+	h.tally.of(ticket.Period).returned.Add(1)
 	if q.unlimited() || ticket.Start < q.start {
 		return
 	}
 	cost := min(ticket.Number, int64(q.burst)) * q.token
 	q.table.GiveBack(ticket.Period, func() int64 {
-		now := b.clock.Elapsed()
-		if b.quota.Load().start != q.start || !q.reaches(now) || max(now, q.start) < ticket.Start {
+		now := h.clock.Elapsed()
+		if h.quota.Load().start != q.start || !q.reaches(now) || max(now, q.start) < ticket.Start {
 			return 0 // it was changed meanwhile, or this is another clock
 		}
 		return cost - (q.ceilingAt(now) - q.ceilingAt(ticket.Start))
@@ -148,11 +148,11 @@ func (b *buckets) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 }
 
 // refuse returns the rejection of an attempt; nil in shadow, where it is only counted.
-func (b *buckets) refuse(hash uint64, cost int, d decision) error {
-	if b.excused(hash, d) {
+func (h *hashLimiter) refuse(hash uint64, cost int, d decision) error {
+	if h.excused(hash, d) {
 		return nil
 	}
-	b.tally.of(hash).rejected.Add(1)
+	h.tally.of(hash).rejected.Add(1)
 	q := d.quota
 	r := &policy.Rejection{Kind: kindPerKey, Name: q.name, Reason: ErrLimited}
 	switch {
@@ -166,93 +166,93 @@ func (b *buckets) refuse(hash uint64, cost int, d decision) error {
 			r.Reason = ErrExhausted
 			break
 		}
-		r.Until = b.clock.Time(at)
+		r.Until = h.clock.Time(at)
 	}
 	return r
 }
 
 // excused reports whether a refused attempt goes ahead all the same, in shadow, and counts it then.
-func (b *buckets) excused(hash uint64, d decision) bool {
+func (h *hashLimiter) excused(hash uint64, d decision) bool {
 	if d.quota.shadow {
-		b.tally.of(hash).shadowRejected.Add(1)
+		h.tally.of(hash).shadowRejected.Add(1)
 	}
 	return d.quota.shadow
 }
 
 // reconfigure makes what configure returns the configuration.
-func (b *buckets) reconfigure(configure func(old *config) (*config, error)) error {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	c, err := configure(b.quota.Load().config)
+func (h *hashLimiter) reconfigure(configure func(old *config) (*config, error)) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c, err := configure(h.quota.Load().config)
 	if err != nil {
 		return err
 	}
-	b.mustReach(b.clock.Elapsed())
-	b.changed = true
-	q := b.quota.Load()
-	b.quota.Store(q.after(c, func() (int64, time.Duration) { return b.end(q) }))
+	h.mustReach(h.clock.Elapsed())
+	h.changed = true
+	q := h.quota.Load()
+	h.quota.Store(q.after(c, func() (int64, time.Duration) { return h.end(q) }))
 	return nil
 }
 
 // end returns where the ceiling of q is now, and when a quota that follows it starts: a nanosecond later, so that tickets from
 // before can be told apart.
-func (b *buckets) end(q *quota) (ceiling int64, start time.Duration) {
-	ceiling, now := q.position(b.clock.Elapsed())
+func (h *hashLimiter) end(q *quota) (ceiling int64, start time.Duration) {
+	ceiling, now := q.position(h.clock.Elapsed())
 	return ceiling, now + 1
 }
 
 // Stage returns [policy.StageRateLimit].
-func (b *buckets) Stage() policy.Stage { return policy.StageRateLimit }
+func (h *hashLimiter) Stage() policy.Stage { return policy.StageRateLimit }
 
 // Shadow lets the limiter refuse nothing from now on, while it counts as if it did: to try a rate on real traffic. An
 // attempt that would be refused goes ahead without a token and is counted by ShadowRejected of [PerKeySnapshot]. That is
 // exactly what would be refused of the same traffic.
-func (b *buckets) Shadow() { b.steer(true) }
+func (h *hashLimiter) Shadow() { h.steer(true) }
 
 // Enforce ends what [PerKey.Shadow] or the option [Shadow] began. The limiter goes on from the shadow's state.
-func (b *buckets) Enforce() { b.steer(false) }
+func (h *hashLimiter) Enforce() { h.steer(false) }
 
-func (b *buckets) steer(shadow bool) {
-	b.current()
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.changed = true
-	q := *b.quota.Load()
+func (h *hashLimiter) steer(shadow bool) {
+	h.current()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.changed = true
+	q := *h.quota.Load()
 	q.shadow = shadow
-	b.quota.Store(&q)
+	h.quota.Store(&q)
 }
 
 // Idle reports whether the limiter is as a new one would be: the buckets of all keys are full, and it was not changed by
 // Reconfigure, Shadow or Enforce. It looks at every key.
-func (b *buckets) Idle() bool {
-	b.current()
-	b.mu.Lock()
-	changed := b.changed
-	b.mu.Unlock()
+func (h *hashLimiter) Idle() bool {
+	h.current()
+	h.mu.Lock()
+	changed := h.changed
+	h.mu.Unlock()
 	if changed {
 		return false
 	}
-	u, _ := b.usage()
+	u, _ := h.usage()
 	return u.Keys == 0 && u.Overflow == 0
 }
 
 // usage returns what is in the table now.
-func (b *buckets) usage() (keytable.Usage, *quota) {
+func (h *hashLimiter) usage() (keytable.Usage, *quota) {
 	for {
-		now := b.clock.Elapsed()
-		q := b.quota.Load()
+		now := h.clock.Elapsed()
+		q := h.quota.Load()
 		if q.unlimited() || now-q.start > q.reach { // all buckets are full
 			return keytable.Usage{}, q
 		}
 		if u, ok := q.table.Usage(q.ceilingAt(now) - q.full); ok {
 			return u, q
 		}
-		b.await()
+		h.await()
 	}
 }
 
 // String returns the rate and the burst, as in `rate limit per key "client" 10/s burst 20`.
-func (b *buckets) String() string { return "rate limit per key " + b.current().describe() }
+func (h *hashLimiter) String() string { return "rate limit per key " + h.current().describe() }
 
 // tally is what has happened so far, in parts, so that several processors do not wait for each other.
 type tally [16]tallyPart
