@@ -250,13 +250,13 @@ func (r *Registry[K, V]) place(key K) (e *entry[K, V], isNew bool) {
 }
 
 // insert returns the entry of key, a new one if there is none and there is a place for it;
-// otherwise nil. evicted says that the caller holds the place of an evicted entry; insert takes it
-// over.
-func (r *Registry[K, V]) insert(key K, evicted bool) (e *entry[K, V], isNew bool) {
+// otherwise nil. hasPlace says that the caller has a place, that of an entry that evict has let go;
+// insert gives it to the new entry, or back.
+func (r *Registry[K, V]) insert(key K, hasPlace bool) (e *entry[K, V], isNew bool) {
 	limit := r.current().max
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !evicted {
+	if !hasPlace {
 		r.places++
 	}
 	e = r.find(key)

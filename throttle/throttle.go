@@ -81,7 +81,8 @@ func (t *Throttle) Reconfigure(opts ...Option) error {
 	return nil
 }
 
-// changed returns the configuration that the change in progress leads to.
+// changed waits for the change in progress, which has replaced the window but may not have moved all
+// counts yet, and returns the configuration that it leads to.
 func (t *Throttle) changed() *config {
 	t.changing.Lock()
 	defer t.changing.Unlock()

@@ -35,7 +35,8 @@ type sum struct {
 	tally
 }
 
-// tally is what the formula needs to know.
+// tally is what the formula needs to know. Of the two newest buckets, attempts count as requests when
+// they have ended; of older ones, also those still in flight, which have not been accepted so far.
 type tally struct{ requests, accepts int64 }
 
 func newWindow(length time.Duration, buckets int, now time.Duration) *window {
@@ -62,8 +63,9 @@ func (w *window) count(counter *atomic.Int64, n int64) {
 	}
 }
 
-// drain moves all counts to the window that has replaced w. What happened in a bucket then counts
-// for the bucket that its beginning lies in, as the tickets of its attempts do.
+// drain moves all counts to the window that has replaced w: for replace, and for those who have
+// added to w since. What happened in a bucket then counts for the bucket that its beginning lies in,
+// as the tickets of its attempts do.
 func (w *window) drain() {
 	to := w.next.Load()
 	to.mu.Lock()

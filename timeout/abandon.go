@@ -199,7 +199,7 @@ func (a *Abandoner) ended(ctx context.Context, cause *Error, ending detached.End
 	if match.Is(err, cause) {
 		return err
 	}
-	return &expiredError{cause: cause, err: err}
+	return &lateError{cause: cause, err: err}
 }
 
 // Discard implements [policy.Discarder]: it hands the result of an abandoned operation to the function given to

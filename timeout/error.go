@@ -68,11 +68,12 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 	}{e.scope.code, e.scope.kind, e.Limit.Seconds()})
 }
 
-// expiredError is the error of an operation whose time was over.
-type expiredError struct {
+// lateError is the error of an operation that an [Abandoner] had not given up yet, and that failed after the limit. For a
+// [Timeout] the engine makes it, see [Timeout.Settle].
+type lateError struct {
 	cause *Error
 	err   error
 }
 
-func (e *expiredError) Error() string   { return fmt.Sprintf("%v: %s", e.cause, oneline.Of(e.err)) }
-func (e *expiredError) Unwrap() []error { return []error{e.cause, e.err} }
+func (e *lateError) Error() string   { return fmt.Sprintf("%v: %s", e.cause, oneline.Of(e.err)) }
+func (e *lateError) Unwrap() []error { return []error{e.cause, e.err} }

@@ -114,7 +114,7 @@ const (
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	now := time.Now()
 	expiry, ticket, err := t.bound(ctx, now)
-	if expiry == nil { // refused, or bounded by the caller already
+	if expiry == nil {
 		return ctx, ticket, err
 	}
 	ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(expiry.Limit), expiry)
@@ -149,7 +149,8 @@ func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, 
 	}
 }
 
-// bound returns the error with which the limit will end an attempt that begins now, nil if the deadline of ctx comes first.
+// bound returns the error with which the limit will end an attempt that begins now. It is nil if the deadline of ctx comes first:
+// then there is no context to derive. If that deadline has passed, err is not nil, and the attempt must not begin.
 func (t *Timeout) bound(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
 	expiry = t.current().expiry
 	if deadline, ok := ctx.Deadline(); ok {
@@ -177,7 +178,8 @@ func (t *Timeout) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	return ticket
 }
 
-// Settle releases the derived context and its timer.
+// Settle releases the derived context and its timer. It does not make the error: the engine makes that of an operation that
+// failed when the derived context had ended match the context's cause, an [Error].
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	open := ticket.Number&returned != 0
 	expired := ticket.Number&bounded != 0 && causedBy(ctx, t)

@@ -1,12 +1,12 @@
 package keytable
 
 // makeRoom makes room in the segment of hash, whose lock the caller holds, by replacing it: by two, or, when there may be no
-// more segments, by one in which a key has moved from an entry that hash can have. It reports false when there is no way,
-// or none that is worth its price.
+// more segments, by one in which a key has moved from an entry that hash can have. It reports whether s was replaced, by this
+// or because the table is closed. It was not when there is no way, or none that is worth its price.
 //
 // A key is not moved within its segment. Somebody may have read its word, and be about to swap it; should the word of the
 // next owner of the entry be the same one day, that would succeed.
-func (t *Table) makeRoom(s *segment, hash uint64, floor int64) bool {
+func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (replaced bool) {
 	sparse := s.sparse(floor)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,13 +95,13 @@ func (s *segment) rearranged(hash uint64, floor int64) *segment {
 	return nil
 }
 
-// moved freezes s and returns a copy in which owner has moved to where to, which is busy, is in s.
+// moved freezes s and returns a copy in which owner has moved: it is where to, a busy entry of s, is, and its old entry is free.
 func (s *segment) moved(owner uint64, to *entry) *segment {
 	toLine, toWay := s.position(to)
 	fresh := new(segment)
 	s.freeze(func(i, j int, hash uint64, word int64) {
 		switch e := &s.lines[i].entries[j]; {
-		case e == to: // what was there is below the floor
+		case e == to: // whose word was below the floor
 		case hash == owner:
 			fresh.lines[toLine].entries[toWay].set(owner, word)
 		default:

@@ -61,14 +61,14 @@ func (t *Table) Take(hash uint64, floor, ceiling, cost int64) (from int64, outco
 		if outcome != again {
 			return from, outcome
 		}
-		if t.await(s) {
+		if closed := t.await(s); closed {
 			return 0, Closed
 		}
 	}
 }
 
-// await waits for whoever is changing s, and reports whether the table was closed.
-func (t *Table) await(s *segment) bool {
+// await waits for whoever is changing s, and reports whether the table is closed.
+func (t *Table) await(s *segment) (closed bool) {
 	s.lock().Lock()
 	defer s.lock().Unlock()
 	return t.closed.Load()
@@ -83,7 +83,7 @@ func (t *Table) place(s *segment, hash uint64, floor, ceiling, cost int64) (from
 	}
 	home := s.home(hash)
 	from = max(floor, home.overflow.Load())
-	if from > ceiling-cost {
+	if from > ceiling-cost { // rule 2: also when there is a free entry
 		return from, OverflowRefused
 	}
 	e, retry := t.room(s, hash, floor)
@@ -103,8 +103,8 @@ func (t *Table) replaced(s *segment, hash uint64) bool {
 	return t.closed.Load() || t.directory.Load().segment(hash) != s
 }
 
-// room returns a busy entry for a key, nil if there is none. retry says that the segment was replaced by one that may have
-// one. The lock of s must be held.
+// room returns a busy entry for a key, nil if there is none. retry says that s was replaced: look again. The lock of s must be
+// held.
 func (t *Table) room(s *segment, hash uint64, floor int64) (e *entry, retry bool) {
 	if e = s.vacate(hash, floor); e != nil {
 		return e, false
@@ -129,7 +129,10 @@ func (t *Table) GiveBack(hash uint64, worth func() int64) {
 		} else {
 			done = t.giveBackOverflow(s, hash, worth)
 		}
-		if done || t.await(s) {
+		if done {
+			return
+		}
+		if closed := t.await(s); closed {
 			return
 		}
 	}
@@ -174,7 +177,7 @@ func (t *Table) Word(hash uint64) int64 {
 		if word := e.word.Load(); word >= 0 && e.hash.Load() == hash {
 			return word
 		}
-		if t.await(s) {
+		if closed := t.await(s); closed {
 			return 0
 		}
 	}

@@ -15,7 +15,7 @@ func (t *Table) Usage(floor int64) (u Usage, ok bool) {
 		s, hashes := t.run(next)
 		part := u
 		if !s.usage(floor, &part) { // some of its words are in another segment by now
-			if t.await(s) {
+			if closed := t.await(s); closed {
 				return Usage{}, false
 			}
 			continue
