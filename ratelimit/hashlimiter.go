@@ -109,7 +109,7 @@ func (h *hashLimiter) mustReach(now time.Duration) {
 	if q.reaches(now) {
 		return
 	}
-	ceiling, start := q.position(now) // by another clock, so no other reading would be better
+	ceiling, start := q.position(now) // by another clock or after decades, so a later reading would be no better
 	after := q.after(q.config, func() (int64, time.Duration) { return ceiling, start })
 	after.shadow = q.shadow
 	h.quota.Store(after)

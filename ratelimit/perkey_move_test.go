@@ -10,7 +10,7 @@ import (
 
 // While keys are moved, which takes a tenth of a second for a million of them, attempts go on by the old quota until their
 // segment is closed. What they take counts: the bucket does not get the tokens of that time twice.
-func TestFault283_PerKeyWindowBoundWhileKeysAreMoved(t *testing.T) {
+func TestPerKeyWindowBoundWhileKeysAreMoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const perSecond, burst = 1000, 10
 		p := NewPerKey[string](perSecond, burst, nil, Keys(1000))

@@ -149,8 +149,8 @@ func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, 
 	}
 }
 
-// bound returns the error with which the limit will end an attempt that begins now. It is nil if the deadline of ctx comes first:
-// then there is no context to derive. If that deadline has passed, err is not nil, and the attempt must not begin.
+// bound returns the error with which the limit will end an attempt that begins now. It is nil if the deadline of ctx comes
+// first: then there is no context to derive. If that deadline has passed, err is not nil, and the attempt must not begin.
 func (t *Timeout) bound(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
 	expiry = t.current().expiry
 	if deadline, ok := ctx.Deadline(); ok {

@@ -7,9 +7,9 @@
 //	---|-------------------|-------------------|----->
 //	   |<---- missing ---->|<----- there ----->|
 //
-// A word is never above the ceiling. A key whose word is below the floor has a full bucket, and is the same as a key that is
-// not there. So the table forgets without a goroutine, a timer or a scan: a new key takes the place of any word below the
-// floor.
+// A word is raised up to the ceiling at most. A key whose word is below the floor has a full bucket, and is the same as a key
+// that is not there. So the table forgets without a goroutine, a timer or a scan: a new key takes the place of any word below
+// the floor.
 //
 // # Layout
 //

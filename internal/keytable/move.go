@@ -2,8 +2,8 @@ package keytable
 
 import "sync/atomic"
 
-// Move closes t and returns a table with room for that many keys. The words that are not below the floor are in it. What finds no
-// room goes into overflow words.
+// Move closes t and returns a table with room for that many keys. The words that are not below the floor are in it. What finds
+// no room goes into overflow words.
 //
 // When no word of t can change any more, Move calls closed, which returns what the words become: a function that keeps their
 // order. Whoever takes from t has then read the clock before closed does, so no word is above the ceiling that closed knows.

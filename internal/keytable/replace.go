@@ -95,7 +95,7 @@ func (s *segment) rearranged(hash uint64, floor int64) *segment {
 	return nil
 }
 
-// moved freezes s and returns a copy in which owner has moved: it is where to, a busy entry of s, is, and its old entry is free.
+// moved freezes s and returns a copy in which owner is where to is in s, a busy entry, and its old entry is free.
 func (s *segment) moved(owner uint64, to *entry) *segment {
 	toLine, toWay := s.position(to)
 	fresh := new(segment)
