@@ -115,7 +115,7 @@ func TestUsageWhileASegmentIsReplaced(t *testing.T) {
 		}
 		s := table.directory.Load().segment(0)
 		s.lock().Lock()
-		halves := s.halves(0) // as in makeRoom
+		halves := s.halves(0) // as in makeRoom; s is frozen
 		type answer struct {
 			usage Usage
 			ok    bool
@@ -128,10 +128,13 @@ func TestUsageWhileASegmentIsReplaced(t *testing.T) {
 		for range 1000 {
 			runtime.Gosched()
 		}
-		table.closed.Store(closes)
-		d := table.directory.Load().doubled()
-		d.replace(0, halves, 0)
-		table.directory.Store(d)
+		if closes { // as Move does: the frozen segment stays
+			table.closed.Store(true)
+		} else {
+			d := table.directory.Load().doubled()
+			d.replace(0, halves, 0)
+			table.directory.Store(d)
+		}
 		s.lock().Unlock()
 		got := <-answers
 		require.Equal(t, !closes, got.ok)
