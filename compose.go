@@ -45,7 +45,8 @@ func Compose(layers ...policy.Layer) *Pipeline {
 	return p
 }
 
-// Validate returns the [*policy.ConfigError] that [Compose] would panic with, or nil.
+// Validate returns the [*policy.ConfigError] that [Compose] would panic with, or nil. Like any other use of it, a policy that
+// was not made with its New panics here too: that is a mistake in a program, not in a configuration.
 func Validate(layers ...policy.Layer) error {
 	return assemble(layers).validate()
 }
@@ -56,7 +57,7 @@ func assemble(layers []policy.Layer) *Pipeline {
 	for _, layer := range layers {
 		switch layer := layer.(type) {
 		case *Pipeline:
-			if layer == nil || layer.plan == nil { // see validateEach
+			if layer == nil || layer.plan == nil { // for validateEach to report
 				p.placements = append(p.placements, placement{layer: layer})
 				continue
 			}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policytest"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -260,4 +261,114 @@ func TestFault167_TwoPhaseAdmission(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestGuardsAreToldTheSameHoweverManyTheyAre: guards beside each other hear the same of what happens inside them.
+func TestGuardsAreToldTheSameHoweverManyTheyAre(t *testing.T) {
+	exit := resilience.Observe(policy.ObserveOnly(
+		policy.ObserverFunc(func(context.Context, policy.Event) { runtime.Goexit() }), policy.EventRejected))
+	for name, c := range map[string]struct {
+		innermost []policy.Layer
+		op        policy.Func[int]
+		want      policy.Kind
+	}{
+		"Admit panics":                 {[]policy.Layer{&probe{panicOnAdmit: "admit"}}, answer(1, nil), policy.NotCalled},
+		"Admit exits":                  {[]policy.Layer{&hooked{admit: runtime.Goexit}}, answer(1, nil), policy.NotCalled},
+		"Admit returns no context":     {[]policy.Layer{&contextless{}}, answer(1, nil), policy.NotCalled},
+		"a refusal, and Settle panics": {[]policy.Layer{&probe{panicOnSettle: "settle"}, &probe{refuse: errRefused}}, answer(1, nil), policy.NotCalled},
+		"a refusal, and an observer exits": {
+			[]policy.Layer{&probe{refuse: errRefused}, exit}, answer(1, nil), policy.NotCalled,
+		},
+		"an error, and Settle panics": {[]policy.Layer{&probe{panicOnSettle: "settle"}}, answer(1, errBackend), policy.Panicked},
+		"the operation panics":        {nil, func(context.Context) (int, error) { panic("boom") }, policy.Panicked},
+		"Admit panics inside a retry": {[]policy.Layer{&again{stage: policy.StageBreaker}, &probe{panicOnAdmit: "admit"}}, answer(1, nil), policy.Panicked},
+		"Admit exits inside a wrapper": {
+			[]policy.Layer{&around1{stage: policy.StageBreaker}, &hooked{admit: runtime.Goexit}}, answer(1, nil), policy.Exited,
+		},
+	} {
+		for count := 1; count <= 12; count++ {
+			for way, call := range map[string]func(*resilience.Pipeline){
+				"Do":   func(p *resilience.Pipeline) { _, _ = resilience.Do(context.Background(), p, c.op) },
+				"Open": func(p *resilience.Pipeline) { _, _, _ = resilience.Open(context.Background(), p, c.op) },
+			} {
+				t.Run(fmt.Sprintf("%s/%d/%s", name, count, way), func(t *testing.T) {
+					var guards []*probe
+					var layers []policy.Layer
+					for range count {
+						guards = append(guards, &probe{})
+						layers = append(layers, guards[len(guards)-1])
+					}
+					p := resilience.Compose(append(layers, c.innermost...)...)
+					caught(func() { call(p) })
+					for _, guard := range guards {
+						require.EqualValues(t, 1, guard.settled.Load())
+						require.Equal(t, c.want, guard.last.Load().Kind)
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestGuardsAreAskedHoweverManyTheyAre: the context may end on the way through guards. It is looked at before the first of
+// them and after the last.
+func TestGuardsAreAskedHoweverManyTheyAre(t *testing.T) {
+	for count := 1; count <= 12; count++ {
+		ends := &probe{derive: func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			cancel()
+			return ctx, cancel
+		}}
+		layers := []policy.Layer{ends}
+		innermost := ends
+		for range count - 1 {
+			innermost = &probe{}
+			layers = append(layers, innermost)
+		}
+		_, err := resilience.Do(t.Context(), resilience.Compose(layers...), answer(1, nil))
+		require.ErrorIs(t, err, context.Canceled)
+		require.EqualValues(t, 1, innermost.admitted.Load(), count)
+		require.Equal(t, policy.NotCalled, innermost.last.Load().Kind)
+	}
+}
+
+// TestTheEndingOfAnEarlierAttemptIsNotTold: it ended as it did, and guards inside the retry were told.
+func TestTheEndingOfAnEarlierAttemptIsNotTold(t *testing.T) {
+	outer, middle := &probe{stage: policy.StageShed}, &probe{stage: policy.StageBreaker}
+	attempts := 0
+	exits := &hooked{probe: probe{stage: policy.StageChaos}, admit: func() {
+		if attempts++; attempts == 2 {
+			runtime.Goexit()
+		}
+	}}
+	p := resilience.Compose(outer, &again{max: 2}, middle, &around1{stage: policy.StageBulkhead}, exits,
+		resilience.Observe(&policytest.Recorder{}))
+	_, exited := caught(func() { _, _ = resilience.Do(context.Background(), p, answer(1, errBackend)) })
+	require.True(t, exited)
+	require.Equal(t, policy.Outcome{Kind: policy.Exited}, *middle.last.Load())
+	require.Equal(t, policy.Outcome{Kind: policy.Exited}, *outer.last.Load())
+}
+
+// TestAnExitAfterARefusedAttemptTellsOfTheLastThatWasMade: so a limiter outside the retry does not take back what it was
+// used for.
+func TestAnExitAfterARefusedAttemptTellsOfTheLastThatWasMade(t *testing.T) {
+	outer := &probe{stage: policy.StageShed}
+	attempts := 0
+	refuses := &probe{stage: policy.StageChaos}
+	stops := policy.ObserverFunc(func(_ context.Context, e policy.Event) {
+		if e.Kind == policy.EventStopped {
+			runtime.Goexit()
+		}
+	})
+	p := resilience.Compose(outer, &again{max: 2}, refuses, resilience.Observe(stops))
+	_, exited := caught(func() {
+		_, _ = resilience.Do(context.Background(), p, func(context.Context) (int, error) {
+			attempts++
+			refuses.refuse = errRefused
+			return 1, errBackend
+		})
+	})
+	require.True(t, exited)
+	require.Equal(t, 1, attempts)
+	require.Equal(t, policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errBackend}, *outer.last.Load())
 }

@@ -49,8 +49,9 @@ type Ticket struct {
 	Period uint64        // which part of the guard's state the attempt belongs to: a generation, an epoch, a hash
 	Start  time.Duration // when the attempt was admitted, by the guard's own stopwatch
 	Number int64         // an amount (tokens, slots), an identity (which probe), or flags
-	// Cancel ends the context that Admit derived, nil if it derived none. Settle must call it unless it is nil: the
-	// engine takes it out of the ticket where a result outlives the attempt, and calls it later.
+	// Cancel ends the context that Admit derived, nil if it derived none. Settle must call it unless it is nil: where a
+	// failed attempt has left something to be read, such as the body of a 503, the engine takes it out of the ticket and
+	// calls it later.
 	Cancel context.CancelFunc
 }
 
@@ -90,7 +91,7 @@ type Repeater interface {
 	//     again. If ctx has ended there is no further attempt, whatever it answers; only its error is used.
 	//   - If it answers Again, and a panic or [runtime.Goexit] ends the call before that attempt enters the operation, it
 	//     is called once more for the same attempt, with a ctx that has ended, so that it can give back what it has
-	//     spent. The answer is ignored.
+	//     spent. The answer is ignored. If Next itself panics, it is not called again: it must give that back first.
 	//   - What belongs to one call is kept in Attempt.State and Decision.State, never in the repeater.
 	//   - It must not wait itself.
 	Next(ctx context.Context, attempt Attempt) Decision
@@ -102,8 +103,8 @@ type Attempt struct {
 	Outcome Outcome // Returned, or NotCalled when a layer inside refused
 	Blocked error   // the rejection that the gates inside would give the next attempt now; nil when they are ready
 
-	// Elsewhere says that the attempt was refused by a gate that refuses it still, but not the next attempt, which will
-	// go elsewhere: to another host, whose breaker is closed. Such an attempt is worth making, and at once.
+	// Elsewhere says that the next attempt goes elsewhere: the breaker of one host has refused this attempt, and still
+	// would, but the next attempt is for another host, whose breaker is closed. It is worth making, and at once.
 	Elsewhere bool
 
 	Asked int // how often Next was asked about this attempt before: 0 the first time

@@ -5,7 +5,9 @@ import (
 	"fmt"
 )
 
-// Kind says in which way an admitted attempt ended.
+// Kind says in which way an admitted attempt ended. When the Admit of a guard panics or exits, guards with nothing but guards
+// between them and it are told NotCalled. Outside a repeater or a wrapper, where an earlier attempt may have been made, they
+// are told Panicked or Exited.
 type Kind uint8
 
 const (

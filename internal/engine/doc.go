@@ -8,25 +8,24 @@
 //	wrapped    lets a wrapper run the next node as often as it wants              wrap.go
 //	traced     calls the operation, where more than its result is wanted          trace.go
 //
-// or calls the operation itself. This is a call through breaker(retry(timeout(op))) that succeeds at its second attempt:
+// or calls the operation itself. This is a call through retry(breaker(timeout(op))) that succeeds at its second attempt:
 //
 //	Do
-//	  run, guarded                     breaker.Admit
-//	    run, repeated
-//	      run, guarded                 timeout.Admit
-//	        run                        op returns an error
-//	        held.settle                timeout.Settle
-//	      repeatedAgain
-//	        retrying.decide
-//	          gates.ready              is there a gate inside that refuses?
+//	  run, repeated
+//	    run, guarded                   breaker.Admit, timeout.Admit
+//	      run                          op returns an error
+//	      held.settle                  timeout.Settle, breaker.Settle
+//	    node.deposit                   the call pays into the budget of the retry
+//	    repeatedAgain
+//	      retrying.decide
+//	        gates.ready                would the breaker refuse?
 //	                                   retry.Next answers Again, after a wait
-//	          gates.sleep
-//	          gates.ready              and now?
-//	        run, guarded               timeout.Admit
-//	          run, entry.enter         op returns a value
-//	          held.succeed             timeout.Settle
+//	        gates.sleep
+//	        gates.ready                and now?
+//	      run, guarded                 breaker.Admit, timeout.Admit
+//	        run, entry.enter           op returns a value
+//	        held.succeed               timeout.Settle, breaker.Settle
 //	                                   retry.Next is told of the success
-//	    held.succeed                   breaker.Settle
 //
 // Each step returns a value and an ending. A panic or runtime.Goexit goes up through the same steps: held.unwind settles the
 // guards of each.

@@ -65,12 +65,16 @@ func (e *ending) outlasts(later *ending) bool {
 
 // outcome is the ending as a layer is told it whose context is ctx.
 func (e *ending) outcome(ctx context.Context) policy.Outcome {
-	o := policy.Outcome{Kind: policy.NotCalled, Class: e.class, Err: e.err}
+	canceled := e.contextEnd != nil && policy.Canceled(ctx)
+	return policy.Outcome{Kind: e.kind(), Class: e.class, Canceled: canceled, Err: e.err}
+}
+
+// kind is what the ending of an operation is that was not left by a panic or runtime.Goexit.
+func (e *ending) kind() policy.Kind {
 	if e.entered {
-		o.Kind = policy.Returned
+		return policy.Returned
 	}
-	o.Canceled = e.contextEnd != nil && policy.Canceled(ctx)
-	return o
+	return policy.NotCalled
 }
 
 // gaveUp is the ending of a call that makes no further attempt, for the reason err. e is how its last attempt that entered

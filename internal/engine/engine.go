@@ -30,9 +30,12 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 	switch {
 	case ctx.Err() != nil:
 		t.arrived()
-		return value, refusal(ctx, policy.ContextError(ctx))
+		end = refusal(ctx, policy.ContextError(ctx))
+		t.setEnding(end)
+		return value, end
 	case n.count > 0:
-		return guarded(ctx, n, op, t)
+		inside := false
+		return guarded(ctx, n, op, t, &inside)
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:

@@ -41,7 +41,7 @@ const maxWakes = 100
 
 // sleep waits for d, or until ctx ends. If interruptible, it also ends when a gate says that it will refuse the attempt with
 // the context next for longer than the rest of d: then sleeping on is useless, and it returns the rejection.
-func (g *gates) sleep(ctx, next context.Context, d time.Duration, interruptible bool) (blocked error) {
+func (g *gates) sleep(ctx, next context.Context, d time.Duration, interruptible bool) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	start := time.Now()

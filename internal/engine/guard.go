@@ -9,15 +9,16 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// guarded admits the guards of n, runs op inside them, and settles them.
-func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
+// guarded admits the guards of n, runs op inside them, and settles them. It sets inside when all guards of the run have
+// admitted: the nodes of a run that is split share it, so that their guards are told the same of a panic in Admit.
+func guarded[T any](outer context.Context, n *node, op policy.Func[T], t *trace, inside *bool) (value T, end ending) {
 	var h held
-	h.outer = ctx
 	defer func() {
 		if h.count > 0 { // not settled below: a panic or runtime.Goexit passes through
-			h.unwind(n, recover(), t)
+			h.unwind(n, recover(), t, *inside)
 		}
 	}()
+	ctx := outer
 	for i := 0; i < n.count && i < guardsPerNode; i++ { // the second condition saves bounds checks
 		var admitted context.Context
 		var ticket policy.Ticket
@@ -28,7 +29,7 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			admitted, ticket, err = n.guards[i].Admit(ctx)
 		}
 		if err != nil {
-			return value, h.refused(ctx, n, n.guards[i], err, t)
+			return value, h.refused(outer, ctx, n, err, t)
 		}
 		a := &h.admissions[i]
 		a.ctx, a.ticket = admitted, ticket // field by field: as a whole it would go through memory twice
@@ -39,13 +40,17 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		}
 		ctx = admitted
 	}
-	h.inside = true
-	value, end = run(ctx, n.next, op, t)
+	if n.split {
+		value, end = guarded(ctx, n.next, op, t, inside)
+	} else {
+		*inside = true
+		value, end = run(ctx, n.next, op, t)
+	}
 	if !end.succeeded() {
-		return value, h.settle(n, end, t)
+		return value, h.settle(outer, n, end, t)
 	}
 	if t.staysOpen() {
-		t.open.keep(n, &h)
+		t.open.keep(outer, n, &h)
 	} else {
 		h.succeed(n)
 	}
@@ -55,10 +60,8 @@ func guarded[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 // held is the guards of one node that have admitted and are not settled yet. It lives on the stack of guarded, which
 // passes the node along: a pointer to it in here would force it onto the heap.
 type held struct {
-	outer      context.Context // the context that the first guard was given
 	admissions [guardsPerNode]admission
 	count      int
-	inside     bool // all guards have admitted, and what is inside them was begun
 }
 
 // admission is what a guard returned when it admitted, and gets back when it is settled.
@@ -67,19 +70,19 @@ type admission struct {
 	ticket policy.Ticket
 }
 
-// around returns the context that guard i was given.
-func (h *held) around(i int) context.Context {
+// around returns the context that guard i was given. outer is that of the first one.
+func (h *held) around(outer context.Context, i int) context.Context {
 	if i == 0 {
-		return h.outer
+		return outer
 	}
 	return h.admissions[i-1].ctx
 }
 
-// refused settles the guards that have admitted an attempt which then guard has refused with err.
-func (h *held) refused(ctx context.Context, n *node, guard policy.Guard, err error, t *trace) ending {
+// refused settles the guards that have admitted an attempt which then the next guard, given ctx, has refused with err.
+func (h *held) refused(outer, ctx context.Context, n *node, err error, t *trace) ending {
 	end := refusal(ctx, err)
-	t.rejected(ctx, guard, &end)
-	return h.settle(n, end, t)
+	t.rejected(ctx, n.guards[h.count], &end)
+	return h.settle(outer, n, end, t)
 }
 
 // succeed is settle for a success, without what only errors need.
@@ -92,11 +95,11 @@ func (h *held) succeed(n *node) {
 
 // settle settles all guards, innermost first, and returns the ending as the layers outside see it: its error names the
 // timeouts among the guards that have expired.
-func (h *held) settle(n *node, end ending, t *trace) ending {
+func (h *held) settle(outer context.Context, n *node, end ending, t *trace) ending {
 	for h.count > 0 {
 		last := h.count - 1
 		a := &h.admissions[last]
-		end.err = nameCause(h.around(last), a.ctx, &end)
+		end.err = nameCause(h.around(outer, last), a.ctx, &end)
 		if t.staysOpen() {
 			t.open.keepContext(&a.ticket, &end)
 		}
@@ -106,40 +109,46 @@ func (h *held) settle(n *node, end ending, t *trace) ending {
 	return end
 }
 
-// unwind settles all guards while a panic, or runtime.Goexit if recovered is nil, is on its way to the caller.
-// It panics again with the same value, on top of the stack of the first panic, which a crash prints therefore.
-func (h *held) unwind(n *node, recovered any, t *trace) {
-	outcome := policy.Outcome{Kind: policy.Exited}
+// unwind settles all guards while a panic, or runtime.Goexit if recovered is nil, is on its way to the caller. inside says
+// that all guards of the run have admitted. It panics again with the same value, on top of the stack of the first panic,
+// which a crash prints therefore.
+func (h *held) unwind(n *node, recovered any, t *trace, inside bool) {
+	var end ending // of the operation, where that is known
+	kind := policy.Exited
 	switch {
-	case !h.inside:
-		outcome.Kind = policy.NotCalled // a guard has panicked in Admit
+	case !inside:
+		kind = policy.NotCalled // a guard was asked, or has refused and the others were being settled
 	case recovered != nil:
-		outcome.Kind = policy.Panicked
+		kind = policy.Panicked
 	case t.hasEnding():
-		outcome = t.last.ending.outcome(h.outer) // the operation had returned: an observer or a layer has called runtime.Goexit since
+		end = t.last.ending // an observer or a layer has called runtime.Goexit since
+		kind = end.kind()
 	}
-	h.settleAll(n, outcome, t)
+	h.settleAll(n, end, kind, t)
 	if recovered != nil {
 		panic(recovered)
 	}
 }
 
 // settleAll settles all guards, after those inside them that were kept admitted for an open result: it has no owner now.
-func (h *held) settleAll(n *node, outcome policy.Outcome, t *trace) {
-	defer h.settleRest(n, outcome)
+func (h *held) settleAll(n *node, end ending, kind policy.Kind, t *trace) {
+	defer h.settleRest(n, end, kind)
 	if t.staysOpen() {
 		t.open.settleKept(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
 	}
 }
 
 // settleRest settles all guards, one by one, even if a Settle panics.
-func (h *held) settleRest(n *node, outcome policy.Outcome) {
+func (h *held) settleRest(n *node, end ending, kind policy.Kind) {
 	if h.count == 0 {
 		return
 	}
-	defer h.settleRest(n, outcome)
+	defer h.settleRest(n, end, kind)
 	h.count--
-	n.guards[h.count].Settle(h.admissions[h.count].ctx, h.admissions[h.count].ticket, outcome)
+	a := &h.admissions[h.count]
+	outcome := end.outcome(a.ctx)
+	outcome.Kind = kind
+	n.guards[h.count].Settle(a.ctx, a.ticket, outcome)
 }
 
 // nameCause returns the error of end, made to say why it happened: this is how a timeout names itself. A guard was given

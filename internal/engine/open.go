@@ -108,7 +108,7 @@ func (o *openResult) lift() {
 }
 
 // keep takes over the guards of n, which have admitted an attempt that succeeded.
-func (o *openResult) keep(n *node, h *held) {
+func (o *openResult) keep(outer context.Context, n *node, h *held) {
 	if o.kept == nil {
 		o.kept = o.keptRoom[:0]
 	}
@@ -119,7 +119,7 @@ func (o *openResult) keep(n *node, h *held) {
 			a.ticket = returner.Returned(a.ctx, a.ticket)
 		}
 		h.count = last
-		o.kept = append(o.kept, kept{guard, h.around(last), a.ctx, a.ticket})
+		o.kept = append(o.kept, kept{guard, h.around(outer, last), a.ctx, a.ticket})
 	}
 }
 

@@ -34,6 +34,7 @@ type node struct {
 	plan     *Plan
 	guards   [guardsPerNode]policy.Guard // an array, so that a node for a single guard needs no heap
 	count    int
+	split    bool // its run of guards goes on in next
 	repeater policy.Repeater
 	counter  successCounter // the repeater, if it is one
 	wrapper  policy.Wrapper
@@ -42,7 +43,7 @@ type node struct {
 	next     *node         // nil in the node of the operation
 }
 
-// guardsPerNode bounds the tickets that one run of guards holds on the stack; a longer run is split.
+// guardsPerNode bounds the tickets that one node holds on the stack: a longer run of guards is split into several nodes.
 const guardsPerNode = 5
 
 // NewPlan builds the plan for layers, which must be in order, outermost first, and each a Guard, a Repeater or a
@@ -64,32 +65,38 @@ func (p *Plan) link(layers []policy.Layer, fed []policy.Budget) *node {
 	if len(layers) == 0 {
 		return n
 	}
-	used := 1
+	inner := layers[1:]
 	switch layer := layers[0].(type) {
 	case policy.Repeater:
 		n.setRepeater(layer)
-		n.gates = gatesOf(layers[1:])
+		n.gates = gatesOf(inner)
 		n.setBudget(layer, fed)
 	case policy.Wrapper:
 		n.wrapper = layer
 		n.setBudget(layer, fed)
 	default:
-		used = 0
-		for used < len(layers) && used < guardsPerNode {
-			guard, ok := layers[used].(policy.Guard)
-			if !ok {
-				break
-			}
-			n.guards[used] = guard
-			used++
-		}
-		n.count = used
+		guards := leadingGuards(layers)
+		n.count = copy(n.guards[:], guards)
+		n.split = n.count < len(guards)
+		inner = layers[n.count:]
 	}
 	if n.budget != nil {
 		fed = append(slices.Clip(fed), n.budget)
 	}
-	n.next = p.link(layers[used:], fed)
+	n.next = p.link(inner, fed)
 	return n
+}
+
+// leadingGuards returns the guards that layers begins with.
+func leadingGuards(layers []policy.Layer) (guards []policy.Guard) {
+	for _, layer := range layers {
+		guard, ok := layer.(policy.Guard)
+		if !ok {
+			break
+		}
+		guards = append(guards, guard)
+	}
+	return guards
 }
 
 func (n *node) setRepeater(repeater policy.Repeater) {

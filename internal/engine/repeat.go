@@ -72,6 +72,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end 
 		}
 		found, end := run(next, n.next, current.enter, r.trace.at(number))
 		if panicked := current.discardPanic.Load(); panicked != nil {
+			r.trace.clearEnding()
 			_ = panicked.Resume() // which does not return
 		}
 		if end.entered || current.entered.Load() {
@@ -86,6 +87,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end 
 		if end.entered || !last.entered {
 			value, last = found, end
 		}
+		r.trace.setEnding(last)
 		r.ended.Number, r.ended.Outcome, r.ended.Asked = number, end.outcome(ctx), 0
 		if end.succeeded() {
 			n.repeater.Next(ctx, r.ended)

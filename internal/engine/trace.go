@@ -138,7 +138,7 @@ func (t *trace) clearEnding() {
 	}
 }
 
-// setEnding notes how the operation, or all that is inside a wrapper, has ended.
+// setEnding notes how the operation, or all that is inside a wrapper or a repeater, has ended.
 func (t *trace) setEnding(end ending) {
 	if t != nil && t.last != nil {
 		*t.last = lastEnding{ending: end, valid: true}
@@ -148,8 +148,9 @@ func (t *trace) setEnding(end ending) {
 // hasEnding reports whether it is known how the operation has ended.
 func (t *trace) hasEnding() bool { return t != nil && t.last != nil && t.last.valid }
 
-// begin notes that it was decided to make the next attempt.
+// begin notes that it was decided to make the next attempt. Nothing is known of its ending yet.
 func (t *trace) begin() {
+	t.clearEnding()
 	if t != nil && t.call != nil {
 		t.call.began.Store(int64(t.now()))
 	}
