@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Kind says in which way an admitted attempt ended. When the Admit of a guard panics or exits, guards with nothing but guards
-// between them and it are told NotCalled. Outside a repeater or a wrapper, where an earlier attempt may have been made, they
-// are told Panicked or Exited.
+// Kind says in which way an admitted attempt ended. Where a panic or [runtime.Goexit] comes from the Admit of an inner guard,
+// the guards outside it are told [NotCalled], but only up to the next repeater or wrapper: the operation may have been called
+// in an earlier attempt, and guards outside of that are told [Panicked] or [Exited].
 type Kind uint8
 
 const (

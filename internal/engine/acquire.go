@@ -39,7 +39,7 @@ type acquisition struct {
 func (a *acquisition) begin() error {
 	w := a.watch()
 	defer w.done()
-	end := a.admit()
+	end := a.admitAll()
 	if end.err == nil {
 		w.goesOn = true
 		return nil
@@ -53,8 +53,8 @@ func (a *acquisition) watch() *watch {
 	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
 }
 
-// admit admits all guards, or none: then it returns why, as the caller should see it.
-func (a *acquisition) admit() (end ending) {
+// admitAll admits all guards, or none: then it returns why, as the caller should see it.
+func (a *acquisition) admitAll() (end ending) {
 	admitted := false
 	defer func() {
 		if !admitted { // also when a guard panics

@@ -24,7 +24,7 @@ func ClassOf(ctx context.Context, err error) policy.Class {
 // given.
 func Entered(ctx context.Context, err error) bool {
 	judge, ok := ctx.Value(judgeKey{}).(judge)
-	return !ok || judge.entered(err)
+	return !ok || judge.hadEntered(err)
 }
 
 // Wrapped reports whether ctx belongs to an attempt of a wrapper: one that may go on after the caller has left.
@@ -33,7 +33,7 @@ func Wrapped(ctx context.Context) bool { return ctx.Value(judgeKey{}) != nil }
 // judge knows what the errors of the attempts of a wrapper mean.
 type judge interface {
 	classOf(err error) policy.Class
-	entered(err error) bool
+	hadEntered(err error) bool
 }
 
 // judging is a context in which [ClassOf] finds a judge.
@@ -65,7 +65,7 @@ func (r *race[T]) classOf(err error) policy.Class {
 	return ownClass(err)
 }
 
-func (r *race[T]) entered(err error) bool {
+func (r *race[T]) hadEntered(err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, j := range r.judged {

@@ -50,7 +50,7 @@ type openResult struct {
 	since time.Time       // when the operation returned, if an observer wants to know
 
 	kept        []kept             // guards, innermost first
-	bounds      []func()           // of each guard that has admitted, outermost first, what lifts its bound; nil if it has none
+	bounds      []func()           // what lifts the bound of each guard that is admitted, outermost first; nil if it has none
 	answer                         // of the last attempt that has ended
 	cancelOuter context.CancelFunc // ends the context that a wrapper has given this attempt; nil if it does that itself
 
@@ -67,7 +67,8 @@ type kept struct {
 	ticket     policy.Ticket
 }
 
-// admit asks guard for an attempt whose result is to stay open.
+// admit asks guard for an attempt whose result is to stay open. It pushes onto bounds what keepContext pops when the guard is
+// settled. A panic or runtime.Goexit leaves bounds behind, but it also ends the call.
 func (o *openResult) admit(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
 	var lift func()
 	if lifter, ok := guard.(policy.Lifter); ok {
@@ -217,35 +218,3 @@ func (o *openResult) ClassOfWork(err error) policy.Class { return o.plan.classif
 
 // String is for the permit.
 func (o *openResult) String() string { return cmp.Or(o.plan.Name, "an open result") }
-
-// OpenResult is what Open keeps for a result that stays open.
-type OpenResult = openResult
-
-// Roomy is a context with room for an OpenResult, which spares an allocation: half of what a request through policyhttp
-// costs beside that of its context. OpenResult returns nil when the room has been given away.
-type Roomy interface{ OpenResult() *OpenResult }
-
-func newOpenResult(ctx context.Context) *openResult {
-	if roomy, ok := ctx.(Roomy); ok {
-		if o := roomy.OpenResult(); o != nil {
-			return o
-		}
-	}
-	return new(openResult)
-}
-
-// Layers returns the layers of the pipeline that the call goes through, outermost first.
-func (o *openResult) Layers() (layers []policy.Layer) {
-	for n := o.plan.first; n != nil; n = n.next {
-		for _, guard := range n.guards[:n.count] {
-			layers = append(layers, guard)
-		}
-		switch {
-		case n.repeater != nil:
-			layers = append(layers, n.repeater)
-		case n.wrapper != nil:
-			layers = append(layers, n.wrapper)
-		}
-	}
-	return layers
-}

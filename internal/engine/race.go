@@ -26,7 +26,7 @@ type standing[T any] struct {
 	best    result[T]    // of the winner, or of the latest failure as long as there is none
 	answer  result[T]    // of a failure before it that is an answer still to be read, where the latest one is none
 	gravest policy.Class // class of the attempts that entered the operation and failed
-	entered int          // attempts that have entered the operation
+	entries int          // into the operation
 }
 
 // result is what one attempt came to.
@@ -84,7 +84,7 @@ func (r *race[T]) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over {
-		r.soFar.entered++
+		r.soFar.entries++
 	}
 	return !r.over
 }
@@ -94,7 +94,7 @@ func (r *race[T]) enter() bool {
 func (r *race[T]) exit() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.soFar.entered--
+	r.soFar.entries--
 }
 
 // take keeps the result of an attempt if it may still become the result of the whole. It returns the result that cannot any

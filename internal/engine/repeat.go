@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-resilience/resilience/internal/attempt"
 	"github.com/go-resilience/resilience/internal/detached"
@@ -111,7 +112,7 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 	ended.Elsewhere = refused && ended.Blocked == nil && gates.ready(r.latest) != nil
 	for kind := policy.EventRetry; ; kind = policy.EventWait {
 		over := ctx.Err() != nil
-		r.promised = false // if Next panics, it takes back itself what it has spent
+		r.promised = false // if Next panics, it has given back itself what it had spent, see policy.Repeater
 		decision := n.repeater.Next(ctx, *ended)
 		r.promised = decision.Again && !over
 		ended.State = decision.State
@@ -124,17 +125,10 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 			return false, ended.Outcome.Err
 		}
 		r.trace.again(ctx, kind, n.repeater, ended, &decision)
-		// A repeater that waits for a gate to recover knows that the gate is closed: do not wake it for that. If it does not
-		// wait, nothing has changed: the attempt is made, and the gate refuses it.
-		interruptible := ended.Blocked == nil
+		blocked := ended.Blocked // before the wait
 		ended.Blocked = nil
-		if decision.Wait > 0 {
-			before := r.trace.now()
-			ended.Blocked = gates.sleep(ctx, next, decision.Wait, interruptible)
-			r.trace.waited(before)
-			if ctx.Err() == nil && ended.Blocked == nil {
-				ended.Blocked = gates.ready(next)
-			}
+		if decision.Wait > 0 { // otherwise nothing has changed: the attempt is made, also if a gate will refuse it
+			ended.Blocked = r.wait(n, next, decision.Wait, blocked == nil)
 		}
 		if ctx.Err() == nil && ended.Blocked == nil {
 			r.trace.begin()
@@ -142,6 +136,18 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 		}
 		ended.Elsewhere = false // the next attempt is refused, too
 	}
+}
+
+// wait waits for d, and then asks the gates. It returns the rejection that the attempt with the context next would get, nil if
+// there is none. With wakeable the wait ends early when a gate closes; a repeater that waits for a closed gate knows of it.
+func (r *retrying) wait(n *node, next context.Context, d time.Duration, wakeable bool) (blocked error) {
+	before := r.trace.now()
+	blocked = n.gates.sleep(r.ctx, next, d, wakeable)
+	r.trace.waited(before)
+	if r.ctx.Err() == nil && blocked == nil {
+		blocked = n.gates.ready(next)
+	}
+	return blocked
 }
 
 // endedContext returns ctx as a context that has ended.
@@ -167,8 +173,8 @@ type entry[T any] struct {
 func (e *entry[T]) enter(ctx context.Context) (T, error) {
 	e.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
 	if e.discardable && !e.discarded.Swap(true) {
-		if ending := e.discard(); !ending.Returned() {
-			panicked := ending // ending itself would be on the heap always
+		if found := e.discard(); !found.Returned() {
+			panicked := found // found itself would be on the heap always
 			e.discardPanic.Store(&panicked)
 			return *new(T), errNotEntered // the operation is not called: the caller panics instead
 		}

@@ -7,7 +7,14 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// wrapped lets the wrapper of n run what is inside, and returns what its attempts have come to.
+// wrapped lets the wrapper of n run what is inside. When the wrapper returns:
+//
+//  1. finish: what its attempts have come to is read, and what ends later is dropped.
+//  2. pick: the result that belongs to the wrapper's error is kept, and the other one dropped.
+//  3. handOver: if results stay open, that one stays open for the call.
+//  4. A success is the result of the call, whatever the error: the wrapper may have left before it knew of it.
+//  5. Otherwise the error decides. A wrapper that returns none although no attempt succeeded gets one: it would hand out a
+//     value that no attempt has made.
 func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
 	r := &race[T]{next: n.next, trace: t}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
@@ -32,12 +39,12 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	r.judging = judging{ctx, r}
 	err := r.run(&r.judging, n.wrapper)
 	final := r.finish()
-	if final.entered > 0 {
+	if final.entries > 0 {
 		n.deposit()
 	}
 	returned = true // not before: a budget may panic
 	best := r.pick(&final, err)
-	// Where no attempt has entered, the answer of the previous one of a retry may still have to be read: leave it.
+	// Where no attempt has entered the operation, the call keeps what an earlier attempt of a retry outside has left to be read.
 	if t.staysOpen() && best.end.entered && !r.handOver(ctx, &best) {
 		if err == nil {
 			err = fmt.Errorf("resilience: the result of %T cannot stay open: "+
@@ -47,11 +54,9 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		best = result[T]{} // an error decided the call in the very moment in which an attempt succeeded
 	}
 	if best.end.succeeded() {
-		// Also when the wrapper has left before it knew of the success, which would have no owner.
 		return best.value, best.end
 	}
 	if err == nil {
-		// A wrapper that swallows a failure would hand out a value that no attempt has made.
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
 		if best.end.err != nil {
 			err = &causedError{cause: err, err: best.end.err}
@@ -79,7 +84,7 @@ func (r *race[T]) handOver(ctx context.Context, best *result[T]) bool {
 
 // failed is the ending of the whole, with the error of the wrapper, when no attempt has succeeded.
 func (r *race[T]) failed(ctx context.Context, err error, final *standing[T]) ending {
-	end := ending{entered: final.entered > 0, class: r.classOfAll(err, final.gravest), err: err, contextEnd: endOf(ctx)}
+	end := ending{entered: final.entries > 0, class: r.classOfAll(err, final.gravest), err: err, contextEnd: endOf(ctx)}
 	switch {
 	case !end.entered:
 		end.class = policy.Ignored
