@@ -322,6 +322,12 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 	}
 	success := policy.Outcome{Kind: policy.Returned}
 	failure := policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errBackend}
+	late := policy.Outcome{Kind: policy.NotCalled, Class: policy.Ignored, Err: context.Canceled}
+	tooLate := &probe{stage: policy.StageChaos, derive: func(ctx context.Context) (context.Context, context.CancelFunc) {
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		return ctx, cancel
+	}}
 	for name, c := range map[string]struct {
 		layers       []policy.Layer
 		op           policy.Func[int]
@@ -332,6 +338,7 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 		"before a retry":        {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
 		"when a retry stops":    {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventStopped, 1))}, answer(1, errBackend), failure, failure},
 		"when a guard refuses":  {[]policy.Layer{&probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(on(policy.EventRejected, 1))}, answer(1, nil), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},
+		"after a late attempt":  {[]policy.Layer{&again{max: 2}, tooLate, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, nil), late, late},
 		"of a hedge":            {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2, stage: policy.StageHedge}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), policy.Outcome{Kind: policy.Exited}, failure},
 		"outside of a hedge":    {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
 		"the operation, second": {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
@@ -361,5 +368,6 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 		require.Equal(t, policy.NotCalled, inner.last.Load().Kind, "a value was given up, and the attempt was not made")
 		require.EqualValues(t, 2, inner.settled.Load())
 		require.EqualValues(t, 1, outer.settled.Load())
+		require.Equal(t, policy.Outcome{Kind: policy.Exited}, *outer.last.Load(), "the first attempt was made")
 	}
 }
