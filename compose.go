@@ -51,7 +51,7 @@ func Validate(layers ...policy.Layer) error {
 	return assemble(layers).validate()
 }
 
-// assemble takes nested pipelines and settings apart and sorts the layers. The pipeline has no plan yet.
+// assemble takes nested pipelines and attributes apart and sorts the layers. The pipeline has no plan yet.
 func assemble(layers []policy.Layer) *Pipeline {
 	p := &Pipeline{}
 	for _, layer := range layers {
@@ -63,7 +63,7 @@ func assemble(layers []policy.Layer) *Pipeline {
 			}
 			p.placements = append(p.placements, layer.placements...)
 			p.configure(layer.config)
-		case setting:
+		case attribute:
 			p.configure(layer.config)
 		case policy.Placed:
 			p.placements = append(p.placements, placement{layer.Layer, layer.Stage()})

@@ -45,7 +45,7 @@ func TestDoNamesTheArgumentThatIsNil(t *testing.T) {
 		"run layer":        {func() { _ = resilience.Run(t.Context(), nil, func(context.Context) error { return nil }) }, "nil layer"},
 		"name":             {func() { resilience.Name("") }, "the name is empty"},
 		"classify":         {func() { resilience.Classify(nil) }, "the function is nil"},
-		"a setting":        {func() { _, _ = resilience.Do(t.Context(), resilience.Name("x"), answer(1, nil)) }, "is no Guard, Repeater or Wrapper"},
+		"an attribute":     {func() { _, _ = resilience.Do(t.Context(), resilience.Name("x"), answer(1, nil)) }, "is no Guard, Repeater or Wrapper"},
 		"check operation":  {func() { policy.Check(nil, func(int) error { return nil }) }, "nil operation"},
 		"check":            {func() { policy.Check(answer(1, nil), nil) }, "nil check"},
 		"acquire context":  {func() { _, _ = policy.Acquire(nil, &probe{}) }, "nil context"},

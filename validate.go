@@ -40,7 +40,7 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 			report("a pipeline was moved to stage %q: move its layers instead", place.stage)
 			continue
 		}
-		if moved, ok := layer.(setting); ok {
+		if moved, ok := layer.(attribute); ok {
 			report("%v was moved to stage %q: it has no place in the order", moved, place.stage)
 			continue
 		}

@@ -8,16 +8,16 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// setting is what a pipeline has besides its layers, on its way into one. It has no place in the order.
-type setting struct {
+// attribute is what a pipeline has besides its layers, on its way into one. It has no place in the order.
+type attribute struct {
 	option string
 	config engine.Config
 }
 
-// Stage returns 0: a setting has no place in the order.
-func (setting) Stage() policy.Stage { return 0 }
+// Stage returns 0: an attribute has no place in the order.
+func (attribute) Stage() policy.Stage { return 0 }
 
-func (s setting) String() string { return s.option }
+func (a attribute) String() string { return a.option }
 
 // Name returns a layer without a place that names the pipeline it is composed into. The name is in every event and report
 // of the pipeline, and its calls are counted; it is not in rejections, which belong to the policies. Of several names the
@@ -26,7 +26,7 @@ func Name(name string) policy.Layer {
 	if name == "" {
 		refuse("resilience.Name", "the name is empty")
 	}
-	return setting{fmt.Sprintf("name %q", name), engine.Config{Name: name}}
+	return attribute{fmt.Sprintf("name %q", name), engine.Config{Name: name}}
 }
 
 // Classify returns a layer without a place that says what the errors of the operation mean, to every policy of the
@@ -47,7 +47,7 @@ func Classify(classify func(error) policy.Class) policy.Layer {
 	if classify == nil {
 		refuse("resilience.Classify", "the function is nil")
 	}
-	return setting{"classify", engine.Config{Classify: classify}}
+	return attribute{"classify", engine.Config{Classify: classify}}
 }
 
 // Observe returns a layer without a place that lets observers know what happens in the pipeline it is composed into. To
@@ -61,7 +61,7 @@ func Observe(observers ...policy.Observer) policy.Layer {
 			refuse("resilience.Observe", fmt.Sprintf("observer %d is nil", i+1))
 		}
 	}
-	return setting{"observe", engine.Config{Observers: append([]policy.Observer(nil), observers...)}}
+	return attribute{"observe", engine.Config{Observers: append([]policy.Observer(nil), observers...)}}
 }
 
 func refuse(option, problem string) {
