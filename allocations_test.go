@@ -3,6 +3,7 @@ package resilience_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -22,6 +23,8 @@ func TestAllocations(t *testing.T) {
 	op := answer(1, nil)
 	quiet := resilience.Compose(&quietGuard{}, &quietRepeater{}, &quietGuard{}, &quietGuard{})
 	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = resilience.Do(ctx, quiet, op) }))
+	many := resilience.Compose(slices.Repeat([]policy.Layer{&quietGuard{}}, 12)...)
+	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = resilience.Do(ctx, many, op) }))
 	single := &quietGuard{}
 	require.Zero(t, testing.AllocsPerRun(100, func() { _, _ = resilience.Do(ctx, single, op) }))
 	number := 0

@@ -84,6 +84,11 @@ func TestComposeListsEveryProblem(t *testing.T) {
 	require.NoError(t, resilience.Validate(&quietRepeater{}, &quietGuard{}, &quietGuard{}), "types without fields have no identity")
 }
 
+func TestValidatePanicsWithAPolicyThatWasNotMade(t *testing.T) {
+	require.Panics(t, func() { _ = resilience.Validate(&breaker.Breaker{}) })
+	require.Panics(t, func() { _ = resilience.Validate(&retry.Retrier{}, bulkhead.New(1)) })
+}
+
 func TestACheckerSeesItsNeighbours(t *testing.T) {
 	outer, inner := &probe{name: "outer", stage: 10}, &probe{name: "inner", stage: 900}
 	c := &complainer{}
