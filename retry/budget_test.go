@@ -543,7 +543,7 @@ type hasty struct {
 }
 
 func (h *hasty) Ready(context.Context) error {
-	if h.asked++; h.ready != nil && h.asked == 2 { // after the sleep
+	if h.asked++; h.ready != nil && h.asked == 2 { // after the sleep, if there is one
 		h.ready()
 	}
 	return nil
@@ -604,6 +604,23 @@ func TestFault267_ATokenComesBackWhenTheRetryIsNotMade(t *testing.T) {
 			}()
 			<-done
 			require.Equal(t, 2, asked)
+			require.Equal(t, 1.25, budget.Snapshot().Tokens)
+		})
+	}
+	// The same, but what does not return is a gate that is asked about the next attempt.
+	for name, last := range map[string]func(){"panic in the second Ready": boom, "Goexit in the second Ready": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			budget := retry.NewBudget(0.25, 0)
+			again := retry.New(retry.WithBudget(budget), retry.RetryRejections(errFull), retry.Constant(0))
+			gate := &hasty{ready: last}
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				defer func() { _ = recover() }()
+				_, _ = resilience.Do(t.Context(), resilience.Compose(again, gate, &limited{admissions: 1}), always(errBackend).do)
+			}()
+			<-done
+			require.Equal(t, 2, gate.asked)
 			require.Equal(t, 1.25, budget.Snapshot().Tokens)
 		})
 	}

@@ -42,7 +42,7 @@ type retrying struct {
 	ctx      context.Context // of the call
 	latest   context.Context // of the attempt that has ended last
 	ended    policy.Attempt  // the same attempt, as the repeater is told of it
-	promised bool            // the repeater has answered Again, and the attempt it wants has not ended
+	promised bool            // the repeater has answered Again, and no attempt has entered the operation since
 }
 
 // repeatedAgain makes the further attempts of r. The first one ended with value and end.
@@ -76,12 +76,13 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end 
 			r.trace.clearEnding()
 			_ = panicked.Resume() // which does not return
 		}
-		if end.entered || current.entered.Load() {
-			current.answer.endContexts()
-		} else {
+		r.promised = !end.entered && !current.entered.Load() // what was spent on an attempt that was refused was spent for nothing
+		if r.promised {
 			r.trace.putBack(current.answer)
+		} else {
+			current.answer.endContexts()
 		}
-		r.promised, current, r.latest = false, nil, next
+		current, r.latest = nil, next
 		if end.entered && !last.entered {
 			n.deposit() // the first attempt of the call that entered the operation
 		}
