@@ -99,8 +99,8 @@ func (c *call) Value(key any) any {
 		return c
 	}
 	// The answer is about this call, not about what is done with its result.
-	if idempotence.Asks(key) && c.repetition != unmarked && !c.ended.Load() {
-		return c.repetition == repeatable
+	if idempotence.Asks(key) && !c.ended.Load() {
+		return c.repetition.mark()
 	}
 	return c.Context.Value(key)
 }
@@ -238,12 +238,15 @@ func (c *call) end(response *http.Response) (delivered *attempt) {
 	}
 	open := c.open
 	c.open = nil
+	closes := c.bodies.end(delivered)
 	c.mu.Unlock()
 	for _, a := range open {
 		if a != delivered {
 			defer a.discard() // although another one may panic
 		}
 	}
-	c.bodies.end(delivered)
+	if closes {
+		_ = c.bodies.close()
+	}
 	return delivered
 }

@@ -58,11 +58,10 @@ func quotaSources(layers []policy.Layer) []quotaSource {
 			keyed = append(keyed, limit.ReportFor)
 		}
 	}
-	sources := all
 	if len(keyed) > 0 {
-		sources = keyed
+		return keyed
 	}
-	return sources[:min(len(sources), maxQuotas)]
+	return all
 }
 
 // quota is what a client is told about a limit.
@@ -128,6 +127,9 @@ func (e *exchange) announce(header http.Header, retryAfter int64) {
 func (e *exchange) quotas(retryAfter int64) []quota {
 	var quotas []quota
 	for _, source := range e.pipeline.quotas {
+		if len(quotas) == maxQuotas {
+			break
+		}
 		report, ok := source(e.admission)
 		if !ok {
 			continue
