@@ -158,7 +158,15 @@ func (a *attempt) classify(err error, trace *sendTrace) error {
 	return err
 }
 
-// answered says what a response of the base transport means to the pipeline: it is the result of the attempt.
+// answered says what a response of the base transport means to the pipeline. The response is the result of the attempt in
+// any case; with it comes:
+//
+//	an answer                          no error
+//	a failure that judge calls final   the failure, as retry.Permanent
+//	another failure, of a request that
+//	  may not be sent again            the failure; the retry asks the call whether it may, and stops
+//	  may, but whose body is used up   the failure, as retry.Permanent
+//	  may                              the failure; the beginning of the response's body is read in advance
 func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	c := a.call
 	t := c.transport

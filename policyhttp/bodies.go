@@ -31,7 +31,8 @@ const (
 //	while the call runs
 //	  an attempt closes it unread    is closed       is for the next attempt  stays open
 //	  an attempt closes it           is closed       is closed                stays open
-//	  a failure is answered early    stays open      is taken back if unread  stays open
+//	  it waits for another attempt,
+//	  after an early failure         stays open      is taken back if unread  stays open
 //
 //	when the call ends
 //	  the response delivered is of

@@ -124,7 +124,7 @@ func TestABodyThatTheBaseHasRewoundIsOneOfTheAttempt(t *testing.T) {
 			}
 			_, _ = io.Copy(io.Discard, again)
 			_ = again.Close()
-			return nil, errors.New("sum "+r.Trailer.Get("Sum"))
+			return nil, errors.New("sum " + r.Trailer.Get("Sum"))
 		})
 		tr := policyhttp.NewTransport(rewinds, resilience.Compose(atOnce(2)), policyhttp.Buffer(10))
 

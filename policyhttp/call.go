@@ -211,7 +211,8 @@ func (c *call) responseDespite(err error, response *http.Response, permit *polic
 	case errors.Is(err, timeout.ErrTimeout):
 		return nil
 	}
-	// Of attempts at the same time, the one that decided need not be the one that ended last, whose result this is.
+	// The result is of the attempt that ended last, the error of the one that decided. If one attempt of a hedge was answered
+	// 503, and then the other one found no connection, there is no result, and the error is about the 503: that is delivered.
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return nil
