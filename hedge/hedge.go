@@ -154,9 +154,9 @@ func (h *Hedge) run(ctx context.Context, call operation) error {
 	return err
 }
 
-// mayRepeat reports whether the work under ctx may be done twice.
+// mayRepeat reports whether the work under ctx may be done twice at the same time.
 func (c *config) mayRepeat(ctx context.Context) bool {
-	if marked, idempotent := idempotence.Of(ctx); marked {
+	if marked, idempotent := idempotence.AtOnce(ctx); marked {
 		return idempotent
 	}
 	return c.idempotent

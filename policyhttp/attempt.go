@@ -25,7 +25,7 @@ type attempt struct {
 	responseBody responseBody
 
 	// These are guarded by the call's mutex.
-	requestBody *requestBody   // nil if the request has none
+	requestBody *requestBody   // the last one that the base transport got; nil if there is none
 	response    *http.Response // nil until hold
 	failure     *Error         // what the response means, nil for a success
 }
@@ -61,6 +61,14 @@ func (a *attempt) isDeepCopy() bool {
 	return c.transport.mayMutate || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context)
 }
 
+// ownTrailer returns the trailer of the request that is sent, nil if that is the caller's.
+func (a *attempt) ownTrailer() http.Header {
+	if a.isDeepCopy() {
+		return a.sent.Trailer
+	}
+	return nil
+}
+
 // setURL makes the URL of the request that is sent a copy of u.
 func (a *attempt) setURL(u *url.URL) {
 	if u == nil {
@@ -81,7 +89,7 @@ func send(ctx context.Context) (*http.Response, error) {
 		return nil, errLeft
 	}
 	if err := a.prepare(ctx); err != nil {
-		a.closeBody()
+		a.closeRequestBody()
 		c.skip(a)
 		return nil, err
 	}
@@ -97,8 +105,8 @@ func send(ctx context.Context) (*http.Response, error) {
 		if response != nil && response.Body != nil { // against the contract of a RoundTripper
 			_ = response.Body.Close()
 		}
+		a.closeRequestBody()
 		err = a.classify(err, trace)
-		a.closeBody()
 		c.fail(a)
 		return nil, err
 	}
@@ -136,10 +144,10 @@ func (a *attempt) classify(err error, trace *sendTrace) error {
 		err = &schemeMismatch{plain}
 	}
 	class := Classify(err)
-	if a.requestBody != nil && a.requestBody.broken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
+	if a.hasBrokenBody() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
 		class = policy.Ignored // the caller's own mistake, or wish
 	}
-	again := c.bodies.reclaim()
+	again := c.bodies.isFree()
 	notSent := again && isNotSent(err, trace)
 	if class != policy.Unclassified || notSent {
 		err = &baseError{err, class, notSent}
@@ -150,7 +158,15 @@ func (a *attempt) classify(err error, trace *sendTrace) error {
 	return err
 }
 
-// answered says what a response of the base transport means to the pipeline: it is the result of the attempt.
+// answered says what a response of the base transport means to the pipeline. The response is the result of the attempt in
+// any case; with it comes:
+//
+//	an answer                          no error
+//	a failure that judge calls final   the failure, as retry.Permanent
+//	another failure, of a request that
+//	  may not be sent again            the failure; the retry asks the call whether it may, and stops
+//	  may, but whose body is used up   the failure, as retry.Permanent
+//	  may                              the failure; the beginning of the response's body is read in advance
 func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	c := a.call
 	t := c.transport
@@ -168,7 +184,10 @@ func (a *attempt) answered(response *http.Response) (*http.Response, error) {
 	failure := newError(response, class)
 	failure.notSent = t.notProcessed[response.StatusCode]
 	may := c.mayRepeat() || failure.notSent
-	final = final || may && !c.bodies.reclaim()
+	if may && !final {
+		c.bodies.takeBack(a)
+		final = !c.bodies.isFree()
+	}
 	if may && !final && isRetried(class) && c.repeats() {
 		response = prefetch(response)
 		a.responseBody.inner = response.Body
@@ -202,14 +221,14 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 
 // late releases the response of an attempt whose caller has left.
 func (a *attempt) late() error {
-	defer a.closeBody()
+	defer a.closeRequestBody()
 	_ = a.responseBody.inner.Close()
 	return errLeft
 }
 
 // discard releases what an attempt holds whose response nobody gets.
 func (a *attempt) discard() {
-	defer a.closeBody()
+	defer a.closeRequestBody()
 	a.call.mu.Lock()
 	response := a.response
 	a.call.mu.Unlock()
@@ -218,12 +237,25 @@ func (a *attempt) discard() {
 	}
 }
 
-// closeBody closes the body of an attempt in place of a base transport that has not done so.
-func (a *attempt) closeBody() {
-	a.call.mu.Lock()
-	hasSource := a.requestBody != nil && a.requestBody.source != nil
-	a.call.mu.Unlock()
-	if hasSource {
-		_ = a.requestBody.Close()
+// closeRequestBody closes the bodies that a sends, in place of a base transport that has not done so.
+func (a *attempt) closeRequestBody() {
+	for body := range a.requestBodies().all {
+		_ = body.Close()
 	}
+}
+
+// hasBrokenBody reports whether the attempt failed because its body could not be read.
+func (a *attempt) hasBrokenBody() bool {
+	for body := range a.requestBodies().all {
+		if body.broken.Load() {
+			return true
+		}
+	}
+	return false
+}
+
+func (a *attempt) requestBodies() *requestBody {
+	a.call.mu.Lock()
+	defer a.call.mu.Unlock()
+	return a.requestBody
 }

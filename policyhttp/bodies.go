@@ -17,16 +17,42 @@ const (
 	bodyOnce                     // it cannot
 )
 
-// bodies hands the body of a request to its attempts. The caller's body is closed exactly once, whatever happens. bodies is
-// nil for a request without a body.
+// bodies hands the body of a request to its attempts, and closes the caller's body exactly once. It is nil for a request
+// without a body.
+//
+// An attempt reads the caller's body itself, or a recording of it, or has a body of its own from GetBody, which is not meant
+// here. If its base transport rewinds, it has several bodies, and is sending until all are closed: by the base transport,
+// or in its place after an error, when the response is superseded or comes too late, and when the caller closes it.
+// This becomes of the caller's body:
+//
+//	                                 bodyAgain       bodyOnce                 bodyRecorded
+//	attempts that read it            the first       one after the other      all, also at the same time
+//
+//	while the call runs
+//	  an attempt closes it unread    is closed       is for the next attempt  stays open
+//	  an attempt closes it           is closed       is closed                stays open
+//	  it waits for another attempt,
+//	  after an early failure         stays open      is taken back if unread  stays open
+//
+//	when the call ends
+//	  the response delivered is of
+//	  an attempt that is sending it  stays open      stays open               stays open
+//	  otherwise                      is closed       is closed                is closed
+//
+//	later
+//	  that attempt has closed it     is closed       is closed                is closed
+//	  another one closes it          nothing         nothing                  nothing
 type bodies struct {
 	call    *call
 	kind    bodyKind
-	callers io.ReadCloser // the caller's body
-	length  int64         // that the request says
-	closed  atomic.Bool   // the caller's body
+	callers io.ReadCloser                 // the caller's body
+	getBody func() (io.ReadCloser, error) // the caller's, of bodyAgain
+	length  int64                         // that the request says
+	closed  atomic.Bool                   // the caller's body
 
-	holder   *requestBody // the last one that had the caller's body; guarded by the call's mutex
+	// holder is the attempt that closes the caller's body when it has sent it; nil as long as there is none: before the end
+	// of a call with bodyRecorded, and between the attempts with bodyOnce. It is guarded by the call's mutex.
+	holder   *attempt
 	recorder *recorder
 }
 
@@ -38,7 +64,7 @@ func newBodies(c *call) *bodies {
 	b := &bodies{call: c, callers: r.Body, length: r.ContentLength}
 	switch limit := c.transport.buffer; {
 	case r.GetBody != nil:
-		b.kind = bodyAgain
+		b.kind, b.getBody = bodyAgain, r.GetBody
 	case limit > 0 && r.ContentLength <= limit:
 		b.kind = bodyRecorded
 		b.recorder = newRecorder(r.Body, limit)
@@ -56,87 +82,146 @@ func (b *bodies) give(a *attempt) error {
 	if b == nil {
 		return nil
 	}
-	body := &requestBody{bodies: b}
-	if a.isDeepCopy() {
-		body.trailer = a.sent.Trailer
+	body, err := b.lend(a)
+	if body == nil && err == nil {
+		body, err = b.another(a)
 	}
-	isCallers, err := b.assign(a, body)
 	if err != nil {
 		return err
 	}
-	if !isCallers {
-		source, err := a.sent.GetBody()
-		switch {
-		case err != nil:
-			return &baseError{err: err, class: policy.Ignored}
-		case source == nil:
-			source = http.NoBody
-		}
-		if !body.set(source) {
-			_ = source.Close()
-			return errLeft
-		}
-	}
-	if b.kind == bodyRecorded {
+	a.sent.Body = body
+	if b.kind != bodyOnce {
 		a.sent.GetBody = func() (io.ReadCloser, error) {
-			again := &requestBody{bodies: b, isCallers: true}
-			again.source = b.recorder.reader(again)
+			again, err := b.another(a)
+			if err != nil {
+				return nil, err
+			}
 			return again, nil
 		}
 	}
-	a.sent.Body = body
 	return nil
 }
 
-// assign makes body that of a, and reports whether it reads the caller's body. Otherwise body has no source yet.
-func (b *bodies) assign(a *attempt, body *requestBody) (isCallers bool, err error) {
+// lend gives a the caller's body itself, as its first one. It returns nil if a is to have another one.
+func (b *bodies) lend(a *attempt) (*requestBody, error) {
 	b.call.mu.Lock()
 	defer b.call.mu.Unlock()
-	a.requestBody = body
-	switch previous := b.holder; {
+	switch {
 	case b.call.ended.Load():
-		return false, errLeft
+		return nil, errLeft
 	case b.kind == bodyRecorded:
-		body.source, body.isCallers = b.recorder.reader(body), true
-	case previous == nil, b.kind == bodyOnce && previous.reusable():
-		body.source, body.isCallers = b.callers, true
-		b.holder = body
+		return nil, nil //nolint:nilnil // no error
+	case b.holder == nil:
+		b.holder = a
+		a.requestBody = &requestBody{attempt: a, source: b.callers, isCallers: true, trailer: a.ownTrailer()}
+		return a.requestBody, nil
 	case b.kind == bodyOnce:
-		return false, errBodyGone
+		return nil, errBodyGone
 	}
-	return body.isCallers, nil
+	return nil, nil //nolint:nilnil // no error
 }
 
-// reclaim reports whether another attempt can have the body, after one that has failed. A body that can be sent only once is
-// taken away from a base transport that has not begun to read it.
-func (b *bodies) reclaim() bool {
-	switch {
-	case b.is(bodyOnce):
-		b.call.mu.Lock()
-		defer b.call.mu.Unlock()
-		return b.holder == nil || b.holder.reclaim()
-	case b.is(bodyRecorded):
-		return !b.recorder.overflowed()
+// another makes a body for a that begins at the beginning.
+func (b *bodies) another(a *attempt) (*requestBody, error) {
+	body := &requestBody{attempt: a}
+	if b.kind == bodyRecorded {
+		if b.recorder.overflowed() {
+			return nil, errBodyGone
+		}
+		body.source, body.isCallers = b.recorder.reader(body), true
+	} else {
+		if b.isOver(a) {
+			return nil, errLeft
+		}
+		source, err := b.getBody()
+		switch {
+		case err != nil:
+			return nil, &baseError{err: err, class: policy.Ignored}
+		case source == nil:
+			source = http.NoBody
+		}
+		body.source = source
+	}
+	if !b.add(a, body) {
+		_ = body.source.Close()
+		return nil, errLeft
+	}
+	return body, nil
+}
+
+// isOver reports whether the call has ended without a.
+func (b *bodies) isOver(a *attempt) bool {
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
+	return b.call.ended.Load() && b.holder != a
+}
+
+// add makes body one of a, unless the call has ended without it.
+func (b *bodies) add(a *attempt, body *requestBody) bool {
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
+	if b.call.ended.Load() && b.holder != a {
+		return false
+	}
+	if body.earlier = a.requestBody; body.earlier != nil {
+		body.trailer = body.earlier.trailer
+	} else {
+		body.trailer = a.ownTrailer()
+	}
+	a.requestBody = body
+	return true
+}
+
+// takeBack takes a body that can be sent only once away from a, whose base transport may not have closed it yet, if nobody
+// has read it.
+func (b *bodies) takeBack(a *attempt) {
+	if !b.is(bodyOnce) {
+		return
+	}
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
+	if b.holder == a && !a.requestBody.begun.Load() {
+		a.requestBody.closed.Store(true)
+		b.holder = nil
+	}
+}
+
+// isFree reports whether another attempt can have a body now.
+func (b *bodies) isFree() bool {
+	if !b.is(bodyOnce) {
+		return b.isReplayable()
+	}
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
+	return b.holder == nil
+}
+
+// isReplayable reports whether the body can be sent again although it was read.
+func (b *bodies) isReplayable() bool {
+	return !b.is(bodyOnce) && (!b.is(bodyRecorded) || !b.recorder.overflowed())
+}
+
+// isLast reports whether the caller's body is to be closed now that body is, which reads it. It is called under the
+// call's mutex.
+func (b *bodies) isLast(body *requestBody) bool {
+	switch a := body.attempt; {
+	case b.holder != a || a.requestBody.readsCallers():
+		return false
+	case b.kind == bodyOnce && !body.begun.Load() && !b.call.ended.Load():
+		b.holder = nil
+		return false
 	}
 	return true
 }
 
-// couldRepeat is reclaim once the call has ended.
-func (b *bodies) couldRepeat() bool {
-	return !b.is(bodyOnce) && (!b.is(bodyRecorded) || !b.recorder.overflowed())
-}
-
-// end closes the caller's body, unless the attempt whose response is delivered still has it.
-func (b *bodies) end(delivered *attempt) {
+// end says that the call ends with the response of delivered, which may be nil, and reports whether the caller's body is
+// to be closed now. It is called under the call's mutex.
+func (b *bodies) end(delivered *attempt) bool {
 	if b == nil {
-		return
+		return false
 	}
-	if delivered != nil {
-		if body := delivered.requestBody; body != nil && body.isCallers && !body.closed.Load() {
-			return
-		}
-	}
-	_ = b.close()
+	b.holder = delivered
+	return delivered == nil || !delivered.requestBody.readsCallers()
 }
 
 // close closes the caller's body, if that has not happened.

@@ -99,8 +99,8 @@ func (c *call) Value(key any) any {
 		return c
 	}
 	// The answer is about this call, not about what is done with its result.
-	if idempotence.Asks(key) && c.repetition != unmarked && !c.ended.Load() {
-		return c.repetition == repeatable
+	if idempotence.Asks(key) && !c.ended.Load() {
+		return c.repetition.mark()
 	}
 	return c.Context.Value(key)
 }
@@ -211,7 +211,8 @@ func (c *call) responseDespite(err error, response *http.Response, permit *polic
 	case errors.Is(err, timeout.ErrTimeout):
 		return nil
 	}
-	// Of attempts at the same time, the one that decided need not be the one that ended last, whose result this is.
+	// The result is of the attempt that ended last, the error of the one that decided. If one attempt of a hedge was answered
+	// 503, and then the other one found no connection, there is no result, and the error is about the 503: that is delivered.
 	failure, ok := errors.AsType[*Error](err)
 	if !ok {
 		return nil
@@ -238,12 +239,15 @@ func (c *call) end(response *http.Response) (delivered *attempt) {
 	}
 	open := c.open
 	c.open = nil
+	closes := c.bodies.end(delivered)
 	c.mu.Unlock()
 	for _, a := range open {
 		if a != delivered {
 			defer a.discard() // although another one may panic
 		}
 	}
-	c.bodies.end(delivered)
+	if closes {
+		_ = c.bodies.close()
+	}
 	return delivered
 }

@@ -41,5 +41,20 @@
 // bodies up to 4 KiB are read, so that connections can be used again. For that, a failure that another attempt may follow is
 // kept back until its body ends, for at most 50 ms.
 //
-// docs/http.md explains every default, and the traps.
+// # Servers
+//
+// [Handler] puts a pipeline of guards in front of an [http.Handler]: what they refuse is answered with 429 or 503 and a
+// Retry-After. [Key] tells clients apart, for a limit per client; [RateLimitHeaders] tells them their quota. [Readiness] is a
+// handler for the readiness probe of a load balancer.
+//
+// docs/http.md and docs/http-server.md explain every default, and the traps.
 package policyhttp
+
+// The files of the client: transport, option, standard, perhost and pause; call and attempt, with notsent, class, repetition,
+// delays and route; bodies, requestbody and recorder for what is sent, responsebody and prefetch for what comes back; info and
+// error for how it went.
+//
+// The files of the server: handler, handleroption and handlererror; exchange, with responsewriter, refusal, key and
+// ratelimitheader; readiness.
+//
+// Both have deadline and retryafter.

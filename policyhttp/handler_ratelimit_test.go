@@ -164,6 +164,17 @@ func TestWhichQuotasAreTold(t *testing.T) {
 		header = handler(policyhttp.Legacy, ratelimit.New(10, 20), ratelimit.New(1, 5))
 		require.Equal(t, "5", header.Get("X-RateLimit-Limit"), "the one with least left")
 
+		var layers []policy.Layer
+		for range 8 {
+			layers = append(layers, policy.At(policy.StageRateLimit-1, bulkhead.New(10)))
+		}
+		header = handler(policyhttp.Draft10, append(layers, ratelimit.New(1, 5))...)
+		require.Equal(t, `"default";r=4;t=1`, header.Get("RateLimit"), "however many layers are no limits")
+		for range 9 {
+			layers = append(layers, ratelimit.New(1, 5))
+		}
+		require.Equal(t, 8, strings.Count(handler(policyhttp.Draft10, layers...).Get("RateLimit"), "default"))
+
 		for name, layer := range map[string]policy.Layer{
 			"in shadow": ratelimit.New(1, 5, ratelimit.Shadow()),
 			"no limit":  ratelimit.New(math.Inf(1), 0),

@@ -134,8 +134,9 @@ func RetryAfterBounds(least, most time.Duration) HandlerOption {
 	}
 }
 
-// RateLimitHeaders tells clients how much of their quota is left, in every answer: see [Legacy] and [Draft10]. By
-// default there are no such fields.
+// RateLimitHeaders tells clients how much of their quota is left: see [Legacy] and [Draft10]. By default there are no such
+// fields. With it they are in every answer, except where no limit is to be told: those below, and one of keyed.By that has
+// no place for the key of the request.
 //
 // If the pipeline has a limit per key, made by ratelimit.NewPerKey or keyed.By, the fields describe only that one, for the
 // key of the request: clients need not know how busy the server is with others. Otherwise they describe all its rate limits.

@@ -121,7 +121,7 @@ func (c *call) obstacle(err error) error {
 	answer, answered := errors.AsType[*Error](err)
 	may := c.mayRepeat() || answered && answer.notSent
 	switch {
-	case may && c.bodies.couldRepeat():
+	case may && c.bodies.isReplayable():
 		return nil
 	case may || c.bodies.is(bodyOnce):
 		return ErrBodyNotReplayable

@@ -67,8 +67,8 @@ func RetryNotIdempotent(statuses ...int) Option {
 }
 
 // Buffer keeps up to most bytes of a body that could be sent only once, one without a GetBody, in memory, so that it can
-// be sent again. Nothing waits for it: it is recorded while it is sent. A body that turns out longer is sent once. most
-// must be positive; 64 KiB is a usual choice. By default nothing is kept.
+// be sent again. Nothing waits for it: it is recorded while it is sent. A body that turns out longer is sent once; so a hedge
+// does not race for one of unknown length. most must be positive; 64 KiB is a usual choice. By default nothing is kept.
 func Buffer(most int64) Option {
 	return func(c *config) {
 		c.buffer = most

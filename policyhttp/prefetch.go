@@ -98,16 +98,16 @@ func (f *fetched) Read(p []byte) (int, error) {
 	case n > 0:
 		return n, nil
 	case f.err != nil:
-		return 0, f.ended(f.err)
+		return 0, f.afterRead(f.err)
 	case f.panicked != nil:
 		panic(f.panicked)
 	}
 	n, err := f.inner.Read(p)
-	return n, f.ended(err)
+	return n, f.afterRead(err)
 }
 
-// ended returns the error of a Read. With io.EOF, the reader may look at the trailer.
-func (f *fetched) ended(err error) error {
+// afterRead returns the error of a Read. With io.EOF, the reader may look at the trailer.
+func (f *fetched) afterRead(err error) error {
 	switch {
 	case err != io.EOF: //nolint:errorlint // a Reader returns the very value
 	case f.response.Trailer == nil:

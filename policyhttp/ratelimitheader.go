@@ -32,13 +32,14 @@ const (
 // noRetryAfter is for answers without a Retry-After.
 const noRetryAfter = 0
 
-// maxQuotas bounds how many limits are told.
+// maxQuotas bounds how many limits are told, of those that the request has to do with.
 const maxQuotas = 8
 
 // quotaSource returns the report of a rate limit as it is for a request, false if that has nothing to do with it.
 type quotaSource func(context.Context) (policy.Report, bool)
 
-// quotaSources returns those of the layers whose limits are told: the limits per key, or else all.
+// quotaSources returns those of the layers whose limits are told: the limits per key, or else all that make reports. Those
+// of them that are no limits are left out by quotaOf, since a report may change.
 func quotaSources(layers []policy.Layer) []quotaSource {
 	var keyed, all []quotaSource
 	for _, layer := range layers {
@@ -52,17 +53,16 @@ func quotaSources(layers []policy.Layer) []quotaSource {
 		switch {
 		case !ok || layer.Stage() != policy.StageRateLimit: // a breaker per key, for instance
 			all = append(all, func(context.Context) (policy.Report, bool) { return reporter.Report(), true })
-		case reporter.Report().Kind == "rate limiter": // one for all
+		case reporter.Report().Kind == "rate limiter": // a ratelimit.Limiter: one limit for all
 			all = append(all, limit.ReportFor)
 		default:
 			keyed = append(keyed, limit.ReportFor)
 		}
 	}
-	sources := all
 	if len(keyed) > 0 {
-		sources = keyed
+		return keyed
 	}
-	return sources[:min(len(sources), maxQuotas)]
+	return all
 }
 
 // quota is what a client is told about a limit.
@@ -128,6 +128,9 @@ func (e *exchange) announce(header http.Header, retryAfter int64) {
 func (e *exchange) quotas(retryAfter int64) []quota {
 	var quotas []quota
 	for _, source := range e.pipeline.quotas {
+		if len(quotas) == maxQuotas {
+			break
+		}
 		report, ok := source(e.admission)
 		if !ok {
 			continue

@@ -33,11 +33,18 @@ func isIdempotent(r *http.Request) bool {
 type repetition uint8
 
 const (
-	// unmarked is one that retries may try, but for which hedges should not race: its body may turn out too long.
-	unmarked repetition = iota
+	notRepeatable repetition = iota
+	inTurn                   // one attempt after the other: of two, one could not go on where the body turns out too long
 	repeatable
-	notRepeatable
 )
+
+// mark returns what package idempotence calls it.
+func (r repetition) mark() any {
+	if r == inTurn {
+		return idempotence.InTurn
+	}
+	return r == repeatable
+}
 
 // repetitionOf says whether the request of c may be sent twice. What the caller said about the context counts more than the
 // method; nothing counts more than a body that can be sent only once.
@@ -50,7 +57,7 @@ func repetitionOf(c *call) repetition {
 	case !may || c.bodies.is(bodyOnce):
 		return notRepeatable
 	case c.bodies.is(bodyRecorded) && c.request.ContentLength <= 0: // not known
-		return unmarked
+		return inTurn
 	}
 	return repeatable
 }

@@ -8,92 +8,79 @@ import (
 	"sync/atomic"
 )
 
-// requestBody is the body of one attempt.
+// requestBody is a body of one attempt: what the base transport gets.
 type requestBody struct {
-	bodies    *bodies
-	source    io.ReadCloser // guarded by the call's mutex until the request is sent
-	isCallers bool          // source is, or reads, the caller's body
+	attempt   *attempt
+	earlier   *requestBody // of the same attempt, whose base transport has made this one with GetBody; nil if there is none
+	source    io.ReadCloser
+	isCallers bool // source is, or reads, the caller's body
 
 	trailer http.Header // of the request that is sent, nil where that is the caller's
 
-	state  atomic.Int32 // unread, begun or returned
-	closed atomic.Bool
+	begun  atomic.Bool // somebody has read; set under the call's mutex
+	closed atomic.Bool // set under the call's mutex where isCallers
 	broken atomic.Bool // reading has failed, or found another length than the request says
 	read   atomic.Int64
 }
 
-// What has become of a requestBody whose source can be sent only once. The first change is the last one:
-//
-//	unread ── Read ─────────────▶ begun       the base transport has it for good
-//	   │
-//	   └───── Close, reclaim ───▶ returned    the base transport can read no more
-//
-// After returned, the caller's body stays open for the attempt that takes it next (reusable). After begun, the Close of the
-// base transport closes it. What is open when the call ends is closed then (bodies.end), unless the attempt that is delivered
-// is still sending it.
-const (
-	unread   = iota
-	begun    // the base transport has begun to read
-	returned // nobody has read it, and nobody can any more
-)
+// begin reports whether b can be read: it is not closed. From then on it counts as read.
+func (b *requestBody) begin() bool {
+	if !b.begun.Load() {
+		mu := &b.attempt.call.mu
+		mu.Lock()
+		defer mu.Unlock()
+		b.begun.Store(!b.closed.Load())
+	}
+	return !b.closed.Load()
+}
 
 // Read implements [io.Reader].
 func (b *requestBody) Read(p []byte) (int, error) {
-	b.state.CompareAndSwap(unread, begun)
-	if b.state.Load() == returned || b.closed.Load() {
+	if !b.begin() {
 		return 0, http.ErrBodyReadAfterClose
 	}
 	n, err := b.source.Read(p)
 	read, ended := b.read.Add(int64(n)), errors.Is(err, io.EOF)
-	switch says := b.bodies.length; {
+	switch says := b.attempt.call.bodies.length; {
 	case b.closed.Load():
 	case err != nil && !ended, says > 0 && (read > says || ended && read < says):
 		b.broken.Store(true)
 	case ended && len(b.trailer) > 0: // now the caller knows the values
-		maps.Copy(b.trailer, b.bodies.call.request.Trailer)
+		maps.Copy(b.trailer, b.attempt.call.request.Trailer)
 	}
 	return n, err
 }
 
-// Close implements [io.Closer]. The caller's body stays open while another attempt might still send it.
+// Close implements [io.Closer]. What becomes of the caller's body is said at [bodies].
 func (b *requestBody) Close() error {
-	if b.closed.Swap(true) {
-		return nil
-	}
 	if !b.isCallers {
+		if b.closed.Swap(true) {
+			return nil
+		}
 		return b.source.Close()
 	}
-	mayBeSent := b.bodies.kind == bodyRecorded || b.bodies.kind == bodyOnce && b.giveBack()
-	if mayBeSent && !b.bodies.call.ended.Load() { // looked at after closed: see bodies.end
-		return nil
-	}
-	return b.bodies.close()
-}
-
-// reusable reports whether b was given back unread, and the caller's body is open.
-func (b *requestBody) reusable() bool { return b.state.Load() == returned && !b.bodies.closed.Load() }
-
-// giveBack reports whether nobody has read b, and sees to it that nobody does.
-func (b *requestBody) giveBack() bool {
-	return b.state.CompareAndSwap(unread, returned) || b.state.Load() == returned
-}
-
-// reclaim gives b back in place of a base transport that may not have closed it yet, and reports whether it is reusable.
-func (b *requestBody) reclaim() bool {
-	if b.giveBack() {
-		b.closed.Store(true)
-	}
-	return b.reusable()
-}
-
-// set makes source the body, unless the caller has left.
-func (b *requestBody) set(source io.ReadCloser) bool {
-	c := b.bodies.call
+	c := b.attempt.call
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.ended.Load() {
-		return false
+	last := !b.closed.Swap(true) && c.bodies.isLast(b)
+	c.mu.Unlock()
+	if last {
+		return c.bodies.close()
 	}
-	b.source = source
-	return true
+	return nil
+}
+
+// all yields b, which may be nil, and the earlier ones of its attempt.
+func (b *requestBody) all(yield func(*requestBody) bool) {
+	for ; b != nil && yield(b); b = b.earlier {
+	}
+}
+
+// readsCallers reports whether one of them is open and reads the caller's body.
+func (b *requestBody) readsCallers() bool {
+	for body := range b.all {
+		if body.isCallers && !body.closed.Load() {
+			return true
+		}
+	}
+	return false
 }

@@ -22,13 +22,13 @@ type responseBody struct {
 func (b *responseBody) Read(p []byte) (int, error) {
 	n, err := b.inner.Read(p)
 	if err != nil {
-		err = b.ended(err)
+		err = b.afterRead(err)
 	}
 	return n, err
 }
 
-// ended settles the permit after a Read that was the last one, and returns its error.
-func (b *responseBody) ended(err error) error {
+// afterRead settles the permit after a Read that was the last one, and returns its error.
+func (b *responseBody) afterRead(err error) error {
 	switch {
 	case err == io.EOF: //nolint:errorlint // a Reader returns the very value
 		b.settle(nil)
@@ -60,7 +60,7 @@ func (b *responseBody) settle(err error) { b.permit.Done(err) }
 // Close implements [io.Closer].
 func (b *responseBody) Close() error {
 	b.closed.Store(true)
-	defer b.attempt.closeBody()
+	defer b.attempt.closeRequestBody()
 	defer b.settle(nil)
 	return b.inner.Close()
 }
