@@ -352,23 +352,57 @@ func TestTheEndingOfAnEarlierAttemptIsNotTold(t *testing.T) {
 // TestAnExitAfterARefusedAttemptTellsOfTheLastThatWasMade: so a limiter outside the retry does not take back what it was
 // used for.
 func TestAnExitAfterARefusedAttemptTellsOfTheLastThatWasMade(t *testing.T) {
-	outer := &probe{stage: policy.StageShed}
-	attempts := 0
-	refuses := &probe{stage: policy.StageChaos}
-	stops := policy.ObserverFunc(func(_ context.Context, e policy.Event) {
-		if e.Kind == policy.EventStopped {
-			runtime.Goexit()
-		}
-	})
-	p := resilience.Compose(outer, &again{max: 2}, refuses, resilience.Observe(stops))
-	_, exited := caught(func() {
-		_, _ = resilience.Do(context.Background(), p, func(context.Context) (int, error) {
-			attempts++
-			refuses.refuse = errRefused
-			return 1, errBackend
+	told := policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errBackend}
+	for _, kind := range []policy.EventKind{policy.EventRejected, policy.EventStopped} {
+		t.Run("in "+kind.String(), func(t *testing.T) {
+			outer := &probe{stage: policy.StageShed}
+			attempts := 0
+			refuses := &probe{stage: policy.StageChaos}
+			exits := policy.ObserverFunc(func(_ context.Context, e policy.Event) {
+				if e.Kind == kind {
+					runtime.Goexit()
+				}
+			})
+			p := resilience.Compose(outer, &again{max: 2}, refuses, resilience.Observe(exits))
+			_, exited := caught(func() {
+				_, _ = resilience.Do(context.Background(), p, func(context.Context) (int, error) {
+					attempts++
+					refuses.refuse = errRefused
+					return 1, errBackend
+				})
+			})
+			require.True(t, exited)
+			require.Equal(t, 1, attempts)
+			require.Equal(t, told, *outer.last.Load())
 		})
+	}
+	t.Run("in Settle, when the context of the attempt has ended", func(t *testing.T) {
+		outer, late := &probe{stage: policy.StageShed}, &exitsOnSettle{at: 2}
+		late.stage = policy.StageChaos
+		admitted := 0
+		late.derive = func(ctx context.Context) (context.Context, context.CancelFunc) {
+			ctx, cancel := context.WithCancel(ctx)
+			if admitted++; admitted == 2 {
+				cancel()
+			}
+			return ctx, cancel
+		}
+		p := resilience.Compose(outer, &again{max: 3}, late, resilience.Observe(&policytest.Recorder{}))
+		_, exited := caught(func() { _, _ = resilience.Do(context.Background(), p, answer(1, errBackend)) })
+		require.True(t, exited)
+		require.Equal(t, told, *outer.last.Load())
 	})
-	require.True(t, exited)
-	require.Equal(t, 1, attempts)
-	require.Equal(t, policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errBackend}, *outer.last.Load())
+}
+
+// exitsOnSettle calls runtime.Goexit in one of its settlements.
+type exitsOnSettle struct {
+	probe
+	settlements, at int
+}
+
+func (e *exitsOnSettle) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
+	e.probe.Settle(ctx, ticket, outcome)
+	if e.settlements++; e.settlements == e.at {
+		runtime.Goexit()
+	}
 }

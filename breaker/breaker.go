@@ -191,7 +191,7 @@ func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted 
 	judged := false
 	defer func() {
 		if !judged { // a function of the user has panicked: the attempt counts as what it is known to be by now
-			b.count(ticket, &s, false)
+			b.count(ticket, &s, nil)
 		}
 	}()
 	b.judge(e, &s, outcome)
@@ -201,8 +201,12 @@ func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted 
 		return true
 	}
 	tripWhen := e.config.tripWhen
-	counted, seen := b.count(ticket, &s, tripWhen != nil)
-	if seen != nil && tripWhen(*seen) {
+	if tripWhen == nil {
+		return b.count(ticket, &s, nil)
+	}
+	var seen Snapshot
+	counted = b.count(ticket, &s, &seen)
+	if seen.Generation != 0 && tripWhen(seen) {
 		b.tripAfter(seen.Generation, s)
 	}
 	return counted
@@ -225,18 +229,17 @@ func (b *Breaker) judge(e *era, s *settlement, outcome policy.Outcome) {
 	}
 }
 
-// count tells the core of an outcome. For TripWhen it returns what the breaker knows after a bad outcome that has left it
-// closed, otherwise nil.
-func (b *Breaker) count(ticket policy.Ticket, s *settlement, tripWhen bool) (counted bool, seen *Snapshot) {
+// count tells the core of an outcome. After a bad one that has left the breaker closed it fills in seen, for TripWhen, unless
+// that is nil. (A Snapshot that it returned would be an allocation.)
+func (b *Breaker) count(ticket policy.Ticket, s *settlement, seen *Snapshot) (counted bool) {
 	b.update(func(c *core, now time.Duration) {
 		s.slow = !s.returned() && s.verdict != policy.Neutral && c.rules.slow(ticket.Start, now)
 		counted = c.settle(now, *s)
-		if tripWhen && counted && s.bad() && c.state == Closed {
-			snapshot := b.snapshot(now)
-			seen = &snapshot
+		if seen != nil && counted && s.bad() && c.state == Closed {
+			*seen = b.snapshot(now)
 		}
 	})
-	return counted, seen
+	return counted
 }
 
 // tripAfter opens the breaker because TripWhen said so after the outcome s, unless the generation that TripWhen saw is over.

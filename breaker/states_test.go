@@ -967,8 +967,12 @@ func TestAllocations(t *testing.T) {
 	admit(t, half)
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _, _ = resilience.Do(t.Context(), half, succeed) }))
 	require.Zero(t, testing.AllocsPerRun(1000, func() { _ = open.Ready(t.Context()); _ = half.Ready(t.Context()) }))
-	failing := breaker.New(breaker.ConsecutiveFailures(1_000_000))
-	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		_, _ = resilience.Do(t.Context(), failing, func(context.Context) (int, error) { return 0, errDown })
-	}))
+	for _, rule := range []breaker.Option{
+		breaker.ConsecutiveFailures(1_000_000), breaker.TripWhen(func(breaker.Snapshot) bool { return false }),
+	} {
+		failing := breaker.New(rule)
+		require.Zero(t, testing.AllocsPerRun(1000, func() {
+			_, _ = resilience.Do(t.Context(), failing, func(context.Context) (int, error) { return 0, errDown })
+		}))
+	}
 }

@@ -46,6 +46,7 @@ func TestReconfigureAllOrNothing(t *testing.T) {
 	for want, err := range map[string]error{
 		"limit 0":                      b.Reconfigure(0, bulkhead.Queue(9, time.Hour)),
 		`keeps its name, "db"`:         b.Reconfigure(9, bulkhead.Name("other")),
+		`Name ""`:                      b.Reconfigure(9, bulkhead.Name("")),
 		"Queue length 0":               b.Reconfigure(9, bulkhead.Queue(0, time.Hour)),
 		"Classify: needs Adaptive":     b.Reconfigure(9, bulkhead.Classify(func(error) policy.Class { return policy.Ignored })),
 		"option 1 is nil":              b.Reconfigure(9, nil),

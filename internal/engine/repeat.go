@@ -55,6 +55,10 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end 
 		if current != nil { // a panic or runtime.Goexit passes through: the answer will not be read
 			current.answer.endContexts()
 		}
+		if last.entered && r.trace.hasEnding() && !r.trace.last.ending.entered {
+			// runtime.Goexit while this attempt was being refused: for guards outside, the last one that was made counts.
+			r.trace.setEnding(last)
+		}
 		if r.promised && (current == nil || !current.entered.Load()) {
 			// A panic or runtime.Goexit passes through before the attempt has entered the operation: the repeater takes
 			// back what it has spent on it.
