@@ -90,8 +90,9 @@ type Repeater interface {
 	//     gate now refuses, it is called again for the same attempt, with the State that it gave. It may then wait
 	//     again. If ctx has ended there is no further attempt, whatever it answers; only its error is used.
 	//   - If it answers Again, and a panic or [runtime.Goexit] ends the call before that attempt enters the operation, it
-	//     is called once more for the same attempt, with a ctx that has ended, so that it can give back what it has
-	//     spent. The answer is ignored. If Next itself panics, it is not called again: it must give that back first.
+	//     is called once more with a ctx that has ended, so that it can give back what it has spent: for the same
+	//     attempt, or for the next one, if that was refused. The answer is ignored. If Next itself panics, it is not
+	//     called again: it must give that back first.
 	//   - What belongs to one call is kept in Attempt.State and Decision.State, never in the repeater.
 	//   - It must not wait itself.
 	Next(ctx context.Context, attempt Attempt) Decision

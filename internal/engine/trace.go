@@ -32,8 +32,9 @@ type call struct {
 // lastCall numbers the calls that are timed.
 var lastCall atomic.Uint64
 
-// lastEnding is how the operation has ended, or that it was not called, once that is known: it is what guards are told if
-// an observer then calls runtime.Goexit. Each attempt of a hedge has its own.
+// lastEnding is how the part of the pipeline that was left last has ended, once that is known: it is what guards around that
+// part are told if an observer, or a layer between, then calls runtime.Goexit. Each part overwrites it as it is left, from the
+// operation outwards. Each attempt of a hedge has its own.
 type lastEnding struct {
 	ending ending
 	valid  bool // it is known by now
