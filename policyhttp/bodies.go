@@ -93,7 +93,10 @@ func (b *bodies) give(a *attempt) error {
 	if b.kind != bodyOnce {
 		a.sent.GetBody = func() (io.ReadCloser, error) {
 			again, err := b.another(a)
-			if err != nil {
+			switch {
+			case err == error(errBodyGone): // the base transport has sent some of it: no refusal
+				return nil, ErrBodyNotReplayable
+			case err != nil:
 				return nil, err
 			}
 			return again, nil

@@ -142,21 +142,27 @@ func TestABodyThatTheBaseHasRewoundIsOneOfTheAttempt(t *testing.T) {
 	}
 }
 
-// TestABodyThatWasTooLongCannotBeRewound is also about what then becomes of the call.
+// TestABodyThatWasTooLongCannotBeRewound is also about what then becomes of the call: the server has the beginning of the body,
+// so it was not refused.
 func TestABodyThatWasTooLongCannotBeRewound(t *testing.T) {
-	base := tripper(func(r *http.Request) (*http.Response, error) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		_ = r.Body.Close()
-		_, err := r.GetBody()
-		return nil, err
-	})
-	sent := newBody("hello")
-	tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)), policyhttp.Buffer(2))
-	_, err := tr.RoundTrip(request(t, "PUT", "http://example.com/", sent))
-	require.ErrorIs(t, err, policyhttp.ErrBodyNotReplayable)
-	call, _ := policyhttp.Info(nil, err)
-	require.Equal(t, 1, call.Attempts)
-	require.EqualValues(t, 1, sent.closes.Load())
+	for method, reason := range map[string]error{"PUT": policyhttp.ErrBodyNotReplayable, "POST": policyhttp.ErrNotIdempotent} {
+		base := tripper(func(r *http.Request) (*http.Response, error) { // as http.Transport does after a lost connection
+			_, _ = io.Copy(io.Discard, r.Body)
+			_ = r.Body.Close()
+			_, err := r.GetBody()
+			return nil, err
+		})
+		sent := newBody("hello")
+		tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(3)), policyhttp.Buffer(2))
+		_, err := tr.RoundTrip(request(t, method, "http://example.com/", sent))
+		require.ErrorIs(t, err, policyhttp.ErrBodyNotReplayable)
+		require.NotErrorIs(t, err, policy.ErrRejected)
+		require.Equal(t, policy.Unclassified, policy.ClassOf(err))
+		call, _ := policyhttp.Info(nil, err)
+		require.Equal(t, reason, call.Reason)
+		require.Equal(t, 1, call.Attempts)
+		require.EqualValues(t, 1, sent.closes.Load())
+	}
 }
 
 // TestNothingIsRewoundForAnAttemptThatLost: the caller has left, and nobody would close it.

@@ -1,11 +1,14 @@
 package ratelimit
 
 import (
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/policy"
 )
 
 // While keys are moved, which takes a tenth of a second for a million of them, attempts go on by the old quota until their
@@ -46,4 +49,34 @@ func TestPerKeyWindowBoundWhileKeysAreMoved(t *testing.T) {
 		take()
 		require.Equal(t, 111, taken)
 	})
+}
+
+// While keys are moved, a report waits for the word of its key, and does not say that the bucket is full.
+func TestPerKeyReportWhileKeysAreMoved(t *testing.T) {
+	p := NewPerKey[string](0.001, 10, nil, Keys(1000))
+	for p.Allow("a") {
+	}
+	fewer, err := configurePerKey[string](nil, 0.001, 10, []Option{Keys(100)})
+	require.NoError(t, err)
+	reports, begun := make(chan policy.Report), make(chan struct{})
+	p.mu.Lock() // as Reconfigure does
+	old := p.quota.Load()
+	asked := 0
+	p.quota.Store(old.after(fewer, func() (int64, time.Duration) {
+		if asked++; asked == 2 { // the table is closed
+			go func() {
+				close(begun)
+				report, _ := p.ReportOf("a")
+				reports <- report
+			}()
+			<-begun
+			for range 1000 {
+				runtime.Gosched()
+			}
+		}
+		return p.end(old)
+	}))
+	p.mu.Unlock()
+	require.Equal(t, 2, asked)
+	require.Less(t, (<-reports).Values[0].Number, 1.0)
 }

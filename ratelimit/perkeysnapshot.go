@@ -108,19 +108,25 @@ func (q *quota) report() policy.Report {
 
 // reportOf returns the report of a key.
 func (h *hashLimiter) reportOf(hash uint64) policy.Report {
-	now := h.clock.Elapsed()
-	q := h.quota.Load()
-	tokens := policy.Value{
-		Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge,
-		Number: float64(q.burst), Limit: float64(q.burst), Unknown: q.unlimited(),
-	}
-	if !q.unlimited() && now-q.start <= q.reach {
-		ceiling := q.ceilingAt(now)
-		if word := q.table.Word(hash); word > ceiling-q.full {
-			tokens.Number = float64(max(0, ceiling-word)) / float64(q.token) // a word from a clock that is ahead is later
+	for {
+		now := h.clock.Elapsed()
+		q := h.quota.Load()
+		tokens := policy.Value{
+			Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge,
+			Number: float64(q.burst), Limit: float64(q.burst), Unknown: q.unlimited(),
 		}
+		if !q.unlimited() && now-q.start <= q.reach {
+			word, closed := q.table.Word(hash)
+			if closed {
+				h.await()
+				continue
+			}
+			if ceiling := q.ceilingAt(now); word > ceiling-q.full {
+				tokens.Number = float64(max(0, ceiling-word)) / float64(q.token) // a word from a clock that is ahead is later
+			}
+		}
+		r := q.report()
+		r.Values = []policy.Value{tokens}
+		return r
 	}
-	r := q.report()
-	r.Values = []policy.Value{tokens}
-	return r
 }

@@ -22,7 +22,7 @@ func TestRule1_OnlyWordsInThePastAreEvicted(t *testing.T) {
 	for n := range uint64(200) {
 		drain(table, placed(1, 10, 20, 1000+n), end)
 	}
-	require.Equal(t, end, table.Word(victim), "at that very moment it is still there")
+	require.Equal(t, end, wordOf(table, victim), "at that very moment it is still there")
 	crowd(table, 2, 1, 30, end+1, end+2)
 	require.Nil(t, table.directory.Load().segment(victim).find(victim), "a moment later it makes room")
 }
@@ -99,7 +99,7 @@ func TestTheKeyIsLookedForAgainUnderTheLock(t *testing.T) {
 		_, outcome := table.place(s, key, epoch, line, token)
 		require.Equal(t, again, outcome)
 		require.False(t, table.giveBackOverflow(s, key, func() int64 { return token }))
-		require.Equal(t, epoch+token, table.Word(key))
+		require.Equal(t, epoch+token, wordOf(table, key))
 	}
 	look()
 	for n := range uint64(6 * ways) { // more than there is room for, so it is split
@@ -134,11 +134,11 @@ func TestAResidentMoves(t *testing.T) {
 	from, outcome := table.Take(key, epoch, epoch+burst*token, token)
 	require.Equal(t, Taken, outcome)
 	require.Equal(t, epoch, from)
-	require.Equal(t, epoch+3*token, table.Word(resident))
-	require.Equal(t, epoch+token, table.Word(key))
+	require.Equal(t, epoch+3*token, wordOf(table, resident))
+	require.Equal(t, epoch+token, wordOf(table, key))
 	require.Equal(t, frozen, stale.word.Load(), "who has found the entry before looks again")
 	for n := range uint64(6*ways - 1) {
-		require.Equal(t, epoch+token, table.Word(placed(1, 10, 20, 1000+n)))
+		require.Equal(t, epoch+token, wordOf(table, placed(1, 10, 20, 1000+n)))
 	}
 	_, outcome = table.Take(placed(1, 10, 20, 1), epoch, epoch+burst*token, token)
 	require.Equal(t, OverflowTaken, outcome, "nobody else can move")

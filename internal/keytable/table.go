@@ -165,20 +165,21 @@ func (t *Table) giveBackOverflow(s *segment, hash uint64, worth func() int64) bo
 	return true
 }
 
-// Word returns the word of a key, or the overflow word that it would start from.
-func (t *Table) Word(hash uint64) int64 {
+// Word returns the word of a key, or the overflow word that it would start from. It is closed if the word is in another
+// table, or on its way there.
+func (t *Table) Word(hash uint64) (word int64, closed bool) {
 	hash = max(1, hash)
 	for {
 		s := t.directory.Load().segment(hash)
 		e := s.find(hash)
 		if e == nil {
-			return s.home(hash).overflow.Load()
+			return s.home(hash).overflow.Load(), false
 		}
 		if word := e.word.Load(); word >= 0 && e.hash.Load() == hash {
-			return word
+			return word, false
 		}
 		if closed := t.await(s); closed {
-			return 0
+			return 0, true
 		}
 	}
 }

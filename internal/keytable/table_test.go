@@ -182,7 +182,7 @@ func TestSplits(t *testing.T) {
 		require.Equal(t, epoch, from)
 	}
 	for i, hash := range hashes {
-		require.Equal(t, epoch+int64(1+i%burst)*token, table.Word(hash))
+		require.Equal(t, epoch+int64(1+i%burst)*token, wordOf(table, hash))
 	}
 	require.Equal(t, keys, usage(table, epoch).Keys)
 	require.Zero(t, usage(table, epoch).Overflow)
@@ -201,7 +201,7 @@ func TestSplits(t *testing.T) {
 		moved := table.Move(room, epoch, plus(7))
 		for i, hash := range hashes {
 			want := epoch + int64(1+i%burst)*token + 7
-			if got := moved.Word(hash); room >= keys {
+			if got := wordOf(moved, hash); room >= keys {
 				require.Equal(t, want, got)
 			} else {
 				require.GreaterOrEqual(t, got, want, "in a bucket that it shares")
@@ -221,9 +221,9 @@ func TestOverflowWordsMove(t *testing.T) {
 	require.Equal(t, burst, drain(table, key, epoch))
 	for _, room := range []int{1, 1, 5000, 5000, 1} {
 		table = table.Move(room, epoch, unchanged)
-		require.Equal(t, epoch+burst*token, table.Word(key))
-		require.Equal(t, epoch+burst*token, table.Word(key|1<<63), "in every segment")
-		require.Zero(t, table.Word(placed(2, 10, 20, 0)))
+		require.Equal(t, epoch+burst*token, wordOf(table, key))
+		require.Equal(t, epoch+burst*token, wordOf(table, key|1<<63), "in every segment")
+		require.Zero(t, wordOf(table, placed(2, 10, 20, 0)))
 	}
 	table.Grow(5000)
 	for n := range uint64(5000) {
@@ -251,11 +251,11 @@ func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
 		for _, room := range []int{segmentEntries, 5_000, segmentEntries} {
 			table = table.Move(room, epoch, unchanged)
 			table.Grow(5_000)
-			require.Less(t, table.Word(other), epoch+burst*token)
-			require.Equal(t, epoch+burst*token, table.Word(key))
+			require.Less(t, wordOf(table, other), epoch+burst*token)
+			require.Equal(t, epoch+burst*token, wordOf(table, key))
 		}
 		table = table.Move(1, epoch, unchanged)
-		require.Equal(t, epoch+burst*token, table.Word(other), "there is but one segment")
+		require.Equal(t, epoch+burst*token, wordOf(table, other), "there is but one segment")
 	}
 }
 
@@ -293,22 +293,22 @@ func TestAWordThatIsNowMoves(t *testing.T) {
 	require.Equal(t, burst, drain(table, own, epoch))
 	for _, test := range []struct{ now, want int64 }{{epoch + burst*token, epoch + burst*token}, {epoch + burst*token + 1, 0}} {
 		table = table.Move(1, test.now, unchanged)
-		require.Equal(t, test.want, table.Word(shared))
-		require.Equal(t, test.want, table.Word(own))
+		require.Equal(t, test.want, wordOf(table, shared))
+		require.Equal(t, test.want, wordOf(table, own))
 	}
 }
 
 func TestAKeyWithTheHash0(t *testing.T) {
 	table := New(1)
 	require.Equal(t, burst, drain(table, 0, epoch))
-	require.Equal(t, epoch+burst*token, table.Word(0))
+	require.Equal(t, epoch+burst*token, wordOf(table, 0))
 	table.GiveBack(0, func() int64 { return token })
 	require.Equal(t, 1, drain(table, 0, epoch))
 	table = table.Move(5_000, epoch, unchanged)
 	for n := range uint64(2_000) {
 		take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1)
 	}
-	require.Equal(t, epoch+burst*token, table.Word(0), "also when its segment is split")
+	require.Equal(t, epoch+burst*token, wordOf(table, 0), "also when its segment is split")
 }
 
 // Whoever finds that the words have gone to another table while it looks for room looks again.
@@ -334,7 +334,8 @@ func TestTokensOfAnOverflowBucketComeBack(t *testing.T) {
 	table = table.Move(1, epoch, unchanged)
 	closed.GiveBack(key, func() int64 { return token })
 	closed.GiveBack(placed(1, 10, 20, 1000), func() int64 { return token })
-	require.Zero(t, closed.Word(placed(1, 10, 20, 1000)))
+	_, isClosed := closed.Word(placed(1, 10, 20, 1000))
+	require.True(t, isClosed)
 	require.Zero(t, drain(table, key, epoch))
 }
 
@@ -445,11 +446,13 @@ func TestMoveAsksWhenTheTableIsClosed(t *testing.T) {
 			_, outcome := table.Take(hash(n), epoch, epoch+burst*token, token)
 			require.Equal(t, Closed, outcome)
 			table.GiveBack(hash(n), func() int64 { return token })
+			_, closed := table.Word(hash(n))
+			require.True(t, closed)
 		}
 		return plus(7)()
 	})
 	for n := range uint64(keys) {
-		require.Equal(t, epoch+token+7, moved.Word(hash(n)))
+		require.Equal(t, epoch+token+7, wordOf(moved, hash(n)))
 	}
 	require.Equal(t, Usage{Keys: keys, Lines: usage(moved, epoch).Lines, Latest: epoch + token + 7}, usage(moved, epoch))
 }
@@ -460,3 +463,12 @@ func plus(n int64) func() func(int64) int64 {
 }
 
 var unchanged = plus(0)
+
+// wordOf returns the word of a key in a table that is not closed.
+func wordOf(table *Table, hash uint64) int64 {
+	word, closed := table.Word(hash)
+	if closed {
+		panic("the table is closed")
+	}
+	return word
+}
