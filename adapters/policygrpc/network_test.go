@@ -3,6 +3,7 @@ package policygrpc_test
 import (
 	"context"
 	"net"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -21,6 +22,7 @@ import (
 	"github.com/go-resilience/resilience/adapters/policygrpc"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/testsize"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/timeout"
 )
@@ -128,10 +130,7 @@ func TestNetwork_TheServerStopsGracefullyWhileStreamsRun(t *testing.T) {
 // closedPort returns an address that refuses connections.
 func closedPort(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	return listener.Addr().String()
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(testsize.Port(t)))
 }
 
 func to(t *testing.T, address string, source resilience.Source) testgrpc.TestServiceClient {
