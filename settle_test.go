@@ -376,22 +376,18 @@ func TestAnExitAfterARefusedAttemptTellsOfTheLastThatWasMade(t *testing.T) {
 			require.Equal(t, told, *outer.last.Load())
 		})
 	}
-	t.Run("in Settle, when the context of the attempt has ended", func(t *testing.T) {
-		outer, late := &probe{stage: policy.StageShed}, &exitsOnSettle{at: 2}
-		late.stage = policy.StageChaos
-		admitted := 0
-		late.derive = func(ctx context.Context) (context.Context, context.CancelFunc) {
-			ctx, cancel := context.WithCancel(ctx)
-			if admitted++; admitted == 2 {
-				cancel()
-			}
-			return ctx, cancel
-		}
-		p := resilience.Compose(outer, &again{max: 3}, late, resilience.Observe(&policytest.Recorder{}))
+}
+
+// TestAGuardThatExitsTellsGuardsOutsideOfAnExit: whether somebody observes or not.
+func TestAGuardThatExitsTellsGuardsOutsideOfAnExit(t *testing.T) {
+	for _, observers := range [][]policy.Layer{nil, {resilience.Observe(&policytest.Recorder{})}} {
+		outer, exits := &probe{stage: policy.StageShed}, &exitsOnSettle{at: 2}
+		exits.stage = policy.StageChaos
+		p := resilience.Compose(append(observers, outer, &again{max: 3}, exits)...)
 		_, exited := caught(func() { _, _ = resilience.Do(context.Background(), p, answer(1, errBackend)) })
 		require.True(t, exited)
-		require.Equal(t, told, *outer.last.Load())
-	})
+		require.Equal(t, policy.Outcome{Kind: policy.Exited}, *outer.last.Load())
+	}
 }
 
 // exitsOnSettle calls runtime.Goexit in one of its settlements.

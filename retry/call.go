@@ -20,22 +20,23 @@ type call struct {
 	noted      int           // the number of the last of them
 	errs       []error       // of the operation: the last ones, oldest first
 	class      policy.Class  // of the last error
+	errsRoom   [4]error      // for errs: enough for most calls, which it spares an allocation
 
 	source   backoff.BackOff            // nil until the first delay, and for delays that need none
 	growth   backoff.ExponentialBackOff // the source of exponential delays
 	previous time.Duration              // the last delay, with decorrelated jitter only
 	paid     policy.Budget              // the budget that the token for the next attempt is from; nil while none is held
 
-	awaited      error         // the last rejection of a gate that was waited for; nil if none was: see lastChance
+	awaited      error         // the last rejection of a gate that was waited for; nil if none was
 	awaitedSince time.Duration // when the first of these waits began
 }
 
-// lastChance reports whether the call has waited for a gate. Then it gets one attempt more:
+// hasAwaited reports whether the call has waited for a gate. Then it gets one attempt more:
 //
 //   - When that has entered the operation the call is over, however few attempts there were (exhausted).
 //   - When a gate refuses it, since other calls were quicker, the call goes on as long as its patience lasts (afterRefusal,
 //     refusedAfterWait), but tries nowhere else.
-func (k *call) lastChance() bool { return k.awaited != nil }
+func (k *call) hasAwaited() bool { return k.awaited != nil }
 
 // note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
 // the call before the next attempt.
@@ -48,7 +49,7 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 	}
 	k.noted = number
 	if k.errs == nil {
-		k.errs = make([]error, 0, 4) // enough for most calls
+		k.errs = k.errsRoom[:0]
 	}
 	if len(k.errs) == history {
 		k.errs = append(k.errs[:0], k.errs[1:]...)
@@ -62,7 +63,7 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 // refusedAfterWait reports whether err is the refusal of a gate that was waited for: when it became ready, other calls were
 // quicker.
 func (k *call) refusedAfterWait(err error) bool {
-	if !k.lastChance() {
+	if !k.hasAwaited() {
 		return false
 	}
 	reason := k.awaited

@@ -133,7 +133,7 @@ func TestTheShareOfAConcurrencyBudgetIsExact(t *testing.T) {
 // As many retries as the limit says are in flight, and not one more, whoever is asked.
 func TestTheLimitOfAConcurrencyBudgetIsExact(t *testing.T) {
 	budget := retry.NewConcurrencyBudget(0.2, 2)
-	again := attempt.With(t.Context(), 2)
+	again := &attempt.Context{Context: t.Context(), Number: 2}
 	for left := 2; left > 0; left-- {
 		require.Equal(t, retry.BudgetSnapshot{Tokens: float64(left), Limit: 2}, budget.Snapshot())
 		require.NoError(t, budget.Ready(again))

@@ -49,13 +49,13 @@ func (c *config) decide(
 func (c *config) afterRefusal(k *call, ended *policy.Attempt, now time.Duration) error {
 	err := ended.Outcome.Err
 	switch {
-	case isPermanent(err):
+	case isFinal(err, true):
 		return ErrFinal
 	case c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
 		return nil // recoveryDelay says how long to wait for the gate
 	case k.refusedAfterWait(err) && now-k.awaitedSince < c.patience:
 		return nil // the gate was waited for, and is ready again
-	case ended.Elsewhere && ended.Number < c.attempts && !k.lastChance():
+	case ended.Elsewhere && ended.Number < c.attempts && !k.hasAwaited():
 		return nil // the next attempt has another gate, which is ready
 	case !c.retriesRejection(err):
 		return refusal(err)
@@ -69,7 +69,7 @@ func (c *config) afterFailure(ctx context.Context, k *call, ended *policy.Attemp
 	err := ended.Outcome.Err
 	rejection := match.Is(err, policy.ErrRejected) // the operation made a call of its own, which was refused
 	switch {
-	case isPermanent(err), !c.nested && fromRetryInside(err):
+	case isFinal(err, c.nested):
 		return ErrFinal
 	case rejection && !c.retriesRejection(err):
 		return refusal(err)
@@ -84,15 +84,15 @@ func (c *config) afterFailure(ctx context.Context, k *call, ended *policy.Attemp
 	return c.exhausted(k, ended)
 }
 
-// exhausted returns why the call has no attempt left, or nil. Where a gate refuses again after its last chance, that is the
+// exhausted returns why the call has no attempt left, or nil. Where a gate that was waited for refuses again, that is the
 // reason, since it says more than ErrExhausted.
 func (c *config) exhausted(k *call, ended *policy.Attempt) error {
 	switch {
 	case c.attempts == 1: // no retry was ever in question: the caller gets the bare error
 		return ErrFinal
-	case k.lastChance() && ended.Blocked != nil:
+	case k.hasAwaited() && ended.Blocked != nil:
 		return ended.Blocked
-	case k.lastChance(), ended.Number >= c.attempts:
+	case k.hasAwaited(), ended.Number >= c.attempts:
 		return ErrExhausted
 	}
 	return nil
@@ -116,12 +116,6 @@ func classOf(outcome policy.Outcome) policy.Class {
 		return outcome.Class
 	}
 	return policy.ClassOf(outcome.Err)
-}
-
-// fromRetryInside reports whether err comes from a retry inside the operation, which has done what a retry can do.
-func fromRetryInside(err error) bool {
-	_, ok := match.As[*Error](err)
-	return ok
 }
 
 // retriesRejection reports whether RetryRejections names err.

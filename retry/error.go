@@ -3,6 +3,7 @@ package retry
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -10,7 +11,6 @@ import (
 
 	"github.com/cenkalti/backoff/v4"
 
-	"github.com/go-resilience/resilience/internal/match"
 	"github.com/go-resilience/resilience/internal/oneline"
 	"github.com/go-resilience/resilience/policy"
 )
@@ -159,11 +159,23 @@ type permanent struct{ err error }
 func (p *permanent) Error() string { return p.err.Error() }
 func (p *permanent) Unwrap() error { return p.err }
 
-// isPermanent reports whether the operation said that another attempt cannot mend err.
-func isPermanent(err error) bool {
-	if _, ok := match.As[*permanent](err); ok {
+// isFinal reports whether err says that another attempt is useless: it is marked as permanent, or it comes from a retry
+// inside the operation, which has done what a retry can do. With nested that does not count.
+func isFinal(err error, nested bool) (is bool) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked: it says nothing
+			is = false
+		}
+	}()
+	if _, ok := errors.AsType[*permanent](err); ok {
 		return true
 	}
-	_, ok := match.As[*backoff.PermanentError](err)
+	if _, ok := errors.AsType[*backoff.PermanentError](err); ok {
+		return true
+	}
+	if nested {
+		return false
+	}
+	_, ok := errors.AsType[*Error](err)
 	return ok
 }

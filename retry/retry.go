@@ -151,21 +151,25 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 // entered reports whether the attempt entered the operation.
 func entered(ended *policy.Attempt) bool { return ended.Outcome.Kind == policy.Returned }
 
-// stop ends the call for a reason. What the caller gets depends on what there was before:
+// stop ends the call for a reason. What the caller gets depends on how far the call has come:
 //
-//   - No retry was ever in question: at the first question about the first attempt its error is final, or is the reason
-//     itself, such as that of a context that has ended. The caller gets that error, and there is no event.
-//   - No attempt has entered the operation: the caller gets the refusal of the last one. Where a gate was waited for after
-//     that, the caller gets what has ended the wait, the gate or the context.
-//   - Otherwise a retry was made, or would have been: the caller gets an [*Error].
+//	a retry was in question   an attempt entered the operation   waited since the last attempt   the caller gets
+//	no                        yes or no                          no                              the error of the attempt, and there is no event
+//	yes                       no                                 no                              the refusal of the last attempt
+//	yes                       no                                 yes                             what has ended the wait, the gate's refusal or the context's error
+//	yes                       yes                                yes or no                       an [*Error]
+//
+// No retry was in question if the first attempt has failed with an error that is final, or that is the reason itself, such
+// as that of a context that has ended.
 func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Decision {
 	k.giveBack()
+	entered, waited := k.attempts > 0, ended.Asked > 0
 	switch {
-	case ended.Number == 1 && ended.Asked == 0 && (reason == ErrFinal || match.Is(ended.Outcome.Err, reason)):
+	case ended.Number == 1 && !waited && (reason == ErrFinal || match.Is(ended.Outcome.Err, reason)):
 		return policy.Decision{}
-	case k.attempts == 0 && ended.Asked == 0:
+	case !entered && !waited:
 		return policy.Decision{Reason: reason}
-	case k.attempts == 0:
+	case !entered:
 		return policy.Decision{Err: reason, Reason: reason}
 	}
 	r.gaveUp.Add(1)

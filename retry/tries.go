@@ -1,6 +1,7 @@
 package retry
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"iter"
@@ -21,17 +22,9 @@ type Tries struct {
 	layers []policy.Layer // in order
 	plan   *engine.Plan
 	last   *Try // nil before the first pass
-	left   bool // the last pass has ended the loop, whatever its error: by break, return, a panic, or without Done
+	left   bool // the last pass has left the loop: by break, return, a panic, or without Done
 	err    error
 }
-
-// A pass that leaves the loop must not be followed by another attempt, and the engine makes none after an error that is
-// Permanent, or a panic. So that is what it sees (All), although the pass was done with another error, or none. The error that
-// Try.end returns is put back in three places, each of which looks at left:
-//
-//   - in All, for Err
-//   - around the Classify of the config, which must not see the mark
-//   - in loopGuard.Settle, for the guards
 
 // Tries returns a call to loop over, where a function does not fit:
 //
@@ -74,15 +67,7 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 		}
 		layers[i] = newLoopGuard(layer.(policy.Guard), t)
 	}
-	t.layers = slices.Insert(layers, place, policy.Layer(r))
-	if classify := config.Classify; classify != nil {
-		config.Classify = func(err error) policy.Class {
-			if t.left {
-				err = t.last.end()
-			}
-			return classify(err)
-		}
-	}
+	t.layers = slices.Insert(layers, place, policy.Layer(&loopRetrier{r, t}))
 	t.plan = engine.NewPlan(t.layers, config)
 	return t
 }
@@ -133,7 +118,7 @@ func (t *Tries) All() iter.Seq[*Try] {
 	return func(yield func(*Try) bool) {
 		t.last, t.left, t.err = nil, false, nil
 		defer func() {
-			if t.left {
+			if t.left { // maybe by a panic
 				t.err = t.last.end()
 			}
 		}()
@@ -142,9 +127,7 @@ func (t *Tries) All() iter.Seq[*Try] {
 			t.left = true // stays so if the body panics
 			goOn := yield(t.last)
 			err := t.last.end()
-			if t.left = !goOn || err == ErrNotDone; t.left && err != nil {
-				err = Permanent(err)
-			}
+			t.left = !goOn || err == ErrNotDone
 			return struct{}{}, err
 		})
 	}
@@ -178,7 +161,20 @@ func (t *Try) end() error {
 	return *t.ended.Load()
 }
 
-// loopGuard is a guard of a loop. It is told how a pass that left the loop has really ended.
+// loopRetrier is the Retrier of a loop. It makes no attempt after a pass that has left the loop, whatever its error.
+type loopRetrier struct {
+	*Retrier
+	tries *Tries
+}
+
+func (r *loopRetrier) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
+	if r.tries.left {
+		return policy.Decision{}
+	}
+	return r.Retrier.Next(ctx, ended)
+}
+
+// loopGuard is a guard of a loop. It is told of a pass that has left the loop what [Try.Done] said.
 type loopGuard struct {
 	policy.Guard
 	gate     policy.Gate     // nil if the guard is none
@@ -218,17 +214,14 @@ func (g *loopGuard) Settle(ctx context.Context, ticket policy.Ticket, outcome po
 // outcome returns how the pass, which has left the loop, has ended. settled is what the engine made of it.
 func (t *Try) outcome(ctx context.Context, settled policy.Outcome) policy.Outcome {
 	switch err := t.end(); {
-	case err == ErrNotDone && settled.Kind != policy.Returned:
-		return settled // a panic, or runtime.Goexit
-	case err == ErrNotDone:
+	case err == ErrNotDone && settled.Kind == policy.Returned:
 		return policy.Outcome{Kind: policy.Exited}
+	case err == ErrNotDone || settled.Kind == policy.Returned:
+		return settled
 	case err == nil:
-		return policy.Outcome{Kind: policy.Returned}
+		return policy.Outcome{Kind: policy.Returned} // then came a panic, or runtime.Goexit
 	default:
-		class := classOf(policy.Outcome{Class: settled.Class, Err: err})
-		if class == policy.Unclassified {
-			class = policy.Transient
-		}
+		class := cmp.Or(policy.ClassOf(err), policy.Transient)
 		return policy.Outcome{Kind: policy.Returned, Class: class, Canceled: policy.Canceled(ctx), Err: err}
 	}
 }

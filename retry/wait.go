@@ -83,7 +83,7 @@ func (c *config) recoveryDelay(
 	if c.patience == 0 {
 		return 0, blocked
 	}
-	if !k.lastChance() {
+	if !k.hasAwaited() {
 		k.awaitedSince = now
 	}
 	k.awaited = blocked

@@ -30,18 +30,14 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 	switch {
 	case ctx.Err() != nil:
 		t.arrived()
-		end = refusal(ctx, policy.ContextError(ctx))
-		t.setEnding(end)
-		return value, end
+		return value, refusal(ctx, policy.ContextError(ctx))
 	case n.count > 0:
 		inside := false
 		return guarded(ctx, n, op, t, &inside)
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:
-		value, end = wrapped(ctx, n, op, t)
-		t.setEnding(end)
-		return value, end
+		return wrapped(ctx, n, op, t)
 	case t.attends():
 		return traced(ctx, n.plan, op, t)
 	}

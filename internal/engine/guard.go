@@ -113,16 +113,18 @@ func (h *held) settle(outer context.Context, n *node, end ending, t *trace) endi
 // that all guards of the run have admitted. It panics again with the same value, on top of the stack of the first panic,
 // which a crash prints therefore.
 func (h *held) unwind(n *node, recovered any, t *trace, inside bool) {
-	var end ending // of the operation, where that is known
-	kind := policy.Exited
+	var end ending // where it is known
+	var kind policy.Kind
 	switch {
 	case !inside:
 		kind = policy.NotCalled // a guard was asked, or has refused and the others were being settled
 	case recovered != nil:
 		kind = policy.Panicked
-	case t.hasEnding():
-		end = t.last.ending // an observer or a layer has called runtime.Goexit since
+	case t.observerExited():
+		end = t.exit.ending
 		kind = end.kind()
+	default:
+		kind = policy.Exited
 	}
 	h.settleAll(n, end, kind, t)
 	if recovered != nil {

@@ -207,7 +207,7 @@ func (o *openResult) Settle(_ context.Context, _ policy.Ticket, outcome policy.O
 	if o.plan.kinds.has(policy.EventSettled) {
 		defer func() {
 			t := trace{plan: o.plan}
-			t.emit(o.outer, policy.Event{Kind: policy.EventSettled, Outcome: outcome, Elapsed: time.Since(o.since)})
+			t.emit(o.outer, policy.Event{Kind: policy.EventSettled, Outcome: outcome, Elapsed: time.Since(o.since)}, nil)
 		}()
 	}
 	o.settle(end, outcome)

@@ -12,20 +12,20 @@ import (
 )
 
 // repeated makes attempts until the repeater of n, or ctx, ends the call. Most calls succeed with the first one: they do
-// not pay for what only further attempts need, which is in repeatedAgain.
+// not pay for what only retries need, which is in repeatedAgain.
 func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
 	first := ctx
 	if attempt.Number(ctx) != 0 {
-		first = attempt.With(ctx, 1) // ctx comes from a later attempt of a retry outside
+		first = &attempt.Context{Context: ctx, Number: 1} // ctx comes from a later attempt of a retry outside
 	}
 	value, end = run(first, n.next, op, t)
 	if end.entered {
 		n.deposit()
 	}
 	if !end.succeeded() {
-		r := retrying{trace: t, ctx: ctx, latest: first}
+		r := retrying{trace: t, ctx: ctx, end: end, latest: first}
 		r.ended = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
-		return repeatedAgain(&r, n, op, value, end)
+		return repeatedAgain(&r, n, op, value)
 	}
 	if n.counter != nil {
 		n.counter.Succeeded(Caller{})
@@ -35,70 +35,82 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 	return value, end
 }
 
-// retrying is a call whose first attempt did not succeed, while it is decided about further ones. The node is passed along:
-// a pointer to it in here would force it onto the heap.
+// retrying is a call whose first attempt did not succeed. The node is passed along: a pointer to it in here would force it
+// onto the heap.
 type retrying struct {
 	trace    *trace
 	ctx      context.Context // of the call
-	latest   context.Context // of the attempt that has ended last
-	ended    policy.Attempt  // the same attempt, as the repeater is told of it
+	end      ending          // of the call, were it over: of the last attempt that entered the operation, or of the last if none has
+	ended    policy.Attempt  // the last attempt, as the repeater is told of it
+	latest   context.Context // of that attempt
 	promised bool            // the repeater has answered Again, and no attempt has entered the operation since
 }
 
-// repeatedAgain makes the further attempts of r. The first one ended with value and end.
-func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T, end ending) (T, ending) {
-	ctx := r.ctx
-	last := end // with value, the result of the call if no attempt follows: of the last that entered the operation, if one did
-
-	var current *entry[T] // of the attempt that is running, nil between attempts
-	defer func() {
-		if current != nil { // a panic or runtime.Goexit passes through: the answer will not be read
-			current.answer.endContexts()
+// repeatedAgain makes the retries of r. value is the result of the call, were it over, as r.end is its ending.
+func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T) (T, ending) {
+	var running *retry[T] // nil between attempts
+	defer func() {        // does something only when a panic or runtime.Goexit passes through
+		entered := false
+		if running != nil {
+			running.answer.endContexts() // it will not be read
+			entered = running.entered.Load()
 		}
-		if last.entered && r.trace.hasEnding() && !r.trace.last.ending.entered {
-			// runtime.Goexit while this attempt was being refused: for guards outside, the last one that was made counts.
-			r.trace.setEnding(last)
-		}
-		if r.promised && (current == nil || !current.entered.Load()) {
-			// A panic or runtime.Goexit passes through before the attempt has entered the operation: the repeater takes
-			// back what it has spent on it.
-			n.repeater.Next(endedContext(ctx), r.ended)
-		}
+		r.unwind(n, entered)
 	}()
 	for {
-		number := r.ended.Number + 1
-		next := attempt.With(ctx, number)
-		due, err := r.decide(n, next)
-		if !due {
-			return value, last.gaveUp(ctx, err)
+		next := &retry[T]{
+			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1},
+			op:  op, repeater: n.repeater, previous: value, discardable: r.end.entered,
 		}
-		current = &entry[T]{
-			op: op, repeater: n.repeater, previous: value, discardable: last.entered, answer: r.trace.setAside(),
+		if due, err := r.decide(n, &next.ctx); !due {
+			return value, r.end.gaveUp(r.ctx, err)
 		}
-		found, end := run(next, n.next, current.enter, r.trace.at(number))
-		if panicked := current.discardPanic.Load(); panicked != nil {
-			r.trace.clearEnding()
-			_ = panicked.Resume() // which does not return
-		}
-		r.promised = !end.entered && !current.entered.Load() // what was spent on an attempt that was refused was spent for nothing
-		if r.promised {
-			r.trace.putBack(current.answer)
+		next.answer = r.trace.setAside()
+		running = next
+		found, end := run(&next.ctx, n.next, next.enter, r.trace.at(next.ctx.Number))
+		next.resumePanic()
+		if end.entered || next.entered.Load() {
+			next.answer.endContexts()
+			r.promised = false
 		} else {
-			current.answer.endContexts()
+			r.trace.putBack(next.answer)
 		}
-		current, r.latest = nil, next
-		if end.entered && !last.entered {
-			n.deposit() // the first attempt of the call that entered the operation
+		running = nil
+		if r.note(n, &next.ctx, end) {
+			value = found
 		}
-		if end.entered || !last.entered {
-			value, last = found, end
-		}
-		r.trace.setEnding(last)
-		r.ended.Number, r.ended.Outcome, r.ended.Asked = number, end.outcome(ctx), 0
 		if end.succeeded() {
-			n.repeater.Next(ctx, r.ended)
+			n.repeater.Next(r.ctx, r.ended)
 			return value, end
 		}
+	}
+}
+
+// note notes how the attempt with the context ctx has ended, and reports whether its result is that of the call now.
+func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool) {
+	if end.entered && !r.end.entered {
+		n.deposit() // the first attempt of the call that entered the operation
+	}
+	counts = end.entered || !r.end.entered
+	if counts {
+		r.end = end
+	}
+	r.latest = ctx
+	r.ended.Number, r.ended.Outcome, r.ended.Asked = ctx.Number, end.outcome(r.ctx), 0
+	return counts
+}
+
+// unwind is called when the call ends, however it does. entered says that an attempt was running, and has entered the
+// operation. When a panic or runtime.Goexit passes through:
+//
+//   - The repeater takes back what it has spent on an attempt that has not entered the operation.
+//   - If an observer has exited that was told of a refusal, guards outside are told of the last attempt that was made.
+func (r *retrying) unwind(n *node, entered bool) {
+	if r.trace.observerExited() && !r.trace.exit.ending.entered {
+		r.trace.exit.ending = r.end
+	}
+	if r.promised && !entered {
+		n.repeater.Next(endedContext(r.ctx), r.ended)
 	}
 }
 
@@ -123,13 +135,13 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 		ended.State = decision.State
 		ended.Asked++
 		if !r.promised {
-			r.trace.stopped(ctx, n.repeater, ended, &decision)
+			r.trace.stopped(ctx, n.repeater, ended, &decision, &r.end)
 			if decision.Err != nil {
 				return false, decision.Err
 			}
 			return false, ended.Outcome.Err
 		}
-		r.trace.again(ctx, kind, n.repeater, ended, &decision)
+		r.trace.again(ctx, kind, n.repeater, ended, &decision, &r.end)
 		blocked := ended.Blocked // before the wait
 		ended.Blocked = nil
 		if decision.Wait > 0 { // otherwise nothing has changed: the attempt is made, also if a gate will refuse it
@@ -162,9 +174,10 @@ func endedContext(ctx context.Context) context.Context {
 	return ended
 }
 
-// entry is the operation of an attempt after the first. Only when it is entered is the previous result given up: until then
-// the call would end with that.
-type entry[T any] struct {
+// retry is an attempt after the first: its context, and the operation. Only when that is entered is the previous result given
+// up: until then the call would end with it.
+type retry[T any] struct {
+	ctx          attempt.Context
 	op           policy.Func[T]
 	repeater     policy.Repeater
 	previous     T                               // the value of the previous attempt
@@ -175,25 +188,33 @@ type entry[T any] struct {
 	entered      atomic.Bool                     // the operation was entered
 }
 
-func (e *entry[T]) enter(ctx context.Context) (T, error) {
-	e.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
-	if e.discardable && !e.discarded.Swap(true) {
-		if found := e.discard(); !found.Returned() {
+// enter calls the operation.
+func (r *retry[T]) enter(ctx context.Context) (T, error) {
+	r.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
+	if r.discardable && !r.discarded.Swap(true) {
+		if found := r.discard(); !found.Returned() {
 			panicked := found // found itself would be on the heap always
-			e.discardPanic.Store(&panicked)
-			return *new(T), errNotEntered // the operation is not called: the caller panics instead
+			r.discardPanic.Store(&panicked)
+			return *new(T), errNotEntered // the operation is not called: resumePanic follows
 		}
 	}
-	e.entered.Store(true)
-	return e.op(ctx)
+	r.entered.Store(true)
+	return r.op(ctx)
 }
 
 // discard hands the previous value to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
 // there does not end the attempt that comes.
-func (e *entry[T]) discard() detached.Ending {
-	discarder, ok := e.repeater.(policy.Discarder)
-	if v := reflect.ValueOf(&e.previous).Elem(); !ok || v.IsZero() {
+func (r *retry[T]) discard() detached.Ending {
+	discarder, ok := r.repeater.(policy.Discarder)
+	if v := reflect.ValueOf(&r.previous).Elem(); !ok || v.IsZero() {
 		return detached.Ending{}
 	}
-	return detached.Wait(func() { discarder.Discard(e.previous) })
+	return detached.Wait(func() { discarder.Discard(r.previous) })
+}
+
+// resumePanic lets a panic of discard, or runtime.Goexit, go on to the caller.
+func (r *retry[T]) resumePanic() {
+	if panicked := r.discardPanic.Load(); panicked != nil {
+		_ = panicked.Resume() // which does not return
+	}
 }

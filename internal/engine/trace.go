@@ -14,7 +14,7 @@ type trace struct {
 	plan    *Plan
 	attempt int
 	call    *call       // nil for a call that is not timed
-	last    *lastEnding // nil for a call that is not timed
+	exit    *exit       // nil for a call that is not timed
 	open    *openResult // nil unless the result is to stay open
 }
 
@@ -25,19 +25,18 @@ type call struct {
 	began  atomic.Int64 // the time since start at which it was decided to make the latest attempt
 	queued atomic.Int64 // from such a decision to the operation or a refusal; the sum over all attempts
 	waits  atomic.Int64 // between attempts; the sum
-	first  trace        // of the first attempt, as is last: in here they save allocations
-	last   lastEnding
+	first  trace        // of the first attempt, as is exit: in here they save allocations
+	exit   exit
 }
 
 // lastCall numbers the calls that are timed.
 var lastCall atomic.Uint64
 
-// lastEnding is how the part of the pipeline that was left last has ended, once that is known: it is what guards around that
-// part are told if an observer, or a layer between, then calls runtime.Goexit. Each part overwrites it as it is left, from the
-// operation outwards. Each attempt of a hedge has its own.
-type lastEnding struct {
+// exit is what is known when an observer has called runtime.Goexit: how that had ended of which it was told. Guards are told
+// the same, since the operation has not exited. Each attempt of a hedge has its own.
+type exit struct {
 	ending ending
-	valid  bool // it is known by now
+	known  bool
 }
 
 // newTrace returns the trace of the first attempt of a call; nil when there is nothing to trace.
@@ -47,7 +46,7 @@ func newTrace(p *Plan, o *openResult) *trace {
 		return nil
 	case p.kinds&timedKinds != 0:
 		c := &call{number: lastCall.Add(1), start: time.Now()}
-		c.first = trace{plan: p, attempt: 1, open: o, call: c, last: &c.last}
+		c.first = trace{plan: p, attempt: 1, open: o, call: c, exit: &c.exit}
 		return &c.first
 	case o != nil:
 		o.traceRoom = trace{plan: p, attempt: 1, open: o}
@@ -63,8 +62,8 @@ func (t *trace) fork(o *openResult) *trace {
 	}
 	other := *t
 	other.open = o
-	if t.last != nil {
-		other.last = new(lastEnding)
+	if t.exit != nil {
+		other.exit = new(exit)
 	}
 	return &other
 }
@@ -87,12 +86,10 @@ func (t *trace) staysOpen() bool { return t != nil && t.open != nil }
 
 // traced calls the operation, with an event at its end and with what a result that stays open needs.
 func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
-	t.clearEnding()
 	if !t.plan.kinds.has(policy.EventAttempt) {
 		t.arrived()
 		value, err := op(ctx)
 		end = plan.ending(ctx, err)
-		t.setEnding(end)
 		t.returned(ctx, &end)
 		return value, end
 	}
@@ -101,16 +98,15 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 		Outcome: policy.Outcome{Kind: policy.Exited}, // stands unless something else is known
 	}
 	before := t.now()
-	over := false
+	var known *ending // nil as long as the operation has not returned
 	defer func() {
 		recovered := recover()
 		if recovered != nil {
 			event.Outcome = policy.Outcome{Kind: policy.Panicked}
 		}
-		if !over { // else an observer has ended the goroutine
-			over = true
+		if known == nil || known.entered { // else there was no attempt
 			event.Elapsed = t.now() - before
-			t.emit(ctx, event)
+			t.emit(ctx, event, known)
 		}
 		if recovered != nil {
 			panic(recovered)
@@ -118,9 +114,8 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 	}()
 	value, err := op(ctx)
 	end = plan.ending(ctx, err)
-	over = !end.entered // there was no attempt
+	known = &end
 	event.Outcome = end.outcome(ctx)
-	t.setEnding(end)
 	t.returned(ctx, &end)
 	return value, end
 }
@@ -132,26 +127,11 @@ func (t *trace) returned(ctx context.Context, end *ending) {
 	}
 }
 
-// clearEnding notes that the operation is about to be entered: how it ends is not known yet.
-func (t *trace) clearEnding() {
-	if t != nil && t.last != nil {
-		t.last.valid = false
-	}
-}
+// observerExited reports whether an observer has called runtime.Goexit, after something that has ended as t.exit says.
+func (t *trace) observerExited() bool { return t != nil && t.exit != nil && t.exit.known }
 
-// setEnding notes how the operation, or all that is inside a wrapper or a repeater, has ended.
-func (t *trace) setEnding(end ending) {
-	if t != nil && t.last != nil {
-		*t.last = lastEnding{ending: end, valid: true}
-	}
-}
-
-// hasEnding reports whether it is known how the operation has ended.
-func (t *trace) hasEnding() bool { return t != nil && t.last != nil && t.last.valid }
-
-// begin notes that it was decided to make the next attempt. Nothing is known of its ending yet.
+// begin notes that it was decided to make the next attempt.
 func (t *trace) begin() {
-	t.clearEnding()
 	if t != nil && t.call != nil {
 		t.call.began.Store(int64(t.now()))
 	}
@@ -190,24 +170,26 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 	}
 	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.arrived()}
 	event.Outcome = end.outcome(ctx)
-	t.setEnding(*end)
-	t.emit(ctx, event)
+	t.emit(ctx, event, end)
 }
 
-// again tells that a repeater will make another attempt (EventRetry), or waits for longer than it said then (EventWait).
+// again tells that a repeater will make another attempt (EventRetry), or waits for longer than it said then (EventWait). end is
+// how the call would end now.
 func (t *trace) again(
-	ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision,
+	ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
 ) {
 	if t != nil {
 		t.emit(ctx, policy.Event{
 			Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait),
-		})
+		}, end)
 	}
 }
 
 // stopped tells that a repeater has given up. It is silent where a retry was never in question, as the decision without a
-// reason says, and where the call was refused at once.
-func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision) {
+// reason says, and where the call was refused at once. end is how the call would end without the decision.
+func (t *trace) stopped(
+	ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
+) {
 	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 1
 	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
 		return
@@ -221,11 +203,12 @@ func (t *trace) stopped(ctx context.Context, layer policy.Layer, ended *policy.A
 	}
 	t.emit(ctx, policy.Event{
 		Kind: policy.EventStopped, Layer: layer, Attempt: ended.Number, Outcome: outcome, Reason: reason,
-	})
+	}, end)
 }
 
-// emit tells the observers. A panic in one is dropped: observing never fails a call.
-func (t *trace) emit(ctx context.Context, event policy.Event) {
+// emit tells the observers. A panic in one is dropped: observing never fails a call. end is how that has ended of which they
+// are told; nil if that is not known, or if no guard is left to be told.
+func (t *trace) emit(ctx context.Context, event policy.Event, end *ending) {
 	if !t.plan.kinds.has(event.Kind) {
 		return
 	}
@@ -233,11 +216,18 @@ func (t *trace) emit(ctx context.Context, event policy.Event) {
 	if t.call != nil {
 		event.Call = t.call.number
 	}
+	returned := false
+	defer func() {
+		if !returned && end != nil && t.exit != nil {
+			*t.exit = exit{ending: *end, known: true}
+		}
+	}()
 	for i, observer := range t.plan.Observers {
 		if t.plan.wanted[i].has(event.Kind) {
 			tell(ctx, observer, event)
 		}
 	}
+	returned = true
 }
 
 func tell(ctx context.Context, observer policy.Observer, event policy.Event) {

@@ -52,7 +52,7 @@ func (w *watch) done() {
 		t.emit(w.ctx, policy.Event{
 			Kind: policy.EventCall, Outcome: w.outcome, Elapsed: t.now(),
 			Queued: time.Duration(t.call.queued.Load()), Wait: time.Duration(t.call.waits.Load()),
-		})
+		}, nil)
 	}
 	if recovered != nil {
 		panic(recovered)
