@@ -23,7 +23,7 @@
 //	        gates.sleep
 //	        gates.ready                and now?
 //	      run, guarded                 breaker.Admit, timeout.Admit
-//	        run, entry.enter           op returns a value
+//	        run, retry.enter           op returns a value
 //	        held.succeed               timeout.Settle, breaker.Settle
 //	                                   retry.Next is told of the success
 //
@@ -34,12 +34,13 @@
 //
 //	ending      how the operation, or the part of a pipeline around it, has ended           ending.go
 //	held        the guards of one node that have admitted and are not settled yet           guard.go
-//	retrying    a call after its first failure, while it is decided about further attempts  repeat.go
-//	entry       the operation of such an attempt: it gives up the result before it          repeat.go
+//	retrying    a call after its first failure                                              repeat.go
+//	retry       one of its further attempts: context and operation                          repeat.go
 //	race        the attempts of a wrapper, which may run at the same time                   race.go
 //	standing    what they have come to so far                                               race.go
 //	result      what one of them came to                                                    race.go
 //	trace       what goes along with an attempt for events, or for a result that stays open trace.go
+//	exit        what an observer was told of that has then called runtime.Goexit            trace.go
 //	watch       what counts how a call ends, and tells observers                            watch.go
 //	openResult  what outlives an operation until its permit is settled                      open.go
 //	kept        a guard that stays admitted for that long                                   open.go

@@ -57,12 +57,6 @@ func ownClass(err error) policy.Class {
 // succeeded reports whether the operation returned without an error.
 func (e *ending) succeeded() bool { return e.entered && e.err == nil }
 
-// outlasts reports whether the failure e stays the result of a wrapper although another of its calls ended later: a refusal
-// says less than a failure, and so does a call that was cancelled, perhaps because of e.
-func (e *ending) outlasts(later *ending) bool {
-	return e.entered && later.err != nil && (!later.entered || later.contextEnd != nil && e.contextEnd == nil)
-}
-
 // outcome is the ending as a layer is told it whose context is ctx.
 func (e *ending) outcome(ctx context.Context) policy.Outcome {
 	canceled := e.contextEnd != nil && policy.Canceled(ctx)

@@ -97,8 +97,8 @@ func (r *race[T]) exit() {
 	r.soFar.entries--
 }
 
-// take keeps the result of an attempt if it may still become the result of the whole. It returns the result that cannot any
-// more, found itself if it was not taken.
+// take keeps the result that an attempt has found if it may still become the result of the whole. It returns the result that
+// cannot any more, found itself if it was not taken.
 func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -111,14 +111,34 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 			r.soFar.gravest = r.soFar.gravest.Graver(found.end.class)
 		}
 	}
-	if r.soFar.best.end.succeeded() || r.soFar.best.end.outlasts(&found.end) {
+	best := &r.soFar.best
+	if !found.end.replaces(&best.end) {
 		return found, false
 	}
-	dropped, r.soFar.best = r.soFar.best, found
+	dropped, *best = *best, found
 	if dropped.isAnswer() && !found.isAnswer() {
-		dropped, r.soFar.answer = r.soFar.answer, dropped
+		dropped, r.soFar.answer = r.soFar.answer, dropped // pick may want it
 	}
 	return dropped, true
+}
+
+// replaces reports whether a result that has ended like e takes the place of an earlier one that has ended like best. The
+// latest failure does, but a refusal says less than a failure, and so does an attempt that was cancelled, perhaps because of
+// the earlier failure.
+//
+//	best        a success   a failure   a failure in a context that had ended   a refusal
+//	nothing     yes         yes         yes                                     yes
+//	a success   no          no          no                                      no
+//	a failure   yes         yes         if that of best had ended too           no
+//	a refusal   yes         yes         yes                                     yes
+func (e *ending) replaces(best *ending) bool {
+	switch {
+	case best.succeeded():
+		return false
+	case e.succeeded() || !best.entered:
+		return true
+	}
+	return e.entered && (e.contextEnd == nil || best.contextEnd != nil)
 }
 
 // drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.
@@ -139,8 +159,8 @@ func (r *race[T]) finish() standing[T] {
 	return r.soFar
 }
 
-// pick returns the result that belongs to err, the error of the wrapper, and drops the other one. The best belongs to it,
-// unless err says that there is an answer to be read.
+// pick returns the result that belongs to err, the error of the wrapper, and drops the other one. That is the best one, unless
+// err says that there is an answer to be read, and only the other one is such an answer.
 func (r *race[T]) pick(final *standing[T], err error) (best result[T]) {
 	best, other := final.best, final.answer
 	if err != nil && other.isAnswer() && !best.end.succeeded() && !best.isAnswer() && isLive(err) {
