@@ -22,7 +22,7 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 		}
 	}
 	o := &openResult{plan: plan, outer: ctx, ctx: ctx}
-	a := &acquisition{openResult: o, trace: newTrace(plan, nil)}
+	a := &acquisition{permitGuard{o}, newTrace(plan, nil)}
 	if err := a.begin(); err != nil {
 		return nil, err
 	}
@@ -31,7 +31,7 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 
 // acquisition is an open result without an operation: the call is what its owner does, and ends when the permit is settled.
 type acquisition struct {
-	*openResult
+	permitGuard
 	trace *trace
 }
 
@@ -58,9 +58,8 @@ func (a *acquisition) admitAll() (end ending) {
 	admitted := false
 	defer func() {
 		if !admitted { // also when a guard panics
-			named := a.named(end)
-			a.settle(end, policy.Outcome{Kind: policy.NotCalled})
-			end.err = named
+			end = a.settleKept(end)
+			a.close()
 		}
 	}()
 	if err := policy.ContextError(a.ctx); err != nil {
@@ -92,22 +91,12 @@ func (a *acquisition) admitAll() (end ending) {
 	return ending{}
 }
 
-// named returns the error of end as it is seen outside all guards.
-func (a *acquisition) named(end ending) error {
-	for _, k := range a.kept {
-		end.err = nameCause(k.outer, k.ctx, &end)
-	}
-	return end.err
-}
-
 // Settle implements [policy.Guard].
 func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
-	end := ending{
-		entered: outcome.Kind != policy.NotCalled, class: outcome.Class, err: outcome.Err, contextEnd: endOf(a.ctx),
-	}
+	end := a.endingOf(outcome)
 	w := a.watch()
 	defer w.done()
-	a.settle(end, outcome)
+	a.release(end)
 	switch outcome.Kind {
 	case policy.Panicked, policy.Exited:
 		w.outcome = outcome

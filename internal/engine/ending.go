@@ -8,13 +8,17 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// ending is how the operation, or the part of a pipeline around it, has ended.
+// ending is how the operation, or the part of a pipeline around it, has ended. It has four fields at most: the compiler keeps no
+// larger struct in registers, which the row "engine" of docs/performance.md would show.
 type ending struct {
-	entered    bool         // the operation was entered
+	kind       policy.Kind
 	class      policy.Class // of an error
 	err        error
 	contextEnd *contextEnd // of the operation's context, or of that of the layer that refused; nil if it had not ended by then
 }
+
+// success is the ending of an operation that returned without an error.
+var success = ending{kind: policy.Returned}
 
 // refusal is the ending of an attempt that did not reach the operation.
 func refusal(ctx context.Context, err error) ending {
@@ -25,17 +29,17 @@ func refusal(ctx context.Context, err error) ending {
 func (p *Plan) ending(ctx context.Context, err error) ending {
 	switch err {
 	case nil:
-		return ending{entered: true}
+		return success
 	case errNotEntered:
 		return refusal(ctx, err)
 	}
-	contextEnd := endOf(ctx)
-	return ending{entered: true, class: p.classify(err, contextEnd), err: err, contextEnd: contextEnd}
+	ended := endOf(ctx)
+	return ending{kind: policy.Returned, class: p.classify(err, ended), err: err, contextEnd: ended}
 }
 
-// classify says what an error means with which the operation returned, whose context had ended if contextEnd is not nil.
-func (p *Plan) classify(err error, contextEnd *contextEnd) policy.Class {
-	if contextEnd.timedOut() {
+// classify says what an error means with which the operation returned, whose context had ended if ended is not nil.
+func (p *Plan) classify(err error, ended *contextEnd) policy.Class {
+	if ended.timedOut() {
 		return policy.Transient // whatever the operation made of it
 	}
 	if p.Classify != nil {
@@ -54,28 +58,23 @@ func ownClass(err error) policy.Class {
 	return policy.Transient
 }
 
+// entered reports whether the operation was entered.
+func (e *ending) entered() bool { return e.kind != policy.NotCalled }
+
 // succeeded reports whether the operation returned without an error.
-func (e *ending) succeeded() bool { return e.entered && e.err == nil }
+func (e *ending) succeeded() bool { return e.kind == policy.Returned && e.err == nil }
 
 // outcome is the ending as a layer is told it whose context is ctx.
 func (e *ending) outcome(ctx context.Context) policy.Outcome {
-	canceled := e.contextEnd != nil && policy.Canceled(ctx)
-	return policy.Outcome{Kind: e.kind(), Class: e.class, Canceled: canceled, Err: e.err}
-}
-
-// kind is what the ending of an operation is that was not left by a panic or runtime.Goexit.
-func (e *ending) kind() policy.Kind {
-	if e.entered {
-		return policy.Returned
-	}
-	return policy.NotCalled
+	canceled := e.contextEnd != nil && (e.contextEnd.canceled || policy.Canceled(ctx))
+	return policy.Outcome{Kind: e.kind, Class: e.class, Canceled: canceled, Err: e.err}
 }
 
 // gaveUp is the ending of a call that makes no further attempt, for the reason err. e is how its last attempt that entered
 // the operation ended.
 func (e ending) gaveUp(ctx context.Context, err error) ending {
 	e.err, e.contextEnd = err, endOf(ctx)
-	if e.entered && e.contextEnd.timedOut() {
+	if e.entered() && e.contextEnd.timedOut() {
 		e.class = policy.Transient
 	}
 	return e
@@ -86,6 +85,8 @@ func (e ending) gaveUp(ctx context.Context, err error) ending {
 type contextEnd struct {
 	cause error
 	at    time.Time // when something returned
+
+	canceled bool // the owner of an open result says that the work was cancelled, whatever the contexts say
 }
 
 // endOf returns the end of ctx, nil if it has not ended.

@@ -45,7 +45,7 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 	if err != nil {
 		return value, n.plan.ending(ctx, err)
 	}
-	return value, ending{entered: true}
+	return value, success
 }
 
 // check panics when a caller passed nil.

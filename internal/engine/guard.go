@@ -24,7 +24,7 @@ func guarded[T any](outer context.Context, n *node, op policy.Func[T], t *trace,
 		var ticket policy.Ticket
 		var err error
 		if t.staysOpen() {
-			admitted, ticket, err = t.open.admit(ctx, n.guards[i])
+			admitted, ticket, err = t.open.admitGuard(ctx, n.guards[i])
 		} else {
 			admitted, ticket, err = n.guards[i].Admit(ctx)
 		}
@@ -113,44 +113,40 @@ func (h *held) settle(outer context.Context, n *node, end ending, t *trace) endi
 // that all guards of the run have admitted. It panics again with the same value, on top of the stack of the first panic,
 // which a crash prints therefore.
 func (h *held) unwind(n *node, recovered any, t *trace, inside bool) {
-	var end ending // where it is known
-	var kind policy.Kind
+	var end ending
 	switch {
 	case !inside:
-		kind = policy.NotCalled // a guard was asked, or has refused and the others were being settled
+		end.kind = policy.NotCalled // a guard was asked, or has refused and the others were being settled
 	case recovered != nil:
-		kind = policy.Panicked
+		end.kind = policy.Panicked
 	case t.observerExited():
 		end = t.exit.ending
-		kind = end.kind()
 	default:
-		kind = policy.Exited
+		end.kind = policy.Exited
 	}
-	h.settleAll(n, end, kind, t)
+	h.settleAll(n, end, t)
 	if recovered != nil {
 		panic(recovered)
 	}
 }
 
 // settleAll settles all guards, after those inside them that were kept admitted for an open result: it has no owner now.
-func (h *held) settleAll(n *node, end ending, kind policy.Kind, t *trace) {
-	defer h.settleRest(n, end, kind)
+func (h *held) settleAll(n *node, end ending, t *trace) {
+	defer h.settleRest(n, end)
 	if t.staysOpen() {
-		t.open.settleKept(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
+		t.open.settleKept(success)
 	}
 }
 
 // settleRest settles all guards, one by one, even if a Settle panics.
-func (h *held) settleRest(n *node, end ending, kind policy.Kind) {
+func (h *held) settleRest(n *node, end ending) {
 	if h.count == 0 {
 		return
 	}
-	defer h.settleRest(n, end, kind)
+	defer h.settleRest(n, end)
 	h.count--
 	a := &h.admissions[h.count]
-	outcome := end.outcome(a.ctx)
-	outcome.Kind = kind
-	n.guards[h.count].Settle(a.ctx, a.ticket, outcome)
+	n.guards[h.count].Settle(a.ctx, a.ticket, end.outcome(a.ctx))
 }
 
 // nameCause returns the error of end, made to say why it happened: this is how a timeout names itself. A guard was given

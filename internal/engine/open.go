@@ -32,16 +32,16 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 	}()
 	value, err = watched(ctx, plan, first, op, o)
 	if err == nil || o.live {
-		permit, _ = policy.Acquire(context.Background(), o) // which always admits
+		permit, _ = policy.Acquire(context.Background(), permitGuard{o}) // which always admits
 	}
 	return value, permit, err
 }
 
 // openResult is what outlives an operation: the guards of the attempt that succeeded, or the contexts of an [answer]. In the
-// end it is one guard, that of the permit. It lets go in these ways:
+// end it is one guard, that of the permit ([permitGuard]). It lets go in these ways:
 //
-//	settle   the permit is settled: the guards are told the outcome, then close
-//	abandon  what has succeeded has no owner: settle with the success
+//	release  the permit is settled: the guards are told the outcome, then close
+//	abandon  what has succeeded has no owner: release with the success
 //	close    nothing will read an answer any more: its contexts end, and the one that a wrapper made for this attempt
 type openResult struct {
 	plan  *Plan
@@ -67,9 +67,9 @@ type kept struct {
 	ticket     policy.Ticket
 }
 
-// admit asks guard for an attempt whose result is to stay open. It pushes onto bounds what keepContext pops when the guard is
+// admitGuard asks guard for an attempt whose result is to stay open. It pushes onto bounds what keepContext pops when the guard is
 // settled. A panic or runtime.Goexit leaves bounds behind, but it also ends the call.
-func (o *openResult) admit(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
+func (o *openResult) admitGuard(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
 	var lift func()
 	if lifter, ok := guard.(policy.Lifter); ok {
 		ctx, ticket, lift, err = lifter.AdmitOpen(ctx)
@@ -130,7 +130,7 @@ func (o *openResult) keepContext(ticket *policy.Ticket, end *ending) {
 	last := len(o.bounds) - 1
 	lift := o.bounds[last]
 	o.bounds = o.bounds[:last]
-	if !o.live || !end.entered { // else it is a later attempt that was refused
+	if !o.live || !end.entered() { // else it is a later attempt that was refused
 		return
 	}
 	if lift != nil {
@@ -153,30 +153,27 @@ func (o *openResult) adopt(other *openResult) {
 	other.kept, other.ends, other.cancelOuter = nil, nil, nil
 }
 
-// settle settles all guards, innermost first, although a Settle may panic, and ends the contexts. given is the outcome as
-// the owner of the result knows it: its kind, and whether the work was cancelled, count for all guards.
-func (o *openResult) settle(end ending, given policy.Outcome) {
+// release settles all guards, innermost first, although a Settle may panic, and ends the contexts.
+func (o *openResult) release(end ending) {
 	defer o.close()
-	o.settleKept(end, given)
+	o.settleKept(end)
 }
 
-func (o *openResult) settleKept(end ending, given policy.Outcome) {
+// settleKept settles all guards, and returns the ending as the caller sees it: its error names the timeouts that have expired.
+func (o *openResult) settleKept(end ending) (seen ending) {
 	if len(o.kept) == 0 {
-		return
+		return end
 	}
 	k := o.kept[0]
 	o.kept = o.kept[1:] // before Settle, which may panic: no guard is settled twice
 	end.err = nameCause(k.outer, k.ctx, &end)
-	outcome := end.outcome(k.ctx)
-	outcome.Kind, outcome.Canceled = given.Kind, outcome.Canceled || given.Canceled
-	defer o.settleKept(end, given)
-	k.guard.Settle(k.ctx, k.ticket, outcome)
+	defer func() { seen = o.settleKept(end) }()
+	k.guard.Settle(k.ctx, k.ticket, end.outcome(k.ctx))
+	return seen
 }
 
 // abandon settles what has succeeded but will have no owner.
-func (o *openResult) abandon() {
-	o.settle(ending{entered: true}, policy.Outcome{Kind: policy.Returned})
-}
+func (o *openResult) abandon() { o.release(success) }
 
 // close ends all contexts, also the one of a wrapper.
 func (o *openResult) close() {
@@ -187,30 +184,44 @@ func (o *openResult) close() {
 	}
 }
 
-// Stage, Admit and Settle make the open result the guard of its permit.
-func (o *openResult) Stage() policy.Stage { return policy.StageFallback }
+// permitGuard is an open result as the guard of its permit.
+type permitGuard struct{ *openResult }
 
-// Admit implements [policy.Guard].
-func (o *openResult) Admit(context.Context) (context.Context, policy.Ticket, error) {
-	if o.plan.kinds.has(policy.EventSettled) {
-		o.since = time.Now()
+// Stage implements [policy.Guard].
+func (permitGuard) Stage() policy.Stage { return policy.StageFallback }
+
+// Admit implements [policy.Guard]. It always admits.
+func (g permitGuard) Admit(context.Context) (context.Context, policy.Ticket, error) {
+	if g.plan.kinds.has(policy.EventSettled) {
+		g.since = time.Now()
 	}
-	return o.ctx, policy.Ticket{}, nil
+	return g.ctx, policy.Ticket{}, nil
 }
 
 // Settle implements [policy.Guard].
-func (o *openResult) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
+func (g permitGuard) Settle(_ context.Context, _ policy.Ticket, outcome policy.Outcome) {
 	if outcome.Kind == policy.NotCalled {
 		outcome.Kind = policy.Returned // the operation was called: what it has used does not come back
 	}
-	end := ending{entered: true, class: outcome.Class, err: outcome.Err, contextEnd: endOf(o.ctx)}
-	if o.plan.kinds.has(policy.EventSettled) {
+	if g.plan.kinds.has(policy.EventSettled) {
 		defer func() {
-			t := trace{plan: o.plan}
-			t.emit(o.outer, policy.Event{Kind: policy.EventSettled, Outcome: outcome, Elapsed: time.Since(o.since)}, nil)
+			t := trace{plan: g.plan}
+			t.emit(g.outer, policy.Event{Kind: policy.EventSettled, Outcome: outcome, Elapsed: time.Since(g.since)}, nil)
 		}()
 	}
-	o.settle(end, outcome)
+	g.release(g.endingOf(outcome))
+}
+
+// endingOf returns the ending that the owner of the result gives it.
+func (o *openResult) endingOf(outcome policy.Outcome) ending {
+	ended := endOf(o.ctx)
+	if outcome.Canceled && ended == nil {
+		ended = &contextEnd{at: time.Now()}
+	}
+	if outcome.Canceled {
+		ended.canceled = true
+	}
+	return ending{kind: outcome.Kind, class: outcome.Class, err: outcome.Err, contextEnd: ended}
 }
 
 // ClassOfWork is what a [policy.Permit] asks: what does the error mean that it is settled with?

@@ -106,8 +106,8 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 		return found, false
 	}
 	if err := found.end.err; err != nil {
-		r.judged = append(r.judged, judged{err, found.end.class, found.end.entered})
-		if found.end.entered {
+		r.judged = append(r.judged, judged{err, found.end.class, found.end.entered()})
+		if found.end.entered() {
 			r.soFar.gravest = r.soFar.gravest.Graver(found.end.class)
 		}
 	}
@@ -135,10 +135,10 @@ func (e *ending) replaces(best *ending) bool {
 	switch {
 	case best.succeeded():
 		return false
-	case e.succeeded() || !best.entered:
+	case e.succeeded() || !best.entered():
 		return true
 	}
-	return e.entered && (e.contextEnd == nil || best.contextEnd != nil)
+	return e.entered() && (e.contextEnd == nil || best.contextEnd != nil)
 }
 
 // drop lets go of a result that is not the result of the whole: the value first, which may need what the guards hold.

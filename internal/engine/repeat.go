@@ -19,7 +19,7 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 		first = &attempt.Context{Context: ctx, Number: 1} // ctx comes from a later attempt of a retry outside
 	}
 	value, end = run(first, n.next, op, t)
-	if end.entered {
+	if end.entered() {
 		n.deposit()
 	}
 	if !end.succeeded() {
@@ -60,7 +60,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T) (T, 
 	for {
 		next := &retry[T]{
 			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1},
-			op:  op, repeater: n.repeater, previous: value, discardable: r.end.entered,
+			op:  op, repeater: n.repeater, previous: value, discardable: r.end.entered(),
 		}
 		if due, err := r.decide(n, &next.ctx); !due {
 			return value, r.end.gaveUp(r.ctx, err)
@@ -69,7 +69,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T) (T, 
 		running = next
 		found, end := run(&next.ctx, n.next, next.enter, r.trace.at(next.ctx.Number))
 		next.resumePanic()
-		if end.entered || next.entered.Load() {
+		if end.entered() || next.entered.Load() {
 			next.answer.endContexts()
 			r.promised = false
 		} else {
@@ -88,10 +88,10 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T) (T, 
 
 // note notes how the attempt with the context ctx has ended, and reports whether its result is that of the call now.
 func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool) {
-	if end.entered && !r.end.entered {
+	if end.entered() && !r.end.entered() {
 		n.deposit() // the first attempt of the call that entered the operation
 	}
-	counts = end.entered || !r.end.entered
+	counts = end.entered() || !r.end.entered()
 	if counts {
 		r.end = end
 	}
@@ -106,7 +106,7 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 //   - The repeater takes back what it has spent on an attempt that has not entered the operation.
 //   - If an observer has exited that was told of a refusal, guards outside are told of the last attempt that was made.
 func (r *retrying) unwind(n *node, entered bool) {
-	if r.trace.observerExited() && !r.trace.exit.ending.entered {
+	if r.trace.observerExited() && !r.trace.exit.ending.entered() {
 		r.trace.exit.ending = r.end
 	}
 	if r.promised && !entered {

@@ -104,7 +104,7 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 		if recovered != nil {
 			event.Outcome = policy.Outcome{Kind: policy.Panicked}
 		}
-		if known == nil || known.entered { // else there was no attempt
+		if known == nil || known.entered() { // else there was no attempt
 			event.Elapsed = t.now() - before
 			t.emit(ctx, event, known)
 		}
@@ -122,7 +122,7 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 
 // returned prepares a result that is to stay open.
 func (t *trace) returned(ctx context.Context, end *ending) {
-	if t.staysOpen() && end.entered {
+	if t.staysOpen() && end.entered() {
 		t.open.returned(ctx, end)
 	}
 }

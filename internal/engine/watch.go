@@ -69,7 +69,7 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 		c.Succeeded.Add(1)
 	case end.contextEnd != nil && policy.Canceled(ctx):
 		c.Canceled.Add(1)
-	case !end.entered && (end.err == nil || match.Is(end.err, policy.ErrRejected)):
+	case !end.entered() && (end.err == nil || match.Is(end.err, policy.ErrRejected)):
 		c.Rejected.Add(1)
 	case end.class == policy.Expected:
 		c.Expected.Add(1)

@@ -45,11 +45,11 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	returned = true // not before: a budget may panic
 	best := r.pick(&final, err)
 	// Where no attempt has entered the operation, the call keeps what an earlier attempt of a retry outside has left to be read.
-	if t.staysOpen() && best.end.entered && !r.handOver(ctx, &best) {
+	if t.staysOpen() && best.end.entered() && !r.handOver(ctx, &best) {
 		if err == nil {
 			err = fmt.Errorf("resilience: the result of %T cannot stay open: "+
 				"its context has ended although the call's has not", n.wrapper)
-			return *new(T), ending{entered: true, class: policy.Permanent, err: err}
+			return *new(T), ending{kind: policy.Returned, class: policy.Permanent, err: err}
 		}
 		best = result[T]{} // an error decided the call in the very moment in which an attempt succeeded
 	}
@@ -84,10 +84,13 @@ func (r *race[T]) handOver(ctx context.Context, best *result[T]) bool {
 
 // failed is the ending of the whole, with the error of the wrapper, when no attempt has succeeded.
 func (r *race[T]) failed(ctx context.Context, err error, final *standing[T]) ending {
-	end := ending{entered: final.entries > 0, class: r.classOfAll(err, final.gravest), err: err, contextEnd: endOf(ctx)}
+	if final.entries == 0 {
+		return refusal(ctx, err)
+	}
+	end := ending{
+		kind: policy.Returned, class: r.classOfAll(err, final.gravest), err: err, contextEnd: endOf(ctx),
+	}
 	switch {
-	case !end.entered:
-		end.class = policy.Ignored
 	case end.contextEnd.timedOut():
 		end.class = policy.Transient
 	case end.class == policy.Unclassified: // no attempt has ended: the error is the wrapper's own, and no classifier is asked
