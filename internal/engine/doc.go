@@ -16,33 +16,44 @@
 //	      run                          op returns an error
 //	      held.settle                  timeout.Settle, breaker.Settle
 //	    node.deposit                   the call pays into the budget of the retry
-//	    repeatedAgain
+//	    retryLoop
 //	      retrying.decide
 //	        gates.ready                would the breaker refuse?
 //	                                   retry.Next answers Again, after a wait
 //	        gates.sleep
 //	        gates.ready                and now?
 //	      run, guarded                 breaker.Admit, timeout.Admit
-//	        run, retry.enter           op returns a value
+//	        run, furtherAttempt.enter  op returns a value
 //	        held.succeed               timeout.Settle, breaker.Settle
 //	                                   retry.Next is told of the success
 //
-// Each step returns a value and an ending. A panic or runtime.Goexit goes up through the same steps: held.unwind settles the
-// guards of each.
+// Each step returns a value and an ending. These settle guards, and what they tell them:
+//
+//	held.succeed        the attempt has succeeded                      success
+//	held.settle         it has failed, or was refused inside           its ending
+//	held.unwind         a panic or runtime.Goexit passes through       Panicked or Exited; NotCalled if a guard of the run was asked
+//	openResult.keep     it has succeeded, and its result stays open    nothing yet, and later
+//	openResult.release  the permit is settled                          what its owner says
+//	openResult.abandon  the result has got no owner                    success
 //
 // The words of the package, in the order of reading:
 //
-//	ending      how the operation, or the part of a pipeline around it, has ended           ending.go
-//	held        the guards of one node that have admitted and are not settled yet           guard.go
-//	retrying    a call after its first failure                                              repeat.go
-//	retry       one of its further attempts: context and operation                          repeat.go
-//	race        the attempts of a wrapper, which may run at the same time                   race.go
-//	standing    what they have come to so far                                               race.go
-//	result      what one of them came to                                                    race.go
-//	trace       what goes along with an attempt for events, or for a result that stays open trace.go
-//	exit        what an observer was told of that has then called runtime.Goexit            trace.go
-//	watch       what counts how a call ends, and tells observers                            watch.go
-//	openResult  what outlives an operation until its permit is settled                      open.go
-//	kept        a guard that stays admitted for that long                                   open.go
-//	answer      what a failed attempt leaves to be read, such as the body of a 503          answer.go
+//	plan            a pipeline made ready to run                                                plan.go
+//	node            one step on the way to the operation                                        plan.go
+//	ending          how the operation, or the part of a pipeline around it, has ended           ending.go
+//	held            the guards of one node that have admitted and are not settled yet           guard.go
+//	gates           the layers inside a repeater that can be asked whether they would admit     gates.go
+//	retrying        a call after its first failure                                              repeat.go
+//	furtherAttempt  one of its attempts after the first: context and operation                  repeat.go
+//	race            the attempts of a wrapper, which may run at the same time                   race.go
+//	standing        what they have come to so far                                               race.go
+//	result          what one of them came to                                                    race.go
+//	judge           whom a wrapper asks what the errors of its attempts mean                    judge.go
+//	openResult      what outlives an operation until its permit is settled                      open.go
+//	kept            a guard that stays admitted for that long                                   open.go
+//	answer          what a failed attempt leaves to be read, such as the body of a 503          answer.go
+//	acquisition     an open result without an operation                                         acquire.go
+//	trace           what goes along with an attempt for events, or for a result that stays open trace.go
+//	exit            what an observer was told of that has then called runtime.Goexit            trace.go
+//	watch           what counts how a call ends, and tells observers                            watch.go
 package engine

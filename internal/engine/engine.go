@@ -10,7 +10,7 @@ import (
 func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 	check("Do", ctx, op == nil)
 	if plan.watched {
-		return watched(ctx, plan, plan.first, op, nil)
+		return runWatched(ctx, plan, plan.first, op, nil)
 	}
 	value, end := run(ctx, plan.first, op, plan.quiet)
 	return value, end.err

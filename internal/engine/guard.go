@@ -9,13 +9,13 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// guarded admits the guards of n, runs op inside them, and settles them. It sets inside when all guards of the run have
+// guarded admits the guards of n, runs op inside them, and settles them. It sets allAdmitted when all guards of the run have
 // admitted: the nodes of a run that is split share it, so that their guards are told the same of a panic in Admit.
-func guarded[T any](outer context.Context, n *node, op policy.Func[T], t *trace, inside *bool) (value T, end ending) {
+func guarded[T any](outer context.Context, n *node, op policy.Func[T], t *trace, allAdmitted *bool) (value T, end ending) {
 	var h held
 	defer func() {
 		if h.count > 0 { // not settled below: a panic or runtime.Goexit passes through
-			h.unwind(n, recover(), t, *inside)
+			h.unwind(n, recover(), t, *allAdmitted)
 		}
 	}()
 	ctx := outer
@@ -29,7 +29,7 @@ func guarded[T any](outer context.Context, n *node, op policy.Func[T], t *trace,
 			admitted, ticket, err = n.guards[i].Admit(ctx)
 		}
 		if err != nil {
-			return value, h.refused(outer, ctx, n, err, t)
+			return value, h.refused(outer, ctx, n, n.guards[i], err, t)
 		}
 		a := &h.admissions[i]
 		a.ctx, a.ticket = admitted, ticket // field by field: as a whole it would go through memory twice
@@ -41,9 +41,9 @@ func guarded[T any](outer context.Context, n *node, op policy.Func[T], t *trace,
 		ctx = admitted
 	}
 	if n.split {
-		value, end = guarded(ctx, n.next, op, t, inside)
+		value, end = guarded(ctx, n.next, op, t, allAdmitted)
 	} else {
-		*inside = true
+		*allAdmitted = true
 		value, end = run(ctx, n.next, op, t)
 	}
 	if !end.succeeded() {
@@ -78,10 +78,10 @@ func (h *held) around(outer context.Context, i int) context.Context {
 	return h.admissions[i-1].ctx
 }
 
-// refused settles the guards that have admitted an attempt which then the next guard, given ctx, has refused with err.
-func (h *held) refused(outer, ctx context.Context, n *node, err error, t *trace) ending {
+// refused settles the guards that have admitted an attempt which then guard, given ctx, has refused with err.
+func (h *held) refused(outer, ctx context.Context, n *node, guard policy.Guard, err error, t *trace) ending {
 	end := refusal(ctx, err)
-	t.rejected(ctx, n.guards[h.count], &end)
+	t.rejected(ctx, guard, &end)
 	return h.settle(outer, n, end, t)
 }
 
@@ -109,13 +109,12 @@ func (h *held) settle(outer context.Context, n *node, end ending, t *trace) endi
 	return end
 }
 
-// unwind settles all guards while a panic, or runtime.Goexit if recovered is nil, is on its way to the caller. inside says
-// that all guards of the run have admitted. It panics again with the same value, on top of the stack of the first panic,
-// which a crash prints therefore.
-func (h *held) unwind(n *node, recovered any, t *trace, inside bool) {
+// unwind settles all guards while a panic, or runtime.Goexit if recovered is nil, is on its way to the caller. It panics
+// again with the same value, on top of the stack of the first panic, which a crash prints therefore.
+func (h *held) unwind(n *node, recovered any, t *trace, allAdmitted bool) {
 	var end ending
 	switch {
-	case !inside:
+	case !allAdmitted:
 		end.kind = policy.NotCalled // a guard was asked, or has refused and the others were being settled
 	case recovered != nil:
 		end.kind = policy.Panicked
@@ -153,12 +152,18 @@ func (h *held) settleRest(n *node, end ending) {
 // the context outer and derived inner from it. If inner has ended by itself, and not because outer has, the error matches the
 // cause of inner, and still unwraps to the operation's error.
 func nameCause(outer, inner context.Context, end *ending) error {
-	if end.err == nil || !end.contextEnd.included(inner) || outer.Done() == inner.Done() {
-		return end.err
+	switch {
+	case end.err == nil || !end.contextEnd.included(inner):
+		return end.err // inner had not ended
+	case outer.Done() == inner.Done():
+		return end.err // the guard has derived nothing that ends
 	}
 	cause := context.Cause(inner)
-	if match.Is(end.err, cause) || outer.Err() != nil && match.Is(context.Cause(outer), cause) {
-		return end.err
+	switch {
+	case match.Is(end.err, cause):
+		return end.err // a guard inside, or the operation, has named it
+	case outer.Err() != nil && match.Is(context.Cause(outer), cause):
+		return end.err // inner has ended because outer has
 	}
 	return &causedError{cause: cause, err: end.err}
 }

@@ -36,15 +36,15 @@ type judge interface {
 	hadEntered(err error) bool
 }
 
-// judging is a context in which [ClassOf] finds a judge.
-type judging struct {
+// judgeContext is a context in which [ClassOf] finds a judge.
+type judgeContext struct {
 	context.Context
 	judge judge
 }
 
 type judgeKey struct{}
 
-func (j *judging) Value(key any) any {
+func (j *judgeContext) Value(key any) any {
 	if key == (judgeKey{}) {
 		return j.judge
 	}

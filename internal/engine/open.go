@@ -30,7 +30,7 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 			o.abandon()
 		}
 	}()
-	value, err = watched(ctx, plan, first, op, o)
+	value, err = runWatched(ctx, plan, first, op, o)
 	if err == nil || o.live {
 		permit, _ = policy.Acquire(context.Background(), permitGuard{o}) // which always admits
 	}
@@ -45,7 +45,7 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 //	close    nothing will read an answer any more: its contexts end, and the one that a wrapper made for this attempt
 type openResult struct {
 	plan  *Plan
-	outer context.Context // of the call
+	outer context.Context // that the call was given, or the attempt of a wrapper
 	ctx   context.Context // that the operation was given
 	since time.Time       // when the operation returned, if an observer wants to know
 
@@ -68,7 +68,7 @@ type kept struct {
 }
 
 // admitGuard asks guard for an attempt whose result is to stay open. It pushes onto bounds what keepContext pops when the guard is
-// settled. A panic or runtime.Goexit leaves bounds behind, but it also ends the call.
+// settled. Bounds are left behind by a success, whose guards are kept, and by a panic or runtime.Goexit: each ends the call.
 func (o *openResult) admitGuard(ctx context.Context, guard policy.Guard) (_ context.Context, ticket policy.Ticket, err error) {
 	var lift func()
 	if lifter, ok := guard.(policy.Lifter); ok {

@@ -19,7 +19,7 @@ type Plan struct {
 	quiet  *trace  // what calls share that are not timed, if there are observers; otherwise nil
 	calls  *Calls  // nil in a pipeline without a name
 
-	watched bool // calls are counted or timed, see watched
+	watched bool // calls are counted or timed, see runWatched
 }
 
 // Config is what a pipeline has besides its layers.

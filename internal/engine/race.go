@@ -13,7 +13,7 @@ type race[T any] struct {
 	op        policy.Func[T]
 	trace     *trace
 	discarder policy.Discarder // nil when the results that lost are not wanted
-	judging   judging          // the wrapper's context: in here it saves an allocation
+	ctx       judgeContext     // of the wrapper: in here it saves an allocation
 
 	mu     sync.Mutex
 	soFar  standing[T]
@@ -78,9 +78,9 @@ func (r *race[T]) attempt(ctx context.Context, o *openResult) error {
 	return err
 }
 
-// enter says that an attempt is about to enter the operation, and reports whether it may. It is counted at once, since the
-// wrapper may return before the operation does.
-func (r *race[T]) enter() bool {
+// countEntry counts an attempt that is about to enter the operation, and reports whether it may. It is counted at once, since
+// the wrapper may return before the operation does.
+func (r *race[T]) countEntry() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.over {
@@ -89,9 +89,9 @@ func (r *race[T]) enter() bool {
 	return !r.over
 }
 
-// exit says that an attempt has not entered the operation after all. A wrapper that returns between enter and exit reports it
-// as entered: a token is spent that could have gone back, which is the safer mistake.
-func (r *race[T]) exit() {
+// uncountEntry is for an attempt that has not entered the operation after all. A wrapper that returns before that reports it as
+// entered: a token is spent that could have gone back, which is the safer mistake.
+func (r *race[T]) uncountEntry() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.soFar.entries--

@@ -12,7 +12,7 @@ import (
 )
 
 // repeated makes attempts until the repeater of n, or ctx, ends the call. Most calls succeed with the first one: they do
-// not pay for what only retries need, which is in repeatedAgain.
+// not pay for what only retries need, which is in retryLoop.
 func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (value T, end ending) {
 	first := ctx
 	if attempt.Number(ctx) != 0 {
@@ -25,7 +25,7 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 	if !end.succeeded() {
 		r := retrying{trace: t, ctx: ctx, end: end, latest: first}
 		r.ended = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
-		return repeatedAgain(&r, n, op, value)
+		return retryLoop(&r, n, op, value)
 	}
 	if n.counter != nil {
 		n.counter.Succeeded(Caller{})
@@ -46,10 +46,10 @@ type retrying struct {
 	promised bool            // the repeater has answered Again, and no attempt has entered the operation since
 }
 
-// repeatedAgain makes the retries of r. value is the result of the call, were it over, as r.end is its ending.
-func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T) (T, ending) {
-	var running *retry[T] // nil between attempts
-	defer func() {        // does something only when a panic or runtime.Goexit passes through
+// retryLoop makes the retries of r. value is the result of the call, were it over, as r.end is its ending.
+func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, ending) {
+	var running *furtherAttempt[T] // nil between attempts
+	defer func() {                 // does something only when a panic or runtime.Goexit passes through
 		entered := false
 		if running != nil {
 			running.answer.endContexts() // it will not be read
@@ -58,7 +58,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T) (T, 
 		r.unwind(n, entered)
 	}()
 	for {
-		next := &retry[T]{
+		next := &furtherAttempt[T]{
 			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1},
 			op:  op, repeater: n.repeater, previous: value, discardable: r.end.entered(),
 		}
@@ -69,7 +69,7 @@ func repeatedAgain[T any](r *retrying, n *node, op policy.Func[T], value T) (T, 
 		running = next
 		found, end := run(&next.ctx, n.next, next.enter, r.trace.at(next.ctx.Number))
 		next.resumePanic()
-		if end.entered() || next.entered.Load() {
+		if end.entered() || next.entered.Load() { // the latter alone where a wrapper outside has refused in the last moment
 			next.answer.endContexts()
 			r.promised = false
 		} else {
@@ -133,7 +133,6 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 		decision := n.repeater.Next(ctx, *ended)
 		r.promised = decision.Again && !over
 		ended.State = decision.State
-		ended.Asked++
 		if !r.promised {
 			r.trace.stopped(ctx, n.repeater, ended, &decision, &r.end)
 			if decision.Err != nil {
@@ -141,6 +140,7 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 			}
 			return false, ended.Outcome.Err
 		}
+		ended.Asked++
 		r.trace.again(ctx, kind, n.repeater, ended, &decision, &r.end)
 		blocked := ended.Blocked // before the wait
 		ended.Blocked = nil
@@ -151,7 +151,7 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 			r.trace.begin()
 			return true, nil
 		}
-		ended.Elsewhere = false // the next attempt is refused, too
+		ended.Elsewhere = false // the next attempt would be refused, too, or the call has no time for it
 	}
 }
 
@@ -174,9 +174,9 @@ func endedContext(ctx context.Context) context.Context {
 	return ended
 }
 
-// retry is an attempt after the first: its context, and the operation. Only when that is entered is the previous result given
+// furtherAttempt is an attempt after the first: its context, and the operation. Only when that is entered is the previous result given
 // up: until then the call would end with it.
-type retry[T any] struct {
+type furtherAttempt[T any] struct {
 	ctx          attempt.Context
 	op           policy.Func[T]
 	repeater     policy.Repeater
@@ -185,36 +185,36 @@ type retry[T any] struct {
 	answer       answer                          // of that attempt
 	discarded    atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
 	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
-	entered      atomic.Bool                     // the operation was entered
+	entered      atomic.Bool                     // the operation was entered, or a wrapper outside has refused that in the last moment
 }
 
 // enter calls the operation.
-func (r *retry[T]) enter(ctx context.Context) (T, error) {
-	r.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
-	if r.discardable && !r.discarded.Swap(true) {
-		if found := r.discard(); !found.Returned() {
+func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
+	f.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
+	if f.discardable && !f.discarded.Swap(true) {
+		if found := f.discard(); !found.Returned() {
 			panicked := found // found itself would be on the heap always
-			r.discardPanic.Store(&panicked)
+			f.discardPanic.Store(&panicked)
 			return *new(T), errNotEntered // the operation is not called: resumePanic follows
 		}
 	}
-	r.entered.Store(true)
-	return r.op(ctx)
+	f.entered.Store(true)
+	return f.op(ctx)
 }
 
 // discard hands the previous value to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
 // there does not end the attempt that comes.
-func (r *retry[T]) discard() detached.Ending {
-	discarder, ok := r.repeater.(policy.Discarder)
-	if v := reflect.ValueOf(&r.previous).Elem(); !ok || v.IsZero() {
+func (f *furtherAttempt[T]) discard() detached.Ending {
+	discarder, ok := f.repeater.(policy.Discarder)
+	if v := reflect.ValueOf(&f.previous).Elem(); !ok || v.IsZero() {
 		return detached.Ending{}
 	}
-	return detached.Wait(func() { discarder.Discard(r.previous) })
+	return detached.Wait(func() { discarder.Discard(f.previous) })
 }
 
 // resumePanic lets a panic of discard, or runtime.Goexit, go on to the caller.
-func (r *retry[T]) resumePanic() {
-	if panicked := r.discardPanic.Load(); panicked != nil {
+func (f *furtherAttempt[T]) resumePanic() {
+	if panicked := f.discardPanic.Load(); panicked != nil {
 		_ = panicked.Resume() // which does not return
 	}
 }

@@ -33,7 +33,8 @@ type call struct {
 var lastCall atomic.Uint64
 
 // exit is what is known when an observer has called runtime.Goexit: how that had ended of which it was told. Guards are told
-// the same, since the operation has not exited. Each attempt of a hedge has its own.
+// the same, since the operation has not exited. Each attempt of a hedge has its own. A call that is not timed has none, as its
+// trace is shared: its guards are told of an exit.
 type exit struct {
 	ending ending
 	known  bool
@@ -86,15 +87,16 @@ func (t *trace) staysOpen() bool { return t != nil && t.open != nil }
 
 // traced calls the operation, with an event at its end and with what a result that stays open needs.
 func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace) (value T, end ending) {
-	if !t.plan.kinds.has(policy.EventAttempt) {
+	if !t.plan.kinds.has(policy.EventAttempt) { // nobody pays for two readings of the clock and a deferred call
 		t.arrived()
 		value, err := op(ctx)
 		end = plan.ending(ctx, err)
 		t.returned(ctx, &end)
 		return value, end
 	}
+	queued := t.arrived()
 	event := policy.Event{
-		Kind: policy.EventAttempt, Attempt: t.attempt, Queued: t.arrived(),
+		Kind: policy.EventAttempt, Attempt: t.attempt, Queued: queued,
 		Outcome: policy.Outcome{Kind: policy.Exited}, // stands unless something else is known
 	}
 	before := t.now()
@@ -168,9 +170,10 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 	if t == nil {
 		return
 	}
-	event := policy.Event{Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: t.arrived()}
-	event.Outcome = end.outcome(ctx)
-	t.emit(ctx, event, end)
+	queued := t.arrived()
+	t.emit(ctx, policy.Event{
+		Kind: policy.EventRejected, Layer: layer, Attempt: t.attempt, Queued: queued, Outcome: end.outcome(ctx),
+	}, end)
 }
 
 // again tells that a repeater will make another attempt (EventRetry), or waits for longer than it said then (EventWait). end is
@@ -190,7 +193,7 @@ func (t *trace) again(
 func (t *trace) stopped(
 	ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
 ) {
-	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 1
+	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 0
 	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
 		return
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// watched runs op through first, the outermost node, counts how the call ended, and tells the observers.
-func watched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T], o *openResult) (T, error) {
+// runWatched runs op through first, the outermost node, counts how the call ended, and tells the observers.
+func runWatched[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T], o *openResult) (T, error) {
 	t := newTrace(plan, o)
 	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
 	defer w.done()

@@ -19,12 +19,12 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	r := &race[T]{next: n.next, trace: t}
 	r.discarder, _ = n.wrapper.(policy.Discarder)
 	r.op = func(ctx context.Context) (T, error) {
-		if !r.enter() {
+		if !r.countEntry() {
 			return *new(T), errNotEntered
 		}
 		value, err := op(ctx)
 		if err == errNotEntered { // a wrapper outside has returned, or discarding the previous value has panicked
-			r.exit()
+			r.uncountEntry()
 		}
 		return value, err
 	}
@@ -36,16 +36,17 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			r.drop(&final.best)
 		}
 	}()
-	r.judging = judging{ctx, r}
-	err := r.run(&r.judging, n.wrapper)
-	final := r.finish()
+	r.ctx = judgeContext{ctx, r}
+	err := r.run(&r.ctx, n.wrapper)
+	final := r.finish() // 1
 	if final.entries > 0 {
 		n.deposit()
 	}
-	returned = true // not before: a budget may panic
-	best := r.pick(&final, err)
-	// Where no attempt has entered the operation, the call keeps what an earlier attempt of a retry outside has left to be read.
-	if t.staysOpen() && best.end.entered() && !r.handOver(ctx, &best) {
+	returned = true             // not before: a budget may panic
+	best := r.pick(&final, err) // 2
+	// Where no attempt has entered the operation there is nothing to hand over (best.open may be nil), and the call keeps what an
+	// earlier attempt of a retry outside has left to be read.
+	if t.staysOpen() && best.end.entered() && !r.handOver(ctx, &best) { // 3
 		if err == nil {
 			err = fmt.Errorf("resilience: the result of %T cannot stay open: "+
 				"its context has ended although the call's has not", n.wrapper)
@@ -53,10 +54,10 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 		}
 		best = result[T]{} // an error decided the call in the very moment in which an attempt succeeded
 	}
-	if best.end.succeeded() {
+	if best.end.succeeded() { // 4
 		return best.value, best.end
 	}
-	if err == nil {
+	if err == nil { // 5
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
 		if best.end.err != nil {
 			err = &causedError{cause: err, err: best.end.err}
