@@ -16,7 +16,7 @@ const history = 16
 // Times are readings of the Retrier's clock.
 type call struct {
 	firstEnded time.Duration // when the first attempt that entered the operation ended
-	attempts   int           // how many entered the operation
+	made       int           // how many attempts entered the operation
 	noted      int           // the number of the last of them
 	errs       []error       // of the operation: the last ones, oldest first
 	class      policy.Class  // of the last error
@@ -38,13 +38,29 @@ type call struct {
 //     refusedAfterWait), but tries nowhere else.
 func (k *call) hasAwaited() bool { return k.awaited != nil }
 
+// await notes that the call waits for the gate that refuses with blocked.
+func (k *call) await(blocked error, now time.Duration) {
+	if !k.hasAwaited() {
+		k.awaitedSince = now
+	}
+	k.awaited = blocked
+}
+
+// awaitedFor returns how long ago the call began to wait for a gate, 0 if it has not.
+func (k *call) awaitedFor(now time.Duration) time.Duration {
+	if !k.hasAwaited() {
+		return 0
+	}
+	return now - k.awaitedSince
+}
+
 // note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
 // the call before the next attempt.
 func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 	if number == k.noted {
 		return
 	}
-	if k.attempts == 0 {
+	if k.made == 0 {
 		k.firstEnded = now
 	}
 	k.noted = number
@@ -55,7 +71,7 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 		k.errs = append(k.errs[:0], k.errs[1:]...)
 	}
 	k.errs = append(k.errs, outcome.Err)
-	k.attempts++
+	k.made++
 	k.class = outcome.Class
 	k.paid = nil // spent
 }
@@ -76,7 +92,7 @@ func (k *call) refusedAfterWait(err error) bool {
 // pay takes a token for the next attempt, unless the call still holds one for an attempt that was not made. It reports false
 // if there is none. A call that has not entered the operation yet adds no load, and pays nothing.
 func (k *call) pay(budget policy.Budget) bool {
-	if budget == nil || k.paid != nil || k.attempts == 0 {
+	if budget == nil || k.paid != nil || k.made == 0 {
 		return true
 	}
 	if !budget.Withdraw() {
@@ -97,7 +113,7 @@ func (k *call) giveBack() {
 // giveUp returns the error of the call. At least one attempt entered the operation.
 func (k *call) giveUp(name string, reason error, now time.Duration) *Error {
 	return &Error{
-		Name: name, Attempts: k.attempts, Elapsed: now - k.firstEnded, Reason: reason,
+		Name: name, Attempts: k.made, Elapsed: now - k.firstEnded, Reason: reason,
 		Last: k.errs[len(k.errs)-1], Errs: k.errs, class: k.class,
 	}
 }

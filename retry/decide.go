@@ -13,10 +13,10 @@ import (
 //  1. May there be another attempt at all? Only when it is asked about this one for the first time: afterRefusal says so
 //     of an attempt that a layer inside refused, afterFailure of one that entered the operation.
 //  2. Does a gate refuse now? Then, how long to wait for it (recoveryDelay); without AwaitRecovery this ends the call.
-//  3. Will the next attempt go elsewhere? Then no wait is needed.
-//  4. Otherwise, how long to back off (backOff)?
+//  3. Otherwise, will the next attempt go to the same place? Then, how long to back off (backOff)?
+//  4. Is there a token for it? A retry is paid for (pay) before it is promised.
 //
-// Whatever the wait, a retry is paid for (pay) before it is promised. now is a reading of the Retrier's clock.
+// now is a reading of the Retrier's clock.
 func (c *config) decide(
 	ctx context.Context, k *call, ended *policy.Attempt, now time.Duration,
 ) (wait time.Duration, reason error) {
@@ -35,17 +35,29 @@ func (c *config) decide(
 	}
 	switch {
 	case ended.Blocked != nil:
-		return c.recoveryDelay(ctx, k, ended.Blocked, now)
-	case ended.Elsewhere && !k.pay(c.budget):
-		return 0, ErrBudget
-	case ended.Elsewhere:
-		return 0, nil
+		wait, reason = c.recoveryDelay(ctx, ended.Blocked, c.patience-k.awaitedFor(now))
+		if reason == nil {
+			k.await(ended.Blocked, now)
+		}
+	case !ended.Elsewhere:
+		wait, reason = c.backOff(ctx, k, ended)
 	}
-	return c.backOff(ctx, k, ended)
+	if reason == nil && !k.pay(c.budget) {
+		reason = ErrBudget
+	}
+	return wait, reason
 }
 
 // afterRefusal returns why an attempt that was refused must not be followed by another one, or nil. It has done nothing, so
-// a gate that refused it can be waited for, however many attempts there were.
+// a gate that refused it can be waited for, however many attempts there were:
+//
+//	refused by                                               another attempt
+//	a guard with an error that is marked as permanent        no
+//	a gate that still refuses, with AwaitRecovery            yes, after a wait for the gate
+//	a gate that was waited for, and is ready again           yes, as long as the patience of AwaitRecovery lasts
+//	a gate that the next attempt does not meet (Elsewhere)   yes, if there is one left, and no gate was waited for
+//	a guard whose refusal RetryRejections names              yes, if there is one left
+//	any other guard                                          no
 func (c *config) afterRefusal(k *call, ended *policy.Attempt, now time.Duration) error {
 	err := ended.Outcome.Err
 	switch {
@@ -53,12 +65,12 @@ func (c *config) afterRefusal(k *call, ended *policy.Attempt, now time.Duration)
 		return ErrFinal
 	case c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
 		return nil // recoveryDelay says how long to wait for the gate
-	case k.refusedAfterWait(err) && now-k.awaitedSince < c.patience:
-		return nil // the gate was waited for, and is ready again
+	case k.refusedAfterWait(err) && k.awaitedFor(now) < c.patience:
+		return nil
 	case ended.Elsewhere && ended.Number < c.attempts && !k.hasAwaited():
-		return nil // the next attempt has another gate, which is ready
+		return nil
 	case !c.retriesRejection(err):
-		return refusal(err)
+		return rejectionIn(err)
 	}
 	return c.exhausted(k, ended)
 }
@@ -72,7 +84,7 @@ func (c *config) afterFailure(ctx context.Context, k *call, ended *policy.Attemp
 	case isFinal(err, c.nested):
 		return ErrFinal
 	case rejection && !c.retriesRejection(err):
-		return refusal(err)
+		return rejectionIn(err)
 	case !repeatable(ctx, err):
 		return ErrFinal
 	case !rejection && !c.isRetryable(ended.Outcome):
@@ -128,8 +140,8 @@ func (c *config) retriesRejection(err error) bool {
 	return false
 }
 
-// refusal returns the rejection in err's tree, or err if it matches ErrRejected without one.
-func refusal(err error) error {
+// rejectionIn returns the rejection in err's tree, or err if it matches ErrRejected without one.
+func rejectionIn(err error) error {
 	if rejection, ok := match.As[*policy.Rejection](err); ok {
 		return rejection
 	}

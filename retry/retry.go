@@ -159,17 +159,18 @@ func entered(ended *policy.Attempt) bool { return ended.Outcome.Kind == policy.R
 //	yes                       no                                 yes                             what has ended the wait, the gate's refusal or the context's error
 //	yes                       yes                                yes or no                       an [*Error]
 //
-// No retry was in question if the first attempt has failed with an error that is final, or that is the reason itself, such
-// as that of a context that has ended.
+// No retry was in question if the first attempt has failed with an error that is final, or that says the reason itself, such
+// as the error of a context that has ended. (An error that says less, such as context.Canceled where the context has a cause
+// of its own, does not.)
 func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Decision {
 	k.giveBack()
-	entered, waited := k.attempts > 0, ended.Asked > 0
+	made, waited := k.made > 0, ended.Asked > 0
 	switch {
 	case ended.Number == 1 && !waited && (reason == ErrFinal || match.Is(ended.Outcome.Err, reason)):
 		return policy.Decision{}
-	case !entered && !waited:
+	case !made && !waited:
 		return policy.Decision{Reason: reason}
-	case !entered:
+	case !made:
 		return policy.Decision{Err: reason, Reason: reason}
 	}
 	r.gaveUp.Add(1)

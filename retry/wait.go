@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/match"
@@ -24,11 +25,8 @@ func (c *config) backOff(ctx context.Context, k *call, ended *policy.Attempt) (w
 		}
 		wait = max(wait, c.later(ctx, hint))
 	}
-	switch {
-	case !fits(ctx, wait):
+	if wait > timeLeft(ctx) {
 		return 0, ErrDeadline
-	case !k.pay(c.budget):
-		return 0, ErrBudget
 	}
 	return wait, nil
 }
@@ -39,11 +37,8 @@ func (c *config) later(ctx context.Context, hint time.Duration) time.Duration {
 	if hint <= 0 || c.jitter == noJitter {
 		return hint
 	}
-	latest := saturate.Add(hint, hint/10)
-	if deadline, ok := ctx.Deadline(); ok {
-		latest = max(hint, min(latest, time.Until(deadline)-1))
-	}
-	return c.uniform(hint, latest)
+	latest := min(saturate.Add(hint, hint/10), timeLeft(ctx))
+	return c.uniform(hint, max(hint, latest))
 }
 
 // isPushback reports whether the wait that err asks for replaces the delay, even if it is shorter; see MaxRetryAfter.
@@ -55,11 +50,13 @@ func isPushback(err error) bool {
 	return ok && pushback.Pushback()
 }
 
-// fits reports whether there will be time left for an attempt after wait. It reads the clock, because a context can end a
-// little after its deadline.
-func fits(ctx context.Context, wait time.Duration) bool {
-	deadline, ok := ctx.Deadline()
-	return !ok || wait < time.Until(deadline)
+// timeLeft returns the longest wait that leaves time for an attempt before the deadline of ctx; less than 0 if none does. It
+// reads the clock, because a context can end a little after its deadline.
+func timeLeft(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(0, time.Until(deadline)) - 1
+	}
+	return math.MaxInt64
 }
 
 // askAgain bounds the wait for a gate that cannot say when it will be ready: it is asked again after half to one and a half of
@@ -71,8 +68,9 @@ const askAgain = 10 * time.Second
 // random moment, so that the callers who wait do not all come at once. At most the time that the gate names is added: so
 // callers come back no faster than they came. With AwaitRecovery(16 s), a gate that names 5 s is waited for from 5 s to 7 s,
 // one that names 1 s from 1 s to 2 s, and one that names no time is asked again after 1 s to 3 s.
+// limit is how much longer the call may wait for gates.
 func (c *config) recoveryDelay(
-	ctx context.Context, k *call, blocked error, now time.Duration,
+	ctx context.Context, blocked error, limit time.Duration,
 ) (wait time.Duration, reason error) {
 	if match.Is(blocked, ErrBudget) { // this says nothing about the dependency, and is not waited for
 		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
@@ -83,30 +81,20 @@ func (c *config) recoveryDelay(
 	if c.patience == 0 {
 		return 0, blocked
 	}
-	if !k.hasAwaited() {
-		k.awaitedSince = now
-	}
-	k.awaited = blocked
-	limit := c.patience - (now - k.awaitedSince)
-	if deadline, ok := ctx.Deadline(); ok {
-		limit = min(limit, time.Until(deadline)-1)
-	}
-	spread := c.patience / 8
+	limit = min(limit, timeLeft(ctx))
+	slack := c.patience / 8
 	if wait, _ = policy.RetryAfter(blocked); wait > 0 {
-		spread = min(spread, wait)
+		slack = min(slack, wait)
 	} else {
-		spread = min(spread, askAgain)
-		wait = spread / 2
+		slack = min(slack, askAgain)
+		wait = slack / 2
 	}
-	wait, spread = max(wait, time.Millisecond), max(spread, time.Millisecond) // never a hot loop, whatever the gate says
+	wait, slack = max(wait, time.Millisecond), max(slack, time.Millisecond) // never a hot loop, whatever the gate says
 	if wait > limit {
 		return 0, blocked
 	}
 	if c.jitter != noJitter {
-		wait = c.uniform(wait, wait+min(spread, limit-wait))
-	}
-	if !k.pay(c.budget) {
-		return 0, ErrBudget
+		wait = c.uniform(wait, wait+min(slack, limit-wait))
 	}
 	return wait, nil
 }
