@@ -24,7 +24,7 @@ func (a attribute) String() string { return a.option }
 // last one given counts. Name panics with a [*policy.ConfigError] when the name is empty.
 func Name(name string) policy.Layer {
 	if name == "" {
-		refuse("resilience.Name", "the name is empty")
+		panicConfig("resilience.Name", "the name is empty")
 	}
 	return attribute{fmt.Sprintf("name %q", name), engine.Config{Name: name}}
 }
@@ -45,7 +45,7 @@ func Name(name string) policy.Layer {
 // Classify panics with a [*policy.ConfigError] when classify is nil.
 func Classify(classify func(error) policy.Class) policy.Layer {
 	if classify == nil {
-		refuse("resilience.Classify", "the function is nil")
+		panicConfig("resilience.Classify", "the function is nil")
 	}
 	return attribute{"classify", engine.Config{Classify: classify}}
 }
@@ -58,12 +58,12 @@ func Observe(observers ...policy.Observer) policy.Layer {
 	for i, observer := range observers {
 		v := reflect.ValueOf(observer)
 		if observer == nil || (v.Kind() == reflect.Func || v.Kind() == reflect.Pointer) && v.IsNil() {
-			refuse("resilience.Observe", fmt.Sprintf("observer %d is nil", i+1))
+			panicConfig("resilience.Observe", fmt.Sprintf("observer %d is nil", i+1))
 		}
 	}
 	return attribute{"observe", engine.Config{Observers: append([]policy.Observer(nil), observers...)}}
 }
 
-func refuse(option, problem string) {
+func panicConfig(option, problem string) {
 	panic(&policy.ConfigError{Policy: option, Problems: []string{problem}})
 }

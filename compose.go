@@ -57,7 +57,7 @@ func assemble(layers []policy.Layer) *Pipeline {
 	for _, layer := range layers {
 		switch layer := layer.(type) {
 		case *Pipeline:
-			if layer == nil || layer.plan == nil { // for validateEach to report
+			if layer == nil || layer.plan == nil { // validateEach reports it
 				p.placements = append(p.placements, placement{layer: layer})
 				continue
 			}
@@ -139,7 +139,7 @@ func (p *Pipeline) layers() []policy.Layer {
 }
 
 // Config is what [retry.Retrier.Tries] asks a pipeline of guards for. It is not for other callers.
-func (p *Pipeline) Config() engine.Config { return p.config }
+func (p *Pipeline) Config(engine.Caller) engine.Config { return p.config }
 
 // Stage returns the stage of the outermost layer, 0 for a pipeline without layers. Composing takes a pipeline apart and
 // does not ask.

@@ -49,7 +49,7 @@ func Run(ctx context.Context, layer policy.Layer, op func(context.Context) error
 // planOf returns the plan of a pipeline or of a source, nil for a single policy.
 func planOf(layer policy.Layer, caller string) *engine.Plan {
 	switch layer := layer.(type) {
-	case *Pipeline:
+	case *Pipeline: // a Source too: first, since most calls have one
 		if layer == nil {
 			panic("resilience: " + caller + " with a nil pipeline")
 		}

@@ -32,19 +32,18 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 			report("a layer is nil (%T)", layer)
 			continue
 		}
-		if pipeline, ok := layer.(*Pipeline); ok {
-			if pipeline.plan == nil {
+		switch layer := layer.(type) { // assemble has taken pipelines and attributes apart, but not those that policy.At has moved
+		case *Pipeline:
+			if layer.plan == nil {
 				report("a Pipeline must be made with Compose")
-				continue
+			} else {
+				report("a pipeline was moved to stage %q: move its layers instead", place.stage)
 			}
-			report("a pipeline was moved to stage %q: move its layers instead", place.stage)
 			continue
-		}
-		if moved, ok := layer.(attribute); ok {
-			report("%v was moved to stage %q: it has no place in the order", moved, place.stage)
+		case attribute:
+			report("%v was moved to stage %q: it has no place in the order", layer, place.stage)
 			continue
-		}
-		if _, ok := layer.(Source); ok {
+		case Source:
 			report("%T: a source of pipelines cannot be composed: it may change; use it with Do, Open and Run", layer)
 			continue
 		}

@@ -53,6 +53,7 @@ var gravity = [...]uint8{Unclassified: 0, Ignored: 1, Expected: 2, Permanent: 3,
 // Graver returns the graver of two classes, in the order Transient, Throttled, Permanent, Expected, Ignored. It is the
 // class of two errors that are joined.
 func (c Class) Graver(other Class) Class {
+	// A number that is no class counts least.
 	if int(c) >= len(gravity) || int(other) < len(gravity) && gravity[other] > gravity[c] {
 		return other
 	}

@@ -11,6 +11,15 @@
 // one judgement that all policies of a pipeline share; give it with resilience.Classify, or by a method Class of your
 // errors.
 //
+// An error of yours can answer more, by methods that are looked for in its tree, NotSent through plain wrapping only:
+//
+//	Class() Class                       what it means to every policy                                    ClassOf
+//	Code() string                       a short word for headers, logs and labels                        Code
+//	RetryAfter() (time.Duration, bool)  how long a retry must wait at least                              RetryAfter
+//	Pushback() bool                     that wait replaces the delay, even if it is shorter              retry.MaxRetryAfter
+//	NotSent() bool                      nothing was done: also what is not idempotent may be tried again retry.NotSent
+//	Live() bool                         there is something to be read still, such as the body of a 503   resilience.Open
+//
 // A [Permit] is an admission without a function: [Acquire] for a single guard, resilience.Open and Pipeline.Acquire for a
 // pipeline. [NoWait] makes one call refuse where it would queue. [At] moves a layer to another place.
 //
@@ -26,7 +35,7 @@
 // checks them. No policy cleans up after itself with defer: the engine settles every admitted guard exactly once, whether
 // the operation returns, panics, calls [runtime.Goexit], or is refused by a layer inside.
 //
-// What a layer implements in addition is found by type assertion:
+// What a layer implements in addition is found by type assertion (optional.go):
 //
 //	Gate, Notifier      it can be asked whether it would refuse now; retries ask before they sleep
 //	Returner, Lifter    it counts, or bounds, up to the moment the operation returns (resilience.Open)

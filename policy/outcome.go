@@ -5,9 +5,11 @@ import (
 	"fmt"
 )
 
-// Kind says in which way an admitted attempt ended. Where a panic or [runtime.Goexit] comes from the Admit of an inner guard,
-// the guards outside it are told [NotCalled], but only up to the next repeater or wrapper: the operation may have been called
-// in an earlier attempt, and guards outside of that are told [Panicked] or [Exited].
+// Kind says in which way an admitted attempt ended.
+//
+// One case is special: a panic or [runtime.Goexit] in the Admit of a guard. Guards outside of it are told [NotCalled] up to the
+// next repeater or wrapper. Outside of that they are told [Panicked] or [Exited], since an earlier attempt may have called the
+// operation.
 type Kind uint8
 
 const (

@@ -100,8 +100,12 @@ func flatten(layers []policy.Layer, config *engine.Config) (flat []policy.Layer)
 		case nil:
 			panic("retry: Tries with a nil guard")
 		case policy.Composite:
-			if pipeline, ok := inner.(interface{ Config() engine.Config }); ok && pipeline.Config().Classify != nil {
-				config.Classify = pipeline.Config().Classify
+			if pipeline, ok := inner.(interface {
+				Config(engine.Caller) engine.Config
+			}); ok {
+				if classify := pipeline.Config(engine.Caller{}).Classify; classify != nil {
+					config.Classify = classify
+				}
 			}
 			flat = append(flat, flatten(inner.Layers(), config)...)
 		case policy.Guard:

@@ -158,7 +158,7 @@ type successCounter interface {
 	Succeeded(Caller)
 }
 
-// Caller makes Succeeded a method that no type of another module can have by chance.
+// Caller makes a method one that no other module can call, or have by chance.
 type Caller struct{}
 
 // Ready asks every gate of the plan.
