@@ -100,14 +100,10 @@ func (b *Breaker) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if !e.admitting {
 		return b.admit(ctx, e)
 	}
-	ticket := policy.Ticket{Period: e.generation, Start: notMeasured}
-	if e.rules.slowAfter > 0 {
-		ticket.Start = b.clock.Elapsed()
-	}
-	return ctx, ticket, nil
+	return ctx, policy.Ticket{Period: e.generation, Number: ticketFree, Start: b.start(e)}, nil
 }
 
-// admit is Admit when the core must be asked.
+// admit is Admit when not every attempt is admitted.
 func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ticket, error) {
 	number, admitted := int64(ticketVoid), false
 	if !e.shut(b.clock.Elapsed()) {
@@ -124,19 +120,48 @@ func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ti
 		}
 		b.shadowRejected.Add(1)
 	}
-	ticket := policy.Ticket{Period: e.generation, Number: number, Start: notMeasured}
-	if e.rules.slowAfter > 0 {
-		ticket.Start = b.clock.Elapsed()
+	return ctx, policy.Ticket{Period: e.generation, Number: number, Start: b.start(e)}, nil
+}
+
+// start returns when an attempt that is admitted now begins, for its ticket. It reads the clock only if a rule asks for that.
+func (b *Breaker) start(e *era) time.Duration {
+	if e.rules.slowAfter == 0 {
+		return notMeasured
 	}
-	return ctx, ticket, nil
+	return b.clock.Elapsed()
 }
 
 // Settle counts how an attempt ended.
 func (b *Breaker) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if outcome.Succeeded() && b.succeed(ticket) || b.panicked.take(ticket) {
+	e := b.current()
+	switch { // the cases of succeed, written out: to call it would double what a success costs
+	case !outcome.Succeeded(), ticket.Number != ticketFree, ticket.Period != e.generation:
+		// not a success, or not one that needs only be counted
+	case e.timed && !e.ordinary(ticket.Start, b.clock.Elapsed()):
+		// slow, or the first of a new bucket
+	case e.good.add():
 		return
 	}
 	b.settle(ticket, outcome)
+}
+
+// succeed counts a success without a lock. It reports false if it did not, because the core must be told.
+func (b *Breaker) succeed(ticket policy.Ticket) bool {
+	e := b.current()
+	switch {
+	case ticket.Number != ticketFree, ticket.Period != e.generation:
+		return false
+	case e.timed && !e.ordinary(ticket.Start, b.clock.Elapsed()):
+		return false
+	}
+	return e.good.add()
+}
+
+// settle is Settle when the core must be told.
+func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) {
+	if !b.panicked.take(ticket) {
+		b.record(ticket, outcome)
+	}
 }
 
 // Returned counts the success of an operation whose result stays open: as a probe's answer, and with the time that it
@@ -149,7 +174,7 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 			b.panicked.put(ticket)
 		}
 	}()
-	counted := b.succeed(ticket) || b.settle(ticket, policy.Outcome{Kind: policy.Returned})
+	counted := b.succeed(ticket) || b.record(ticket, policy.Outcome{Kind: policy.Returned})
 	returned = true
 	switch {
 	case !counted:
@@ -160,95 +185,6 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 		ticket.Number = ticketReturned
 	}
 	return ticket
-}
-
-// succeed counts a success without a lock. It reports false if it did not, because there is more to do.
-func (b *Breaker) succeed(ticket policy.Ticket) bool {
-	e := b.current()
-	if e.generation != ticket.Period || ticket.Number != ticketFree {
-		return false
-	}
-	// Forced closed, no rule can trip: then neither the time nor a slow success matters.
-	if r := e.rules; (r.slowAfter > 0 || r.bucket > 0) && e.state == Closed {
-		now := b.clock.Elapsed()
-		// Unsigned: a time before the bucket, of a clock that was replaced, is late as well.
-		if r.slow(ticket.Start, now) || r.bucket > 0 && uint64(int64(now)-e.bucket.Load()) >= uint64(r.bucket) {
-			return false
-		}
-	}
-	return e.good.add() // otherwise the era has ended meanwhile
-}
-
-// settle is Settle when the core must be told. It reports whether the outcome was counted: a stale one is not.
-func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) (counted bool) {
-	e := b.current()
-	if ticket.Number == ticketVoid {
-		return false
-	}
-	s := settlement{
-		generation: ticket.Period, number: ticket.Number, verdict: policy.Failure, err: cause(outcome), openFor: e.rules.openFor,
-	}
-	judged := false
-	defer func() {
-		if !judged { // a function of the user has panicked: the attempt counts as what it is known to be by now
-			b.count(ticket, &s, nil)
-		}
-	}()
-	b.judge(e, &s, outcome)
-	judged = true
-
-	if s.returned() && !s.failed() {
-		return true
-	}
-	tripWhen := e.config.tripWhen
-	if tripWhen == nil {
-		return b.count(ticket, &s, nil)
-	}
-	var seen Snapshot
-	counted = b.count(ticket, &s, &seen)
-	if seen.Generation != 0 && tripWhen(seen) {
-		b.tripAfter(seen.Generation, s)
-	}
-	return counted
-}
-
-// judge asks the functions of the user what an outcome means, and for how long to open if it opens the breaker, before the
-// lock is taken.
-func (b *Breaker) judge(e *era, s *settlement, outcome policy.Outcome) {
-	class := policy.Unclassified // stays so where Verdict need not ask for it
-	s.verdict = outcome.Verdict(func(error) policy.Class {
-		class = outcome.ClassBy(e.config.classify)
-		return class
-	})
-	switch {
-	case isProbe(s.number) && class == policy.Throttled:
-		s.throttled = e.config.openTime.pause(outcome.Err)
-	case s.verdict == policy.Neutral || s.verdict == policy.Success && e.rules.slowAfter == 0: // cannot open the breaker
-	case e.generation == s.generation || s.number == ticketReturnedProbe:
-		s.openFor = e.config.openTime.of(e.nextOpening(b.clock.Elapsed()), outcome.Err)
-	}
-}
-
-// count tells the core of an outcome. After a bad one that has left the breaker closed it fills in seen, for TripWhen, unless
-// that is nil. (A Snapshot that it returned would be an allocation.)
-func (b *Breaker) count(ticket policy.Ticket, s *settlement, seen *Snapshot) (counted bool) {
-	b.update(func(c *core, now time.Duration) {
-		s.slow = !s.returned() && s.verdict != policy.Neutral && c.rules.slow(ticket.Start, now)
-		counted = c.settle(now, *s)
-		if seen != nil && counted && s.bad() && c.state == Closed {
-			*seen = b.snapshot(now)
-		}
-	})
-	return counted
-}
-
-// tripAfter opens the breaker because TripWhen said so after the outcome s, unless the generation that TripWhen saw is over.
-func (b *Breaker) tripAfter(generation uint64, s settlement) {
-	b.update(func(c *core, now time.Duration) {
-		if c.generation == generation {
-			c.open(ReasonTripWhen, policy.Cause{Rule: "TripWhen", Err: s.err}, now, s.openFor)
-		}
-	})
 }
 
 // Ready returns nil if an attempt would be admitted now, otherwise the rejection that it would get. While a [Ramp] lets
@@ -294,7 +230,7 @@ func (b *Breaker) Idle() bool {
 	case Closed:
 		return !e.ramping(now)
 	case HalfOpen:
-		if e.state == Open {
+		if e.state == Open { // the open time is over, and no attempt has come
 			return true
 		}
 		b.mu.Lock()

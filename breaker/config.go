@@ -52,7 +52,6 @@ func configure(before *config, opts []Option) (*config, error) {
 	if before != nil {
 		c.keep(before, problems)
 	}
-	c.complete()
 	c.checkCode(problems)
 	c.checkRules(problems)
 	c.checkWindow(problems)
@@ -61,6 +60,7 @@ func configure(before *config, opts []Option) (*config, error) {
 	if err := problems.Err(); err != nil {
 		return nil, err
 	}
+	c.complete()
 	return c, nil
 }
 
@@ -87,29 +87,6 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 		Rand(before.source)(c)
 		c.openTime.random = before.openTime.random // which guards the source
 	})
-}
-
-// complete fills in what was not given and depends on what was.
-func (c *config) complete() {
-	r := &c.rules
-	if !c.given.Given("ConsecutiveFailures") && !c.windowed() {
-		r.consecutive = 5
-	}
-	r.failureRate.share, r.slowRate.share = decimal.Of(r.failureRate.rate), decimal.Of(r.slowRate.rate)
-	if c.windowed() && !c.given.Given("CountWindow") {
-		r.bucket = c.timeWindow / time.Duration(max(1, r.buckets))
-	}
-	r.openFor = c.openTime.base
-	if !c.given.Given("ProbeLease") { // a probe that is found slow should not have lost its slot by then
-		r.lease = max(r.openFor, time.Second, after(r.slowAfter, max(0, r.slowAfter)))
-	}
-	switch {
-	case c.openTime.random != nil:
-	case c.source != nil:
-		c.openTime.random = random.Guard(c.source).Float64
-	default:
-		c.openTime.random = random.Shared().Float64
-	}
 }
 
 // windowed reports whether there is a rule that looks at a window.
@@ -168,7 +145,7 @@ func (c *config) checkWindow(problems *policy.ConfigError) {
 		c.checkCountWindow(problems)
 	case span && (r.buckets < 1 || r.buckets > maximumParts):
 		problems.Add("TimeWindow(%v, %d): there must be between 1 and %d buckets", c.timeWindow, r.buckets, maximumParts)
-	case span && r.bucket < minimumTime:
+	case span && c.timeWindow/time.Duration(r.buckets) < minimumTime:
 		problems.Add("TimeWindow(%v, %d): a bucket must be at least %v", c.timeWindow, r.buckets, minimumTime)
 	}
 }
@@ -223,5 +200,28 @@ func (c *config) checkProbes(problems *policy.ConfigError) {
 func checkLeast[T int | time.Duration](c *config, problems *policy.ConfigError, option string, value, least T) {
 	if c.given.Given(option) && value < least {
 		problems.Add("%s(%v): must be at least %v", option, value, least)
+	}
+}
+
+// complete fills in what follows from the options, once they are known to be right.
+func (c *config) complete() {
+	r := &c.rules
+	if !c.given.Given("ConsecutiveFailures") && !c.windowed() {
+		r.consecutive = 5
+	}
+	r.failureRate.share, r.slowRate.share = decimal.Of(r.failureRate.rate), decimal.Of(r.slowRate.rate)
+	if c.windowed() && !c.given.Given("CountWindow") {
+		r.bucket = c.timeWindow / time.Duration(r.buckets)
+	}
+	r.openFor = c.openTime.base
+	if !c.given.Given("ProbeLease") { // a probe that is found slow should not have lost its slot by then
+		r.lease = max(r.openFor, time.Second, after(r.slowAfter, r.slowAfter))
+	}
+	switch {
+	case c.openTime.random != nil:
+	case c.source != nil:
+		c.openTime.random = random.Guard(c.source).Float64
+	default:
+		c.openTime.random = random.Shared().Float64
 	}
 }

@@ -16,8 +16,8 @@ type core struct {
 	cause   policy.Cause // the same with its numbers
 	lastErr error        // of the last failure that opened the breaker
 
-	// good is the number of fast successes in this generation; while forced closed, of slow ones too. Most of them are counted
-	// without the core, which is told the number before each event.
+	// good is the number of good outcomes in this generation: of successes that were not slow. Most of them are counted without
+	// the core, which is told the number before each event.
 	good     int64
 	streak   streak
 	window   window   // nil when no rule needs it
@@ -86,25 +86,6 @@ const (
 )
 
 func isProbe(number int64) bool { return number > 0 }
-
-// settlement is how an attempt ended.
-type settlement struct {
-	generation uint64 // of its ticket
-	number     int64  // of its ticket
-	verdict    policy.Verdict
-	slow       bool
-	throttled  time.Duration // for how long a throttled probe keeps its slot; 0 for all others
-	err        error         // of a failure
-	openFor    time.Duration // for how long to open if this opens the breaker
-}
-
-// returned reports whether the success of the operation was counted before, so that only a failure of its result is news.
-func (s settlement) returned() bool {
-	return s.number == ticketReturned || s.number == ticketReturnedProbe
-}
-
-func (s settlement) failed() bool { return s.verdict == policy.Failure }
-func (s settlement) bad() bool    { return s.failed() || s.slow }
 
 // newCore returns a closed breaker.
 func newCore(r *rules, shadow bool, now time.Duration) *core {
@@ -180,7 +161,7 @@ func (c *core) settle(now time.Duration, s settlement) bool {
 // the next generation, if the probes brought that about.
 func (c *core) isCurrent(s settlement) bool {
 	if s.number == ticketReturnedProbe && s.generation+1 == c.generation {
-		return c.reason == ReasonProbesSucceeded || c.reason == ReasonProbeFailed || c.reason == ReasonProbeSlow
+		return c.reason.byProbes()
 	}
 	return s.generation == c.generation
 }
@@ -188,7 +169,7 @@ func (c *core) isCurrent(s settlement) bool {
 // settleProbe settles a probe. One that holds no slot any more changes nothing: it is in the ledger already.
 func (c *core) settleProbe(now time.Duration, s settlement) bool {
 	var holds bool
-	if s.verdict == policy.Neutral && s.throttled > 0 {
+	if s.throttled > 0 {
 		holds = c.halfOpen.throttle(s.number, now, s.throttled)
 	} else {
 		holds = c.halfOpen.end(s.number)
@@ -233,7 +214,7 @@ func (c *core) settleOther(now time.Duration, s settlement) {
 	if c.window != nil && c.state == Closed {
 		c.window.advance(now, c.good)
 	}
-	if s.verdict == policy.Success && !s.slow {
+	if s.good() {
 		c.good++ // total adds it to the ledger
 		return
 	}

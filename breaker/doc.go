@@ -39,4 +39,7 @@
 // A phase is the facts that hold from one change to the next. The core is the state machine, without lock or clock; half
 // open is a part of it. Attempts that take no lock look at an era: a copy of the phase, and a count of successes. An era
 // ends with any change of phase or configuration, a generation only when a state is entered.
+//
+// Everything else goes to the core, under the lock: attempts that it must decide about, and settlements. A settlement says
+// how an attempt ended. It is made before the lock is taken, since judging an outcome calls functions of the user.
 package breaker

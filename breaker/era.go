@@ -13,13 +13,24 @@ import (
 type era struct {
 	phase
 	config    *config
-	admitting bool              // phase.free(), which every attempt looks at
+	admitting bool              // phase.free(), at hand for every Admit
+	timed     bool              // phase.timed(), at hand for every Settle
 	rejection *policy.Rejection // what every refusal of this era returns
 	bucket    atomic.Int64      // where the current bucket of a time window begins
 
 	_    [64]byte // good changes with every call, what is above hardly ever: keep them on different cache lines
 	good goodCount
 	_    [56]byte
+}
+
+// ordinary reports whether a success need only be counted: it was not slow, nor is it the first of a new bucket.
+func (e *era) ordinary(start, now time.Duration) bool {
+	if e.slow(start, now) {
+		return false
+	}
+	// Unsigned: a time before the bucket, of a clock that was replaced, is in a new bucket as well.
+	width := uint64(e.rules.bucket)
+	return width == 0 || uint64(int64(now)-e.bucket.Load()) < width
 }
 
 // goodCount counts good outcomes, see core.good, without a lock, until it is closed.
@@ -45,14 +56,13 @@ func (b *Breaker) current() *era {
 func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	b.current() // panics if there is none, before a lock is taken
 	b.mu.Lock()
-	e, c, now := b.current(), b.core, b.clock.Elapsed()
-	good, holder := e.good.n.Load(), c.halfOpen.lastSlotHolder(c.rules) // as they were before
-	c.good = good
-	act(c, now) // meanwhile attempts add to e.good
+	e, c, now := b.current(), b.informed(), b.clock.Elapsed()
+	good, filledBy := c.good, c.halfOpen.filledBy(c.rules) // as they were before
+	act(c, now)                                            // meanwhile attempts add to e.good
 	if c.phase == e.phase && b.config == e.config {
 		e.good.n.Add(c.good - good) // what act has added
 		e.show(c)
-		if c.halfOpen.lastSlotHolder(c.rules) != holder { // the last slot was taken, or one came back: Ready answers differently
+		if c.halfOpen.filledBy(c.rules) != filledBy { // the last slot was taken, or one came back: Ready answers differently
 			b.wake()
 		}
 	} else {
@@ -69,10 +79,16 @@ func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	return e
 }
 
+// informed returns the core, which learns how many good outcomes the era has counted by now. It is called with the lock held.
+func (b *Breaker) informed() *core {
+	b.core.good = b.current().good.n.Load()
+	return b.core
+}
+
 // begin begins a new era, from what the core and the configuration are now.
 func (b *Breaker) begin() *era {
 	c := b.core
-	e := &era{phase: c.phase, config: b.config, admitting: c.free()}
+	e := &era{phase: c.phase, config: b.config, admitting: c.free(), timed: c.timed()}
 	rejection := &policy.Rejection{Kind: "breaker", Name: b.config.name}
 	switch c.state {
 	case Open:

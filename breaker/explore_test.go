@@ -598,7 +598,7 @@ func (e *exploration) agree(w *scene, changes uint64, was State) error {
 // check is the invariants that can be seen in a single state.
 func (e *exploration) check(w scene) error {
 	r := e.rules(&w)
-	held, before := w.core.halfOpen.leased(w.now), w.core.clone()
+	held, before := w.core.halfOpen.taken(w.now), w.core.clone()
 	most := r.probes
 	if e.scenario.other != nil { // probes stay when there may be fewer
 		most = max(most, e.scenario.rules.probes)
@@ -876,7 +876,7 @@ func (w *scene) key() string {
 		byte(c.good), byte(c.streak.failures), byte(c.streak.others), byte(c.ramped), byte(h.last), byte(h.passed), byte(h.failed),
 		bit(w.other), byte(w.state), bit(w.shadow), byte(w.passed), byte(w.failed), byte(w.openedAt/tick), byte(len(h.probes)))
 	for _, p := range h.probes {
-		key = append(key, byte(p.number), byte(p.since/tick), byte(p.until/tick), bit(p.over))
+		key = append(key, byte(p.number), byte(p.since/tick), byte(p.until/tick), bit(p.throttled))
 	}
 	for _, s := range w.slots {
 		key = append(key, byte(s.number), byte(s.until/tick), bit(s.over))

@@ -7,43 +7,36 @@ import (
 
 // halfOpen is what a half-open breaker knows: which attempts probe the dependency, and what they have found so far.
 //
-// A probe is a lease of a slot. When the lease is over another attempt may take the slot; until one does, the probe's
-// outcome still counts. So a probe that hangs blocks nothing for long, and one that is merely slow is not lost.
+// There are a few slots, and each probe takes one, on lease. It gives the slot back when it ends. If its lease is over before
+// that, the probe goes on and still counts, unless a new probe finds no free slot and displaces it. So a probe that hangs
+// blocks nothing for long, and one that is merely slow is not lost.
 type halfOpen struct {
-	probes []probe       // that hold a slot, oldest first; those that others have displaced are not here any more
+	probes []probe       // that have a slot, oldest first
 	last   int64         // the number of the last probe; numbers are never used again
 	begun  time.Duration // when the last probe was admitted
 	passed int           // probes that succeeded
 	failed int           // probes that failed, or were slow
 }
 
-// probe is the holder of a slot. Its lease is [since, until).
+// probe is an attempt that has a slot. Its lease is [since, until).
 type probe struct {
-	number int64
-	since  time.Duration
-	until  time.Duration
-	over   bool // it has ended, throttled, and the slot is kept from others until the lease is over
+	number    int64
+	since     time.Duration
+	until     time.Duration
+	throttled bool // it has ended: the dependency asked to be left alone, so the slot stays taken until the lease is over
 }
 
 func (p probe) leased(now time.Duration) bool { return within(now, p.since, p.until) }
+func (p probe) inFlight() bool                { return !p.throttled }
 
-// forget forgets all probes and what they found, and returns how many of them had not ended.
-func (h *halfOpen) forget() (stale uint64) {
-	stale = h.inFlight()
-	h.probes, h.passed, h.failed = h.probes[:0], 0, 0
-	return stale
-}
-
-// slots returns how many probes there may be at once: never more than must still succeed.
+// slots returns how many slots there are: never more than successes are still needed. Reconfigure may have lowered those to
+// what has passed already; then one more probe is needed all the same.
 func (h *halfOpen) slots(r *rules) int {
 	return min(r.probes, max(1, r.successes-h.passed))
 }
 
-// full reports whether there is no slot for another probe at now.
-func (h *halfOpen) full(r *rules, now time.Duration) bool { return h.leased(now) >= h.slots(r) }
-
-// leased returns how many slots are taken at now by probes whose leases are not over.
-func (h *halfOpen) leased(now time.Duration) (n int) {
+// taken returns how many slots no other probe can have at now, because their leases are running.
+func (h *halfOpen) taken(now time.Duration) (n int) {
 	for _, p := range h.probes {
 		if p.leased(now) {
 			n++
@@ -52,37 +45,43 @@ func (h *halfOpen) leased(now time.Duration) (n int) {
 	return n
 }
 
+// full reports whether there is no slot for another probe at now.
+func (h *halfOpen) full(r *rules, now time.Duration) bool { return h.taken(now) >= h.slots(r) }
+
 // inFlight returns how many probes have not ended, and will count if no other displaces them.
 func (h *halfOpen) inFlight() (n uint64) {
 	for _, p := range h.probes {
-		if !p.over {
+		if p.inFlight() {
 			n++
 		}
 	}
 	return n
 }
 
-// admit gives a slot to a new probe and returns its number, or 0 if there is no slot. If need be it takes slots away from the
-// oldest probes whose lease is over, and returns how many of these had not ended.
+// admit gives a slot to a new probe and returns its number, or 0 if there is none for it. It also returns how many probes in
+// flight the new one has displaced: more than one if there are fewer slots now than there were.
 func (h *halfOpen) admit(r *rules, now time.Duration) (number int64, displaced uint64) {
 	if h.full(r, now) {
 		return 0, 0
 	}
-	excess := len(h.probes) + 1 - h.slots(r)
-	h.probes = slices.DeleteFunc(h.probes, func(p probe) bool {
-		if excess <= 0 || p.leased(now) {
-			return false
-		}
-		excess--
-		if !p.over {
-			displaced++
-		}
-		return true
-	})
+	before := h.inFlight()
+	h.displace(len(h.probes)+1-h.slots(r), now)
+	displaced = before - h.inFlight()
 	h.last++
 	h.begun = now
 	h.probes = append(h.probes, probe{number: h.last, since: now, until: after(now, r.lease)})
 	return h.last, displaced
+}
+
+// displace takes their slots from the n oldest probes whose leases are over. There are as many if the slots are not full.
+func (h *halfOpen) displace(n int, now time.Duration) {
+	h.probes = slices.DeleteFunc(h.probes, func(p probe) bool {
+		if n <= 0 || p.leased(now) {
+			return false
+		}
+		n--
+		return true
+	})
 }
 
 // end takes the slot of a probe back. It reports false if the probe has none: another one has displaced it, the breaker is
@@ -96,24 +95,31 @@ func (h *halfOpen) end(number int64) bool {
 	return true
 }
 
-// throttle ends a probe as end does, but keeps its slot from others for a period from now on.
+// throttle is end for a probe that was throttled: its slot stays taken for a period from now on.
 func (h *halfOpen) throttle(number int64, now, period time.Duration) bool {
 	i := h.find(number)
 	if i < 0 {
 		return false
 	}
-	h.probes[i].over, h.probes[i].since, h.probes[i].until = true, now, after(now, period)
+	h.probes[i] = probe{number: number, since: now, until: after(now, period), throttled: true}
 	return true
 }
 
-// find returns the place of a probe that has a slot and has not ended, -1 if there is none.
+// find returns the place of a probe that is in flight, -1 if it is not.
 func (h *halfOpen) find(number int64) int {
-	return slices.IndexFunc(h.probes, func(p probe) bool { return p.number == number && !p.over })
+	return slices.IndexFunc(h.probes, func(p probe) bool { return p.number == number && p.inFlight() })
 }
 
-// lastSlotHolder returns the number of the probe that took the last slot, 0 while there is a free one. If it changes, so does
-// what Ready answers: also when a new probe takes the slot of one whose lease was over, although no slot was free before.
-func (h *halfOpen) lastSlotHolder(r *rules) int64 {
+// forget forgets all probes and what they found, and returns how many of them were in flight.
+func (h *halfOpen) forget() (stale uint64) {
+	stale = h.inFlight()
+	h.probes, h.passed, h.failed = h.probes[:0], 0, 0
+	return stale
+}
+
+// filledBy returns the number of the probe that took the last free slot, 0 while there is a free one. When that changes, so
+// does what Ready answers. Displacing changes it too: no slot was free before, but one was to be had.
+func (h *halfOpen) filledBy(r *rules) int64 {
 	if len(h.probes) < h.slots(r) {
 		return 0
 	}
@@ -123,5 +129,5 @@ func (h *halfOpen) lastSlotHolder(r *rules) int64 {
 // idle reports whether no lease is running at now, and the last probe was admitted longer ago than a lease and than the open
 // time.
 func (h *halfOpen) idle(r *rules, now time.Duration) bool {
-	return h.leased(now) == 0 && !within(now, h.begun, after(h.begun, max(r.lease, r.openFor)))
+	return h.taken(now) == 0 && !within(now, h.begun, after(h.begun, max(r.lease, r.openFor)))
 }

@@ -35,6 +35,16 @@ func (p *phase) shut(now time.Duration) bool {
 	return p.state == ForcedOpen || p.state == Open && within(now, p.since, p.until)
 }
 
+// timed reports whether it matters when a success ends: for a time window, or because it may have been slow.
+func (p *phase) timed() bool {
+	return p.state != ForcedClosed && (p.rules.bucket > 0 || p.rules.slowAfter > 0)
+}
+
+// slow reports whether an attempt that has run since start is slow at now. While no rule can trip, none is.
+func (p *phase) slow(start, now time.Duration) bool {
+	return p.state != ForcedClosed && p.rules.slow(start, now)
+}
+
 // ramping reports whether the load is let back in only gradually at now.
 func (p *phase) ramping(now time.Duration) bool {
 	return p.state == Closed && p.until != 0 && within(now, p.since, p.until)

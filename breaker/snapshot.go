@@ -64,11 +64,11 @@ func (b *Breaker) Snapshot() Snapshot {
 	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.core.good = b.current().good.n.Load()
+	b.informed()
 	return b.snapshot(b.clock.Elapsed())
 }
 
-// snapshot is called with the lock held, and with a core that knows of all successes.
+// snapshot is called with the lock held, after informed.
 func (b *Breaker) snapshot(now time.Duration) Snapshot {
 	c := b.core
 	seen, total, r := c.seen(now), c.total(), c.rules
@@ -92,7 +92,7 @@ func (b *Breaker) snapshot(now time.Duration) Snapshot {
 
 		Counts:   total.since(ledger{}),
 		Current:  total.since(c.entered),
-		Probes:   c.halfOpen.leased(now),
+		Probes:   c.halfOpen.taken(now),
 		InFlight: c.halfOpen.inFlight(),
 
 		Rejected:       b.rejected.Load(),

@@ -75,5 +75,10 @@ func (r Reason) String() string {
 	return fmt.Sprintf("reason %d", uint8(r))
 }
 
+// byProbes reports whether probes brought the change about.
+func (r Reason) byProbes() bool {
+	return r == ReasonProbesSucceeded || r == ReasonProbeFailed || r == ReasonProbeSlow
+}
+
 // MarshalText returns what String does.
 func (r Reason) MarshalText() ([]byte, error) { return []byte(r.String()), nil }

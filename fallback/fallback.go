@@ -129,7 +129,7 @@ func (f *Policy[T]) opener() policy.OpenPolicy[T] {
 	return inner
 }
 
-// answers reports whether the fallback is to answer a call that has failed with err.
+// answers reports whether the fallback is to answer a call that has failed with err, and counts the call as skipped if not.
 func (f *Policy[T]) answers(ctx context.Context, err error) bool {
 	if policy.Canceled(ctx) || f.applies != nil && !f.applies(err) {
 		f.count(func(s *Snapshot) { s.Skipped++ })

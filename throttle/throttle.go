@@ -81,9 +81,9 @@ func (t *Throttle) Reconfigure(opts ...Option) error {
 	return nil
 }
 
-// changed waits for the change in progress, which has replaced the window but may not have moved all
+// awaitChange waits for the change in progress, which has replaced the window but may not have moved all
 // counts yet, and returns the configuration that it leads to.
-func (t *Throttle) changed() *config {
+func (t *Throttle) awaitChange() *config {
 	t.changing.Lock()
 	defer t.changing.Unlock()
 	return t.config.Load()
@@ -102,12 +102,12 @@ func (t *Throttle) current() *config {
 // would have been rejected counts as a request that was not accepted, whatever becomes of it, and
 // in ShadowRejected. So the counts are those that an enforcing throttle would have. Retries see no
 // closed gate.
-func (t *Throttle) Shadow() { t.mode(true) }
+func (t *Throttle) Shadow() { t.setShadow(true) }
 
 // Enforce ends the effect of [Throttle.Shadow]. The throttle goes on from the counts that it has.
-func (t *Throttle) Enforce() { t.mode(false) }
+func (t *Throttle) Enforce() { t.setShadow(false) }
 
-func (t *Throttle) mode(shadow bool) {
+func (t *Throttle) setShadow(shadow bool) {
 	t.current()
 	t.changing.Lock()
 	defer t.changing.Unlock()
@@ -133,12 +133,12 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 	w := c.window
 	newest, tally := w.advance(t.now(w))
 	for w.next.Load() != nil { // the tally may lack what is being moved to the next window
-		c = t.changed()
+		c = t.awaitChange()
 		w = c.window
 		newest, tally = w.advance(t.now(w))
 	}
 	if p := c.probability(tally); p > 0 && c.random.Float64() < p {
-		w.count(&w.bucket(newest).refused, 1)
+		w.count(&w.bucket(newest).refused)
 		if t.shadow.Load() {
 			t.shadowRejected.Add(1)
 			return ctx, policy.Ticket{Number: rejected}, nil
@@ -146,7 +146,7 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 		t.rejected.Add(1)
 		return nil, policy.Ticket{}, c.rejection
 	}
-	w.count(&w.bucket(newest).started, 1)
+	w.count(&w.bucket(newest).started)
 	return ctx, policy.Ticket{Start: time.Duration(newest) * w.width}, nil
 }
 
@@ -224,7 +224,7 @@ func (t *Throttle) read() (*config, tally) {
 	c := t.current()
 	counts := c.window.at(t.now(c.window))
 	for c.window.next.Load() != nil { // as in Admit
-		c = t.changed()
+		c = t.awaitChange()
 		counts = c.window.at(t.now(c.window))
 	}
 	return c, counts

@@ -13,7 +13,7 @@ import (
 // added up then. So admission and success take no lock and do not walk through the buckets.
 type window struct {
 	width time.Duration
-	ring  []bucket // bucket i is ring[i % len(ring)]; one more than count, so that a new one is never one in use
+	ring  []bucket // bucket i is ring[i % len(ring)]; one more than the window has, so that a new one is never one in use
 
 	mu  sync.Mutex // guards the change of sum
 	sum atomic.Pointer[sum]
@@ -52,12 +52,12 @@ func (w *window) replace(next *window) {
 	w.drain()
 }
 
-// count adds to one of the counters of w's buckets.
+// count adds one to a counter of one of w's buckets.
 //
 // If w has been replaced meanwhile, the addition may have come too late for the one who replaced
 // it. Then it is moved here. Each count is moved once, because moving it takes it out.
-func (w *window) count(counter *atomic.Int64, n int64) {
-	counter.Add(n)
+func (w *window) count(counter *atomic.Int64) {
+	counter.Add(1)
 	if w.next.Load() != nil {
 		w.drain()
 	}
@@ -133,11 +133,12 @@ func (w *window) turn(i int64) *sum {
 	return s
 }
 
-// older adds up the buckets of the window whose newest bucket is number now, without its two newest
-// ones, and none after number last. w.mu must be held.
-func (w *window) older(now, last int64) (t tally) {
-	count := int64(len(w.ring)) - 1
-	for i := max(0, now-count+1); i <= min(last, now-2); i++ {
+// older adds up the buckets of the window whose newest bucket is number newest, without its two
+// newest ones. Those after number begun have not begun: they are empty, and the ring has older ones
+// in their places. w.mu must be held.
+func (w *window) older(newest, begun int64) (t tally) {
+	buckets := int64(len(w.ring)) - 1
+	for i := max(0, newest-buckets+1); i <= min(begun, newest-2); i++ {
 		b := w.bucket(i)
 		t.requests += b.started.Load() + b.refused.Load()
 		t.accepts += b.accepted.Load()
@@ -150,11 +151,11 @@ func (w *window) older(now, last int64) (t tally) {
 func (w *window) at(now time.Duration) tally {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	last := w.sum.Load().newest
-	i := max(last, w.number(now))
-	t := w.older(i, last)
-	for n := max(0, i-1); n <= last; n++ {
-		t.addRecent(w.bucket(n))
+	begun := w.sum.Load().newest
+	newest := max(begun, w.number(now))
+	t := w.older(newest, begun)
+	for i := max(0, newest-1); i <= begun; i++ {
+		t.addRecent(w.bucket(i))
 	}
 	return t
 }
@@ -165,18 +166,18 @@ func (w *window) at(now time.Duration) tally {
 func (w *window) answered(start int64, accepted bool) {
 	newest := w.sum.Load().newest
 	if start >= newest-1 && start <= newest {
-		w.count(&w.bucket(start).ended, 1)
+		w.count(&w.bucket(start).ended)
 	}
 	if accepted {
-		w.count(&w.bucket(newest).accepted, 1)
+		w.count(&w.bucket(newest).accepted)
 	}
 }
 
 // failed notes one more request that was not accepted, beside the admitted ones.
 func (w *window) failed() {
 	newest := w.bucket(w.sum.Load().newest)
-	w.count(&newest.started, 1)
-	w.count(&newest.ended, 1)
+	w.count(&newest.started)
+	w.count(&newest.ended)
 }
 
 // withdraw forgets an attempt that had started in bucket number start.
