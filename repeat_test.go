@@ -46,7 +46,8 @@ type counting struct {
 	succeeded int
 }
 
-func (c *counting) Succeeded(engine.Caller) { c.succeeded++ }
+func (c *counting) Succeeded(engine.Caller)     { c.succeeded++ }
+func (c *counting) Discards(engine.Caller) bool { return false }
 
 func TestASuccessCounterIsToldOfFirstAttemptsThatSucceed(t *testing.T) {
 	for name, wrap := range map[string]func(*counting) policy.Layer{

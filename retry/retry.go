@@ -105,6 +105,9 @@ func (r *Retrier) Succeeded(engine.Caller) {
 	}
 }
 
+// Discards is what the engine asks before it calls Discard. It is not for other callers.
+func (r *Retrier) Discards(engine.Caller) bool { return r.current().discard != nil }
+
 // Discard hands a value that another attempt supersedes to the function given to [OnDiscard].
 func (r *Retrier) Discard(value any) {
 	if discard := r.current().discard; discard != nil {

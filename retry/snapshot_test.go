@@ -306,7 +306,7 @@ func TestFault268_ZeroValuesNameTheConstructor(t *testing.T) {
 	var c retry.ConcurrencyBudget
 	for want, methods := range map[string][]func(){
 		"retry: a Retrier must be made with New": {
-			func() { _ = r.Next(t.Context(), policy.Attempt{}) }, func() { r.Succeeded(engine.Caller{}) }, func() { r.Discard(1) }, func() { _ = r.Budget() },
+			func() { _ = r.Next(t.Context(), policy.Attempt{}) }, func() { r.Succeeded(engine.Caller{}) }, func() { r.Discards(engine.Caller{}) }, func() { r.Discard(1) }, func() { _ = r.Budget() },
 			func() { _ = r.String() }, func() { _ = r.Snapshot() }, func() { _ = r.Report() }, func() { _ = r.Idle() }, func() { _ = r.Check(nil, nil) },
 			func() { _ = r.Reconfigure() }, func() { _ = r.Tries(t.Context()) }, func() { _, _ = resilience.Do(t.Context(), &r, succeed) },
 			func() { _, _ = retry.Policy[int]{Retrier: &r}.Do(t.Context(), succeed) },

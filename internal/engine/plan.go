@@ -36,7 +36,7 @@ type node struct {
 	count    int
 	split    bool // its run of guards goes on in next
 	repeater policy.Repeater
-	counter  successCounter // the repeater, if it is one
+	retrier  retrier // the repeater, if it is one
 	wrapper  policy.Wrapper
 	budget   policy.Budget // of the repeater or wrapper, if no layer outside uses it too
 	gates    gates         // inside the repeater
@@ -101,7 +101,7 @@ func leadingGuards(layers []policy.Layer) (guards []policy.Guard) {
 
 func (n *node) setRepeater(repeater policy.Repeater) {
 	n.repeater = repeater
-	n.counter, _ = repeater.(successCounter)
+	n.retrier, _ = repeater.(retrier)
 }
 
 // setBudget lets n deposit in the budget of layer, unless a layer outside does: then it is among fed.
@@ -151,11 +151,25 @@ func (n *node) setLayer(layer policy.Layer) {
 	}
 }
 
-// successCounter is what the Retrier of this module is in addition: all it needs to know about a first attempt that
-// succeeded is that it did. The row "retry, first attempt" of docs/performance.md is what this is for.
-type successCounter interface {
+// retrier is what the Retrier of this module is in addition, so that calls do not pay for what they do not use.
+type retrier interface {
 	policy.Repeater
+
+	// Succeeded is called in place of Next after a first attempt that succeeded: all that the Retrier needs to know is that it
+	// did. The row "retry, first attempt" of docs/performance.md is what this is for.
 	Succeeded(Caller)
+
+	// Discards reports whether Discard does anything. Otherwise it is not called, and needs no goroutine.
+	Discards(Caller) bool
+}
+
+// discarder returns the repeater if it wants the values that further attempts supersede, otherwise nil.
+func (n *node) discarder() policy.Discarder {
+	if n.retrier != nil && !n.retrier.Discards(Caller{}) {
+		return nil
+	}
+	discarder, _ := n.repeater.(policy.Discarder)
+	return discarder
 }
 
 // Caller makes a method one that no other module can call, or have by chance.

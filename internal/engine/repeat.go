@@ -27,8 +27,8 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 		r.ended = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
 		return retryLoop(&r, n, op, value)
 	}
-	if n.counter != nil {
-		n.counter.Succeeded(Caller{})
+	if n.retrier != nil {
+		n.retrier.Succeeded(Caller{})
 	} else {
 		n.repeater.Next(ctx, policy.Attempt{Number: 1, Outcome: policy.Outcome{Kind: policy.Returned}})
 	}
@@ -58,9 +58,9 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 		r.unwind(n, entered)
 	}()
 	for {
-		next := &furtherAttempt[T]{
-			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1},
-			op:  op, repeater: n.repeater, previous: value, discardable: r.end.entered(),
+		next := &furtherAttempt[T]{ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, previous: value}
+		if r.end.entered() {
+			next.discarder = n.discarder()
 		}
 		if due, err := r.decide(n, &next.ctx); !due {
 			return value, r.end.gaveUp(r.ctx, err)
@@ -179,9 +179,8 @@ func endedContext(ctx context.Context) context.Context {
 type furtherAttempt[T any] struct {
 	ctx          attempt.Context
 	op           policy.Func[T]
-	repeater     policy.Repeater
 	previous     T                               // the value of the previous attempt
-	discardable  bool                            // that attempt entered the operation: previous is to be discarded
+	discarder    policy.Discarder                // nil if nobody wants it, or if that attempt has not entered the operation
 	answer       answer                          // of that attempt
 	discarded    atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
 	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
@@ -191,7 +190,7 @@ type furtherAttempt[T any] struct {
 // enter calls the operation.
 func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	f.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
-	if f.discardable && !f.discarded.Swap(true) {
+	if f.discarder != nil && !f.discarded.Swap(true) {
 		if found := f.discard(); !found.Returned() {
 			panicked := found // found itself would be on the heap always
 			f.discardPanic.Store(&panicked)
@@ -202,14 +201,13 @@ func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	return f.op(ctx)
 }
 
-// discard hands the previous value to the repeater, if it wants it, on a goroutine of its own: a panic or runtime.Goexit
+// discard hands the previous value to the repeater, unless it is zero, on a goroutine of its own: a panic or runtime.Goexit
 // there does not end the attempt that comes.
 func (f *furtherAttempt[T]) discard() detached.Ending {
-	discarder, ok := f.repeater.(policy.Discarder)
-	if v := reflect.ValueOf(&f.previous).Elem(); !ok || v.IsZero() {
+	if reflect.ValueOf(&f.previous).Elem().IsZero() {
 		return detached.Ending{}
 	}
-	return detached.Wait(func() { discarder.Discard(f.previous) })
+	return detached.Wait(func() { f.discarder.Discard(f.previous) })
 }
 
 // resumePanic lets a panic of discard, or runtime.Goexit, go on to the caller.
