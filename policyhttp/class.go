@@ -50,7 +50,7 @@ func (c *config) failureOf(r *http.Response) (failure *Error, final bool) {
 // tried again although its class is.
 func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
 	if c.classify != nil {
-		if class := c.classify(r); class != policy.Unclassified {
+		if class := c.classified(r); class != policy.Unclassified {
 			return class, false
 		}
 	}
@@ -67,6 +67,19 @@ func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
 		return policy.Permanent, false
 	}
 	return class, false
+}
+
+// classified asks the function given to ClassifyResponse. When that panics, or calls runtime.Goexit, nobody gets the response.
+func (c *config) classified(r *http.Response) policy.Class {
+	returned := false
+	defer func() {
+		if !returned {
+			_ = r.Body.Close()
+		}
+	}()
+	class := c.classify(r)
+	returned = true
+	return class
 }
 
 // isRetried reports whether a retry tries again, by default, what means class.
