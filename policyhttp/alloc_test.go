@@ -3,6 +3,7 @@
 package policyhttp_test
 
 import (
+	"io"
 	"net/http"
 	"net/url"
 	"testing"
@@ -40,3 +41,41 @@ func TestA12_Allocations(t *testing.T) {
 	// A Transport is a base that is known to keep its hands off.
 	require.LessOrEqual(t, count(transport(guards, retry.New(), breaker.New()))-count(guards), 2.0)
 }
+
+// TestA12_AllocationsOfABody: what the attempts share about it with the body of the first one, and the GetBody of the request
+// that is sent.
+func TestA12_AllocationsOfABody(t *testing.T) {
+	var room [16]byte
+	sends := tripper(func(r *http.Request) (*http.Response, error) {
+		if r.Body != nil {
+			_, _ = r.Body.Read(room[:])
+			_ = r.Body.Close()
+		}
+		return canned(r)
+	})
+	for layers, tr := range map[string]http.RoundTripper{
+		"none":   transport(sends),
+		"guards": transport(sends, retry.New(), breaker.New(), bulkhead.New(10)),
+	} {
+		count := func(r *http.Request) float64 {
+			return testing.AllocsPerRun(1000, func() {
+				response, err := tr.RoundTrip(r)
+				if err != nil {
+					panic(err)
+				}
+				_ = response.Body.Close()
+			})
+		}
+		r := request(t, "PUT", "http://example.com/", nil)
+		without := count(r)
+		r.Body, r.ContentLength = endless{}, 16
+		r.GetBody = func() (io.ReadCloser, error) { return endless{}, nil }
+		require.LessOrEqual(t, count(r)-without, 2.0, layers)
+	}
+}
+
+// endless is a body that allocates nothing.
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+func (endless) Close() error               { return nil }

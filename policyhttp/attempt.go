@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
@@ -17,17 +18,17 @@ import (
 type attempt struct {
 	context.Context // that the pipeline gave the operation
 
-	call   *call
-	number int // as the retry counts
+	call *call
 
 	sent         http.Request // what the base transport gets
 	urlRoom      *url.URL     // for the URL of sent, which saves an allocation; may be nil
+	trailer      http.Header  // of sent, nil where that is the caller's
+	bodyBroken   atomic.Bool  // reading a body has failed, or found another length than the request says
 	responseBody responseBody
 
 	// These are guarded by the call's mutex.
-	requestBody *requestBody   // the last one that the base transport got; nil if there is none
-	response    *http.Response // nil until hold
-	failure     *Error         // what the response means, nil for a success
+	response *http.Response // nil until hold
+	failure  *Error         // what the response means, nil for a success
 }
 
 // Value returns what the caller has said about repetition, and not what the call says of its own request to the pipeline:
@@ -46,11 +47,12 @@ func (a *attempt) String() string { return fmt.Sprint(a.Context) }
 // the request is the caller's again when the call has ended.
 func (a *attempt) copyRequest() {
 	c := a.call
-	a.sent = *c.request.WithContext(a) // inlined: on no heap
+	a.sent = *c.request.WithContext(a) // which is inlined, so that its result is not on the heap
 	if a.isDeepCopy() {
 		a.setURL(c.request.URL)
 		a.sent.Header = c.request.Header.Clone()
-		a.sent.Trailer = c.request.Trailer.Clone()
+		a.trailer = c.request.Trailer.Clone()
+		a.sent.Trailer = a.trailer
 	}
 }
 
@@ -59,14 +61,6 @@ func (a *attempt) copyRequest() {
 func (a *attempt) isDeepCopy() bool {
 	c := a.call
 	return c.transport.mayMutate || a != &c.first || c.transport.deadlineHeader != "" || engine.Wrapped(a.Context)
-}
-
-// ownTrailer returns the trailer of the request that is sent, nil if that is the caller's.
-func (a *attempt) ownTrailer() http.Header {
-	if a.isDeepCopy() {
-		return a.sent.Trailer
-	}
-	return nil
 }
 
 // setURL makes the URL of the request that is sent a copy of u.
@@ -88,8 +82,8 @@ func send(ctx context.Context) (*http.Response, error) {
 	if a == nil {
 		return nil, errLeft
 	}
-	if err := a.prepare(ctx); err != nil {
-		a.closeRequestBody()
+	if err := a.prepare(); err != nil {
+		a.closeRequestBodies()
 		c.skip(a)
 		return nil, err
 	}
@@ -105,7 +99,7 @@ func send(ctx context.Context) (*http.Response, error) {
 		if response != nil && response.Body != nil { // against the contract of a RoundTripper
 			_ = response.Body.Close()
 		}
-		a.closeRequestBody()
+		a.closeRequestBodies()
 		err = a.classify(err, trace)
 		c.fail(a)
 		return nil, err
@@ -114,17 +108,17 @@ func send(ctx context.Context) (*http.Response, error) {
 }
 
 // prepare makes the request ready to be sent.
-func (a *attempt) prepare(ctx context.Context) error {
+func (a *attempt) prepare() error {
 	c := a.call
 	t := c.transport
 	if err := c.bodies.give(a); err != nil {
 		return err
 	}
 	if t.deadlineHeader != "" {
-		t.setDeadline(ctx, c.openResult.Layers(), &a.sent)
+		t.setDeadline(a.Context, c.openResult.Layers(), &a.sent)
 	}
 	if t.route != nil {
-		destination := c.routeOf(ctx, true)
+		destination := c.routeOf(a.Context, true)
 		if destination == nil {
 			return &baseError{err: errNoRoute, class: policy.Ignored}
 		}
@@ -144,61 +138,54 @@ func (a *attempt) classify(err error, trace *sendTrace) error {
 		err = &schemeMismatch{plain}
 	}
 	class := Classify(err)
-	if a.hasBrokenBody() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
+	if a.bodyBroken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
 		class = policy.Ignored // the caller's own mistake, or wish
 	}
-	again := c.bodies.isFree()
-	notSent := again && isNotSent(err, trace)
+	bodyIsFree := c.bodies.reclaim(a)
+	notSent := bodyIsFree && isNotSent(err, trace)
 	if class != policy.Unclassified || notSent {
 		err = &baseError{err, class, notSent}
 	}
-	if !again && c.mayRepeat() {
+	if !bodyIsFree && c.mayRepeat() {
 		err = retry.Permanent(err)
 	}
 	return err
 }
 
 // answered says what a response of the base transport means to the pipeline. The response is the result of the attempt in
-// any case; with it comes:
-//
-//	an answer                          no error
-//	a failure that judge calls final   the failure, as retry.Permanent
-//	another failure, of a request that
-//	  may not be sent again            the failure; the retry asks the call whether it may, and stops
-//	  may, but whose body is used up   the failure, as retry.Permanent
-//	  may                              the failure; the beginning of the response's body is read in advance
-func (a *attempt) answered(response *http.Response) (*http.Response, error) {
+// any case, also where it comes with an error.
+func (a *attempt) answered(response *http.Response) (_ *http.Response, err error) {
 	c := a.call
-	t := c.transport
 	if response.Body == nil {
 		response.Body = http.NoBody
 	}
-	class, final := t.judge(response)
-	a.responseBody.inner = response.Body
-	if class == policy.Unclassified || class == policy.Expected {
-		if !c.hold(a, response, nil) {
-			return nil, a.late()
+	failure, final := c.transport.failureOf(response)
+	if failure != nil {
+		var mayFollow bool
+		if mayFollow, err = a.outcomeOf(failure, final); mayFollow {
+			response = prefetch(response)
 		}
-		return response, nil
 	}
-	failure := newError(response, class)
-	failure.notSent = t.notProcessed[response.StatusCode]
-	may := c.mayRepeat() || failure.notSent
-	if may && !final {
-		c.bodies.takeBack(a)
-		final = !c.bodies.isFree()
-	}
-	if may && !final && isRetried(class) && c.repeats() {
-		response = prefetch(response)
-		a.responseBody.inner = response.Body
-	}
+	a.responseBody.inner = response.Body
 	if !c.hold(a, response, failure) {
 		return nil, a.late()
 	}
-	if final {
-		return response, retry.Permanent(failure)
+	return response, err
+}
+
+// outcomeOf returns failure as what it is to the pipeline, and whether another attempt may follow it. After a final one none
+// does, whatever its class.
+func (a *attempt) outcomeOf(failure *Error, final bool) (mayFollow bool, err error) {
+	c := a.call
+	switch {
+	case final:
+		return false, retry.Permanent(failure)
+	case !c.mayRepeat() && !failure.notSent: // the retry asks the call whether it may, and stops
+		return false, failure
+	case !c.bodies.reclaim(a):
+		return false, retry.Permanent(failure)
 	}
-	return response, failure
+	return isRetried(failure.class) && c.pipelineRepeats(), failure
 }
 
 // deliver makes the response of a that of the call. permit is settled when its body is done with.
@@ -221,14 +208,14 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 
 // late releases the response of an attempt whose caller has left.
 func (a *attempt) late() error {
-	defer a.closeRequestBody()
+	defer a.closeRequestBodies()
 	_ = a.responseBody.inner.Close()
 	return errLeft
 }
 
 // discard releases what an attempt holds whose response nobody gets.
 func (a *attempt) discard() {
-	defer a.closeRequestBody()
+	defer a.closeRequestBodies()
 	a.call.mu.Lock()
 	response := a.response
 	a.call.mu.Unlock()
@@ -237,25 +224,16 @@ func (a *attempt) discard() {
 	}
 }
 
-// closeRequestBody closes the bodies that a sends, in place of a base transport that has not done so.
-func (a *attempt) closeRequestBody() {
-	for body := range a.requestBodies().all {
-		_ = body.Close()
+// discardAll discards attempts, except for one, although a discard may panic.
+func discardAll(attempts []*attempt, except *attempt) {
+	if len(attempts) == 0 {
+		return
+	}
+	defer discardAll(attempts[1:], except)
+	if a := attempts[0]; a != except {
+		a.discard()
 	}
 }
 
-// hasBrokenBody reports whether the attempt failed because its body could not be read.
-func (a *attempt) hasBrokenBody() bool {
-	for body := range a.requestBodies().all {
-		if body.broken.Load() {
-			return true
-		}
-	}
-	return false
-}
-
-func (a *attempt) requestBodies() *requestBody {
-	a.call.mu.Lock()
-	defer a.call.mu.Unlock()
-	return a.requestBody
-}
+// closeRequestBodies closes the bodies that a sends, in place of a base transport that has not done so.
+func (a *attempt) closeRequestBodies() { a.call.bodies.closeAll(a) }

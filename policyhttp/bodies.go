@@ -3,6 +3,7 @@ package policyhttp
 import (
 	"io"
 	"net/http"
+	"slices"
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/policy"
@@ -18,7 +19,7 @@ const (
 )
 
 // bodies hands the body of a request to its attempts, and closes the caller's body exactly once. It is nil for a request
-// without a body.
+// without a body, and its methods can be called on nil.
 //
 // An attempt reads the caller's body itself, or a recording of it, or has a body of its own from GetBody, which is not meant
 // here. If its base transport rewinds, it has several bodies, and is sending until all are closed: by the base transport,
@@ -31,8 +32,8 @@ const (
 //	while the call runs
 //	  an attempt closes it unread    is closed       is for the next attempt  stays open
 //	  an attempt closes it           is closed       is closed                stays open
-//	  it waits for another attempt,
-//	  after an early failure         stays open      is taken back if unread  stays open
+//	  it has failed early, and
+//	  another attempt follows        stays open      is taken back if unread  stays open
 //
 //	when the call ends
 //	  the response delivered is of
@@ -43,17 +44,21 @@ const (
 //	  that attempt has closed it     is closed       is closed                is closed
 //	  another one closes it          nothing         nothing                  nothing
 type bodies struct {
-	call    *call
-	kind    bodyKind
-	callers io.ReadCloser                 // the caller's body
-	getBody func() (io.ReadCloser, error) // the caller's, of bodyAgain
-	length  int64                         // that the request says
-	closed  atomic.Bool                   // the caller's body
+	call     *call
+	kind     bodyKind
+	callers  io.ReadCloser                 // the caller's body
+	getBody  func() (io.ReadCloser, error) // the caller's, of bodyAgain
+	recorder *recorder                     // of bodyRecorded
+	length   int64                         // that the request says
+	closed   atomic.Bool                   // callers is
 
-	// holder is the attempt that closes the caller's body when it has sent it; nil as long as there is none: before the end
-	// of a call with bodyRecorded, and between the attempts with bodyOnce. It is guarded by the call's mutex.
-	holder   *attempt
-	recorder *recorder
+	// These are guarded by the call's mutex.
+	open      []*requestBody // that attempts have, and nobody has closed
+	lent      *requestBody   // that is the caller's body itself; nil if it is for the next attempt, or recorded
+	delivered *attempt       // whose response the caller has got; nil while the call runs, and if there is none
+
+	first    requestBody // of the first attempt: this and openRoom save allocations
+	openRoom [1]*requestBody
 }
 
 func newBodies(c *call) *bodies {
@@ -62,6 +67,7 @@ func newBodies(c *call) *bodies {
 		return nil
 	}
 	b := &bodies{call: c, callers: r.Body, length: r.ContentLength}
+	b.open = b.openRoom[:0]
 	switch limit := c.transport.buffer; {
 	case r.GetBody != nil:
 		b.kind, b.getBody = bodyAgain, r.GetBody
@@ -82,121 +88,105 @@ func (b *bodies) give(a *attempt) error {
 	if b == nil {
 		return nil
 	}
-	body, err := b.lend(a)
-	if body == nil && err == nil {
-		body, err = b.another(a)
+	body := &b.first
+	if a != &b.call.first {
+		body = new(requestBody)
 	}
-	if err != nil {
+	if err := b.fill(body, a); err != nil {
 		return err
 	}
 	a.sent.Body = body
 	if b.kind != bodyOnce {
-		a.sent.GetBody = func() (io.ReadCloser, error) {
-			again, err := b.another(a)
-			switch {
-			case err == error(errBodyGone): // the base transport has sent some of it: no refusal
-				return nil, ErrBodyNotReplayable
-			case err != nil:
-				return nil, err
-			}
-			return again, nil
-		}
+		a.sent.GetBody = func() (io.ReadCloser, error) { return b.rewind(a) }
 	}
 	return nil
 }
 
-// lend gives a the caller's body itself, as its first one. It returns nil if a is to have another one.
-func (b *bodies) lend(a *attempt) (*requestBody, error) {
-	b.call.mu.Lock()
-	defer b.call.mu.Unlock()
+// rewind returns another body for a, whose base transport may have sent some of the one before.
+func (b *bodies) rewind(a *attempt) (io.ReadCloser, error) {
+	body := new(requestBody)
+	err := b.fill(body, a)
 	switch {
-	case b.call.ended.Load():
-		return nil, errLeft
-	case b.kind == bodyRecorded:
-		return nil, nil //nolint:nilnil // no error
-	case b.holder == nil:
-		b.holder = a
-		a.requestBody = &requestBody{attempt: a, source: b.callers, isCallers: true, trailer: a.ownTrailer()}
-		return a.requestBody, nil
-	case b.kind == bodyOnce:
-		return nil, errBodyGone
-	}
-	return nil, nil //nolint:nilnil // no error
-}
-
-// another makes a body for a that begins at the beginning.
-func (b *bodies) another(a *attempt) (*requestBody, error) {
-	body := &requestBody{attempt: a}
-	if b.kind == bodyRecorded {
-		if b.recorder.overflowed() {
-			return nil, errBodyGone
-		}
-		body.source, body.isCallers = b.recorder.reader(body), true
-	} else {
-		if b.isOver(a) {
-			return nil, errLeft
-		}
-		source, err := b.getBody()
-		switch {
-		case err != nil:
-			return nil, &baseError{err: err, class: policy.Ignored}
-		case source == nil:
-			source = http.NoBody
-		}
-		body.source = source
-	}
-	if !b.add(a, body) {
-		_ = body.source.Close()
-		return nil, errLeft
+	case err == error(errBodyGone): // no refusal, which it is to an attempt that has not begun
+		return nil, ErrBodyNotReplayable
+	case err != nil:
+		return nil, err
 	}
 	return body, nil
 }
 
-// isOver reports whether the call has ended without a.
-func (b *bodies) isOver(a *attempt) bool {
-	b.call.mu.Lock()
-	defer b.call.mu.Unlock()
-	return b.call.ended.Load() && b.holder != a
+// fill makes body one of a, and gives it a source that begins at the beginning.
+func (b *bodies) fill(body *requestBody, a *attempt) error {
+	body.attempt = a
+	lent, err := b.lend(body)
+	switch {
+	case lent || err != nil:
+		return err
+	case b.kind == bodyAgain:
+		body.source, err = b.another()
+	case b.isReplayable():
+		body.source, body.isCallers = b.recorder.reader(body), true
+	default:
+		err = errBodyGone
+	}
+	if err == nil && !b.add(body) { // the caller has left meanwhile
+		_ = body.source.Close()
+		err = errLeft
+	}
+	return err
 }
 
-// add makes body one of a, unless the call has ended without it.
-func (b *bodies) add(a *attempt, body *requestBody) bool {
+// lend lets the caller's body itself be the source of body. It reports false where that is recorded, or lent already.
+func (b *bodies) lend(body *requestBody) (bool, error) {
 	b.call.mu.Lock()
 	defer b.call.mu.Unlock()
-	if b.call.ended.Load() && b.holder != a {
+	switch {
+	case b.hasEndedWithout(body.attempt):
+		return false, errLeft
+	case b.kind == bodyRecorded || b.lent != nil:
+		return false, nil
+	}
+	body.source, body.isCallers = b.callers, true
+	b.lent = body
+	b.open = append(b.open, body)
+	return true, nil
+}
+
+// another returns a body of the caller's GetBody.
+func (b *bodies) another() (io.ReadCloser, error) {
+	body, err := b.getBody()
+	switch {
+	case err != nil:
+		return nil, &baseError{err: err, class: policy.Ignored}
+	case body == nil:
+		return http.NoBody, nil
+	}
+	return body, nil
+}
+
+// add notes that an attempt has body, unless the call has ended without it.
+func (b *bodies) add(body *requestBody) bool {
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
+	if b.hasEndedWithout(body.attempt) {
 		return false
 	}
-	if body.earlier = a.requestBody; body.earlier != nil {
-		body.trailer = body.earlier.trailer
-	} else {
-		body.trailer = a.ownTrailer()
-	}
-	a.requestBody = body
+	b.open = append(b.open, body)
 	return true
 }
 
-// takeBack takes a body that can be sent only once away from a, whose base transport may not have closed it yet, if nobody
-// has read it.
-func (b *bodies) takeBack(a *attempt) {
-	if !b.is(bodyOnce) {
-		return
-	}
-	b.call.mu.Lock()
-	defer b.call.mu.Unlock()
-	if b.holder == a && !a.requestBody.begun.Load() {
-		a.requestBody.closed.Store(true)
-		b.holder = nil
-	}
-}
-
-// isFree reports whether another attempt can have a body now.
-func (b *bodies) isFree() bool {
+// reclaim reports whether another attempt than a, which has ended, can have a body now. A body that can be sent only once is
+// taken back from a if nobody has read it: the base transport may not have closed it yet.
+func (b *bodies) reclaim(a *attempt) bool {
 	if !b.is(bodyOnce) {
 		return b.isReplayable()
 	}
 	b.call.mu.Lock()
 	defer b.call.mu.Unlock()
-	return b.holder == nil
+	if b.lent != nil && b.lent.attempt == a && !b.lent.begun.Load() {
+		b.noteClose(b.lent)
+	}
+	return b.lent == nil
 }
 
 // isReplayable reports whether the body can be sent again although it was read.
@@ -204,33 +194,87 @@ func (b *bodies) isReplayable() bool {
 	return !b.is(bodyOnce) && (!b.is(bodyRecorded) || !b.recorder.overflowed())
 }
 
-// isLast reports whether the caller's body is to be closed now that body is, which reads it. It is called under the
-// call's mutex.
-func (b *bodies) isLast(body *requestBody) bool {
-	switch a := body.attempt; {
-	case b.holder != a || a.requestBody.readsCallers():
-		return false
-	case b.kind == bodyOnce && !body.begun.Load() && !b.call.ended.Load():
-		b.holder = nil
-		return false
-	}
-	return true
-}
-
-// end says that the call ends with the response of delivered, which may be nil, and reports whether the caller's body is
-// to be closed now. It is called under the call's mutex.
-func (b *bodies) end(delivered *attempt) bool {
+// closeAll closes the bodies that a sends, in place of a base transport that has not done so.
+func (b *bodies) closeAll(a *attempt) {
 	if b == nil {
-		return false
+		return
 	}
-	b.holder = delivered
-	return delivered == nil || !delivered.requestBody.readsCallers()
+	b.call.mu.Lock()
+	var left []*requestBody
+	for _, body := range b.open {
+		if body.attempt == a {
+			left = append(left, body)
+		}
+	}
+	b.call.mu.Unlock()
+	for _, body := range left {
+		_ = body.Close()
+	}
 }
 
-// close closes the caller's body, if that has not happened.
-func (b *bodies) close() error {
+// close closes body, and the caller's body if it was the last one to read it.
+func (b *bodies) close(body *requestBody) error {
+	b.call.mu.Lock()
+	first := b.noteClose(body)
+	done := b.isDone()
+	b.call.mu.Unlock()
+	switch {
+	case !first:
+		return nil
+	case !body.isCallers:
+		return body.source.Close()
+	case done:
+		return b.closeCallers()
+	}
+	return nil
+}
+
+// closeCallers closes the caller's body, if that has not happened.
+func (b *bodies) closeCallers() error {
 	if b.closed.Swap(true) {
 		return nil
 	}
 	return b.callers.Close()
+}
+
+// The rest is called under the call's mutex.
+
+// end notes that the call ends with the response of delivered, which may be nil, and reports whether the caller's body is to
+// be closed now.
+func (b *bodies) end(delivered *attempt) bool {
+	if b == nil {
+		return false
+	}
+	b.delivered = delivered
+	return b.isDone()
+}
+
+// hasEndedWithout reports whether the call has ended, and not with the response of a.
+func (b *bodies) hasEndedWithout(a *attempt) bool { return b.call.ended.Load() && b.delivered != a }
+
+// noteClose notes that body is closed, and reports whether that is news. A body that can be sent only once, and that nobody has
+// read, is for the next attempt.
+func (b *bodies) noteClose(body *requestBody) bool {
+	if body.closed.Swap(true) {
+		return false
+	}
+	b.open = slices.DeleteFunc(b.open, func(other *requestBody) bool { return other == body })
+	if b.kind == bodyOnce && !body.begun.Load() {
+		b.lent = nil
+	}
+	return true
+}
+
+// isDone reports whether nobody is to read the caller's body any more. While the call runs, that is so when an attempt has
+// closed it which was lent it: all others have bodies of their own.
+func (b *bodies) isDone() bool {
+	if !b.call.ended.Load() {
+		return b.lent != nil && b.lent.closed.Load()
+	}
+	for _, body := range b.open {
+		if body.isCallers && body.attempt == b.delivered {
+			return false
+		}
+	}
+	return true
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -139,6 +141,48 @@ func TestABodyThatTheBaseHasRewoundIsOneOfTheAttempt(t *testing.T) {
 		require.Equal(t, policy.Ignored, policy.ClassOf(err))
 		call, _ = policyhttp.Info(nil, err)
 		require.Equal(t, 1, call.Attempts)
+	}
+}
+
+// TestWhatTheBaseHasRewoundAndClosedIsForgotten: a base transport may rewind for as long as it likes.
+func TestWhatTheBaseHasRewoundAndClosedIsForgotten(t *testing.T) {
+	for name, closeFirst := range map[string]bool{"closed, then rewound": true, "rewound, then closed": false} {
+		t.Run(name, func(t *testing.T) {
+			var made []weak.Pointer[body]
+			alive := 0
+			base := tripper(func(r *http.Request) (*http.Response, error) {
+				for range 100 {
+					if closeFirst {
+						_ = r.Body.Close()
+					}
+					again, err := r.GetBody()
+					if err != nil {
+						return nil, err
+					}
+					_ = r.Body.Close()
+					r.Body = again
+				}
+				runtime.GC()
+				for _, b := range made {
+					if b.Value() != nil {
+						alive++
+					}
+				}
+				_ = r.Body.Close()
+				return answer(200, newBody("x")), nil
+			})
+			r := putBuffered(t, newBody("hello"))
+			r.GetBody = func() (io.ReadCloser, error) {
+				b := newBody("hello")
+				made = append(made, weak.Make(b))
+				return b, nil
+			}
+			response, err := transport(base, atOnce(2)).RoundTrip(r)
+			require.NoError(t, err)
+			read(t, response)
+			require.Len(t, made, 100)
+			require.LessOrEqual(t, alive, 2)
+		})
 	}
 }
 

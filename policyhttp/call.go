@@ -10,11 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
 )
 
@@ -24,7 +22,7 @@ import (
 //	send        is the operation, once for each attempt:
 //	  begin     makes the attempt, with a copy of the request, and discards responses that it supersedes
 //	  prepare   gives it the body, the deadline header and the route
-//	  classify  says what an error of the base transport means; answered, what a response means
+//	  classify  says what an error of the base transport means to the pipeline; answered, what a response means
 //	  hold      keeps a response until it is superseded or delivered; fail and skip end an attempt without one
 //	finish      has the outcome of the pipeline: a response, in spite of an error too, or a CallError
 //	  end       marks the call as ended: what comes late is closed by its attempt; discards what other attempts hold
@@ -47,9 +45,9 @@ type call struct {
 	skipped  int32      // attempts that never reached the base transport
 	running  int32      // attempts under way
 	delays   *delays    // nil as long as none has failed
-	open     []*attempt // that hold something
+	open     []*attempt // that are under way, or hold a response or a body
 	target   *target    // nil as long as nobody has asked for it
-	outcome  error      // how the call ended, as the pipeline said
+	outcome  error      // that the pipeline ended with; nil before the end, and for success
 
 	first      attempt // these save allocations
 	openRoom   [1]*attempt
@@ -108,43 +106,43 @@ func (c *call) Value(key any) any {
 // String says what the context is. It looks at nothing that changes.
 func (c *call) String() string { return fmt.Sprintf("%v.RoundTrip", c.Context) }
 
-// begin begins an attempt. It releases the answers of earlier attempts of the same retry. One that is still under way is left
-// to the next begin, or to the end of the call: until then its answer may still be wanted. begin returns nil when the caller
-// has left.
+// begin begins an attempt, and releases the answers that it supersedes. It returns nil when the caller has left.
 func (c *call) begin(ctx context.Context) *attempt {
-	number := retry.Attempt(ctx)
 	c.mu.Lock()
 	if c.ended.Load() {
 		c.mu.Unlock()
 		return nil
 	}
 	a := &c.first
-	if c.attempts > 0 {
-		a = new(attempt)
-	}
-	a.Context, a.call, a.number = ctx, c, number
-	a.copyRequest()
 	var superseded []*attempt
 	if c.attempts > 0 {
-		c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
-			if other.response == nil || other.number >= number || !c.sameRetry(hedge.Attempt(other), hedge.Attempt(ctx)) {
-				return false
-			}
-			superseded = append(superseded, other)
-			return true
-		})
+		a = new(attempt)
+		superseded = c.takeSuperseded(numbersOf(ctx))
 		if c.running == 0 {
 			c.noteWait()
 		}
 	}
+	a.Context, a.call = ctx, c
+	a.copyRequest()
 	c.attempts++
 	c.running++
 	c.open = append(c.open, a)
 	c.mu.Unlock()
-	for _, other := range superseded {
-		other.discard()
-	}
+	discardAll(superseded, nil)
 	return a
+}
+
+// takeSuperseded takes out of c.open the attempts that are answered, and that the attempt with these numbers follows. One that
+// is still under way is left to the next attempt, or to the end of the call: until then its answer may still be wanted.
+func (c *call) takeSuperseded(numbers attemptNumbers) (superseded []*attempt) {
+	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
+		supersedes := other.response != nil && c.follows(numbers, numbersOf(other))
+		if supersedes {
+			superseded = append(superseded, other)
+		}
+		return supersedes
+	})
+	return superseded
 }
 
 // fail says that an attempt has ended without a response.
@@ -182,17 +180,12 @@ func (c *call) hold(a *attempt, response *http.Response, failure *Error) bool {
 
 // finish makes what the pipeline returned into the result of the call.
 func (c *call) finish(response *http.Response, permit *policy.Permit, err error) (*http.Response, error) {
-	c.outcome = err
 	if err != nil {
 		response = c.responseDespite(err, response, permit)
 	}
-	if err == nil || response != nil {
-		if a := c.end(response); a != nil {
-			return a.deliver(permit), nil
-		}
-		c.outcome = errNoResponse
+	if delivered := c.end(response, err); delivered != nil {
+		return delivered.deliver(permit), nil
 	}
-	c.end(nil)
 	permit.Done(nil)
 	return nil, c.callError()
 }
@@ -227,27 +220,27 @@ func (c *call) responseDespite(err error, response *http.Response, permit *polic
 	return nil
 }
 
-// end says that the caller leaves with response, which may be nil, and releases what other attempts hold. It returns the
-// attempt that the response is from.
-func (c *call) end(response *http.Response) (delivered *attempt) {
+// end says that the caller leaves with response, which may be nil, after the pipeline has ended with outcome. It releases what
+// other attempts hold, and returns the attempt that the response is from.
+func (c *call) end(response *http.Response, outcome error) (delivered *attempt) {
 	c.mu.Lock()
+	c.outcome = outcome
 	c.ended.Store(true)
 	for _, a := range c.open {
 		if response != nil && a.response == response {
 			delivered = a
 		}
 	}
+	if delivered == nil && outcome == nil {
+		c.outcome = errNoResponse
+	}
 	open := c.open
 	c.open = nil
-	closes := c.bodies.end(delivered)
+	closeBody := c.bodies.end(delivered)
 	c.mu.Unlock()
-	for _, a := range open {
-		if a != delivered {
-			defer a.discard() // although another one may panic
-		}
-	}
-	if closes {
-		_ = c.bodies.close()
+	defer discardAll(open, delivered) // although the Close of the caller's body may panic
+	if closeBody {
+		_ = c.bodies.closeCallers()
 	}
 	return delivered
 }

@@ -29,11 +29,28 @@ func classOfStatus(status int, header http.Header) policy.Class {
 	return policy.Permanent
 }
 
+// isFailure reports whether class is that of a response that means a failure.
+func isFailure(class policy.Class) bool {
+	return class != policy.Unclassified && class != policy.Expected
+}
+
+// failureOf returns a response as an error, nil if it means no failure, and whether it is not to be tried again although its
+// class is.
+func (c *config) failureOf(r *http.Response) (failure *Error, final bool) {
+	class, final := c.judge(r)
+	if !isFailure(class) {
+		return nil, false
+	}
+	failure = newError(r, class)
+	failure.notSent = c.notProcessed[r.StatusCode]
+	return failure, final
+}
+
 // judge returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not to be
 // tried again although its class is.
 func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
 	if c.classify != nil {
-		if class := c.classify(r); class != policy.Unclassified {
+		if class := c.classified(r); class != policy.Unclassified {
 			return class, false
 		}
 	}
@@ -50,6 +67,19 @@ func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
 		return policy.Permanent, false
 	}
 	return class, false
+}
+
+// classified asks the function given to ClassifyResponse. When that panics, or calls runtime.Goexit, nobody gets the response.
+func (c *config) classified(r *http.Response) policy.Class {
+	returned := false
+	defer func() {
+		if !returned {
+			_ = r.Body.Close()
+		}
+	}()
+	class := c.classify(r)
+	returned = true
+	return class
 }
 
 // isRetried reports whether a retry tries again, by default, what means class.

@@ -12,7 +12,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -332,6 +334,29 @@ func TestRetryStatuses(t *testing.T) {
 	require.Equal(t, 3, n)
 	n, _ = attempts(503, policyhttp.ClassifyResponse(func(*http.Response) policy.Class { return policy.Expected }))
 	require.Equal(t, 1, n)
+}
+
+// TestNoResponseIsLeftOpenByAClassifierThatDoesNotReturn: nobody else could close it.
+func TestNoResponseIsLeftOpenByAClassifierThatDoesNotReturn(t *testing.T) {
+	for name, leave := range map[string]func(){"panic": func() { panic("classifier") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			sent, got := newBody("hello"), newBody("x")
+			base := tripper(func(*http.Request) (*http.Response, error) { return answer(503, got), nil })
+			tr := policyhttp.NewTransport(base, resilience.Compose(atOnce(2)), policyhttp.ClassifyResponse(
+				func(*http.Response) policy.Class {
+					leave()
+					return policy.Expected
+				}))
+			var left sync.WaitGroup
+			left.Go(func() {
+				defer func() { _ = recover() }()
+				_, _ = tr.RoundTrip(request(t, "PUT", "http://example.com/", sent))
+			})
+			left.Wait()
+			require.EqualValues(t, 1, got.closes.Load())
+			require.EqualValues(t, 1, sent.closes.Load())
+		})
+	}
 }
 
 // Of two options the one about statuses stands where the other one says nothing.

@@ -68,7 +68,7 @@ type Error struct {
 // Where the pipeline has a retry, give it retry.OnDiscard([Discard]), since responses that are superseded must be closed.
 func Check(response *http.Response) error {
 	class := classOfStatus(response.StatusCode, response.Header)
-	if class == policy.Unclassified || class == policy.Expected {
+	if !isFailure(class) {
 		return nil
 	}
 	return newError(response, class)

@@ -67,7 +67,7 @@ type handler struct {
 func newHandler(next http.Handler, source resilience.Source, options []HandlerOption) (*handler, error) {
 	h := &handler{handlerConfig: configureHandler(options), next: next, source: source}
 	problems := &h.problems
-	h.unfit.Store(&resilience.Pipeline{}) // not nil, which is what a source may come to, and is unfit itself
+	h.unfit.Store(&resilience.Pipeline{}) // none that a source has; it may come to nil, which is then news
 	if f, ok := next.(http.HandlerFunc); option.IsNil(next) || ok && f == nil {
 		problems.Add("the handler is nil")
 	}

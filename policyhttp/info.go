@@ -1,6 +1,7 @@
 package policyhttp
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -101,11 +102,11 @@ func (c *call) reason(err error) error {
 		return nil
 	}
 	reason := policyReason(err)
-	if reason != nil && !errors.Is(reason, retry.ErrFinal) || !isRetried(policy.ClassOf(err)) {
+	switch {
+	case reason != nil && !errors.Is(reason, retry.ErrFinal):
 		return reason
-	}
-	if obstacle := c.obstacle(err); obstacle != nil {
-		return obstacle
+	case isRetried(policy.ClassOf(err)): // unless something about the request itself had been in the way
+		return cmp.Or(c.obstacle(err), reason)
 	}
 	return reason
 }

@@ -78,7 +78,13 @@ func isGone(r *http.Request) bool {
 // over.
 func isWaiting(r *http.Request) bool {
 	ctx := r.Context()
-	return ctx.Err() == nil || policy.Canceled(ctx) && !isGone(r)
+	switch {
+	case ctx.Err() == nil:
+		return true
+	case policy.Canceled(ctx):
+		return !isGone(r)
+	}
+	return false
 }
 
 // tellOutside lets the Handlers around this one know that it is a policy that answers.

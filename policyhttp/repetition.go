@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
@@ -65,8 +66,8 @@ func repetitionOf(c *call) repetition {
 // mayRepeat reports whether the request may be sent again after it has reached the server.
 func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
 
-// repeats reports whether the pipeline may make more than one attempt.
-func (c *call) repeats() bool {
+// pipelineRepeats reports whether the pipeline may make more than one attempt.
+func (c *call) pipelineRepeats() bool {
 	return slices.ContainsFunc(c.openResult.Layers(), func(layer policy.Layer) bool {
 		switch layer.(type) {
 		case policy.Repeater, policy.Wrapper:
@@ -76,19 +77,27 @@ func (c *call) repeats() bool {
 	})
 }
 
-// sameRetry reports whether the attempts a and b of the hedge share one retry. They do not where the hedge is around the retry:
-// then each of its attempts has another one.
-func (c *call) sameRetry(a, b int) bool {
-	if a == b {
-		return true
-	}
+// attemptNumbers tell the attempts of a call apart: as the retry counts, and as the hedge does.
+type attemptNumbers struct{ retry, hedge int }
+
+func numbersOf(ctx context.Context) attemptNumbers {
+	return attemptNumbers{retry.Attempt(ctx), hedge.Attempt(ctx)}
+}
+
+// follows reports whether n is a later attempt than other of the same retry. Where the hedge is around the retry, each of its
+// attempts has a retry of its own.
+func (c *call) follows(n, other attemptNumbers) bool {
+	return n.retry > other.retry && (n.hedge == other.hedge || !c.hedgeIsAroundRetry())
+}
+
+func (c *call) hedgeIsAroundRetry() bool {
 	for _, layer := range c.openResult.Layers() {
 		switch layer.(type) {
 		case policy.Repeater:
-			return true
-		case policy.Wrapper:
 			return false
+		case policy.Wrapper:
+			return true
 		}
 	}
-	return true
+	return false
 }

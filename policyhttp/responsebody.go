@@ -60,7 +60,7 @@ func (b *responseBody) settle(err error) { b.permit.Done(err) }
 // Close implements [io.Closer].
 func (b *responseBody) Close() error {
 	b.closed.Store(true)
-	defer b.attempt.closeRequestBody()
+	defer b.attempt.closeRequestBodies()
 	defer b.settle(nil)
 	return b.inner.Close()
 }

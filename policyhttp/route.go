@@ -5,13 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
-
-	"github.com/go-resilience/resilience/hedge"
-	"github.com/go-resilience/resilience/retry"
 )
-
-// attemptKey tells the attempts of a call apart: by the number of the retry, and that of the hedge.
-type attemptKey struct{ retry, hedge int }
 
 // destination is where an attempt goes.
 type destination struct {
@@ -23,31 +17,30 @@ type destination struct {
 type target struct {
 	host    hostKey       // of the request; zero: not known yet
 	request *http.Request // a copy of the caller's, for the route; nil if there is none
-	routes  map[attemptKey]destination
+	routes  map[attemptNumbers]destination
 }
 
-// routeOf returns where the attempt of ctx goes; nil if nowhere. An attempt that is sent goes where the route said last,
-// since that is what it was admitted for.
-func (c *call) routeOf(ctx context.Context, send bool) *url.URL {
-	key := attemptKey{retry.Attempt(ctx), hedge.Attempt(ctx)}
+// routeOf returns where the attempt of ctx goes; nil if nowhere. With sends it goes there now; otherwise somebody asks.
+func (c *call) routeOf(ctx context.Context, sends bool) *url.URL {
+	numbers := numbersOf(ctx)
 	c.mu.Lock()
 	target := c.target
-	known, ok := target.routes[key]
+	to, known := target.routes[numbers]
 	c.mu.Unlock()
-	// An answer stands while it waits to be used, and after its use for questions alone. Otherwise it is asked anew.
-	if !ok || send == known.sent {
-		known.url = c.transport.route(ctx, target.request)
+	switch {
+	case known && sends && !to.sent: // it goes where it was admitted to
+	case known && !sends && to.sent: // it has gone there
+	default:
+		to.url = c.transport.route(ctx, target.request)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if target.routes == nil {
-		target.routes = make(map[attemptKey]destination)
+		target.routes = make(map[attemptNumbers]destination)
 	}
-	if send { // a later attempt is decided about later
-		maps.DeleteFunc(target.routes, func(other attemptKey, _ destination) bool {
-			return other.retry > key.retry && c.sameRetry(other.hedge, key.hedge)
-		})
+	if sends { // a later attempt is decided about later
+		maps.DeleteFunc(target.routes, func(other attemptNumbers, _ destination) bool { return c.follows(other, numbers) })
 	}
-	target.routes[key] = destination{known.url, known.sent || send}
-	return known.url
+	target.routes[numbers] = destination{to.url, to.sent || sends}
+	return to.url
 }

@@ -12,9 +12,9 @@ import (
 // concurrent use.
 type Transport struct {
 	config
-	base      http.RoundTripper
-	source    resilience.Source
-	mayMutate bool // base may change the requests that it gets
+	base        http.RoundTripper
+	pipelineFor func(*http.Request) *resilience.Pipeline
+	mayMutate   bool // base may change the requests that it gets
 }
 
 // RequestSource is what a [resilience.Source] implements in addition when the pipeline depends on the request: what
@@ -39,9 +39,12 @@ type RequestSource interface {
 func NewTransport(base http.RoundTripper, source resilience.Source, options ...Option) *Transport {
 	problems := policy.ConfigError{Policy: "policyhttp.NewTransport"}
 	c := configure(options, &problems)
-	if sources.IsNil(source) {
+	pipelineFor := func(*http.Request) *resilience.Pipeline { return source.Current() }
+	if bySource, ok := source.(RequestSource); sources.IsNil(source) {
 		problems.Add("the source is nil")
-	} else if _, ok := source.(RequestSource); !ok {
+	} else if ok {
+		pipelineFor = bySource.PipelineFor
+	} else {
 		sources.Check(source, source.Current(), &problems)
 	}
 	if err := problems.Err(); err != nil {
@@ -50,7 +53,7 @@ func NewTransport(base http.RoundTripper, source resilience.Source, options ...O
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	t := &Transport{config: c, base: base, source: source}
+	t := &Transport{config: c, base: base, pipelineFor: pipelineFor}
 	switch base.(type) {
 	case *http.Transport, *Transport:
 	default:
@@ -76,18 +79,11 @@ func (t *Transport) RoundTrip(request *http.Request) (*http.Response, error) {
 	c := newCall(t, request)
 	defer func() {
 		if !c.ended.Load() { // a panic or runtime.Goexit passes through
-			c.end(nil)
+			c.end(nil, nil)
 		}
 	}()
 	response, permit, err := resilience.Open(c, t.pipelineFor(request), send)
 	return c.finish(response, permit, err)
-}
-
-func (t *Transport) pipelineFor(request *http.Request) *resilience.Pipeline {
-	if source, ok := t.source.(RequestSource); ok {
-		return source.PipelineFor(request)
-	}
-	return t.source.Current()
 }
 
 // CloseIdleConnections closes the idle connections of the base transport, if that can do so. [http.Client] calls it.

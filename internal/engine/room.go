@@ -6,15 +6,16 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// What package policyhttp needs of open results.
+// This file is what package policyhttp needs of open results: room for one in its own context, and the layers.
 
 // OpenResult is what Open keeps for a result that stays open.
 type OpenResult = openResult
 
-// Roomy is a context with room for an OpenResult, which spares an allocation: half of what a request through policyhttp
-// costs beside that of its context. OpenResult returns nil when the room has been given away.
+// Roomy is a context with room for an OpenResult, which spares an allocation. OpenResult gives that room away once; then it
+// returns nil.
 type Roomy interface{ OpenResult() *OpenResult }
 
+// newOpenResult returns the room that ctx has for an open result, or a new one.
 func newOpenResult(ctx context.Context) *openResult {
 	if roomy, ok := ctx.(Roomy); ok {
 		if o := roomy.OpenResult(); o != nil {
