@@ -133,7 +133,7 @@ const (
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	now := time.Now()
 	expiry, ticket, err := t.begin(ctx, now)
-	if err == nil && expiry != nil {
+	if expiry != nil {
 		ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(expiry.Limit), expiry)
 	}
 	return ctx, ticket, err
@@ -148,7 +148,7 @@ func (t *Timeout) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket
 	}
 	expiry, ticket, err := t.begin(ctx, time.Now())
 	var lift func()
-	if err == nil && expiry != nil {
+	if expiry != nil {
 		ctx, lift, ticket.Cancel = withLiftable(ctx, expiry)
 	}
 	return ctx, ticket, lift, err
@@ -166,9 +166,9 @@ func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, 
 	}
 }
 
-// begin returns the ticket of an attempt that begins now, and the error with which the limit will end it: nil if the deadline
-// of ctx comes first, so that there is no context to derive. If that deadline has passed, err is not nil, and the attempt must
-// not begin.
+// begin returns the ticket of an attempt that begins now, and the error with which the limit will end it. There is none if the
+// deadline of ctx comes first: then there is no context to derive. If that deadline has passed, err says so, and the attempt
+// must not begin.
 func (t *Timeout) begin(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
 	expiry = t.current().expiry
 	ticket.Number = bounded
