@@ -35,7 +35,8 @@ const (
 // It takes the options of [New] except [Shadow], and [Classify]. Adaptive panics with a [*policy.ConfigError] that names every
 // problem of the configuration; see [ValidateAdaptive].
 func Adaptive(algorithm Algorithm, floor, ceiling int, options ...Option) *Bulkhead {
-	return build(configureAdaptive(algorithm, floor, ceiling, options), &adaptive{
+	c, problems := configureAdaptive(algorithm, floor, ceiling, options)
+	return build(c, problems, &adaptive{
 		clock:      stopwatch.Start(),
 		controller: algorithm.start(),
 		limit:      float64(floor),
@@ -46,10 +47,14 @@ func Adaptive(algorithm Algorithm, floor, ceiling int, options ...Option) *Bulkh
 // one. What the algorithm has learned stays unless another one, or another target, is given. The limit stays, as far as
 // floor and ceiling allow. The function of [Classify] stays unless another is given.
 func (b *Bulkhead) ReconfigureAdaptive(algorithm Algorithm, floor, ceiling int, options ...Option) error {
-	if algorithm == (Algorithm{}) {
-		algorithm = b.current().algorithm
+	if present := b.current().algorithm; algorithm == (Algorithm{}) {
+		algorithm = present
 	}
-	return b.reconfigure(configureAdaptive(algorithm, floor, ceiling, options), true)
+	c, problems := configureAdaptive(algorithm, floor, ceiling, options)
+	if b.adaptive == nil {
+		problems.Add("floor %d: the limit of this bulkhead is fixed; use Reconfigure", floor)
+	}
+	return b.reconfigure(c, problems)
 }
 
 // adaptive is what an adaptive bulkhead has in addition.
@@ -91,8 +96,8 @@ const measured = time.Duration(-1)
 
 // end takes in an attempt that has ended, with inFlight slots taken until then, and sets the limit of b.
 func (a *adaptive) end(b *Bulkhead, ticket policy.Ticket, outcome policy.Outcome, inFlight int) {
-	answer, overload := judge(outcome, b.current().classify)
-	if !overload && (!answer || ticket.Start == measured) {
+	means := judge(outcome, b.current().classify)
+	if means == nothing || means == answered && ticket.Start == measured {
 		return
 	}
 	a.mu.Lock()
@@ -103,14 +108,14 @@ func (a *adaptive) end(b *Bulkhead, ticket policy.Ticket, outcome policy.Outcome
 	now := a.clock.Elapsed()
 	w := &a.window
 	w.inFlight = max(w.inFlight, inFlight)
-	if !overload {
+	if means == answered {
 		w.samples++
 		w.total += max(0, now-ticket.Start)
 		if w.samples < windowSamples || now >= w.begin && now-w.begin < windowLength {
 			return
 		}
 	}
-	s := sample{inFlight: w.inFlight, overload: overload}
+	s := sample{inFlight: w.inFlight, overload: means == overloaded}
 	if w.samples > 0 {
 		s.latency = w.total.Seconds() / float64(w.samples)
 	}
@@ -135,19 +140,26 @@ func (a *adaptive) set(limit float64, c *config) (before, after int) {
 	return before, after
 }
 
-// reconfigure gives b another configuration.
-func (a *adaptive) reconfigure(b *Bulkhead, c *config) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if c.algorithm != b.current().algorithm {
+// reconfigure makes before the configuration c, and returns the limit. a.mu must be held.
+func (a *adaptive) reconfigure(before, c *config) (limit int) {
+	if c.algorithm != before.algorithm {
 		a.controller = c.algorithm.start()
 	}
-	_, limit := a.set(a.limit, c)
-	b.change(c, limit)
+	_, limit = a.set(a.limit, c)
+	return limit
 }
 
-// judge says what an attempt means for the limit: an answer, whose latency counts, overload, or nothing.
-func judge(outcome policy.Outcome, classify func(error) policy.Class) (answer, overload bool) {
+// meaning is what the end of an attempt means for the limit.
+type meaning int
+
+const (
+	nothing    meaning = iota
+	answered           // its latency counts
+	overloaded         // the limit is lowered
+)
+
+// judge says what the end of an attempt means.
+func judge(outcome policy.Outcome, classify func(error) policy.Class) meaning {
 	class := policy.Unclassified
 	verdict := outcome.Verdict(func(error) policy.Class {
 		class = outcome.ClassBy(classify)
@@ -155,12 +167,13 @@ func judge(outcome policy.Outcome, classify func(error) policy.Class) (answer, o
 	})
 	switch {
 	case verdict == policy.Neutral && class != policy.Throttled: // not called, cancelled, refused, or ignored
-		return false, false
+		return nothing
 	case outcome.Succeeded():
-		return true, false
+		return answered
+	case match.Is(outcome.Err, context.DeadlineExceeded):
+		return overloaded
 	case class == policy.Permanent || class == policy.Expected:
-		deadline := match.Is(outcome.Err, context.DeadlineExceeded)
-		return !deadline, deadline
+		return answered
 	}
-	return false, true
+	return overloaded
 }

@@ -13,7 +13,7 @@ import (
 // Bulkhead bounds the attempts in flight. Make one per dependency with [New] or [Adaptive] and share it. It is safe for
 // concurrent use and must not be copied. The zero value is not usable: its methods panic.
 type Bulkhead struct {
-	word     atomic.Uint64          // a word; while its bit slow is set, only holders of mu change it
+	word     atomicWord             // while its bit slow is set, only holders of mu change it
 	peak     atomic.Int64           // the most in flight
 	rejected atomic.Uint64          // attempts refused
 	shadow   atomic.Bool            // the mode; changed only by holders of mu
@@ -39,17 +39,18 @@ var (
 //
 // New panics with a [*policy.ConfigError] that names every problem of the configuration; see [Validate].
 func New(limit int, options ...Option) *Bulkhead {
-	return build(configureFixed(limit, options), nil)
+	c, problems := configureFixed(limit, options)
+	return build(c, problems, nil)
 }
 
-func build(c *config, a *adaptive) *Bulkhead {
-	if err := c.problems.Err(); err != nil {
+func build(c *config, problems *policy.ConfigError, a *adaptive) *Bulkhead {
+	if err := problems.Err(); err != nil {
 		panic(err)
 	}
 	b := &Bulkhead{adaptive: a}
-	b.config.Store(c.finish())
+	b.config.Store(c.complete())
 	b.shadow.Store(c.shadow)
-	b.word.Store(uint64(newWord(0, c.limit) | c.special()))
+	b.word.store(newWord(0, c.limit) | c.specialBit())
 	return b
 }
 
@@ -70,7 +71,7 @@ func (b *Bulkhead) Stage() policy.Stage { return policy.StageBulkhead }
 // taken; if its deadline has passed, the error matches [ErrDeadline] too.
 func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	// The common case without a call in between, for which everything would be put on the stack: 2 of 16 ns.
-	if w := word(b.word.Load()); w.plain() && w.fits(1) && b.word.CompareAndSwap(uint64(w), uint64(w)+1) {
+	if w := b.word.load(); w.plain() && w.fits(1) && b.word.replace(w, w+1) {
 		if w.inFlight() >= int(b.peak.Load()) {
 			b.notePeak(w.inFlight() + 1)
 		}
@@ -88,7 +89,7 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 	}
 	ticket := policy.Ticket{Number: int64(weight)}
 	for {
-		w := word(b.word.Load())
+		w := b.word.load()
 		if w.slow() || !w.fits(weight) {
 			shadowID, err := b.acquire(ctx, weight)
 			if err != nil {
@@ -97,7 +98,7 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 			ticket.Period = shadowID
 			break
 		}
-		if b.word.CompareAndSwap(uint64(w), uint64(w)+uint64(weight)) {
+		if b.word.replace(w, w+word(weight)) {
 			b.notePeak(w.inFlight() + weight)
 			break
 		}
@@ -113,7 +114,7 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 func (b *Bulkhead) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
 	b.current()
 	if b.adaptive != nil {
-		b.adaptive.end(b, ticket, policy.Outcome{Kind: policy.Returned}, word(b.word.Load()).inFlight())
+		b.adaptive.end(b, ticket, policy.Outcome{Kind: policy.Returned}, b.word.load().inFlight())
 		ticket.Start = measured
 	}
 	return ticket
@@ -125,8 +126,8 @@ func (b *Bulkhead) Returned(_ context.Context, ticket policy.Ticket) policy.Tick
 // It must be called once for each admission, as the engine and [policy.Permit] do. More slots than are taken cannot
 // be given back: Settle panics then, so that a mistake never raises the limit unseen.
 func (b *Bulkhead) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if w := word(b.word.Load()); w.plain() && w.holds(1) && ticket.Number == 1 && ticket.Period == 0 &&
-		b.word.CompareAndSwap(uint64(w), uint64(w)-1) {
+	if w := b.word.load(); w.plain() && w.holds(1) && ticket.Number == 1 && ticket.Period == 0 &&
+		b.word.replace(w, w-1) {
 		return // as in Admit
 	}
 	b.settle(ticket, outcome)
@@ -142,12 +143,12 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 	weight := int(max(-1, min(ticket.Number, MaxLimit))) // no attempt holds more or less, and an int may be too small
 	var w word
 	for {
-		w = word(b.word.Load())
+		w = b.word.load()
 		if w.slow() || !w.holds(weight) {
 			b.release(weight)
 			break
 		}
-		if b.word.CompareAndSwap(uint64(w), uint64(w)-uint64(weight)) {
+		if b.word.replace(w, w-word(weight)) {
 			break
 		}
 	}
@@ -160,15 +161,15 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 // attempt through without slots.
 func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadowID uint64, err error) {
 	c := b.current()
-	if w := word(b.word.Load()); c.length == 0 && !w.slow() && !w.fits(weight) && !b.shadow.Load() {
+	if w := b.word.load(); c.queueLength == 0 && !w.slow() && !w.fits(weight) && !b.shadow.Load() {
 		return 0, b.refuse(c, noSlot(weight, w.limit())) // without the mutex: no attempt ever waits here
 	}
-	mayWait := c.length > 0 && policy.MayWait(ctx) // before the mutex is taken: a context is the caller's
-	waits, shadowID, err := b.join(weight, mayWait)
-	if waits == nil {
+	mayWait := c.queueLength > 0 && policy.MayWait(ctx) // before the mutex is taken: a context is the caller's
+	waiting, shadowID, err := b.join(weight, mayWait)
+	if waiting == nil {
 		return shadowID, err
 	}
-	return b.await(ctx, waits, c.wait)
+	return b.await(ctx, waiting, c.queueWait)
 }
 
 // release is the rest of Settle, when one atomic step is not enough.
@@ -181,7 +182,7 @@ func (b *Bulkhead) release(weight int) {
 		panic(fmt.Sprintf("bulkhead: settling a weight of %d with %d in flight: settled twice, or never admitted", weight, w.inFlight()))
 	}
 	b.expire()
-	b.word.Add(-uint64(weight))
+	b.word.add(-weight)
 	b.grant()
 }
 
@@ -197,64 +198,60 @@ func (b *Bulkhead) release(weight int) {
 //     whose weight is above the new limit are refused.
 //   - A bulkhead that drains goes on draining.
 func (b *Bulkhead) Reconfigure(limit int, options ...Option) error {
-	return b.reconfigure(configureFixed(limit, options), false)
+	b.current()
+	c, problems := configureFixed(limit, options)
+	if b.adaptive != nil {
+		problems.Add("limit %d: an adaptive bulkhead sets its limit itself; use ReconfigureAdaptive", limit)
+	}
+	return b.reconfigure(c, problems)
 }
 
-func (b *Bulkhead) reconfigure(c *config, adapts bool) error {
-	old := b.current()
-	if c.given.Given("Name") && c.name != old.name {
-		c.problems.Add("Name %q: a bulkhead keeps its name, %q", c.name, old.name)
+// reconfigure puts c in the place of the configuration, unless there are problems.
+func (b *Bulkhead) reconfigure(c *config, problems *policy.ConfigError) error {
+	if b.adaptive != nil { // its mutex comes first
+		b.adaptive.mu.Lock()
+		defer b.adaptive.mu.Unlock()
 	}
-	switch {
-	case b.adaptive != nil && !adapts:
-		c.problems.Add("limit %d: an adaptive bulkhead sets its limit itself; use ReconfigureAdaptive", c.limit)
-	case b.adaptive == nil && adapts:
-		c.problems.Add("floor %d: the limit of this bulkhead is fixed; use Reconfigure", c.limit)
-	}
-	if err := c.problems.Err(); err != nil {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := b.current()
+	c.keep(before, problems)
+	if err := problems.Err(); err != nil {
 		return err
 	}
 	b.changed.Store(true)
-	if b.adaptive != nil {
-		b.adaptive.reconfigure(b, c)
-	} else {
-		b.change(c, c.limit)
-	}
-	return nil
-}
-
-// change replaces the configuration, and sets the mode and the limit.
-func (b *Bulkhead) change(c *config, limit int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
 	b.freeze()
 	defer b.thaw()
-	c.keep(b.current())
-	b.config.Store(c.finish())
+	b.config.Store(c.complete())
 	b.setMode(c.shadow)
-	b.setLimit(limit)
+	if b.adaptive != nil {
+		b.setLimit(b.adaptive.reconfigure(before, c))
+	} else {
+		b.setLimit(c.limit)
+	}
+	return nil
 }
 
 // setLimit sets the limit. The word must be frozen.
 func (b *Bulkhead) setLimit(limit int) {
 	b.expire()
-	b.word.Store(uint64(newWord(word(b.word.Load()).inFlight(), limit) | slow | b.current().special()))
+	b.word.store(newWord(b.word.load().inFlight(), limit) | slow | b.current().specialBit())
 	b.dismissTooHeavy(limit)
 	b.grant()
 }
 
 // freeze keeps others from changing the word until thaw. b.mu must be held.
-func (b *Bulkhead) freeze() word { return word(b.word.Or(uint64(slow))) | slow }
+func (b *Bulkhead) freeze() word { return b.word.set(slow) }
 
 // thaw lets admissions go past the mutex again, unless an attempt waits or the bulkhead drains. b.mu must be held.
 func (b *Bulkhead) thaw() {
 	switch {
 	case b.draining.begun():
-		if word(b.word.Load()).inFlight() == 0 && b.queue.len() == 0 && b.shadows.len() == 0 {
+		if b.word.load().inFlight() == 0 && b.queue.len() == 0 && b.shadows.len() == 0 {
 			b.draining.end()
 		}
 	case b.queue.len() == 0:
-		b.word.And(^uint64(slow))
+		b.word.clear(slow)
 	}
 }
 
@@ -272,7 +269,7 @@ func (b *Bulkhead) notePeak(inFlight int) {
 // registry of bulkheads per key may then forget it. What an [Adaptive] one has learned does not count.
 func (b *Bulkhead) Idle() bool {
 	b.current()
-	w := word(b.word.Load())
+	w := b.word.load()
 	return w.inFlight() == 0 && !w.slow() && !b.changed.Load()
 }
 
@@ -292,8 +289,8 @@ func (b *Bulkhead) String() string {
 	} else {
 		text += fmt.Sprint(c.limit)
 	}
-	if c.length > 0 {
-		text += fmt.Sprintf("+%d", c.length)
+	if c.queueLength > 0 {
+		text += fmt.Sprintf("+%d", c.queueLength)
 	}
 	return text
 }

@@ -14,17 +14,16 @@ type Option func(*config)
 
 // config is a configuration. Once a bulkhead has it, it is replaced, never changed.
 type config struct {
-	given     setting.List
-	limit     int       // the floor if the limit is adaptive
-	ceiling   int       // adaptive only
-	algorithm Algorithm // adaptive only
-	name      string
-	length    int // of the queue; 0 if there is none
-	wait      time.Duration
-	weightOf  func(context.Context) int
-	classify  func(error) policy.Class
-	shadow    bool
-	problems  policy.ConfigError
+	given       setting.List
+	limit       int       // the floor if the limit is adaptive
+	ceiling     int       // adaptive only
+	algorithm   Algorithm // adaptive only
+	name        string
+	queueLength int // 0 if there is no queue
+	queueWait   time.Duration
+	weightOf    func(context.Context) int
+	classify    func(error) policy.Class
+	shadow      bool
 
 	frequent policy.Rejection // what an attempt gets that finds no slot, and no place in the queue if there is one
 }
@@ -45,7 +44,7 @@ func Name(name string) Option {
 // of wait still waits, until the deadline.
 func Queue(length int, wait time.Duration) Option {
 	return func(c *config) {
-		c.length, c.wait = length, wait
+		c.queueLength, c.queueWait = length, wait
 		c.given.Data("Queue", setting.Arg("length", length), setting.Arg("wait", wait))
 	}
 }
@@ -88,69 +87,74 @@ func Shadow() Option {
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
 func Validate(limit int, options ...Option) error {
-	return configureFixed(limit, options).problems.Err()
+	_, problems := configureFixed(limit, options)
+	return problems.Err()
 }
 
 // ValidateAdaptive returns the [*policy.ConfigError] that [Adaptive] would panic with, or nil.
 func ValidateAdaptive(algorithm Algorithm, floor, ceiling int, options ...Option) error {
-	return configureAdaptive(algorithm, floor, ceiling, options).problems.Err()
+	_, problems := configureAdaptive(algorithm, floor, ceiling, options)
+	return problems.Err()
 }
 
-func configureFixed(limit int, options []Option) *config {
+// configureFixed returns the configuration of a bulkhead made with New, and what is wrong with it.
+func configureFixed(limit int, options []Option) (*config, *policy.ConfigError) {
 	c := &config{limit: limit}
 	c.given.Data("New", setting.Arg("limit", limit))
-	c.apply("limit", options)
+	problems := c.apply("limit", options)
 	if c.given.Given("Classify") {
-		c.problems.Add("Classify: needs Adaptive; a limit of %d is fixed", limit)
+		problems.Add("Classify: needs Adaptive; a limit of %d is fixed", limit)
 	}
-	return c
+	return c, problems
 }
 
-func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option) *config {
+// configureAdaptive returns the configuration of a bulkhead made with Adaptive, and what is wrong with it.
+func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option) (*config, *policy.ConfigError) {
 	c := &config{algorithm: algorithm, limit: floor, ceiling: ceiling}
 	args := []policy.Argument{setting.Arg("algorithm", algorithm.name)}
 	if algorithm.target > 0 {
 		args = append(args, setting.Arg("target", algorithm.target))
 	}
 	c.given.Data("Adaptive", append(args, setting.Arg("floor", floor), setting.Arg("ceiling", ceiling))...)
-	c.apply("floor", options)
-	algorithm.check(&c.problems)
+	problems := c.apply("floor", options)
+	algorithm.check(problems)
 	if ceiling < floor || ceiling > MaxLimit {
-		c.problems.Add("ceiling %d: must be from the floor, %d, to %d", ceiling, floor, MaxLimit)
+		problems.Add("ceiling %d: must be from the floor, %d, to %d", ceiling, floor, MaxLimit)
 	}
 	if c.shadow {
-		c.problems.Add("Shadow: an adaptive limit learns from what it limits, and has no shadow mode")
+		problems.Add("Shadow: an adaptive limit learns from what it limits, and has no shadow mode")
 	}
-	return c
+	return c, problems
 }
 
 // apply applies options and checks what both kinds have in common; limitName is the name of the argument limit.
-func (c *config) apply(limitName string, options []Option) {
-	c.problems.Policy = "bulkhead"
-	option.Apply(c, options, &c.problems)
+func (c *config) apply(limitName string, options []Option) *policy.ConfigError {
+	problems := &policy.ConfigError{Policy: "bulkhead"}
+	option.Apply(c, options, problems)
 	given := c.given.Given
 	if c.limit < 1 || c.limit > MaxLimit {
-		c.problems.Add("%s %d: must be from 1 to %d", limitName, c.limit, MaxLimit)
+		problems.Add("%s %d: must be from 1 to %d", limitName, c.limit, MaxLimit)
 	}
-	if given("Queue") && (c.length < 1 || c.length > MaxLimit) {
-		c.problems.Add("Queue length %d: must be from 1 to %d; without Queue no attempt waits", c.length, MaxLimit)
+	if given("Queue") && (c.queueLength < 1 || c.queueLength > MaxLimit) {
+		problems.Add("Queue length %d: must be from 1 to %d; without Queue no attempt waits", c.queueLength, MaxLimit)
 	}
-	if given("Queue") && c.wait <= 0 {
-		c.problems.Add("Queue wait %v: must be positive; without Queue no attempt waits", c.wait)
+	if given("Queue") && c.queueWait <= 0 {
+		problems.Add("Queue wait %v: must be positive; without Queue no attempt waits", c.queueWait)
 	}
 	if given("WeightOf") && c.weightOf == nil {
-		c.problems.Add("WeightOf: the function is nil")
+		problems.Add("WeightOf: the function is nil")
 	}
 	if given("Classify") && c.classify == nil {
-		c.problems.Add("Classify: the function is nil")
+		problems.Add("Classify: the function is nil")
 	}
+	return problems
 }
 
 // adapts reports whether the limit is adaptive.
 func (c *config) adapts() bool { return c.algorithm != Algorithm{} }
 
-// special returns the bit that tells whether attempts are more than one slot each.
-func (c *config) special() word {
+// specialBit returns the bit special of the word.
+func (c *config) specialBit() word {
 	if c.weightOf != nil || c.adapts() {
 		return special
 	}
@@ -158,7 +162,10 @@ func (c *config) special() word {
 }
 
 // keep takes from the configuration that c replaces what is identity or code and was not given anew.
-func (c *config) keep(before *config) {
+func (c *config) keep(before *config, problems *policy.ConfigError) {
+	if c.given.Given("Name") && c.name != before.name {
+		problems.Add("Name %q: a bulkhead keeps its name, %q", c.name, before.name)
+	}
 	stays := func(name string, again Option) {
 		if before.given.Given(name) && !c.given.Given(name) {
 			again(c)
@@ -169,10 +176,10 @@ func (c *config) keep(before *config) {
 	stays("Classify", Classify(before.classify))
 }
 
-// finish makes the rejection that attempts share.
-func (c *config) finish() *config {
+// complete makes the rejection that attempts share.
+func (c *config) complete() *config {
 	c.frequent = *c.rejection(ErrFull)
-	if c.length > 0 {
+	if c.queueLength > 0 {
 		c.frequent.Reason = ErrQueueFull
 	}
 	return c

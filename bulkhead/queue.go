@@ -3,7 +3,6 @@ package bulkhead
 import (
 	"container/list"
 	"context"
-	"errors"
 	"iter"
 	"time"
 )
@@ -72,7 +71,7 @@ func (q *queue) remove(w *waiter) {
 
 // join takes weight slots, or a place in the queue, or refuses. If it returns neither a waiter nor an error, the attempt may
 // begin: with its slots, or as a shadow.
-func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadowID uint64, err error) {
+func (b *Bulkhead) join(weight int, mayWait bool) (waiting *waiter, shadowID uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.freeze()
@@ -82,45 +81,41 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waits *waiter, shadowID uint6
 		return nil, 0, b.refuse(c, ErrDraining)
 	}
 	b.expire()
-	w := word(b.word.Load())
-	reason := noSlot(weight, w.limit())
-	switch {
-	case reason != ErrFull: // it would wait for ever
-	case b.queue.len() == 0 && w.fits(weight):
-		b.word.Add(uint64(weight))
-		b.notePeak(w.inFlight() + weight)
+	state := b.word.load()
+	if b.queue.len() == 0 && state.fits(weight) {
+		b.word.add(weight)
+		b.notePeak(state.inFlight() + weight)
 		return nil, 0, nil
-	case mayWait && b.queue.len() < c.length:
-		reason = nil
-	case mayWait && c.length > 0:
-		reason = ErrQueueFull
 	}
-	if !b.shadow.Load() {
-		if reason != nil {
-			return nil, 0, b.refuse(c, reason)
+	reason, waits := noSlot(weight, state.limit()), false
+	if reason == ErrFull && mayWait && c.queueLength > 0 {
+		reason, waits = ErrQueueFull, b.queue.len() < c.queueLength
+	}
+	switch {
+	case b.shadow.Load():
+		passing := &waiter{weight: weight}
+		b.shadows.add(passing, time.Now().Add(c.queueWait))
+		if waits {
+			b.queue.push(passing)
+		} else {
+			b.shadows.rejected++
 		}
-		waits = &waiter{weight: weight, done: make(chan bool, 1)}
-		b.queue.push(waits)
-		return waits, 0, nil
+		return nil, passing.shadowID, nil
+	case waits:
+		waiting = &waiter{weight: weight, done: make(chan bool, 1)}
+		b.queue.push(waiting)
+		return waiting, 0, nil
 	}
-	passing := &waiter{weight: weight}
-	b.shadows.add(passing, time.Now().Add(c.wait))
-	if reason != nil {
-		b.shadows.rejected++
-	} else {
-		b.queue.push(passing)
-	}
-	return nil, passing.shadowID, nil
+	return nil, 0, b.refuse(c, reason)
 }
 
-var errGone = errors.New("left without an answer")
-
-// await waits until w is granted or refused, its wait is over, or ctx ends.
+// await waits until w no longer waits by itself, its wait is over, or ctx ends. If ctx has ended, w takes nothing: slots that
+// were granted in the same moment go to the attempts behind it.
 func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (shadowID uint64, err error) {
-	answered := false
+	gone := true // also when a method of the context panics, or ends the goroutine
 	defer func() {
-		if !answered { // a method of the context has panicked, or ended the goroutine
-			_, _ = b.leave(w, errGone)
+		if gone {
+			b.withdraw(w)
 		}
 	}()
 	timer := time.NewTimer(wait)
@@ -131,43 +126,50 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	ended := b.ended(ctx)
-	answered = true
-	if granted && ended == nil {
+	if err := b.ended(ctx); err != nil {
+		return 0, err
+	}
+	gone = false
+	if granted {
 		return 0, nil // without the mutex
 	}
-	return b.leave(w, ended)
+	return b.result(w)
 }
 
-// leave ends the wait of w. If its context has ended, with the error ended, it takes nothing: slots that were granted in the
-// same moment go to the attempts behind it. Otherwise w has its slots, or was let through as a shadow, or is refused: for the
-// reason that it was given, or because it has waited as long as the queue allows.
-func (b *Bulkhead) leave(w *waiter, ended error) (shadowID uint64, err error) {
+// result returns how the wait of w has ended: it was let through as a shadow, or is refused, or has its slots, which it may
+// have got in the moment in which its wait was over.
+func (b *Bulkhead) result(w *waiter) (shadowID uint64, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if ended == nil && (w.granted || w.shadowID != 0) {
-		return w.shadowID, nil
-	}
-	b.freeze()
-	defer b.thaw()
-	b.remove(w)
 	switch {
-	case ended != nil:
-		return 0, ended
+	case w.shadowID != 0:
+		return w.shadowID, nil
+	case w.granted:
+		return 0, nil
 	case w.refused != nil:
 		return 0, b.refuse(b.current(), w.refused)
 	}
+	b.remove(w)
 	b.queue.timedOut++
 	return 0, b.refuse(b.current(), ErrQueueTimeout)
 }
 
-// remove takes w out of the queue and the shadows, and gives back its slots if it has them. The word must be frozen.
+// withdraw makes w take nothing.
+func (b *Bulkhead) withdraw(w *waiter) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.remove(w)
+}
+
+// remove takes w out of the queue and the shadows, and gives back its slots if it has them. b.mu must be held.
 func (b *Bulkhead) remove(w *waiter) {
+	b.freeze()
+	defer b.thaw()
 	b.expire()
 	b.queue.remove(w)
 	delete(b.shadows.byID, w.shadowID)
 	if w.granted {
-		b.word.Add(-uint64(w.weight))
+		b.word.add(-w.weight)
 	}
 	b.grant() // w may have been all that those behind it waited for
 }
@@ -176,13 +178,13 @@ func (b *Bulkhead) remove(w *waiter) {
 // frozen.
 func (b *Bulkhead) grant() {
 	for {
-		first, w := b.queue.first(), word(b.word.Load())
-		if first == nil || !w.fits(first.weight) {
+		first, state := b.queue.first(), b.word.load()
+		if first == nil || !state.fits(first.weight) {
 			return
 		}
 		b.queue.remove(first)
-		b.word.Add(uint64(first.weight))
-		b.notePeak(w.inFlight() + first.weight)
+		b.word.add(first.weight)
+		b.notePeak(state.inFlight() + first.weight)
 		first.granted = true
 		if first.shadowID == 0 {
 			first.done <- true

@@ -53,7 +53,7 @@ func (b *Bulkhead) setMode(shadow bool) {
 	if b.shadow.Swap(shadow) == shadow {
 		return
 	}
-	until := time.Now().Add(b.current().wait)
+	until := time.Now().Add(b.current().queueWait)
 	for w := range b.queue.all() {
 		if shadow {
 			b.shadows.add(w, until)
@@ -92,8 +92,6 @@ func (b *Bulkhead) settleShadow(id uint64) {
 	if w == nil {
 		panic("bulkhead: settling an attempt that was let through in shadow mode: settled twice, or never admitted")
 	}
-	b.freeze()
-	defer b.thaw()
 	b.remove(w)
 }
 

@@ -70,7 +70,7 @@ func (b *Bulkhead) look() (s Snapshot, c *config, draining time.Time) {
 		b.thaw()
 	}
 	c = b.current()
-	w := word(b.word.Load())
+	w := b.word.load()
 	return Snapshot{
 		Limit:          w.limit(),
 		InFlight:       w.inFlight(),
@@ -109,7 +109,7 @@ func (b *Bulkhead) Report() policy.Report {
 		Settings: c.given,
 		Values: []policy.Value{
 			value("in_flight", policy.Gauge, float64(s.InFlight), float64(s.Limit)),
-			value("queued", policy.Gauge, float64(s.Waiting), float64(c.length)),
+			value("queued", policy.Gauge, float64(s.Waiting), float64(c.queueLength)),
 			value("limit", policy.Gauge, float64(s.Limit), float64(c.ceiling)),
 			value("rejected", policy.Counter, float64(s.Rejected), 0),
 			value("waited", policy.Counter, float64(s.Waited), 0),

@@ -1,5 +1,7 @@
 package bulkhead
 
+import "sync/atomic"
+
 // MaxLimit is the largest limit of a bulkhead: 2³¹ − 1, about two billion.
 const MaxLimit = 1<<limitBits - 1
 
@@ -31,3 +33,20 @@ func (w word) fits(weight int) bool { return weight >= 1 && weight <= w.limit()-
 
 // holds reports whether weight can be given back.
 func (w word) holds(weight int) bool { return weight >= 1 && weight <= w.inFlight() }
+
+// atomicWord is a word that several goroutines share.
+type atomicWord struct{ bits atomic.Uint64 }
+
+func (a *atomicWord) load() word   { return word(a.bits.Load()) }
+func (a *atomicWord) store(w word) { a.bits.Store(uint64(w)) }
+func (a *atomicWord) replace(old, new word) bool {
+	return a.bits.CompareAndSwap(uint64(old), uint64(new))
+}
+
+// add changes the number in flight.
+func (a *atomicWord) add(weight int) { a.bits.Add(uint64(weight)) }
+
+// set sets a bit, and returns the word with it.
+func (a *atomicWord) set(bit word) word { return word(a.bits.Or(uint64(bit))) | bit }
+
+func (a *atomicWord) clear(bit word) { a.bits.And(^uint64(bit)) }

@@ -32,7 +32,7 @@ func newAttempt(r *race, number int) *attempt {
 
 // run makes the attempt, on a goroutine of its own.
 func (a *attempt) run() error {
-	hedge, succeeded := a.race.hedge, false
+	hedge, succeeded := a.race.hedge, false // also when it panics
 	start := hedge.clock.Elapsed()
 	defer func() {
 		if a.number == 1 {
@@ -40,8 +40,9 @@ func (a *attempt) run() error {
 		}
 	}()
 	err := a.call()
-	if succeeded = err == nil; succeeded {
-		a.race.win(a.number)
+	if err == nil {
+		succeeded = true
+		a.race.succeeded(a.number)
 	}
 	return err
 }

@@ -115,8 +115,8 @@ func (f *failures) err() error {
 	return &Error{Errs: f.errs, class: f.class}
 }
 
-// left returns the error of a call that ended with ctx, while attempts were running.
-func (f *failures) left(ctx context.Context) error {
+// cutShort returns the error of a call that ended with ctx, while attempts were running.
+func (f *failures) cutShort(ctx context.Context) error {
 	f.add(policy.ContextError(ctx), policy.Transient)
 	return f.err()
 }

@@ -83,7 +83,7 @@ func (h *Hedge) Reconfigure(opts ...Option) error {
 	return nil
 }
 
-// use makes c the configuration.
+// use makes c the configuration, with the budget of Limit if it has no other. h.mu must be held, unless h is new.
 func (h *Hedge) use(c *config) {
 	switch {
 	case c.quantile == 0:
@@ -141,7 +141,7 @@ func (h *Hedge) run(ctx context.Context, call operation) error {
 		return call.alone(ctx)
 	}
 	delay := h.begin(c)
-	if fits(ctx, delay) || c.afterFailure && delay > 0 {
+	if delay > 0 && (c.afterFailure || fits(ctx, delay)) {
 		r := race{hedge: h, config: c, ctx: ctx, inside: call, delay: delay, calls: h.group.Calls(1 + c.extra)}
 		if r.start() {
 			return r.run()
@@ -186,10 +186,10 @@ func (h *Hedge) delay(c *config) time.Duration {
 	return c.delay
 }
 
-// fits reports whether there is a delay, and ctx leaves time for another attempt after it.
+// fits reports whether ctx leaves time for another attempt after delay.
 func fits(ctx context.Context, delay time.Duration) bool {
 	deadline, ok := ctx.Deadline()
-	return delay > 0 && (!ok || delay < time.Until(deadline))
+	return !ok || delay < time.Until(deadline)
 }
 
 // observe learns from how long a first attempt took. One that was cut short, or failed, after the delay was slow for

@@ -22,7 +22,7 @@ type config struct {
 	idempotent       bool
 	afterFailure     bool
 	ratio, perSecond float64       // of Limit
-	budget           policy.Budget // nil as long as there is only Limit
+	budget           policy.Budget // of WithBudget, otherwise that of Limit, which the Hedge makes
 	group            detached.Config
 }
 

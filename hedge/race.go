@@ -23,75 +23,102 @@ type race struct {
 	running  int
 	chances  int // extra attempts that were started, or could not be for lack of budget or room
 	failures failures
-	winner   atomic.Int64 // the number of the attempt that has won, undecided or left
+	winner   atomic.Int64 // the number of the attempt that has won, undecided or callerLeft
 }
 
 const (
-	undecided = 0
-	left      = -1 // the caller has left before an attempt had won
+	undecided  = 0
+	callerLeft = -1 // before an attempt had won
 )
 
 // run waits for the attempts, and starts extra ones, until the call is decided.
 func (r *race) run() error {
 	defer r.leave()
-	timer := time.NewTimer(r.delay) // until the next extra attempt; once the caller's context has ended, until the end of the grace
+	timer := time.NewTimer(r.delay) // until the next extra attempt
 	defer timer.Stop()
-	leaving, done := false, r.ctx.Done()
 	for r.running > 0 {
 		select {
 		case ending := <-r.calls.Endings():
-			r.running--
-			r.attempts[ending.Index].ended = true
-			if !ending.Returned() {
-				return ending.Resume()
-			}
-			if r.winner.Load() > undecided {
+			switch r.take(ending) {
+			case won:
 				return nil
-			}
-			decides, retriable := r.failed(ending.Err)
-			if decides {
-				return ending.Err
-			}
-			if retriable && r.config.afterFailure && r.another() {
-				timer.Reset(r.delay)
-			}
-		case <-done:
-			leaving, done = true, nil
-			timer.Reset(detached.Grace)
-		case <-timer.C:
-			switch {
-			case !leaving:
-				if r.another() {
+			case decided:
+				return ending.Resume()
+			case failed:
+				if r.config.afterFailure && r.another() {
 					timer.Reset(r.delay)
 				}
-			case r.winner.Load() > undecided:
-				return nil
-			default:
-				return r.failures.left(r.ctx)
 			}
+		case <-timer.C:
+			if r.another() {
+				timer.Reset(r.delay)
+			}
+		case <-r.ctx.Done():
+			return r.runOut()
 		}
 	}
 	return r.failures.err()
 }
 
-// failed notes the error of an attempt. decides says that it is the error of the call, retriable that another attempt
-// may do better. An attempt that was refused, by whatever error, was not made: it neither decides the call nor starts
-// another attempt. The same holds for one whose operation was itself a call that was refused.
-func (r *race) failed(err error) (decides, retriable bool) {
+// runOut waits for the attempts whose context has ended with the caller's, for no longer than the grace.
+func (r *race) runOut() error {
+	timer := time.NewTimer(detached.Grace)
+	defer timer.Stop()
+	for r.running > 0 {
+		select {
+		case ending := <-r.calls.Endings():
+			switch r.take(ending) {
+			case won:
+				return nil
+			case decided:
+				return ending.Resume()
+			}
+		case <-timer.C:
+			if r.winner.Load() > undecided {
+				return nil
+			}
+			return r.failures.cutShort(r.ctx)
+		}
+	}
+	return r.failures.err()
+}
+
+// effect is what the ending of an attempt means for the call.
+type effect int
+
+const (
+	won     effect = iota // the call has succeeded, by this attempt or by another one
+	decided               // the call ends as the attempt has ended
+	failed                // another attempt may do better
+	notMade               // nothing: the attempt does not count
+)
+
+// take takes in how an attempt has ended. One that was refused, by whatever error, was not made: it neither decides the call
+// nor starts another attempt. The same holds for one whose operation was itself a call that was refused.
+func (r *race) take(ending detached.Ending) effect {
+	r.running--
+	r.attempts[ending.Index].ended = true
+	switch {
+	case !ending.Returned():
+		return decided
+	case r.winner.Load() > undecided:
+		return won
+	}
+	err := ending.Err
 	entered := engine.Entered(r.ctx, err)
 	if onlyRefused(err) || !entered && r.ctx.Err() == nil {
 		r.failures.refuse(err)
-		return false, false
+		return notMade
 	}
 	class := engine.ClassOf(r.ctx, err)
 	r.failures.add(err, class)
 	switch {
 	case !entered: // it was queueing when the caller's context ended, which belongs into the error of the call
-		return false, false
+		return notMade
 	case class == policy.Permanent, class == policy.Expected, class == policy.Ignored:
-		return true, false
+		return decided
 	}
-	return false, true
+	return failed
 }
 
 // another starts an extra attempt if there are chances left, time, and budget. It reports whether there may be a
@@ -125,23 +152,23 @@ func (r *race) start() bool {
 	return true
 }
 
-// win says that an attempt has succeeded. Only the first one counts. If the caller has just left
-//
-//   - a result that is complete is the result of the call all the same;
-//   - one that stays open is not, since leave has cancelled the context that it lives under; unless the context of the caller
-//     has ended, and with it that one anyway.
-func (r *race) win(number int) {
-	lateCounts := r.inside.open == nil || r.ctx.Err() != nil
-	won := r.winner.CompareAndSwap(undecided, int64(number)) || lateCounts && r.winner.CompareAndSwap(left, int64(number))
-	if won && number > 1 {
+// succeeded notes that an attempt has succeeded. The first one wins the call.
+func (r *race) succeeded(number int) {
+	first := r.winner.CompareAndSwap(undecided, int64(number)) || r.lateCounts() && r.winner.CompareAndSwap(callerLeft, int64(number))
+	if first && number > 1 {
 		r.hedge.count(func(c *counts) { c.won++ })
 	}
 }
 
+// lateCounts reports whether a result that comes when the caller is just leaving is that of the call all the same. A complete
+// one is. One that stays open is not, since leave has cancelled the context that it lives under; unless the caller's context
+// has ended, and with it that one anyway.
+func (r *race) lateCounts() bool { return r.inside.open == nil || r.ctx.Err() != nil }
+
 // leave cancels the attempts that have lost. An attempt that has ended is left alone: its result may stay open, as that of
 // the winner, or as a failure that is still to be read.
 func (r *race) leave() {
-	r.winner.CompareAndSwap(undecided, left)
+	r.winner.CompareAndSwap(undecided, callerLeft)
 	winner := r.winner.Load()
 	for _, a := range r.attempts {
 		if !a.ended && int64(a.number) != winner {

@@ -100,20 +100,20 @@ func (r *Registry[K, V]) shrink() {
 	}
 }
 
-// slack is how much the time of an entry may lag behind its last use.
-func slack(idle time.Duration) time.Duration { return idle / 16 }
-
 // touch notes that e is used now, and sweeps if it is time to. It writes as seldom as possible, so
 // that cores that use the same key do not wait for each other.
-func (r *Registry[K, V]) touch(e *entry[K, V], idle time.Duration) {
+func (r *Registry[K, V]) touch(e *entry[K, V], expireAfter time.Duration) {
 	now := r.clock.Elapsed()
-	if now-time.Duration(e.touched.Load()) > slack(idle) {
+	if now-time.Duration(e.touched.Load()) > slack(expireAfter) {
 		e.touched.Store(int64(now))
 	}
 	if int64(now) >= r.due.Load() {
-		r.sweep(now, idle)
+		r.sweep(now, expireAfter)
 	}
 }
+
+// slack is how much the time of an entry may lag behind its last use.
+func slack(expireAfter time.Duration) time.Duration { return expireAfter / 16 }
 
 // stride is how many entries a sweep looks at.
 const stride = 16
@@ -126,16 +126,16 @@ func (r *Registry[K, V]) strides() int {
 	return r.most/stride + 1
 }
 
-// sweep lets go, of the next few entries, those that were not used for the time of idle, so often
-// that the hand goes around the ring in half of that time.
-func (r *Registry[K, V]) sweep(now, idle time.Duration) {
+// sweep lets go, of the next few entries, those that have expired and are idle, so often that the
+// hand goes around the ring in half of the time after which they expire.
+func (r *Registry[K, V]) sweep(now, expireAfter time.Duration) {
 	due := r.due.Load()
-	if int64(now) < due || !r.due.CompareAndSwap(due, int64(now+idle/2/time.Duration(r.strides()))) {
+	if int64(now) < due || !r.due.CompareAndSwap(due, int64(now+expireAfter/2/time.Duration(r.strides()))) {
 		return // another goroutine does it
 	}
 	for range r.visits(stride) {
 		e := r.visit()
-		if e == nil || now-time.Duration(e.touched.Load()) < idle+slack(idle) {
+		if e == nil || now-time.Duration(e.touched.Load()) < expireAfter+slack(expireAfter) {
 			continue
 		}
 		e.state.CompareAndSwap(used, live)

@@ -13,6 +13,7 @@ func keyLength[K comparable](key K) (n int) {
 	return stringsLength(key)
 }
 
+// stringsLength is apart from keyLength because it moves key to the heap.
 func stringsLength[K comparable](key K) (n int) {
 	eachString(reflect.ValueOf(&key).Elem(), func(s *string) { n += len(*s) })
 	return n

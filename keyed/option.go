@@ -15,18 +15,18 @@ type Option func(*config)
 
 // config is what the options store.
 type config struct {
-	given     setting.List
-	max       int
-	idle      time.Duration // 0: never
-	maxLength int
-	idleIf    any // a func(V) bool; nil: V is a policy.Idler
+	given       setting.List
+	max         int
+	expireAfter time.Duration // of Idle: how long a key may be unused; 0: for ever
+	maxLength   int
+	idleIf      any // what IdleIf was given, a func(V) bool; nil: V is a policy.Idler
 }
 
 // registryConfig is the configuration of a Registry, checked. It does not change: Reconfigure puts
 // another one in its place.
 type registryConfig[V any] struct {
 	config
-	isIdle func(V) bool
+	isIdle func(V) bool // that of idleIf, or the method of V
 }
 
 const (
@@ -37,7 +37,7 @@ const (
 
 // configure returns what opts say. before is the configuration that they change, whose function of
 // IdleIf stays; nil for a new Registry.
-func configure[K comparable, V any](construct func(K) V, before *registryConfig[V], opts []Option) (*registryConfig[V], error) {
+func configure[K comparable, V any](makeValue func(K) V, before *registryConfig[V], opts []Option) (*registryConfig[V], error) {
 	c := &registryConfig[V]{config: config{max: defaultMax, maxLength: defaultMaxLength}}
 	problems := policy.ConfigError{Policy: "keyed"}
 	c.given.Code("New")
@@ -46,10 +46,10 @@ func configure[K comparable, V any](construct func(K) V, before *registryConfig[
 	}
 	option.Apply(&c.config, opts, &problems)
 	c.check(&problems)
-	if construct == nil {
+	if makeValue == nil {
 		problems.Add("make is nil")
 	}
-	c.isIdle = idleOf[V](c.idleIf, &problems)
+	c.isIdle = isIdleOf[V](c.idleIf, &problems)
 	keytype.Check(reflect.TypeFor[K](), &problems)
 	if err := problems.Err(); err != nil {
 		return nil, err
@@ -62,17 +62,17 @@ func (c *config) check(problems *policy.ConfigError) {
 	if c.max < 1 || c.max > maxKeys {
 		problems.Add("Max(%d): must be from 1 to %d", c.max, maxKeys)
 	}
-	if c.given.Given("Idle") && c.idle <= 0 {
-		problems.Add("Idle(%v): must be positive; without Idle keys stay until their place is needed", c.idle)
+	if c.given.Given("Idle") && c.expireAfter <= 0 {
+		problems.Add("Idle(%v): must be positive; without Idle keys stay until their place is needed", c.expireAfter)
 	}
 	if c.maxLength < 1 {
 		problems.Add("MaxKeyLength(%d): must be at least 1", c.maxLength)
 	}
 }
 
-// idleOf returns the function that says whether a value is idle: the one given to IdleIf, if any,
+// isIdleOf returns the function that says whether a value is idle: the one given to IdleIf, if any,
 // otherwise the value's method.
-func idleOf[V any](idleIf any, problems *policy.ConfigError) func(V) bool {
+func isIdleOf[V any](idleIf any, problems *policy.ConfigError) func(V) bool {
 	values := reflect.TypeFor[V]()
 	switch f, ok := idleIf.(func(V) bool); {
 	case ok && f != nil:
@@ -115,7 +115,7 @@ func Max(keys int) Option {
 // Idle, [Registry.Get] reads the clock once.
 func Idle(d time.Duration) Option {
 	return func(c *config) {
-		c.idle = d
+		c.expireAfter = d
 		c.given.Data("Idle", setting.Arg("d", d))
 	}
 }

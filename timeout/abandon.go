@@ -14,9 +14,6 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// stageAbandon is inside the rate limiter and outside the bulkhead: an abandoned operation must keep its slot.
-const stageAbandon = (policy.StageRateLimit + policy.StageBulkhead) / 2
-
 // Abandoner bounds how long an attempt may take, and does not wait for an operation that ignores its context. It is
 // made by [Abandon]. It is a [policy.Wrapper] and safe for concurrent use.
 type Abandoner struct {
@@ -120,7 +117,7 @@ func (a *Abandoner) TimeLimit() time.Duration { return a.current().limit }
 // Stage returns a stage between [policy.StageRateLimit] and [policy.StageBulkhead].
 func (a *Abandoner) Stage() policy.Stage {
 	a.current()
-	return stageAbandon
+	return scopeAbandoned.stage
 }
 
 // String returns the limit: "abandoning timeout 300ms".
@@ -179,7 +176,7 @@ func (a *Abandoner) run(caller, ctx context.Context, cause *Error, end context.C
 		a.expired.Add(1)
 		return cause
 	}
-	timer := time.NewTimer(detached.Grace)
+	timer := time.NewTimer(detached.Grace) // the caller's context has ended
 	defer timer.Stop()
 	select {
 	case ending := <-calls.Endings():

@@ -24,15 +24,6 @@ type Error struct {
 	by    policy.Layer
 }
 
-// scope is what a timeout bounds, in the words of errors, reports and codes.
-type scope struct{ kind, code, constructor string }
-
-var (
-	scopeTotal     = scope{"total timeout", "timeout.total", "Total"}
-	scopeAttempt   = scope{"attempt timeout", "timeout.attempt", "PerAttempt"}
-	scopeAbandoned = scope{"abandoning timeout", "timeout.abandoned", "Abandon"}
-)
-
 // causedBy reports whether ctx was ended by the expiry of layer.
 func causedBy(ctx context.Context, layer policy.Layer) bool {
 	cause, ok := context.Cause(ctx).(*Error)

@@ -7,7 +7,6 @@ import (
 	"github.com/go-resilience/resilience/internal/quantile"
 	"github.com/go-resilience/resilience/internal/saturate"
 	"github.com/go-resilience/resilience/internal/stopwatch"
-	"github.com/go-resilience/resilience/policy"
 )
 
 // FromLatency returns a timeout for each attempt that follows the latency of the dependency: it grants factor times
@@ -25,8 +24,7 @@ func FromLatency(q, factor float64, floor, most time.Duration) *Timeout {
 	if err := ValidateFromLatency(q, factor, floor, most); err != nil {
 		panic(err)
 	}
-	t := &Timeout{scope: scopeAttempt, stage: policy.StageAttemptTimeout}
-	t.latency = &latency{clock: stopwatch.Start(), estimator: quantile.New(q)}
+	t := &Timeout{scope: scopeAttempt, latency: &latency{clock: stopwatch.Start(), estimator: quantile.New(q)}}
 	t.latency.set(t, config{q: q, factor: factor, floor: floor, most: most})
 	return t
 }
@@ -59,7 +57,7 @@ type latency struct {
 
 // set gives t the configuration c, and grants what follows from it.
 func (l *latency) set(t *Timeout, c config) {
-	c.given = c.givenFromLatency()
+	c.given = c.settingFromLatency()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.estimator.SetQuantile(c.q)

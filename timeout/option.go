@@ -62,14 +62,14 @@ func (c *config) String() string {
 	return fmt.Sprintf("%.4g×p%.4g from %v to %v", c.factor, 100*c.q, c.floor, c.most)
 }
 
-// given returns the argument of the constructor.
-func (s scope) given(limit time.Duration) (list setting.List) {
+// setting returns the constructor with its argument, as a report shows it.
+func (s scope) setting(limit time.Duration) (list setting.List) {
 	list.Data(s.constructor, setting.Arg("limit", limit))
 	return list
 }
 
-// givenFromLatency returns the arguments of FromLatency.
-func (c *config) givenFromLatency() (list setting.List) {
+// settingFromLatency returns FromLatency with its arguments.
+func (c *config) settingFromLatency() (list setting.List) {
 	list.Data("FromLatency", setting.Arg("q", c.q), setting.Arg("factor", c.factor), setting.Arg("floor", c.floor), setting.Arg("most", c.most))
 	return list
 }
@@ -91,7 +91,7 @@ const defaultMaxRunning = 1000
 // configureAbandon returns what limit and opts say. before is the configuration that they change, whose functions stay; nil for
 // a new Abandoner.
 func configureAbandon(constructor string, before *abandonConfig, limit time.Duration, opts []AbandonOption) (*abandonConfig, error) {
-	c := &abandonConfig{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, given: scopeAbandoned.given(limit)}
+	c := &abandonConfig{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, given: scopeAbandoned.setting(limit)}
 	problems := problemsOf(constructor, limit)
 	option.Apply(c, opts, problems)
 	if c.group.Limit < 1 {

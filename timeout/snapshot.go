@@ -37,7 +37,7 @@ func (s Snapshot) LogValue() slog.Value {
 func (t *Timeout) Report() policy.Report {
 	c := t.current()
 	return policy.Report{
-		Kind: t.scope.kind, Stage: t.stage, Settings: c.given,
+		Kind: t.scope.kind, Stage: t.scope.stage, Settings: c.given,
 		Values: []policy.Value{
 			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.expiry.Limit.Seconds(), Limit: c.most.Seconds()},
 			counter("expired", t.expired.Load()),
@@ -103,7 +103,7 @@ func (s AbandonSnapshot) LogValue() slog.Value {
 func (a *Abandoner) Report() policy.Report {
 	c, s := a.current(), a.Snapshot()
 	return policy.Report{
-		Kind: scopeAbandoned.kind, Stage: stageAbandon, Settings: c.given,
+		Kind: scopeAbandoned.kind, Stage: scopeAbandoned.stage, Settings: c.given,
 		Values: []policy.Value{
 			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.limit.Seconds()},
 			counter("expired", s.Expired),

@@ -14,7 +14,6 @@ import (
 // use.
 type Timeout struct {
 	scope   scope
-	stage   policy.Stage
 	config  atomic.Pointer[config]
 	latency *latency // nil for a fixed limit
 	expired atomic.Uint64
@@ -32,28 +31,48 @@ var (
 	_ policy.Policy[int] = Policy[int]{}
 )
 
+// scope is what a timeout bounds: its stage, and the words of errors, reports and codes.
+type scope struct {
+	stage                   policy.Stage
+	kind, code, constructor string
+}
+
+var (
+	scopeTotal   = scope{policy.StageTotalTimeout, "total timeout", "timeout.total", "Total"}
+	scopeAttempt = scope{policy.StageAttemptTimeout, "attempt timeout", "timeout.attempt", "PerAttempt"}
+	// scopeAbandoned is inside the rate limiter and outside the bulkhead: an abandoned operation must keep its slot.
+	scopeAbandoned = scope{
+		(policy.StageRateLimit + policy.StageBulkhead) / 2, "abandoning timeout", "timeout.abandoned", "Abandon",
+	}
+)
+
 // Total returns a timeout for a whole call: all attempts and all waits between them. It stands at
 // [policy.StageTotalTimeout]. It panics with a [*policy.ConfigError] when limit is not positive.
 func Total(limit time.Duration) *Timeout {
-	return newTimeout("timeout.Total", limit, scopeTotal, policy.StageTotalTimeout)
+	return newTimeout(scopeTotal, limit)
 }
 
 // PerAttempt returns a timeout for each attempt. It stands at [policy.StageAttemptTimeout], inside the limiter and
 // the bulkhead. It panics with a [*policy.ConfigError] when limit is not positive.
 func PerAttempt(limit time.Duration) *Timeout {
-	return newTimeout("timeout.PerAttempt", limit, scopeAttempt, policy.StageAttemptTimeout)
+	return newTimeout(scopeAttempt, limit)
 }
 
-func newTimeout(constructor string, limit time.Duration, scope scope, stage policy.Stage) *Timeout {
-	if err := problemsOf(constructor, limit).Err(); err != nil {
+func newTimeout(scope scope, limit time.Duration) *Timeout {
+	if err := problemsOf("timeout."+scope.constructor, limit).Err(); err != nil {
 		panic(err)
 	}
-	t := &Timeout{scope: scope, stage: stage}
-	t.grant(config{given: t.scope.given(limit), most: limit}, limit)
+	t := &Timeout{scope: scope}
+	t.setFixed(limit)
 	return t
 }
 
-// grant makes limit the one that new attempts get, by the configuration c.
+// setFixed gives t a limit that does not follow the latency.
+func (t *Timeout) setFixed(limit time.Duration) {
+	t.grant(config{given: t.scope.setting(limit), most: limit}, limit)
+}
+
+// grant makes c the configuration, and limit the one that new attempts get.
 func (t *Timeout) grant(c config, limit time.Duration) {
 	c.expiry = &Error{Limit: limit, scope: t.scope, by: t}
 	t.config.Store(&c)
@@ -83,7 +102,7 @@ func (t *Timeout) Reconfigure(limit time.Duration) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.grant(config{given: t.scope.given(limit), most: limit}, limit)
+	t.setFixed(limit)
 	t.changed.Store(true)
 	return nil
 }
@@ -94,7 +113,7 @@ func (t *Timeout) TimeLimit() time.Duration { return t.current().most }
 // Stage returns [policy.StageTotalTimeout] or [policy.StageAttemptTimeout].
 func (t *Timeout) Stage() policy.Stage {
 	t.current()
-	return t.stage
+	return t.scope.stage
 }
 
 // String returns scope and limit: "total timeout 2s", "attempt timeout 300ms" or
@@ -113,28 +132,26 @@ const (
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	now := time.Now()
-	expiry, ticket, err := t.bound(ctx, now)
-	if expiry == nil {
-		return ctx, ticket, err
+	expiry, ticket, err := t.begin(ctx, now)
+	if expiry != nil {
+		ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(expiry.Limit), expiry)
 	}
-	ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(expiry.Limit), expiry)
-	return ctx, ticket, nil
+	return ctx, ticket, err
 }
 
 // AdmitOpen implements [policy.Lifter]. The limit of an attempt ends when its operation has returned: it is a timer that
 // cancels the context. The limit of a whole call is a deadline, as in Admit, which bounds the result too.
 func (t *Timeout) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket, func(), error) {
-	if t.stage == policy.StageTotalTimeout {
+	if t.scope.stage == policy.StageTotalTimeout {
 		ctx, ticket, err := t.Admit(ctx)
 		return ctx, ticket, nil, err
 	}
-	expiry, ticket, err := t.bound(ctx, time.Now())
-	if expiry == nil {
-		return ctx, ticket, nil, err
+	expiry, ticket, err := t.begin(ctx, time.Now())
+	var lift func()
+	if expiry != nil {
+		ctx, lift, ticket.Cancel = withLiftable(ctx, expiry)
 	}
-	ctx, lift, end := withLiftable(ctx, expiry)
-	ticket.Cancel = end
-	return ctx, ticket, lift, nil
+	return ctx, ticket, lift, err
 }
 
 // withLiftable derives a context that is cancelled when the limit is reached, with expiry as the cause. lift takes the limit
@@ -149,21 +166,19 @@ func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, 
 	}
 }
 
-// bound returns the error with which the limit will end an attempt that begins now. It is nil if the deadline of ctx comes
-// first: then there is no context to derive. If that deadline has passed, err is not nil, and the attempt must not begin.
-func (t *Timeout) bound(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
+// begin returns the ticket of an attempt that begins now, and the error with which the limit will end it. There is none if the
+// deadline of ctx comes first: then there is no context to derive. If that deadline has passed, err says so, and the attempt
+// must not begin.
+func (t *Timeout) begin(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
 	expiry = t.current().expiry
+	ticket.Number = bounded
 	if deadline, ok := ctx.Deadline(); ok {
-		left := deadline.Sub(now)
-		if left <= 0 { // the timer of the deadline has not run yet
-			return nil, ticket, context.DeadlineExceeded
+		switch left := deadline.Sub(now); {
+		case left <= 0: // the timer of the deadline has not run yet
+			return nil, policy.Ticket{}, context.DeadlineExceeded
+		case left <= expiry.Limit:
+			expiry, ticket.Number = nil, 0
 		}
-		if left <= expiry.Limit {
-			expiry = nil
-		}
-	}
-	if expiry != nil {
-		ticket.Number = bounded
 	}
 	if t.latency != nil {
 		ticket.Start = t.latency.clock.Elapsed()
@@ -181,17 +196,17 @@ func (t *Timeout) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 // Settle releases the derived context and its timer. It does not make the error: the engine makes that of an operation that
 // failed when the derived context had ended match the context's cause, an [Error].
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	open := ticket.Number&returned != 0
 	expired := ticket.Number&bounded != 0 && causedBy(ctx, t)
-	if open {
+	switch open := ticket.Number&returned != 0; {
+	case open:
 		// The operation was in time, and its attempt timeout was lifted. Only a total timeout can have ended the use of the
 		// result.
-		expired = expired && t.stage == policy.StageTotalTimeout
-	} else {
-		expired = expired && !outcome.Succeeded()
-		if expired || outcome.Succeeded() {
-			t.observe(ticket, expired)
-		}
+		expired = expired && t.scope.stage == policy.StageTotalTimeout
+	case outcome.Succeeded():
+		expired = false
+		t.observe(ticket, false)
+	case expired:
+		t.observe(ticket, true)
 	}
 	if expired {
 		t.expired.Add(1)
@@ -220,7 +235,7 @@ func below(limit time.Duration, outer []policy.Layer) error {
 			continue
 		}
 		switch around.Stage() {
-		case policy.StageTotalTimeout, policy.StageAttemptTimeout, stageAbandon:
+		case scopeTotal.stage, scopeAttempt.stage, scopeAbandoned.stage:
 			return fmt.Errorf("must be below the %v around it", around)
 		}
 	}

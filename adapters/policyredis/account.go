@@ -61,7 +61,7 @@ func (a *account) expire(now time.Duration) {
 func (a *account) spend(now time.Duration, amount int64, generation uint64) (spent int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.is(generation) {
+	if !a.reach(generation) {
 		return 0
 	}
 	a.expire(now)
@@ -77,8 +77,8 @@ func (a *account) spend(now time.Duration, amount int64, generation uint64) (spe
 	return spent
 }
 
-// is reports whether a configuration is the present one. A newer one begins without refunds. It is called with the lock held.
-func (a *account) is(generation uint64) bool {
+// reach reports whether a generation is the newest so far. A newer one begins without refunds. It is called with the lock held.
+func (a *account) reach(generation uint64) bool {
 	if generation > a.generation {
 		a.generation, a.refunds = generation, nil
 	}
@@ -89,7 +89,7 @@ func (a *account) is(generation uint64) bool {
 func (a *account) giveBack(now, until time.Duration, generation uint64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if until <= now || !a.is(generation) {
+	if until <= now || !a.reach(generation) {
 		return
 	}
 	a.expire(now)
@@ -108,7 +108,7 @@ func (a *account) giveBack(now, until time.Duration, generation uint64) {
 func (a *account) observe(paid, known time.Duration, lost bool) (forgotten bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if lost && a.paid == known { // nobody else has noted it yet
+	if lost && a.paid == known { // no other answer has noted it yet
 		a.paid, a.refunds = paid, nil
 		return true
 	}

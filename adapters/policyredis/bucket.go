@@ -25,6 +25,12 @@ func (b *bucket) idle(now time.Duration) bool {
 	return b.local.at(now) == 0 && b.account.idle(now) && b.lot.empty()
 }
 
+// tokens returns how many tokens there are, at most, by what the store has said last, and false if it has said nothing.
+func (b *bucket) tokens(cfg *config, now time.Duration) (tokens int64, known bool) {
+	paid := b.account.known()
+	return (cfg.capacity - max(0, int64(paid-now))) / cfg.unit, paid != 0
+}
+
 // debt is an amount, in nanoseconds, that falls by one in each nanosecond: the moment at which it is 0.
 type debt struct{ until atomic.Int64 }
 

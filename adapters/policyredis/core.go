@@ -2,10 +2,7 @@ package policyredis
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,17 +18,16 @@ const kind = "rate limiter"
 
 // core is what a [Limiter] and a [PerKey] have in common: everything but which key.
 type core struct {
-	config atomic.Pointer[config] // nil only in the zero value
-	shadow atomic.Bool
-	moved  atomic.Bool // changed by hand: a new limiter would be another one
-	store  *store
-	course course
-	watch  stopwatch.Stopwatch
-	counts counts
+	config  atomic.Pointer[config] // nil only in the zero value
+	shadow  atomic.Bool
+	changed atomic.Bool // by hand: a new limiter would be another one
+	store   *store
+	mode    modeSwitch
+	clock   stopwatch.Stopwatch
+	counts  counts
+	perKey  bool // there are many keys: what is wrong with one of them says nothing about the store
 
-	changing sync.Mutex // held while the configuration changes
-
-	many bool // keys: what is wrong with one of them says nothing about the store
+	mu sync.Mutex // held by reconfigure
 }
 
 // counts is what has happened so far.
@@ -43,43 +39,49 @@ type counts struct {
 
 func (c *core) start(cl client, cfg *config) {
 	c.store = newStore(cl, cfg.probe, c.record)
-	c.course.name, c.course.since = cfg.name, time.Now()
-	c.watch = stopwatch.Start()
+	c.mode.name, c.mode.since = cfg.name, time.Now()
+	c.clock = stopwatch.Start()
 	c.apply(cfg)
 }
 
 func (c *core) apply(cfg *config) {
 	c.config.Store(cfg)
 	c.shadow.Store(cfg.shadow)
-	c.course.set(cfg.failure, cfg.onChange)
+	c.mode.set(cfg.failure, cfg.onChange)
 }
 
-// reconfigure makes a configuration the present one, as [configure] does of it.
-func (c *core) reconfigure(perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) error {
-	if err := c.change(perSecond, burst, options, check); err != nil {
+// reconfigure puts another configuration in the place of the present one.
+func (c *core) reconfigure(cfg *config, problems *policy.ConfigError) error {
+	if err := c.change(cfg, problems); err != nil {
 		return err
 	}
-	c.course.deliver() // listeners may change the configuration, too
+	c.mode.deliver() // listeners may change the configuration, too
 	return nil
 }
 
-func (c *core) change(perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) error {
-	c.changing.Lock()
-	defer c.changing.Unlock()
-	old := c.config.Load()
-	cfg, err := configure(old, perSecond, burst, options, check)
-	if err == nil {
-		err = c.store.gate.Reconfigure(gate(cfg.probe)...)
-	}
-	if err != nil {
+func (c *core) change(cfg *config, problems *policy.ConfigError) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	before := c.config.Load()
+	cfg.keep(before, problems)
+	if err := problems.Err(); err != nil {
 		return err
 	}
-	if cfg.probe < old.probe && c.store.gate.State() == breaker.Open {
-		c.store.gate.Trip() // or it would stay open until its old end
+	if err := c.store.breaker.Reconfigure(breakerOptions(cfg.probe)...); err != nil {
+		return err
 	}
-	c.moved.Store(true)
+	if cfg.probe < before.probe && c.store.breaker.State() == breaker.Open {
+		c.store.breaker.Trip() // or it would stay open until its old end
+	}
+	c.changed.Store(true)
 	c.apply(cfg)
 	return nil
+}
+
+// steer sets the shadow mode by hand.
+func (c *core) steer(shadow bool) {
+	c.changed.Store(true)
+	c.shadow.Store(shadow)
 }
 
 // current returns the configuration in force. It panics for the zero value.
@@ -102,7 +104,7 @@ const (
 
 // admit decides about an attempt. keys is what the bucket is called in Redis.
 func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string, cost int) (policy.Ticket, error) {
-	if err := ended(ctx); err != nil {
+	if err := policy.ContextError(ctx); err != nil {
 		return policy.Ticket{}, err // a client that does not look would take tokens for it
 	}
 	switch {
@@ -112,69 +114,77 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 		c.counts.admitted.Add(1)
 		return policy.Ticket{}, nil
 	}
-	start := c.watch.Elapsed()
-	amount := int64(cost) * cfg.unit
-	if b.shared {
-		return c.admitByStore(ctx, cfg, b, keys, purchase{start: start, amount: amount})
+	p := purchase{bucket: b, keys: keys, start: c.clock.Elapsed(), amount: int64(cost) * cfg.unit}
+	if !b.shared {
+		p.refunded = b.account.spend(p.start, p.amount, cfg.generation)
 	}
-	p := purchase{start: start, amount: amount}
-	if p.found = b.account.spend(start, amount, cfg.generation); p.found == amount {
-		return c.admitted(cfg, b, p, 0), nil
+	var ticket policy.Ticket
+	var err error
+	switch {
+	case p.rest() == 0:
+		return c.admitted(cfg, p, 0), nil
+	case cfg.lotSize > 0 && !b.shared:
+		ticket, err = c.admitByLot(ctx, cfg, p)
+	default:
+		ticket, err = c.admitByStore(ctx, cfg, p)
 	}
-	ticket, err := c.admitBeyondRefunds(ctx, cfg, b, keys, p)
-	if err != nil || ticket.Period&fromStore == 0 {
-		b.account.giveBack(c.watch.Elapsed(), start+time.Duration(p.found), cfg.generation)
+	if err != nil || ticket.Period&fromStore == 0 { // it has not used the refunds
+		b.account.giveBack(c.clock.Elapsed(), p.start+time.Duration(p.refunded), cfg.generation)
 	}
 	return ticket, err
 }
 
 // purchase is what an attempt takes.
 type purchase struct {
-	start  time.Duration // a moment before it does
-	amount int64
-	found  int64 // of that, in what others did not use
+	bucket   *bucket
+	keys     []string      // what the bucket is called in Redis
+	start    time.Duration // a moment before the attempt takes it
+	amount   int64
+	refunded int64 // of the amount, what refunds pay
 }
 
-func (c *core) admitBeyondRefunds(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
-	if cfg.lot > 0 {
-		return c.admitByLot(ctx, cfg, b, p)
-	}
-	return c.admitByStore(ctx, cfg, b, keys, p)
-}
+// rest returns what refunds do not pay.
+func (p *purchase) rest() int64 { return p.amount - p.refunded }
 
-// admitByStore asks for what was not found.
-func (c *core) admitByStore(ctx context.Context, cfg *config, b *bucket, keys []string, p purchase) (policy.Ticket, error) {
+// admitByStore asks the store for the rest.
+func (c *core) admitByStore(ctx context.Context, cfg *config, p purchase) (policy.Ticket, error) {
 	q, args := cfg.one, cfg.oneArgs
-	if p.amount-p.found != cfg.unit {
-		q = cfg.question(p.amount - p.found)
+	if p.rest() != cfg.unit {
+		q = cfg.question(p.rest())
 		args = q.arguments()
 	}
-	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: args, bucket: b})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: p.keys, args: args, bucket: p.bucket})
 	switch {
 	case err != nil:
-		return c.withoutStore(ctx, cfg, b, p, err)
+		return c.withoutStore(ctx, cfg, p, err)
 	case a.wait > 0:
-		return c.refuse(cfg, ratelimit.ErrLimited, c.watch.Elapsed()+time.Duration(a.wait))
+		return c.refuse(cfg, ratelimit.ErrLimited, c.clock.Elapsed()+time.Duration(a.wait))
 	}
-	return c.admitted(cfg, b, p, 0), nil
+	return c.admitted(cfg, p, 0), nil
 }
 
-// admitted counts an attempt, and keeps the local bucket warm. lost is how long what it took was in the lot.
-func (c *core) admitted(cfg *config, b *bucket, p purchase, lost int64) policy.Ticket {
+// admitted counts an attempt that takes tokens of the shared bucket, and keeps the local one warm. lost is how long they were in
+// the lot.
+func (c *core) admitted(cfg *config, p purchase, lost int64) policy.Ticket {
+	from := uint64(fromStore)
+	if p.bucket.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
+		from |= charged
+	}
+	return c.ticket(cfg, p.bucket, p.start, max(0, p.amount-lost), from)
+}
+
+// ticket counts an attempt, and returns its ticket.
+func (c *core) ticket(cfg *config, b *bucket, start time.Duration, amount int64, from uint64) policy.Ticket {
 	c.counts.admitted.Add(1)
-	ticket := policy.Ticket{Number: max(0, p.amount-lost), Start: p.start, Period: cfg.generation<<ticketBits | fromStore}
-	if b.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
-		ticket.Period |= charged
-	}
 	if b.shared {
-		ticket.Period |= inOverflow
+		from |= inOverflow
 	}
-	return ticket
+	return policy.Ticket{Number: amount, Start: start, Period: cfg.generation<<ticketBits | from}
 }
 
 // ask asks the store.
 func (c *core) ask(ctx context.Context, cfg *config, r request) (answer, error) {
-	r.known, r.sent = r.bucket.account.known(), c.watch.Elapsed()
+	r.known, r.sent = r.bucket.account.known(), c.clock.Elapsed()
 	return c.store.ask(ctx, cfg, r)
 }
 
@@ -182,13 +192,13 @@ func (c *core) ask(ctx context.Context, cfg *config, r request) (answer, error) 
 func (c *core) record(cfg *config, r request, a answer, err error) {
 	if err != nil {
 		c.reportError(cfg, err)
-		if !c.many || !isAboutKey(err) {
-			c.course.failed(err)
+		if !c.perKey || !isAboutKey(err) {
+			c.mode.failed(err)
 		}
 		return
 	}
-	if !c.store.unwritten.Load() {
-		c.course.answered(cfg.probe)
+	if !c.store.readOnly.Load() {
+		c.mode.answered(cfg.probe)
 	}
 	if !r.bucket.shared && r.least > 0 { // what goes back twice is answered without looking
 		c.checkForgotten(cfg, r, a)
@@ -201,16 +211,16 @@ func (c *core) checkForgotten(cfg *config, r request, a answer) {
 	// Clocks of two machines differ a little in their pace, and lots that go back are no loss.
 	slack := int64(10*time.Millisecond) + cfg.capacity/1000
 	switch {
-	case cfg.lot > 0 && cfg.failure != Local:
+	case cfg.lotSize > 0 && cfg.failure != Local:
 		slack = cfg.capacity // nobody has said how many processes there are
-	case cfg.lot > 0:
-		slack += int64(cfg.lot) * cfg.unit * int64(cfg.peers)
+	case cfg.lotSize > 0:
+		slack += int64(cfg.lotSize) * cfg.unit * int64(cfg.peers)
 	}
 	debt := a.debt
 	if a.wait == 0 && r.writes() {
 		debt += r.takes(a.debt)
 	}
-	now := c.watch.Elapsed()
+	now := c.clock.Elapsed()
 	if r.bucket.account.observe(r.sent+time.Duration(debt), r.known, a.debt < int64(r.known-now)-slack) {
 		c.counts.forgotten.Add(1)
 		c.reportError(cfg, ErrForgotten)
@@ -225,8 +235,8 @@ func (c *core) reportError(cfg *config, err error) {
 }
 
 // withoutStore decides about an attempt that the store has not decided about.
-func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purchase, cause error) (policy.Ticket, error) {
-	if err := ended(ctx); err != nil {
+func (c *core) withoutStore(ctx context.Context, cfg *config, p purchase, cause error) (policy.Ticket, error) {
+	if err := policy.ContextError(ctx); err != nil {
 		return policy.Ticket{}, err
 	}
 	c.counts.fellBack.Add(1)
@@ -237,20 +247,15 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, b *bucket, p purch
 	case Closed:
 		var due time.Duration
 		if wait, ok := policy.RetryAfter(cause); ok {
-			due = c.watch.Elapsed() + wait
+			due = c.clock.Elapsed() + wait
 		}
 		return c.refuse(cfg, ErrStore, due)
 	}
-	now := c.watch.Elapsed()
-	if wait := b.local.take(now, cfg.local(p.amount), cfg.localCapacity); wait > 0 {
+	now := c.clock.Elapsed()
+	if wait := p.bucket.local.take(now, cfg.local(p.amount), cfg.localCapacity); wait > 0 {
 		return c.refuse(cfg, ratelimit.ErrLimited, now+time.Duration(wait))
 	}
-	c.counts.admitted.Add(1)
-	ticket := policy.Ticket{Number: p.amount, Start: now, Period: cfg.generation<<ticketBits | charged}
-	if b.shared {
-		ticket.Period |= inOverflow
-	}
-	return ticket, nil
+	return c.ticket(cfg, p.bucket, now, p.amount, charged), nil
 }
 
 // refuse refuses, unless the limiter is in shadow. due is when to come back, by the watch, or 0 if there is no such time.
@@ -262,7 +267,7 @@ func (c *core) refuse(cfg *config, reason error, due time.Duration) (policy.Tick
 	c.counts.rejected.Add(1)
 	rejection := &policy.Rejection{Kind: kind, Name: cfg.name, Reason: reason}
 	if due > 0 {
-		rejection.Until = c.watch.Time(due)
+		rejection.Until = c.clock.Time(due)
 	}
 	return policy.Ticket{}, rejection
 }
@@ -276,7 +281,7 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 	if b.shared != (ticket.Period&inOverflow != 0) {
 		return // the key has got a place since, or lost it
 	}
-	now := c.watch.Elapsed()
+	now := c.clock.Elapsed()
 	if ticket.Period&charged != 0 && ticket.Period>>ticketBits == cfg.generation { // else it was a part of another share
 		b.local.remove(now, ticket.Start, cfg.local(ticket.Number))
 	}
@@ -287,7 +292,7 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 
 // peek asks what an attempt of a cost would get now, and writes nothing.
 func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, cost int) (Level, error) {
-	if err := ended(ctx); err != nil {
+	if err := policy.ContextError(ctx); err != nil {
 		return Level{}, err
 	}
 	level := Level{Burst: cfg.burst}
@@ -298,7 +303,7 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 	q.most = 0
 	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: q.arguments(), bucket: b})
 	if err != nil {
-		if err := ended(ctx); err != nil {
+		if err := policy.ContextError(ctx); err != nil {
 			return level, err
 		}
 		return level, fmt.Errorf("policyredis: %w: %w", ErrStore, err)
@@ -315,19 +320,4 @@ type Level struct {
 	Burst  int           // how many a full bucket holds
 	Wait   time.Duration // until an attempt of the cost asked about would be admitted; 0: now
 	Full   time.Duration // until the bucket is full, if no more is taken
-}
-
-// maxKey is how long a key can be. A longer one is cut, and its hash added. Names made so are longer than those of other keys.
-const maxKey = 128
-
-// redisKey returns what a key is called in Redis. Keys come from outside: they are as long as that, and no two have the same
-// name. What is between the first braces of a name decides about the node of a cluster, unless there is nothing: a key for
-// which that would be so is hashed too.
-func redisKey(prefix, key string) string {
-	if key == "" || len(key) > maxKey || key[0] == '}' {
-		sum := sha256.Sum256([]byte(key))
-		head := maxKey + 1 - 2*len(sum)
-		key = strings.ReplaceAll((key + strings.Repeat("-", head))[:head], "}", "-") + hex.EncodeToString(sum[:])
-	}
-	return prefix + ":{" + key + "}"
 }

@@ -1,7 +1,6 @@
 package policyredis
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -101,6 +100,3 @@ func says(err error, text string) bool {
 	}
 	return false
 }
-
-// ended returns the error of a call whose own context has ended, or nil.
-func ended(ctx context.Context) error { return policy.ContextError(ctx) }

@@ -40,28 +40,21 @@ var (
 // see [Validate].
 func New[R Result](client Scripter[R], key string, perSecond float64, burst int, options ...Option) *Limiter {
 	cl := clientOf(client)
-	cfg, err := configure(nil, perSecond, burst, options, func(c *config, problems *policy.ConfigError) {
-		if cl == nil {
-			problems.Add("the client is nil")
-		}
-		if key == "" {
-			problems.Add("the key is empty")
-		}
-		c.checkSingle(problems)
-	})
-	if err != nil {
+	cfg, problems := configure(perSecond, burst, options)
+	if cl == nil {
+		problems.Add("the client is nil")
+	}
+	if key == "" {
+		problems.Add("the key is empty")
+	}
+	cfg.checkSingle(problems)
+	if err := problems.Err(); err != nil {
 		panic(err)
 	}
 	l := new(Limiter)
 	l.core.start(cl, cfg)
 	l.bucket = newBucket(redisKey(cfg.prefix, key))
 	return l
-}
-
-func (c *config) checkSingle(problems *policy.ConfigError) {
-	if c.given.Given("Keys") {
-		problems.Add("Keys %d: a Limiter has one key", c.maxKeys)
-	}
 }
 
 func (l *Limiter) current() *config { return l.core.current("policyredis.New") }
@@ -112,11 +105,11 @@ func (l *Limiter) Peek(ctx context.Context) (Level, error) {
 // close the client. The limiter can still be used, during Drain and after it.
 func (l *Limiter) Drain(ctx context.Context) error {
 	l.current()
-	if err := ended(ctx); err != nil {
+	if err := policy.ContextError(ctx); err != nil {
 		return err
 	}
 	l.core.returnLot(ctx, l.bucket)
-	return l.core.store.places.empty(ctx)
+	return l.core.store.places.drain(ctx)
 }
 
 // Reconfigure changes the limiter while it is in use. It takes the rate, the burst and the options of [New], and takes
@@ -127,27 +120,29 @@ func (l *Limiter) Drain(ctx context.Context) error {
 // full bucket. While processes disagree on rate and burst, each uses its own.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	l.current()
-	return l.core.reconfigure(perSecond, burst, options, (*config).checkSingle)
+	cfg, problems := configure(perSecond, burst, options)
+	cfg.checkSingle(problems)
+	return l.core.reconfigure(cfg, problems)
 }
 
 // Shadow makes the limiter refuse nothing from now on, while it takes tokens and counts as before. An attempt that it
 // would have refused goes ahead without a token, and is counted in ShadowRejected of [Snapshot] instead of Rejected.
-func (l *Limiter) Shadow() { l.steer(true) }
-
-// Enforce ends the shadow mode that [Limiter.Shadow] or the option [Shadow] began.
-func (l *Limiter) Enforce() { l.steer(false) }
-
-func (l *Limiter) steer(shadow bool) {
+func (l *Limiter) Shadow() {
 	l.current()
-	l.core.moved.Store(true)
-	l.core.shadow.Store(shadow)
+	l.core.steer(true)
 }
 
-// Idle reports whether the limiter is in the state of a new one: its local bucket is full, it holds no lots, and nobody
-// has changed it by hand.
+// Enforce ends the shadow mode that [Limiter.Shadow] or the option [Shadow] began.
+func (l *Limiter) Enforce() {
+	l.current()
+	l.core.steer(false)
+}
+
+// Idle reports whether the limiter is in the state of a new one: its local bucket is full, it holds no lots, and it was
+// never changed by hand.
 func (l *Limiter) Idle() bool {
 	l.current()
-	return !l.core.moved.Load() && l.bucket.idle(l.core.watch.Elapsed())
+	return !l.core.changed.Load() && l.bucket.idle(l.core.clock.Elapsed())
 }
 
 // String returns the rate, the burst and the key, as in

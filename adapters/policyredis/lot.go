@@ -15,7 +15,7 @@ type lot struct {
 	mu      sync.Mutex
 	amount  int64
 	takenAt time.Duration // the first of it, if it was taken several times
-	filling bool          // somebody asks for more
+	filling bool          // an attempt is asking for more
 	timer   *time.Timer   // that looks after it; nil when there is none
 	refusal refusal       // the last one by Redis
 }
@@ -36,34 +36,34 @@ func (l *lot) empty() bool {
 
 // admitByLot admits from the lot. One attempt at a time fills it up again; the others ask for themselves meanwhile, so that
 // nobody waits for somebody else's round trip.
-func (c *core) admitByLot(ctx context.Context, cfg *config, b *bucket, p purchase) (policy.Ticket, error) {
-	rest := p.amount - p.found
-	d := b.lot.take(p.start, rest, int64(cfg.lot)*cfg.unit, cfg.generation)
+func (c *core) admitByLot(ctx context.Context, cfg *config, p purchase) (policy.Ticket, error) {
+	b := p.bucket
+	d := b.lot.take(p.start, p.rest(), int64(cfg.lotSize)*cfg.unit, cfg.generation)
 	switch {
 	case d.admitted:
-		return c.admitted(cfg, b, p, max(0, int64(p.start-d.takenAt))), nil
+		return c.admitted(cfg, p, max(0, int64(p.start-d.takenAt))), nil
 	case d.refused:
 		return c.refuse(cfg, ratelimit.ErrLimited, d.due)
 	}
-	q := cfg.question(rest)
-	if d.fills {
+	q := cfg.question(p.rest())
+	if d.fill > 0 {
 		q.most += d.fill
 		defer b.lot.filled()
 	}
-	a, err := c.ask(ctx, cfg, request{question: q, keys: b.keys, args: q.arguments(), bucket: b})
+	a, err := c.ask(ctx, cfg, request{question: q, keys: p.keys, args: q.arguments(), bucket: b})
 	switch {
 	case err != nil:
-		return c.withoutStore(ctx, cfg, b, p, err)
+		return c.withoutStore(ctx, cfg, p, err)
 	case a.wait > 0:
-		now := c.watch.Elapsed()
+		now := c.clock.Elapsed()
 		due := now + time.Duration(a.wait)
-		b.lot.refuse(refusal{amount: rest, due: due, until: min(due, now+cfg.keep), generation: cfg.generation})
+		b.lot.refuse(refusal{amount: p.rest(), due: due, until: min(due, now+cfg.lotKeep), generation: cfg.generation})
 		return c.refuse(cfg, ratelimit.ErrLimited, due)
 	}
-	if more := q.takes(a.debt) - rest; more > 0 {
-		c.fill(b, more, p.start, cfg.keep)
+	if more := q.takes(a.debt) - p.rest(); more > 0 {
+		c.fill(b, more, p.start, cfg.lotKeep)
 	}
-	return c.admitted(cfg, b, p, 0), nil
+	return c.admitted(cfg, p, 0), nil
 }
 
 // decision is what a lot says to an attempt. If it neither admits nor refuses it, the attempt asks Redis.
@@ -74,8 +74,7 @@ type decision struct {
 	refused bool
 	due     time.Duration // when that would be there
 
-	fills bool  // who asks is to fill the lot
-	fill  int64 // with so much
+	fill int64 // the attempt is to ask for so much more, and fill the lot with it
 }
 
 // take takes amount from the lot, which holds at most so much: it can be more when the limit was another one before.
@@ -91,11 +90,12 @@ func (l *lot) take(now time.Duration, amount, most int64, generation uint64) dec
 		return decision{refused: true, due: r.due + time.Duration(amount-r.amount)}
 	}
 	l.refusal = refusal{}
-	if l.filling {
+	fill := most - l.amount
+	if l.filling || fill == 0 {
 		return decision{}
 	}
 	l.filling = true
-	return decision{fills: true, fill: most - l.amount}
+	return decision{fill: fill}
 }
 
 func (l *lot) filled() {

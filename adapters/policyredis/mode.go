@@ -46,104 +46,104 @@ type Change struct {
 	Err      error // the store's last error; nil when the store answers again
 }
 
-// course is the mode and how it changes. It leaves Shared when the store has failed several times in a row, and returns with
+// modeSwitch is the mode and how it changes. It leaves Shared when the store has failed several times in a row, and returns with
 // the first answer, but not before a probe interval has passed, so that a store that answers now and then makes no storm of
 // changes.
-type course struct {
+type modeSwitch struct {
 	name     string       // of the limiter
 	failures atomic.Int64 // in a row
 	away     atomic.Bool  // from Shared
 
 	mu        sync.Mutex
-	mode      Mode
+	present   Mode
 	since     time.Time
 	err       error
 	changes   uint64
-	waiting   []Change // not delivered yet
-	delivers  bool     // somebody delivers
-	lastLeft  time.Time
-	failure   Mode // in place of Shared
+	waiting   []Change  // not delivered yet
+	delivers  bool      // a goroutine is delivering
+	lastLeft  time.Time // from Shared
+	failure   Mode      // what the present mode is while the store does not answer
 	listeners []func(Change)
 }
 
 // failed notes that the store did not answer.
-func (c *course) failed(err error) {
-	if c.failures.Add(1) < failuresInARow || c.away.Load() {
+func (m *modeSwitch) failed(err error) {
+	if m.failures.Add(1) < failuresInARow || m.away.Load() {
 		return
 	}
-	c.mu.Lock()
-	if c.mode == Shared {
-		c.err = err
-		c.change(c.failure, time.Now())
+	m.mu.Lock()
+	if m.present == Shared {
+		m.err = err
+		m.change(m.failure, time.Now())
 	}
-	c.mu.Unlock()
-	c.deliver()
+	m.mu.Unlock()
+	m.deliver()
 }
 
 // answered notes that the store has answered.
-func (c *course) answered(every time.Duration) {
-	if c.failures.Load() != 0 {
-		c.failures.Store(0)
+func (m *modeSwitch) answered(probe time.Duration) {
+	if m.failures.Load() != 0 {
+		m.failures.Store(0)
 	}
-	if !c.away.Load() {
+	if !m.away.Load() {
 		return
 	}
-	c.mu.Lock()
-	if now := time.Now(); c.mode != Shared && now.Sub(c.lastLeft) >= every {
-		c.err = nil
-		c.change(Shared, now)
+	m.mu.Lock()
+	if now := time.Now(); m.present != Shared && now.Sub(m.lastLeft) >= probe {
+		m.err = nil
+		m.change(Shared, now)
 	}
-	c.mu.Unlock()
-	c.deliver()
+	m.mu.Unlock()
+	m.deliver()
 }
 
-// set sets who is told, and the failure mode, also while one is in force. It leaves the delivery to who calls.
-func (c *course) set(failure Mode, listeners []func(Change)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.failure, c.listeners = failure, listeners
-	if c.mode != Shared && c.mode != failure {
-		c.change(failure, time.Now())
+// set sets who is told, and the failure mode, also while one is in force. The caller must deliver.
+func (m *modeSwitch) set(failure Mode, listeners []func(Change)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.failure, m.listeners = failure, listeners
+	if m.present != Shared && m.present != failure {
+		m.change(failure, time.Now())
 	}
 }
 
-// change is called with the lock held.
-func (c *course) change(to Mode, now time.Time) {
-	if c.mode == Shared {
-		c.lastLeft = now
+// change notes a change, and who is to be told of it. It is called with the lock held.
+func (m *modeSwitch) change(to Mode, now time.Time) {
+	if m.present == Shared {
+		m.lastLeft = now
 	}
-	c.changes++
-	if len(c.listeners) > 0 {
-		if len(c.waiting) == maxWaiting { // a listener hangs
-			c.waiting = c.waiting[1:]
+	m.changes++
+	if len(m.listeners) > 0 {
+		if len(m.waiting) == maxWaiting { // a listener hangs
+			m.waiting = m.waiting[1:]
 		}
-		c.waiting = append(c.waiting, Change{Number: c.changes, Name: c.name, From: c.mode, To: to, At: now, Err: c.err})
+		m.waiting = append(m.waiting, Change{Number: m.changes, Name: m.name, From: m.present, To: to, At: now, Err: m.err})
 	}
-	c.mode, c.since = to, now
-	c.away.Store(to != Shared)
+	m.present, m.since = to, now
+	m.away.Store(to != Shared)
 }
 
-// deliver tells of all changes that wait, in order, unless somebody else does already.
-func (c *course) deliver() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.delivers {
+// deliver tells of all changes that wait, in order, unless another goroutine does already.
+func (m *modeSwitch) deliver() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.delivers {
 		return
 	}
-	c.delivers = true
-	defer func() { c.delivers = false }()
-	for len(c.waiting) > 0 {
-		change := c.waiting[0]
-		c.waiting = c.waiting[1:]
-		c.tell(change)
+	m.delivers = true
+	defer func() { m.delivers = false }()
+	for len(m.waiting) > 0 {
+		change := m.waiting[0]
+		m.waiting = m.waiting[1:]
+		m.tell(change)
 	}
 }
 
-// tell is called with the lock held, which it gives up meanwhile.
-func (c *course) tell(change Change) {
-	listeners := c.listeners
-	c.mu.Unlock()
-	defer c.mu.Lock() // also when a listener calls runtime.Goexit
+// tell calls the listeners. It is called with the lock held, which it gives up meanwhile.
+func (m *modeSwitch) tell(change Change) {
+	listeners := m.listeners
+	m.mu.Unlock()
+	defer m.mu.Lock() // also when a listener calls runtime.Goexit
 	for _, f := range listeners {
 		contained(func() { f(change) })
 	}

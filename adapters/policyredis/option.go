@@ -41,8 +41,8 @@ type config struct {
 	deadline, probe time.Duration
 	failure         Mode
 	peers           int
-	lot             int
-	keep            time.Duration
+	lotSize         int // of Lots; 0: the store is asked for each attempt
+	lotKeep         time.Duration
 	shadow          bool
 	trusted         bool
 	maxKeys         int
@@ -162,7 +162,7 @@ func (c *config) failWith(name string, args ...policy.Argument) {
 // held when the window began. And each process may withhold up to n tokens from the others, for at most keep.
 func Lots(n int, keep time.Duration) Option {
 	return func(c *config) {
-		c.lot, c.keep = n, keep
+		c.lotSize, c.lotKeep = n, keep
 		c.given.Data("Lots", setting.Arg("n", n), setting.Arg("keep", keep))
 	}
 }
@@ -220,32 +220,29 @@ func OnError(f func(error)) Option {
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with for a rate, a burst and options, or nil.
 func Validate(perSecond float64, burst int, options ...Option) error {
-	_, err := configure(nil, perSecond, burst, options, nil)
-	return err
+	_, problems := configure(perSecond, burst, options)
+	return problems.Err()
 }
 
-// configure returns the configuration that options make, in place of old, which is nil for a new limiter. check adds what the
-// caller finds.
-func configure(old *config, perSecond float64, burst int, options []Option, check func(*config, *policy.ConfigError)) (*config, error) {
-	problems := policy.ConfigError{Policy: "policyredis"}
+// configure returns the configuration that options make, and what is wrong with it.
+func configure(perSecond float64, burst int, options []Option) (*config, *policy.ConfigError) {
+	problems := &policy.ConfigError{Policy: "policyredis"}
 	c := &config{
 		perSecond: perSecond, burst: burst, prefix: defaultPrefix, deadline: defaultDeadline, probe: defaultProbe,
 		failure: Local, peers: 1, maxKeys: defaultKeys,
 	}
 	c.given.Data("New", setting.Arg("perSecond", perSecond), setting.Arg("burst", burst))
-	option.Apply(c, options, &problems)
-	c.checkQuota(&problems)
-	c.checkRest(&problems)
-	if check != nil {
-		check(c, &problems)
+	option.Apply(c, options, problems)
+	c.checkQuota(problems)
+	c.checkRest(problems)
+	return c, problems
+}
+
+// checkSingle notes what a Limiter, unlike a PerKey, refuses.
+func (c *config) checkSingle(problems *policy.ConfigError) {
+	if c.given.Given("Keys") {
+		problems.Add("Keys %d: a Limiter has one key", c.maxKeys)
 	}
-	if old != nil {
-		c.inherit(old, &problems)
-	}
-	if err := problems.Err(); err != nil {
-		return nil, err
-	}
-	return c, nil
 }
 
 func (c *config) checkQuota(problems *policy.ConfigError) {
@@ -308,9 +305,9 @@ func (c *config) checkRest(problems *policy.ConfigError) {
 	between("Deadline", c.deadline, time.Millisecond, time.Minute)
 	between("Probe", c.probe, 10*time.Millisecond, 24*time.Hour)
 	if c.given.Given("Lots") {
-		between("Lots: keep", c.keep, time.Millisecond, time.Minute)
-		if c.lot < 1 || c.lot > c.burst {
-			problems.Add("Lots %d: must be from 1 to the burst, %d", c.lot, c.burst)
+		between("Lots: keep", c.lotKeep, time.Millisecond, time.Minute)
+		if c.lotSize < 1 || c.lotSize > c.burst {
+			problems.Add("Lots %d: must be from 1 to the burst, %d", c.lotSize, c.burst)
 		}
 	}
 	switch {
@@ -333,30 +330,30 @@ func (c *config) checkRest(problems *policy.ConfigError) {
 	}
 }
 
-// inherit keeps what is no data, or what state hangs on.
-func (c *config) inherit(old *config, problems *policy.ConfigError) {
-	if c.given.Given("Name") && c.name != old.name {
-		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, old.name)
+// keep takes from the configuration that c replaces what is no data, or what state hangs on.
+func (c *config) keep(before *config, problems *policy.ConfigError) {
+	if c.given.Given("Name") && c.name != before.name {
+		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, before.name)
 	}
-	if c.given.Given("Prefix") && c.prefix != old.prefix {
-		problems.Add("Prefix %.80q: the keys begin with %.80q, and a prefix cannot be changed", c.prefix, old.prefix)
+	if c.given.Given("Prefix") && c.prefix != before.prefix {
+		problems.Add("Prefix %.80q: the keys begin with %.80q, and a prefix cannot be changed", c.prefix, before.prefix)
 	}
-	if c.given.Given("Keys") && c.maxKeys != old.maxKeys {
-		problems.Add("Keys %d: there are places for %d, which cannot be changed", c.maxKeys, old.maxKeys)
+	if c.given.Given("Keys") && c.maxKeys != before.maxKeys {
+		problems.Add("Keys %d: there are places for %d, which cannot be changed", c.maxKeys, before.maxKeys)
 	}
-	c.generation = old.generation + 1
+	c.generation = before.generation + 1
 	stays := func(name string, again Option) {
-		if old.given.Given(name) && !c.given.Given(name) {
+		if before.given.Given(name) && !c.given.Given(name) {
 			again(c)
 		}
 	}
-	stays("Name", Name(old.name))
-	stays("Prefix", Prefix(old.prefix))
-	stays("Keys", Keys(old.maxKeys))
-	stays("CostOf", CostOf(old.costOf))
-	stays("OnError", OnError(old.onError))
+	stays("Name", Name(before.name))
+	stays("Prefix", Prefix(before.prefix))
+	stays("Keys", Keys(before.maxKeys))
+	stays("CostOf", CostOf(before.costOf))
+	stays("OnError", OnError(before.onError))
 	stays("OnChange", func(c *config) {
-		for _, f := range old.onChange {
+		for _, f := range before.onChange {
 			OnChange(f)(c)
 		}
 	})

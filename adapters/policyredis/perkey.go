@@ -3,7 +3,6 @@ package policyredis
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
@@ -34,22 +33,21 @@ var (
 // A process keeps a local bucket for each key that it has seen lately; see [Keys].
 func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key func(ctx context.Context) string, options ...Option) *PerKey {
 	cl := clientOf(client)
-	cfg, err := configure(nil, perSecond, burst, options, func(_ *config, problems *policy.ConfigError) {
-		if cl == nil {
-			problems.Add("the client is nil")
-		}
-		if key == nil {
-			problems.Add("the key function is nil")
-		}
-	})
-	if err != nil {
+	cfg, problems := configure(perSecond, burst, options)
+	if cl == nil {
+		problems.Add("the client is nil")
+	}
+	if key == nil {
+		problems.Add("the key function is nil")
+	}
+	if err := problems.Err(); err != nil {
 		panic(err)
 	}
 	p := &PerKey{keyOf: key}
-	p.core.many = true
+	p.core.perKey = true
 	p.core.start(cl, cfg)
 	p.buckets = keyed.New(newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
-		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.watch.Elapsed()) }))
+		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.clock.Elapsed()) }))
 	p.buckets.Overflow().shared = true
 	return p
 }
@@ -109,42 +107,42 @@ func (p *PerKey) Peek(ctx context.Context, key string) (Level, error) {
 func (p *PerKey) Drain(ctx context.Context) error {
 	p.current()
 	for _, b := range p.buckets.All() {
-		if err := ended(ctx); err != nil {
+		if err := policy.ContextError(ctx); err != nil {
 			return err
 		}
 		p.core.returnLot(ctx, b)
 	}
-	return p.core.store.places.empty(ctx)
+	return p.core.store.places.drain(ctx)
 }
 
 // Reconfigure is [Limiter.Reconfigure]. The number of [Keys] cannot change either.
 func (p *PerKey) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	p.current()
-	return p.core.reconfigure(perSecond, burst, options, nil)
+	return p.core.reconfigure(configure(perSecond, burst, options))
 }
 
 // Shadow is [Limiter.Shadow] for all keys.
-func (p *PerKey) Shadow() { p.steer(true) }
-
-// Enforce is [Limiter.Enforce] for all keys.
-func (p *PerKey) Enforce() { p.steer(false) }
-
-func (p *PerKey) steer(shadow bool) {
+func (p *PerKey) Shadow() {
 	p.current()
-	p.core.moved.Store(true)
-	p.core.shadow.Store(shadow)
+	p.core.steer(true)
 }
 
-// Idle reports whether all keys are in the state of new ones and nobody has changed anything by hand.
+// Enforce is [Limiter.Enforce] for all keys.
+func (p *PerKey) Enforce() {
+	p.current()
+	p.core.steer(false)
+}
+
+// Idle reports whether all keys are in the state of new ones and nothing was ever changed by hand.
 func (p *PerKey) Idle() bool {
 	p.current()
-	now := p.core.watch.Elapsed()
+	now := p.core.clock.Elapsed()
 	for _, b := range p.buckets.All() {
 		if !b.idle(now) {
 			return false
 		}
 	}
-	return !p.core.moved.Load() && p.buckets.Overflow().idle(now)
+	return !p.core.changed.Load() && p.buckets.Overflow().idle(now)
 }
 
 // String returns the rate, the burst and the prefix, as in
@@ -153,10 +151,4 @@ func (p *PerKey) Idle() bool {
 func (p *PerKey) String() string {
 	cfg := p.current()
 	return cfg.text() + " per key in redis " + cfg.prefix + ":{…}"
-}
-
-// tokens returns how many tokens there are, at most, by what the store has said last, and false if it has said nothing.
-func (b *bucket) tokens(cfg *config, now time.Duration) (tokens int64, known bool) {
-	paid := b.account.known()
-	return (cfg.capacity - max(0, int64(paid-now))) / cfg.unit, paid != 0
 }

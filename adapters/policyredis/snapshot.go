@@ -60,9 +60,9 @@ func (c *core) snapshot(cfg *config) Snapshot {
 		Running:        c.store.places.count(),
 		Abandoned:      max(0, c.store.abandoned.Load()),
 	}
-	c.course.mu.Lock()
-	defer c.course.mu.Unlock()
-	s.Mode, s.Since, s.Changes = c.course.mode, c.course.since, c.course.changes
+	c.mode.mu.Lock()
+	defer c.mode.mu.Unlock()
+	s.Mode, s.Since, s.Changes = c.mode.present, c.mode.since, c.mode.changes
 	return s
 }
 
@@ -85,7 +85,7 @@ func (s Snapshot) LogValue() slog.Value {
 // "store_timeouts", "store_running" and "store_abandoned".
 func (l *Limiter) Report() policy.Report {
 	cfg := l.current()
-	tokens, known := l.bucket.tokens(cfg, l.core.watch.Elapsed())
+	tokens, known := l.bucket.tokens(cfg, l.core.clock.Elapsed())
 	report := l.core.report(cfg, l.Stage())
 	report.Values = append([]policy.Value{{
 		Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(max(0, tokens)), Limit: float64(cfg.burst),
@@ -115,9 +115,9 @@ func (c *core) report(cfg *config, stage policy.Stage) policy.Report {
 	}
 	state := policy.State{Name: s.Mode.String(), Since: s.Since, All: modes[:]}
 	if s.Mode != Shared {
-		c.course.mu.Lock()
-		state.Cause = policy.Cause{Rule: "store", What: "failed", Bad: failuresInARow, Limit: failuresInARow, Err: c.course.err}
-		c.course.mu.Unlock()
+		c.mode.mu.Lock()
+		state.Cause = policy.Cause{Rule: "store", What: "failed", Bad: failuresInARow, Limit: failuresInARow, Err: c.mode.err}
+		c.mode.mu.Unlock()
 	}
 	return policy.Report{
 		Kind: kind, Name: s.Name, Stage: stage, State: state, Shadow: s.Shadow, Settings: cfg.given,

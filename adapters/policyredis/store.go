@@ -25,10 +25,9 @@ type store struct {
 	client     client
 	prompt     bool        // the client says that it keeps to deadlines
 	distrusted atomic.Bool // but it has not
-	gate       *breaker.Breaker
+	breaker    *breaker.Breaker
 	places     places
-	// unwritten: the store does not write, it has said. That it can be read says nothing then.
-	unwritten atomic.Bool
+	readOnly   atomic.Bool // the store does not write, it has said: that it can be read then says nothing
 	// record is told how each call went: by who asked, or by the call itself if who asked has left.
 	record func(*config, request, answer, error)
 
@@ -38,13 +37,12 @@ type store struct {
 	abandoned                        atomic.Int64 // calls that are over, and still run
 }
 
-func newStore(c client, every time.Duration, record func(*config, request, answer, error)) *store {
-	return &store{client: c, prompt: c.prompt(), gate: breaker.New(gate(every)...), record: record}
+func newStore(c client, probe time.Duration, record func(*config, request, answer, error)) *store {
+	return &store{client: c, prompt: c.prompt(), breaker: breaker.New(breakerOptions(probe)...), record: record}
 }
 
-// gate returns the options of the breaker.
-func gate(every time.Duration) []breaker.Option {
-	return []breaker.Option{breaker.ConsecutiveFailures(failuresInARow), breaker.OpenFor(every)}
+func breakerOptions(probe time.Duration) []breaker.Option {
+	return []breaker.Option{breaker.ConsecutiveFailures(failuresInARow), breaker.OpenFor(probe)}
 }
 
 // request is what the server is asked, and how.
@@ -69,12 +67,12 @@ func (s *store) trusts(cfg *config) bool { return (cfg.trusted || s.prompt) && !
 // wait for a store that hangs, and the breaker would never open. So of the calls whose callers have left, one goes on: the
 // witness. It is one only, so that callers in a hurry do not pile up calls.
 func (s *store) ask(parent context.Context, cfg *config, r request) (answer, error) {
-	_, ticket, err := s.gate.Admit(parent)
+	_, ticket, err := s.breaker.Admit(parent)
 	if err != nil {
 		return answer{}, err
 	}
 	if !s.places.take() {
-		s.gate.Settle(parent, ticket, policy.Outcome{Kind: policy.NotCalled})
+		s.breaker.Settle(parent, ticket, policy.Outcome{Kind: policy.NotCalled})
 		s.failures.Add(1)
 		s.record(cfg, r, answer{}, ErrBusy)
 		return answer{}, ErrBusy
@@ -94,7 +92,7 @@ func (s *store) ask(parent context.Context, cfg *config, r request) (answer, err
 		c.expire()
 	case <-parent.Done():
 		if c.leave() {
-			return answer{}, ended(parent)
+			return answer{}, policy.ContextError(parent)
 		}
 	}
 	s.record(cfg, r, c.answer, c.err)
@@ -113,7 +111,7 @@ func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (
 	err = errExited // until the client has returned
 	defer func() {
 		s.settle(ticket, r, a, err)
-		s.places.leave()
+		s.places.free()
 	}()
 	var reply any
 	reply, err = s.run(ctx, r)
@@ -155,13 +153,13 @@ func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
 	switch {
 	case !r.writes() || a.wait > 0: // nothing was written
 	case err == nil:
-		s.unwritten.Store(false)
+		s.readOnly.Store(false)
 	case doesNotWrite(err):
-		s.unwritten.Store(true)
+		s.readOnly.Store(true)
 	}
 	outcome := policy.Outcome{Kind: policy.Returned}
 	switch {
-	case err == nil && s.unwritten.Load():
+	case err == nil && s.readOnly.Load():
 		outcome.Kind = policy.NotCalled
 	case err != nil:
 		s.failures.Add(1)
@@ -172,7 +170,7 @@ func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
 			outcome.Err, outcome.Class = err, policy.Transient
 		}
 	}
-	s.gate.Settle(context.Background(), ticket, outcome)
+	s.breaker.Settle(context.Background(), ticket, outcome)
 }
 
 // call is one call of the client on a goroutine of its own. It is over when the client has returned, at its deadline, or when
@@ -194,7 +192,7 @@ type call struct {
 }
 
 func (c *call) run() {
-	defer c.store.places.leave()
+	defer c.store.places.free()
 	defer c.expiring.Wait() // who drains waits for what is told, too
 	defer c.cancel()
 	var a answer
@@ -248,17 +246,17 @@ func (c *call) leave() bool {
 	}
 	c.over = true
 	c.store.abandoned.Add(1)
-	c.store.gate.Settle(c.ctx, c.ticket, policy.Outcome{Kind: policy.NotCalled})
+	c.store.breaker.Settle(c.ctx, c.ticket, policy.Outcome{Kind: policy.NotCalled})
 	c.cancel()
 	return true
 }
 
 // places are for the calls that run.
 type places struct {
-	mu    sync.Mutex
-	taken int
-	ahead int           // calls that are about to be made
-	none  chan struct{} // closed when there are neither; nil when nobody waits for that
+	mu       sync.Mutex
+	taken    int
+	expected int           // calls that are about to be made
+	none     chan struct{} // closed when there are neither; nil when nobody waits for that
 }
 
 func (p *places) take() bool {
@@ -271,7 +269,7 @@ func (p *places) take() bool {
 	return true
 }
 
-func (p *places) leave() {
+func (p *places) free() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.taken--
@@ -281,12 +279,12 @@ func (p *places) leave() {
 // expect lets who waits for the end of all calls wait for f too, which is about to make one.
 func (p *places) expect(f func()) {
 	p.mu.Lock()
-	p.ahead++
+	p.expected++
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		p.ahead--
+		p.expected--
 		p.wake()
 	}()
 	f()
@@ -294,7 +292,7 @@ func (p *places) expect(f func()) {
 
 // wake is called with the lock held.
 func (p *places) wake() {
-	if p.taken+p.ahead == 0 && p.none != nil {
+	if p.taken+p.expected == 0 && p.none != nil {
 		close(p.none)
 		p.none = nil
 	}
@@ -306,10 +304,10 @@ func (p *places) count() int {
 	return p.taken
 }
 
-// empty waits until no call runs or is about to, or ctx has ended.
-func (p *places) empty(ctx context.Context) error {
+// drain waits until no call runs or is about to, or ctx has ended.
+func (p *places) drain(ctx context.Context) error {
 	p.mu.Lock()
-	if p.taken+p.ahead == 0 {
+	if p.taken+p.expected == 0 {
 		p.mu.Unlock()
 		return nil
 	}
@@ -322,6 +320,6 @@ func (p *places) empty(ctx context.Context) error {
 	case <-none:
 		return nil
 	case <-ctx.Done():
-		return ended(ctx)
+		return policy.ContextError(ctx)
 	}
 }
