@@ -184,7 +184,7 @@ func (l *Limiter) turnBehind(owed, cost int) (time.Duration, error) {
 		return 0, errNegative
 	case ok:
 		return turn, nil
-	case cost > l.bucket.burst:
+	case cost > l.bucket.tokens.burst:
 		return 0, errTooDear
 	}
 	return 0, ErrExhausted

@@ -145,5 +145,5 @@ func (l *Limiter) Idle() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.advance(reading)
-	return l.queue.len() == 0 && !l.changed && l.bucket.level() >= float64(l.bucket.burst)
+	return l.queue.len() == 0 && !l.changed && l.bucket.level() >= float64(l.bucket.tokens.burst)
 }
