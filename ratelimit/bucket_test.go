@@ -237,7 +237,7 @@ func TestChangeGrantsFirst(t *testing.T) {
 		l := New(1000, 1, MaxWait(time.Nanosecond))
 		require.True(t, l.bucket.takeAt(l.bucket.clock.Elapsed()))
 		w := &waiter{cost: 1, came: l.bucket.now, deadline: math.MaxInt64, news: make(chan struct{}, 1)}
-		l.queue.push(w)
+		l.queue.push(w, &l.queue.waiters)
 		time.Sleep(2 * time.Millisecond)
 		require.NoError(t, l.Reconfigure(500, 1, MaxWait(time.Nanosecond)))
 		require.NotNil(t, w.end)
