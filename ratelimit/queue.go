@@ -240,9 +240,8 @@ func (l *Limiter) await(ctx context.Context, w *waiter) (policy.Ticket, error) {
 
 // leave takes w out of the queue; its attempt is not made. If its tokens were granted in the same moment, they go back.
 func (l *Limiter) leave(w *waiter) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.advance(l.bucket.clock.Elapsed())
 	switch {
 	case w.in != nil:
 		l.queue.remove(w)
@@ -255,9 +254,8 @@ func (l *Limiter) leave(w *waiter) {
 // look returns what w has to do: end is not nil if its wait is over. Otherwise it waits for news; if wait is not 0, it is the
 // first of those that wait and sets a timer too: for the turn of the first in the queue, which may be one that is gone.
 func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.advance(l.bucket.clock.Elapsed())
 	if w.end != nil || w != front(&l.queue.waiters) {
 		return w.end, 0
 	}

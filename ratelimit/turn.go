@@ -14,9 +14,13 @@ func (b *bucket) turn(owed, n int) (time.Duration, bool) {
 	missing := float64(owed) + float64(n) - b.level()
 	wait := b.tokens.wait(missing)
 	switch {
-	case b.unlimited() || n <= b.tokens.burst && b.tokens.enough(missing):
+	case b.unlimited():
 		return b.now, true
-	case n > b.tokens.burst || !(wait < float64(horizon-b.now)): // +Inf at a rate of 0
+	case n > b.tokens.burst:
+		return 0, false
+	case b.tokens.enough(missing):
+		return b.now, true
+	case !(wait < float64(horizon-b.now)): // +Inf at a rate of 0
 		return 0, false
 	case owed > 0:
 		return b.now + time.Duration(math.Ceil(wait-b.tokens.rounding)), true
