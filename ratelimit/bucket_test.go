@@ -43,7 +43,34 @@ func TestAddGivesExactly(t *testing.T) {
 	require.True(t, unlimited.take(1))
 }
 
-// The numbers in the comment of bucket.
+// The invariant of tokens.
+func TestLevelIsThatOfTheLimiter(t *testing.T) {
+	rapid.Check(t, func(r *rapid.T) {
+		rates := rapid.OneOf(rapid.Float64Range(MinRate, 1), rapid.Float64Range(1, MaxRate), rapid.SampledFrom([]float64{0, 3, math.Inf(1)}))
+		bursts := rapid.OneOf(rapid.IntRange(1, 20), rapid.IntRange(1, MaxBurst))
+		pauses := rapid.OneOf(rapid.Just(int64(0)), rapid.Int64Range(0, 1000), rapid.Int64Range(0, int64(time.Hour)))
+		var b bucket
+		b.fill(rates.Draw(r, "rate"), bursts.Draw(r, "burst"))
+		for range 50 {
+			switch rapid.IntRange(0, 5).Draw(r, "what") {
+			case 0:
+				b.set(rates.Draw(r, "rate"), bursts.Draw(r, "burst"))
+			case 1:
+				b.add(rapid.Float64Range(0, 3).Draw(r, "n"))
+			default:
+				b.take(rapid.IntRange(0, min(2*b.tokens.burst, 10)).Draw(r, "n"))
+			}
+			for range 2 {
+				if is, want := b.level(), b.tokens.limiter.TokensAt(epoch.Add(b.now)); is != want {
+					r.Fatalf("%v tokens at %v, and %v in the rate.Limiter", is, b.now, want)
+				}
+				b.now += time.Duration(pauses.Draw(r, "pause"))
+			}
+		}
+	})
+}
+
+// The numbers in the comment of tokens.
 func TestBucketByExample(t *testing.T) {
 	var b bucket
 	b.fill(100, 5)
@@ -60,12 +87,12 @@ func TestBucketByExample(t *testing.T) {
 	b.add(0) // the level becomes a sum of two numbers
 	b.now = 10*time.Millisecond - 1
 	require.InDelta(t, 0.9999999, b.level(), 1e-12)
-	require.InDelta(t, 1, b.wait(1-b.level()), 1e-6, "nanoseconds")
+	require.InDelta(t, 1, b.tokens.wait(1-b.level()), 1e-6, "nanoseconds")
 	require.False(t, b.take(1))
 	b.now = 10 * time.Millisecond
 	require.Equal(t, 0.9999999999999999, b.level())
-	require.InDelta(t, 1e-9, b.wait(1-b.level()), 2e-10)
-	require.Equal(t, 0.001, b.rounding)
+	require.InDelta(t, 1e-9, b.tokens.wait(1-b.level()), 2e-10)
+	require.Equal(t, 0.001, b.tokens.rounding)
 	require.True(t, b.take(1))
 }
 
@@ -131,14 +158,14 @@ func TestBucketAgreesWithItsLimiter(t *testing.T) {
 		burst := rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, MaxBurst)).Draw(r, "burst")
 		var b bucket
 		b.fill(perSecond, burst)
-		if !(b.rounding > 0 && b.rounding < 1) {
-			r.Fatalf("rounding %v", b.rounding)
+		if !(b.tokens.rounding > 0 && b.tokens.rounding < 1) {
+			r.Fatalf("rounding %v", b.tokens.rounding)
 		}
 		for range 30 {
 			b.advance(b.now + time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(r, "idle")))
 			n := rapid.IntRange(1, min(burst, 200)).Draw(r, "n")
 			before := b.level()
-			there := b.enough(float64(n) - before)
+			there := b.tokens.enough(float64(n) - before)
 			turn, ok := b.turn(0, n)
 			switch taken := b.take(n); {
 			case taken != there:
@@ -210,7 +237,7 @@ func TestChangeGrantsFirst(t *testing.T) {
 		l := New(1000, 1, MaxWait(time.Nanosecond))
 		require.True(t, l.bucket.takeAt(l.bucket.clock.Elapsed()))
 		w := &waiter{cost: 1, came: l.bucket.now, deadline: math.MaxInt64, news: make(chan struct{}, 1)}
-		l.queue.push(w)
+		l.queue.push(w, &l.queue.waiters)
 		time.Sleep(2 * time.Millisecond)
 		require.NoError(t, l.Reconfigure(500, 1, MaxWait(time.Nanosecond)))
 		require.NotNil(t, w.end)

@@ -70,7 +70,7 @@ func (h *hashLimiter) take(hash uint64, cost int) decision {
 		case cost == 0 || q.unlimited():
 			return decision{quota: q, now: now, verdict: free}
 		case !q.reaches(now):
-			h.adopt(now)
+			h.adopt()
 			continue
 		}
 		ceiling := q.ceilingAt(now)
@@ -95,24 +95,25 @@ func (h *hashLimiter) await() {
 	defer h.mu.Unlock()
 }
 
-// adopt makes a quota for a clock whose reading the present one does not reach: it is another clock, as inside a
+// adopt makes a quota for a clock whose readings the present one does not reach: it is another clock, as inside a
 // testing/synctest bubble around a limiter that was made outside of it, or decades have passed.
-func (h *hashLimiter) adopt(now time.Duration) {
+func (h *hashLimiter) adopt() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.mustReach(now)
+	h.mustReach()
 }
 
-// mustReach makes a quota that reaches now, unless the present one does. h.mu must be held.
-func (h *hashLimiter) mustReach(now time.Duration) {
+// mustReach returns a quota that reaches the present: the one in force, or another one that it puts in force. It reads the clock
+// itself: a process can be stopped for days between a reading and its use. h.mu must be held.
+func (h *hashLimiter) mustReach() *quota {
 	q := h.quota.Load()
-	if q.reaches(now) {
-		return
+	if q.reaches(h.clock.Elapsed()) {
+		return q
 	}
-	ceiling, start := q.position(now) // by another clock or after decades, so a later reading would be no better
-	after := q.after(q.config, func() (int64, time.Duration) { return ceiling, start })
-	after.shadow = q.shadow
-	h.quota.Store(after)
+	next := q.after(q.config, h.clock.Elapsed)
+	next.shadow = q.shadow
+	h.quota.Store(next)
+	return next
 }
 
 // ticket returns what the attempt needs to give its tokens back.
@@ -187,18 +188,11 @@ func (h *hashLimiter) reconfigure(configure func(old *config) (*config, error)) 
 	if err != nil {
 		return err
 	}
-	h.mustReach(h.clock.Elapsed())
 	h.changed = true
-	q := h.quota.Load()
-	h.quota.Store(q.after(c, func() (int64, time.Duration) { return h.end(q) }))
+	next := h.mustReach().after(c, h.clock.Elapsed)
+	next.start++ // so that tickets from before can be told apart
+	h.quota.Store(next)
 	return nil
-}
-
-// end returns where the ceiling of q is now, and when a quota that follows it starts: a nanosecond later, so that tickets from
-// before can be told apart.
-func (h *hashLimiter) end(q *quota) (ceiling int64, start time.Duration) {
-	ceiling, now := q.position(h.clock.Elapsed())
-	return ceiling, now + 1
 }
 
 // Stage returns [policy.StageRateLimit].

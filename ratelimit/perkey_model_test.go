@@ -287,7 +287,7 @@ func TestQuotaByExample(t *testing.T) {
 	require.EqualValues(t, token, later-q.ceiling)
 	require.EqualValues(t, 3*token, later-word)
 
-	faster := q.after(configured(200, 10), func() (int64, time.Duration) { return later, 10 * time.Millisecond })
+	faster := q.after(configured(200, 10), func() time.Duration { return 10 * time.Millisecond })
 	require.Same(t, q.table, faster.table)
 	require.EqualValues(t, token, faster.token)
 	require.EqualValues(t, 16, faster.ceilingAt(10*time.Millisecond+1)-later)

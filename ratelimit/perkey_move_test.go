@@ -28,8 +28,8 @@ func TestPerKeyWindowBoundWhileKeysAreMoved(t *testing.T) {
 		}
 		old := p.quota.Load()
 		asked := 0
-		next := old.after(fewer, func() (int64, time.Duration) {
-			ceiling, start := p.end(old)
+		next := old.after(fewer, func() time.Duration {
+			reading := p.clock.Elapsed()
 			if asked++; asked == 1 { // no segment is closed yet
 				take()
 				for range 100 {
@@ -38,7 +38,7 @@ func TestPerKeyWindowBoundWhileKeysAreMoved(t *testing.T) {
 				}
 				require.Equal(t, 110, taken)
 			}
-			return ceiling, start
+			return reading
 		})
 		require.NotSame(t, old.table, next.table)
 		require.Equal(t, 2, asked)
@@ -48,6 +48,20 @@ func TestPerKeyWindowBoundWhileKeysAreMoved(t *testing.T) {
 		time.Sleep(time.Millisecond + 1) // a change takes a nanosecond
 		take()
 		require.Equal(t, 111, taken)
+	})
+}
+
+// A process can be stopped for days between a reading of the clock and its use, and the quota be changed meanwhile. That is no
+// other clock, and mints nothing.
+func TestFault118_APerKeyReadsTheClockAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := NewPerKey[string](1, 10, nil)
+		time.Sleep(48 * time.Hour) // after a reading of 0
+		require.NoError(t, p.Reconfigure(1, 10))
+		q := p.quota.Load()
+		require.False(t, q.reaches(0))
+		p.adopt()
+		require.Same(t, q, p.quota.Load())
 	})
 }
 
@@ -62,7 +76,7 @@ func TestPerKeyReportWhileKeysAreMoved(t *testing.T) {
 	p.mu.Lock() // as Reconfigure does
 	old := p.quota.Load()
 	asked := 0
-	p.quota.Store(old.after(fewer, func() (int64, time.Duration) {
+	p.quota.Store(old.after(fewer, func() time.Duration {
 		if asked++; asked == 2 { // the table is closed
 			go func() {
 				close(begun)
@@ -74,7 +88,7 @@ func TestPerKeyReportWhileKeysAreMoved(t *testing.T) {
 				runtime.Gosched()
 			}
 		}
-		return p.end(old)
+		return p.clock.Elapsed()
 	}))
 	p.mu.Unlock()
 	require.Equal(t, 2, asked)

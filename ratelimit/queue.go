@@ -13,13 +13,13 @@ import (
 // queue is the attempts that are owed their tokens, in the order in which they came. The limiter's mutex guards it. A nil queue
 // is empty.
 //
-// First come the attempts that would have waited, but were in shadow and have gone ahead: they still take their tokens. No
+// First come the attempts that are gone: they would have waited, but went ahead in shadow, and still take their tokens. No
 // goroutine waits for these, so their turns are caught up with whenever the time is asked for (serveShadow). Then come the
 // attempts that wait.
 //
 // Of those that wait, only the first has a timer. It fires at the turn of the first in the queue.
 type queue struct {
-	ahead   list.List // of *waiter: have gone ahead
+	gone    list.List // of *waiter: went ahead
 	waiters list.List // of *waiter: wait
 	owed    int       // tokens: what all of both cost
 	timed   *waiter   // the first that waits, if its timer is set for the rate and the queue as they are; otherwise nil
@@ -31,14 +31,13 @@ type waiter struct {
 	cost     int
 	came     time.Duration
 	deadline time.Duration // it cannot use a token that comes later
-	in       *list.List    // the list of the queue that it is in; nil once it is out
+	in       *list.List    // gone or waiters; nil once it is out of the queue
 	element  *list.Element // of that list
 	news     chan struct{} // has room for one: something has changed, look again
-	ahead    bool          // it has gone ahead without its tokens
 	end      *end          // nil as long as it waits
 }
 
-// end is how a wait ends. A waiter that has gone ahead gets another one when its tokens have come.
+// end is how a wait ends. A waiter that is gone gets another one when its tokens have come.
 type end struct {
 	ticket policy.Ticket
 	err    error
@@ -48,15 +47,25 @@ func (q *queue) len() int {
 	if q == nil {
 		return 0
 	}
-	return q.ahead.Len() + q.waiters.Len()
+	return q.gone.Len() + q.waiters.Len()
 }
 
 // first returns the attempt whose turn comes next, nil if there is none.
 func (q *queue) first() *waiter {
-	if w := front(&q.ahead); w != nil {
+	if w := front(&q.gone); w != nil {
 		return w
 	}
 	return front(&q.waiters)
+}
+
+// all returns the attempts in the queue.
+func (q *queue) all() (all []*waiter) {
+	for _, l := range []*list.List{&q.gone, &q.waiters} {
+		for e := l.Front(); e != nil; e = e.Next() {
+			all = append(all, e.Value.(*waiter))
+		}
+	}
+	return all
 }
 
 func front(l *list.List) *waiter {
@@ -66,12 +75,9 @@ func front(l *list.List) *waiter {
 	return nil
 }
 
-func (q *queue) push(w *waiter) {
-	w.in = &q.waiters
-	if w.ahead {
-		w.in = &q.ahead
-	}
-	w.element = w.in.PushBack(w)
+// push puts w at the end of one of the two lists.
+func (q *queue) push(w *waiter, to *list.List) {
+	w.in, w.element = to, to.PushBack(w)
 	q.owed += w.cost
 	q.longest = max(q.longest, q.len())
 }
@@ -91,8 +97,7 @@ func (q *queue) release() {
 	}
 	for w := front(&q.waiters); w != nil; w = front(&q.waiters) {
 		q.remove(w)
-		w.ahead = true
-		q.push(w)
+		q.push(w, &q.gone)
 		w.over(policy.Ticket{}, nil)
 	}
 }
@@ -144,17 +149,17 @@ func (l *Limiter) join(cost int, deadline time.Time, mayWait bool) (waits *waite
 		return nil, ticket, nil
 	}
 	w, until, reason := l.enqueue(cost, deadline, mayWait)
-	if l.shadow {
-		if reason != nil {
-			l.counts.shadowRejected++
-		}
+	switch {
+	case reason == nil && l.shadow: // it is gone
+		return nil, policy.Ticket{}, nil
+	case reason == nil:
+		return w, policy.Ticket{}, nil
+	case l.shadow:
+		l.counts.shadowRejected++
 		return nil, policy.Ticket{}, nil
 	}
-	if reason != nil {
-		l.counts.rejected++
-		return nil, policy.Ticket{}, l.rejection(reason, until)
-	}
-	return w, policy.Ticket{}, nil
+	l.counts.rejected++
+	return nil, policy.Ticket{}, l.rejection(reason, until)
 }
 
 // enqueue puts an attempt at the end of the queue, or returns why not, and until when it should stay away: 0 for ever. A zero
@@ -172,7 +177,7 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 	case !mayWait || c.maxWait == 0:
 		return nil, turn, ErrLimited
 	}
-	w = &waiter{cost: cost, came: l.bucket.now, deadline: math.MaxInt64, ahead: l.shadow}
+	w = &waiter{cost: cost, came: l.bucket.now, deadline: math.MaxInt64}
 	if !deadline.IsZero() { // a token at the deadline is too late
 		w.deadline = saturate.Add(w.came, max(0, deadline.Sub(l.bucket.clock.Time(w.came)))) - 1
 	}
@@ -189,7 +194,11 @@ func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter
 		return nil, until, tooLate
 	}
 	w.news = make(chan struct{}, 1)
-	l.queue.push(w)
+	to := &l.queue.waiters
+	if l.shadow {
+		to = &l.queue.gone
+	}
+	l.queue.push(w, to)
 	return w, 0, nil
 }
 
@@ -231,9 +240,8 @@ func (l *Limiter) await(ctx context.Context, w *waiter) (policy.Ticket, error) {
 
 // leave takes w out of the queue; its attempt is not made. If its tokens were granted in the same moment, they go back.
 func (l *Limiter) leave(w *waiter) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.advance(l.bucket.clock.Elapsed())
 	switch {
 	case w.in != nil:
 		l.queue.remove(w)
@@ -244,11 +252,10 @@ func (l *Limiter) leave(w *waiter) {
 }
 
 // look returns what w has to do: end is not nil if its wait is over. Otherwise it waits for news; if wait is not 0, it is the
-// first of those that wait and sets a timer too: for the turn of the first in the queue, which may be one that has gone ahead.
+// first of those that wait and sets a timer too: for the turn of the first in the queue, which may be one that is gone.
 func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.advance(l.bucket.clock.Elapsed())
 	if w.end != nil || w != front(&l.queue.waiters) {
 		return w.end, 0
 	}
@@ -275,11 +282,11 @@ func (l *Limiter) granted(w *waiter) {
 	w.over(l.ticket(w.cost), nil)
 }
 
-// serveShadow lets the attempts that have gone ahead take the tokens that have come in for them until now, each at its
+// serveShadow lets the attempts that are gone take the tokens that have come in for them until now, each at its
 // own turn, as if it had waited: in between the bucket does not overflow. Those that wait are not served so; they begin
 // now, and only as many as the bucket has tokens for.
 func (l *Limiter) serveShadow(now time.Duration) {
-	for w := front(&l.queue.ahead); w != nil; w = front(&l.queue.ahead) {
+	for w := front(&l.queue.gone); w != nil; w = front(&l.queue.gone) {
 		turn, ok := l.bucket.turn(0, w.cost)
 		if !ok || turn > now {
 			return
@@ -309,29 +316,34 @@ func (l *Limiter) dismiss() {
 	}
 	c := l.config.Load()
 	owed, kept := 0, 0
-	for _, all := range []*list.List{&l.queue.ahead, &l.queue.waiters} {
-		for e := all.Front(); e != nil; {
-			w := e.Value.(*waiter)
-			e = e.Next()
-			turn, reason := l.turnBehind(owed, w.cost)
-			if reason == nil && turn > l.bucket.now { // one whose turn is now is granted by retime
-				if latest, late := c.latest(w.came, w.deadline); turn > latest {
-					reason = late
-				} else if kept++; kept > c.maxWaiters {
-					reason = ErrQueueFull
-				}
-			}
-			if reason == nil {
-				owed += w.cost
-				continue
-			}
-			l.queue.remove(w)
-			if w.ahead {
-				l.counts.shadowRejected++
-			} else {
-				l.counts.rejected++
-				w.over(policy.Ticket{}, l.rejection(reason, turn))
-			}
+	for _, w := range l.queue.all() {
+		turn, reason := l.turnBehind(owed, w.cost)
+		switch latest, tooLate := c.latest(w.came, w.deadline); {
+		case reason != nil: // its turn never comes
+		case turn <= l.bucket.now: // retime grants it
+		case turn > latest:
+			reason = tooLate
+		case kept >= c.maxWaiters:
+			reason = ErrQueueFull
+		default:
+			kept++
 		}
+		if reason != nil {
+			l.refuse(w, reason, turn)
+			continue
+		}
+		owed += w.cost
 	}
+}
+
+// refuse takes w out of the queue, which has no room for it any more; its turn would come at turn. One that is gone was made.
+func (l *Limiter) refuse(w *waiter, reason error, turn time.Duration) {
+	gone := w.in == &l.queue.gone
+	l.queue.remove(w)
+	if gone {
+		l.counts.shadowRejected++
+		return
+	}
+	l.counts.rejected++
+	w.over(policy.Ticket{}, l.rejection(reason, turn))
 }

@@ -108,28 +108,28 @@ func scale(x int64, times, by uint64) (quotient, rest uint64) {
 	return bits.Div64(high, low, by)
 }
 
-// after returns the quota after q, with another configuration. end returns where the ceiling of q is now, and when the next
-// quota starts. When keys are moved, it is asked again once no word can change any more: until then attempts go on by q, up to
-// the ceiling of their own reading of the clock.
-func (q *quota) after(c *config, end func() (ceiling int64, start time.Duration)) *quota {
-	ceiling, start := end()
+// after returns the quota with another configuration that starts where q ends: now.
+func (q *quota) after(c *config, clock func() time.Duration) *quota {
+	ceiling, end := q.position(clock())
 	switch {
 	case q.unlimited() || c.unlimited(): // all buckets are full
-		return firstQuota(c, start)
+		return firstQuota(c, end)
 	case q.fits(c, ceiling):
 		q.table.Grow(c.keys)
-		after := &quota{config: c, shadow: c.shadow, table: q.table, start: start, ceiling: ceiling, token: q.token}
-		return after.paced()
+		next := &quota{config: c, shadow: c.shadow, table: q.table, start: end, ceiling: ceiling, token: q.token}
+		return next.paced()
 	}
-	after := &quota{config: c, shadow: c.shadow, ceiling: firstCeiling, token: c.bestToken()}
-	after.table = q.table.Move(c.keys, ceiling-q.full, func() func(int64) int64 {
-		ceiling, after.start = end()
-		return func(word int64) int64 {
-			there, _ := scale(max(0, ceiling-word), uint64(after.token), uint64(q.token)) // what is left of a unit is lost
-			return firstCeiling - int64(min(there, maxBurstUnits))
-		}
+	table := q.table.Move(c.keys, ceiling-q.full)
+	// Until that table was closed, attempts went on by q, each up to the ceiling of its own reading of the clock. By a later
+	// reading, no word is above the ceiling.
+	later, end := q.position(clock())
+	ceiling = max(ceiling, later) // lower where position cannot ask the table any more for its latest word
+	next := &quota{config: c, shadow: c.shadow, table: table, start: end, ceiling: firstCeiling, token: c.bestToken()}
+	table.Convert(func(word int64) int64 {
+		there, _ := scale(max(0, ceiling-word), uint64(next.token), uint64(q.token)) // what is left of a unit is lost
+		return firstCeiling - int64(min(there, maxBurstUnits))
 	})
-	return after.paced()
+	return next.paced()
 }
 
 // fits reports whether the table and the units of q serve another configuration: the table does not shrink, most of the units

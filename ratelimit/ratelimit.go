@@ -108,9 +108,7 @@ func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 	if costOf := l.current().costOf; costOf != nil {
 		cost = costOf(ctx)
 	}
-	reading := l.bucket.clock.Elapsed() // before the lock, which need not be held meanwhile
-	l.mu.Lock()
-	l.advance(reading)
+	l.lock()
 	ticket, ok := l.take(cost)
 	l.mu.Unlock()
 	if ok {
@@ -132,15 +130,19 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	if outcome.Kind != policy.NotCalled || ticket.Number <= 0 {
 		return
 	}
-	reading := l.bucket.clock.Elapsed()
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.advance(reading)
 	l.giveBack(ticket)
 }
 
+// lock locks the mutex and moves the time on. Everything that needs the time or the tokens begins with it.
+func (l *Limiter) lock() {
+	reading := l.bucket.clock.Elapsed() // before, as the mutex need not be held meanwhile
+	l.mu.Lock()
+	l.advance(reading)
+}
+
 // advance moves the time on to a reading of the clock, and gives the tokens that have come in to the attempts in the queue.
-// Everything that needs the time or the tokens begins with it.
 func (l *Limiter) advance(reading time.Duration) {
 	now := l.bucket.clock.Moment(l.bucket.now, reading)
 	if l.queue.len() == 0 {
@@ -184,7 +186,7 @@ func (l *Limiter) turnBehind(owed, cost int) (time.Duration, error) {
 		return 0, errNegative
 	case ok:
 		return turn, nil
-	case cost > l.bucket.burst:
+	case cost > l.bucket.tokens.burst:
 		return 0, errTooDear
 	}
 	return 0, ErrExhausted

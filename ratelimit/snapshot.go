@@ -37,10 +37,8 @@ func (l *Limiter) Snapshot() Snapshot {
 
 func (l *Limiter) snapshot() (Snapshot, *config) {
 	l.current()
-	reading := l.bucket.clock.Elapsed()
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.advance(reading)
 	c := l.config.Load()
 	s := Snapshot{
 		Name:           c.name,
@@ -141,9 +139,7 @@ func (l *Limiter) MarshalJSON() ([]byte, error) { return json.Marshal(l.Report()
 // by [Limiter.Reconfigure], [Limiter.Shadow] or [Limiter.Enforce]. A registry of limiters per key may then forget it.
 func (l *Limiter) Idle() bool {
 	l.current()
-	reading := l.bucket.clock.Elapsed()
-	l.mu.Lock()
+	l.lock()
 	defer l.mu.Unlock()
-	l.advance(reading)
-	return l.queue.len() == 0 && !l.changed && l.bucket.level() >= float64(l.bucket.burst)
+	return l.queue.len() == 0 && !l.changed && l.bucket.level() >= float64(l.bucket.tokens.burst)
 }

@@ -23,7 +23,10 @@ func newDirectory() *directory {
 	return d
 }
 
-func (d *directory) slot(hash uint64) *slot { return &d.slots[hash>>(d.shift&63)] }
+// index returns which slot is that of a hash.
+func (d *directory) index(hash uint64) int { return int(hash >> (d.shift & 63)) }
+
+func (d *directory) slot(hash uint64) *slot { return &d.slots[d.index(hash)] }
 
 func (d *directory) segment(hash uint64) *segment { return d.slot(hash).segment.Load() }
 
@@ -41,34 +44,36 @@ func (d *directory) doubled() *directory {
 	return twice
 }
 
-// run returns the segment of the first hash of a slot, and how many slots in a row stand for it from there on.
-func (d *directory) run(hash uint64) (s *segment, count int) {
-	first := int(hash >> (d.shift & 63))
-	s = d.slots[first].segment.Load()
-	for count = 1; first+count < len(d.slots) && d.slots[first+count].segment.Load() == s; count++ {
+// slotsOf returns the slots that stand for the segment of hash.
+func (d *directory) slotsOf(hash uint64) []slot {
+	count := 1 << (d.bits() - d.slot(hash).depth)
+	first := d.index(hash) &^ (count - 1)
+	return d.slots[first : first+count]
+}
+
+// replace puts a segment in the place of that of hash.
+func (d *directory) replace(hash uint64, by *segment) {
+	slots := d.slotsOf(hash)
+	for i := range slots {
+		slots[i].segment.Store(by)
 	}
-	return s, count
+}
+
+// split puts two segments in the place of that of hash, which has two slots at least.
+func (d *directory) split(hash uint64, halves [2]*segment) {
+	slots := d.slotsOf(hash)
+	for i := range slots {
+		slots[i].segment.Store(halves[2*i/len(slots)])
+		slots[i].depth++
+	}
 }
 
 // all calls f for each segment, with the index of its first slot and the number of its slots. Nobody may replace one
 // meanwhile.
 func (d *directory) all(f func(s *segment, first, count int)) {
 	for first := 0; first < len(d.slots); {
-		s, count := d.run(uint64(first) << (d.shift & 63))
-		f(s, first, count)
-		first += count
-	}
-}
-
-// replace puts two segments in the place of that of hash, which are the same one if it was not split.
-func (d *directory) replace(hash uint64, by [2]*segment, depth uint8) {
-	count := 1 << (d.bits() - depth) // slots of the segment
-	first := int(hash>>(d.shift&63)) &^ (count - 1)
-	if by[0] != by[1] {
-		depth++
-	}
-	for i := range count {
-		d.slots[first+i].segment.Store(by[i*2/count])
-		d.slots[first+i].depth = depth
+		slots := d.slotsOf(uint64(first) << (d.shift & 63))
+		f(slots[0].segment.Load(), first, len(slots))
+		first += len(slots)
 	}
 }

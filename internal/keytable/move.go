@@ -3,11 +3,8 @@ package keytable
 import "sync/atomic"
 
 // Move closes t and returns a table with room for that many keys. The words that are not below the floor are in it. What finds
-// no room goes into overflow words.
-//
-// When no word of t can change any more, Move calls closed, which returns what the words become: a function that keeps their
-// order. Whoever takes from t has then read the clock before closed does, so no word is above the ceiling that closed knows.
-func (t *Table) Move(keys int, floor int64, closed func() (convert func(word int64) int64)) *Table {
+// no room goes into overflow words. When it returns, no word of t can change any more.
+func (t *Table) Move(keys int, floor int64) *Table {
 	t.mu.Lock()
 	t.closed.Store(true)
 	from := t.directory.Load()
@@ -29,41 +26,39 @@ func (t *Table) Move(keys int, floor int64, closed func() (convert func(word int
 			}
 		}
 	})
-	to.convert(closed())
 	return to
 }
 
-// convert converts the words of a table that nobody else uses yet.
-func (t *Table) convert(convert func(word int64) int64) {
-	change := func(word *atomic.Int64) {
+// Convert makes f(word) of every word, which must keep their order. Nobody else may use t yet.
+func (t *Table) Convert(f func(word int64) int64) {
+	convert := func(word *atomic.Int64) {
 		if was := word.Load(); was > 0 { // 0 is none
-			word.Store(convert(was))
+			word.Store(f(was))
 		}
 	}
 	t.directory.Load().all(func(s *segment, _, _ int) {
 		for i := range s.lines {
 			for j := range s.lines[i].entries {
-				change(&s.lines[i].entries[j].word)
+				convert(&s.lines[i].entries[j].word)
 			}
-			change(&s.lines[i].overflow)
+			convert(&s.lines[i].overflow)
 		}
 	})
 }
 
-// put gives a word to a key that is not there, in a table that nobody else uses yet.
+// put gives a word to a key that is not there. Nobody else may use t yet.
 func (t *Table) put(hash uint64, word int64) {
+	const floor = 1 // words are above that, so none is evicted
 	for {
 		s := t.directory.Load().segment(hash)
-		e, retry := t.room(s, hash, 1) // words are above that, so none is evicted
-		switch {
-		case retry:
-			continue
-		case e != nil:
+		if e := s.vacate(hash, floor); e != nil {
 			e.set(hash, word)
-		default:
-			s.home(hash).raise(word)
+			return
 		}
-		return
+		if replaced := t.makeRoom(s, hash, floor); !replaced {
+			s.home(hash).raise(word)
+			return
+		}
 	}
 }
 

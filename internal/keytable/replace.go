@@ -19,7 +19,7 @@ func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (replaced bool) {
 		if depth == d.bits() {
 			d = d.doubled()
 		}
-		d.replace(hash, s.halves(depth), depth)
+		d.split(hash, s.halves(depth))
 		t.directory.Store(d)
 		return true
 	}
@@ -27,7 +27,7 @@ func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (replaced bool) {
 		return false
 	}
 	if rearranged := s.rearranged(hash, floor); rearranged != nil {
-		d.replace(hash, [2]*segment{rearranged, rearranged}, depth)
+		d.replace(hash, rearranged)
 		return true
 	}
 	return false

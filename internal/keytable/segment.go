@@ -101,6 +101,20 @@ func (e *entry) take(hash uint64, floor, ceiling, cost int64) (from int64, outco
 	}
 }
 
+// giveBack is [Table.GiveBack] for such an entry. It reports false when the caller must look again.
+func (e *entry) giveBack(hash uint64, worth func() int64) bool {
+	for {
+		was := e.word.Load()
+		if was < 0 || e.hash.Load() != hash {
+			return false
+		}
+		give := worth()
+		if give <= 0 || e.word.CompareAndSwap(was, max(0, was-give)) {
+			return true
+		}
+	}
+}
+
 // vacate returns an entry that a key can have, busy, nil if all of them matter. The lock must be held.
 func (s *segment) vacate(hash uint64, floor int64) *entry {
 	for _, i := range candidates(hash) {

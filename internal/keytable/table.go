@@ -86,30 +86,20 @@ func (t *Table) place(s *segment, hash uint64, floor, ceiling, cost int64) (from
 	if from > ceiling-cost { // rule 2: also when there is a free entry
 		return from, OverflowRefused
 	}
-	e, retry := t.room(s, hash, floor)
-	switch {
-	case retry:
-		return 0, again
-	case e == nil:
-		home.overflow.Store(from + cost)
-		return from, OverflowTaken
+	if e := s.vacate(hash, floor); e != nil {
+		e.set(hash, from+cost)
+		return from, Taken
 	}
-	e.set(hash, from+cost)
-	return from, Taken
+	if replaced := t.makeRoom(s, hash, floor); replaced {
+		return 0, again
+	}
+	home.overflow.Store(from + cost)
+	return from, OverflowTaken
 }
 
 // replaced reports whether s is no longer the segment of hash. The lock of s must be held.
 func (t *Table) replaced(s *segment, hash uint64) bool {
 	return t.closed.Load() || t.directory.Load().segment(hash) != s
-}
-
-// room returns a busy entry for a key, nil if there is none. retry says that s was replaced: look again. The lock of s must be
-// held.
-func (t *Table) room(s *segment, hash uint64, floor int64) (e *entry, retry bool) {
-	if e = s.vacate(hash, floor); e != nil {
-		return e, false
-	}
-	return nil, t.makeRoom(s, hash, floor)
 }
 
 // GiveBack takes from the word of a key what worth says, which is asked after the word was read: so if the word is still the
@@ -134,20 +124,6 @@ func (t *Table) GiveBack(hash uint64, worth func() int64) {
 		}
 		if closed := t.await(s); closed {
 			return
-		}
-	}
-}
-
-// giveBack reports false when the caller must look again.
-func (e *entry) giveBack(hash uint64, worth func() int64) bool {
-	for {
-		was := e.word.Load()
-		if was < 0 || e.hash.Load() != hash {
-			return false
-		}
-		give := worth()
-		if give <= 0 || e.word.CompareAndSwap(was, max(0, was-give)) {
-			return true
 		}
 	}
 }

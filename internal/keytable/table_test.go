@@ -90,7 +90,7 @@ func TestModel(t *testing.T) {
 			if random.IntN(100) == 0 { // the words move to another table
 				latest := usage(table, 0).Latest
 				before := table
-				table = table.Move(int(1+keys), now-5*token, unchanged)
+				table = table.Move(int(1+keys), now-5*token)
 				if _, outcome := before.Take(hash, now, line, 1); outcome != Closed {
 					r.Fatalf("%d in a table that was closed", outcome)
 				}
@@ -132,7 +132,7 @@ func TestUsageWhileASegmentIsReplaced(t *testing.T) {
 			table.closed.Store(true)
 		} else {
 			d := table.directory.Load().doubled()
-			d.replace(0, halves, 0)
+			d.split(0, halves)
 			table.directory.Store(d)
 		}
 		s.lock().Unlock()
@@ -157,13 +157,13 @@ func TestUsageWhileTheSlotsOfASegmentChange(t *testing.T) {
 	s.lock().Lock()
 	table.mu.Lock()
 	halves := s.halves(0)
-	d.slots[0].segment.Store(halves[0]) // as in directory.replace, up to here
+	d.slots[0].segment.Store(halves[0]) // as in directory.split, up to here
 	got := make(chan Usage)
 	go func() { got <- usage(table, epoch) }()
 	for range 1000 {
 		runtime.Gosched()
 	}
-	d.replace(0, halves, 0)
+	d.split(0, halves)
 	table.mu.Unlock()
 	s.lock().Unlock()
 	require.Equal(t, Usage{Keys: keys, Lines: 2 * lines, Latest: epoch + token}, <-got)
@@ -198,7 +198,8 @@ func TestSplits(t *testing.T) {
 	require.Less(t, away, keys/6, "a split lets keys come home")
 
 	for _, room := range []int{keys, 2 * keys, keys / 4} {
-		moved := table.Move(room, epoch, plus(7))
+		moved := table.Move(room, epoch)
+		moved.Convert(plus(7))
 		for i, hash := range hashes {
 			want := epoch + int64(1+i%burst)*token + 7
 			if got := wordOf(moved, hash); room >= keys {
@@ -209,7 +210,8 @@ func TestSplits(t *testing.T) {
 		}
 		_, outcome := table.Take(hashes[0], epoch, epoch+burst*token, token)
 		require.Equal(t, Closed, outcome)
-		table = moved.Move(room, epoch, plus(-7))
+		table = moved.Move(room, epoch)
+		table.Convert(plus(-7))
 	}
 }
 
@@ -220,7 +222,7 @@ func TestOverflowWordsMove(t *testing.T) {
 	key := placed(1, 10, 20, 0)
 	require.Equal(t, burst, drain(table, key, epoch))
 	for _, room := range []int{1, 1, 5000, 5000, 1} {
-		table = table.Move(room, epoch, unchanged)
+		table = table.Move(room, epoch)
 		require.Equal(t, epoch+burst*token, wordOf(table, key))
 		require.Equal(t, epoch+burst*token, wordOf(table, key|1<<63), "in every segment")
 		require.Zero(t, wordOf(table, placed(2, 10, 20, 0)))
@@ -249,12 +251,12 @@ func TestOverflowWordsMoveWithTheirSegment(t *testing.T) {
 		}
 		require.NotEqual(t, table.directory.Load().segment(key), table.directory.Load().segment(other))
 		for _, room := range []int{segmentEntries, 5_000, segmentEntries} {
-			table = table.Move(room, epoch, unchanged)
+			table = table.Move(room, epoch)
 			table.Grow(5_000)
 			require.Less(t, wordOf(table, other), epoch+burst*token)
 			require.Equal(t, epoch+burst*token, wordOf(table, key))
 		}
-		table = table.Move(1, epoch, unchanged)
+		table = table.Move(1, epoch)
 		require.Equal(t, epoch+burst*token, wordOf(table, other), "there is but one segment")
 	}
 }
@@ -292,7 +294,7 @@ func TestAWordThatIsNowMoves(t *testing.T) {
 	require.Equal(t, burst, drain(table, shared, epoch))
 	require.Equal(t, burst, drain(table, own, epoch))
 	for _, test := range []struct{ now, want int64 }{{epoch + burst*token, epoch + burst*token}, {epoch + burst*token + 1, 0}} {
-		table = table.Move(1, test.now, unchanged)
+		table = table.Move(1, test.now)
 		require.Equal(t, test.want, wordOf(table, shared))
 		require.Equal(t, test.want, wordOf(table, own))
 	}
@@ -304,7 +306,7 @@ func TestAKeyWithTheHash0(t *testing.T) {
 	require.Equal(t, epoch+burst*token, wordOf(table, 0))
 	table.GiveBack(0, func() int64 { return token })
 	require.Equal(t, 1, drain(table, 0, epoch))
-	table = table.Move(5_000, epoch, unchanged)
+	table = table.Move(5_000, epoch)
 	for n := range uint64(2_000) {
 		take(table, (n+1)*0x9e3779b97f4a7c15, epoch, 1)
 	}
@@ -331,7 +333,7 @@ func TestTokensOfAnOverflowBucketComeBack(t *testing.T) {
 	table.GiveBack(key, func() int64 { return -token })
 	require.Zero(t, drain(table, key, epoch))
 	closed := table
-	table = table.Move(1, epoch, unchanged)
+	table = table.Move(1, epoch)
 	closed.GiveBack(key, func() int64 { return token })
 	closed.GiveBack(placed(1, 10, 20, 1000), func() int64 { return token })
 	_, isClosed := closed.Word(placed(1, 10, 20, 1000))
@@ -433,36 +435,31 @@ func TestRoom(t *testing.T) {
 	require.EqualValues(t, 2, table.maxDepth)
 }
 
-// When Move asks what becomes of the words, nobody can change one any more.
-func TestMoveAsksWhenTheTableIsClosed(t *testing.T) {
+// When Move returns, nobody can change a word of the table from which they were moved.
+func TestMoveClosesTheTable(t *testing.T) {
 	table := New(1000)
 	const keys = 1000
 	hash := func(n uint64) uint64 { return (n + 1) * 0x9e3779b97f4a7c15 }
 	for n := range uint64(keys) {
 		mustTake(t, table, hash(n), 1)
 	}
-	moved := table.Move(keys, epoch, func() func(int64) int64 {
-		for n := range uint64(keys) {
-			_, outcome := table.Take(hash(n), epoch, epoch+burst*token, token)
-			require.Equal(t, Closed, outcome)
-			table.GiveBack(hash(n), func() int64 { return token })
-			_, closed := table.Word(hash(n))
-			require.True(t, closed)
-		}
-		return plus(7)()
-	})
+	moved := table.Move(keys, epoch)
+	for n := range uint64(keys) {
+		_, outcome := table.Take(hash(n), epoch, epoch+burst*token, token)
+		require.Equal(t, Closed, outcome)
+		table.GiveBack(hash(n), func() int64 { return token })
+		_, closed := table.Word(hash(n))
+		require.True(t, closed)
+	}
+	moved.Convert(plus(7))
 	for n := range uint64(keys) {
 		require.Equal(t, epoch+token+7, wordOf(moved, hash(n)))
 	}
 	require.Equal(t, Usage{Keys: keys, Lines: usage(moved, epoch).Lines, Latest: epoch + token + 7}, usage(moved, epoch))
 }
 
-// plus returns what Move is to make of words.
-func plus(n int64) func() func(int64) int64 {
-	return func() func(int64) int64 { return func(word int64) int64 { return word + n } }
-}
-
-var unchanged = plus(0)
+// plus returns a conversion.
+func plus(n int64) func(int64) int64 { return func(word int64) int64 { return word + n } }
 
 // wordOf returns the word of a key in a table that is not closed.
 func wordOf(table *Table, hash uint64) int64 {

@@ -27,14 +27,14 @@ func (t *Table) Usage(floor int64) (u Usage, ok bool) {
 	return u, true
 }
 
-// run returns the segment of its first hash, and how many hashes it has. The slots of a segment change under the mutex, all
+// run returns the segment that begins with a hash, and how many hashes it has. The slots of a segment change under the mutex, all
 // together.
 func (t *Table) run(first uint64) (s *segment, hashes uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.directory.Load()
-	s, count := d.run(first)
-	return s, uint64(count) << d.shift
+	slots := d.slotsOf(first)
+	return slots[0].segment.Load(), uint64(len(slots)) << d.shift
 }
 
 // usage adds what is in s, and reports false when s is being replaced.

@@ -1,34 +1,41 @@
 // Package peaks remembers how full a bucket of tokens has been, for the tokens that go back.
 package peaks
 
-// Peaks says what tokens are worth that were taken from a bucket and not used.
+// Peaks says what tokens are worth that were taken from a bucket and not used. The zero value is ready, for a full bucket.
 //
-// Such tokens are worth what would be there now had they never been taken. Without a take of n, the bucket would have
-// been fuller by n ever since, except that it overflows: at no time can it be fuller by more than was missing then. So
-// they are worth n, or the least that was missing at any time since the take, if that is less. If the bucket was full in
-// between, they are worth nothing. And from then on, what was missing at those times counts as less by what they are
-// worth, since that is how it would have been.
+// # What they are worth
 //
-// Less and less is missing as time passes, until a take or a change of the burst. So only the moments just before those
-// count, which are the peaks. (What is missing now is not one of them: the bucket overflows by itself.) A peak is of use
-// only as long as none that comes later is as high, and only if what went before it is worth more than was missing.
+// Such tokens are worth what would be there now had they never been taken. Without a take of n, the bucket would have been
+// fuller by n ever since, except that it overflows: at no time can it be fuller by more than was missing then. So they are worth
+// n, or the least that was missing at any time since the take, if that is less. If the bucket was full in between, they are worth
+// nothing. And once they have gone back, less by their worth was missing at those times, since that is how it would have been.
 //
-// There is room for four peaks. When there are more, one on which next to nothing depends is dropped, and what does
-// depend on it is owed by the tokens that go back next. (Attempts that come at the same time are such a case.) Otherwise
-// two neighbours become one, which stands for both, with the time of the later and the height of the higher one. So
-// no tokens are ever worth more than they should be, and when many go back, some are worth less.
+// # Which moments count
 //
-// Invariant: for any set of takes, what GiveBack returns for all of them is at most by how much the bucket would be
-// fuller without them.
+// Less and less is missing as time passes, until a take or a change of the burst. So only the moments just before those count: the
+// peaks. (What is missing now is not one of them: the bucket overflows by itself.) Of two peaks the later one makes the earlier one
+// of no use if it is as high. And a peak at which all that had been taken was missing has cost nothing its worth.
+//
+// # Room
+//
+// There is room for four peaks. When there is one more, and next to nothing has lost its worth by it, it is not kept: the tokens
+// that go back next owe that. (Attempts that come at the same time are such a case.) Otherwise two neighbours become one, which
+// stands for both, with the time of the later and the height of the higher one. So no tokens are ever worth more than they should
+// be, and when many go back, some are worth less.
+//
+// Invariant: for any set of takes, what GiveBack returns for all of them is at most by how much the bucket would be fuller
+// without them.
 type Peaks struct {
-	Little float64 // of a token: what may be owed at a time, see above
-	Takes  uint64  // the number of the last take
+	Takes uint64 // the number of the last take
 
 	worth float64 // of all takes together, at most
-	owed  float64 // of that, less than Little
+	owed  float64 // of that, for peaks that were not kept; less than little
 	kept  int
 	at    [4]peak // in the order of time
 }
+
+// little is how much of a token may be owed.
+const little = 0.01
 
 // peak is a moment: after how many takes it was, and how many tokens were missing.
 type peak struct {
@@ -36,10 +43,17 @@ type peak struct {
 	missing float64
 }
 
-// See notes that only so many tokens are missing.
+// See notes how many tokens are missing, just before a take or a change of the burst.
 func (p *Peaks) See(missing float64) {
 	lost := p.worth - missing
-	if lost < 0 || lost == 0 && (missing > 0 || p.kept == 0) {
+	switch {
+	case p.worth == 0 && p.kept == 0: // nothing was taken, or all of it went back
+		return
+	case missing == 0: // full: nothing is worth anything, and no other peak says more than this one
+		p.worth, p.owed = 0, 0
+		p.kept, p.at[0] = 1, peak{p.Takes, 0}
+		return
+	case lost <= 0:
 		return
 	}
 	p.worth = missing
@@ -49,7 +63,7 @@ func (p *Peaks) See(missing float64) {
 	switch {
 	case p.kept == 0:
 		p.owed = 0 // it was for a peak that is not as high as this one
-	case p.kept == len(p.at) && p.owed+lost < p.Little:
+	case p.kept == len(p.at) && p.owed+lost < little:
 		p.owed += lost
 		return
 	case p.kept == len(p.at):

@@ -33,7 +33,7 @@ func TestPeaks(t *testing.T) {
 		if rapid.Bool().Draw(r, "slowly emptying") {
 			refills = rapid.Float64Range(0.85, 1)
 		}
-		p := Peaks{Little: 0.01}
+		var p Peaks
 		var h history
 		missing, seen := 0.0, 0 // by p, and how many moments it may have to remember
 		for range rapid.IntRange(10, 60).Draw(r, "steps") {
@@ -73,7 +73,7 @@ func TestTheyLoseLittle(t *testing.T) {
 	for _, steps := range []int{5, 10, 100, 1000} {
 		t.Run(fmt.Sprint(steps), func(t *testing.T) {
 			worth := func(which int) (got, want float64) {
-				p := Peaks{Little: 0.01}
+				var p Peaks
 				for i := range steps {
 					p.See(float64(i) / float64(steps))
 					p.Take(1)
@@ -96,7 +96,7 @@ func TestTheyLoseLittle(t *testing.T) {
 // However much or little is missing: what is given back is neither more than was taken, nor less than nothing.
 func TestTheyStayWithinBounds(t *testing.T) {
 	const most = 1 << 53
-	p := Peaks{Little: 0.01}
+	var p Peaks
 	p.See(0)
 	require.Zero(t, p.kept, "nothing was taken yet")
 	p.Take(most)
@@ -118,7 +118,7 @@ func TestTheyStayWithinBounds(t *testing.T) {
 
 // When everything was given back and nothing is missing, there is room for four moments again.
 func TestAFullBucketRemembersOneMoment(t *testing.T) {
-	p := Peaks{Little: 0.01}
+	var p Peaks
 	for i := range 4 {
 		p.See(float64(i) / 2)
 		p.Take(1)

@@ -31,23 +31,28 @@ func StartSteady() Steady { return Steady{watch: Start()} }
 // Elapsed reads the clock.
 func (s *Steady) Elapsed() time.Duration { return s.watch.Elapsed() }
 
-// Moment returns the moment of a reading, which is newest at least. It reads the clock once more only if the reading
-// seems to come from another clock: a process can also be stopped for days between a reading and its use.
+// Moment returns the moment of a reading, which is newest at least.
 func (s *Steady) Moment(newest, reading time.Duration) time.Duration {
-	moment := reading + time.Duration(s.shift.Load())
-	if newest-moment > replaced {
-		moment = s.resume(newest)
-	}
-	return max(newest, moment)
-}
-
-func (s *Steady) resume(newest time.Duration) time.Duration {
-	reading := s.watch.Elapsed()
-	if moment := reading + time.Duration(s.shift.Load()); newest-moment <= replaced {
+	if moment := s.moment(reading); moment >= newest {
 		return moment
 	}
-	s.shift.Store(int64(newest - reading))
-	return newest
+	return s.behind(newest, reading)
+}
+
+// behind is Moment for a reading that lies behind. It reads the clock once more before it takes it for another clock: a process
+// can also be stopped for days between a reading and its use.
+func (s *Steady) behind(newest, reading time.Duration) time.Duration {
+	if newest-s.moment(reading) > replaced {
+		reading = s.watch.Elapsed()
+	}
+	if newest-s.moment(reading) > replaced {
+		s.shift.Store(int64(newest - reading))
+	}
+	return max(newest, s.moment(reading))
+}
+
+func (s *Steady) moment(reading time.Duration) time.Duration {
+	return reading + time.Duration(s.shift.Load())
 }
 
 // Time returns the instant at which the clock shows, or will show, moment.
