@@ -59,7 +59,7 @@ func (t *tokens) note(now time.Duration, left float64) { t.changed, t.left = now
 
 // levelAt returns how many tokens there are, by rounding sometimes a little less than none.
 func (t *tokens) levelAt(now time.Duration) float64 {
-	refill := (now - t.changed).Seconds() * float64(t.limit) // rounded before it is added, as in rate.Limiter
+	refill := float64((now - t.changed).Seconds() * float64(t.limit)) // rounded before it is added, as in rate.Limiter
 	return min(t.left+refill, float64(t.burst))
 }
 
