@@ -16,6 +16,8 @@ import (
 //
 // A Pipeline is itself a [policy.Layer]: composed with others it is taken apart, so Compose(a, Compose(b, c)) is
 // Compose(a, b, c), and composing with it is how a pipeline is extended. It is a [policy.Gate] too.
+//
+// Methods that need the layers panic for a Pipeline that Compose did not make. Those that only describe it do not.
 type Pipeline struct {
 	placements []placement // in order, outermost first
 	config     engine.Config
@@ -87,7 +89,7 @@ func (p *Pipeline) configure(config engine.Config) {
 	if config.Classify != nil {
 		p.config.Classify = config.Classify
 	}
-	p.config.Observers = append(slices.Clip(p.config.Observers), config.Observers...)
+	p.config.Observers = append(p.config.Observers, config.Observers...)
 }
 
 // Name returns the name of the pipeline, "" if it has none.
@@ -108,7 +110,7 @@ func (p *Pipeline) Ready(ctx context.Context) error { return p.planOrPanic().Rea
 // Idle reports whether every layer that is a [policy.Idler] is idle: whether a new pipeline in this one's place would let
 // nothing through that this one refuses. A registry of pipelines per key may then forget it.
 func (p *Pipeline) Idle() bool {
-	p.planOrPanic()
+	p.planOrPanic() // which says so of a pipeline that Compose did not make
 	for _, place := range p.placements {
 		if idler, ok := place.layer.(policy.Idler); ok && !idler.Idle() {
 			return false

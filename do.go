@@ -2,6 +2,7 @@ package resilience
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/option"
@@ -49,13 +50,17 @@ func Run(ctx context.Context, layer policy.Layer, op func(context.Context) error
 // planOf returns the plan of a pipeline or of a source, nil for a single policy.
 func planOf(layer policy.Layer, caller string) *engine.Plan {
 	switch layer := layer.(type) {
-	case *Pipeline: // a Source too: first, since most calls have one
+	case *Pipeline: // a Source too: before that case
 		if layer == nil {
 			panic("resilience: " + caller + " with a nil pipeline")
 		}
 		return layer.planOrPanic()
 	case Source:
-		return layer.Current().planOrPanic()
+		pipeline := layer.Current()
+		if pipeline == nil {
+			panic(fmt.Sprintf("resilience: %s with a %T that has no pipeline", caller, layer))
+		}
+		return pipeline.planOrPanic()
 	case nil:
 		panic("resilience: " + caller + " with a nil layer")
 	}

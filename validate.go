@@ -32,8 +32,9 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 			report("a layer is nil (%T)", layer)
 			continue
 		}
-		switch layer := layer.(type) { // assemble has taken pipelines and attributes apart, but not those that policy.At has moved
-		case *Pipeline:
+		// What assemble has not taken apart: a pipeline without a plan, and what policy.At has moved.
+		switch layer := layer.(type) {
+		case *Pipeline: // a Source too: before that case
 			if layer.plan == nil {
 				report("a Pipeline must be made with Compose")
 			} else {

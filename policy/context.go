@@ -34,9 +34,11 @@ func (e *contextError) Unwrap() []error { return []error{e.cause, e.err} }
 // Canceled reports whether ctx was cancelled by the caller: not by its deadline, and not by a timeout that cancels with a
 // cause, which matches [context.DeadlineExceeded].
 func Canceled(ctx context.Context) bool {
-	if err := ctx.Err(); err == nil || err == context.DeadlineExceeded { //nolint:errorlint // Err returns the very value
-		return false // a context of a foreign type may end with an error of its own
+	switch ctx.Err() { //nolint:errorlint // Err returns the very value
+	case nil, context.DeadlineExceeded:
+		return false
 	}
+	// Normally Err is context.Canceled; a context of a foreign type may end with an error of its own.
 	return !matches(context.Cause(ctx), context.DeadlineExceeded)
 }
 

@@ -44,5 +44,6 @@
 //	Checker             it knows whether it fits the layers around it
 //	Idler               a registry may forget it only while it is idle
 //	TimeLimiter         it bounds time
-//	Reporter            it says what it is and does
+//	Composite           it is made of layers, as a pipeline is
+//	Reporter            it says what it is and does; see report.go, also for StateReporter
 package policy

@@ -29,6 +29,8 @@ type Guard interface {
 	//   - The engine starts no attempt under a ctx that has ended, but ctx can end at any moment, even before Admit is
 	//     called. If Admit waits, it must stop waiting when ctx ends and refuse with [ContextError], having taken nothing.
 	//   - It must not wait while it holds a lock, and must not call the functions of users under a lock.
+	//   - If it panics, or calls [runtime.Goexit], guards outside of it are told [NotCalled] up to the next repeater or wrapper.
+	//     Outside of that they are told [Panicked] or [Exited], since an earlier attempt may have called the operation.
 	Admit(ctx context.Context) (context.Context, Ticket, error)
 
 	// Settle tells the guard how the attempt that it admitted has ended.

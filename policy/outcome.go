@@ -6,10 +6,6 @@ import (
 )
 
 // Kind says in which way an admitted attempt ended.
-//
-// One case is special: a panic or [runtime.Goexit] in the Admit of a guard. Guards outside of it are told [NotCalled] up to the
-// next repeater or wrapper. Outside of that they are told [Panicked] or [Exited], since an earlier attempt may have called the
-// operation.
 type Kind uint8
 
 const (

@@ -98,9 +98,12 @@ func (p *Permit) Settle(outcome Outcome) bool {
 	return true
 }
 
-// classify asks the pipeline, if the guard stands for one (in the engine, ClassOfWork), otherwise the error.
+// workClassifier is a guard that stands for a pipeline, as the open results of the engine do: it knows the pipeline's Classify.
+type workClassifier interface{ ClassOfWork(err error) Class }
+
+// classify asks the pipeline, if the guard stands for one, otherwise the error.
 func (p *Permit) classify(err error) Class {
-	if pipeline, ok := p.guard.(interface{ ClassOfWork(error) Class }); ok {
+	if pipeline, ok := p.guard.(workClassifier); ok {
 		return pipeline.ClassOfWork(err)
 	}
 	if class := ClassOf(err); class != Unclassified {

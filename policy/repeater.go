@@ -12,15 +12,21 @@ type Repeater interface {
 
 	// Next is told how an attempt ended, and answers what to do.
 	//
-	//   - It is called once after each attempt that returned, the successful one too. After a success the answer is
-	//     ignored. After a panic or [runtime.Goexit] of the operation the call is over, and Next is not called.
-	//   - If it answers Again, but the attempt cannot be made when its time has come, because ctx has ended or a
-	//     gate now refuses, it is called again for the same attempt, with the State that it gave. It may then wait
-	//     again. If ctx has ended there is no further attempt, whatever it answers; only its error is used.
-	//   - If it answers Again, and a panic or [runtime.Goexit] ends the call before that attempt enters the operation, it
-	//     is called once more with a ctx that has ended, so that it can give back what it has spent: for the same
-	//     attempt, or for the next one, if that was refused. The answer is ignored. If Next itself panics, it is not
-	//     called again: it must give that back first.
+	// It is called
+	//
+	//	when                                         attempt               Asked   the answer
+	//	an attempt has succeeded                     that one              0       is ignored
+	//	an attempt has failed, or was refused        that one              0       counts
+	//	it has answered Again and Wait is over, but
+	//	ctx has ended                                the same, its State   1, 2 …  is no further attempt; its Err counts
+	//	a gate refuses now                           the same, its State   1, 2 …  counts: it may wait again
+	//	it has answered Again, and a panic or
+	//	runtime.Goexit ends the call before the
+	//	operation is entered                         the last one          any     is ignored: ctx has ended, and it takes
+	//	                                                                           back what it has spent
+	//
+	//   - After a panic or [runtime.Goexit] of the operation the call is over, and Next is not called.
+	//   - If Next itself panics, it is not called again: it must give back first what it has spent.
 	//   - What belongs to one call is kept in Attempt.State and Decision.State, never in the repeater.
 	//   - It must not wait itself.
 	Next(ctx context.Context, attempt Attempt) Decision
