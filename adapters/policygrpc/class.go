@@ -3,9 +3,7 @@ package policygrpc
 import (
 	"context"
 	"errors"
-	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -77,17 +75,4 @@ func contextError(err error) error {
 		return context.DeadlineExceeded
 	}
 	return context.Canceled
-}
-
-// retryInfo returns how long the server asks to wait in the details of a status, and false if it does not ask.
-func retryInfo(s *status.Status) (wait time.Duration, ok bool) {
-	if len(s.Proto().GetDetails()) == 0 {
-		return 0, false
-	}
-	for _, detail := range s.Details() {
-		if info, ok := detail.(*errdetails.RetryInfo); ok {
-			return max(0, info.GetRetryDelay().AsDuration()), true
-		}
-	}
-	return 0, false
 }

@@ -2,43 +2,102 @@ package policygrpc
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 )
 
-// pushbackGuard keeps the extra attempts of a hedged call back as long as the server of another attempt asks for; see
-// gRPC proposal A6. It keeps nothing itself: the call knows.
-type pushbackGuard struct{ delay time.Duration } // between attempts
+// followUps says when the next attempt of a hedged call may follow, by what the servers of its attempts have said; see gRPC
+// proposal A6. A server that names a wait lets one attempt follow after it; from then on attempts follow each other as the
+// hedging policy says, until one fails without another such order. The zero value lets attempts follow at any time.
+type followUps struct {
+	mu       sync.Mutex
+	none     bool          // a server has asked for no further attempt
+	stopping chan struct{} // closed when none becomes true; nil as long as no attempt waits
+	from     time.Time     // the next attempt may follow from this moment on, which is zero for at any time
+	spacing  bool          // from is the hedging delay after an attempt, and not what a server has asked for
+}
+
+// failed notes what the server has said with a failure.
+func (u *followUps) failed(f *failure) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case f.stops() && !u.none:
+		u.none = true
+		if u.stopping != nil {
+			close(u.stopping)
+		}
+	case f.pushback:
+		u.from, u.spacing = f.until, false
+	case u.spacing: // the next attempt follows a failure at once
+		u.from, u.spacing = time.Time{}, false
+	}
+}
+
+// followUp is the answer to an attempt that wants to follow.
+type followUp struct {
+	now      bool            // it may; otherwise
+	never    bool            // it must not, or
+	from     time.Time       // it has to wait until then, and to ask again, also when
+	stopping <-chan struct{} // this is closed
+}
+
+// next answers an attempt that wants to follow. If it may, and servers have asked to wait before, the one after it has to wait
+// for the hedging delay.
+func (u *followUps) next(delay time.Duration) followUp {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	switch {
+	case u.none:
+		return followUp{never: true}
+	case u.from.IsZero():
+		return followUp{now: true}
+	case !now.Before(u.from):
+		u.from, u.spacing = now.Add(delay), true
+		return followUp{now: true}
+	}
+	if u.stopping == nil {
+		u.stopping = make(chan struct{})
+	}
+	return followUp{from: u.from, stopping: u.stopping}
+}
+
+// pushbackGuard keeps the further attempts of a hedged call back until they may follow. It has no state: the call has it.
+type pushbackGuard struct{ delay time.Duration } // between attempts, of the hedging policy
 
 var _ policy.Guard = (*pushbackGuard)(nil)
+
+// maxPushback is the longest wait that is heeded, as for retries; see [retry.MaxRetryAfter].
+const maxPushback = 30 * time.Second
 
 // Stage returns a stage just inside the hedge.
 func (*pushbackGuard) Stage() policy.Stage { return policy.StageHedge + 1 }
 
-// Admit waits until the moment that the server has asked for, and refuses if it has asked for no further attempt. Of several
-// attempts that wait, one is sent then, and the others follow it as the config says.
+// Admit waits until the attempt may follow, or refuses it.
 func (g *pushbackGuard) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	c := callOf(ctx)
 	if c == nil || hedge.Attempt(ctx) == 1 {
 		return ctx, policy.Ticket{}, nil
 	}
-	for { // meanwhile the servers of other attempts may ask for more
-		until, stopping, stopped := c.mayFollow(g.delay)
-		wait := time.Until(until)
+	for { // meanwhile other attempts may end, and their servers ask for more
+		next := c.followUps.next(g.delay)
+		wait := time.Until(next.from)
 		switch {
-		case stopped:
-			return nil, policy.Ticket{}, &policy.Rejection{Kind: "pushback", Reason: ErrPushback}
-		case until.IsZero():
+		case next.now:
 			return ctx, policy.Ticket{}, nil
-		case wait > defaultMost:
-			return nil, policy.Ticket{}, &policy.Rejection{Kind: "pushback", Reason: ErrPushback, Until: until}
+		case next.never:
+			return nil, policy.Ticket{}, &policy.Rejection{Kind: "pushback", Reason: ErrPushback}
+		case wait > maxPushback:
+			return nil, policy.Ticket{}, &policy.Rejection{Kind: "pushback", Reason: ErrPushback, Until: next.from}
 		}
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
-		case <-stopping:
+		case <-next.stopping:
 			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()

@@ -2,14 +2,11 @@ package policygrpc
 
 import (
 	"iter"
-	"strings"
-	"sync/atomic"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/retry"
 )
 
 // MethodSource is a [resilience.Source] whose pipeline depends on the method. [PerMethod], [PerService] and
@@ -90,85 +87,3 @@ func (m *Methods) All() iter.Seq2[string, *resilience.Pipeline] { return m.regis
 // Report returns the report of the registry: how many pipelines there are, and what became of others; see
 // [keyed.Registry].
 func (m *Methods) Report() policy.Report { return m.registry.Report() }
-
-// serviceOf returns the service of a method, "" if it has none.
-func serviceOf(method string) string {
-	method = strings.TrimPrefix(method, "/")
-	return method[:max(0, strings.LastIndexByte(method, '/'))] // as gRPC: a service may have slashes in its name
-}
-
-// lines leads calls to pipelines.
-type lines struct {
-	source   resilience.Source
-	byMethod MethodSource                                   // source, if it is one
-	last     atomic.Pointer[line]                           // of source
-	methods  *keyed.Registry[string, *atomic.Pointer[line]] // of byMethod
-	config   *ServiceConfig                                 // source, if it is one
-}
-
-// line is a pipeline and what a call must know about it.
-type line struct {
-	pipeline *resilience.Pipeline
-	repeats  bool // attempts may follow each other
-	races    bool // attempts may run at the same time, or longer than the call
-
-	// Of a [ServiceConfig]:
-	strict   bool // what is retried is not ours to say
-	throttle *retry.TokenBudget
-	nonFatal codeSet // of a hedge; nil for a retry
-}
-
-func newLine(pipeline *resilience.Pipeline) *line {
-	l := &line{pipeline: pipeline}
-	for _, layer := range pipeline.Layers() {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
-		switch layer.(type) {
-		case policy.Repeater:
-			l.repeats = true
-		case policy.Wrapper:
-			l.repeats, l.races = true, true
-		}
-	}
-	return l
-}
-
-func newLines(source resilience.Source, problems *policy.ConfigError) *lines {
-	l := &lines{source: source}
-	if sources.IsNil(source) {
-		problems.Add("the source is nil")
-		return l
-	}
-	if config, ok := source.(*ServiceConfig); ok {
-		l.config = config
-	} else if byMethod, ok := source.(MethodSource); ok {
-		l.byMethod = byMethod
-		l.methods = keyed.New(func(string) *atomic.Pointer[line] { return new(atomic.Pointer[line]) },
-			keyed.IdleIf(func(*atomic.Pointer[line]) bool { return true }))
-	} else {
-		sources.Check(source, source.Current(), problems)
-	}
-	return l
-}
-
-// of returns the line of a method.
-func (l *lines) of(method string) *line {
-	switch {
-	case l.config != nil:
-		return l.config.lineOf(method)
-	case l.byMethod != nil:
-		return latest(l.methods.Get(method), l.byMethod.PipelineFor(method))
-	}
-	return latest(&l.last, l.source.Current())
-}
-
-// latest returns the line of pipeline, which is that in last unless the pipeline was replaced.
-func latest(last *atomic.Pointer[line], pipeline *resilience.Pipeline) *line {
-	if known := last.Load(); known != nil && known.pipeline == pipeline {
-		return known
-	}
-	l := newLine(pipeline)
-	last.Store(l)
-	return l
-}
