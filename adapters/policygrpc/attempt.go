@@ -33,9 +33,9 @@ type attempt struct {
 	sent    bool        // of a stream: the request may have left
 }
 
-// setOptions gives the attempt the options of its call and ours. Options by which gRPC writes to the caller, or calls it, are
-// replaced by ours: they are about the call, and this attempt may not be the last. An [Info] is left out, too: of two
-// interceptors of this package, that further in must not write it. room is for the options, unless it is nil.
+// setOptions gives the attempt the options of its call and ours. Options by which gRPC writes to the caller, or calls
+// it, are replaced by ours: they are about the call, and this attempt may not be the last. An [Info] is left out, too:
+// of two interceptors of this package, that further in must not write it. room is for the options, unless it is nil.
 func (a *attempt) setOptions(room []grpc.CallOption, more ...grpc.CallOption) {
 	opts := room
 	if opts == nil {
@@ -84,7 +84,7 @@ func (a *attempt) outgoing(ctx context.Context) context.Context {
 // succeeded notes that the attempt has succeeded.
 func (a *attempt) succeeded() {
 	c := a.call
-	c.client.leavesRetryToGRPC(c.connection, c.method) // which may have something to tell
+	c.client.leavesRetryToGRPC(c.connection, c.method) // which has to be told also when nothing fails
 	if c.route.config != nil {
 		c.route.config.succeeded()
 	}
@@ -142,8 +142,8 @@ func (a *attempt) publish() {
 	}
 }
 
-// awaitDeadline waits until ctx ends if err says that its deadline is here. gRPC compares clocks, and so does the server: both
-// can know before the context does, and then nobody could tell whose deadline it was.
+// awaitDeadline waits until ctx ends if err says that its deadline is here. gRPC compares clocks, and so does the
+// server: both can know before the context does, and then nobody could tell whose deadline it was.
 func awaitDeadline(ctx context.Context, err error) {
 	const (
 		serverAhead = 10 * time.Millisecond // how much earlier a server may think that the deadline is here

@@ -12,8 +12,8 @@ import (
 	"github.com/go-resilience/resilience/internal/idempotence"
 )
 
-// call is one call of a client on its way through the pipeline, a unaryCall or a streamCall. It is the context of the call,
-// too, and the operation finds it there: that spares an allocation for each.
+// call is one call of a client on its way through the pipeline, a unaryCall or a streamCall. It is the context of the
+// call, too, and the operation finds it there: that spares an allocation for each.
 type call struct {
 	context.Context // the caller's
 	client          *client
@@ -82,7 +82,8 @@ func (c *call) attemptFailed(f *failure) {
 	c.followUps.failed(f)
 }
 
-// end says to the caller how a call has ended whose pipeline has returned err, and returns the error that the caller gets.
+// end says to the caller how a call has ended whose pipeline has returned err, and returns the error that the caller
+// gets.
 func (c *call) end(err error) error {
 	c.fillInfos(err)
 	err = forCaller(err)

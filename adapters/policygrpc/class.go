@@ -40,11 +40,11 @@ func classOfCode(code codes.Code) policy.Class {
 	return classes[code]
 }
 
-// Classify returns what an error of a gRPC call says about the server, for calls without the interceptors of this package:
-// resilience.Classify(policygrpc.Classify).
+// Classify returns what an error of a gRPC call says about the server, for calls without the interceptors of this
+// package: resilience.Classify(policygrpc.Classify).
 //
-// An error that has a class keeps it, and a timeout of a pipeline is [policy.Transient]. Otherwise the code decides, as in
-// the table of the package's documentation.
+// An error that has a class keeps it, and a timeout of a pipeline is [policy.Transient]. Otherwise the code decides,
+// as in the table of the package's documentation.
 func Classify(err error) policy.Class {
 	if err == nil {
 		return policy.Unclassified

@@ -49,8 +49,8 @@ const (
 	maxToldLength  = 256
 )
 
-// leavesRetryToGRPC reports whether our retry stands back because gRPC itself retries the method, and tells of it the first
-// time; see [RefuseServiceConfigRetry].
+// leavesRetryToGRPC reports whether our retry stands back because gRPC itself retries the method, and tells of it the
+// first time; see [RefuseServiceConfigRetry].
 func (cl *client) leavesRetryToGRPC(connection *grpc.ClientConn, method string) bool {
 	if !cl.refuseConfigRetry || !retriedByGRPC(connection, method) {
 		return false
@@ -61,14 +61,15 @@ func (cl *client) leavesRetryToGRPC(connection *grpc.ClientConn, method string) 
 	return true
 }
 
-// retriedByGRPC reports whether the service config of a connection retries a method: then one attempt of ours is several.
+// retriedByGRPC reports whether the service config of a connection retries a method: then one attempt of ours is
+// several.
 func retriedByGRPC(connection *grpc.ClientConn, method string) bool {
 	//nolint:staticcheck // there is no other way to know
 	return connection != nil && connection.GetMethodConfig(method).RetryPolicy != nil
 }
 
-// Method returns the full name of the method, such as "/users.Users/Get", that the attempt of ctx calls, or, on a server,
-// that is called. It is the key for one policy per method within a pipeline:
+// Method returns the full name of the method, such as "/users.Users/Get", that the attempt of ctx calls, or, on a
+// server, that is called. It is the key for one policy per method within a pipeline:
 //
 //	keyed.By(policygrpc.Method, keyed.New(func(method string) *breaker.Breaker { … }))
 //

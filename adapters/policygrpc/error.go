@@ -15,8 +15,9 @@ import (
 )
 
 // Error is the error of a call that a policy ended: it was refused, timed out, or was tried several times. It matches
-// the policies' errors, such as [policy.ErrRejected], breaker.ErrOpen or a [*retry.Error]. To gRPC it is a status: a server
-// whose handler returns it answers with that status. If no policy intervened, the server's error is returned as it is.
+// the policies' errors, such as [policy.ErrRejected], breaker.ErrOpen or a [*retry.Error]. To gRPC it is a status: a
+// server whose handler returns it answers with that status. If no policy intervened, the server's error is returned as
+// it is.
 type Error struct {
 	err    error
 	status *status.Status
@@ -48,8 +49,8 @@ func (e *Error) LogValue() slog.Value {
 //	the end of a context            codes.Canceled, codes.DeadlineExceeded
 //	anything else                   codes.Unknown
 //
-// The status of a refusal that says when to come back carries a RetryInfo of at most 30 s, unless a breaker was opened by
-// hand. The status of nil is OK.
+// The status of a refusal that says when to come back carries a RetryInfo of at most 30 s, unless a breaker was opened
+// by hand. The status of nil is OK.
 func Status(err error) *status.Status {
 	if err == nil {
 		return nil
@@ -84,8 +85,8 @@ func Status(err error) *status.Status {
 	return statusOf(err)
 }
 
-// endedByContext reports whether a retry gave up because of the end of its context, not because there was no use in waiting
-// for it.
+// endedByContext reports whether a retry gave up because of the end of its context, not because there was no use in
+// waiting for it.
 func endedByContext(reason error) bool {
 	if errors.Is(reason, retry.ErrDeadline) || errors.Is(reason, policy.ErrRejected) {
 		return false
@@ -117,8 +118,8 @@ func forCaller(err error) error {
 	return &Error{err, Status(err)}
 }
 
-// asStatus returns an error that comes from beyond the pipeline. It is unchanged, unless gRPC would not see the status that it
-// stands for: that of a policy there.
+// asStatus returns an error that comes from beyond the pipeline. It is unchanged, unless gRPC would not see the status
+// that it stands for: that of a policy there.
 func asStatus(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err

@@ -24,8 +24,8 @@ var (
 	ErrServiceConfigRetry = policy.NewReason("grpc.service_config_retry", "the service config of the connection retries")
 )
 
-// failure is an attempt, or a handler, that has failed, as the policies see it. They find what they ask for by its methods;
-// the caller gets cause.
+// failure is an attempt, or a handler, that has failed, as the policies see it. They find what they ask for by its
+// methods; the caller gets cause.
 type failure struct {
 	cause    error
 	status   *status.Status

@@ -34,8 +34,8 @@ func (c *call) setIdempotency() {
 	}
 }
 
-// withoutOurMark is the context of an attempt whose call our options have marked. It leaves out that mark, and shows only
-// that of the caller: a call that an interceptor makes under it, such as for a token, is another call.
+// withoutOurMark is the context of an attempt whose call our options have marked. It leaves out that mark, and shows
+// only that of the caller: a call that an interceptor makes under it, such as for a token, is another call.
 type withoutOurMark struct {
 	context.Context
 	caller context.Context

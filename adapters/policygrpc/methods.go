@@ -35,12 +35,12 @@ type Methods struct {
 //
 //	policygrpc.PerMethod(func(method string) *resilience.Pipeline { … })
 //
-// make is called when a method is first called, with its full name, such as "/users.Users/Get". It is called once more at
-// the beginning, with [Other], for a pipeline that all methods without a place share: by default there is room for 10,000.
-// Use the options of package keyed; make must follow the rules of [keyed.New].
+// make is called when a method is first called, with its full name, such as "/users.Users/Get". It is called once more
+// at the beginning, with [Other], for a pipeline that all methods without a place share: by default there is room for
+// 10,000. Use the options of package keyed; make must follow the rules of [keyed.New].
 //
-// PerMethod panics with a [*policy.ConfigError] where keyed.New does, and when what make returns for [Other] was not made
-// with [resilience.Compose].
+// PerMethod panics with a [*policy.ConfigError] where keyed.New does, and when what make returns for [Other] was not
+// made with [resilience.Compose].
 func PerMethod(make func(method string) *resilience.Pipeline, options ...keyed.Option) *Methods {
 	return newMethods("policygrpc.PerMethod", make, func(method string) string { return method }, options)
 }

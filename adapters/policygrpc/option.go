@@ -33,9 +33,9 @@ func Idempotent(methods ...string) Option {
 	}
 }
 
-// NotIdempotent says that calls of these methods must not be made twice: another attempt is made only if the request has
-// provably not left the process. Names are as for [Idempotent]; a method counts more than its service. By default there are
-// none.
+// NotIdempotent says that calls of these methods must not be made twice: another attempt is made only if the request
+// has provably not left the process. Names are as for [Idempotent]; a method counts more than its service. By default
+// there are none.
 func NotIdempotent(methods ...string) Option {
 	return func(c *config) {
 		c.notIdempotent = methods
@@ -60,8 +60,8 @@ func RefuseServiceConfigRetry(tell func(error)) Option {
 	}
 }
 
-// Validate returns the [*policy.ConfigError] that [UnaryClient] and [StreamClient] would panic with because of options, or
-// nil.
+// Validate returns the [*policy.ConfigError] that [UnaryClient] and [StreamClient] would panic with because of
+// options, or nil.
 func Validate(options ...Option) error {
 	problems := policy.ConfigError{Policy: "policygrpc"}
 	configure(options, &problems)

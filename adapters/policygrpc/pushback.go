@@ -10,8 +10,8 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// A server says when to come back in two places, and this package reads and writes both: in the trailer of gRPC proposal A6,
-// which is an order, and in a RetryInfo among the details of the status, which is a hint.
+// A server says when to come back in two places, and this package reads and writes both: in the trailer of gRPC
+// proposal A6, which is an order, and in a RetryInfo among the details of the status, which is a hint.
 
 // pushbackKey is the trailer.
 const pushbackKey = "grpc-retry-pushback-ms"

@@ -9,15 +9,15 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// followUps says when the next attempt of a hedged call may follow, by what the servers of its attempts have said; see gRPC
-// proposal A6. A server that names a wait lets one attempt follow after it; from then on attempts follow each other as the
-// hedging policy says, until one fails without another such order. The zero value lets attempts follow at any time.
+// followUps says when the next attempt of a hedged call may follow, by what servers have said; see gRPC proposal A6.
+// The zero value lets attempts follow at any time. A server can ask for none at all, or name a moment: then one attempt
+// follows at that moment, and others follow it after the hedging delay, or at once when one has failed.
 type followUps struct {
-	mu       sync.Mutex
-	none     bool          // a server has asked for no further attempt
-	stopping chan struct{} // closed when none becomes true; nil as long as no attempt waits
-	from     time.Time     // the next attempt may follow from this moment on, which is zero for at any time
-	spacing  bool          // from is the hedging delay after an attempt, and not what a server has asked for
+	mu        sync.Mutex
+	none      bool          // a server has asked for no further attempt
+	stopping  chan struct{} // closed when none becomes true; nil as long as no attempt waits
+	notBefore time.Time     // when the next attempt may follow; zero for at any time
+	spacing   bool          // notBefore is the hedging delay after an attempt, and not what a server has named
 }
 
 // failed notes what the server has said with a failure.
@@ -31,22 +31,21 @@ func (u *followUps) failed(f *failure) {
 			close(u.stopping)
 		}
 	case f.pushback:
-		u.from, u.spacing = f.until, false
+		u.notBefore, u.spacing = f.until, false
 	case u.spacing: // the next attempt follows a failure at once
-		u.from, u.spacing = time.Time{}, false
+		u.notBefore, u.spacing = time.Time{}, false
 	}
 }
 
-// followUp is the answer to an attempt that wants to follow.
+// followUp is the answer to an attempt that wants to follow: now, never, or else not yet.
 type followUp struct {
-	now      bool            // it may; otherwise
-	never    bool            // it must not, or
-	from     time.Time       // it has to wait until then, and to ask again, also when
-	stopping <-chan struct{} // this is closed
+	now, never bool
+	notBefore  time.Time       // it has to ask again then, and when
+	stopping   <-chan struct{} // is closed
 }
 
-// next answers an attempt that wants to follow. If it may, and servers have asked to wait before, the one after it has to wait
-// for the hedging delay.
+// next answers an attempt that wants to follow. If it may, and servers have asked to wait before, the one after it has
+// to wait for the hedging delay.
 func (u *followUps) next(delay time.Duration) followUp {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -54,19 +53,20 @@ func (u *followUps) next(delay time.Duration) followUp {
 	switch {
 	case u.none:
 		return followUp{never: true}
-	case u.from.IsZero():
+	case u.notBefore.IsZero():
 		return followUp{now: true}
-	case !now.Before(u.from):
-		u.from, u.spacing = now.Add(delay), true
+	case !now.Before(u.notBefore):
+		u.notBefore, u.spacing = now.Add(delay), true
 		return followUp{now: true}
 	}
 	if u.stopping == nil {
 		u.stopping = make(chan struct{})
 	}
-	return followUp{from: u.from, stopping: u.stopping}
+	return followUp{notBefore: u.notBefore, stopping: u.stopping}
 }
 
-// pushbackGuard keeps the further attempts of a hedged call back until they may follow. It has no state: the call has it.
+// pushbackGuard keeps the further attempts of a hedged call back until they may follow. It has no state: the call has
+// it.
 type pushbackGuard struct{ delay time.Duration } // between attempts, of the hedging policy
 
 var _ policy.Guard = (*pushbackGuard)(nil)
@@ -85,14 +85,14 @@ func (g *pushbackGuard) Admit(ctx context.Context) (context.Context, policy.Tick
 	}
 	for { // meanwhile other attempts may end, and their servers ask for more
 		next := c.followUps.next(g.delay)
-		wait := time.Until(next.from)
+		wait := time.Until(next.notBefore)
 		switch {
 		case next.now:
 			return ctx, policy.Ticket{}, nil
 		case next.never:
 			return nil, policy.Ticket{}, &policy.Rejection{Kind: "pushback", Reason: ErrPushback}
 		case wait > maxPushback:
-			return nil, policy.Ticket{}, &policy.Rejection{Kind: "pushback", Reason: ErrPushback, Until: next.from}
+			return nil, policy.Ticket{}, &policy.Rejection{Kind: "pushback", Reason: ErrPushback, Until: next.notBefore}
 		}
 		timer := time.NewTimer(wait)
 		select {

@@ -28,8 +28,8 @@ func codeOfRefusal(err error) codes.Code {
 	return codes.Unavailable
 }
 
-// wireText returns the text of err for the other side. It leaves out what the policy that refused is called: that may be a
-// tenant's name, and is no business of a stranger.
+// wireText returns the text of err for the other side. It leaves out what the policy that refused is called: that may
+// be a tenant's name, and is no business of a stranger.
 func wireText(err error) string {
 	refusal, ok := errors.AsType[*policy.Rejection](err)
 	if !ok || refusal.Reason == nil {

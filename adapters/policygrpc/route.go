@@ -5,7 +5,6 @@ import (
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/internal/sources"
-	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -46,49 +45,24 @@ func newRouter(source resilience.Source, problems *policy.ConfigError) router {
 	if config, ok := source.(*ServiceConfig); ok {
 		return config
 	}
-	r := &sourceRouter{newPipelines[atomic.Pointer[route]](source)}
-	if r.byMethod == nil {
+	pipelines := newPipelines[atomic.Pointer[route]](source)
+	if pipelines.byMethod == nil {
 		sources.Check(source, source.Current(), problems)
 	}
-	return r
+	return &sourceRouter{pipelines}
 }
 
-// sourceRouter keeps the route of each pipeline, which is made anew only when the source has another pipeline.
+// sourceRouter remembers the route of the last pipeline, and makes another one when the source has another pipeline.
 type sourceRouter struct {
-	*pipelines[atomic.Pointer[route]]
+	pipelines *pipelines[atomic.Pointer[route]]
 }
 
 func (r *sourceRouter) routeOf(method string) *route {
-	pipeline, last := r.of(method)
+	pipeline, last := r.pipelines.current(method)
 	if route := last.Load(); route != nil && route.pipeline == pipeline {
 		return route
 	}
 	route := newRoute(pipeline)
 	last.Store(route)
 	return route
-}
-
-// pipelines picks the pipeline of a method from a source. Beside the pipelines it keeps a T, in which its owner notes what
-// it knows about the pipeline that it has seen last: one T for each method of a [MethodSource], one for any other source.
-type pipelines[T any] struct {
-	source   resilience.Source
-	byMethod MethodSource // source, if it is one
-	note     T            // for source
-	notes    *keyed.Registry[string, *T]
-}
-
-func newPipelines[T any](source resilience.Source) *pipelines[T] {
-	p := &pipelines[T]{source: source}
-	if p.byMethod, _ = source.(MethodSource); p.byMethod != nil {
-		p.notes = keyed.New(func(string) *T { return new(T) }, keyed.IdleIf(func(*T) bool { return true }))
-	}
-	return p
-}
-
-// of returns the pipeline of a method now, and what is noted beside it.
-func (p *pipelines[T]) of(method string) (*resilience.Pipeline, *T) {
-	if p.byMethod != nil {
-		return p.byMethod.PipelineFor(method), p.notes.Get(method)
-	}
-	return p.source.Current(), &p.note
 }

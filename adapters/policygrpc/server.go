@@ -65,8 +65,8 @@ func ValidateServer(source resilience.Source, options ...ServerOption) error {
 // server is an interceptor: UnaryServer returns its method unary, StreamServer its method stream.
 type server struct {
 	serverConfig
-	*pipelines[suitability]
-	told told[*resilience.Pipeline] // what OnConfigError was told of
+	pipelines *pipelines[suitability]
+	told      told[*resilience.Pipeline] // what OnConfigError was told of
 }
 
 func mustServer(name string, source resilience.Source, options []ServerOption) *server {
@@ -87,7 +87,7 @@ func newServer(name string, source resilience.Source, options []ServerOption) (*
 	s.pipelines = newPipelines[suitability](source)
 	pipeline := source.Current()
 	checkSuitable(source, pipeline, &problems)
-	s.note.suitable.Store(pipeline)
+	s.pipelines.ofSource.suitable.Store(pipeline)
 	return s, problems.Err()
 }
 
@@ -98,17 +98,17 @@ var unguarded = map[string]bool{
 	"grpc.reflection.v1alpha.ServerReflection": true,
 }
 
-// pipelineFor returns the pipeline that a call of method goes through, nil if there is none. Instead of an unsuitable one it is
-// the last suitable one of the source, which for a MethodSource is its first.
+// pipelineFor returns the pipeline that a call of method goes through, nil if there is none. Instead of an unsuitable
+// one it is the last suitable one of the source, which for a MethodSource is its first.
 func (s *server) pipelineFor(method string) *resilience.Pipeline {
 	if !s.allMethods && strings.HasPrefix(method, "/grpc.") && unguarded[serviceOf(method)] {
 		return nil
 	}
-	pipeline, known := s.of(method)
+	pipeline, known := s.pipelines.current(method)
 	if s.isSuitable(pipeline, known) {
 		return pipeline
 	}
-	return s.note.suitable.Load()
+	return s.pipelines.ofSource.suitable.Load()
 }
 
 // unary is the interceptor.
@@ -170,8 +170,8 @@ type guardedStream struct {
 
 func (s *guardedStream) Context() context.Context { return s.ctx }
 
-// judge returns the error of a handler as the policies see it. client is the context of the call, handler that under which the
-// handler runs.
+// judge returns the error of a handler as the policies see it. client is the context of the call, handler that under
+// which the handler runs.
 func judge(client, handler context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -184,8 +184,8 @@ func judge(client, handler context.Context, err error) error {
 	return f
 }
 
-// answer returns what the client gets for the error of a pipeline, and the trailer that says when to come back, nil if there
-// is nothing to say.
+// answer returns what the client gets for the error of a pipeline, and the trailer that says when to come back, nil if
+// there is nothing to say.
 func (s *server) answer(err error, entered bool) (trailer metadata.MD, answer error) {
 	if f, ok := err.(*failure); ok { //nolint:errorlint // the handler's own
 		return nil, asStatus(f.cause)
@@ -207,8 +207,8 @@ func (s *server) answer(err error, entered bool) (trailer metadata.MD, answer er
 	return waitTrailer(wait), &Error{err, withRetryInfo(as, wait)}
 }
 
-// waitFor returns how long a client should wait, within the PushbackBounds. Up to a quarter of it is random, so that clients do
-// not come back together.
+// waitFor returns how long a client should wait, within the PushbackBounds. Up to a quarter of it is random, so that
+// clients do not come back together.
 func (s *server) waitFor(err error) time.Duration {
 	wait, ok := policy.RetryAfter(err)
 	if !ok {

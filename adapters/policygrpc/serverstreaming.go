@@ -17,9 +17,9 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// serverStreaming is a server stream as its caller sees it: one request, and a stream of messages as the answer. SendMsg
-// starts a goroutine that opens the stream through the pipeline, and ends when the headers of the answer have come, or there
-// are none to come. So the caller need not wait for them; the methods that need them wait.
+// serverStreaming is a server stream as its caller sees it: one request, and a stream of messages as the answer.
+// SendMsg starts a goroutine that opens the stream through the pipeline, and ends when the headers of the answer have
+// come, or there are none to come. So the caller need not wait for them; the methods that need them wait.
 type serverStreaming struct {
 	call    *streamCall
 	started atomic.Bool   // SendMsg was called
@@ -58,12 +58,12 @@ func (s *serverStreaming) SendMsg(m any) error {
 	}
 }
 
-// defaultBuffer is how large a request is kept at most, in bytes, unless grpc.MaxRetryRPCBufferSize says otherwise. It is
-// that of gRPC.
+// defaultBuffer is how large a request is kept at most, in bytes, unless grpc.MaxRetryRPCBufferSize says otherwise. It
+// is that of gRPC.
 const defaultBuffer = 256 << 10
 
-// keep sets the request: to a copy if there can be another attempt, since the caller may change m when SendMsg has returned.
-// A request that is too large to be copied is sent once.
+// keep sets the request: to a copy if there can be another attempt, since the caller may change m when SendMsg has
+// returned. A request that is too large to be copied is sent once.
 func (s *serverStreaming) keep(m any) {
 	s.request = m
 	message, ok := m.(proto.Message)

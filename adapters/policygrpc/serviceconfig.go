@@ -20,8 +20,8 @@ type ServiceConfig struct {
 	all    []*route
 }
 
-// methodConfig is what a service config says about a method, as far as its pipeline does not do it by itself. What is retried
-// is up to the config then, and not to the defaults of this package.
+// methodConfig is what a service config says about a method, as far as its pipeline does not do it by itself. What is
+// retried is up to the config then, and not to the defaults of this package.
 type methodConfig struct {
 	throttle *retry.TokenBudget // of the policy; nil if there is none
 	nonFatal codeSet            // of a hedging policy; nil for a retry policy
@@ -113,8 +113,8 @@ func (s *ServiceConfig) makeRoute(
 	return s.other
 }
 
-// bounded returns layers with the timeout of the config, as one of the whole call, unless they have one that is not longer.
-// gRPC would apply it to each attempt, since it does not know that they are of one call.
+// bounded returns layers with the timeout of the config, as one of the whole call, unless they have one that is not
+// longer. gRPC would apply it to each attempt, since it does not know that they are of one call.
 func (m *methodConfigJSON) bounded(at section, layers []policy.Layer) []policy.Layer {
 	if !m.Timeout.given {
 		return layers

@@ -17,18 +17,18 @@ import (
 	"github.com/go-resilience/resilience/timeout"
 )
 
-// streamAttempt is one attempt to open a stream. If it is the result of the pipeline, it is also the stream that the caller
-// reads: it was delivered with a permit, which it settles when it ends. Several can notice the end, at the same time; the
-// first says how the stream has ended, and each thing is done once:
+// streamAttempt is one attempt to open a stream. If it is the result of the pipeline, it is also the stream that the
+// caller reads: it was delivered with a permit, which it settles when it ends. Several can notice the end, at the same
+// time; the first says how the stream has ended, and each thing is done once:
 //
-//	noticed by                                    settles         publishes   calls the caller's OnFinish
-//	gRPC, by OnFinish                             yes             yes         yes
-//	RecvMsg, SendMsg or Header, by an error       yes             yes         yes
-//	the context                                   yes             not yet: gRPC may still write to the attempt
-//	guard, by a panic of an interceptor           as a panic      not yet     no
+//	noticed by                           method         settles      publishes   calls the caller's OnFinish
+//	gRPC                                 finish         yes          yes         yes
+//	RecvMsg, SendMsg, Header: an error   finish         yes          yes         yes
+//	the context                          contextEnded   yes          not yet: gRPC may still write to the attempt
+//	RecvMsg, SendMsg, Header: a panic    returning      as a panic   not yet     no
 //
-// gRPC may notice the end before the attempt was delivered. Then deliver does all this; but if the attempt has failed, the
-// operation has, too, and there is nothing to settle.
+// gRPC may notice the end before the attempt was delivered. Then deliver does all this; but if the attempt has failed,
+// the operation has, too, and there is nothing to settle.
 type streamAttempt struct {
 	grpc.ClientStream
 	attempt
@@ -37,16 +37,16 @@ type streamAttempt struct {
 	cancel context.CancelFunc
 	empty  bool // of a server stream: it has ended well, without headers and messages
 
-	mu      sync.Mutex
-	permit  *policy.Permit // nil until it was delivered
-	unwatch func() bool    // ends watching the context
-	over    bool
-	err     error // how it has ended
-	cause   error // of the context, then
+	mu       sync.Mutex
+	permit   *policy.Permit // nil until it was delivered
+	unwatch  func() bool    // ends watching the context
+	ended    bool
+	endErr   error // how it has ended: nil is well
+	endCause error // of the context, then
 
-	settling   sync.Once
-	publishing sync.Once
-	finished   atomic.Bool // the caller's OnFinish was called, or must not be
+	settling       sync.Once
+	publishing     sync.Once
+	onFinishCalled atomic.Bool // the caller's, or must not be called
 }
 
 func newStreamAttempt(ctx context.Context, c *streamCall) *streamAttempt {
@@ -67,42 +67,23 @@ func (a *streamAttempt) begin() (err error) {
 	return err
 }
 
-// deliver makes the attempt the stream of the caller. gRPC watches the context for its end, but an interceptor between may
-// have answered itself, without gRPC.
+// deliver makes the attempt the stream of the caller. gRPC watches the context for its end, but an interceptor between
+// may have answered itself, without gRPC.
 func (a *streamAttempt) deliver(permit *policy.Permit) {
 	a.mu.Lock()
 	a.permit = permit
-	over, err := a.over, a.err
-	if !over {
+	ended, err := a.ended, a.endErr
+	if !ended {
 		a.unwatch = context.AfterFunc(a.ctx, a.contextEnded)
 	}
 	a.mu.Unlock()
-	if over {
+	if ended {
 		a.finish(err)
 	}
 }
 
-// contextEnded settles the stream when its context has ended.
-func (a *streamAttempt) contextEnded() {
-	err, _ := a.end(status.FromContextError(a.ctx.Err()).Err())
-	a.settle(err)
-}
-
-// finish notes that the stream has ended with err, and that gRPC writes nothing more to the attempt.
-func (a *streamAttempt) finish(err error) {
-	err, delivered := a.end(err)
-	if !delivered {
-		return
-	}
-	a.publishing.Do(a.publish)
-	a.settle(err)
-	if !a.finished.Swap(true) {
-		a.stream.callOnFinish(err)
-	}
-}
-
-// end notes that the stream has ended with err, nil or io.EOF for success, and returns how it has ended first.
-func (a *streamAttempt) end(err error) (first error, delivered bool) {
+// noteEnd notes that the stream has ended with err, nil or io.EOF for well, and returns how it has ended first.
+func (a *streamAttempt) noteEnd(err error) (first error, delivered bool) {
 	if err == io.EOF { //nolint:errorlint // as gRPC itself: the very value
 		err = nil
 	}
@@ -111,17 +92,17 @@ func (a *streamAttempt) end(err error) (first error, delivered bool) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !a.over {
-		a.over, a.err, a.cause = true, err, context.Cause(a.ctx)
+	if !a.ended {
+		a.ended, a.endErr, a.endCause = true, err, context.Cause(a.ctx)
 		if a.unwatch != nil {
 			a.unwatch()
 		}
 	}
-	return a.err, a.permit != nil
+	return a.endErr, a.permit != nil
 }
 
-// settle tells the pipeline and the caller's Infos how the stream has ended. Who comes second waits for the first, so that
-// the caller of RecvMsg finds everything told.
+// settle tells the pipeline and the caller's Infos how the stream has ended. Who comes second waits for the first, so
+// that the caller of RecvMsg finds everything told.
 func (a *streamAttempt) settle(err error) {
 	a.settling.Do(func() {
 		defer a.cancel()
@@ -143,11 +124,48 @@ func (a *streamAttempt) settle(err error) {
 	})
 }
 
-// forCaller returns an error that has ended the stream as the caller gets it: a timeout of the pipeline, which reaches gRPC as
-// a cancellation, is named.
+// finish notes that the stream has ended with err, and that gRPC writes nothing more to the attempt.
+func (a *streamAttempt) finish(err error) {
+	err, delivered := a.noteEnd(err)
+	if !delivered {
+		return
+	}
+	a.publishing.Do(a.publish)
+	a.settle(err)
+	if !a.onFinishCalled.Swap(true) { // no Once: the function may call us
+		a.stream.callOnFinish(err)
+	}
+}
+
+// contextEnded settles the stream when its context has ended.
+func (a *streamAttempt) contextEnded() {
+	err, _ := a.noteEnd(status.FromContextError(a.ctx.Err()).Err())
+	a.settle(err)
+}
+
+// errPanicked is the end of a stream of which a method does not return, because of a panic or [runtime.Goexit].
+var errPanicked = errors.New("policygrpc: an interceptor has panicked")
+
+// returning calls a method of the stream further in, and settles the stream if the method does not return.
+func (a *streamAttempt) returning(method func() error) error {
+	returned := false
+	defer func() {
+		if !returned {
+			a.onFinishCalled.Store(true)
+			err, _ := a.noteEnd(errPanicked)
+			a.settle(err)
+		}
+	}()
+	err := method()
+	returned = true
+	return err
+}
+
+// forCaller returns an error that has ended the stream as the caller gets it: a timeout of the pipeline, which reaches
+// gRPC as a cancellation, is named.
 func (a *streamAttempt) forCaller(err error) error {
 	a.mu.Lock()
-	cause := a.cause
+	cause := a.endCause
 	a.mu.Unlock()
 	if errors.Is(cause, timeout.ErrTimeout) && a.stream.Context.Err() == nil {
 		if code := status.Code(err); code == codes.Canceled || code == codes.DeadlineExceeded {
@@ -157,27 +175,9 @@ func (a *streamAttempt) forCaller(err error) error {
 	return err
 }
 
-// errPanicked is how a stream has ended of which a method does not return, because of a panic or [runtime.Goexit].
-var errPanicked = errors.New("policygrpc: an interceptor has panicked")
-
-// guard calls a method of the stream further in, and returns its error.
-func (a *streamAttempt) guard(method func() error) error {
-	returned := false
-	defer func() {
-		if !returned {
-			a.finished.Store(true)
-			err, _ := a.end(errPanicked)
-			a.settle(err)
-		}
-	}()
-	err := method()
-	returned = true
-	return err
-}
-
 // RecvMsg receives a message. Its error, or in a stream of the client its only message, is the end.
 func (a *streamAttempt) RecvMsg(m any) error {
-	err := a.guard(func() error { return a.ClientStream.RecvMsg(m) })
+	err := a.returning(func() error { return a.ClientStream.RecvMsg(m) })
 	if err == nil && a.stream.desc.ServerStreams {
 		return nil
 	}
@@ -187,7 +187,7 @@ func (a *streamAttempt) RecvMsg(m any) error {
 
 // SendMsg sends a message. io.EOF means that the stream has ended, and that RecvMsg knows how.
 func (a *streamAttempt) SendMsg(m any) error {
-	err := a.guard(func() error { return a.ClientStream.SendMsg(m) })
+	err := a.returning(func() error { return a.ClientStream.SendMsg(m) })
 	if err == nil || err == io.EOF { //nolint:errorlint // the very value
 		return err
 	}
@@ -197,7 +197,7 @@ func (a *streamAttempt) SendMsg(m any) error {
 
 // Header waits for the headers of the answer. An error is the end.
 func (a *streamAttempt) Header() (header metadata.MD, err error) {
-	err = a.guard(func() (err error) {
+	err = a.returning(func() (err error) {
 		header, err = a.ClientStream.Header()
 		return err
 	})

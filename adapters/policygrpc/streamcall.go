@@ -10,8 +10,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// StreamClient returns an interceptor that sends streams through the pipeline of source, as [UnaryClient] does with unary
-// calls.
+// StreamClient returns an interceptor that sends streams through the pipeline of source, as [UnaryClient] does with
+// unary calls.
 //
 // A stream holds its place in the pipeline until it ends: with an error or io.EOF from RecvMsg, or with its context.
 // Then its outcome is settled, once. A stream that is neither read to its end nor cancelled keeps its slot, just as it
@@ -66,8 +66,8 @@ type streamCall struct {
 	streamer grpc.Streamer
 }
 
-// open opens the stream through the pipeline, by an operation that makes one attempt. Without an error, the attempt that it
-// returns is the stream; with one, it is the attempt that decided, nil if there was none.
+// open opens the stream through the pipeline, by an operation that makes one attempt. Without an error, the attempt
+// that it returns is the stream; with one, it is the attempt that decided, nil if there was none.
 func (c *streamCall) open(operation policy.Func[*streamAttempt]) (*streamAttempt, error) {
 	a, permit, err := resilience.Open(c, c.route.pipeline, operation)
 	if err == nil {

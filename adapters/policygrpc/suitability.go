@@ -27,7 +27,7 @@ func (s *server) isSuitable(pipeline *resilience.Pipeline, known *suitability) b
 		return false
 	}
 	problems := policy.ConfigError{Policy: "policygrpc.UnaryServer"}
-	if checkSuitable(s.source, pipeline, &problems); len(problems.Problems) == 0 {
+	if checkSuitable(s.pipelines.source, pipeline, &problems); len(problems.Problems) == 0 {
 		known.suitable.Store(pipeline)
 		return true
 	}

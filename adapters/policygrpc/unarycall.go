@@ -65,25 +65,26 @@ type unaryCall struct {
 	request, reply any
 	invoker        grpc.UnaryInvoker
 
-	only     attempt // of inTurn, made again and again
-	onlyOpts [4]grpc.CallOption
+	// Of attempts in turn, the memory is used again and again.
+	attempt  attempt
+	optsRoom [4]grpc.CallOption
 }
 
 // inTurn makes attempts one after the other, and returns the error of the pipeline.
 func (c *unaryCall) inTurn() error {
-	a := &c.only
+	a := &c.attempt
 	a.call = &c.call
-	a.setOptions(c.onlyOpts[:0])
-	_, err := resilience.Do(c, c.route.pipeline, onceMore)
+	a.setOptions(c.optsRoom[:0])
+	_, err := resilience.Do(c, c.route.pipeline, nextAttempt)
 	a.publish()
 	return err
 }
 
-// onceMore makes the only attempt of the call that ctx belongs to once more. It is no closure, since that would be an
-// allocation for each call.
-func onceMore(ctx context.Context) (struct{}, error) {
+// nextAttempt makes the next attempt of the call that ctx belongs to, in the memory of the last. It is no closure,
+// since that would be an allocation for each call.
+func nextAttempt(ctx context.Context) (struct{}, error) {
 	c := ctx.Value(unaryKey{}).(*unaryCall)
-	a := &c.only
+	a := &c.attempt
 	a.header, a.trailer, a.peer = nil, nil, peer.Peer{}
 	a.reached.Store(false)
 	return struct{}{}, c.invoke(ctx, a, c.request, c.reply)
@@ -91,7 +92,7 @@ func onceMore(ctx context.Context) (struct{}, error) {
 
 type unaryKey struct{}
 
-// Value returns the call to onceMore.
+// Value returns the call to nextAttempt.
 func (c *unaryCall) Value(key any) any {
 	if key == (unaryKey{}) {
 		return c
