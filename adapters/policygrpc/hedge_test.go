@@ -83,9 +83,9 @@ func TestNoLoserEverWritesTheCallersReply(t *testing.T) {
 	}
 	slots := bulkhead.New(1000)
 	b := start(t, s, setting{source: racing(slots), options: []policygrpc.Option{policygrpc.Idempotent(unaryMethod)}})
-	ctx := within(t)
 	request, answer := &testgrpc.SimpleRequest{Payload: payload("")}, &testgrpc.SimpleResponse{}
 	for i := range 200 {
+		ctx := within(t) // for each call: on a busy machine, one for all would end
 		text := fmt.Sprint("request ", i)
 		request.Payload.Body = append(request.Payload.Body[:0], text...)
 		answer.Username = "stale"
