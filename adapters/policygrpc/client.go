@@ -55,8 +55,8 @@ func (cl *client) leavesRetryToGRPC(connection *grpc.ClientConn, method string) 
 	if !cl.refuseConfigRetry || !retriedByGRPC(connection, method) {
 		return false
 	}
-	if cl.tell != nil && len(method) <= maxToldLength && cl.told.first(method, maxToldMethods) {
-		cl.tell(fmt.Errorf("%s: %w", method, ErrServiceConfigRetry))
+	if cl.tellConfigRetry != nil && len(method) <= maxToldLength && cl.told.first(method, maxToldMethods) {
+		cl.tellConfigRetry(fmt.Errorf("%s: %w", method, ErrServiceConfigRetry))
 	}
 	return true
 }

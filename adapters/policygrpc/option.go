@@ -13,10 +13,10 @@ type Option func(*config)
 
 // config is what the options store, and what configure makes of it.
 type config struct {
-	idempotent    []string
-	notIdempotent []string
-	tell          func(error)
-	given         setting.List
+	idempotent      []string
+	notIdempotent   []string
+	tellConfigRetry func(error)
+	given           setting.List
 
 	idempotency       map[string]idempotency // by name, of idempotent and notIdempotent
 	refuseConfigRetry bool                   // RefuseServiceConfigRetry was given: each call asks
@@ -55,7 +55,7 @@ func NotIdempotent(methods ...string) Option {
 // ignored.
 func RefuseServiceConfigRetry(tell func(error)) Option {
 	return func(c *config) {
-		c.tell = tell
+		c.tellConfigRetry = tell
 		c.given.Code("RefuseServiceConfigRetry")
 	}
 }
