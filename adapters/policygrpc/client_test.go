@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -158,25 +159,28 @@ func TestThePeerIsThatOfTheLastAttemptAlone(t *testing.T) {
 
 // Of two interceptors of this package in one chain, that further in leaves the caller's Info alone, which it would write
 // whenever one of its attempts ends.
+// In virtual time the call is under way when its time is over, however busy the machine is.
 func TestInfoIsThatOfTheFirstInterceptor(t *testing.T) {
-	release, written := make(chan struct{}), make(chan struct{})
-	inner := policygrpc.UnaryClient(resilience.Compose(quick(2)))
-	outer := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
-	deaf := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
-		<-release
-		return errUnavailable
-	}
-	var call policygrpc.Call
-	err := outer(t.Context(), unaryMethod, nil, nil, nil, func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
-		defer close(written)
-		return inner(ctx, method, in, out, cc, deaf, opts...)
-	}, policygrpc.Info(&call))
-	require.ErrorIs(t, err, timeout.ErrTimeout)
-	require.Equal(t, 1, call.Attempts)
-	before := call.Err
-	close(release)
-	<-written
-	require.Equal(t, before, call.Err)
+	synctest.Test(t, func(t *testing.T) {
+		release, written := make(chan struct{}), make(chan struct{})
+		inner := policygrpc.UnaryClient(resilience.Compose(quick(2)))
+		outer := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
+		deaf := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+			<-release
+			return errUnavailable
+		}
+		var call policygrpc.Call
+		err := outer(t.Context(), unaryMethod, nil, nil, nil, func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+			defer close(written)
+			return inner(ctx, method, in, out, cc, deaf, opts...)
+		}, policygrpc.Info(&call))
+		require.ErrorIs(t, err, timeout.ErrTimeout)
+		require.Equal(t, 1, call.Attempts)
+		before := call.Err
+		close(release)
+		<-written
+		require.Equal(t, before, call.Err)
+	})
 }
 
 // What an option says of a method is said of no other method that an interceptor calls on the way, such as for a token. What
