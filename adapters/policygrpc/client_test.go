@@ -343,24 +343,27 @@ func TestTheCallerLeavesBetweenTwoAttempts(t *testing.T) {
 		"hedge": hedge.New(hedge.Idempotent(), hedge.After(time.Minute), hedge.AfterFailure()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			ours := policygrpc.UnaryClient(resilience.Compose(layer))
-			attempts := 0
-			var call policygrpc.Call
-			err := ours(ctx, unaryMethod, nil, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-				if attempts++; attempts == 1 {
-					time.AfterFunc(20*time.Millisecond, cancel)
-					return errUnavailable
-				}
-				<-ctx.Done()
-				time.Sleep(50 * time.Millisecond) // deaf, for longer than a hedge waits
-				return status.FromContextError(ctx.Err()).Err()
-			}, policygrpc.Info(&call))
-			require.Equal(t, codes.Canceled, status.Code(err), "%v", err)
-			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorContains(t, err, "down", "what happened before is said")
-			require.Equal(t, codes.Canceled, policygrpc.Status(fmt.Errorf("so: %w", err)).Code())
+			synctest.Test(t, func(t *testing.T) { // elsewhere a busy machine could let the caller leave in the first attempt
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ours := policygrpc.UnaryClient(resilience.Compose(layer))
+				attempts := 0
+				var call policygrpc.Call
+				err := ours(ctx, unaryMethod, nil, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+					if attempts++; attempts == 1 {
+						time.AfterFunc(20*time.Millisecond, cancel)
+						return errUnavailable
+					}
+					<-ctx.Done()
+					time.Sleep(50 * time.Millisecond) // deaf, for longer than a hedge waits
+					return status.FromContextError(ctx.Err()).Err()
+				}, policygrpc.Info(&call))
+				require.Equal(t, codes.Canceled, status.Code(err), "%v", err)
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorContains(t, err, "down", "what happened before is said")
+				require.Equal(t, codes.Canceled, policygrpc.Status(fmt.Errorf("so: %w", err)).Code())
+				time.Sleep(time.Second) // until the deaf attempt has ended
+			})
 		})
 	}
 	t.Run("no time for another attempt", func(t *testing.T) {

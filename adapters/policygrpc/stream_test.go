@@ -486,8 +486,9 @@ func TestTheTotalTimeoutEndsAStreamAndIsNamed(t *testing.T) {
 
 func TestTheAttemptTimeoutBoundsTheOpeningAndNotTheStream(t *testing.T) {
 	t.Parallel()
-	s := behaving(func(context.Context) error { time.Sleep(700 * time.Millisecond); return nil })
-	b := start(t, s, setting{source: resilience.Compose(quick(2), timeout.PerAttempt(500*time.Millisecond))})
+	s := behaving(func(context.Context) error { time.Sleep(1200 * time.Millisecond); return nil })
+	b := start(t, s, setting{source: resilience.Compose(quick(2), timeout.PerAttempt(time.Second))})
+	b.connect(t)
 	var wg sync.WaitGroup
 	for kind, open := range kinds {
 		stream, err := open(within(t), b)
