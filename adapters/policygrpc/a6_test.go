@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/connectivity"
 	testgrpc "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
@@ -625,11 +624,9 @@ func TestG12_A6_TheTimeoutOfAServiceConfigBoundsTheCall(t *testing.T) {
 func TestAServiceConfigWithLayers(t *testing.T) {
 	t.Parallel()
 	db := breaker.New(breaker.ConsecutiveFailures(3), breaker.OpenFor(time.Hour))
-	source := config(t, retrying(5, "0.001s", "0.001s", 1, "", "UNAVAILABLE", "DEADLINE_EXCEEDED"), db, timeout.PerAttempt(200*time.Millisecond))
+	source := config(t, retrying(5, "0.001s", "0.001s", 1, "", "UNAVAILABLE", "DEADLINE_EXCEEDED"), db, timeout.PerAttempt(500*time.Millisecond))
 	b := start(t, &service{unary: sleeping}, setting{source: source})
-	b.connection.Connect()
-	require.Eventually(t, func() bool { return b.connection.GetState() == connectivity.Ready }, 10*time.Second, time.Millisecond,
-		"an attempt that waits for its connection may not come to the server in time")
+	b.connect(t)
 	_, err := b.call(within(t))
 	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
 	require.ErrorIs(t, err, breaker.ErrOpen, "the retry asks the breaker")

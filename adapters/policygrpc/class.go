@@ -3,9 +3,7 @@ package policygrpc
 import (
 	"context"
 	"errors"
-	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -42,11 +40,11 @@ func classOfCode(code codes.Code) policy.Class {
 	return classes[code]
 }
 
-// Classify returns what an error of a gRPC call says about the server, for calls without the interceptors of this package:
-// resilience.Classify(policygrpc.Classify).
+// Classify returns what an error of a gRPC call says about the server, for calls without the interceptors of this
+// package: resilience.Classify(policygrpc.Classify).
 //
-// An error that has a class keeps it, and a timeout of a pipeline is [policy.Transient]. Otherwise the code decides, as in
-// the table of the package's documentation.
+// An error that has a class keeps it, and a timeout of a pipeline is [policy.Transient]. Otherwise the code decides,
+// as in the table of the package's documentation.
 func Classify(err error) policy.Class {
 	if err == nil {
 		return policy.Unclassified
@@ -77,17 +75,4 @@ func contextError(err error) error {
 		return context.DeadlineExceeded
 	}
 	return context.Canceled
-}
-
-// retryInfo returns how long the server asks to wait in the details of a status, and false if it does not ask.
-func retryInfo(s *status.Status) (wait time.Duration, ok bool) {
-	if len(s.Proto().GetDetails()) == 0 {
-		return 0, false
-	}
-	for _, detail := range s.Details() {
-		if info, ok := detail.(*errdetails.RetryInfo); ok {
-			return max(0, info.GetRetryDelay().AsDuration()), true
-		}
-	}
-	return 0, false
 }

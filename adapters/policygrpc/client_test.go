@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -158,25 +159,28 @@ func TestThePeerIsThatOfTheLastAttemptAlone(t *testing.T) {
 
 // Of two interceptors of this package in one chain, that further in leaves the caller's Info alone, which it would write
 // whenever one of its attempts ends.
+// In virtual time the call is under way when its time is over, however busy the machine is.
 func TestInfoIsThatOfTheFirstInterceptor(t *testing.T) {
-	release, written := make(chan struct{}), make(chan struct{})
-	inner := policygrpc.UnaryClient(resilience.Compose(quick(2)))
-	outer := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
-	deaf := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
-		<-release
-		return errUnavailable
-	}
-	var call policygrpc.Call
-	err := outer(t.Context(), unaryMethod, nil, nil, nil, func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
-		defer close(written)
-		return inner(ctx, method, in, out, cc, deaf, opts...)
-	}, policygrpc.Info(&call))
-	require.ErrorIs(t, err, timeout.ErrTimeout)
-	require.Equal(t, 1, call.Attempts)
-	before := call.Err
-	close(release)
-	<-written
-	require.Equal(t, before, call.Err)
+	synctest.Test(t, func(t *testing.T) {
+		release, written := make(chan struct{}), make(chan struct{})
+		inner := policygrpc.UnaryClient(resilience.Compose(quick(2)))
+		outer := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
+		deaf := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+			<-release
+			return errUnavailable
+		}
+		var call policygrpc.Call
+		err := outer(t.Context(), unaryMethod, nil, nil, nil, func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, opts ...grpc.CallOption) error {
+			defer close(written)
+			return inner(ctx, method, in, out, cc, deaf, opts...)
+		}, policygrpc.Info(&call))
+		require.ErrorIs(t, err, timeout.ErrTimeout)
+		require.Equal(t, 1, call.Attempts)
+		before := call.Err
+		close(release)
+		<-written
+		require.Equal(t, before, call.Err)
+	})
 }
 
 // What an option says of a method is said of no other method that an interceptor calls on the way, such as for a token. What
@@ -339,24 +343,27 @@ func TestTheCallerLeavesBetweenTwoAttempts(t *testing.T) {
 		"hedge": hedge.New(hedge.Idempotent(), hedge.After(time.Minute), hedge.AfterFailure()),
 	} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(t.Context())
-			defer cancel()
-			ours := policygrpc.UnaryClient(resilience.Compose(layer))
-			attempts := 0
-			var call policygrpc.Call
-			err := ours(ctx, unaryMethod, nil, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-				if attempts++; attempts == 1 {
-					time.AfterFunc(20*time.Millisecond, cancel)
-					return errUnavailable
-				}
-				<-ctx.Done()
-				time.Sleep(50 * time.Millisecond) // deaf, for longer than a hedge waits
-				return status.FromContextError(ctx.Err()).Err()
-			}, policygrpc.Info(&call))
-			require.Equal(t, codes.Canceled, status.Code(err), "%v", err)
-			require.ErrorIs(t, err, context.Canceled)
-			require.ErrorContains(t, err, "down", "what happened before is said")
-			require.Equal(t, codes.Canceled, policygrpc.Status(fmt.Errorf("so: %w", err)).Code())
+			synctest.Test(t, func(t *testing.T) { // elsewhere a busy machine could let the caller leave in the first attempt
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				ours := policygrpc.UnaryClient(resilience.Compose(layer))
+				attempts := 0
+				var call policygrpc.Call
+				err := ours(ctx, unaryMethod, nil, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+					if attempts++; attempts == 1 {
+						time.AfterFunc(20*time.Millisecond, cancel)
+						return errUnavailable
+					}
+					<-ctx.Done()
+					time.Sleep(50 * time.Millisecond) // deaf, for longer than a hedge waits
+					return status.FromContextError(ctx.Err()).Err()
+				}, policygrpc.Info(&call))
+				require.Equal(t, codes.Canceled, status.Code(err), "%v", err)
+				require.ErrorIs(t, err, context.Canceled)
+				require.ErrorContains(t, err, "down", "what happened before is said")
+				require.Equal(t, codes.Canceled, policygrpc.Status(fmt.Errorf("so: %w", err)).Code())
+				time.Sleep(time.Second) // until the deaf attempt has ended
+			})
 		})
 	}
 	t.Run("no time for another attempt", func(t *testing.T) {

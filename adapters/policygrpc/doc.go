@@ -1,5 +1,5 @@
-// Package policygrpc sends gRPC calls through a pipeline: retries that honour what the server asks for, a breaker, limits
-// and timeouts, for unary calls and streams, on clients and servers.
+// Package policygrpc sends gRPC calls through a pipeline: retries that honour what the server asks for, a breaker,
+// limits and timeouts, for unary calls and streams, on clients and servers.
 //
 //	connection, err := grpc.NewClient(target,
 //		grpc.WithDisableRetry(), // leaves retries to the pipeline
@@ -38,6 +38,35 @@
 // If no policy intervened, the error is the server's own. Otherwise it is an [*Error]: to gRPC it is a status, on the
 // wire too, and it matches the errors of the policies, such as breaker.ErrOpen. See [Status] for the codes.
 //
-// A stream holds its slot until it ends, and is settled once, however it ends. docs/grpc.md explains every default, the
-// traps, and the way from a service config or another library.
+// # The way of a call
+//
+//	caller ─▶ outer interceptors ─▶ ours: the pipeline ─┬─▶ attempt 1 ─▶ inner interceptors ─▶ gRPC
+//	                                                    └─▶ attempt 2 ─▶ inner interceptors ─▶ gRPC
+//
+//	              the pipeline admits   the operation is                         the slot is held until
+//	UnaryClient   the call              one attempt                              the attempt returns
+//	StreamClient
+//	  server      SendMsg               request sent, until the headers come     RecvMsg returns an error or io.EOF,
+//	  others      the call              opening the stream                       or the context ends
+//	UnaryServer   the call              the handler, once                        the handler returns
+//	StreamServer  the stream            the handler, once                        the handler returns
+//
+// A stream is settled once, however it ends. docs/grpc.md explains every default, the traps, and the way from a service
+// config or another library.
 package policygrpc
+
+// How the code does that, from top to bottom:
+//
+//	                  unary client             server stream of a client  other streams of a client  server
+//	interceptor       client.unary             client.stream              client.stream              unary, stream
+//	its pipeline      client.routeOf           client.routeOf             client.routeOf             pipelineFor
+//	runs in           unaryCall.inTurn, race   serverStreaming.open,      streamCall.open            the interceptor
+//	                                           which SendMsg starts
+//	  an attempt      unaryCall.invoke         serverStreaming.exchange   streamAttempt.begin        the handler
+//	    succeeds      attempt.succeeded        attempt.succeeded          attempt.succeeded
+//	    fails         attempt.judge            attempt.judge              attempt.judge              judge
+//	refused, failed   call.end                 call.end                   call.end                   answer
+//	succeeded         call.end                 streamAttempt.deliver, and finish at the end of the stream
+//
+// A call is one use of the pipeline; its attempts are what reaches gRPC. A failure is the end of an attempt, or of a
+// handler, as the policies see it; an Error is what the caller sees of the policies.

@@ -4,15 +4,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strings"
-	"time"
 
-	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
-	"google.golang.org/protobuf/types/known/durationpb"
 
-	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
@@ -20,8 +15,9 @@ import (
 )
 
 // Error is the error of a call that a policy ended: it was refused, timed out, or was tried several times. It matches
-// the policies' errors, such as [policy.ErrRejected], breaker.ErrOpen or a [*retry.Error]. To gRPC it is a status: a server
-// whose handler returns it answers with that status. If no policy intervened, the server's error is returned as it is.
+// the policies' errors, such as [policy.ErrRejected], breaker.ErrOpen or a [*retry.Error]. To gRPC it is a status: a
+// server whose handler returns it answers with that status. If no policy intervened, the server's error is returned as
+// it is.
 type Error struct {
 	err    error
 	status *status.Status
@@ -53,8 +49,8 @@ func (e *Error) LogValue() slog.Value {
 //	the end of a context            codes.Canceled, codes.DeadlineExceeded
 //	anything else                   codes.Unknown
 //
-// The status of a refusal that says when to come back carries a RetryInfo of at most 30 s, unless a breaker was opened by
-// hand. The status of nil is OK.
+// The status of a refusal that says when to come back carries a RetryInfo of at most 30 s, unless a breaker was opened
+// by hand. The status of nil is OK.
 func Status(err error) *status.Status {
 	if err == nil {
 		return nil
@@ -78,7 +74,7 @@ func Status(err error) *status.Status {
 		return Status(gravest(several))
 	}
 	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
-		return refusalStatus(rejection, defaultMost)
+		return refusalStatus(rejection)
 	}
 	if errors.Is(err, timeout.ErrTimeout) {
 		return status.New(codes.DeadlineExceeded, err.Error())
@@ -89,8 +85,8 @@ func Status(err error) *status.Status {
 	return statusOf(err)
 }
 
-// endedByContext reports whether a retry gave up because of the end of its context, not because there was no use in waiting
-// for it.
+// endedByContext reports whether a retry gave up because of the end of its context, not because there was no use in
+// waiting for it.
 func endedByContext(reason error) bool {
 	if errors.Is(reason, retry.ErrDeadline) || errors.Is(reason, policy.ErrRejected) {
 		return false
@@ -109,47 +105,22 @@ func gravest(several *hedge.Error) error {
 	return several.Errs[0]
 }
 
-// refusalStatus returns the status of a refusal, with a RetryInfo of at most the longest wait.
-func refusalStatus(rejection *policy.Rejection, longest time.Duration) *status.Status {
-	s := status.New(codeOfRefusal(rejection), onTheWire(rejection))
-	if wait, ok := rejection.RetryAfter(); ok && !errors.Is(rejection, breaker.ErrForced) {
-		s = withRetryInfo(s, min(wait, longest))
-	}
-	return s
-}
-
-// codeOfRefusal returns the code of a refusal.
-func codeOfRefusal(err error) codes.Code {
-	if strings.HasPrefix(policy.Code(err), "ratelimit.") {
-		return codes.ResourceExhausted
-	}
-	return codes.Unavailable
-}
-
-// withRetryInfo returns s with a RetryInfo.
-func withRetryInfo(s *status.Status, wait time.Duration) *status.Status {
-	detailed, err := s.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(wait)})
-	if err != nil { // of a status that is OK, or a message that cannot be marshalled: neither can be
-		return s
-	}
-	return detailed
-}
-
-// result returns err, the end of a pipeline, as the caller gets it.
-func result(err error) error {
+// forCaller returns err, the end of a pipeline, as the caller gets it.
+func forCaller(err error) error {
 	switch e := err.(type) { //nolint:errorlint // the error itself, not what it wraps
 	case nil:
 		return nil
 	case *Error:
 		return e
 	case *failure:
-		return unaltered(e.cause)
+		return asStatus(e.cause)
 	}
 	return &Error{err, Status(err)}
 }
 
-// unaltered returns an error that comes from beyond the pipeline as it is, unless gRPC would not see what policies said.
-func unaltered(err error) error {
+// asStatus returns an error that comes from beyond the pipeline. It is unchanged, unless gRPC would not see the status
+// that it stands for: that of a policy there.
+func asStatus(err error) error {
 	if _, ok := status.FromError(err); ok {
 		return err
 	}

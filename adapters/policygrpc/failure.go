@@ -2,7 +2,6 @@ package policygrpc
 
 import (
 	"math"
-	"strconv"
 	"time"
 
 	"google.golang.org/grpc/metadata"
@@ -25,75 +24,57 @@ var (
 	ErrServiceConfigRetry = policy.NewReason("grpc.service_config_retry", "the service config of the connection retries")
 )
 
-// pushbackKey is the trailer by which a server says when to retry; see gRPC proposal A6.
-const pushbackKey = "grpc-retry-pushback-ms"
-
-// pushback is what a server says in that trailer.
-type pushback struct {
-	given, stop bool
-	wait        time.Duration
-}
-
-// parsePushback reads a trailer as gRPC proposal A6 says: one signed number of 32 bits, which must not be negative.
-func parsePushback(trailer metadata.MD) pushback {
-	values := trailer[pushbackKey]
-	switch len(values) {
-	case 0:
-		return pushback{}
-	case 1:
-		if ms, err := strconv.ParseInt(values[0], 10, 32); err == nil && ms >= 0 {
-			return pushback{given: true, wait: time.Duration(ms) * time.Millisecond}
-		}
-	}
-	return pushback{given: true, stop: true}
-}
-
-// failure is an attempt that has failed, as the policies judge it. The caller gets cause.
+// failure is an attempt, or a handler, that has failed, as the policies see it. They find what they ask for by its
+// methods; the caller gets cause.
 type failure struct {
 	cause    error
-	marked   error // cause, or around it the mark of package retry
 	status   *status.Status
 	class    policy.Class
-	pushback bool      // until is to be kept exactly
-	until    time.Time // when to come back; zero if the server did not say
-	notSent  bool      // the request has not left
-	final    error     // why it must not be retried; nil if the policies decide
+	until    time.Time // when the server asks to come back; zero if it does not say
+	pushback bool      // until is an order, which is kept exactly, and not a hint
+	notSent  bool      // it is proven that the request has not left
+	noRetry  error     // the reason why no attempt may follow; nil if the policies decide
+	unwraps  error     // to cause, or to retry.Permanent around it if noRetry is set
 }
 
 // newFailure returns the failure that err, the end of an attempt, stands for.
 func newFailure(err error, trailer metadata.MD) *failure {
-	f := &failure{cause: err, marked: err, class: policy.ClassOf(err), status: Status(err)}
+	f := &failure{cause: err, unwraps: err, class: policy.ClassOf(err), status: Status(err)}
 	if f.class == policy.Unclassified {
 		f.class = Classify(err)
 	}
-	pushed := parsePushback(trailer)
-	wait, hinted := retryInfo(f.status)
-	switch {
-	case pushed.stop:
-		f.finally(ErrPushback)
-	case pushed.given:
-		f.until, f.pushback = after(pushed.wait), true
-	case hinted:
-		f.until = after(wait)
+	order, wait := parsePushback(trailer)
+	switch order {
+	case pushbackStop:
+		f.forbidRetry(ErrPushback)
+	case pushbackWait:
+		f.until, f.pushback = fromNow(wait), true
+	case noPushback:
+		if wait, ok := retryInfo(f.status); ok {
+			f.until = fromNow(wait)
+		}
 	}
 	return f
 }
 
-// after returns the moment that is wait from now, which is never the zero time.
-func after(wait time.Duration) time.Time {
+// fromNow returns the moment that is wait from now, which is never the zero time.
+func fromNow(wait time.Duration) time.Time {
 	const longest = math.MaxInt64 / 4 // far beyond what anybody waits for, and not too far to calculate with
 	return time.Now().Add(min(wait, longest))
 }
 
-// finally says why there must be no further attempt.
-func (f *failure) finally(reason error) {
-	if f.final == nil {
-		f.final, f.marked = reason, retry.Permanent(f.cause)
+// forbidRetry says why no attempt may follow. The first reason counts.
+func (f *failure) forbidRetry(reason error) {
+	if f.noRetry == nil {
+		f.noRetry, f.unwraps = reason, retry.Permanent(f.cause)
 	}
 }
 
+// stops reports whether the server has asked for no further attempt.
+func (f *failure) stops() bool { return f.noRetry == ErrPushback } //nolint:errorlint // it is that or another
+
 func (f *failure) Error() string              { return f.cause.Error() }
-func (f *failure) Unwrap() error              { return f.marked }
+func (f *failure) Unwrap() error              { return f.unwraps }
 func (f *failure) GRPCStatus() *status.Status { return f.status }
 func (f *failure) Class() policy.Class        { return f.class }
 func (f *failure) Pushback() bool             { return f.pushback }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -83,9 +84,9 @@ func TestNoLoserEverWritesTheCallersReply(t *testing.T) {
 	}
 	slots := bulkhead.New(1000)
 	b := start(t, s, setting{source: racing(slots), options: []policygrpc.Option{policygrpc.Idempotent(unaryMethod)}})
-	ctx := within(t)
 	request, answer := &testgrpc.SimpleRequest{Payload: payload("")}, &testgrpc.SimpleResponse{}
 	for i := range 200 {
+		ctx := within(t) // for each call: on a busy machine, one for all would end
 		text := fmt.Sprint("request ", i)
 		request.Payload.Body = append(request.Payload.Body[:0], text...)
 		answer.Username = "stale"
@@ -171,20 +172,23 @@ func (s *signing) SendMsg(m any) error {
 
 func (s *signing) Header() (metadata.MD, error) { return metadata.MD{}, s.sent.wait(s.ctx) }
 
+// In virtual time the attempt is under way when it is abandoned, however busy the machine is.
 func TestAnAbandonedCallWritesNothing(t *testing.T) {
-	ours := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
-	release, written := make(chan struct{}), make(chan struct{})
-	answer := &testgrpc.SimpleResponse{}
-	err := ours(t.Context(), unaryMethod, &testgrpc.SimpleRequest{}, answer, nil, func(_ context.Context, _ string, _, out any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
-		<-release // deaf to its context
-		out.(*testgrpc.SimpleResponse).Payload = payload("late")
-		close(written)
-		return nil
+	synctest.Test(t, func(t *testing.T) {
+		ours := policygrpc.UnaryClient(resilience.Compose(timeout.Abandon(20 * time.Millisecond)))
+		release, written := make(chan struct{}), make(chan struct{})
+		answer := &testgrpc.SimpleResponse{}
+		err := ours(t.Context(), unaryMethod, &testgrpc.SimpleRequest{}, answer, nil, func(_ context.Context, _ string, _, out any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+			<-release // deaf to its context
+			out.(*testgrpc.SimpleResponse).Payload = payload("late")
+			close(written)
+			return nil
+		})
+		require.Equal(t, codes.DeadlineExceeded, status.Code(err))
+		close(release)
+		<-written
+		require.Nil(t, answer.GetPayload())
 	})
-	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
-	close(release)
-	<-written
-	require.Nil(t, answer.GetPayload())
 }
 
 func TestRepliesThatAreNoProtocolBuffersAreCopied(t *testing.T) {

@@ -5,9 +5,26 @@ import (
 	"log/slog"
 	"time"
 
+	"google.golang.org/grpc"
+
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
+
+// Info returns an option for one call that reports how the call went: *call is set when the call has ended, before a
+// unary call returns, and before RecvMsg of a stream returns its last error. It is not set for a call with [Off].
+//
+//	var call policygrpc.Call
+//	user, err := users.Get(ctx, request, policygrpc.Info(&call))
+//	log.Info("answered", "call", call)
+//
+// If a call has several of these options, all are set. A nil call is ignored.
+func Info(call *Call) grpc.CallOption { return info{call: call} }
+
+type info struct {
+	grpc.EmptyCallOption
+	call *Call
+}
 
 // Call says how a call went. [Info] fills it in.
 type Call struct {
@@ -60,7 +77,7 @@ func reasonOf(err error) error {
 		err = gaveUp.Last
 	}
 	if f, ok := errors.AsType[*failure](err); ok {
-		return f.final
+		return f.noRetry
 	}
 	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
 		return rejection

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/health"
 	healthgrpc "google.golang.org/grpc/health/grpc_health_v1"
@@ -195,6 +196,13 @@ func start(t testing.TB, s *service, set setting) *backend {
 	t.Cleanup(func() { _ = b.connection.Close() })
 	b.client = testgrpc.NewTestServiceClient(b.connection)
 	return b
+}
+
+// connect waits for the connection: an attempt that waits for it may not come to the server in time.
+func (b *backend) connect(t testing.TB) {
+	t.Helper()
+	b.connection.Connect()
+	require.Eventually(t, func() bool { return b.connection.GetState() == connectivity.Ready }, 10*time.Second, time.Millisecond)
 }
 
 // call makes a unary call.

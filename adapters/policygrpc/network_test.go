@@ -155,14 +155,14 @@ func TestNetwork_ConnectionRefused(t *testing.T) {
 func TestG7_Network_WaitForReady(t *testing.T) {
 	t.Parallel()
 	seen := &witness{}
-	client := to(t, closedPort(t), resilience.Compose(timeout.Total(time.Second), quick(20), seen, timeout.PerAttempt(100*time.Millisecond)))
+	client := to(t, closedPort(t), resilience.Compose(timeout.Total(3*time.Second), quick(1000), seen, timeout.PerAttempt(100*time.Millisecond)))
 	begin := time.Now()
 	_, err := client.UnaryCall(within(t), &testgrpc.SimpleRequest{}, grpc.WaitForReady(true))
 	took := time.Since(begin)
 	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
 	require.ErrorIs(t, err, timeout.ErrTimeout)
 	require.GreaterOrEqual(t, took, 800*time.Millisecond)
-	require.Less(t, took, 5*time.Second)
+	require.Less(t, took, 15*time.Second)
 	failures := 0
 	for _, outcome := range seen.seen() {
 		if outcome.Kind == policy.NotCalled {
@@ -180,7 +180,8 @@ func TestG7_Network_WaitForReady(t *testing.T) {
 
 func TestNetwork_TheServerComesBack(t *testing.T) {
 	// The breaker of a client recovers, also with another interceptor between: failsafe-go #136.
-	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond))
+	var trips atomic.Int32
+	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond), breaker.OnChange(countTrips(&trips)))
 	var traced atomic.Int32
 	tracing := func(ctx context.Context, method string, in, out any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
 		ctx, cancel := context.WithCancel(ctx) // whatever it does with the context
@@ -196,16 +197,26 @@ func TestNetwork_TheServerComesBack(t *testing.T) {
 		return reply("ok"), nil
 	}}
 	b := start(t, s, setting{tcp: true, dial: []grpc.DialOption{grpc.WithUnaryInterceptor(tracing)}, source: resilience.Compose(db, timeout.PerAttempt(time.Second))})
-	for range 3 {
+	for round := range 3 {
 		down.Store(true)
 		_, err := b.call(within(t))
 		require.Equal(t, codes.Unavailable, status.Code(err))
-		require.Equal(t, breaker.Open, db.Snapshot().State)
+		require.EqualValues(t, round+1, trips.Load())
 		down.Store(false)
 		require.Eventually(t, func() bool { _, err := b.call(within(t)); return err == nil }, 10*time.Second, 5*time.Millisecond)
 		require.Equal(t, breaker.Closed, db.Snapshot().State)
 	}
 	require.Positive(t, traced.Load())
+}
+
+// countTrips counts how often a breaker opens that was closed. Its state says less: on a busy machine it may be half-open by
+// the time that a test asks.
+func countTrips(trips *atomic.Int32) func(breaker.Change) {
+	return func(c breaker.Change) {
+		if c.From == breaker.Closed && c.To == breaker.Open {
+			trips.Add(1)
+		}
+	}
 }
 
 func TestNetwork_ABreakerRecoversBetweenOtherInterceptors(t *testing.T) {
@@ -223,7 +234,8 @@ func TestNetwork_ABreakerRecoversBetweenOtherInterceptors(t *testing.T) {
 		}
 		return traced{stream}, nil
 	}
-	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond))
+	var trips atomic.Int32
+	db := breaker.New(breaker.ConsecutiveFailures(1), breaker.OpenFor(20*time.Millisecond), breaker.OnChange(countTrips(&trips)))
 	source := resilience.Compose(quick(2), db, timeout.PerAttempt(time.Second))
 	var down atomic.Bool
 	s := behaving(func(context.Context) error {
@@ -253,10 +265,12 @@ func TestNetwork_ABreakerRecoversBetweenOtherInterceptors(t *testing.T) {
 			return readToTheEnd(kind, stream)
 		}
 	}
+	rounds := int32(0)
 	for kind, call := range calls {
+		rounds++
 		down.Store(true)
 		require.Equal(t, codes.Unavailable, status.Code(call(within(t))), kind)
-		require.Equal(t, breaker.Open, db.Snapshot().State, kind)
+		require.Equal(t, rounds, trips.Load(), kind)
 		down.Store(false)
 		require.Eventually(t, func() bool { return call(within(t)) == nil }, 10*time.Second, 5*time.Millisecond, kind)
 		require.Equal(t, breaker.Closed, db.Snapshot().State, kind)

@@ -13,13 +13,13 @@ type Option func(*config)
 
 // config is what the options store, and what configure makes of it.
 type config struct {
-	idempotent    []string
-	notIdempotent []string
-	tell          func(error)
-	given         setting.List
+	idempotent      []string
+	notIdempotent   []string
+	tellConfigRetry func(error)
+	given           setting.List
 
-	marks   map[string]bool // of idempotent and notIdempotent
-	refuses bool            // RefuseServiceConfigRetry was given: each call asks
+	idempotency       map[string]idempotency // by name, of idempotent and notIdempotent
+	refuseConfigRetry bool                   // RefuseServiceConfigRetry was given: each call asks
 }
 
 // Idempotent says that calls of these methods may be made twice, even at the same time, which a hedge requires. Each is
@@ -33,9 +33,9 @@ func Idempotent(methods ...string) Option {
 	}
 }
 
-// NotIdempotent says that calls of these methods must not be made twice: another attempt is made only if the request has
-// provably not left the process. Names are as for [Idempotent]; a method counts more than its service. By default there are
-// none.
+// NotIdempotent says that calls of these methods must not be made twice: another attempt is made only if the request
+// has provably not left the process. Names are as for [Idempotent]; a method counts more than its service. By default
+// there are none.
 func NotIdempotent(methods ...string) Option {
 	return func(c *config) {
 		c.notIdempotent = methods
@@ -55,13 +55,13 @@ func NotIdempotent(methods ...string) Option {
 // ignored.
 func RefuseServiceConfigRetry(tell func(error)) Option {
 	return func(c *config) {
-		c.tell = tell
+		c.tellConfigRetry = tell
 		c.given.Code("RefuseServiceConfigRetry")
 	}
 }
 
-// Validate returns the [*policy.ConfigError] that [UnaryClient] and [StreamClient] would panic with because of options, or
-// nil.
+// Validate returns the [*policy.ConfigError] that [UnaryClient] and [StreamClient] would panic with because of
+// options, or nil.
 func Validate(options ...Option) error {
 	problems := policy.ConfigError{Policy: "policygrpc"}
 	configure(options, &problems)
@@ -71,42 +71,24 @@ func Validate(options ...Option) error {
 func configure(options []Option, problems *policy.ConfigError) config {
 	var c config
 	option.Apply(&c, options, problems)
-	c.refuses = c.given.Given("RefuseServiceConfigRetry")
-	c.marks = make(map[string]bool, len(c.idempotent)+len(c.notIdempotent))
-	c.markAll("Idempotent", c.idempotent, true, problems)
-	c.markAll("NotIdempotent", c.notIdempotent, false, problems)
+	c.refuseConfigRetry = c.given.Given("RefuseServiceConfigRetry")
+	c.idempotency = make(map[string]idempotency, len(c.idempotent)+len(c.notIdempotent))
+	c.mark("Idempotent", c.idempotent, idempotent, problems)
+	c.mark("NotIdempotent", c.notIdempotent, notIdempotent, problems)
 	return c
 }
 
-func (c *config) markAll(option string, methods []string, idempotent bool, problems *policy.ConfigError) {
+// mark notes what an option says of methods.
+func (c *config) mark(option string, methods []string, says idempotency, problems *policy.ConfigError) {
 	for _, method := range methods {
-		if !isMethod(method) {
+		if !isMethodOrService(method) {
 			problems.Add("%s(%.80q): must be a method, such as \"/users.Users/Get\", or a service, such as \"/users.Users/\"",
 				option, method)
 		}
-		if other, ok := c.marks[method]; ok && other != idempotent {
+		name := strings.TrimPrefix(method, "/")
+		if other := c.idempotency[name]; other != unmarked && other != says {
 			problems.Add("%s(%.80q): is given to Idempotent too", option, method)
 		}
-		c.marks[method] = idempotent
+		c.idempotency[name] = says
 	}
-}
-
-// isMethod reports whether method is a full name, or that of a service with a slash before and after it.
-func isMethod(method string) bool {
-	service, _, ok := strings.Cut(strings.TrimPrefix(method, "/"), "/")
-	return ok && method[0] == '/' && service != ""
-}
-
-// mark returns what the options say of a method.
-func (c *config) mark(method string) (marked, idempotent bool) {
-	if len(c.marks) == 0 {
-		return false, false
-	}
-	if idempotent, marked = c.marks[method]; marked {
-		return true, idempotent
-	}
-	if end := strings.LastIndexByte(method, '/'); end >= 0 {
-		idempotent, marked = c.marks[method[:end+1]]
-	}
-	return marked, idempotent
 }

@@ -3,10 +3,7 @@ package policygrpc
 import (
 	"context"
 	"errors"
-	"strconv"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -15,9 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience"
-	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/internal/sources"
-	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/timeout"
 )
@@ -67,27 +62,12 @@ func ValidateServer(source resilience.Source, options ...ServerOption) error {
 	return err
 }
 
-// server is what an interceptor of a server is.
+// server is an interceptor: UnaryServer returns its method unary, StreamServer its method stream.
 type server struct {
 	serverConfig
-	source   resilience.Source
-	byMethod MethodSource // source, if it is one
-
-	known
-	methods *keyed.Registry[string, *known] // by method, of byMethod
-
-	mu   sync.Mutex
-	told map[*resilience.Pipeline]bool // OnConfigError has heard of them
+	pipelines *pipelines[suitability]
+	told      told[*resilience.Pipeline] // what OnConfigError was told of
 }
-
-// known is what has become of the pipelines of a source.
-type known struct {
-	last  atomic.Pointer[resilience.Pipeline] // the last one that could be used
-	unfit atomic.Pointer[resilience.Pipeline] // the last one that could not
-}
-
-// maxTold bounds how many pipelines that are unfit are remembered.
-const maxTold = 100
 
 func mustServer(name string, source resilience.Source, options []ServerOption) *server {
 	s, err := newServer(name, source, options)
@@ -99,36 +79,16 @@ func mustServer(name string, source resilience.Source, options []ServerOption) *
 
 func newServer(name string, source resilience.Source, options []ServerOption) (*server, error) {
 	problems := policy.ConfigError{Policy: name}
-	s := &server{serverConfig: configureServer(options, &problems), source: source}
+	s := &server{serverConfig: configureServer(options, &problems)}
 	if sources.IsNil(source) {
 		problems.Add("the source is nil")
 		return nil, problems.Err()
 	}
-	if s.byMethod, _ = source.(MethodSource); s.byMethod != nil {
-		s.methods = keyed.New(func(string) *known { return new(known) }, keyed.IdleIf(func(*known) bool { return true }))
-	}
+	s.pipelines = newPipelines[suitability](source)
 	pipeline := source.Current()
-	check(source, pipeline, &problems)
-	s.last.Store(pipeline)
+	checkSuitable(source, pipeline, &problems)
+	s.pipelines.ofSource.suitable.Store(pipeline)
 	return s, problems.Err()
-}
-
-// check notes what makes pipeline, which source has come to, unfit to stand in front of a handler.
-func check(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) {
-	if !sources.Check(source, pipeline, problems) {
-		return
-	}
-	for _, layer := range pipeline.Layers() {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
-		switch layer.(type) {
-		case policy.Repeater:
-			problems.Add("%v: repeats, and a handler must not run twice", layer)
-		case policy.Wrapper:
-			problems.Add("%v: wraps, and a handler must not run twice or on another goroutine", layer)
-		}
-	}
 }
 
 // unguarded are the services that go past the pipeline.
@@ -138,49 +98,17 @@ var unguarded = map[string]bool{
 	"grpc.reflection.v1alpha.ServerReflection": true,
 }
 
-// pipelineFor returns the pipeline that a call of method goes through, nil if there is none.
+// pipelineFor returns the pipeline that a call of method goes through, nil if there is none. Instead of an unsuitable
+// one it is the last suitable one of the source, which for a MethodSource is its first.
 func (s *server) pipelineFor(method string) *resilience.Pipeline {
-	if !s.all && strings.HasPrefix(method, "/grpc.") && unguarded[serviceOf(method)] {
+	if !s.allMethods && strings.HasPrefix(method, "/grpc.") && unguarded[serviceOf(method)] {
 		return nil
 	}
-	var pipeline *resilience.Pipeline
-	of := &s.known
-	if s.byMethod != nil {
-		pipeline, of = s.byMethod.PipelineFor(method), s.methods.Get(method)
-	} else {
-		pipeline = s.source.Current()
-	}
-	switch {
-	case pipeline == nil:
-	case pipeline == of.last.Load():
-		return pipeline
-	case pipeline == of.unfit.Load():
-		return s.last.Load()
-	}
-	problems := policy.ConfigError{Policy: "policygrpc.UnaryServer"}
-	if check(s.source, pipeline, &problems); len(problems.Problems) == 0 {
-		of.last.Store(pipeline)
+	pipeline, known := s.pipelines.current(method)
+	if s.isSuitable(pipeline, known) {
 		return pipeline
 	}
-	of.unfit.Store(pipeline)
-	if s.onConfigError != nil && s.isNew(pipeline) {
-		s.onConfigError(problems.Err())
-	}
-	return s.last.Load()
-}
-
-// isNew reports whether OnConfigError has not heard of pipeline, and notes that it has now.
-func (s *server) isNew(pipeline *resilience.Pipeline) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.told[pipeline] || len(s.told) == maxTold {
-		return false
-	}
-	if s.told == nil {
-		s.told = map[*resilience.Pipeline]bool{}
-	}
-	s.told[pipeline] = true
-	return true
+	return s.pipelines.ofSource.suitable.Load()
 }
 
 // unary is the interceptor.
@@ -200,9 +128,9 @@ func (s *server) unary(
 	if err == nil {
 		return answer, nil
 	}
-	pushback, err := s.answer(err, entered)
-	if pushback != nil {
-		_ = grpc.SetTrailer(ctx, pushback) // fails only outside of a server
+	trailer, err := s.answer(err, entered)
+	if trailer != nil {
+		_ = grpc.SetTrailer(ctx, trailer) // fails only outside of a server
 	}
 	return answer, err
 }
@@ -220,84 +148,73 @@ func (s *server) stream(
 	_, err := resilience.Do(ctx, pipeline, func(inner context.Context) (struct{}, error) {
 		entered = true
 		if inner != ctx {
-			return struct{}{}, judge(ctx, inner, handler(srv, &serverStream{stream, inner}))
+			return struct{}{}, judge(ctx, inner, handler(srv, &guardedStream{stream, inner}))
 		}
 		return struct{}{}, judge(ctx, inner, handler(srv, stream))
 	})
 	if err == nil {
 		return nil
 	}
-	pushback, err := s.answer(err, entered)
-	if pushback != nil {
-		stream.SetTrailer(pushback)
+	trailer, err := s.answer(err, entered)
+	if trailer != nil {
+		stream.SetTrailer(trailer)
 	}
 	return err
 }
 
-// serverStream is a stream whose handler runs under a context of the pipeline.
-type serverStream struct {
+// guardedStream is a stream whose handler runs under a context of the pipeline.
+type guardedStream struct {
 	grpc.ServerStream
 	ctx context.Context
 }
 
-func (s *serverStream) Context() context.Context { return s.ctx }
+func (s *guardedStream) Context() context.Context { return s.ctx }
 
-// judge returns the error of a handler as the policies judge it. ctx is the context of the client, inner that of the handler.
-func judge(ctx, inner context.Context, err error) error {
+// judge returns the error of a handler as the policies see it. client is the context of the call, handler that under
+// which the handler runs.
+func judge(client, handler context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	awaitDeadline(inner, err)
+	awaitDeadline(handler, err)
 	f := newFailure(err, nil)
-	if ctx.Err() != nil {
+	if client.Err() != nil {
 		f.class = policy.Ignored // the client has left, or has set a deadline that was too short
 	}
 	return f
 }
 
-// answer returns what the client gets for the error of a pipeline, and the trailer that says when to come back, nil if there
-// is nothing to say.
-func (s *server) answer(err error, entered bool) (pushback metadata.MD, answer error) {
+// answer returns what the client gets for the error of a pipeline, and the trailer that says when to come back, nil if
+// there is nothing to say.
+func (s *server) answer(err error, entered bool) (trailer metadata.MD, answer error) {
 	if f, ok := err.(*failure); ok { //nolint:errorlint // the handler's own
-		return nil, unaltered(f.cause)
+		return nil, asStatus(f.cause)
 	}
-	code := codes.DeadlineExceeded
+	var code codes.Code
 	switch {
 	case errors.Is(err, policy.ErrRejected) && !entered:
 		code = codeOfRefusal(err)
-	case !errors.Is(err, timeout.ErrTimeout): // the client has left
-		return nil, result(err)
+	case errors.Is(err, timeout.ErrTimeout):
+		code = codes.DeadlineExceeded
+	default: // the client has left
+		return nil, forCaller(err)
 	}
-	as := status.New(code, onTheWire(err))
-	wait, ok := s.pushback(err)
-	if !ok {
-		return metadata.Pairs(pushbackKey, "-1"), &Error{err, as}
+	as := status.New(code, wireText(err))
+	if waitingIsOfNoUse(err) {
+		return stopTrailer(), &Error{err, as}
 	}
-	ms := int64((wait + time.Millisecond - 1) / time.Millisecond)
-	return metadata.Pairs(pushbackKey, strconv.FormatInt(ms, 10)), &Error{err, withRetryInfo(as, wait)}
+	wait := s.waitFor(err)
+	return waitTrailer(wait), &Error{err, withRetryInfo(as, wait)}
 }
 
-// onTheWire returns the text of err for a client. What the policy that refused is called, which may be a tenant's name, is no
-// business of a stranger.
-func onTheWire(err error) string {
-	rejection, ok := errors.AsType[*policy.Rejection](err)
-	if !ok || rejection.Reason == nil {
-		return err.Error()
-	}
-	return rejection.Kind + ": " + rejection.Reason.Error()
-}
-
-// pushback returns how long a client should wait, and false if it should not come back by itself.
-func (s *server) pushback(err error) (time.Duration, bool) {
-	switch code := policy.Code(err); {
-	case code == "ratelimit.cost", code == "ratelimit.exhausted", errors.Is(err, breaker.ErrForced):
-		return 0, false
-	}
+// waitFor returns how long a client should wait, within the PushbackBounds. Up to a quarter of it is random, so that
+// clients do not come back together.
+func (s *server) waitFor(err error) time.Duration {
 	wait, ok := policy.RetryAfter(err)
 	if !ok {
-		wait = s.usual
+		wait = s.usualWait
 	}
-	wait = min(max(wait, time.Millisecond), s.most)
+	wait = min(max(wait, time.Millisecond), s.longestWait)
 	jitter := time.Duration(s.random.Int64N(int64(wait/4) + 1))
-	return min(wait+jitter, s.most), true
+	return min(wait+jitter, s.longestWait)
 }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -418,15 +419,18 @@ func TestAMethodThatOnlyLooksLikeTheHealthServiceIsGuarded(t *testing.T) {
 }
 
 // Over a connection the client's cancellation is usually quicker than the deadline that it has sent.
+// In virtual time the call is under way when its time is over, however busy the machine is.
 func TestTheDeadlineOfAClientIsNeutralOnTheServer(t *testing.T) {
-	seen := &witness{}
-	ours := policygrpc.UnaryServer(resilience.Compose(seen))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
-	defer cancel()
-	_, err := ours(ctx, nil, &grpc.UnaryServerInfo{FullMethod: unaryMethod}, func(ctx context.Context, _ any) (any, error) {
-		<-ctx.Done()
-		return nil, status.FromContextError(ctx.Err()).Err()
+	synctest.Test(t, func(t *testing.T) {
+		seen := &witness{}
+		ours := policygrpc.UnaryServer(resilience.Compose(seen))
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+		defer cancel()
+		_, err := ours(ctx, nil, &grpc.UnaryServerInfo{FullMethod: unaryMethod}, func(ctx context.Context, _ any) (any, error) {
+			<-ctx.Done()
+			return nil, status.FromContextError(ctx.Err()).Err()
+		})
+		require.Equal(t, codes.DeadlineExceeded, status.Code(err))
+		require.Equal(t, policy.Neutral, seen.only(t).Verdict(nil))
 	})
-	require.Equal(t, codes.DeadlineExceeded, status.Code(err))
-	require.Equal(t, policy.Neutral, seen.only(t).Verdict(nil))
 }

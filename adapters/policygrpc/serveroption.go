@@ -15,25 +15,25 @@ type ServerOption func(*serverConfig)
 
 // serverConfig is what the options store, and what configureServer makes of it.
 type serverConfig struct {
-	all           bool
-	usual, most   time.Duration
-	onConfigError func(error)
-	randSource    rand.Source
-	given         setting.List
+	allMethods             bool
+	usualWait, longestWait time.Duration
+	onConfigError          func(error)
+	randSource             rand.Source
+	given                  setting.List
 
 	random *rand.Rand // from randSource, if it was given
 }
 
 const (
-	defaultUsual = time.Second
-	defaultMost  = 30 * time.Second
+	defaultUsualWait   = time.Second
+	defaultLongestWait = 30 * time.Second
 )
 
 // AllMethods makes the pipeline guard gRPC's health and reflection services too. By default it does not, so that a
 // server that is overloaded, or whose dependency is down, does not look dead.
 func AllMethods() ServerOption {
 	return func(c *serverConfig) {
-		c.all = true
+		c.allMethods = true
 		c.given.Data("AllMethods")
 	}
 }
@@ -47,7 +47,7 @@ func AllMethods() ServerOption {
 // its rate limit ever holds. Then the trailer is -1, which stops gRPC's own retries.
 func PushbackBounds(usual, most time.Duration) ServerOption {
 	return func(c *serverConfig) {
-		c.usual, c.most = usual, most
+		c.usualWait, c.longestWait = usual, most
 		c.given.Data("PushbackBounds", setting.Arg("usual", usual), setting.Arg("most", most))
 	}
 }
@@ -72,11 +72,12 @@ func ServerRand(source rand.Source) ServerOption {
 }
 
 func configureServer(options []ServerOption, problems *policy.ConfigError) serverConfig {
-	c := serverConfig{usual: defaultUsual, most: defaultMost, random: random.Shared()}
+	c := serverConfig{usualWait: defaultUsualWait, longestWait: defaultLongestWait, random: random.Shared()}
 	option.Apply(&c, options, problems)
 	const longest = 24 * time.Hour // far below what the trailer can say: math.MaxInt32 milliseconds
-	if c.usual < time.Millisecond || c.most > longest || c.usual > c.most {
-		problems.Add("PushbackBounds(%v, %v): must be from 1ms to 24h, and the second at least the first", c.usual, c.most)
+	if c.usualWait < time.Millisecond || c.longestWait > longest || c.usualWait > c.longestWait {
+		problems.Add("PushbackBounds(%v, %v): must be from 1ms to 24h, and the second at least the first",
+			c.usualWait, c.longestWait)
 	}
 	if c.given.Given("OnConfigError") && c.onConfigError == nil {
 		problems.Add("OnConfigError: the function is nil")

@@ -140,7 +140,7 @@ func TestSoak(t *testing.T) {
 	var wg sync.WaitGroup
 	for worker := range 16 {
 		wg.Go(func() {
-			for i := 0; time.Now().Before(stop); i++ {
+			for i := 0; time.Now().Before(stop) || good.Load() == 0; i++ {
 				calls.Add(1)
 				ctx, cancel := context.WithTimeout(t.Context(), time.Duration(1+rand.IntN(200))*time.Millisecond)
 				if rand.IntN(8) == 0 {

@@ -486,8 +486,9 @@ func TestTheTotalTimeoutEndsAStreamAndIsNamed(t *testing.T) {
 
 func TestTheAttemptTimeoutBoundsTheOpeningAndNotTheStream(t *testing.T) {
 	t.Parallel()
-	s := behaving(func(context.Context) error { time.Sleep(700 * time.Millisecond); return nil })
-	b := start(t, s, setting{source: resilience.Compose(quick(2), timeout.PerAttempt(500*time.Millisecond))})
+	s := behaving(func(context.Context) error { time.Sleep(1200 * time.Millisecond); return nil })
+	b := start(t, s, setting{source: resilience.Compose(quick(2), timeout.PerAttempt(time.Second))})
+	b.connect(t)
 	var wg sync.WaitGroup
 	for kind, open := range kinds {
 		stream, err := open(within(t), b)
@@ -615,6 +616,28 @@ func TestAServerStreamIsUsedWrongly(t *testing.T) {
 	require.NoError(t, stream.RecvMsg(&testgrpc.StreamingOutputCallResponse{}))
 	require.Equal(t, io.EOF, stream.RecvMsg(&testgrpc.StreamingOutputCallResponse{}))
 	require.NotNil(t, stream.Context())
+}
+
+// A reader that comes while the request is being sent is too early, or gets its answer; it sees nothing half done.
+func TestTheHeadersOfAServerStreamAreAskedForWhileTheRequestIsSent(t *testing.T) {
+	inner := func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+		return &fakeStream{ctx: ctx, recv: func() error { return io.EOF }}, nil
+	}
+	open := chained(policygrpc.StreamClient(resilience.Compose(quick(2))), inner)
+	for range 500 {
+		stream, err := open(within(t), &grpc.StreamDesc{ServerStreams: true})
+		require.NoError(t, err)
+		asked := make(chan error)
+		go func() {
+			_, err := stream.Header()
+			asked <- err
+		}()
+		require.NoError(t, stream.SendMsg(&testgrpc.StreamingOutputCallRequest{}))
+		if err := <-asked; err != nil {
+			require.Equal(t, codes.Internal, status.Code(err))
+		}
+		require.Equal(t, io.EOF, stream.RecvMsg(&testgrpc.StreamingOutputCallResponse{}))
+	}
 }
 
 func TestG1_TheConnectionIsClosedAndNobodyReads(t *testing.T) {

@@ -1,0 +1,162 @@
+package policygrpc
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+
+	"github.com/go-resilience/resilience/policy"
+)
+
+// attempt is one attempt of a call. This is its life:
+//
+//	setOptions  gives it options with which gRPC writes to it, and not to the caller
+//	outgoing    begins it, and returns the context for the interceptors further in
+//	judge       says how the policies see the error that it has ended with, or
+//	succeeded   notes that it has ended without one
+//	publish     writes what gRPC has written to it where the caller wants it, if this attempt decides the call
+type attempt struct {
+	call    *call
+	opts    []grpc.CallOption
+	header  metadata.MD
+	trailer metadata.MD
+	peer    peer.Peer   // whose address is nil if gRPC has found no connection
+	reached atomic.Bool // gRPC has ended it, and so has got our options; known only of calls that are not idempotent
+	sent    bool        // of a stream: the request may have left
+}
+
+// setOptions gives the attempt the options of its call and ours. Options by which gRPC writes to the caller, or calls
+// it, are replaced by ours: they are about the call, and this attempt may not be the last. An [Info] is left out, too:
+// of two interceptors of this package, that further in must not write it. room is for the options, unless it is nil.
+func (a *attempt) setOptions(room []grpc.CallOption, more ...grpc.CallOption) {
+	opts := room
+	if opts == nil {
+		opts = make([]grpc.CallOption, 0, len(a.call.opts)+len(more)+4)
+	}
+	wantsHeader := a.call.route.config != nil // it commits the call
+	for _, opt := range a.call.opts {
+		switch opt.(type) {
+		case grpc.HeaderCallOption:
+			wantsHeader = true
+		case grpc.TrailerCallOption, grpc.PeerCallOption, grpc.OnFinishCallOption, info:
+		default:
+			opts = append(opts, opt)
+		}
+	}
+	if wantsHeader { // gRPC copies it, and so it is not asked for without need
+		opts = append(opts, grpc.Header(&a.header))
+	}
+	opts = append(opts, grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
+	if a.call.idempotency == notIdempotent {
+		opts = append(opts, grpc.OnFinish(func(error) { a.reached.Store(true) }))
+	}
+	a.opts = slices.Clip(append(opts, more...)) // interceptors further in may append, several at a time
+}
+
+// previousAttemptsKey says to the server how many attempts were made before; see gRPC proposal A6.
+const previousAttemptsKey = "grpc-previous-rpc-attempts"
+
+// outgoing begins the attempt, and returns the context that it has further in.
+func (a *attempt) outgoing(ctx context.Context) context.Context {
+	before := a.call.attemptBegins()
+	if a.call.markedByOption {
+		ctx = withoutOurMark{ctx, a.call.Context}
+	}
+	if before == 0 {
+		return ctx
+	}
+	md, _ := metadata.FromOutgoingContext(ctx) // a copy
+	if md == nil {
+		md = metadata.MD{}
+	}
+	md.Set(previousAttemptsKey, strconv.Itoa(before))
+	return metadata.NewOutgoingContext(ctx, md)
+}
+
+// succeeded notes that the attempt has succeeded.
+func (a *attempt) succeeded() {
+	c := a.call
+	c.client.leavesRetryToGRPC(c.connection, c.method) // which has to be told also when nothing fails
+	if c.route.config != nil {
+		c.route.config.succeeded()
+	}
+}
+
+// judge returns the error of the attempt, which has ended with err, as the policies see it.
+func (a *attempt) judge(ctx context.Context, err error) error {
+	c := a.call
+	awaitDeadline(ctx, err)
+	f := newFailure(err, a.trailer)
+	f.notSent = a.notSent()
+	config, leftToGRPC := c.route.config, c.client.leavesRetryToGRPC(c.connection, c.method)
+	switch {
+	case leftToGRPC:
+		f.forbidRetry(ErrServiceConfigRetry)
+	case config != nil && len(a.header) > 0:
+		f.forbidRetry(ErrCommitted)
+	case config == nil && f.class == policy.Throttled && f.until.IsZero():
+		f.forbidRetry(ErrNoHint)
+	case c.sentOnce:
+		f.forbidRetry(ErrCommitted)
+	}
+	if config != nil && !policy.Canceled(ctx) {
+		config.failed(f)
+	}
+	c.attemptFailed(f)
+	return f
+}
+
+// notSent reports whether it is proven that nothing of the attempt has left. It is asked only for calls that are not
+// idempotent.
+func (a *attempt) notSent() bool {
+	switch {
+	case !a.reached.Load(): // an interceptor that has forgotten our options hides the peer
+	case a.sent:
+	case a.peer.Addr != nil: // gRPC has found a connection for it
+	case retriedByGRPC(a.call.connection, a.call.method): // the peer is that of gRPC's last attempt alone
+	default:
+		return true
+	}
+	return false
+}
+
+// publish writes what gRPC has written to the attempt where the caller wants it.
+func (a *attempt) publish() {
+	for _, opt := range a.call.opts {
+		switch opt := opt.(type) {
+		case grpc.HeaderCallOption:
+			*opt.HeaderAddr = a.header
+		case grpc.TrailerCallOption:
+			*opt.TrailerAddr = a.trailer
+		case grpc.PeerCallOption:
+			*opt.PeerAddr = a.peer
+		}
+	}
+}
+
+// awaitDeadline waits until ctx ends if err says that its deadline is here. gRPC compares clocks, and so does the
+// server: both can know before the context does, and then nobody could tell whose deadline it was.
+func awaitDeadline(ctx context.Context, err error) {
+	const (
+		serverAhead = 10 * time.Millisecond // how much earlier a server may think that the deadline is here
+		timerBehind = time.Second           // how much later the timer of a context may run on a busy machine
+	)
+	deadline, ok := ctx.Deadline()
+	if !ok || ctx.Err() != nil || status.Code(err) != codes.DeadlineExceeded || time.Until(deadline) > serverAhead {
+		return
+	}
+	timer := time.NewTimer(serverAhead + timerBehind)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
