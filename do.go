@@ -2,7 +2,6 @@ package resilience
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/option"
@@ -56,11 +55,7 @@ func planOf(layer policy.Layer, caller string) *engine.Plan {
 		}
 		return layer.planOrPanic()
 	case Source:
-		pipeline := layer.Current()
-		if pipeline == nil {
-			panic(fmt.Sprintf("resilience: %s with a %T that has no pipeline", caller, layer))
-		}
-		return pipeline.planOrPanic()
+		return layer.Current().planOrPanic()
 	case nil:
 		panic("resilience: " + caller + " with a nil layer")
 	}

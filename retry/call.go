@@ -54,8 +54,7 @@ func (k *call) awaitedFor(now time.Duration) time.Duration {
 	return now - k.awaitedSince
 }
 
-// note remembers the error of an attempt that entered the operation. The engine may ask about it again, when a panic ends
-// the call before the next attempt.
+// note remembers the error of an attempt that entered the operation, once: Next may be asked about it again.
 func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 	if number == k.noted {
 		return

@@ -12,7 +12,8 @@ import (
 //
 //  1. May there be another attempt at all? Only when it is asked about this one for the first time: afterRefusal says so
 //     of an attempt that a layer inside refused, afterFailure of one that entered the operation.
-//  2. Does a gate refuse now? Then, how long to wait for it (recoveryDelay); without AwaitRecovery this ends the call.
+//  2. Does a gate refuse now? Then, how long to wait for it (recoveryDelay); without AwaitRecovery this ends the call, and so it
+//     does where it is the budget that refuses.
 //  3. Otherwise, will the next attempt go to the same place? Then, how long to back off (backOff)?
 //  4. Is there a token for it? A retry is paid for (pay) before it is promised.
 //
@@ -34,6 +35,11 @@ func (c *config) decide(
 		}
 	}
 	switch {
+	case match.Is(ended.Blocked, ErrBudget): // this says nothing about the dependency, and is not waited for
+		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
+			budget.deny() // its Ready is a question, and counts nothing
+		}
+		return 0, ended.Blocked
 	case ended.Blocked != nil:
 		wait, reason = c.recoveryDelay(ctx, ended.Blocked, c.patience-k.awaitedFor(now))
 		if reason == nil {

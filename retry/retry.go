@@ -94,7 +94,7 @@ func (r *Retrier) Budget() policy.Budget { return r.current().budget }
 // Idle reports whether the Retrier may be forgotten: a new one would allow no retry that this one denies for lack of
 // budget.
 func (r *Retrier) Idle() bool {
-	budget, ok := r.current().budget.(interface{ Idle() bool })
+	budget, ok := r.current().budget.(policy.Idler)
 	return !ok || budget.Idle()
 }
 
@@ -124,7 +124,7 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 	}
 	first := ended.Number == 1 && ended.Asked == 0
 	if first && !entered(&ended) && !ended.Elsewhere && len(c.rejections) == 0 && c.patience == 0 {
-		return policy.Decision{} // the bare refusal, decided before anything is allocated: an open breaker should cost nothing
+		return policy.Decision{} // as afterRefusal and stop would say, but before anything is allocated: an open breaker should cost nothing
 	}
 	k, ok := ended.State.(*call)
 	if !ok {

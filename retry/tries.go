@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 
 	"github.com/go-resilience/resilience/internal/engine"
+	"github.com/go-resilience/resilience/internal/option"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -92,14 +93,18 @@ func (t *Tries) String() string {
 // guard.
 func flatten(layers []policy.Layer, config *engine.Config) (flat []policy.Layer) {
 	for _, layer := range layers {
-		inner := layer
+		inner, moved := layer, false
 		if placed, ok := layer.(policy.Placed); ok {
-			inner = placed.Layer
+			inner, moved = placed.Layer, true
+		}
+		if option.IsNil(inner) {
+			panic("retry: Tries with a nil guard")
 		}
 		switch inner := inner.(type) {
-		case nil:
-			panic("retry: Tries with a nil guard")
 		case policy.Composite:
+			if moved {
+				panic(fmt.Sprintf("retry: Tries with a %T that was moved: move its layers instead", inner))
+			}
 			if pipeline, ok := inner.(interface {
 				Config(engine.Caller) engine.Config
 			}); ok {

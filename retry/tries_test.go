@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -436,7 +437,17 @@ func TestTriesPanicGoesOn(t *testing.T) {
 
 func TestTriesOfNil(t *testing.T) {
 	require.PanicsWithValue(t, "retry: Tries with a nil context", func() { retry.New().Tries(nil) }) //nolint:staticcheck
-	require.PanicsWithValue(t, "retry: Tries with a nil guard", func() { retry.New().Tries(t.Context(), nil) })
+	for _, guard := range []policy.Layer{nil, (*breaker.Breaker)(nil), (*resilience.Pipeline)(nil)} {
+		require.PanicsWithValue(t, "retry: Tries with a nil guard", func() { retry.New().Tries(t.Context(), guard) })
+	}
+}
+
+// As with Compose: nobody knows where its layers would stand.
+func TestTriesRefuseAPipelineThatWasMoved(t *testing.T) {
+	moved := policy.At(policy.StageShed, resilience.Compose(breaker.New()))
+	require.PanicsWithValue(t, "retry: Tries with a *resilience.Pipeline that was moved: move its layers instead", func() {
+		retry.New().Tries(t.Context(), moved)
+	})
 }
 
 func TestTriesSayWhatTheyAre(t *testing.T) {

@@ -72,12 +72,6 @@ const askAgain = 10 * time.Second
 func (c *config) recoveryDelay(
 	ctx context.Context, blocked error, limit time.Duration,
 ) (wait time.Duration, reason error) {
-	if match.Is(blocked, ErrBudget) { // this says nothing about the dependency, and is not waited for
-		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
-			budget.deny() // its Ready is a question, and counts nothing
-		}
-		return 0, blocked
-	}
 	if c.patience == 0 {
 		return 0, blocked
 	}
