@@ -35,7 +35,7 @@ func (c *config) decide(
 		}
 	}
 	switch {
-	case match.Is(ended.Blocked, ErrBudget): // this says nothing about the dependency, and is not waited for
+	case ended.Blocked != nil && match.Is(ended.Blocked, ErrBudget): // this says nothing about the dependency, and is not waited for
 		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
 			budget.deny() // its Ready is a question, and counts nothing
 		}

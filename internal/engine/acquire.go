@@ -44,7 +44,7 @@ func (a *acquisition) begin() error {
 		w.goesOn = true
 		return nil
 	}
-	w.returned(&end)
+	w.callReturned(&end)
 	return end.err
 }
 
@@ -80,7 +80,8 @@ func (a *acquisition) admitAll() (end ending) {
 			}
 			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, ctx, ticket})
 			a.ctx = ctx
-			if err := policy.ContextError(ctx); err != nil { // the guard has waited
+			// After each guard, since there is no operation that would look at the context. Here a guard may have waited.
+			if err := policy.ContextError(ctx); err != nil {
 				a.trace.arrived()
 				return refusal(ctx, err)
 			}
@@ -101,7 +102,7 @@ func (a *acquisition) Settle(_ context.Context, _ policy.Ticket, outcome policy.
 	case policy.Panicked, policy.Exited:
 		w.outcome = outcome
 	default:
-		w.returned(&end)
+		w.callReturned(&end)
 	}
 }
 

@@ -7,11 +7,11 @@ import (
 
 // answer is what a failed attempt leaves to be read, such as the body of a 503. It is part of an [openResult]:
 //
-//	openResult.returned     the operation has failed with an error that says there is something to be read: it is live
-//	openResult.keepContext  as guards are settled, the ends of their contexts go into the answer
-//	openResult.adopt        the answer of an attempt of a wrapper becomes that of the call
-//	trace.setAside          another attempt begins: if it enters the operation, endContexts, otherwise trace.putBack
-//	openResult.close        the permit is settled: endContexts
+//	openResult.operationReturned  the operation has failed with an error that says there is something to be read: it is live
+//	openResult.keepContext        as guards are settled, the ends of their contexts go into the answer
+//	openResult.adopt              the answer of an attempt of a wrapper becomes that of the call
+//	trace.setAside                another attempt begins: if it enters the operation, endContexts, otherwise trace.putBack
+//	openResult.close              the permit is settled: endContexts
 type answer struct {
 	live bool                 // there is something to be read: the error says so
 	ends []context.CancelFunc // of the contexts that must live for that

@@ -35,6 +35,7 @@
 //	openResult.keep     it has succeeded, and its result stays open    nothing yet, and later
 //	openResult.release  the permit is settled                          what its owner says
 //	openResult.abandon  the result has got no owner                    success
+//	acquisition         one of its guards has refused the others       NotCalled, with the refusal
 //
 // The words of the package, in the order of reading:
 //

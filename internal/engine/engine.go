@@ -32,8 +32,8 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 		t.arrived()
 		return value, refusal(ctx, policy.ContextError(ctx))
 	case n.count > 0:
-		inside := false
-		return guarded(ctx, n, op, t, &inside)
+		allAdmitted := false
+		return guarded(ctx, n, op, t, &allAdmitted)
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:

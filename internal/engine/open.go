@@ -43,6 +43,15 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 //	release  the permit is settled: the guards are told the outcome, then close
 //	abandon  what has succeeded has no owner: release with the success
 //	close    nothing will read an answer any more: its contexts end, and the one that a wrapper made for this attempt
+//
+// What becomes of its parts during an attempt:
+//
+//	                                  bounds                kept            answer
+//	admitGuard: a guard admits        its bound is pushed
+//	the operation succeeds            all are lifted
+//	keep: its guards are not settled  stay behind, lifted   they are added
+//	the operation fails                                                     is live if the error says so
+//	keepContext: a guard is settled   its bound is popped                   if live, the bound is lifted, and the context lives on
 type openResult struct {
 	plan  *Plan
 	outer context.Context // that the call was given, or the attempt of a wrapper
@@ -85,10 +94,10 @@ func (o *openResult) admitGuard(ctx context.Context, guard policy.Guard) (_ cont
 	return ctx, ticket, err
 }
 
-// returned notes that the operation has returned under ctx. If it has succeeded, the bounds that end with the operation are
+// operationReturned notes that the operation has returned under ctx. If it has succeeded, the bounds that end with the operation are
 // lifted. Those of an answer that is still to be read are lifted as their guards are settled (keepContext): bounds outside a
 // repeater still hold for the next attempt.
-func (o *openResult) returned(ctx context.Context, end *ending) {
+func (o *openResult) operationReturned(ctx context.Context, end *ending) {
 	o.live = end.err != nil && isLive(end.err)
 	if o.live || end.err == nil {
 		o.ctx = ctx

@@ -74,7 +74,7 @@ func (p *Plan) link(layers []policy.Layer, fed []policy.Budget) *node {
 	case policy.Wrapper:
 		n.wrapper = layer
 		n.setBudget(layer, fed)
-	default:
+	default: // at least one guard: Compose has checked the layers
 		guards := leadingGuards(layers)
 		n.count = copy(n.guards[:], guards)
 		n.split = n.count < len(guards)

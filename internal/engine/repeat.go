@@ -58,7 +58,7 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 		r.unwind(n, entered)
 	}()
 	for {
-		next := &furtherAttempt[T]{ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, previous: value}
+		next := &furtherAttempt[T]{ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, superseded: value}
 		if r.end.entered() {
 			next.discarder = n.discarder()
 		}
@@ -127,7 +127,7 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 	ended.Blocked = gates.ready(next)
 	refused := ended.Outcome.Kind == policy.NotCalled
 	ended.Elsewhere = refused && ended.Blocked == nil && gates.ready(r.latest) != nil
-	for kind := policy.EventRetry; ; kind = policy.EventWait {
+	for {
 		over := ctx.Err() != nil
 		r.promised = false // if Next panics, it has given back itself what it had spent, see policy.Repeater
 		decision := n.repeater.Next(ctx, *ended)
@@ -141,12 +141,8 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 			return false, ended.Outcome.Err
 		}
 		ended.Asked++
-		r.trace.again(ctx, kind, n.repeater, ended, &decision, &r.end)
-		blocked := ended.Blocked // before the wait
-		ended.Blocked = nil
-		if decision.Wait > 0 { // otherwise nothing has changed: the attempt is made, also if a gate will refuse it
-			ended.Blocked = r.wait(n, next, decision.Wait, blocked == nil)
-		}
+		r.trace.again(ctx, n.repeater, ended, &decision, &r.end)
+		ended.Blocked = r.wait(n, next, decision.Wait, ended.Blocked == nil)
 		if ctx.Err() == nil && ended.Blocked == nil {
 			r.trace.begin()
 			return true, nil
@@ -157,7 +153,11 @@ func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
 
 // wait waits for d, and then asks the gates. It returns the rejection that the attempt with the context next would get, nil if
 // there is none. With wakeable the wait ends early when a gate closes; a repeater that waits for a closed gate knows of it.
+// Without a wait nothing has changed, and the attempt is made, also if a gate will refuse it.
 func (r *retrying) wait(n *node, next context.Context, d time.Duration, wakeable bool) (blocked error) {
+	if d <= 0 {
+		return nil
+	}
 	before := r.trace.now()
 	blocked = n.gates.sleep(r.ctx, next, d, wakeable)
 	r.trace.waited(before)
@@ -174,15 +174,15 @@ func endedContext(ctx context.Context) context.Context {
 	return ended
 }
 
-// furtherAttempt is an attempt after the first: its context, and the operation. Only when that is entered is the previous result given
-// up: until then the call would end with it.
+// furtherAttempt is an attempt after the first: its context, and the operation. Only when that is entered is the result so far
+// given up: until then the call would end with it.
 type furtherAttempt[T any] struct {
 	ctx          attempt.Context
 	op           policy.Func[T]
-	previous     T                               // the value of the previous attempt
-	discarder    policy.Discarder                // nil if nobody wants it, or if that attempt has not entered the operation
-	answer       answer                          // of that attempt
-	discarded    atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
+	superseded   T                               // the value of the last attempt that has entered the operation, if one has
+	discarder    policy.Discarder                // nil if nobody wants that value, or if there is none
+	answer       answer                          // of the previous attempt
+	discarded    atomic.Bool                     // the value is; a wrapper inside may enter several times, at once
 	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
 	entered      atomic.Bool                     // the operation was entered, or a wrapper outside has refused that in the last moment
 }
@@ -201,13 +201,13 @@ func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	return f.op(ctx)
 }
 
-// discard hands the previous value to the repeater, unless it is zero, on a goroutine of its own: a panic or runtime.Goexit
+// discard hands the superseded value to the repeater, unless it is zero, on a goroutine of its own: a panic or runtime.Goexit
 // there does not end the attempt that comes.
 func (f *furtherAttempt[T]) discard() detached.Ending {
-	if reflect.ValueOf(&f.previous).Elem().IsZero() {
+	if reflect.ValueOf(&f.superseded).Elem().IsZero() {
 		return detached.Ending{}
 	}
-	return detached.Wait(func() { f.discarder.Discard(f.previous) })
+	return detached.Wait(func() { f.discarder.Discard(f.superseded) })
 }
 
 // resumePanic lets a panic of discard, or runtime.Goexit, go on to the caller.

@@ -91,7 +91,7 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 		t.arrived()
 		value, err := op(ctx)
 		end = plan.ending(ctx, err)
-		t.returned(ctx, &end)
+		t.operationReturned(ctx, &end)
 		return value, end
 	}
 	queued := t.arrived()
@@ -118,14 +118,14 @@ func traced[T any](ctx context.Context, plan *Plan, op policy.Func[T], t *trace)
 	end = plan.ending(ctx, err)
 	known = &end
 	event.Outcome = end.outcome(ctx)
-	t.returned(ctx, &end)
+	t.operationReturned(ctx, &end)
 	return value, end
 }
 
-// returned prepares a result that is to stay open.
-func (t *trace) returned(ctx context.Context, end *ending) {
+// operationReturned prepares a result that is to stay open.
+func (t *trace) operationReturned(ctx context.Context, end *ending) {
 	if t.staysOpen() && end.entered() {
-		t.open.returned(ctx, end)
+		t.open.operationReturned(ctx, end)
 	}
 }
 
@@ -176,12 +176,16 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 	}, end)
 }
 
-// again tells that a repeater will make another attempt (EventRetry), or waits for longer than it said then (EventWait). end is
-// how the call would end now.
+// again tells that a repeater will make another attempt (EventRetry), or, when it was asked once more, that it waits for longer
+// than it said then (EventWait). end is how the call would end now.
 func (t *trace) again(
-	ctx context.Context, kind policy.EventKind, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
+	ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
 ) {
 	if t != nil {
+		kind := policy.EventRetry
+		if ended.Asked > 1 {
+			kind = policy.EventWait
+		}
 		t.emit(ctx, policy.Event{
 			Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait),
 		}, end)

@@ -15,7 +15,7 @@ func runWatched[T any](ctx context.Context, plan *Plan, first *node, op policy.F
 	w := watch{ctx: ctx, plan: plan, trace: t, outcome: policy.Outcome{Kind: policy.Exited}}
 	defer w.done()
 	value, end := run(ctx, first, op, t)
-	w.returned(&end)
+	w.callReturned(&end)
 	return value, end.err
 }
 
@@ -28,8 +28,8 @@ type watch struct {
 	goesOn  bool           // the call is not over yet: done does nothing
 }
 
-// returned counts a call that returned, and notes its outcome for the observers.
-func (w *watch) returned(end *ending) {
+// callReturned counts a call that returned, and notes its outcome for the observers.
+func (w *watch) callReturned(end *ending) {
 	w.outcome = end.outcome(w.ctx)
 	if w.plan.calls != nil {
 		w.plan.calls.count(w.ctx, end)
@@ -69,7 +69,7 @@ func (c *Calls) count(ctx context.Context, end *ending) {
 		c.Succeeded.Add(1)
 	case end.contextEnd != nil && policy.Canceled(ctx):
 		c.Canceled.Add(1)
-	case !end.entered() && (end.err == nil || match.Is(end.err, policy.ErrRejected)):
+	case !end.entered() && (end.err == nil || match.Is(end.err, policy.ErrRejected)): // nil: what an acquisition was for never began
 		c.Rejected.Add(1)
 	case end.class == policy.Expected:
 		c.Expected.Add(1)
