@@ -100,11 +100,11 @@ func send(ctx context.Context) (*http.Response, error) {
 			_ = response.Body.Close()
 		}
 		a.closeRequestBodies()
-		err = a.classify(err, trace)
+		err = a.errorOf(err, trace)
 		c.fail(a)
 		return nil, err
 	}
-	return a.answered(response)
+	return a.resultOf(response)
 }
 
 // prepare makes the request ready to be sent.
@@ -130,8 +130,8 @@ func (a *attempt) prepare() error {
 	return nil
 }
 
-// classify returns an error of the base transport as what it means to the pipeline.
-func (a *attempt) classify(err error, trace *sendTrace) error {
+// errorOf returns an error of the base transport as what it means to the pipeline.
+func (a *attempt) errorOf(err error, trace *sendTrace) error {
 	c := a.call
 	plain, ok := err.(tls.RecordHeaderError) //nolint:errorlint // as http.Client
 	if ok && string(plain.RecordHeader[:]) == "HTTP/" {
@@ -141,7 +141,8 @@ func (a *attempt) classify(err error, trace *sendTrace) error {
 	if a.bodyBroken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
 		class = policy.Ignored // the caller's own mistake, or wish
 	}
-	bodyIsFree := c.bodies.reclaim(a)
+	c.bodies.takeBack(a)
+	bodyIsFree := c.bodies.isFree()
 	notSent := bodyIsFree && isNotSent(err, trace)
 	if class != policy.Unclassified || notSent {
 		err = &baseError{err, class, notSent}
@@ -152,9 +153,9 @@ func (a *attempt) classify(err error, trace *sendTrace) error {
 	return err
 }
 
-// answered says what a response of the base transport means to the pipeline. The response is the result of the attempt in
+// resultOf says what a response of the base transport means to the pipeline. The response is the result of the attempt in
 // any case, also where it comes with an error.
-func (a *attempt) answered(response *http.Response) (_ *http.Response, err error) {
+func (a *attempt) resultOf(response *http.Response) (_ *http.Response, err error) {
 	c := a.call
 	if response.Body == nil {
 		response.Body = http.NoBody
@@ -162,7 +163,7 @@ func (a *attempt) answered(response *http.Response) (_ *http.Response, err error
 	failure, final := c.transport.failureOf(response)
 	if failure != nil {
 		var mayFollow bool
-		if mayFollow, err = a.outcomeOf(failure, final); mayFollow {
+		if mayFollow, err = a.finality(failure, final); mayFollow {
 			response = prefetch(response)
 		}
 	}
@@ -173,16 +174,18 @@ func (a *attempt) answered(response *http.Response) (_ *http.Response, err error
 	return response, err
 }
 
-// outcomeOf returns failure as what it is to the pipeline, and whether another attempt may follow it. After a final one none
+// finality returns failure as what it is to the pipeline, and whether another attempt may follow it. After a final one none
 // does, whatever its class.
-func (a *attempt) outcomeOf(failure *Error, final bool) (mayFollow bool, err error) {
+func (a *attempt) finality(failure *Error, final bool) (mayFollow bool, err error) {
 	c := a.call
 	switch {
 	case final:
 		return false, retry.Permanent(failure)
 	case !c.mayRepeat() && !failure.notSent: // the retry asks the call whether it may, and stops
 		return false, failure
-	case !c.bodies.reclaim(a):
+	}
+	c.bodies.takeBack(a)
+	if !c.bodies.isFree() {
 		return false, retry.Permanent(failure)
 	}
 	return isRetried(failure.class) && c.pipelineRepeats(), failure

@@ -52,13 +52,13 @@ type bodies struct {
 	length   int64                         // that the request says
 	closed   atomic.Bool                   // callers is
 
-	// These are guarded by the call's mutex.
-	open      []*requestBody // that attempts have, and nobody has closed
+	// These are guarded by the mutex of the call; see call.mu.
+	unclosed  []*requestBody // that attempts have, and nobody has closed
 	lent      *requestBody   // that is the caller's body itself; nil if it is for the next attempt, or recorded
 	delivered *attempt       // whose response the caller has got; nil while the call runs, and if there is none
 
-	first    requestBody // of the first attempt: this and openRoom save allocations
-	openRoom [1]*requestBody
+	first        requestBody // of the first attempt: this and unclosedRoom save allocations
+	unclosedRoom [1]*requestBody
 }
 
 func newBodies(c *call) *bodies {
@@ -67,7 +67,7 @@ func newBodies(c *call) *bodies {
 		return nil
 	}
 	b := &bodies{call: c, callers: r.Body, length: r.ContentLength}
-	b.open = b.openRoom[:0]
+	b.unclosed = b.unclosedRoom[:0]
 	switch limit := c.transport.buffer; {
 	case r.GetBody != nil:
 		b.kind, b.getBody = bodyAgain, r.GetBody
@@ -148,7 +148,7 @@ func (b *bodies) lend(body *requestBody) (bool, error) {
 	}
 	body.source, body.isCallers = b.callers, true
 	b.lent = body
-	b.open = append(b.open, body)
+	b.unclosed = append(b.unclosed, body)
 	return true, nil
 }
 
@@ -171,21 +171,30 @@ func (b *bodies) add(body *requestBody) bool {
 	if b.hasEndedWithout(body.attempt) {
 		return false
 	}
-	b.open = append(b.open, body)
+	b.unclosed = append(b.unclosed, body)
 	return true
 }
 
-// reclaim reports whether another attempt than a, which has ended, can have a body now. A body that can be sent only once is
-// taken back from a if nobody has read it: the base transport may not have closed it yet.
-func (b *bodies) reclaim(a *attempt) bool {
+// takeBack takes a body that can be sent only once back from a, which has ended, if nobody has read it: the base transport may
+// not have closed it yet.
+func (b *bodies) takeBack(a *attempt) {
 	if !b.is(bodyOnce) {
-		return b.isReplayable()
+		return
 	}
 	b.call.mu.Lock()
 	defer b.call.mu.Unlock()
 	if b.lent != nil && b.lent.attempt == a && !b.lent.begun.Load() {
 		b.noteClose(b.lent)
 	}
+}
+
+// isFree reports whether another attempt can have a body now.
+func (b *bodies) isFree() bool {
+	if !b.is(bodyOnce) {
+		return b.isReplayable()
+	}
+	b.call.mu.Lock()
+	defer b.call.mu.Unlock()
 	return b.lent == nil
 }
 
@@ -201,7 +210,7 @@ func (b *bodies) closeAll(a *attempt) {
 	}
 	b.call.mu.Lock()
 	var left []*requestBody
-	for _, body := range b.open {
+	for _, body := range b.unclosed {
 		if body.attempt == a {
 			left = append(left, body)
 		}
@@ -258,7 +267,7 @@ func (b *bodies) noteClose(body *requestBody) bool {
 	if body.closed.Swap(true) {
 		return false
 	}
-	b.open = slices.DeleteFunc(b.open, func(other *requestBody) bool { return other == body })
+	b.unclosed = slices.DeleteFunc(b.unclosed, func(other *requestBody) bool { return other == body })
 	if b.kind == bodyOnce && !body.begun.Load() {
 		b.lent = nil
 	}
@@ -271,7 +280,7 @@ func (b *bodies) isDone() bool {
 	if !b.call.ended.Load() {
 		return b.lent != nil && b.lent.closed.Load()
 	}
-	for _, body := range b.open {
+	for _, body := range b.unclosed {
 		if body.isCallers && body.attempt == b.delivered {
 			return false
 		}

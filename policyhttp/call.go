@@ -22,7 +22,7 @@ import (
 //	send        is the operation, once for each attempt:
 //	  begin     makes the attempt, with a copy of the request, and discards responses that it supersedes
 //	  prepare   gives it the body, the deadline header and the route
-//	  classify  says what an error of the base transport means to the pipeline; answered, what a response means
+//	  errorOf   says what an error of the base transport means to the pipeline; resultOf, what a response means
 //	  hold      keeps a response until it is superseded or delivered; fail and skip end an attempt without one
 //	finish      has the outcome of the pipeline: a response, in spite of an error too, or a CallError
 //	  end       marks the call as ended: what comes late is closed by its attempt; discards what other attempts hold
@@ -40,18 +40,26 @@ type call struct {
 	ended      atomic.Bool // the caller has left
 	roomTaken  atomic.Bool // openResult was given to the engine
 
+	// mu guards what follows, and of the attempts and bodies of the call:
+	//
+	//	attempt      response, failure; copyRequest reads the caller's request under it
+	//	bodies       unclosed, lent, delivered
+	//	requestBody  begun and closed, which are set under it, and read without it
+	//	target       host, routes
+	//
+	// ended is set under it, too.
 	mu       sync.Mutex
 	attempts int32      // that were begun
 	skipped  int32      // attempts that never reached the base transport
 	running  int32      // attempts under way
 	delays   *delays    // nil as long as none has failed
-	open     []*attempt // that are under way, or hold a response or a body
+	pending  []*attempt // that are under way, or hold a response or a body
 	target   *target    // nil as long as nobody has asked for it
 	outcome  error      // that the pipeline ended with; nil before the end, and for success
 
-	first      attempt // these save allocations
-	openRoom   [1]*attempt
-	openResult engine.OpenResult
+	first       attempt // these save allocations
+	pendingRoom [1]*attempt
+	openResult  engine.OpenResult
 }
 
 // OpenResult implements [engine.Roomy].
@@ -74,7 +82,7 @@ func newCall(t *Transport, request *http.Request) *call {
 		c = new(call)
 	}
 	c.Context, c.transport, c.request = request.Context(), t, request
-	c.open = c.openRoom[:0]
+	c.pending = c.pendingRoom[:0]
 	if t.route != nil {
 		c.target = &target{request: request.Clone(request.Context())}
 	}
@@ -126,16 +134,16 @@ func (c *call) begin(ctx context.Context) *attempt {
 	a.copyRequest()
 	c.attempts++
 	c.running++
-	c.open = append(c.open, a)
+	c.pending = append(c.pending, a)
 	c.mu.Unlock()
 	discardAll(superseded, nil)
 	return a
 }
 
-// takeSuperseded takes out of c.open the attempts that are answered, and that the attempt with these numbers follows. One that
-// is still under way is left to the next attempt, or to the end of the call: until then its answer may still be wanted.
+// takeSuperseded takes out of c.pending the attempts that are answered, and that the attempt with these numbers follows. One
+// that is still under way is left to the next attempt, or to the end of the call: until then its answer may still be wanted.
 func (c *call) takeSuperseded(numbers attemptNumbers) (superseded []*attempt) {
-	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool {
+	c.pending = slices.DeleteFunc(c.pending, func(other *attempt) bool {
 		supersedes := other.response != nil && c.follows(numbers, numbersOf(other))
 		if supersedes {
 			superseded = append(superseded, other)
@@ -151,7 +159,7 @@ func (c *call) fail(a *attempt) {
 	defer c.mu.Unlock()
 	c.running--
 	c.noteFailure()
-	c.open = slices.DeleteFunc(c.open, func(other *attempt) bool { return other == a })
+	c.pending = slices.DeleteFunc(c.pending, func(other *attempt) bool { return other == a })
 }
 
 // skip says that an attempt has ended before the base transport was asked.
@@ -212,7 +220,7 @@ func (c *call) responseDespite(err error, response *http.Response, permit *polic
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, a := range c.open {
+	for _, a := range c.pending {
 		if a.failure == failure {
 			return a.response
 		}
@@ -226,7 +234,7 @@ func (c *call) end(response *http.Response, outcome error) (delivered *attempt) 
 	c.mu.Lock()
 	c.outcome = outcome
 	c.ended.Store(true)
-	for _, a := range c.open {
+	for _, a := range c.pending {
 		if response != nil && a.response == response {
 			delivered = a
 		}
@@ -234,11 +242,11 @@ func (c *call) end(response *http.Response, outcome error) (delivered *attempt) 
 	if delivered == nil && outcome == nil {
 		c.outcome = errNoResponse
 	}
-	open := c.open
-	c.open = nil
+	pending := c.pending
+	c.pending = nil
 	closeBody := c.bodies.end(delivered)
 	c.mu.Unlock()
-	defer discardAll(open, delivered) // although the Close of the caller's body may panic
+	defer discardAll(pending, delivered) // although the Close of the caller's body may panic
 	if closeBody {
 		_ = c.bodies.closeCallers()
 	}

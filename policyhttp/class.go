@@ -6,10 +6,35 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
+
+// What an attempt has come to gets its class here:
+//
+//	a response                                       its class     to the pipeline
+//	1xx to 3xx                                       Unclassified  a success
+//	408, 500, 502, 503, 504                          Transient     a failure, retried
+//	429, and 413 with Retry-After                    Throttled     a failure, retried
+//	any other 4xx, 501                               Expected      a success
+//	505 and above                                    Permanent     a failure, not retried
+//
+//	with RetryStatuses, Throttled above: if listed   Throttled     a failure, retried
+//	                                     otherwise   Throttled     a failure, not retried: final
+//	                    any other listed one         Transient     a failure, retried
+//	                    Transient above, not listed  Permanent     a failure, not retried
+//	with ClassifyResponse, where that has an answer  that          what the class says
+//
+//	an error of the base transport                   its class
+//	the request is invalid or canceled, or its body
+//	could not be read: see attempt.errorOf           Ignored       not retried
+//	it has a class                                   that          what the class says
+//	an untrusted certificate, a server that does
+//	not speak TLS, too many redirects                Permanent     a failure, not retried
+//	any other                                        Unclassified  a failure, retried
+//
+// Retried means that a retry of the pipeline would, as far as the class goes. Whether this request may be sent again is asked
+// elsewhere: of a response attempt.finality asks, of an error attempt.errorOf.
 
 // classOfStatus returns what a status says about the server; Unclassified for one that is no failure at all.
 func classOfStatus(status int, header http.Header) policy.Class {
@@ -37,7 +62,7 @@ func isFailure(class policy.Class) bool {
 // failureOf returns a response as an error, nil if it means no failure, and whether it is not to be tried again although its
 // class is.
 func (c *config) failureOf(r *http.Response) (failure *Error, final bool) {
-	class, final := c.judge(r)
+	class, final := c.classOfResponse(r)
 	if !isFailure(class) {
 		return nil, false
 	}
@@ -46,11 +71,11 @@ func (c *config) failureOf(r *http.Response) (failure *Error, final bool) {
 	return failure, final
 }
 
-// judge returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not to be
-// tried again although its class is.
-func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
-	if c.classify != nil {
-		if class := c.classified(r); class != policy.Unclassified {
+// classOfResponse returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not
+// to be tried again although its class is.
+func (c *config) classOfResponse(r *http.Response) (class policy.Class, final bool) {
+	if c.classifyResponse != nil {
+		if class := c.askClassifyResponse(r); class != policy.Unclassified {
 			return class, false
 		}
 	}
@@ -69,15 +94,16 @@ func (c *config) judge(r *http.Response) (class policy.Class, final bool) {
 	return class, false
 }
 
-// classified asks the function given to ClassifyResponse. When that panics, or calls runtime.Goexit, nobody gets the response.
-func (c *config) classified(r *http.Response) policy.Class {
+// askClassifyResponse asks the function given to ClassifyResponse. When that panics, or calls runtime.Goexit, nobody gets the
+// response.
+func (c *config) askClassifyResponse(r *http.Response) policy.Class {
 	returned := false
 	defer func() {
 		if !returned {
 			_ = r.Body.Close()
 		}
 	}()
-	class := c.classify(r)
+	class := c.classifyResponse(r)
 	returned = true
 	return class
 }
@@ -124,68 +150,4 @@ func isRedirectLimit(err error) bool {
 		}
 	}
 	return false
-}
-
-// isInvalid reports whether r, which has failed with err, is a request that no server could be sent.
-func isInvalid(r *http.Request, err error) bool {
-	switch {
-	case r.URL == nil, r.Header == nil, r.Method != "" && !isToken(r.Method), r.Body == nil && r.ContentLength > 0:
-		return true
-	case r.URL.Scheme == "http", r.URL.Scheme == "https":
-		return r.URL.Host == "" || areInvalid(r.Header) || areInvalid(r.Trailer)
-	}
-	// Base transports may know other schemes. This error has no type.
-	return strings.HasPrefix(err.Error(), "unsupported protocol scheme")
-}
-
-// isCanceled reports whether the caller of r has closed its channel Cancel, and not because a deadline is over, which
-// http.Client tells in both ways.
-func isCanceled(r *http.Request) bool {
-	//lint:ignore SA1019 that callers may still use
-	left := r.Cancel
-	select {
-	case <-left:
-	default:
-		return false
-	}
-	deadline, ok := r.Context().Deadline()
-	return !ok || time.Now().Before(deadline)
-}
-
-// areInvalid reports whether there is a field that cannot be sent.
-func areInvalid(fields http.Header) bool {
-	for name, values := range fields {
-		if !isToken(name) {
-			return true
-		}
-		for _, value := range values {
-			if !isFieldValue(value) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// isToken reports whether s is a token of RFC 9110: the name of a field, a method.
-func isToken(s string) bool {
-	for i := range len(s) {
-		switch c := s[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':
-		case strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0:
-		default:
-			return false
-		}
-	}
-	return s != ""
-}
-
-// isFieldValue reports whether s can be the value of a field.
-func isFieldValue(s string) bool {
-	for i := range len(s) {
-		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }

@@ -50,11 +50,11 @@
 // docs/http.md and docs/http-server.md explain every default, and the traps.
 package policyhttp
 
-// The files of the client: transport, option, standard, perhost and pause; call and attempt, with notsent, class, repetition,
-// delays and route; bodies, requestbody and recorder for what is sent, responsebody and prefetch for what comes back; info and
-// error for how it went.
-//
-// The files of the server: handler, handleroption and handlererror; exchange, with responsewriter, refusal, key and
+// The files of the server begin with server_: handler and option; exchange, with answer, responsewriter, refusal, key and
 // ratelimitheader; readiness.
 //
-// Both have deadline and retryafter.
+// All others are of the client: transport, option, standard, perhost and pause; call and attempt, with class, invalid, notsent,
+// repetition, delays and route; bodies, requestbody and bodyrecorder for what is sent, responsebody and prefetch for what comes
+// back; info and error for how it went.
+//
+// Both sides have deadline and retryafter.

@@ -15,13 +15,13 @@ type Option func(*config)
 
 // config is what the options store, and what configure makes of it.
 type config struct {
-	statuses       []int
-	classify       func(*http.Response) policy.Class
-	unprocessed    []int
-	buffer         int64
-	deadlineHeader string
-	route          func(context.Context, *http.Request) *url.URL
-	given          setting.List
+	statuses         []int
+	classifyResponse func(*http.Response) policy.Class
+	unprocessed      []int
+	buffer           int64
+	deadlineHeader   string
+	route            func(context.Context, *http.Request) *url.URL
+	given            setting.List
 
 	retried      map[int]bool // of statuses; nil if they were not given
 	notProcessed map[int]bool // of unprocessed
@@ -51,7 +51,7 @@ func RetryStatuses(statuses ...int) Option {
 //	})
 func ClassifyResponse(classify func(*http.Response) policy.Class) Option {
 	return func(c *config) {
-		c.classify = classify
+		c.classifyResponse = classify
 		c.given.Code("ClassifyResponse")
 	}
 }
@@ -118,7 +118,7 @@ func configure(options []Option, problems *policy.ConfigError) config {
 		c.retried = setOf("RetryStatuses", c.statuses, problems)
 	}
 	c.notProcessed = setOf("RetryNotIdempotent", c.unprocessed, problems)
-	checkFunction(c.given, "ClassifyResponse", c.classify == nil, problems)
+	checkFunction(c.given, "ClassifyResponse", c.classifyResponse == nil, problems)
 	checkFunction(c.given, "Route", c.route == nil, problems)
 	if c.given.Given("Buffer") && c.buffer <= 0 {
 		problems.Add("Buffer(%d): must be positive", c.buffer)

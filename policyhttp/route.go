@@ -20,27 +20,30 @@ type target struct {
 	routes  map[attemptNumbers]destination
 }
 
-// routeOf returns where the attempt of ctx goes; nil if nowhere. With sends it goes there now; otherwise somebody asks.
+// routeOf returns where the attempt of ctx goes; nil if nowhere. With sends it goes there now; otherwise somebody asks. This is
+// what it does when the attempt has been decided about:
+//
+//	         not sent yet                           sent
+//	asks     asks the route again: what it says     it has gone there
+//	         last counts
+//	sends    it goes where it was admitted to       asks the route again: it is sent once more
 func (c *call) routeOf(ctx context.Context, sends bool) *url.URL {
 	numbers := numbersOf(ctx)
 	c.mu.Lock()
-	target := c.target
-	to, known := target.routes[numbers]
+	routed := c.target
+	to, decided := routed.routes[numbers]
 	c.mu.Unlock()
-	switch {
-	case known && sends && !to.sent: // it goes where it was admitted to
-	case known && !sends && to.sent: // it has gone there
-	default:
-		to.url = c.transport.route(ctx, target.request)
+	if !decided || sends == to.sent {
+		to.url = c.transport.route(ctx, routed.request)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if target.routes == nil {
-		target.routes = make(map[attemptNumbers]destination)
+	if routed.routes == nil {
+		routed.routes = make(map[attemptNumbers]destination)
 	}
 	if sends { // a later attempt is decided about later
-		maps.DeleteFunc(target.routes, func(other attemptNumbers, _ destination) bool { return c.follows(other, numbers) })
+		maps.DeleteFunc(routed.routes, func(other attemptNumbers, _ destination) bool { return c.follows(other, numbers) })
 	}
-	target.routes[numbers] = destination{to.url, to.sent || sends}
+	routed.routes[numbers] = destination{to.url, to.sent || sends}
 	return to.url
 }

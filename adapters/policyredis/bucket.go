@@ -11,7 +11,7 @@ type bucket struct {
 	keys   []string // as scripts take it
 	shared bool     // by keys for which a [PerKey] has no place: nothing is kept that belongs to one key alone
 
-	local   debt // the process's own share, for when the store does not answer
+	local   share // the process's own, for when the store does not answer
 	account account
 	lot     lot
 }
@@ -31,19 +31,20 @@ func (b *bucket) tokens(cfg *config, now time.Duration) (tokens int64, known boo
 	return (cfg.capacity - max(0, int64(paid-now))) / cfg.unit, paid != 0
 }
 
-// debt is an amount, in nanoseconds, that falls by one in each nanosecond: the moment at which it is 0.
-type debt struct{ until atomic.Int64 }
+// share is the process's own bucket, as what is missing in it: a debt that falls by one nanosecond in each, kept as the moment at
+// which it is 0.
+type share struct{ until atomic.Int64 }
 
 // at returns the amount at a moment.
-func (d *debt) at(now time.Duration) int64 { return max(0, d.until.Load()-int64(now)) }
+func (s *share) at(now time.Duration) int64 { return max(0, s.until.Load()-int64(now)) }
 
 // change lets f make a new amount of the present one.
-func (d *debt) change(now time.Duration, f func(amount int64) int64) {
+func (s *share) change(now time.Duration, f func(amount int64) int64) {
 	for {
-		old := d.until.Load()
+		old := s.until.Load()
 		amount := max(0, old-int64(now))
 		changed := f(amount)
-		if changed == amount || d.until.CompareAndSwap(old, int64(now)+changed) {
+		if changed == amount || s.until.CompareAndSwap(old, int64(now)+changed) {
 			return
 		}
 	}
@@ -51,8 +52,8 @@ func (d *debt) change(now time.Duration, f func(amount int64) int64) {
 
 // take adds amount if the debt then is at most capacity. An amount above the capacity, which would never fit, is added when
 // there is no debt. Otherwise it returns how long to wait.
-func (d *debt) take(now time.Duration, amount, capacity int64) (wait int64) {
-	d.change(now, func(present int64) int64 {
+func (s *share) take(now time.Duration, amount, capacity int64) (wait int64) {
+	s.change(now, func(present int64) int64 {
 		if wait = max(0, present-max(0, capacity-amount)); wait > 0 {
 			return present
 		}
@@ -62,8 +63,8 @@ func (d *debt) take(now time.Duration, amount, capacity int64) (wait int64) {
 }
 
 // charge adds amount, up to capacity. It reports whether all of it was added.
-func (d *debt) charge(now time.Duration, amount, capacity int64) (whole bool) {
-	d.change(now, func(present int64) int64 {
+func (s *share) charge(now time.Duration, amount, capacity int64) (whole bool) {
+	s.change(now, func(present int64) int64 {
 		whole = present <= capacity-amount
 		return max(present, min(present+amount, capacity))
 	})
@@ -73,7 +74,7 @@ func (d *debt) charge(now time.Duration, amount, capacity int64) (whole bool) {
 // remove takes out what an amount is worth that was added at start and not used: the amount less what would have been paid of
 // it since had it been the only one. Several amounts that were added at the same time may be worth more; the share of a process
 // need not be that exact.
-func (d *debt) remove(now, start time.Duration, amount int64) {
+func (s *share) remove(now, start time.Duration, amount int64) {
 	worth := max(0, amount-int64(now-start))
-	d.change(now, func(present int64) int64 { return max(0, present-worth) })
+	s.change(now, func(present int64) int64 { return max(0, present-worth) })
 }

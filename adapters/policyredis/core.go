@@ -13,6 +13,12 @@ import (
 	"github.com/go-resilience/resilience/ratelimit"
 )
 
+// Two quantities are told apart by their types, all over the package. An amount is an int64: how many nanoseconds a debt grows by
+// it, cost times unit for an attempt. A moment is a time.Duration: by the process's own clock, core.clock. An amount of debt at a
+// moment is paid at another moment, moment + time.Duration(amount); so an account keeps its debt as the moment at which that is
+// paid, and each refund as that at which it is worth nothing any more. What comes from options, and what callers are told to
+// wait, are plain durations.
+
 // kind is the kind of policy in rejections and reports: to those who look at it, it is a rate limiter.
 const kind = "rate limiter"
 
@@ -109,7 +115,8 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 	}
 	switch {
 	case cost < 0 || cost > cfg.burst:
-		return c.refuse(cfg, ratelimit.ErrCost, 0)
+		ticket, _, err := c.refuse(cfg, ratelimit.ErrCost, 0)
+		return ticket, err
 	case cost == 0:
 		c.counts.admitted.Add(1)
 		return policy.Ticket{}, nil
@@ -119,16 +126,17 @@ func (c *core) admit(ctx context.Context, cfg *config, b *bucket, keys []string,
 		p.refunded = b.account.spend(p.start, p.amount, cfg.generation)
 	}
 	var ticket policy.Ticket
+	var paid bool
 	var err error
 	switch {
 	case p.rest() == 0:
-		return c.admitted(cfg, p, 0), nil
+		ticket, paid, err = c.admitted(cfg, p, 0)
 	case cfg.lotSize > 0 && !b.shared:
-		ticket, err = c.admitByLot(ctx, cfg, p)
+		ticket, paid, err = c.admitByLot(ctx, cfg, p)
 	default:
-		ticket, err = c.admitByStore(ctx, cfg, p)
+		ticket, paid, err = c.admitByStore(ctx, cfg, p)
 	}
-	if err != nil || ticket.Period&fromStore == 0 { // it has not used the refunds
+	if !paid { // so the refunds were not used either
 		b.account.giveBack(c.clock.Elapsed(), p.start+time.Duration(p.refunded), cfg.generation)
 	}
 	return ticket, err
@@ -146,11 +154,11 @@ type purchase struct {
 // rest returns what refunds do not pay.
 func (p *purchase) rest() int64 { return p.amount - p.refunded }
 
-// admitByStore asks the store for the rest.
-func (c *core) admitByStore(ctx context.Context, cfg *config, p purchase) (policy.Ticket, error) {
+// admitByStore asks the store for the rest. An attempt has paid if it took tokens of the shared bucket.
+func (c *core) admitByStore(ctx context.Context, cfg *config, p purchase) (_ policy.Ticket, paid bool, _ error) {
 	q, args := cfg.one, cfg.oneArgs
 	if p.rest() != cfg.unit {
-		q = cfg.question(p.rest())
+		q = cfg.takeQuestion(p.rest())
 		args = q.arguments()
 	}
 	a, err := c.ask(ctx, cfg, request{question: q, keys: p.keys, args: args, bucket: p.bucket})
@@ -160,17 +168,17 @@ func (c *core) admitByStore(ctx context.Context, cfg *config, p purchase) (polic
 	case a.wait > 0:
 		return c.refuse(cfg, ratelimit.ErrLimited, c.clock.Elapsed()+time.Duration(a.wait))
 	}
-	return c.admitted(cfg, p, 0), nil
+	return c.admitted(cfg, p, 0)
 }
 
 // admitted counts an attempt that takes tokens of the shared bucket, and keeps the local one warm. lost is how long they were in
 // the lot.
-func (c *core) admitted(cfg *config, p purchase, lost int64) policy.Ticket {
+func (c *core) admitted(cfg *config, p purchase, lost int64) (_ policy.Ticket, paid bool, _ error) {
 	from := uint64(fromStore)
 	if p.bucket.local.charge(p.start, cfg.local(p.amount), cfg.localCapacity) {
 		from |= charged
 	}
-	return c.ticket(cfg, p.bucket, p.start, max(0, p.amount-lost), from)
+	return c.ticket(cfg, p.bucket, p.start, max(0, p.amount-lost), from), true, nil
 }
 
 // ticket counts an attempt, and returns its ticket.
@@ -207,6 +215,15 @@ func (c *core) record(cfg *config, r request, a answer, err error) {
 
 // checkForgotten compares what the store has answered with what this process knew when it asked. The debt that it knew of falls
 // with time; if less of it is there, the store has lost something.
+//
+// Say a token takes 100 ms, and the capacity is 1 s, so that slack is 11 ms. At t = 0 an attempt is admitted by a store without
+// debt: the process knows of 100 ms. The next attempt asks at t = 30 ms, and the answer is here at t = 32 ms. The store has looked
+// before that, so at least 100 - 32 - 11 = 57 ms must have been left:
+//
+//	the store says 69 ms    nothing is lost; known now: 69 + 100 ms of debt at t = 30 ms, so it is paid at t = 199 ms
+//	the store says 0 ms     it has forgotten; known now: 0 + 100 ms of debt at t = 30 ms, so it is paid at t = 130 ms
+//
+// At the next attempt, request.known is 199 ms or 130 ms, and request.sent is when it asks.
 func (c *core) checkForgotten(cfg *config, r request, a answer) {
 	// Clocks of two machines differ a little in their pace, and lots that go back are no loss.
 	slack := int64(10*time.Millisecond) + cfg.capacity/1000
@@ -235,15 +252,15 @@ func (c *core) reportError(cfg *config, err error) {
 }
 
 // withoutStore decides about an attempt that the store has not decided about.
-func (c *core) withoutStore(ctx context.Context, cfg *config, p purchase, cause error) (policy.Ticket, error) {
+func (c *core) withoutStore(ctx context.Context, cfg *config, p purchase, cause error) (_ policy.Ticket, paid bool, _ error) {
 	if err := policy.ContextError(ctx); err != nil {
-		return policy.Ticket{}, err
+		return policy.Ticket{}, false, err
 	}
 	c.counts.fellBack.Add(1)
 	switch cfg.failure {
 	case Open:
 		c.counts.admitted.Add(1)
-		return policy.Ticket{}, nil
+		return policy.Ticket{}, false, nil
 	case Closed:
 		var due time.Duration
 		if wait, ok := policy.RetryAfter(cause); ok {
@@ -255,21 +272,21 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, p purchase, cause 
 	if wait := p.bucket.local.take(now, cfg.local(p.amount), cfg.localCapacity); wait > 0 {
 		return c.refuse(cfg, ratelimit.ErrLimited, now+time.Duration(wait))
 	}
-	return c.ticket(cfg, p.bucket, now, p.amount, charged), nil
+	return c.ticket(cfg, p.bucket, now, p.amount, charged), false, nil
 }
 
 // refuse refuses, unless the limiter is in shadow. due is when to come back, by the watch, or 0 if there is no such time.
-func (c *core) refuse(cfg *config, reason error, due time.Duration) (policy.Ticket, error) {
+func (c *core) refuse(cfg *config, reason error, due time.Duration) (_ policy.Ticket, paid bool, _ error) {
 	if c.shadow.Load() {
 		c.counts.shadowRejected.Add(1)
-		return policy.Ticket{}, nil
+		return policy.Ticket{}, false, nil
 	}
 	c.counts.rejected.Add(1)
 	rejection := &policy.Rejection{Kind: kind, Name: cfg.name, Reason: reason}
 	if due > 0 {
 		rejection.Until = c.clock.Time(due)
 	}
-	return policy.Ticket{}, rejection
+	return policy.Ticket{}, false, rejection
 }
 
 // giveBack takes the tokens of an attempt back that was never made.
@@ -299,8 +316,7 @@ func (c *core) peek(ctx context.Context, cfg *config, b *bucket, keys []string, 
 	if cost < 0 || cost > cfg.burst {
 		return level, &policy.Rejection{Kind: kind, Name: cfg.name, Reason: ratelimit.ErrCost}
 	}
-	q := cfg.question(int64(cost) * cfg.unit)
-	q.most = 0
+	q := cfg.peekQuestion(int64(cost) * cfg.unit)
 	a, err := c.ask(ctx, cfg, request{question: q, keys: keys, args: q.arguments(), bucket: b})
 	if err != nil {
 		if err := policy.ContextError(ctx); err != nil {

@@ -27,3 +27,47 @@
 //
 // [docs/redis.md]: https://github.com/go-resilience/resilience/blob/main/docs/redis.md
 package policyredis
+
+// These are two calls through limiter(breaker(op)). The store refuses the first one. The second one gets its tokens, and is
+// refused by the breaker:
+//
+//	Limiter.Admit
+//	  core.admit
+//	    account.spend                  what was taken and not used pays first; here it is nothing
+//	    core.admitByStore              with Lots: admitByLot, which asks only if the lot does not suffice
+//	      core.ask                     notes what is known of the debt, for checkForgotten
+//	        store.ask
+//	          breaker.Admit            open: nobody is asked
+//	          places.take              none left: ErrBusy
+//	          store.callHere           with a client that is trusted; or else
+//	          call.run                 on a goroutine of its own, for which store.ask waits
+//	            store.run              EVALSHA, and EVAL if the server does not know the script
+//	            store.settle           tells the breaker
+//	          core.record              tells the mode, and compares with what was known
+//	            core.checkForgotten
+//	      core.refuse                  the answer is a wait: ErrLimited until then
+//
+//	Limiter.Admit
+//	  core.admit, and so on
+//	      core.admitted                the share of the process is charged, too; the ticket says what was taken
+//	Limiter.Settle                     NotCalled, as the breaker has refused
+//	  core.giveBack                    to the account, for the next attempt, and to the share of the process
+//
+// While the store does not answer, core.withoutStore takes the place of core.refuse and core.admitted: it asks the share of the
+// process, or admits or refuses everything.
+//
+// The words of the package, in the order of reading:
+//
+//	core        what a Limiter and a PerKey have in common                            core.go
+//	purchase    what an attempt takes                                                 core.go
+//	bucket      what this process keeps of one key                                    bucket.go
+//	share       its part of the limit, for when the store does not answer             bucket.go
+//	account     what it knows of the debt in Redis, and has taken and not used        account.go
+//	lot         what it has taken there for attempts to come                          lot.go
+//	question    what the script is asked, and its answer                              script.go
+//	request     a question to the server, and what was known when it was asked        store.go
+//	store       the server, behind a deadline and a breaker                           store.go
+//	call        a call of the client on a goroutine of its own                        store.go
+//	witness     the call that goes on though its caller has left                      store.go
+//	places      for the calls that run                                                store.go
+//	modeSwitch  who decides, and how that changes                                     mode.go

@@ -36,18 +36,17 @@ func (l *lot) empty() bool {
 
 // admitByLot admits from the lot. One attempt at a time fills it up again; the others ask for themselves meanwhile, so that
 // nobody waits for somebody else's round trip.
-func (c *core) admitByLot(ctx context.Context, cfg *config, p purchase) (policy.Ticket, error) {
+func (c *core) admitByLot(ctx context.Context, cfg *config, p purchase) (_ policy.Ticket, paid bool, _ error) {
 	b := p.bucket
 	d := b.lot.take(p.start, p.rest(), int64(cfg.lotSize)*cfg.unit, cfg.generation)
 	switch {
 	case d.admitted:
-		return c.admitted(cfg, p, max(0, int64(p.start-d.takenAt))), nil
+		return c.admitted(cfg, p, max(0, int64(p.start-d.takenAt)))
 	case d.refused:
 		return c.refuse(cfg, ratelimit.ErrLimited, d.due)
 	}
-	q := cfg.question(p.rest())
+	q := cfg.takeUpToQuestion(p.rest(), p.rest()+d.fill)
 	if d.fill > 0 {
-		q.most += d.fill
 		defer b.lot.filled()
 	}
 	a, err := c.ask(ctx, cfg, request{question: q, keys: p.keys, args: q.arguments(), bucket: b})
@@ -63,7 +62,7 @@ func (c *core) admitByLot(ctx context.Context, cfg *config, p purchase) (policy.
 	if more := q.takes(a.debt) - p.rest(); more > 0 {
 		c.fill(b, more, p.start, cfg.lotKeep)
 	}
-	return c.admitted(cfg, p, 0), nil
+	return c.admitted(cfg, p, 0)
 }
 
 // decision is what a lot says to an attempt. If it neither admits nor refuses it, the attempt asks Redis.
@@ -144,7 +143,7 @@ func (c *core) returnLot(ctx context.Context, b *bucket) {
 		return
 	}
 	cfg := c.config.Load()
-	q := cfg.question(-amount)
+	q := cfg.giveBackQuestion(amount)
 	b.account.returned(amount) // what the process knows of the debt is no longer true
 	_, _ = c.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments(), bucket: b})
 }

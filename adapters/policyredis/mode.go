@@ -49,6 +49,10 @@ type Change struct {
 // modeSwitch is the mode and how it changes. It leaves Shared when the store has failed several times in a row, and returns with
 // the first answer, but not before a probe interval has passed, so that a store that answers now and then makes no storm of
 // changes.
+//
+// It has a count of its own, and does not follow the breaker towards the store. The breaker says whether to call the store: neither
+// ErrBusy nor an error of a server that works, such as a missing permission, opens it. The mode says who decides: in both cases
+// that is not the store. And a breaker closes as soon as a probe succeeds.
 type modeSwitch struct {
 	name     string       // of the limiter
 	failures atomic.Int64 // in a row

@@ -276,24 +276,20 @@ func (c *config) measure(problems *policy.ConfigError) {
 		return
 	}
 	c.localCapacity = c.unit * peers * share
-	c.one = c.question(c.unit)
+	c.one = c.takeQuestion(c.unit)
 	c.oneArgs = c.one.arguments()
 }
 
 // horizon, 36 years, is as good as never.
 const horizon = 1 << 60
 
-// local returns what an amount of the shared bucket is in that of the process.
+// local returns what an amount of the shared bucket is in that of the process: a token costs peers times as much there, since
+// the share refills peers times slower.
 func (c *config) local(amount int64) int64 {
 	if peers := int64(c.peers); amount <= horizon/peers {
 		return amount * peers
 	}
 	return horizon
-}
-
-// question is whether amount can be taken, as a whole.
-func (c *config) question(amount int64) question {
-	return question{capacity: c.capacity, least: amount, most: amount, unit: c.unit}
 }
 
 func (c *config) checkRest(problems *policy.ConfigError) {

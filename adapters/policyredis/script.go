@@ -67,6 +67,24 @@ func (q question) arguments() []any {
 	return []any{text(q.capacity), text(q.least), text(q.most), text(q.unit)}
 }
 
+// The four questions are told apart by least and most:
+//
+//	                     least    most    what the script does
+//	takeQuestion         > 0      least   takes that, or refuses it where it does not fit
+//	takeUpToQuestion     > 0      more    the same, and takes up to most, in whole units, where they fit
+//	giveBackQuestion     < 0      least   takes that off the debt, as far as there is debt
+//	peekQuestion         >= 0     0       says whether least would be refused, and writes nothing
+
+func (c *config) takeQuestion(amount int64) question { return c.takeUpToQuestion(amount, amount) }
+
+func (c *config) takeUpToQuestion(least, most int64) question {
+	return question{capacity: c.capacity, least: least, most: most, unit: c.unit}
+}
+
+func (c *config) giveBackQuestion(amount int64) question { return c.takeUpToQuestion(-amount, -amount) }
+
+func (c *config) peekQuestion(amount int64) question { return c.takeUpToQuestion(amount, 0) }
+
 // writes reports whether the script may write to answer.
 func (q question) writes() bool { return q.most != 0 }
 

@@ -88,8 +88,8 @@ func (s *store) ask(parent context.Context, cfg *config, r request) (answer, err
 	c := &call{store: s, config: cfg, request: r, ctx: ctx, cancel: cancel, ticket: ticket}
 	go c.run()
 	select {
-	case <-ctx.Done():
-		c.expire()
+	case <-ctx.Done(): // the client has returned, of which run cancels ctx, or the deadline is over
+		c.expire() // which does nothing if the client has returned
 	case <-parent.Done():
 		if c.leave() {
 			return answer{}, policy.ContextError(parent)
@@ -173,8 +173,21 @@ func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
 	s.breaker.Settle(context.Background(), ticket, outcome)
 }
 
-// call is one call of the client on a goroutine of its own. It is over when the client has returned, at its deadline, or when
-// its caller leaves.
+// call is one call of the client on a goroutine of its own. It is over when the first of these happens. Then the breaker is
+// settled, once, and what the call has brought is recorded, once or never. If the client still runs, the call is abandoned.
+//
+//	                                who notes it   the breaker is told of  store.record is called by  abandoned
+//	the client returns              run, by end    what it has brought     the caller, in store.ask   no
+//	the deadline is over            expire         ErrDeadline             the caller, in store.ask   +1
+//	the caller leaves, and there
+//	is another witness              leave          NotCalled               nobody                     +1
+//
+//	the caller leaves, and there
+//	is none: it is not over, but
+//	  then the client returns       run, by end    what it has brought     end                        no
+//	  then the deadline is over     expire         ErrDeadline             end                        +1
+//
+// When the client of an abandoned call returns, run takes it off the count.
 type call struct {
 	store  *store
 	config *config

@@ -9,12 +9,12 @@ import (
 
 // exchange is one request to a [Handler] and its answer. This is its life:
 //
-//	ServeHTTP      asks the pipeline
-//	  serve        is the operation: the request was admitted
-//	    announce   sets the fields about quotas
-//	    handle     lets the handler answer, through a responseWriter, which notes how
-//	    judge      says what the answer means to the pipeline
-//	  refuse       answers in place of a handler that was not asked, or has not answered in time
+//	ServeHTTP          asks the pipeline
+//	  serve            is the operation: the request was admitted
+//	    announce       sets the fields about quotas
+//	    handle         lets the handler answer, through a responseWriter, which notes how
+//	    errorOfAnswer  says what the answer means to the pipeline
+//	  refuse           answers in place of a handler that was not asked, or has not answered in time
 type exchange struct {
 	handler   *handler
 	pipeline  *guardPipeline
@@ -38,7 +38,7 @@ func (e *exchange) serve(ctx context.Context) (struct{}, error) {
 		e.before = header.Clone()
 	}
 	e.handle(e.request.WithContext(ctx))
-	err := e.judge(ctx)
+	err := e.errorOfAnswer(ctx)
 	if err != nil && e.isClientDeadline() {
 		err = &clientDeadlineError{err}
 	}
@@ -65,8 +65,8 @@ func (e *exchange) handle(r *http.Request) {
 	e.handler.next.ServeHTTP(e.writer.face(), r)
 }
 
-// judge returns the answer as an error, nil for one below 400.
-func (e *exchange) judge(ctx context.Context) error {
+// errorOfAnswer returns the answer as an error, nil for one below 400.
+func (e *exchange) errorOfAnswer(ctx context.Context) error {
 	w := &e.writer
 	switch {
 	case e.aborted:
