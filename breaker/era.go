@@ -57,12 +57,12 @@ func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	b.current() // panics if there is none, before a lock is taken
 	b.mu.Lock()
 	e, c, now := b.current(), b.informed(), b.clock.Elapsed()
-	good, filledBy := c.good, c.halfOpen.filledBy(c.rules) // as they were before
-	act(c, now)                                            // meanwhile attempts add to e.good
+	good, refused := c.good, c.refuses(now) // as they were before
+	act(c, now)                             // meanwhile attempts add to e.good
 	if c.phase == e.phase && b.config == e.config {
 		e.good.n.Add(c.good - good) // what act has added
 		e.show(c)
-		if c.halfOpen.filledBy(c.rules) != filledBy { // the last slot was taken, or one came back: Ready answers differently
+		if c.refuses(now) != refused { // the last slot was taken, or one came back: Ready answers differently
 			b.wake()
 		}
 	} else {
