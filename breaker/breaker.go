@@ -54,7 +54,7 @@ func New(opts ...Option) *Breaker {
 	}
 	b := &Breaker{clock: stopwatch.Start(), config: config}
 	b.core = newCore(&config.rules, config.shadow, b.clock.Elapsed())
-	b.begin()
+	b.beginEra()
 	return b
 }
 

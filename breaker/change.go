@@ -34,8 +34,8 @@ func (c Change) LogValue() slog.Value {
 		slog.Time("at", c.At), slog.Any("snapshot", c.Snapshot))
 }
 
-// note queues the change from era e to what the core is now, if it is one of state and there are subscribers.
-func (b *Breaker) note(e *era, now time.Duration) {
+// queueChange queues the change from era e to what the core is now, if it is one of state and there are subscribers.
+func (b *Breaker) queueChange(e *era, now time.Duration) {
 	c := b.core
 	if len(b.config.subscribers) == 0 || e.state == c.state {
 		return

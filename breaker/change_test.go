@@ -375,6 +375,21 @@ func TestChanged(t *testing.T) {
 		admit(t, b)
 		time.Sleep(D)
 		require.True(t, changes(func() { admit(t, b) }))
+
+		b = tripAt(1, breaker.Classify(func(error) policy.Class { return policy.Throttled }))
+		b.Trip()
+		time.Sleep(D)
+		first = admit(t, b)
+		time.Sleep(D) // its lease is over, so the slot is to be had
+		require.NoError(t, b.Ready(t.Context()))
+		require.True(t, changes(func() { first.Done(errDown) }), "a throttled probe takes its slot anew")
+		require.ErrorIs(t, b.Ready(t.Context()), breaker.ErrOpen)
+
+		b = tripAt(1, breaker.Classify(neutrally))
+		half(b)
+		first = admit(t, b)
+		time.Sleep(D)
+		require.False(t, changes(func() { first.Done(errNeutral) }), "the slot was to be had before it came back")
 	})
 }
 

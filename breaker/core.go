@@ -58,7 +58,7 @@ func (s streak) next(failed bool, good int64) streak {
 type evidence struct {
 	failures  int   // in a row
 	successes int64 // in a row
-	counts    counts
+	counts    inWindow
 }
 
 // ledger says what became of every attempt that was admitted.

@@ -41,5 +41,6 @@
 // ends with any change of phase or configuration, a generation only when a state is entered.
 //
 // Everything else goes to the core, under the lock: attempts that it must decide about, and settlements. A settlement says
-// how an attempt ended. It is made before the lock is taken, since judging an outcome calls functions of the user.
+// how an attempt ended. It is judged before the lock is taken, since that calls functions of the user. Only whether the
+// attempt was slow is found out under the lock.
 package breaker

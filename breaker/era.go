@@ -56,20 +56,20 @@ func (b *Breaker) current() *era {
 func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	b.current() // panics if there is none, before a lock is taken
 	b.mu.Lock()
-	e, c, now := b.current(), b.informed(), b.clock.Elapsed()
-	good, filledBy := c.good, c.halfOpen.filledBy(c.rules) // as they were before
-	act(c, now)                                            // meanwhile attempts add to e.good
+	e, c, now := b.current(), b.learnGood(), b.clock.Elapsed()
+	good, refused := c.good, c.refuses(now) // as they were before
+	act(c, now)                             // meanwhile attempts add to e.good
 	if c.phase == e.phase && b.config == e.config {
 		e.good.n.Add(c.good - good) // what act has added
-		e.show(c)
-		if c.halfOpen.filledBy(c.rules) != filledBy { // the last slot was taken, or one came back: Ready answers differently
-			b.wake()
+		e.showBucket(c)
+		if c.refuses(now) != refused { // the last slot was taken, or one came back: Ready answers differently
+			b.wakeChanged()
 		}
 	} else {
 		c.addLate(e.good.close()-good, e.generation) // what the attempts have added
-		b.note(e, now)
-		e = b.begin()
-		b.wake()
+		b.queueChange(e, now)
+		e = b.beginEra()
+		b.wakeChanged()
 	}
 	waiting := len(b.undelivered) > 0
 	b.mu.Unlock()
@@ -79,14 +79,15 @@ func (b *Breaker) update(act func(c *core, now time.Duration)) *era {
 	return e
 }
 
-// informed returns the core, which learns how many good outcomes the era has counted by now. It is called with the lock held.
-func (b *Breaker) informed() *core {
+// learnGood lets the core learn how many good outcomes the era has counted by now, and returns it. It is called with the
+// lock held.
+func (b *Breaker) learnGood() *core {
 	b.core.good = b.current().good.n.Load()
 	return b.core
 }
 
-// begin begins a new era, from what the core and the configuration are now.
-func (b *Breaker) begin() *era {
+// beginEra begins a new era, from what the core and the configuration are now.
+func (b *Breaker) beginEra() *era {
 	c := b.core
 	e := &era{phase: c.phase, config: b.config, admitting: c.free(), timed: c.timed()}
 	rejection := &policy.Rejection{Kind: "breaker", Name: b.config.name}
@@ -102,20 +103,20 @@ func (b *Breaker) begin() *era {
 	}
 	e.rejection = rejection
 	e.good.n.Store(c.good)
-	e.show(c)
+	e.showBucket(c)
 	b.era.Store(e)
 	return e
 }
 
-// show copies from the core what can change within an era.
-func (e *era) show(c *core) {
+// showBucket copies from the core where the current bucket begins, which can change within an era.
+func (e *era) showBucket(c *core) {
 	if w, ok := c.window.(*timeWindow); ok {
 		e.bucket.Store(int64(w.start))
 	}
 }
 
-// wake closes the channel that Changed has returned.
-func (b *Breaker) wake() {
+// wakeChanged closes the channel that Changed has returned.
+func (b *Breaker) wakeChanged() {
 	if b.changed != nil {
 		close(b.changed)
 		b.changed = nil

@@ -26,8 +26,8 @@ var (
 	errExited   = errors.New("the operation called runtime.Goexit")
 )
 
-// cause returns the error of an outcome, or one that says why there is none.
-func cause(outcome policy.Outcome) error {
+// errorOf returns the error of an outcome, or one that says why there is none.
+func errorOf(outcome policy.Outcome) error {
 	switch outcome.Kind {
 	case policy.Panicked:
 		return errPanicked

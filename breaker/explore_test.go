@@ -651,7 +651,7 @@ func (w *scene) sees() error {
 	if w.state != Closed || w.core.window == nil {
 		return nil
 	}
-	var want counts
+	var want inWindow
 	for _, failed := range w.window {
 		want.calls++
 		if failed {
@@ -845,7 +845,7 @@ func (w *scene) forget() {
 
 // shorten renumbers the calls in a window so that the oldest one is as old as can be told, and returns the successes.
 func shorten(w *countWindow, good int64) int64 {
-	last := good + w.total
+	last := good + w.bad
 	var bad []mark
 	for i := range w.held {
 		if m := w.marks[(w.first+i)%w.size]; m.number > last-w.size {
@@ -853,14 +853,14 @@ func shorten(w *countWindow, good int64) int64 {
 		}
 	}
 	end := min(last-w.from, w.size)
-	short := countWindow{size: w.size, marks: make([]mark, w.size), held: int64(len(bad)), total: int64(len(bad))}
+	short := countWindow{size: w.size, marks: make([]mark, w.size), held: int64(len(bad)), bad: int64(len(bad))}
 	for i, m := range bad {
 		m.number -= last - end
 		short.marks[i] = m
 		short.sums = short.sums.plus(m.counts())
 	}
 	*w = short
-	return end - short.total
+	return end - short.bad
 }
 
 func (c caller) append(key []byte) []byte {
@@ -885,7 +885,7 @@ func (w *scene) key() string {
 		key = caller.append(key)
 	}
 	if window, ok := c.window.(*countWindow); ok {
-		key = append(key, byte(window.size), byte(window.total), byte(window.held), byte(window.sums.failures))
+		key = append(key, byte(window.size), byte(window.bad), byte(window.held), byte(window.sums.failures))
 		for _, m := range window.marks {
 			key = append(key, byte(m.number), bit(m.failed))
 		}

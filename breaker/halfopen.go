@@ -117,15 +117,6 @@ func (h *halfOpen) forget() (stale uint64) {
 	return stale
 }
 
-// filledBy returns the number of the probe that took the last free slot, 0 while there is a free one. When that changes, so
-// does what Ready answers. Displacing changes it too: no slot was free before, but one was to be had.
-func (h *halfOpen) filledBy(r *rules) int64 {
-	if len(h.probes) < h.slots(r) {
-		return 0
-	}
-	return h.last
-}
-
 // idle reports whether no lease is running at now, and the last probe was admitted longer ago than a lease and than the open
 // time.
 func (h *halfOpen) idle(r *rules, now time.Duration) bool {

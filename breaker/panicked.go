@@ -25,6 +25,10 @@ func (p *panicked) put(ticket policy.Ticket) {
 }
 
 // take reports whether the ticket is one of them, and forgets it.
+//
+// Attempts without a start share a ticket. But Returned calls a function of the user only where there is a rule about slow
+// calls, for which tickets have one. Should two be equal all the same, as after Reconfigure has added the rule, the
+// settlement of one attempt may be left out for that of the other: as many are counted, and one as what the other was.
 func (p *panicked) take(ticket policy.Ticket) bool {
 	if p.held.Load() == 0 {
 		return false

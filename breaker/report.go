@@ -13,7 +13,7 @@ func (b *Breaker) ReportState() string { return b.State().String() }
 func (b *Breaker) Report() policy.Report {
 	b.current()
 	b.mu.Lock()
-	c, now := b.informed(), b.clock.Elapsed()
+	c, now := b.learnGood(), b.clock.Elapsed()
 	s, cause, r, given := b.snapshot(now), c.cause, c.rules, b.config.given
 	slots := c.halfOpen.slots(r)
 	if s.State != c.state && s.State == HalfOpen {

@@ -35,7 +35,7 @@ func (r *rules) newWindow(now time.Duration, good int64) (w window) {
 	case r.lastCalls > 0:
 		w = &countWindow{size: int64(r.lastCalls), marks: make([]mark, r.lastCalls)}
 	case r.bucket > 0:
-		w = &timeWindow{width: r.bucket, starts: make([]counts, r.buckets)}
+		w = &timeWindow{width: r.bucket, starts: make([]inWindow, r.buckets)}
 	default:
 		return nil
 	}

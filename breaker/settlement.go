@@ -6,15 +6,17 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// settlement is how an attempt ended, as the core is told of it. An outcome is good, bad or neutral.
+// settlement is how an attempt ended, as the core is told of it. An outcome is good, bad or neutral. Record makes it, as
+// a failure; judge writes to it what the functions of the user say, before the lock is taken; tellCore adds under the lock
+// whether the attempt was slow.
 type settlement struct {
-	generation uint64 // of its ticket
-	number     int64  // of its ticket
-	verdict    policy.Verdict
-	slow       bool
-	throttled  time.Duration // for how long a throttled probe keeps its slot; 0 for all others
-	err        error         // of a failure
-	openFor    time.Duration // for how long to open if this opens the breaker
+	generation uint64         // record: of its ticket
+	number     int64          // record: of its ticket
+	verdict    policy.Verdict // judge
+	slow       bool           // tellCore
+	throttled  time.Duration  // judge: for how long a throttled probe keeps its slot; 0 for all others
+	err        error          // record: of the outcome, whatever the verdict
+	openFor    time.Duration  // judge: for how long to open if this opens the breaker; until then, the time of the rules
 }
 
 // returned reports whether the success of the operation was counted before, so that only a failure of its result is news.
@@ -26,33 +28,34 @@ func (s settlement) failed() bool { return s.verdict == policy.Failure }
 func (s settlement) good() bool   { return s.verdict == policy.Success && !s.slow }
 func (s settlement) bad() bool    { return s.failed() || s.slow }
 
-// record judges how an attempt ended and tells the core. It reports whether the outcome was counted: a stale one is not.
+// record judges how an attempt ended and tells the core. It reports false if the outcome counts nowhere, as a stale
+// one.
 func (b *Breaker) record(ticket policy.Ticket, outcome policy.Outcome) (counted bool) {
 	e := b.current()
 	if ticket.Number == ticketVoid {
 		return false
 	}
 	s := settlement{
-		generation: ticket.Period, number: ticket.Number, verdict: policy.Failure, err: cause(outcome), openFor: e.rules.openFor,
+		generation: ticket.Period, number: ticket.Number, verdict: policy.Failure, err: errorOf(outcome), openFor: e.rules.openFor,
 	}
 	judged := false
 	defer func() {
 		if !judged { // a function of the user has panicked: the attempt counts as what it is known to be by now
-			b.count(ticket, &s, nil)
+			b.tellCore(ticket, &s, nil)
 		}
 	}()
 	b.judge(e, &s, outcome)
 	judged = true
 
 	if s.returned() && !s.failed() {
-		return true
+		return true // its success was counted before
 	}
 	tripWhen := e.config.tripWhen
 	if tripWhen == nil {
-		return b.count(ticket, &s, nil)
+		return b.tellCore(ticket, &s, nil)
 	}
 	var seen Snapshot
-	counted = b.count(ticket, &s, &seen)
+	counted = b.tellCore(ticket, &s, &seen)
 	if filledIn := seen.Generation != 0; filledIn && tripWhen(seen) {
 		b.tripAfter(seen.Generation, s)
 	}
@@ -84,9 +87,9 @@ func (c *config) verdict(outcome policy.Outcome) (verdict policy.Verdict, thrott
 	return verdict, throttled
 }
 
-// count tells the core of an outcome. After a bad one that has left the breaker closed it fills in seen, for TripWhen, unless
+// tellCore tells the core of an outcome. After a bad one that has left the breaker closed it fills in seen, for TripWhen, unless
 // that is nil. (A Snapshot that it returned would be an allocation.)
-func (b *Breaker) count(ticket policy.Ticket, s *settlement, seen *Snapshot) (counted bool) {
+func (b *Breaker) tellCore(ticket policy.Ticket, s *settlement, seen *Snapshot) (counted bool) {
 	b.update(func(c *core, now time.Duration) {
 		s.slow = !s.returned() && s.verdict != policy.Neutral && c.slow(ticket.Start, now)
 		counted = c.settle(now, *s)

@@ -22,40 +22,46 @@ type Counts struct {
 //
 // Requests = Successes + Failures + Neutral + Stale + InFlight holds in every snapshot.
 type Snapshot struct {
-	Name       string
-	State      State     // in shadow, the state that an enforcing breaker would have
-	Shadow     bool      // nothing is refused
-	Since      time.Time // when the breaker entered the state
-	Until      time.Time // when the open time or the ramp ends; zero when there is neither
-	Generation uint64    // grows with every change of state, and with every Reset
-	Changes    uint64    // how many changes of state there were
+	Name       string    `json:"name,omitempty"`
+	State      State     `json:"state"`          // in shadow, the state that an enforcing breaker would have
+	Shadow     bool      `json:"shadow"`         // nothing is refused
+	Since      time.Time `json:"since"`          // when the breaker entered the state
+	Until      time.Time `json:"until,omitzero"` // when the open time or the ramp ends; zero when there is neither
+	Generation uint64    `json:"generation"`     // grows with every change of state, and with every Reset
+	Changes    uint64    `json:"changes"`        // how many changes of state there were
 
-	Reason Reason // of the last change
-	Cause  error  // of the last failure that opened the breaker; nil when it had no error
+	Reason Reason `json:"reason"` // of the last change
+	Cause  error  `json:"cause"`  // of the last failure that opened the breaker; nil when it had no error
 
 	// What the trip rules see: the calls in the window, and the outcomes of one kind that came last. While the breaker is
 	// not closed, what they saw last; while it is half-open, ConsecutiveSuccesses counts probes. Without a rule
 	// that needs a window the counts are zero.
-	Calls, CallsFailed, CallsSlow int64
-	ConsecutiveFailures           int
-	ConsecutiveSuccesses          int
+	Calls                int64 `json:"calls"`
+	CallsFailed          int64 `json:"calls_failed"`
+	CallsSlow            int64 `json:"calls_slow"`
+	ConsecutiveFailures  int   `json:"consecutive_failures"`
+	ConsecutiveSuccesses int   `json:"consecutive_successes"`
 
 	// Shares of Calls, 0 when there are none. They are known when there are at least as many calls as the rule asks for.
-	FailureRate, SlowRate           float64
-	FailureRateKnown, SlowRateKnown bool
+	FailureRate      float64 `json:"failure_rate"` // null in JSON where it is not known
+	SlowRate         float64 `json:"slow_rate"`    // null in JSON where it is not known
+	FailureRateKnown bool    `json:"-"`
+	SlowRateKnown    bool    `json:"-"`
 
 	Counts         // since the breaker was made; they never fall
-	Current Counts // since the present generation began
+	Current Counts `json:"current"` // since the present generation began
 
-	Probes   int    // how many slots are taken, and not to be had for another probe
-	InFlight uint64 // probes that have not ended, and whose outcome would count
+	Probes   int    `json:"probes"`    // how many slots are taken, and not to be had for another probe
+	InFlight uint64 `json:"in_flight"` // probes that have not ended, and whose outcome would count
 
-	Rejected       uint64 // attempts that were refused
-	ShadowRejected uint64 // attempts that were let through only because the breaker was in shadow; in no other count
+	Rejected uint64 `json:"rejected"` // attempts that were refused
+
+	// ShadowRejected is attempts that were let through only because the breaker was in shadow; in no other count.
+	ShadowRejected uint64 `json:"shadow_rejected"`
 
 	// LostDeliveries says how often a subscriber did not return from a change, because of a panic or runtime.Goexit, or
 	// did not get it at all, because too many were waiting.
-	LostDeliveries uint64
+	LostDeliveries uint64 `json:"lost_deliveries"`
 }
 
 // Snapshot returns what the breaker knows now. It changes nothing: a breaker whose open time is over is reported as
@@ -64,11 +70,11 @@ func (b *Breaker) Snapshot() Snapshot {
 	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.informed()
+	b.learnGood()
 	return b.snapshot(b.clock.Elapsed())
 }
 
-// snapshot is called with the lock held, after informed.
+// snapshot is called with the lock held, after learnGood.
 func (b *Breaker) snapshot(now time.Duration) Snapshot {
 	c := b.core
 	seen, total, r := c.seen(now), c.total(), c.rules
@@ -182,34 +188,11 @@ func (s Snapshot) MarshalJSON() ([]byte, error) {
 	if s.Cause != nil {
 		causeText = fmt.Sprint(s.Cause)
 	}
+	type fields Snapshot
 	return json.Marshal(struct {
-		Name                 string    `json:"name,omitempty"`
-		State                State     `json:"state"`
-		Shadow               bool      `json:"shadow"`
-		Since                time.Time `json:"since"`
-		Until                time.Time `json:"until,omitzero"`
-		Generation           uint64    `json:"generation"`
-		Changes              uint64    `json:"changes"`
-		Reason               Reason    `json:"reason"`
-		Cause                string    `json:"cause,omitempty"`
-		Calls                int64     `json:"calls"`
-		CallsFailed          int64     `json:"calls_failed"`
-		CallsSlow            int64     `json:"calls_slow"`
-		ConsecutiveFailures  int       `json:"consecutive_failures"`
-		ConsecutiveSuccesses int       `json:"consecutive_successes"`
-		FailureRate          *float64  `json:"failure_rate"`
-		SlowRate             *float64  `json:"slow_rate"`
-		Counts
-		Current        Counts `json:"current"`
-		Probes         int    `json:"probes"`
-		InFlight       uint64 `json:"in_flight"`
-		Rejected       uint64 `json:"rejected"`
-		ShadowRejected uint64 `json:"shadow_rejected"`
-		LostDeliveries uint64 `json:"lost_deliveries"`
-	}{
-		s.Name, s.State, s.Shadow, s.Since, s.Until, s.Generation, s.Changes, s.Reason, causeText,
-		s.Calls, s.CallsFailed, s.CallsSlow, s.ConsecutiveFailures, s.ConsecutiveSuccesses,
-		known(s.FailureRate, s.FailureRateKnown), known(s.SlowRate, s.SlowRateKnown), s.Counts, s.Current,
-		s.Probes, s.InFlight, s.Rejected, s.ShadowRejected, s.LostDeliveries,
-	})
+		fields
+		Cause       string   `json:"cause,omitempty"`
+		FailureRate *float64 `json:"failure_rate"`
+		SlowRate    *float64 `json:"slow_rate"`
+	}{fields(s), causeText, known(s.FailureRate, s.FailureRateKnown), known(s.SlowRate, s.SlowRateKnown)})
 }

@@ -2,15 +2,15 @@ package breaker
 
 import "time"
 
-// counts is what a window holds. Calls that were both slow and failed are in both.
-type counts struct{ calls, failures, slow int64 }
+// inWindow is what a window holds. Calls that were both slow and failed are in both.
+type inWindow struct{ calls, failures, slow int64 }
 
-func (c counts) plus(other counts) counts {
-	return counts{c.calls + other.calls, c.failures + other.failures, c.slow + other.slow}
+func (c inWindow) plus(other inWindow) inWindow {
+	return inWindow{c.calls + other.calls, c.failures + other.failures, c.slow + other.slow}
 }
 
-func (c counts) minus(other counts) counts {
-	return counts{c.calls - other.calls, c.failures - other.failures, c.slow - other.slow}
+func (c inWindow) minus(other inWindow) inWindow {
+	return inWindow{c.calls - other.calls, c.failures - other.failures, c.slow - other.slow}
 }
 
 // window counts the outcomes that the rate rules look at. Good outcomes, the fast successes, are counted elsewhere, by
@@ -24,7 +24,7 @@ type window interface {
 	// record records an outcome that failed, was slow, or both.
 	record(now time.Duration, good int64, failed, slow bool)
 	// counts returns what is in the window now. It changes nothing.
-	counts(now time.Duration, good int64) counts
+	counts(now time.Duration, good int64) inWindow
 	// begin empties the window, when good is the number of good outcomes so far.
 	begin(now time.Duration, good int64)
 }
@@ -32,13 +32,13 @@ type window interface {
 // countWindow holds the last calls. It numbers the calls of a generation and keeps the numbers of the bad ones: after 4 good
 // calls between two bad ones it keeps 1 and 6, and if size is 5 only the second is still in the window, calls 2 to 6.
 type countWindow struct {
-	size  int64  // in calls
-	from  int64  // the calls up to this number are forgotten
-	marks []mark // a ring of size: the bad calls
-	first int64  // the place of the oldest
-	held  int64  // how many there are; those that have left the window since the last bad call included
-	total int64  // bad calls ever: with the good ones, the number of the last call
-	sums  counts // of what is held
+	size  int64    // in calls
+	from  int64    // the calls up to this number are forgotten
+	marks []mark   // a ring of size: the bad calls
+	first int64    // the place of the oldest
+	held  int64    // how many there are; those that have left the window since the last bad call included
+	bad   int64    // bad calls so far: with the good ones, the number of the last call
+	sums  inWindow // of what is held
 }
 
 // mark is a bad call.
@@ -50,8 +50,8 @@ type mark struct {
 func (w *countWindow) advance(time.Duration, int64) {}
 
 func (w *countWindow) record(_ time.Duration, good int64, failed, slow bool) {
-	w.total++
-	last := good + w.total
+	w.bad++
+	last := good + w.bad
 	for w.held > 0 && w.marks[w.first].number <= last-w.size {
 		w.sums = w.sums.minus(w.marks[w.first].counts())
 		w.first = (w.first + 1) % w.size
@@ -64,8 +64,8 @@ func (w *countWindow) record(_ time.Duration, good int64, failed, slow bool) {
 	w.sums = w.sums.plus(added.counts())
 }
 
-func (w *countWindow) counts(_ time.Duration, good int64) counts {
-	last := good + w.total
+func (w *countWindow) counts(_ time.Duration, good int64) inWindow {
+	last := good + w.bad
 	sums := w.sums
 	for i := range w.held {
 		left := w.marks[(w.first+i)%w.size]
@@ -84,8 +84,8 @@ func (w *countWindow) begin(_ time.Duration, good int64) {
 
 // resized returns a window of another size that holds the same calls, or the last of them.
 func (w *countWindow) resized(size, good int64) *countWindow {
-	last := good + w.total
-	resized := &countWindow{size: size, marks: make([]mark, size), from: max(w.from, last-w.size), total: w.total}
+	last := good + w.bad
+	resized := &countWindow{size: size, marks: make([]mark, size), from: max(w.from, last-w.size), bad: w.bad}
 	for i := range w.held {
 		m := w.marks[(w.first+i)%w.size]
 		if m.number > last-min(size, w.size) {
@@ -97,7 +97,7 @@ func (w *countWindow) resized(size, good int64) *countWindow {
 	return resized
 }
 
-func (m mark) counts() (c counts) {
+func (m mark) counts() (c inWindow) {
 	if m.failed {
 		c.failures = 1
 	}
@@ -113,14 +113,15 @@ func (m mark) counts() (c counts) {
 // ever added up or taken away, so nothing can drift.
 type timeWindow struct {
 	width  time.Duration // of a bucket
-	starts []counts      // a ring: the totals at the start of each of the last len(starts) buckets
+	starts []inWindow    // a ring: the totals at the start of each of the last len(starts) buckets
 	place  int64         // of the current bucket in the ring
 	start  time.Duration // of the current bucket
-	totals counts        // of the bad calls
+	bad    inWindow      // the bad calls so far
 }
 
-func (w *timeWindow) total(good int64) counts {
-	total := w.totals
+// total returns all calls so far, the good ones included.
+func (w *timeWindow) total(good int64) inWindow {
+	total := w.bad
 	total.calls += good
 	return total
 }
@@ -153,13 +154,13 @@ func (w *timeWindow) advance(now time.Duration, good int64) {
 
 func (w *timeWindow) record(now time.Duration, good int64, failed, slow bool) {
 	w.advance(now, good)
-	w.totals = w.totals.plus(mark{failed: failed, slow: slow}.counts())
+	w.bad = w.bad.plus(mark{failed: failed, slow: slow}.counts())
 }
 
-func (w *timeWindow) counts(now time.Duration, good int64) counts {
+func (w *timeWindow) counts(now time.Duration, good int64) inWindow {
 	age := w.age(now)
 	if age >= int64(len(w.starts)) {
-		return counts{}
+		return inWindow{}
 	}
 	oldest := (w.place + 1 + age) % int64(len(w.starts))
 	return w.total(good).minus(w.starts[oldest])
@@ -168,7 +169,7 @@ func (w *timeWindow) counts(now time.Duration, good int64) counts {
 func (w *timeWindow) begin(now time.Duration, good int64) {
 	*w = timeWindow{width: w.width, starts: w.starts, start: now}
 	for i := range w.starts {
-		w.starts[i] = counts{calls: good}
+		w.starts[i] = inWindow{calls: good}
 	}
 }
 
@@ -180,7 +181,7 @@ func (w *timeWindow) begin(now time.Duration, good int64) {
 func (w *timeWindow) reshaped(width time.Duration, buckets int, now time.Duration, good int64) *timeWindow {
 	w.advance(now, good)
 	size := int64(len(w.starts))
-	reshaped := &timeWindow{width: width, starts: make([]counts, buckets), start: w.start, totals: w.totals}
+	reshaped := &timeWindow{width: width, starts: make([]inWindow, buckets), start: w.start, bad: w.bad}
 	for back := range int64(buckets) {
 		// The oldest of the old buckets that began no earlier than this many new ones ago.
 		old := min(int64(time.Duration(back)*width/w.width), size-1)

@@ -13,7 +13,7 @@ import (
 // Bulkhead bounds the attempts in flight. Make one per dependency with [New] or [Adaptive] and share it. It is safe for
 // concurrent use and must not be copied. The zero value is not usable: its methods panic.
 type Bulkhead struct {
-	word     atomicWord             // while its bit slow is set, only holders of mu change it
+	word     atomicWord             // while it is frozen, only holders of mu change it
 	peak     atomic.Int64           // the most in flight
 	rejected atomic.Uint64          // attempts refused
 	shadow   atomic.Bool            // the mode; changed only by holders of mu
@@ -26,6 +26,16 @@ type Bulkhead struct {
 	shadows  shadows
 	draining draining
 }
+
+// Each level of an admission and of a settlement does what the one above it cannot:
+//
+//	level           reached                              may
+//	Admit, Settle   always                               take or give back one slot in one atomic step
+//	admit, settle   if attempts have weights or are      call a function of the user; take or give back slots in one
+//	                measured, or that step failed        atomic step; measure
+//	acquire         if the word is frozen, or there      refuse without the mutex if there is no queue; wait for what
+//	                are too few slots                    join has put into the queue
+//	join, release   if nothing less will do              under the mutex: all of it, with queue, shadows and drain
 
 var (
 	_ policy.Returner    = (*Bulkhead)(nil)
@@ -80,8 +90,7 @@ func (b *Bulkhead) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 	return b.admit(ctx)
 }
 
-// admit is Admit in every case. The period of the ticket is the epoch of an adaptive limit. With a fixed limit it is 0, or the
-// id of the shadow if shadow mode let the attempt through without a slot.
+// admit is Admit in every case.
 func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	weight := 1
 	if weightOf := b.current().weightOf; weightOf != nil {
@@ -90,7 +99,7 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 	ticket := policy.Ticket{Number: int64(weight)}
 	for {
 		w := b.word.load()
-		if w.slow() || !w.fits(weight) {
+		if w.frozen() || !w.fits(weight) {
 			shadowID, err := b.acquire(ctx, weight)
 			if err != nil {
 				return nil, policy.Ticket{}, err
@@ -107,6 +116,15 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 		ticket.Period, ticket.Start = b.adaptive.begin()
 	}
 	return ctx, ticket, nil
+}
+
+// shadowID returns the id of the shadow that a ticket is for, 0 if the attempt holds slots. With a fixed limit that is the
+// period of the ticket. With an adaptive one, which has no shadows, the period is the epoch, see adaptive.begin.
+func (b *Bulkhead) shadowID(ticket policy.Ticket) uint64 {
+	if b.adaptive != nil {
+		return 0
+	}
+	return ticket.Period
 }
 
 // Returned tells an [Adaptive] bulkhead that the operation has returned and its result stays open: the latency ends
@@ -136,15 +154,15 @@ func (b *Bulkhead) Settle(_ context.Context, ticket policy.Ticket, outcome polic
 // settle is Settle in every case.
 func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 	b.current()
-	if b.adaptive == nil && ticket.Period != 0 {
-		b.settleShadow(ticket.Period)
+	if id := b.shadowID(ticket); id != 0 {
+		b.settleShadow(id)
 		return
 	}
 	weight := int(max(-1, min(ticket.Number, MaxLimit))) // no attempt holds more or less, and an int may be too small
 	var w word
 	for {
 		w = b.word.load()
-		if w.slow() || !w.holds(weight) {
+		if w.frozen() || !w.holds(weight) {
 			b.release(weight)
 			break
 		}
@@ -161,7 +179,7 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 // attempt through without slots.
 func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadowID uint64, err error) {
 	c := b.current()
-	if w := b.word.load(); c.queueLength == 0 && !w.slow() && !w.fits(weight) && !b.shadow.Load() {
+	if w := b.word.load(); c.queueLength == 0 && !w.frozen() && !w.fits(weight) && !b.shadow.Load() {
 		return 0, b.refuse(c, noSlot(weight, w.limit())) // without the mutex: no attempt ever waits here
 	}
 	mayWait := c.queueLength > 0 && policy.MayWait(ctx) // before the mutex is taken: a context is the caller's
@@ -235,23 +253,22 @@ func (b *Bulkhead) reconfigure(c *config, problems *policy.ConfigError) error {
 // setLimit sets the limit. The word must be frozen.
 func (b *Bulkhead) setLimit(limit int) {
 	b.expire()
-	b.word.store(newWord(b.word.load().inFlight(), limit) | slow | b.current().specialBit())
+	b.word.store(newWord(b.word.load().inFlight(), limit) | frozen | b.current().specialBit())
 	b.dismissTooHeavy(limit)
 	b.grant()
 }
 
 // freeze keeps others from changing the word until thaw. b.mu must be held.
-func (b *Bulkhead) freeze() word { return b.word.set(slow) }
+func (b *Bulkhead) freeze() word { return b.word.set(frozen) }
 
-// thaw lets admissions go past the mutex again, unless an attempt waits or the bulkhead drains. b.mu must be held.
+// thaw lets admissions go past the mutex again, unless an attempt waits or the bulkhead drains. Whatever may have been the
+// last to end has frozen the word, so it is also here that a drain ends. b.mu must be held.
 func (b *Bulkhead) thaw() {
 	switch {
 	case b.draining.begun():
-		if b.word.load().inFlight() == 0 && b.queue.len() == 0 && b.shadows.len() == 0 {
-			b.draining.end()
-		}
+		b.endDrainIfEmpty()
 	case b.queue.len() == 0:
-		b.word.clear(slow)
+		b.word.clear(frozen)
 	}
 }
 
@@ -270,7 +287,7 @@ func (b *Bulkhead) notePeak(inFlight int) {
 func (b *Bulkhead) Idle() bool {
 	b.current()
 	w := b.word.load()
-	return w.inFlight() == 0 && !w.slow() && !b.changed.Load()
+	return w.inFlight() == 0 && !w.frozen() && !b.changed.Load()
 }
 
 // String returns the limit and the length of the queue, as in

@@ -45,6 +45,13 @@ func (b *Bulkhead) drain() <-chan struct{} {
 	return b.draining.done
 }
 
+// endDrainIfEmpty lets Drain return if nothing is left inside. b.mu must be held.
+func (b *Bulkhead) endDrainIfEmpty() {
+	if b.word.load().inFlight() == 0 && b.queue.len() == 0 && b.shadows.len() == 0 {
+		b.draining.end()
+	}
+}
+
 // draining is what a bulkhead knows about Drain. It is guarded by the bulkhead's mutex.
 type draining struct {
 	since time.Time

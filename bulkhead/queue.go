@@ -27,7 +27,7 @@ type queue struct {
 type waiter struct {
 	weight   int
 	element  *list.Element // in the queue
-	done     chan bool     // gets one value when it no longer waits: true if it holds its slots; nil if it never waited
+	done     chan struct{} // closed when it no longer waits, after the fields that say why; nil if it never waited
 	granted  bool
 	refused  error     // why
 	shadowID uint64    // from 1
@@ -102,7 +102,7 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waiting *waiter, shadowID uin
 		}
 		return nil, passing.shadowID, nil
 	case waits:
-		waiting = &waiter{weight: weight, done: make(chan bool, 1)}
+		waiting = &waiter{weight: weight, done: make(chan struct{})}
 		b.queue.push(waiting)
 		return waiting, 0, nil
 	}
@@ -122,7 +122,8 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 	defer timer.Stop()
 	granted := false
 	select {
-	case granted = <-w.done:
+	case <-w.done:
+		granted = w.granted // final
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -187,7 +188,7 @@ func (b *Bulkhead) grant() {
 		b.notePeak(state.inFlight() + first.weight)
 		first.granted = true
 		if first.shadowID == 0 {
-			first.done <- true
+			close(first.done)
 		}
 	}
 }
@@ -203,7 +204,7 @@ func (b *Bulkhead) dismissTooHeavy(limit int) {
 		default:
 			b.queue.remove(w)
 			w.refused = ErrTooHeavy
-			w.done <- false
+			close(w.done)
 		}
 	}
 }

@@ -57,7 +57,7 @@ func (b *Bulkhead) setMode(shadow bool) {
 	for w := range b.queue.all() {
 		if shadow {
 			b.shadows.add(w, until)
-			w.done <- false
+			close(w.done)
 		} else {
 			b.queue.remove(w)
 		}

@@ -20,7 +20,7 @@ func (r *Registry[K, V]) evict() bool {
 		e := r.visit()
 		switch {
 		case e == nil:
-		case e.state.CompareAndSwap(used, live):
+		case e.state.CompareAndSwap(used, unused):
 			spared = append(spared, e)
 		case r.release(e, &r.evicted):
 			return true
@@ -55,7 +55,7 @@ func (r *Registry[K, V]) visit() *entry[K, V] {
 	return e
 }
 
-// release lets e go if it is live and its value is idle, and reports whether it did. Its place is
+// release lets e go if it is unused and its value is idle, and reports whether it did. Its place is
 // then the caller's.
 //
 // Idle is a function of the user and runs under no lock, so e may be used while it runs, or just
@@ -64,12 +64,12 @@ func (r *Registry[K, V]) visit() *entry[K, V] {
 // not idle.
 func (r *Registry[K, V]) release(e *entry[K, V], count *uint64) (released bool) {
 	claim := r.claims.Add(1)
-	if !e.state.CompareAndSwap(live, claim) {
+	if !e.state.CompareAndSwap(unused, claim) {
 		return false
 	}
 	defer func() {
 		if !released { // Idle may have panicked
-			e.state.CompareAndSwap(claim, live)
+			e.state.CompareAndSwap(claim, unused)
 		}
 	}()
 	if !r.current().isIdle(e.value) {
@@ -138,7 +138,7 @@ func (r *Registry[K, V]) sweep(now, expireAfter time.Duration) {
 		if e == nil || now-time.Duration(e.touched.Load()) < expireAfter+slack(expireAfter) {
 			continue
 		}
-		e.state.CompareAndSwap(used, live)
+		e.state.CompareAndSwap(used, unused)
 		if r.release(e, &r.expired) {
 			r.free()
 		}

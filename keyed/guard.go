@@ -126,7 +126,7 @@ func (g *Guard[K, V]) admit(ctx context.Context, open bool) (context.Context, po
 		case admitted == nil:
 			e.value.Settle(ctx, ticket, policy.Outcome{Kind: policy.NotCalled}) // what it has taken comes back
 			panic(fmt.Sprintf("keyed: %T admitted with a nil context", e.value))
-		case e.use():
+		case e.use(): // the check that it was not evicted while it admitted
 			return &chosen[V]{admitted, e.value}, ticket, lift, nil
 		}
 		e.value.Settle(admitted, ticket, policy.Outcome{Kind: policy.NotCalled})

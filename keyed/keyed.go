@@ -21,14 +21,14 @@ type Registry[K comparable, V any] struct {
 	makeValue   func(K) V
 	config      atomic.Pointer[registryConfig[V]]
 	expireAfter atomic.Int64 // a copy of that of config, which every use of a key needs
-	overflow    *entry[K, V]
+	overflow    *entry[K, V] // in no ring; its state, zero, is used and stays so: every use of it succeeds
 	clock       stopwatch.Stopwatch
 
 	entries sync.Map // from K to *entry[K, V]; read without the lock, changed under it
 
 	mu     sync.Mutex
 	hand   *entry[K, V] // where the next search begins, in the ring of all entries; nil if there are none
-	places int          // taken: one for each entry, and for each that is about to be
+	places int          // taken: one for each entry, and for each that is about to be; see below
 	most   int          // the most places that were ever taken
 	counts
 
@@ -37,6 +37,29 @@ type Registry[K comparable, V any] struct {
 	overflowed atomic.Uint64
 	tooLong    atomic.Uint64
 }
+
+// Places and who has them, so that there are never more entries than places:
+//
+//	insert          takes one for a new entry, or one that its caller has; gives it back if there is no new entry
+//	fill            gives that of its entry back if the making fails
+//	Delete          gives that of its entry back
+//	release         takes an entry out and hands its place to the caller; so does evict
+//	place           hands that on to insert
+//	shrink, sweep   give it back, by free
+//	remove          leaves it as it is: what becomes of it is up to its callers, fill, Delete and release
+
+// Ways to an entry. A use is noted in its state, for the hand, and by touch as the time of its last use, which matters only
+// with Idle:
+//
+//	         makes             is a use                waits while it is made
+//	Get      entry and value   if it was there         yes
+//	lookup   nothing           yes                     no: finds nothing
+//	ensure   entry and value   if it was there         yes, until its context ends
+//	place    entry only        no                      no: whoever gets a new entry has to fill it
+//	insert   entry only        no                      no: as place
+//	fill     value only        no, but sets its time   no
+//	peek     nothing           no                      no: finds nothing
+//	find     nothing           no                      no: finds it in whatever state
 
 // counts is what happened to keys since the registry was made.
 type counts struct{ made, evicted, expired, deleted uint64 }
@@ -55,22 +78,22 @@ type entry[K comparable, V any] struct {
 
 // The states of an entry:
 //
-//	making ───▶ live ◀───▶ used
-//	              │         ▲
-//	              ▼         │
-//	           claimed ─────┘
+//	making ───▶ unused ◀───▶ used
+//	              │           ▲
+//	              ▼           │
+//	           claimed ───────┘
 //	              │
 //	              ▼
 //	            gone
 //
-// Every use of an entry makes it used; the hand makes it live again as it comes by. A search for a
-// place claims a live entry, by a number of its own, and asks whether the value is idle. If the
+// Every use of an entry makes it used; the hand makes it unused again as it comes by. A search for a
+// place claims an unused entry, by a number of its own, and asks whether the value is idle. If the
 // entry is used meanwhile, the claim is off. Only a search whose claim is still there lets the
-// entry go; if the value is not idle, the entry is live again. An entry whose making failed, or
+// entry go; if the value is not idle, the entry is unused again. An entry whose making failed, or
 // that is deleted, is gone at once.
 const (
-	used   int64 = 0 // it may be handed out without a second look
-	live   int64 = -1
+	used   int64 = 0  // it may be handed out without a second look
+	unused int64 = -1 // not used since it was made or the hand came by
 	making int64 = -2
 	gone   int64 = -3 // no longer in the registry
 )
@@ -291,7 +314,7 @@ func (r *Registry[K, V]) fill(e *entry[K, V]) {
 		if filled {
 			r.made++
 			e.touched.Store(int64(r.clock.Elapsed()))
-			e.state.Store(live)
+			e.state.Store(unused)
 		} else {
 			r.remove(e)
 			r.places--
