@@ -243,7 +243,7 @@ func (l *Limiter) steer(shadow bool) {
 func (l *Limiter) setShadow(shadow bool) {
 	l.shadow = shadow
 	if shadow {
-		l.queue.release()
+		l.queue.letGoAhead()
 	}
 }
 
