@@ -156,8 +156,8 @@ func (h *Hedge) run(ctx context.Context, call operation) error {
 
 // mayRepeat reports whether the work under ctx may be done twice at the same time.
 func (c *config) mayRepeat(ctx context.Context) bool {
-	if marked, idempotent := idempotence.AtOnce(ctx); marked {
-		return idempotent
+	if mark, marked := idempotence.Of(ctx); marked {
+		return mark == idempotence.AtOnce
 	}
 	return c.idempotent
 }

@@ -36,7 +36,7 @@ type call struct {
 	transport  *Transport
 	request    *http.Request // the caller's, which is never changed, and not looked at when the caller has left
 	bodies     *bodies       // nil if the request has none
-	repetition repetition
+	repetition idempotence.Mark
 	ended      atomic.Bool // the caller has left
 	roomTaken  atomic.Bool // openResult was given to the engine
 
@@ -106,7 +106,7 @@ func (c *call) Value(key any) any {
 	}
 	// The answer is about this call, not about what is done with its result.
 	if idempotence.Asks(key) && !c.ended.Load() {
-		return c.repetition.mark()
+		return c.repetition
 	}
 	return c.Context.Value(key)
 }

@@ -30,41 +30,26 @@ func isIdempotent(r *http.Request) bool {
 	return ok
 }
 
-// repetition says whether a request may be sent twice.
-type repetition uint8
-
-const (
-	notRepeatable repetition = iota
-	inTurn                   // one attempt after the other: of two, one could not go on where the body turns out too long
-	repeatable
-)
-
-// mark returns what package idempotence calls it.
-func (r repetition) mark() any {
-	if r == inTurn {
-		return idempotence.InTurn
-	}
-	return r == repeatable
-}
-
 // repetitionOf says whether the request of c may be sent twice. What the caller said about the context counts more than the
 // method; nothing counts more than a body that can be sent only once.
-func repetitionOf(c *call) repetition {
-	marked, may := idempotence.Of(c.Context)
+func repetitionOf(c *call) idempotence.Mark {
+	mark, marked := idempotence.Of(c.Context)
+	may := mark != idempotence.No
 	if !marked {
 		may = isIdempotent(c.request)
 	}
 	switch {
 	case !may || c.bodies.is(bodyOnce):
-		return notRepeatable
-	case c.bodies.is(bodyRecorded) && c.request.ContentLength <= 0: // not known
-		return inTurn
+		return idempotence.No
+	case c.bodies.is(bodyRecorded) && c.request.ContentLength <= 0:
+		// It is not known how long the body is: of two attempts, one could not go on where it turns out too long.
+		return idempotence.InTurn
 	}
-	return repeatable
+	return idempotence.AtOnce
 }
 
 // mayRepeat reports whether the request may be sent again after it has reached the server.
-func (c *call) mayRepeat() bool { return c.repetition != notRepeatable }
+func (c *call) mayRepeat() bool { return c.repetition != idempotence.No }
 
 // pipelineRepeats reports whether the pipeline may make more than one attempt.
 func (c *call) pipelineRepeats() bool {

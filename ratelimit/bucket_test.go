@@ -235,7 +235,7 @@ func TestTakeBorrowsNothing(t *testing.T) {
 func TestChangeGrantsFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(1000, 1, MaxWait(time.Nanosecond))
-		require.True(t, l.bucket.takeAt(l.bucket.clock.Elapsed()))
+		require.True(t, l.bucket.takeAt(l.bucket.clock.Reading()))
 		w := &waiter{cost: 1, came: l.bucket.now, deadline: math.MaxInt64, news: make(chan struct{}, 1)}
 		l.queue.push(w, &l.queue.waiters)
 		time.Sleep(2 * time.Millisecond)
@@ -335,11 +335,11 @@ func TestFault128_ACostJustAboveTheLargestBurst(t *testing.T) {
 func TestFault118_AReadingThatIsVeryOld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := New(1, 10)
-		old := l.bucket.clock.Elapsed()
+		old := l.bucket.clock.Reading()
 		time.Sleep(48 * time.Hour)
 		admitted := 0
 		for i := range 50 {
-			reading := l.bucket.clock.Elapsed()
+			reading := l.bucket.clock.Reading()
 			if i%5 == 2 {
 				reading = old
 			}

@@ -57,17 +57,21 @@ const (
 
 // take decides about an attempt.
 //
-// The clock is read before the quota. So an older quota is asked about a time after its end only while the next one is being
-// made. What that grants too early stays in the word and is missing later; a word that is moved is not read before attempts
-// can no longer change it, see [keytable.Table.Move]. A reading from before the start of a quota counts as its start.
+// The clock is read before the quota. So, when another quota is put in force at the same time:
+//
+//   - The reading may be from before the start of the quota. It counts as the start.
+//   - The quota may be asked about a moment after its end, but only while the next one is being made. What it then grants too early
+//     stays in the word of the key, and is missing later.
+//   - The words may be on their way to another table. [keytable.Table.Move] lets nobody change a word from when it is read: so
+//     either what is granted here moves along, or the table is found closed, and the next quota is asked.
 func (h *hashLimiter) take(hash uint64, cost int) decision {
 	for {
 		now := h.clock.Elapsed()
 		q := h.quota.Load()
 		switch {
-		case cost < 0 || cost > q.burst && !q.unlimited():
+		case cost < 0 || cost > q.burst && q.table != nil:
 			return decision{quota: q, now: now, verdict: refused}
-		case cost == 0 || q.unlimited():
+		case cost == 0 || q.table == nil: // no limit
 			return decision{quota: q, now: now, verdict: free}
 		case !q.reaches(now):
 			h.adopt()
@@ -111,7 +115,7 @@ func (h *hashLimiter) mustReach() *quota {
 		return q
 	}
 	next := q.after(q.config, h.clock.Elapsed)
-	next.shadow = q.shadow
+	next.inShadow = q.inShadow
 	h.quota.Store(next)
 	return next
 }
@@ -174,10 +178,10 @@ func (h *hashLimiter) refuse(hash uint64, cost int, d decision) error {
 
 // excused reports whether a refused attempt goes ahead all the same, in shadow, and counts it then.
 func (h *hashLimiter) excused(hash uint64, d decision) bool {
-	if d.quota.shadow {
+	if d.quota.inShadow {
 		h.tally.of(hash).shadowRejected.Add(1)
 	}
-	return d.quota.shadow
+	return d.quota.inShadow
 }
 
 // reconfigure makes what configure returns the configuration.
@@ -190,7 +194,7 @@ func (h *hashLimiter) reconfigure(configure func(old *config) (*config, error)) 
 	}
 	h.changed = true
 	next := h.mustReach().after(c, h.clock.Elapsed)
-	next.start++ // so that tickets from before can be told apart
+	next.start++ // after every ticket from before, see there
 	h.quota.Store(next)
 	return nil
 }
@@ -212,7 +216,7 @@ func (h *hashLimiter) steer(shadow bool) {
 	defer h.mu.Unlock()
 	h.changed = true
 	q := *h.quota.Load()
-	q.shadow = shadow
+	q.inShadow = shadow
 	h.quota.Store(&q)
 }
 

@@ -38,7 +38,7 @@ func (h *hashLimiter) Snapshot() PerKeySnapshot {
 func (h *hashLimiter) snapshot() (PerKeySnapshot, *quota) {
 	u, q := h.usage()
 	s := PerKeySnapshot{
-		Name: q.name, PerSecond: q.perSecond, Burst: q.burst, Shadow: q.shadow, Keys: u.Keys, MaxKeys: q.keys,
+		Name: q.name, PerSecond: q.perSecond, Burst: q.burst, Shadow: q.inShadow, Keys: u.Keys, MaxKeys: q.keys,
 		OverflowShare: float64(u.Overflow) / float64(max(1, u.Lines)),
 	}
 	for i := range h.tally {
@@ -103,7 +103,7 @@ func (h *hashLimiter) Report() policy.Report {
 
 // report returns what all reports have in common.
 func (q *quota) report() policy.Report {
-	return policy.Report{Kind: kindPerKey, Name: q.name, Stage: policy.StageRateLimit, Shadow: q.shadow, Settings: q.settings()}
+	return policy.Report{Kind: kindPerKey, Name: q.name, Stage: policy.StageRateLimit, Shadow: q.inShadow, Settings: q.settings()}
 }
 
 // reportOf returns the report of a key.

@@ -33,10 +33,13 @@ import (
 // that by an eighth per thousand.
 type quota struct {
 	*config
-	shadow bool            // the mode, which may not be that of config
-	table  *keytable.Table // nil without a limit
+	inShadow bool            // the mode, which may not be the one that config begins with
+	table    *keytable.Table // nil without a limit
 
-	start   time.Duration // when this quota began, by the limiter's stopwatch
+	// start is when this quota began, by the limiter's stopwatch. It is also what a ticket tells quotas apart by: a
+	// later start is another quota, to which it gives nothing back. So Reconfigure adds a nanosecond, after the last ticket
+	// from before; and Shadow and Enforce, which copy the quota, leave it.
+	start   time.Duration
 	ceiling int64         // at the start
 	speed   uint64        // by which the ceiling rises, in units per nanosecond, times 2^speedBits
 	token   int64         // units of a token
@@ -81,7 +84,7 @@ func (c *config) bestToken() int64 {
 
 // firstQuota returns the quota of a new table.
 func firstQuota(c *config, start time.Duration) *quota {
-	q := &quota{config: c, shadow: c.shadow, start: start, ceiling: firstCeiling}
+	q := &quota{config: c, inShadow: c.shadow, start: start, ceiling: firstCeiling}
 	if !c.unlimited() {
 		q.table = keytable.New(c.keys)
 		q.token = c.bestToken()
@@ -110,21 +113,22 @@ func scale(x int64, times, by uint64) (quotient, rest uint64) {
 
 // after returns the quota with another configuration that starts where q ends: now.
 func (q *quota) after(c *config, clock func() time.Duration) *quota {
-	ceiling, end := q.position(clock())
-	switch {
-	case q.unlimited() || c.unlimited(): // all buckets are full
-		return firstQuota(c, end)
-	case q.fits(c, ceiling):
+	now := clock()
+	if q.unlimited() || c.unlimited() { // all buckets are full
+		return firstQuota(c, q.end(now))
+	}
+	ceiling := q.finalCeiling(now)
+	if q.fits(c, ceiling) {
 		q.table.Grow(c.keys)
-		next := &quota{config: c, shadow: c.shadow, table: q.table, start: end, ceiling: ceiling, token: q.token}
+		next := &quota{config: c, inShadow: c.shadow, table: q.table, start: q.end(now), ceiling: ceiling, token: q.token}
 		return next.paced()
 	}
 	table := q.table.Move(c.keys, ceiling-q.full)
 	// Until that table was closed, attempts went on by q, each up to the ceiling of its own reading of the clock. By a later
 	// reading, no word is above the ceiling.
-	later, end := q.position(clock())
-	ceiling = max(ceiling, later) // lower where position cannot ask the table any more for its latest word
-	next := &quota{config: c, shadow: c.shadow, table: table, start: end, ceiling: firstCeiling, token: c.bestToken()}
+	now = clock()
+	ceiling = max(ceiling, q.finalCeiling(now)) // the table, now closed, cannot be asked any more for its latest word
+	next := &quota{config: c, inShadow: c.shadow, table: table, start: q.end(now), ceiling: firstCeiling, token: c.bestToken()}
 	table.Convert(func(word int64) int64 {
 		there, _ := scale(max(0, ceiling-word), uint64(next.token), uint64(q.token)) // what is left of a unit is lost
 		return firstCeiling - int64(min(there, maxBurstUnits))
@@ -140,31 +144,37 @@ func (q *quota) fits(c *config, ceiling int64) bool {
 		(c.perSecond == 0 || q.token < maxSpeedup*best && best <= unitsPerNanosecond*q.token)
 }
 
-// unlimited reports whether there is no limit.
-func (q *quota) unlimited() bool { return q.table == nil }
-
 // reaches reports whether the quota knows its ceiling at a moment. A moment a little before its start counts as its start.
 func (q *quota) reaches(now time.Duration) bool {
 	return now-q.start <= q.reach && q.start-now <= anotherClock
 }
 
-// position returns where the ceiling is at a moment, and that moment, which is not before the start. If q does not reach it,
-// the ceiling goes on from the latest word by another clock, or is where it ends after decades.
-func (q *quota) position(now time.Duration) (ceiling int64, at time.Duration) {
-	switch {
-	case q.unlimited():
-		return q.ceiling, now
-	case q.reaches(now):
-		at = max(now, q.start)
-		return q.ceilingAt(at), at
-	case now < q.start:
-		u, _ := q.table.Usage(lastCeiling) // there is no other table: whoever makes one has the mutex
-		return max(q.ceiling, u.Latest), now
+// end returns when q ends if it does now: not before its start, unless by another clock.
+func (q *quota) end(now time.Duration) time.Duration {
+	if q.reaches(now) {
+		return max(now, q.start)
 	}
-	return lastCeiling, now
+	return now
 }
 
-// ceilingAt returns the ceiling at a moment that the quota reaches.
+// finalCeiling returns where the ceiling is if q, which has a limit, ends now.
+func (q *quota) finalCeiling(now time.Duration) int64 {
+	switch {
+	case q.reaches(now):
+		return q.ceilingAt(now)
+	case now < q.start: // by another clock, which does not say how long it was
+		return q.latestWord()
+	}
+	return lastCeiling // after decades
+}
+
+// latestWord returns the latest word of any key, or the first ceiling if that is later. It looks at every key.
+func (q *quota) latestWord() int64 {
+	u, _ := q.table.Usage(lastCeiling) // there is no other table: whoever makes one has the mutex
+	return max(q.ceiling, u.Latest)
+}
+
+// ceilingAt returns the ceiling at a moment that the quota reaches: at its start, also a little before it.
 func (q *quota) ceilingAt(now time.Duration) int64 {
 	high, low := bits.Mul64(uint64(max(0, now-q.start)), q.speed)
 	return q.ceiling + int64(high<<(64-speedBits)|low>>speedBits)

@@ -137,7 +137,7 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 
 // lock locks the mutex and moves the time on. Everything that needs the time or the tokens begins with it.
 func (l *Limiter) lock() {
-	reading := l.bucket.clock.Elapsed() // before, as the mutex need not be held meanwhile
+	reading := l.bucket.clock.Reading() // before, as the mutex need not be held meanwhile
 	l.mu.Lock()
 	l.advance(reading)
 }
@@ -208,7 +208,7 @@ func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) e
 	if err != nil {
 		return err
 	}
-	l.advance(l.bucket.clock.Elapsed()) // what has come in by now is granted by the old rate and burst
+	l.advance(l.bucket.clock.Reading()) // what has come in by now is granted by the old rate and burst
 	l.changed = true
 	l.bucket.set(c.perSecond, burst)
 	l.apply(c)
@@ -243,7 +243,7 @@ func (l *Limiter) steer(shadow bool) {
 func (l *Limiter) setShadow(shadow bool) {
 	l.shadow = shadow
 	if shadow {
-		l.queue.release()
+		l.queue.letGoAhead()
 	}
 }
 

@@ -10,6 +10,9 @@ import (
 // tokens are those of a [rate.Limiter] that hands out none a nanosecond early. Time must not go back: each moment that it is
 // told is at least the one before.
 //
+// The rate.Limiter hands out the tokens and has the last word, so that the arithmetic that users know and trust decides. The level is
+// computed beside it, in its very steps, only to save a second lock for each admission.
+//
 // A rate.Limiter lends what comes in within a nanosecond. So take asks enough first. For example, with 100 per second and a burst
 // of 5, a token takes 10 ms. After five takes at 0, the level is
 //
@@ -17,8 +20,6 @@ import (
 //	1 after 10 ms, or by rounding 0.9999999999999999, of which 1e-16 is missing, or 1e-9 ns: below 0.001 ns. There is one.
 //
 // TestBucketByExample shows these numbers.
-//
-// The level is computed here, in the very steps of the rate.Limiter: to ask it would lock it a second time for each admission.
 //
 // Invariant: levelAt is TokensAt, to the last bit. Tokens change in set, take and add only, and these note what they left, and
 // when; the rate.Limiter itself computes its level from nothing but that, the rate and the burst. TestLevelIsThatOfTheLimiter

@@ -11,7 +11,7 @@ import (
 // takes back a [NotIdempotent] set outside it. A Retrier also repeats operations whose context says nothing: to compose
 // one is to say so. A hedge does not.
 func Idempotent(ctx context.Context) context.Context {
-	return idempotence.Mark(ctx, true)
+	return idempotence.With(ctx, idempotence.AtOnce)
 }
 
 // NotIdempotent returns a context that says that its operation must not be done twice, such as a payment without a
@@ -22,7 +22,7 @@ func Idempotent(ctx context.Context) context.Context {
 // The mark holds for everything that is called with the context: an operation that makes further calls, which may be
 // repeated, takes it back with [Idempotent].
 func NotIdempotent(ctx context.Context) context.Context {
-	return idempotence.Mark(ctx, false)
+	return idempotence.With(ctx, idempotence.No)
 }
 
 // NotSent marks err as the failure of an attempt that has had no effect, because the request never left: the name was
@@ -51,7 +51,7 @@ func repeatable(ctx context.Context, err error) (is bool) {
 			is = false
 		}
 	}()
-	if marked, idempotent := idempotence.Of(ctx); !marked || idempotent {
+	if mark, marked := idempotence.Of(ctx); !marked || mark != idempotence.No {
 		return true
 	}
 	for ; err != nil; err = errors.Unwrap(err) {

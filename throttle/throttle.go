@@ -231,7 +231,7 @@ func (t *Throttle) read() (*config, tally) {
 }
 
 // now returns the time of the window.
-func (t *Throttle) now(w *window) time.Duration { return t.clock.Moment(w.begin(), t.clock.Elapsed()) }
+func (t *Throttle) now(w *window) time.Duration { return t.clock.Moment(w.begin(), t.clock.Reading()) }
 
 // Idle reports whether every attempt would be admitted now and nothing was changed since the
 // Throttle was made, so that forgetting it and making a new one would let nothing through that it

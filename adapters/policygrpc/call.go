@@ -50,7 +50,10 @@ func (c *call) Value(key any) any {
 		return c
 	}
 	if c.markedByOption && idempotence.Asks(key) {
-		return c.idempotency == idempotent
+		if c.idempotency == idempotent {
+			return idempotence.AtOnce
+		}
+		return idempotence.No
 	}
 	return c.Context.Value(key)
 }

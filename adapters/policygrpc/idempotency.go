@@ -22,9 +22,9 @@ func (c *call) setIdempotency() {
 	if !c.route.repeats {
 		return // nobody will ask
 	}
-	marked, mayRepeat := idempotence.Of(c.Context)
+	mark, marked := idempotence.Of(c.Context)
 	switch {
-	case marked && mayRepeat:
+	case marked && mark != idempotence.No:
 		c.idempotency = idempotent
 	case marked:
 		c.idempotency = notIdempotent

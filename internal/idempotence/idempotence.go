@@ -6,35 +6,23 @@ import "context"
 
 type key struct{}
 
-// inTurn is the mark of work that may be repeated, but not while it is being done.
-type inTurn struct{}
+// Mark says whether work may be done again. A context answers it for a key for which [Asks] is true.
+type Mark uint8
 
-// InTurn is what a context answers a key for which [Asks] is true if its work may be repeated, but only one attempt after
-// the other: it has a body, say, that cannot be read twice at the same time. Otherwise the answer is a bool, as for [Mark].
-var InTurn any = inTurn{}
+const (
+	No     Mark = iota // not after it may have had an effect
+	InTurn             // one attempt after the other: it has a body, say, that cannot be read twice at the same time
+	AtOnce             // also at the same time
+)
 
-// Mark returns a context whose work may be repeated, or may not. The innermost mark counts.
-func Mark(ctx context.Context, idempotent bool) context.Context {
-	return context.WithValue(ctx, key{}, idempotent)
-}
+// With returns a context whose work is marked. The innermost mark counts.
+func With(ctx context.Context, mark Mark) context.Context { return context.WithValue(ctx, key{}, mark) }
 
 // Asks reports whether key, which a context is asked for, is that of the mark.
 func Asks(k any) bool { return k == (key{}) }
 
-// Of returns what ctx was marked with: whether its work may be done again, after it was done. idempotent is false when it
-// was not marked.
-func Of(ctx context.Context) (marked, idempotent bool) {
-	switch mark := ctx.Value(key{}).(type) {
-	case bool:
-		return true, mark
-	case inTurn:
-		return true, true
-	}
-	return false, false
-}
-
-// AtOnce is [Of] for doing the work twice at the same time.
-func AtOnce(ctx context.Context) (marked, idempotent bool) {
-	mark := ctx.Value(key{})
-	return mark != nil, mark == true
+// Of returns what ctx was marked with, false when it was not.
+func Of(ctx context.Context) (mark Mark, marked bool) {
+	mark, marked = ctx.Value(key{}).(Mark)
+	return mark, marked
 }

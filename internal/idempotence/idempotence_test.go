@@ -10,29 +10,27 @@ import (
 )
 
 func TestTheInnermostMarkCounts(t *testing.T) {
-	check := func(ctx context.Context, marked, idempotent bool) {
+	check := func(ctx context.Context, want idempotence.Mark) {
 		t.Helper()
-		m, i := idempotence.Of(ctx)
-		require.Equal(t, marked, m)
-		require.Equal(t, idempotent, i)
-		m, i = idempotence.AtOnce(ctx)
-		require.Equal(t, marked, m)
-		require.Equal(t, idempotent, i)
+		got, marked := idempotence.Of(ctx)
+		require.True(t, marked)
+		require.Equal(t, want, got)
 	}
-	ctx := t.Context()
-	check(ctx, false, false)
-	yes := idempotence.Mark(ctx, true)
-	check(yes, true, true)
-	no := idempotence.Mark(yes, false)
-	check(no, true, false)
-	check(idempotence.Mark(no, true), true, true)
-	check(yes, true, true)
+	_, marked := idempotence.Of(t.Context())
+	require.False(t, marked)
+	yes := idempotence.With(t.Context(), idempotence.AtOnce)
+	check(yes, idempotence.AtOnce)
+	no := idempotence.With(yes, idempotence.No)
+	check(no, idempotence.No)
+	check(idempotence.With(no, idempotence.AtOnce), idempotence.AtOnce)
+	check(yes, idempotence.AtOnce)
+	check(answers{no, idempotence.InTurn}, idempotence.InTurn)
 }
 
 // answers is a context that answers the question about repetition.
 type answers struct {
 	context.Context
-	answer any
+	answer idempotence.Mark
 }
 
 func (a answers) Value(key any) any {
@@ -40,14 +38,4 @@ func (a answers) Value(key any) any {
 		return a.answer
 	}
 	return a.Context.Value(key)
-}
-
-func TestInTurnIsNotAtOnce(t *testing.T) {
-	ctx := answers{t.Context(), idempotence.InTurn}
-	marked, idempotent := idempotence.Of(ctx)
-	require.True(t, marked)
-	require.True(t, idempotent)
-	marked, idempotent = idempotence.AtOnce(ctx)
-	require.True(t, marked)
-	require.False(t, idempotent)
 }

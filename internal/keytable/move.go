@@ -55,7 +55,7 @@ func (t *Table) put(hash uint64, word int64) {
 			e.set(hash, word)
 			return
 		}
-		if replaced := t.makeRoom(s, hash, floor); !replaced {
+		if replaced := t.makeRoom(s, hash, floor); !replaced { // nobody else uses t, so s need not be locked
 			s.home(hash).raise(word)
 			return
 		}

@@ -7,7 +7,7 @@ package keytable
 // A key is not moved within its segment. Somebody may have read its word, and be about to swap it; should the word of the
 // next owner of the entry be the same one day, that would succeed.
 func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (replaced bool) {
-	sparse := s.sparse(floor)
+	sparse := s.sparse(floor) // before t.mu, for which all segments wait, although a split does not need it: in a flood each key asks
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed.Load() {
@@ -19,22 +19,22 @@ func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (replaced bool) {
 		if depth == d.bits() {
 			d = d.doubled()
 		}
-		d.split(hash, s.halves(depth))
+		d.split(hash, s.freezeAndSplit(depth))
 		t.directory.Store(d)
 		return true
 	}
 	if !sparse {
 		return false
 	}
-	if rearranged := s.rearranged(hash, floor); rearranged != nil {
-		d.replace(hash, rearranged)
+	if fresh := s.rearrange(hash, floor); fresh != nil {
+		d.replace(hash, fresh)
 		return true
 	}
 	return false
 }
 
-// halves freezes s and returns what is in it, divided by the next bit of the hashes.
-func (s *segment) halves(depth uint8) [2]*segment {
+// freezeAndSplit freezes s and returns what was in it, divided by the next bit of the hashes.
+func (s *segment) freezeAndSplit(depth uint8) [2]*segment {
 	halves := [...]*segment{new(segment), new(segment)}
 	s.freeze(func(i, j int, hash uint64, word int64) {
 		halves[hash>>(63-depth)&1].lines[i].entries[j].set(hash, word)
@@ -81,27 +81,28 @@ func (s *segment) sparse(floor int64) bool {
 	return free >= segmentEntries/8
 }
 
-// rearranged returns a copy of s in which another key has moved from an entry that hash can have; nil if none can move. If it
-// returns one, s is frozen.
-func (s *segment) rearranged(hash uint64, floor int64) *segment {
+// rearrange makes way for hash: it freezes s and returns a copy in which another key has moved from an entry that hash can
+// have. If none can move, it returns nil and s stays in use.
+func (s *segment) rearrange(hash uint64, floor int64) *segment {
 	for _, i := range candidates(hash) {
 		for j := range s.lines[i].entries {
 			owner := s.lines[i].entries[j].hash.Load()
 			if to := s.vacate(owner, floor); to != nil {
-				return s.moved(owner, to)
+				return s.freezeAndMove(owner, to)
 			}
 		}
 	}
 	return nil
 }
 
-// moved freezes s and returns a copy in which owner is where to is in s, a busy entry, and its old entry is free.
-func (s *segment) moved(owner uint64, to *entry) *segment {
+// freezeAndMove freezes s and returns a copy in which owner is where to is in s, and its old entry is free. The entry to is busy, and
+// stays so until it is frozen with all others: nobody can take it in between.
+func (s *segment) freezeAndMove(owner uint64, to *entry) *segment {
 	toLine, toWay := s.position(to)
 	fresh := new(segment)
 	s.freeze(func(i, j int, hash uint64, word int64) {
 		switch e := &s.lines[i].entries[j]; {
-		case e == to: // whose word was below the floor
+		case e == to: // vacated: the word of its last owner was below the floor
 		case hash == owner:
 			fresh.lines[toLine].entries[toWay].set(owner, word)
 		default:

@@ -1,6 +1,7 @@
 package keytable
 
 import (
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -76,14 +77,13 @@ func TestTheHashIsReadAgainAfterTheWord(t *testing.T) {
 	_, outcome := found.take(key, later, later+burst*token, token)
 	require.Equal(t, again, outcome)
 	require.Equal(t, word, found.word.Load())
-	require.False(t, found.giveBack(key, func() int64 { return token }))
+	table.GiveBack(key, func() int64 { return token })
 	require.Equal(t, word, found.word.Load())
 
 	found.word.Store(busy)
 	for _, hash := range []uint64{key, other} {
 		_, outcome = found.take(hash, later, later+burst*token, token)
 		require.Equal(t, again, outcome)
-		require.False(t, found.giveBack(hash, func() int64 { return token }))
 	}
 	require.Equal(t, busy, found.word.Load())
 }
@@ -95,10 +95,10 @@ func TestTheKeyIsLookedForAgainUnderTheLock(t *testing.T) {
 	s := table.directory.Load().segment(key)
 	mustTake(t, table, key, 1)
 	line := epoch + burst*token
+	worth := func() int64 { panic("not asked before it is clear whose word it is") }
 	look := func() {
 		_, outcome := table.place(s, key, epoch, line, token)
 		require.Equal(t, again, outcome)
-		require.False(t, table.giveBackOverflow(s, key, func() int64 { return token }))
 		require.Equal(t, epoch+token, wordOf(table, key))
 	}
 	look()
@@ -107,15 +107,16 @@ func TestTheKeyIsLookedForAgainUnderTheLock(t *testing.T) {
 	}
 	require.NotSame(t, s, table.directory.Load().segment(key))
 	look()
+	require.False(t, table.giveBack(s, key, worth))
 	key |= 1 << 62 // which never was there
 	_, outcome := table.place(s, key, epoch, line, token)
 	require.Equal(t, again, outcome, "whoever asks the old segment")
-	require.False(t, table.giveBackOverflow(s, key, func() int64 { return token }))
+	require.False(t, table.giveBack(s, key, worth))
 	s = table.directory.Load().segment(key)
 	table.closed.Store(true)
 	_, outcome = table.place(s, key, epoch, line, token)
 	require.Equal(t, again, outcome, "and a table whose words are elsewhere")
-	require.False(t, table.giveBackOverflow(s, key, func() int64 { return token }))
+	require.True(t, table.giveBack(s, key, worth), "nothing goes back to that one")
 }
 
 // A key that has no room lets another one move, so that both have an entry, and both keep their words.
@@ -151,4 +152,29 @@ func mustTake(t *testing.T, table *Table, hash uint64, n int64) int {
 	require.Equal(t, Taken, outcome)
 	require.Equal(t, epoch, from)
 	return int(n)
+}
+
+// What goes back to a key goes to no other one that has its entry by then, although the word is the same again. (For that, more
+// must go back meanwhile than the other one takes.)
+func TestNothingGoesBackToTheNextOwner(t *testing.T) {
+	table := New(1)
+	key, stranger := placed(1, 10, 20, 0), placed(1, 10, 20, 1)
+	require.Equal(t, burst, drain(table, key, epoch))
+	later := epoch + (burst-1)*token
+	meanwhile := make(chan struct{})
+	table.GiveBack(key, func() int64 {
+		go func() {
+			defer close(meanwhile)
+			table.GiveBack(key, func() int64 { return 2 * token })
+			from, taken := take(table, stranger, later, 1)
+			require.True(t, taken)
+			require.Equal(t, later, from)
+		}()
+		for range 1000 {
+			runtime.Gosched()
+		}
+		return token
+	})
+	<-meanwhile
+	require.Equal(t, burst-1, drain(table, stranger, later))
 }

@@ -86,8 +86,13 @@ func (l *line) raise(word int64) { l.overflow.Store(max(l.overflow.Load(), word)
 func (e *entry) take(hash uint64, floor, ceiling, cost int64) (from int64, outcome Outcome) {
 	for {
 		was := e.word.Load()
-		// The hash is read again after the word, and the swap fails if the word has changed since. So the word is that of this
-		// key: words that an entry has for another key are higher ones.
+		// Whose word is it? The hash is read again after the word, and the swap fails if the word has changed since. And with
+		// another owner the entry has another word: the last word of the old owner was below the floor at which it was evicted, and
+		// the first one of the new owner is above that floor. So as long as words rise, was is the word of this key.
+		//
+		// Only GiveBack lowers words. For the new owner to have was as its word, more must go back to this key between the load
+		// and the swap than the new owner takes, and the key be evicted by then. Then its cost counts for the new owner, and it is
+		// itself granted that cost more. To read the hash once more after the swap would tell, at the price of each admission.
 		if was < 0 || e.hash.Load() != hash {
 			return 0, again
 		}
@@ -97,20 +102,6 @@ func (e *entry) take(hash uint64, floor, ceiling, cost int64) (from int64, outco
 		}
 		if e.word.CompareAndSwap(was, from+cost) {
 			return from, Taken
-		}
-	}
-}
-
-// giveBack is [Table.GiveBack] for such an entry. It reports false when the caller must look again.
-func (e *entry) giveBack(hash uint64, worth func() int64) bool {
-	for {
-		was := e.word.Load()
-		if was < 0 || e.hash.Load() != hash {
-			return false
-		}
-		give := worth()
-		if give <= 0 || e.word.CompareAndSwap(was, max(0, was-give)) {
-			return true
 		}
 	}
 }

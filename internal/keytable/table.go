@@ -109,36 +109,34 @@ func (t *Table) replaced(s *segment, hash uint64) bool {
 // lower than it would be had the cost never been taken: of two words, one that is higher by c stays so, less what the floor
 // rises by, whatever else is taken. If the entry was evicted meanwhile, the floor has risen by the cost at least, and nothing
 // goes back.
+//
+// It holds the lock of the segment, so that the entry has no other owner by the time that the word is swapped: a word that has been
+// lowered can be the same again with the next one. So worth must not use the table.
 func (t *Table) GiveBack(hash uint64, worth func() int64) {
 	hash = max(1, hash)
-	for {
-		s := t.directory.Load().segment(hash)
-		var done bool
-		if e := s.find(hash); e != nil {
-			done = e.giveBack(hash, worth)
-		} else {
-			done = t.giveBackOverflow(s, hash, worth)
-		}
-		if done {
-			return
-		}
-		if closed := t.await(s); closed {
-			return
-		}
+	for done := false; !done; {
+		done = t.giveBack(t.directory.Load().segment(hash), hash, worth)
 	}
 }
 
-func (t *Table) giveBackOverflow(s *segment, hash uint64, worth func() int64) bool {
+// giveBack reports false when s is no longer the segment of hash, and the caller must look again.
+func (t *Table) giveBack(s *segment, hash uint64, worth func() int64) (done bool) {
 	s.lock().Lock()
 	defer s.lock().Unlock()
-	if t.replaced(s, hash) || s.find(hash) != nil {
-		return false
+	if t.replaced(s, hash) {
+		return t.closed.Load()
 	}
-	if give := worth(); give > 0 {
-		home := s.home(hash)
-		home.overflow.Store(max(0, home.overflow.Load()-give))
+	word := &s.home(hash).overflow
+	if e := s.find(hash); e != nil {
+		word = &e.word
 	}
-	return true
+	for {
+		was := word.Load()
+		give := worth()
+		if give <= 0 || word.CompareAndSwap(was, max(0, was-give)) {
+			return true
+		}
+	}
 }
 
 // Word returns the word of a key, or the overflow word that it would start from. It is closed if the word is in another

@@ -115,7 +115,7 @@ func TestUsageWhileASegmentIsReplaced(t *testing.T) {
 		}
 		s := table.directory.Load().segment(0)
 		s.lock().Lock()
-		halves := s.halves(0) // as in makeRoom; s is frozen
+		halves := s.freezeAndSplit(0) // as in makeRoom; s is frozen
 		type answer struct {
 			usage Usage
 			ok    bool
@@ -156,7 +156,7 @@ func TestUsageWhileTheSlotsOfASegmentChange(t *testing.T) {
 	s := d.segment(0)
 	s.lock().Lock()
 	table.mu.Lock()
-	halves := s.halves(0)
+	halves := s.freezeAndSplit(0)
 	d.slots[0].segment.Store(halves[0]) // as in directory.split, up to here
 	got := make(chan Usage)
 	go func() { got <- usage(table, epoch) }()

@@ -10,28 +10,47 @@ package peaks
 // n, or the least that was missing at any time since the take, if that is less. If the bucket was full in between, they are worth
 // nothing. And once they have gone back, less by their worth was missing at those times, since that is how it would have been.
 //
+// For example, a burst of 5, filled by a token per second:
+//
+//	time  done                missing before  See keeps             missing after
+//	0 s   take 1, 2 tokens    0               nothing               2
+//	1 s   take 2, 3 tokens    1               1 after take 1        4
+//	2 s   take 3, 1 token     3               and 3 after take 2    4
+//	3 s                       3
+//
+// Takes 1 and 2 go back at 3 s. Had they never been, nothing would be missing by then. So they are worth 3 together, in either order:
+//
+//	take 1 first: the least missing since is 1; it returns 1 of 2. Kept are 0 after take 1 and 2 after take 2.
+//	then take 2:  the least missing since is 2; it returns 2 of 3. Kept is 0 after take 2, which makes the other one of no use.
+//
+//	take 2 first: the least missing since is 3; it returns 3 of 3. Kept is 0 after take 2.
+//	then take 1:  the least missing since is 0; it returns 0 of 2.
+//
+// TestPeaksByExample shows these numbers.
+//
 // # Which moments count
 //
 // Less and less is missing as time passes, until a take or a change of the burst. So only the moments just before those count: the
-// peaks. (What is missing now is not one of them: the bucket overflows by itself.) Of two peaks the later one makes the earlier one
-// of no use if it is as high. And a peak at which all that had been taken was missing has cost nothing its worth.
+// peaks, when the bucket was fullest. (What is missing now is not one of them: the bucket overflows by itself.) A peak is of no use
+// when as little, or less, was missing at a later one. And a peak at which all that had been taken was missing has cost nothing
+// its worth.
 //
 // # Room
 //
-// There is room for four peaks. When there is one more, and next to nothing has lost its worth by it, it is not kept: the tokens
-// that go back next owe that. (Attempts that come at the same time are such a case.) Otherwise two neighbours become one, which
-// stands for both, with the time of the later and the height of the higher one. So no tokens are ever worth more than they should
-// be, and when many go back, some are worth less.
+// There is room for four peaks. When there is one more, there are two ways. A peak that would cost less than 0.01 token in all is not
+// kept; that much is withheld from the next returns. (Attempts that come at the same time are such a case.) Otherwise two
+// neighbours become one, which stands for both: it has the time of the later one, and the least missing of the two. So no tokens are
+// ever worth more than they should be, and when many go back, some are worth less.
 //
 // Invariant: for any set of takes, what GiveBack returns for all of them is at most by how much the bucket would be fuller
 // without them.
 type Peaks struct {
 	Takes uint64 // the number of the last take
 
-	worth float64 // of all takes together, at most
-	owed  float64 // of that, for peaks that were not kept; less than little
-	kept  int
-	at    [4]peak // in the order of time
+	outstanding float64 // what all takes together are worth, at most
+	owed        float64 // of that, for peaks that were not kept; less than little
+	kept        int
+	at          [4]peak // in the order of time; from one to the next, more is missing
 }
 
 // little is how much of a token may be owed.
@@ -43,47 +62,58 @@ type peak struct {
 	missing float64
 }
 
-// See notes how many tokens are missing, just before a take or a change of the burst.
+// See notes how many tokens are missing, just before a take or a change of the burst. The order of the cases matters: a full bucket
+// counts even if nothing is outstanding.
 func (p *Peaks) See(missing float64) {
-	lost := p.worth - missing
+	lost := p.outstanding - missing
 	switch {
-	case p.worth == 0 && p.kept == 0: // nothing was taken, or all of it went back
+	case p.outstanding == 0 && p.kept == 0: // nothing was taken, or all of it went back
 		return
 	case missing == 0: // full: nothing is worth anything, and no other peak says more than this one
-		p.worth, p.owed = 0, 0
+		p.outstanding, p.owed = 0, 0
 		p.kept, p.at[0] = 1, peak{p.Takes, 0}
 		return
 	case lost <= 0:
+		// At least as much is missing as all takes together are worth: none of them is affected.
 		return
 	}
-	p.worth = missing
-	for p.kept > 0 && p.at[p.kept-1].missing >= missing {
-		p.kept--
-	}
+	p.outstanding = missing
+	p.dropFrom(missing)
 	switch {
 	case p.kept == 0:
-		p.owed = 0 // it was for a peak that is not as high as this one
+		p.owed = 0 // it was for a peak at which more was missing
 	case p.kept == len(p.at) && p.owed+lost < little:
 		p.owed += lost
 		return
 	case p.kept == len(p.at):
 		p.join()
 	}
-	p.at[p.kept] = peak{p.Takes, missing}
+	p.keep(peak{p.Takes, missing})
+}
+
+// dropFrom drops the peaks, all earlier, at which so many tokens were missing, or more.
+func (p *Peaks) dropFrom(missing float64) {
+	for p.kept > 0 && p.at[p.kept-1].missing >= missing {
+		p.kept--
+	}
+}
+
+func (p *Peaks) keep(latest peak) {
+	p.at[p.kept] = latest
 	p.kept++
 }
 
-// join makes one of the two neighbours that differ least, in proportion to what is missing: the highest peaks, with
-// which little was missing, say most about a token.
+// join makes one of the two neighbours that differ least, in proportion to what is missing: the peaks with the least
+// missing say most about a token.
 func (p *Peaks) join() {
 	best, least := 0, 2.0
 	for i := range p.kept - 1 {
-		lower, higher := p.at[i+1].missing, p.at[i].missing
-		if difference := (lower - higher) / lower; difference < least {
+		earlier, later := p.at[i].missing, p.at[i+1].missing
+		if difference := (later - earlier) / later; difference < least {
 			best, least = i, difference
 		}
 	}
-	p.at[best+1].missing = min(p.at[best].missing, p.at[best+1].missing)
+	p.at[best+1].missing = p.at[best].missing
 	copy(p.at[best:], p.at[best+1:])
 	p.kept--
 }
@@ -91,7 +121,7 @@ func (p *Peaks) join() {
 // Take notes that n tokens are taken. The number of this take is Takes from then on.
 func (p *Peaks) Take(n float64) {
 	p.Takes++
-	p.worth += n
+	p.outstanding += n
 }
 
 // GiveBack returns what the n tokens of a take are worth, and notes that they were never taken.
@@ -102,13 +132,17 @@ func (p *Peaks) GiveBack(number uint64, n float64) float64 {
 			worth = min(worth, peak.missing)
 		}
 	}
-	for i := range p.at[:p.kept] {
-		if p.at[i].takes >= number {
-			p.at[i].missing -= worth
+	all := p.at[:p.kept]
+	p.kept = 0
+	for _, peak := range all { // those that this makes of no use are not kept
+		if peak.takes >= number {
+			peak.missing -= worth
 		}
+		p.dropFrom(peak.missing)
+		p.keep(peak)
 	}
 	pay := min(worth, p.owed)
 	p.owed -= pay
-	p.worth = max(0, p.worth-(worth-pay))
+	p.outstanding = max(0, p.outstanding-(worth-pay))
 	return worth - pay
 }

@@ -53,6 +53,11 @@ func TestPeaks(t *testing.T) {
 				missing += float64(n)
 				h.refill, h.taken = append(h.refill, refill), append(h.taken, float64(n))
 			}
+			for i := 1; i < p.kept; i++ {
+				if p.at[i].missing <= p.at[i-1].missing {
+					r.Fatalf("%v: one of no use is kept", p.at[:p.kept])
+				}
+			}
 			switch want := h.missing(); {
 			case missing < want-1e-9:
 				r.Fatalf("%v missing, but %v if what was given back had never been taken", missing, want)
@@ -65,6 +70,49 @@ func TestPeaks(t *testing.T) {
 		}
 	})
 	require.Positive(t, joined, "of %d", given)
+}
+
+// The table in the doc comment of [Peaks].
+func TestPeaksByExample(t *testing.T) {
+	taken := func() *Peaks {
+		var p Peaks
+		p.See(0)
+		require.Zero(t, p.kept)
+		p.Take(2)
+		p.See(1)
+		require.Equal(t, []peak{{1, 1}}, p.at[:p.kept])
+		p.Take(3)
+		p.See(3)
+		require.Equal(t, []peak{{1, 1}, {2, 3}}, p.at[:p.kept])
+		p.Take(1)
+		return &p
+	}
+	p := taken()
+	require.Equal(t, 1.0, p.GiveBack(1, 2))
+	require.Equal(t, []peak{{1, 0}, {2, 2}}, p.at[:p.kept])
+	require.Equal(t, 2.0, p.GiveBack(2, 3))
+	require.Equal(t, []peak{{2, 0}}, p.at[:p.kept])
+
+	p = taken()
+	require.Equal(t, 3.0, p.GiveBack(2, 3))
+	require.Equal(t, []peak{{2, 0}}, p.at[:p.kept])
+	require.Equal(t, 0.0, p.GiveBack(1, 2))
+}
+
+// A peak that has become of no use by what was given back leaves its room to another one, so that no two are joined.
+func TestWhatIsOfNoUseTakesNoRoom(t *testing.T) {
+	var p Peaks
+	for missing := range 3 {
+		p.See(float64(missing))
+		p.Take(2)
+	}
+	require.Equal(t, 1.0, p.GiveBack(1, 2))
+	require.Equal(t, 1.0, p.GiveBack(2, 2))
+	for missing := 1; missing <= 3; missing++ { // after takes 3, 4 and 5
+		p.See(float64(missing))
+		p.Take(2)
+	}
+	require.Equal(t, 2.0, p.GiveBack(4, 2), "least was missing after the take: 2")
 }
 
 // When attempts come at nearly the rate, each takes something of its worth from the one before. The latest is worth

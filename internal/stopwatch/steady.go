@@ -10,7 +10,7 @@ import (
 //
 // The owner keeps the newest moment that its state has seen, and asks with it:
 //
-//	reading := s.clock.Elapsed()            // may be read before a lock is taken
+//	reading := s.clock.Reading()            // may be read before a lock is taken
 //	s.newest = s.clock.Moment(s.newest, reading)
 //
 // A reading that lies a little behind the newest moment is late, or its clock flaps: it counts as the newest moment. One
@@ -28,8 +28,8 @@ const replaced = 24 * time.Hour
 // StartSteady returns a running Steady.
 func StartSteady() Steady { return Steady{watch: Start()} }
 
-// Elapsed reads the clock.
-func (s *Steady) Elapsed() time.Duration { return s.watch.Elapsed() }
+// Reading reads the clock. It is not a moment yet: [Steady.Moment] makes it one.
+func (s *Steady) Reading() time.Duration { return s.watch.Elapsed() }
 
 // Moment returns the moment of a reading, which is newest at least.
 func (s *Steady) Moment(newest, reading time.Duration) time.Duration {

@@ -16,7 +16,7 @@ func TestSteadyNeverGoesBack(t *testing.T) {
 		s := StartSteady()
 		start := time.Now()
 		time.Sleep(48 * time.Hour)
-		now := s.Moment(0, s.Elapsed())
+		now := s.Moment(0, s.Reading())
 		require.Equal(t, 48*time.Hour, now)
 		require.Equal(t, now, s.Moment(now, now-24*time.Hour), "a clock that flaps")
 		require.Equal(t, now, s.Moment(now, 0), "a reading that is two days old")
@@ -28,11 +28,11 @@ func TestSteadyNeverGoesBack(t *testing.T) {
 func TestSteadyGoesOnByAnotherClock(t *testing.T) {
 	s := StartSteady()
 	synctest.Test(t, func(t *testing.T) { // bubbles begin in the year 2000
-		newest := s.Moment(time.Second, s.Elapsed())
+		newest := s.Moment(time.Second, s.Reading())
 		require.Equal(t, time.Second, newest, "from where it was")
 		require.True(t, s.Time(newest).Equal(time.Now()))
 		time.Sleep(time.Minute)
-		require.Equal(t, newest+time.Minute, s.Moment(newest, s.Elapsed()))
+		require.Equal(t, newest+time.Minute, s.Moment(newest, s.Reading()))
 		require.True(t, s.Time(newest+time.Hour).Equal(time.Now().Add(59*time.Minute)))
 	})
 }
@@ -41,15 +41,15 @@ func TestHowFarBackTellsTheClocksApart(t *testing.T) {
 	for back, another := range map[time.Duration]bool{24 * time.Hour: false, 24*time.Hour + 1: true} {
 		synctest.Test(t, func(t *testing.T) {
 			s := StartSteady()
-			now := s.Moment(back, s.Elapsed())
+			now := s.Moment(back, s.Reading())
 			require.Equal(t, back, now)
 			time.Sleep(time.Second)
-			require.Equal(t, another, s.Moment(now, s.Elapsed()) > now, "%v back, and a second later", back)
+			require.Equal(t, another, s.Moment(now, s.Reading()) > now, "%v back, and a second later", back)
 		})
 	}
 }
 
 func TestSteadyAllocatesNothing(t *testing.T) {
 	s := StartSteady()
-	require.Zero(t, testing.AllocsPerRun(100, func() { s.Time(s.Moment(0, s.Elapsed())) }))
+	require.Zero(t, testing.AllocsPerRun(100, func() { s.Time(s.Moment(0, s.Reading())) }))
 }
