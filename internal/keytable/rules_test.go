@@ -161,20 +161,22 @@ func TestNothingGoesBackToTheNextOwner(t *testing.T) {
 	key, stranger := placed(1, 10, 20, 0), placed(1, 10, 20, 1)
 	require.Equal(t, burst, drain(table, key, epoch))
 	later := epoch + (burst-1)*token
-	meanwhile := make(chan struct{})
+	type found struct {
+		from  int64
+		taken bool
+	}
+	meanwhile := make(chan found, 1)
 	table.GiveBack(key, func() int64 {
 		go func() {
-			defer close(meanwhile)
 			table.GiveBack(key, func() int64 { return 2 * token })
 			from, taken := take(table, stranger, later, 1)
-			require.True(t, taken)
-			require.Equal(t, later, from)
+			meanwhile <- found{from, taken}
 		}()
 		for range 1000 {
 			runtime.Gosched()
 		}
 		return token
 	})
-	<-meanwhile
+	require.Equal(t, found{later, true}, <-meanwhile)
 	require.Equal(t, burst-1, drain(table, stranger, later))
 }
