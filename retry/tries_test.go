@@ -291,6 +291,25 @@ func TestTriesOfWhatIsNoGuard(t *testing.T) {
 	require.ErrorContains(t, problems, "must be composed too")
 }
 
+// TestALoopThatIsLeftAfterASuccessCreditsTheBudget: whichever pass has succeeded, and whether it is left or ends by itself.
+func TestALoopThatIsLeftAfterASuccessCreditsTheBudget(t *testing.T) {
+	for _, failures := range []int{0, 1, 2} {
+		for _, leave := range []bool{false, true} {
+			budget := retry.NewTokenBudget(10, 0.5)
+			again := retry.New(retry.WithBudget(budget), retry.Constant(0))
+			op := fails(slices.Repeat([]error{errBackend}, failures)...)
+			for try := range again.Tries(t.Context()).All() {
+				_, err := op.do(try.Context())
+				try.Done(err)
+				if leave && err == nil {
+					break
+				}
+			}
+			require.InDelta(t, min(10, 10-float64(failures)+0.5), budget.Snapshot().Tokens, 0, "%d failures, left: %v", failures, leave)
+		}
+	}
+}
+
 func TestTriesPermanent(t *testing.T) {
 	tries := retry.New().Tries(t.Context())
 	passes := 0
