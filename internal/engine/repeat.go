@@ -58,9 +58,9 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 		r.unwind(n, entered)
 	}()
 	for {
-		next := &furtherAttempt[T]{ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, previous: value}
+		next := &furtherAttempt[T]{ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, repeater: n.repeater}
 		if r.end.entered() {
-			next.discarder = n.discarder()
+			next.previous = value
 		}
 		if due, err := r.decide(n, &next.ctx); !due {
 			return value, r.end.gaveUp(r.ctx, err)
@@ -174,13 +174,13 @@ func endedContext(ctx context.Context) context.Context {
 	return ended
 }
 
-// furtherAttempt is an attempt after the first: its context, and the operation. Only when that is entered is the previous result given
-// up: until then the call would end with it.
+// furtherAttempt is an attempt after the first: its context, and the operation. Only when that is entered is the previous
+// result given up: until then the call would end with it. It lives as long as its context, which a result may keep.
 type furtherAttempt[T any] struct {
 	ctx          attempt.Context
 	op           policy.Func[T]
-	previous     T                               // the value of the previous attempt
-	discarder    policy.Discarder                // nil if nobody wants it, or if that attempt has not entered the operation
+	repeater     policy.Repeater
+	previous     T                               // the value of the previous attempt, until it is discarded; zero if that has not entered the operation
 	answer       answer                          // of that attempt
 	discarded    atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
 	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
@@ -190,8 +190,10 @@ type furtherAttempt[T any] struct {
 // enter calls the operation.
 func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	f.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
-	if f.discarder != nil && !f.discarded.Swap(true) {
-		if found := f.discard(); !found.Returned() {
+	if !f.discarded.Swap(true) {
+		found := f.discard()
+		f.previous = *new(T)
+		if !found.Returned() {
 			panicked := found // found itself would be on the heap always
 			f.discardPanic.Store(&panicked)
 			return *new(T), errNotEntered // the operation is not called: resumePanic follows
@@ -201,13 +203,14 @@ func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	return f.op(ctx)
 }
 
-// discard hands the previous value to the repeater, unless it is zero, on a goroutine of its own: a panic or runtime.Goexit
-// there does not end the attempt that comes.
+// discard hands the previous value to the repeater, if it wants it and it is not zero, on a goroutine of its own: a panic or
+// runtime.Goexit there does not end the attempt that comes.
 func (f *furtherAttempt[T]) discard() detached.Ending {
-	if reflect.ValueOf(&f.previous).Elem().IsZero() {
+	discarder := discarderOf(f.repeater)
+	if discarder == nil || reflect.ValueOf(&f.previous).Elem().IsZero() {
 		return detached.Ending{}
 	}
-	return detached.Wait(func() { f.discarder.Discard(f.previous) })
+	return detached.Wait(func() { discarder.Discard(f.previous) })
 }
 
 // resumePanic lets a panic of discard, or runtime.Goexit, go on to the caller.
