@@ -106,7 +106,7 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 //   - The repeater takes back what it has spent on an attempt that has not entered the operation.
 //   - If an observer has exited that was told of a refusal, guards outside are told of the last attempt that was made.
 func (r *retrying) unwind(n *node, entered bool) {
-	if r.trace.observerExited() && !r.trace.exit.ending.entered() {
+	if r.end.entered() && r.trace.observerExited() && !r.trace.exit.ending.entered() {
 		r.trace.exit.ending = r.end
 	}
 	if r.promised && !entered {
