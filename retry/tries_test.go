@@ -15,6 +15,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 func TestTriesUntilSuccess(t *testing.T) {
@@ -308,6 +309,24 @@ func TestALoopThatIsLeftAfterASuccessCreditsTheBudget(t *testing.T) {
 			require.InDelta(t, min(10, 10-float64(failures)+0.5), budget.Snapshot().Tokens, 0, "%d failures, left: %v", failures, leave)
 		}
 	}
+}
+
+// TestALoopThatIsLeftTellsGuardsOfATimeoutAsAPipelineDoes: a breaker outside judges the timeout, not what the pass made of it.
+func TestALoopThatIsLeftTellsGuardsOfATimeoutAsAPipelineDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again, guard, limit := retry.New(retry.Attempts(1)), &witness{}, timeout.PerAttempt(time.Second)
+		op := func(ctx context.Context) error { <-ctx.Done(); return &policy.Rejection{Kind: "pool", Reason: errFull} }
+		require.Error(t, resilience.Run(t.Context(), resilience.Compose(again, guard, limit), op))
+		want := guard.settled
+		guard.settled = nil
+		for try := range again.Tries(t.Context(), guard, limit).All() {
+			try.Done(op(try.Context()))
+			break
+		}
+		require.Len(t, want, 1)
+		require.Equal(t, want, guard.settled)
+		require.Equal(t, policy.Failure, guard.settled[0].Verdict(nil))
+	})
 }
 
 func TestTriesPermanent(t *testing.T) {
