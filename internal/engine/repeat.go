@@ -58,7 +58,9 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 		r.unwind(n, entered)
 	}()
 	for {
-		next := &furtherAttempt[T]{ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, repeater: n.repeater}
+		next := &furtherAttempt[T]{
+			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, repeater: n.repeater,
+		}
 		if r.end.entered() {
 			next.previous = value
 		}
@@ -180,7 +182,7 @@ type furtherAttempt[T any] struct {
 	ctx          attempt.Context
 	op           policy.Func[T]
 	repeater     policy.Repeater
-	previous     T                               // the value of the previous attempt, until it is discarded; zero if that has not entered the operation
+	previous     T                               // the value of the attempt before, until discarded; zero if that was not made
 	answer       answer                          // of that attempt
 	discarded    atomic.Bool                     // previous is; a wrapper inside may enter several times, at once
 	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
