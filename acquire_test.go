@@ -250,3 +250,20 @@ func TestAnAcquisitionThatIsGivenUpDidNotSucceed(t *testing.T) {
 		require.Equal(t, kind, recorder.Events()[0].Outcome.Kind)
 	}
 }
+
+// TestTheOwnerOfAPermitKnowsThatItsWorkWasCancelled: the guards, the event and the count say the same, although the context that
+// the permit was acquired with goes on.
+func TestTheOwnerOfAPermitKnowsThatItsWorkWasCancelled(t *testing.T) {
+	var event policy.Event
+	guard := &probe{name: "guard"}
+	p := resilience.Compose(guard, resilience.Name("stream"), resilience.Observe(
+		policy.ObserverFunc(func(_ context.Context, e policy.Event) { event = e })))
+	permit, err := p.Acquire(t.Context())
+	require.NoError(t, err)
+	permit.Settle(policy.Outcome{Kind: policy.Returned, Canceled: true, Err: errBackend})
+	told := policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Canceled: true, Err: errBackend}
+	require.Equal(t, told, *guard.last.Load())
+	require.Equal(t, policy.EventCall, event.Kind)
+	require.Equal(t, told, event.Outcome)
+	require.Equal(t, resilience.Calls{Canceled: 1}, *p.Report().Calls)
+}

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policytest"
+	"github.com/go-resilience/resilience/retry"
 )
 
 func TestARepeaterHearsOfEveryAttempt(t *testing.T) {
@@ -465,4 +467,22 @@ func TestAnExitAfterAValueWasGivenUp(t *testing.T) {
 	})
 	require.True(t, exited)
 	require.Equal(t, policy.Exited, guard.last.Load().Kind)
+}
+
+// TestAnAttemptDoesNotKeepTheValueBeforeIt: its context lives as long as its result, which may be a stream.
+func TestAnAttemptDoesNotKeepTheValueBeforeIt(t *testing.T) {
+	var before weak.Pointer[[1000]byte]
+	_, permit, err := resilience.Open(t.Context(), &again{max: 2}, func(ctx context.Context) (*[1000]byte, error) {
+		if retry.Attempt(ctx) == 1 {
+			value := new([1000]byte)
+			before = weak.Make(value)
+			return value, errBackend
+		}
+		return nil, nil
+	})
+	require.NoError(t, err)
+	runtime.GC()
+	require.True(t, before.Value() == nil)
+	require.Equal(t, 2, retry.Attempt(permit.Context()))
+	permit.Done(nil)
 }

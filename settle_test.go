@@ -378,6 +378,22 @@ func TestAnExitAfterARefusedAttemptTellsOfTheLastThatWasMade(t *testing.T) {
 	}
 }
 
+// TestAnExitAfterRefusalsAloneTellsOfTheLastOne: no attempt was made, so there is none to tell of.
+func TestAnExitAfterRefusalsAloneTellsOfTheLastOne(t *testing.T) {
+	outer, refuses := &probe{stage: policy.StageShed}, &probe{stage: policy.StageChaos, refuse: errors.New("first")}
+	last := &policy.Rejection{Kind: "probe", Reason: errRefused}
+	exits := policy.ObserverFunc(func(_ context.Context, e policy.Event) {
+		if e.Kind == policy.EventRejected && e.Attempt == 2 {
+			runtime.Goexit()
+		}
+		refuses.refuse = last
+	})
+	p := resilience.Compose(outer, &again{max: 3}, refuses, resilience.Observe(exits))
+	_, exited := caught(func() { _, _ = resilience.Do(context.Background(), p, answer(1, nil)) })
+	require.True(t, exited)
+	require.Equal(t, policy.Outcome{Kind: policy.NotCalled, Class: policy.Ignored, Err: last}, *outer.last.Load())
+}
+
 // TestAGuardThatExitsTellsGuardsOutsideOfAnExit: whether somebody observes or not.
 func TestAGuardThatExitsTellsGuardsOutsideOfAnExit(t *testing.T) {
 	for _, observers := range [][]policy.Layer{nil, {resilience.Observe(&policytest.Recorder{})}} {

@@ -193,6 +193,20 @@ func TestFault252_ValuesOfAttempts(t *testing.T) {
 	require.Equal(t, []any{2}, discarded)
 }
 
+// TestOnDiscardThatIsGivenDuringAWait: what the call has waited for is judged by the options of that moment.
+func TestOnDiscardThatIsGivenDuringAWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var discarded []any
+		again := retry.New(retry.Constant(time.Second), retry.NoJitter())
+		time.AfterFunc(time.Millisecond, func() {
+			_ = again.Reconfigure(retry.OnDiscard(func(value any) { discarded = append(discarded, value) }))
+		})
+		_, err := resilience.Do(t.Context(), again, fails(errBackend).do)
+		require.NoError(t, err)
+		require.Equal(t, []any{-1}, discarded)
+	})
+}
+
 func TestFault260_AFirstErrorThatIsNotRetriedIsNotAStop(t *testing.T) {
 	var stops []policy.Event
 	observer := resilience.Observe(policy.ObserverFunc(func(_ context.Context, event policy.Event) {

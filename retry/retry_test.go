@@ -344,6 +344,26 @@ func TestFault096_MarksAreFoundInTheWholeTree(t *testing.T) {
 	}
 }
 
+// TestMarksAroundAnErrorWhoseMethodsPanic: what is known of the error is found before that method is called.
+func TestMarksAroundAnErrorWhoseMethodsPanic(t *testing.T) {
+	for name, mark := range map[string]func(error) error{
+		"ours": retry.Permanent, "backoff's": backoff.Permanent, "a retry inside": func(err error) error {
+			return &retry.Error{Attempts: 3, Reason: retry.ErrExhausted, Last: err, Errs: []error{err}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			op := always(mark(hostile{errBackend}))
+			_, _ = resilience.Do(t.Context(), retry.New(retry.Constant(0)), op.do)
+			require.Equal(t, 1, op.entered)
+		})
+	}
+}
+
+// hostile is an error whose method As panics.
+type hostile struct{ error }
+
+func (hostile) As(any) bool { panic("As") }
+
 func TestFault097_PermanentKeepsTheTextAroundIt(t *testing.T) {
 	for _, mark := range []func(error) error{retry.Permanent, backoff.Permanent} {
 		_, err := resilience.Do(t.Context(), retry.New(), always(fmt.Errorf("user 42: %w", mark(errBackend))).do)

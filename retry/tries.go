@@ -170,14 +170,15 @@ func (t *Try) end() error {
 	return *t.ended.Load()
 }
 
-// loopRetrier is the Retrier of a loop. It makes no attempt after a pass that has left the loop, whatever its error.
+// loopRetrier is the Retrier of a loop. It makes no attempt after a pass that has left the loop, whatever its error. Of a
+// success it is told all the same.
 type loopRetrier struct {
 	*Retrier
 	tries *Tries
 }
 
 func (r *loopRetrier) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
-	if r.tries.left {
+	if r.tries.left && !ended.Outcome.Succeeded() {
 		return policy.Decision{}
 	}
 	return r.Retrier.Next(ctx, ended)

@@ -16,6 +16,7 @@ import (
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
 )
 
 func TestTriesUntilSuccess(t *testing.T) {
@@ -290,6 +291,43 @@ func TestTriesOfWhatIsNoGuard(t *testing.T) {
 		retry.New(retry.WithBudget(retry.NewConcurrencyBudget(0.2, 3))).Tries(t.Context())
 	}()
 	require.ErrorContains(t, problems, "must be composed too")
+}
+
+// TestALoopThatIsLeftAfterASuccessCreditsTheBudget: whichever pass has succeeded, and whether it is left or ends by itself.
+func TestALoopThatIsLeftAfterASuccessCreditsTheBudget(t *testing.T) {
+	for _, failures := range []int{0, 1, 2} {
+		for _, leave := range []bool{false, true} {
+			budget := retry.NewTokenBudget(10, 0.5)
+			again := retry.New(retry.WithBudget(budget), retry.Constant(0))
+			op := fails(slices.Repeat([]error{errBackend}, failures)...)
+			for try := range again.Tries(t.Context()).All() {
+				_, err := op.do(try.Context())
+				try.Done(err)
+				if leave && err == nil {
+					break
+				}
+			}
+			require.InDelta(t, min(10, 10-float64(failures)+0.5), budget.Snapshot().Tokens, 0, "%d failures, left: %v", failures, leave)
+		}
+	}
+}
+
+// TestALoopThatIsLeftTellsGuardsOfATimeoutAsAPipelineDoes: a breaker outside judges the timeout, not what the pass made of it.
+func TestALoopThatIsLeftTellsGuardsOfATimeoutAsAPipelineDoes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		again, guard, limit := retry.New(retry.Attempts(1)), &witness{}, timeout.PerAttempt(time.Second)
+		op := func(ctx context.Context) error { <-ctx.Done(); return &policy.Rejection{Kind: "pool", Reason: errFull} }
+		require.Error(t, resilience.Run(t.Context(), resilience.Compose(again, guard, limit), op))
+		want := guard.settled
+		guard.settled = nil
+		for try := range again.Tries(t.Context(), guard, limit).All() {
+			try.Done(op(try.Context()))
+			break
+		}
+		require.Len(t, want, 1)
+		require.Equal(t, want, guard.settled)
+		require.Equal(t, policy.Failure, guard.settled[0].Verdict(nil))
+	})
 }
 
 func TestTriesPermanent(t *testing.T) {

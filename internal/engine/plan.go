@@ -163,12 +163,13 @@ type retrier interface {
 	Discards(Caller) bool
 }
 
-// discarder returns the repeater if it wants the values that further attempts supersede, otherwise nil.
-func (n *node) discarder() policy.Discarder {
-	if n.retrier != nil && !n.retrier.Discards(Caller{}) {
+// discarderOf returns repeater if it wants the values that further attempts supersede, otherwise nil. A Reconfigure can change
+// that between two attempts.
+func discarderOf(repeater policy.Repeater) policy.Discarder {
+	if retrier, ok := repeater.(retrier); ok && !retrier.Discards(Caller{}) {
 		return nil
 	}
-	discarder, _ := n.repeater.(policy.Discarder)
+	discarder, _ := repeater.(policy.Discarder)
 	return discarder
 }
 

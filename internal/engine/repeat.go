@@ -58,9 +58,11 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 		r.unwind(n, entered)
 	}()
 	for {
-		next := &furtherAttempt[T]{ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, superseded: value}
+		next := &furtherAttempt[T]{
+			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, repeater: n.repeater,
+		}
 		if r.end.entered() {
-			next.discarder = n.discarder()
+			next.superseded = value
 		}
 		if due, err := r.decide(n, &next.ctx); !due {
 			return value, r.end.gaveUp(r.ctx, err)
@@ -106,7 +108,7 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 //   - The repeater takes back what it has spent on an attempt that has not entered the operation.
 //   - If an observer has exited that was told of a refusal, guards outside are told of the last attempt that was made.
 func (r *retrying) unwind(n *node, entered bool) {
-	if r.trace.observerExited() && !r.trace.exit.ending.entered() {
+	if r.end.entered() && r.trace.observerExited() && !r.trace.exit.ending.entered() {
 		r.trace.exit.ending = r.end
 	}
 	if r.promised && !entered {
@@ -175,14 +177,14 @@ func endedContext(ctx context.Context) context.Context {
 }
 
 // furtherAttempt is an attempt after the first: its context, and the operation. Only when that is entered is the result so far
-// given up: until then the call would end with it.
+// given up: until then the call would end with it. It lives as long as its context, which a result may keep.
 type furtherAttempt[T any] struct {
 	ctx          attempt.Context
 	op           policy.Func[T]
-	superseded   T                               // the value of the last attempt that has entered the operation, if one has
-	discarder    policy.Discarder                // nil if nobody wants that value, or if there is none
-	answer       answer                          // of the previous attempt
-	discarded    atomic.Bool                     // the value is; a wrapper inside may enter several times, at once
+	repeater     policy.Repeater
+	superseded   T                               // the value of the last attempt that was made, until discarded; zero if none was
+	answer       answer                          // of that attempt
+	discarded    atomic.Bool                     // superseded is; a wrapper inside may enter several times, at once
 	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
 	entered      atomic.Bool                     // the operation was entered, or a wrapper outside has refused that in the last moment
 }
@@ -190,8 +192,10 @@ type furtherAttempt[T any] struct {
 // enter calls the operation.
 func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	f.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
-	if f.discarder != nil && !f.discarded.Swap(true) {
-		if found := f.discard(); !found.Returned() {
+	if !f.discarded.Swap(true) {
+		found := f.discard()
+		f.superseded = *new(T)
+		if !found.Returned() {
 			panicked := found // found itself would be on the heap always
 			f.discardPanic.Store(&panicked)
 			return *new(T), errNotEntered // the operation is not called: resumePanic follows
@@ -201,13 +205,14 @@ func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	return f.op(ctx)
 }
 
-// discard hands the superseded value to the repeater, unless it is zero, on a goroutine of its own: a panic or runtime.Goexit
-// there does not end the attempt that comes.
+// discard hands the superseded value to the repeater, if it wants it and it is not zero, on a goroutine of its own: a panic or
+// runtime.Goexit there does not end the attempt that comes.
 func (f *furtherAttempt[T]) discard() detached.Ending {
-	if reflect.ValueOf(&f.superseded).Elem().IsZero() {
+	discarder := discarderOf(f.repeater)
+	if discarder == nil || reflect.ValueOf(&f.superseded).Elem().IsZero() {
 		return detached.Ending{}
 	}
-	return detached.Wait(func() { f.discarder.Discard(f.superseded) })
+	return detached.Wait(func() { discarder.Discard(f.superseded) })
 }
 
 // resumePanic lets a panic of discard, or runtime.Goexit, go on to the caller.

@@ -32,7 +32,7 @@ type watch struct {
 func (w *watch) callReturned(end *ending) {
 	w.outcome = end.outcome(w.ctx)
 	if w.plan.calls != nil {
-		w.plan.calls.count(w.ctx, end)
+		w.plan.calls.count(end, w.outcome.Canceled)
 	}
 }
 
@@ -63,11 +63,11 @@ func (w *watch) done() {
 type Calls struct{ Succeeded, Expected, Failed, Rejected, Canceled, Panicked atomic.Uint64 }
 
 // count counts a call that returned.
-func (c *Calls) count(ctx context.Context, end *ending) {
+func (c *Calls) count(end *ending, canceled bool) {
 	switch {
 	case end.succeeded():
 		c.Succeeded.Add(1)
-	case end.contextEnd != nil && policy.Canceled(ctx):
+	case canceled:
 		c.Canceled.Add(1)
 	case !end.entered() && (end.err == nil || match.Is(end.err, policy.ErrRejected)): // nil: what an acquisition was for never began
 		c.Rejected.Add(1)
