@@ -34,6 +34,32 @@ func TestLotsSaveTrips(t *testing.T) {
 	})
 }
 
+// An attempt that costs more than a full lot holds asks for itself alone. While it waits for the store, another one fills the lot.
+func TestADearAttemptKeepsNobodyFromFilling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := scriptInGo()
+		var delay time.Duration
+		client := fake(func(ctx context.Context, args []any) (any, error) {
+			time.Sleep(delay)
+			return server(ctx, args)
+		})
+		l := policyredis.New(client, "dear", hourly, 30, policyredis.Lots(4, time.Minute), costing())
+		require.Equal(t, 1, admitted(l, 1))
+		delay = 10 * time.Millisecond
+		answered := make(chan error)
+		go func() { answered <- attemptIn(withCost(5), l) }()
+		synctest.Wait()
+		delay = 0
+		require.Equal(t, 9, admitted(l, 9))
+		require.EqualValues(t, 3, l.Snapshot().Calls, "of the nine, one has asked")
+		require.NoError(t, <-answered)
+		require.NoError(t, l.Drain(t.Context()))
+		level, err := l.Peek(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, 30-10-5, level.Tokens, "nothing is held")
+	})
+}
+
 func TestLotsGoBackAfterAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := policyredis.New(fake(scriptInGo()), "lots", hourly, 100, policyredis.Lots(20, time.Second))
