@@ -142,7 +142,7 @@ func (h *Hedge) run(ctx context.Context, call operation) error {
 	}
 	delay := h.begin(c)
 	if delay > 0 && (c.afterFailure || fits(ctx, delay)) {
-		r := race{hedge: h, config: c, ctx: ctx, inside: call, delay: delay, calls: h.group.Calls(1 + c.extra)}
+		r := race{hedge: h, config: c, ctx: ctx, inside: call, delay: delay, runs: h.group.Runs(1 + c.extra)}
 		if r.start() {
 			return r.run()
 		}

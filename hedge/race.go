@@ -17,7 +17,7 @@ type race struct {
 	ctx    context.Context
 	inside operation
 	delay  time.Duration
-	calls  *detached.Calls
+	runs   *detached.Runs
 
 	attempts []*attempt // in the order of their start
 	running  int
@@ -38,7 +38,7 @@ func (r *race) run() error {
 	defer timer.Stop()
 	for r.running > 0 {
 		select {
-		case ending := <-r.calls.Endings():
+		case ending := <-r.runs.Endings():
 			switch r.take(ending) {
 			case won:
 				return nil
@@ -66,7 +66,7 @@ func (r *race) runOut() error {
 	defer timer.Stop()
 	for r.running > 0 {
 		select {
-		case ending := <-r.calls.Endings():
+		case ending := <-r.runs.Endings():
 			switch r.take(ending) {
 			case won:
 				return nil
@@ -143,7 +143,7 @@ func (r *race) another() bool {
 // start starts an attempt, unless too many are running.
 func (r *race) start() bool {
 	a := newAttempt(r, 1+len(r.attempts))
-	if !r.calls.Go(a.run) {
+	if !r.runs.Go(a.run) {
 		a.cancel(nil)
 		return false
 	}
@@ -175,5 +175,5 @@ func (r *race) leave() {
 			a.cancel(ErrLost)
 		}
 	}
-	r.calls.Leave()
+	r.runs.Leave()
 }

@@ -155,20 +155,20 @@ func (a *Abandoner) Open(caller context.Context, call func(ctx context.Context, 
 
 // run waits for operation, which runs under ctx, for as long as ctx lives.
 func (a *Abandoner) run(caller, ctx context.Context, cause *Error, end context.CancelFunc, operation func() error) error {
-	calls := a.group.Calls(1)
-	if !calls.Go(operation) {
+	runs := a.group.Runs(1)
+	if !runs.Go(operation) {
 		end()
 		a.rejected.Add(1)
 		return crowded
 	}
-	defer calls.Leave()
+	defer runs.Leave()
 	select {
-	case ending := <-calls.Endings():
+	case ending := <-runs.Endings():
 		return a.ended(ctx, cause, ending)
 	case <-ctx.Done():
 	}
 	select {
-	case ending := <-calls.Endings(): // both at once: a result stands
+	case ending := <-runs.Endings(): // both at once: a result stands
 		return a.ended(ctx, cause, ending)
 	default:
 	}
@@ -179,7 +179,7 @@ func (a *Abandoner) run(caller, ctx context.Context, cause *Error, end context.C
 	timer := time.NewTimer(detached.Grace) // the caller's context has ended
 	defer timer.Stop()
 	select {
-	case ending := <-calls.Endings():
+	case ending := <-runs.Endings():
 		return a.ended(ctx, cause, ending)
 	case <-timer.C:
 		return policy.ContextError(caller)
