@@ -39,7 +39,7 @@ func (a *attempt) run() error {
 			hedge.observe(hedge.clock.Elapsed()-start, a.race.delay, succeeded)
 		}
 	}()
-	err := a.call()
+	err := a.enter()
 	if err == nil {
 		succeeded = true
 		a.race.succeeded(a.number)
@@ -47,18 +47,18 @@ func (a *attempt) run() error {
 	return err
 }
 
-// call calls the operation. The context ends with it, unless the operation has returned and sees to that itself.
-func (a *attempt) call() error {
+// enter calls the operation. The context ends with it, unless the operation has returned and sees to that itself.
+func (a *attempt) enter() error {
 	open := false
 	defer func() {
 		if !open {
 			a.end()
 		}
 	}()
-	if a.race.inside.open == nil {
-		return a.race.inside.do(a.ctx)
+	if a.race.op.open == nil {
+		return a.race.op.do(a.ctx)
 	}
-	err := a.race.inside.open(a.ctx, a.end)
+	err := a.race.op.open(a.ctx, a.end)
 	open = true
 	return err
 }

@@ -93,3 +93,17 @@ func TestTheClassAndCodeOfSeveralErrors(t *testing.T) {
 	}
 	require.Equal(t, "hedge.lost", policy.Code(hedge.ErrLost))
 }
+
+// Class and Code go by the same classes: those that the pipeline has found.
+func TestTheCodeIsThatOfTheClass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		quota := classified{policy.NewReason("quota", "quota"), policy.Transient}
+		broken := classified{policy.NewReason("broken", "broken"), policy.Throttled}
+		op, _ := script(step{takes: 30 * ms, err: broken}, step{takes: ms, err: quota})
+		_, err := resilience.Do(t.Context(), resilience.Compose(resilience.Classify(func(err error) policy.Class {
+			return map[error]policy.Class{quota: policy.Throttled, broken: policy.Transient}[err]
+		}), after(10*ms)), op)
+		require.Equal(t, policy.Transient, policy.ClassOf(err))
+		require.Equal(t, "broken", policy.Code(err))
+	})
+}

@@ -126,30 +126,30 @@ func (h *Hedge) Stage() policy.Stage {
 // whose deadline comes before the delay, unless a failure is to start another attempt ([AfterFailure]). So does one
 // that finds the bound of [MaxRunning] reached. Otherwise each attempt, the first one too, has a goroutine of its
 // own, so that an attempt that ignores its context cannot hold up the others.
-func (h *Hedge) Run(ctx context.Context, call func(context.Context) error) error {
-	return h.run(ctx, operation{do: call})
+func (h *Hedge) Run(ctx context.Context, attempt func(context.Context) error) error {
+	return h.run(ctx, operation{do: attempt})
 }
 
 // Open implements [policy.Opener]. It is Run, except that the context of the attempt that wins is not ended.
-func (h *Hedge) Open(ctx context.Context, call func(ctx context.Context, end context.CancelFunc) error) error {
-	return h.run(ctx, operation{open: call})
+func (h *Hedge) Open(ctx context.Context, attempt func(ctx context.Context, end context.CancelFunc) error) error {
+	return h.run(ctx, operation{open: attempt})
 }
 
-func (h *Hedge) run(ctx context.Context, call operation) error {
+func (h *Hedge) run(ctx context.Context, op operation) error {
 	c := h.current()
 	if !c.mayRepeat(ctx) {
-		return call.alone(ctx)
+		return op.alone(ctx)
 	}
 	delay := h.begin(c)
 	if delay > 0 && (c.afterFailure || fits(ctx, delay)) {
-		r := race{hedge: h, config: c, ctx: ctx, inside: call, delay: delay, calls: h.group.Calls(1 + c.extra)}
+		r := race{hedge: h, config: c, ctx: ctx, op: op, delay: delay, runs: h.group.Runs(1 + c.extra)}
 		if r.start() {
 			return r.run()
 		}
 		h.count(func(c *counts) { c.overMaxRunning++ })
 	}
 	start := h.clock.Elapsed()
-	err := call.alone(ctx)
+	err := op.alone(ctx)
 	h.observe(h.clock.Elapsed()-start, delay, err == nil)
 	return err
 }

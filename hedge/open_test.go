@@ -16,8 +16,8 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// errLost is what the engine tells a call that succeeds when another one has already.
-var errLost error = &policy.Rejection{Kind: "wrapper", Reason: errors.New("another call has won")}
+// errLost is what the engine tells an attempt that succeeds when another one has already.
+var errLost error = &policy.Rejection{Kind: "wrapper", Reason: errors.New("another attempt has won")}
 
 // opened is a result that stays open.
 type opened struct {

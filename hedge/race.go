@@ -11,13 +11,16 @@ import (
 )
 
 // race is the attempts of one call. Except for winner it belongs to the goroutine of the caller.
+//
+// It decides when another attempt starts, and when the call ends. The engine has a race of its own, which keeps the results:
+// it lets exactly one attempt return nil. A success that comes later reaches this race as a rejection, and counts for nothing.
 type race struct {
 	hedge  *Hedge
 	config *config
 	ctx    context.Context
-	inside operation
+	op     operation
 	delay  time.Duration
-	calls  *detached.Calls
+	runs   *detached.Runs // of the attempts
 
 	attempts []*attempt // in the order of their start
 	running  int
@@ -38,7 +41,7 @@ func (r *race) run() error {
 	defer timer.Stop()
 	for r.running > 0 {
 		select {
-		case ending := <-r.calls.Endings():
+		case ending := <-r.runs.Endings():
 			switch r.take(ending) {
 			case won:
 				return nil
@@ -66,7 +69,7 @@ func (r *race) runOut() error {
 	defer timer.Stop()
 	for r.running > 0 {
 		select {
-		case ending := <-r.calls.Endings():
+		case ending := <-r.runs.Endings():
 			switch r.take(ending) {
 			case won:
 				return nil
@@ -143,7 +146,7 @@ func (r *race) another() bool {
 // start starts an attempt, unless too many are running.
 func (r *race) start() bool {
 	a := newAttempt(r, 1+len(r.attempts))
-	if !r.calls.Go(a.run) {
+	if !r.runs.Go(a.run) {
 		a.cancel(nil)
 		return false
 	}
@@ -152,10 +155,17 @@ func (r *race) start() bool {
 	return true
 }
 
-// succeeded notes that an attempt has succeeded. The first one wins the call.
+// succeeded notes that an attempt has returned nil. Whether it wins the call depends on the result and on r.winner:
+//
+//	the result    undecided   callerLeft                               another attempt
+//	is complete   wins        wins                                     has lost
+//	stays open    wins        wins if the caller's context has ended   has lost
 func (r *race) succeeded(number int) {
-	first := r.winner.CompareAndSwap(undecided, int64(number)) || r.lateCounts() && r.winner.CompareAndSwap(callerLeft, int64(number))
-	if first && number > 1 {
+	wins := r.winner.CompareAndSwap(undecided, int64(number))
+	if !wins && r.lateCounts() {
+		wins = r.winner.CompareAndSwap(callerLeft, int64(number))
+	}
+	if wins && number > 1 {
 		r.hedge.count(func(c *counts) { c.won++ })
 	}
 }
@@ -163,7 +173,7 @@ func (r *race) succeeded(number int) {
 // lateCounts reports whether a result that comes when the caller is just leaving is that of the call all the same. A complete
 // one is. One that stays open is not, since leave has cancelled the context that it lives under; unless the caller's context
 // has ended, and with it that one anyway.
-func (r *race) lateCounts() bool { return r.inside.open == nil || r.ctx.Err() != nil }
+func (r *race) lateCounts() bool { return r.op.open == nil || r.ctx.Err() != nil }
 
 // leave cancels the attempts that have lost. An attempt that has ended is left alone: its result may stay open, as that of
 // the winner, or as a failure that is still to be read.
@@ -175,5 +185,5 @@ func (r *race) leave() {
 			a.cancel(ErrLost)
 		}
 	}
-	r.calls.Leave()
+	r.runs.Leave()
 }

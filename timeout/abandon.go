@@ -97,7 +97,7 @@ func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) erro
 }
 
 func (a *Abandoner) use(c *abandonConfig) {
-	c.cause = &Error{Limit: c.limit, scope: scopeAbandoned, by: a}
+	c.expiry = &Error{Limit: c.limit, scope: scopeAbandoned, by: a}
 	a.config.Store(c)
 }
 
@@ -127,9 +127,9 @@ func (a *Abandoner) String() string {
 
 // Run implements [policy.Wrapper].
 func (a *Abandoner) Run(caller context.Context, call func(context.Context) error) error {
-	cause := a.current().cause
-	ctx, end := context.WithTimeoutCause(caller, cause.Limit, cause)
-	return a.run(caller, ctx, cause, end, func() error {
+	c := a.current()
+	ctx, end := context.WithTimeoutCause(caller, c.limit, c.expiry)
+	return a.run(caller, ctx, end, func() error {
 		defer end()
 		return call(ctx)
 	})
@@ -137,9 +137,9 @@ func (a *Abandoner) Run(caller context.Context, call func(context.Context) error
 
 // Open implements [policy.Opener]. The limit ends when the operation has returned.
 func (a *Abandoner) Open(caller context.Context, call func(ctx context.Context, end context.CancelFunc) error) error {
-	cause := a.current().cause
-	ctx, lift, end := withLiftable(caller, cause)
-	return a.run(caller, ctx, cause, end, func() error {
+	c := a.current()
+	ctx, lift, end := withLiftable(caller, c.limit, c.expiry)
+	return a.run(caller, ctx, end, func() error {
 		returned := false
 		defer func() {
 			if !returned {
@@ -153,50 +153,64 @@ func (a *Abandoner) Open(caller context.Context, call func(ctx context.Context, 
 	})
 }
 
-// run waits for operation, which runs under ctx, for as long as ctx lives.
-func (a *Abandoner) run(caller, ctx context.Context, cause *Error, end context.CancelFunc, operation func() error) error {
-	calls := a.group.Calls(1)
-	if !calls.Go(operation) {
+// run waits for operation, which runs under ctx, for as long as ctx lives. end ends ctx.
+func (a *Abandoner) run(caller, ctx context.Context, end context.CancelFunc, operation func() error) error {
+	runs := a.group.Runs(1)
+	if !runs.Go(operation) {
 		end()
 		a.rejected.Add(1)
 		return crowded
 	}
-	defer calls.Leave()
+	defer runs.Leave()
 	select {
-	case ending := <-calls.Endings():
-		return a.ended(ctx, cause, ending)
+	case ending := <-runs.Endings():
+		return a.ended(ctx, ending)
 	case <-ctx.Done():
+		return a.afterEnd(caller, ctx, runs)
 	}
+}
+
+// afterEnd ends the attempt when ctx has ended before the operation.
+func (a *Abandoner) afterEnd(caller, ctx context.Context, runs *detached.Runs) error {
 	select {
-	case ending := <-calls.Endings(): // both at once: a result stands
-		return a.ended(ctx, cause, ending)
+	case ending := <-runs.Endings(): // both at once: a result stands
+		return a.ended(ctx, ending)
 	default:
 	}
-	if causedBy(ctx, a) {
+	if expiry := expiryOf(ctx, a); expiry != nil {
 		a.expired.Add(1)
-		return cause
+		return expiry
 	}
-	timer := time.NewTimer(detached.Grace) // the caller's context has ended
+	select {
+	case ending := <-runs.Endings(): // the operation has ended ctx itself, and then returned
+		return a.ended(ctx, ending)
+	case <-caller.Done():
+	}
+	timer := time.NewTimer(detached.Grace)
 	defer timer.Stop()
 	select {
-	case ending := <-calls.Endings():
-		return a.ended(ctx, cause, ending)
+	case ending := <-runs.Endings():
+		return a.ended(ctx, ending)
 	case <-timer.C:
 		return policy.ContextError(caller)
 	}
 }
 
 // ended ends the caller as the operation has ended. An error after the limit says so.
-func (a *Abandoner) ended(ctx context.Context, cause *Error, ending detached.Ending) error {
+func (a *Abandoner) ended(ctx context.Context, ending detached.Ending) error {
 	err := ending.Resume()
-	if err == nil || !causedBy(ctx, a) {
+	if err == nil {
+		return nil
+	}
+	expiry := expiryOf(ctx, a)
+	if expiry == nil {
 		return err
 	}
 	a.expired.Add(1)
-	if match.Is(err, cause) {
+	if match.Is(err, expiry) {
 		return err
 	}
-	return &lateError{cause: cause, err: err}
+	return &lateError{expiry: expiry, err: err}
 }
 
 // Discard implements [policy.Discarder]: it hands the result of an abandoned operation to the function given to

@@ -24,10 +24,12 @@ type Error struct {
 	by    policy.Layer
 }
 
-// causedBy reports whether ctx was ended by the expiry of layer.
-func causedBy(ctx context.Context, layer policy.Layer) bool {
-	cause, ok := context.Cause(ctx).(*Error)
-	return ok && cause.by == layer
+// expiryOf returns the expiry of layer that has ended ctx, nil if something else has ended it or nothing.
+func expiryOf(ctx context.Context, layer policy.Layer) *Error {
+	if expiry, ok := context.Cause(ctx).(*Error); ok && expiry.by == layer {
+		return expiry
+	}
+	return nil
 }
 
 // Error returns one line, such as "attempt timeout 300ms expired".
@@ -62,9 +64,9 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 // lateError is the error of an operation that an [Abandoner] had not given up yet, and that failed after the limit. For a
 // [Timeout] the engine makes it, see [Timeout.Settle].
 type lateError struct {
-	cause *Error
-	err   error
+	expiry *Error
+	err    error
 }
 
-func (e *lateError) Error() string   { return fmt.Sprintf("%v: %s", e.cause, oneline.Of(e.err)) }
-func (e *lateError) Unwrap() []error { return []error{e.cause, e.err} }
+func (e *lateError) Error() string   { return fmt.Sprintf("%v: %s", e.expiry, oneline.Of(e.err)) }
+func (e *lateError) Unwrap() []error { return []error{e.expiry, e.err} }

@@ -12,7 +12,7 @@ import (
 
 func TestFault271_AnErrorAfterTheLimitIsOneLine(t *testing.T) {
 	limit := &Error{Limit: 50 * time.Millisecond, scope: scopeAbandoned}
-	err := &lateError{cause: limit, err: errors.New("a\nb\r\nc " + strings.Repeat("x", 10_000))}
+	err := &lateError{expiry: limit, err: errors.New("a\nb\r\nc " + strings.Repeat("x", 10_000))}
 	require.True(t, strings.HasPrefix(err.Error(), "abandoning timeout 50ms expired: a; b; c xxx"), err.Error())
 	require.Less(t, len(err.Error()), 600)
 	require.ErrorIs(t, err, ErrTimeout)

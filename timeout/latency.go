@@ -25,7 +25,7 @@ func FromLatency(q, factor float64, floor, most time.Duration) *Timeout {
 		panic(err)
 	}
 	t := &Timeout{scope: scopeAttempt, latency: &latency{clock: stopwatch.Start(), estimator: quantile.New(q)}}
-	t.latency.set(t, config{q: q, factor: factor, floor: floor, most: most})
+	t.setFromLatency(config{q: q, factor: factor, floor: floor, most: most})
 	return t
 }
 
@@ -42,43 +42,44 @@ func (t *Timeout) ReconfigureFromLatency(q, factor float64, floor, most time.Dur
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.latency.set(t, config{q: q, factor: factor, floor: floor, most: most})
+	t.setFromLatency(config{q: q, factor: factor, floor: floor, most: most})
 	t.changed.Store(true)
 	return nil
+}
+
+// setFromLatency gives t the configuration c, and the limit that follows from it.
+func (t *Timeout) setFromLatency(c config) {
+	c.given = c.settingFromLatency()
+	t.latency.mu.Lock()
+	defer t.latency.mu.Unlock()
+	t.latency.estimator.SetQuantile(c.q)
+	t.grant(c, t.latency.limit(&c))
+}
+
+// learn takes in how long an attempt took. One that expired would have taken longer: it counts as a little more, so
+// that a limit below the quantile rises, instead of confirming itself.
+func (t *Timeout) learn(took time.Duration, expired bool) {
+	if expired {
+		took = saturate.Add(took, took/16)
+	}
+	t.latency.mu.Lock()
+	defer t.latency.mu.Unlock()
+	t.latency.estimator.Observe(took)
+	c := t.config.Load()
+	if limit := t.latency.limit(c); limit != c.limit {
+		t.grant(*c, limit)
+	}
 }
 
 // latency is what a timeout knows of its dependency.
 type latency struct {
 	clock stopwatch.Stopwatch
 
-	mu        sync.Mutex
+	mu        sync.Mutex // also held to change the config of the timeout
 	estimator *quantile.Estimator
 }
 
-// set gives t the configuration c, and grants what follows from it.
-func (l *latency) set(t *Timeout, c config) {
-	c.given = c.settingFromLatency()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.estimator.SetQuantile(c.q)
-	t.grant(c, l.limit(&c))
-}
-
-// observe learns how long an attempt took. One that expired would have taken longer: it counts as a little more, so
-// that a limit below the quantile rises, instead of confirming itself.
-func (l *latency) observe(t *Timeout, took time.Duration, expired bool) {
-	if expired {
-		took = saturate.Add(took, took/16)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.estimator.Observe(took)
-	if c := t.config.Load(); l.limit(c) != c.expiry.Limit {
-		t.grant(*c, l.limit(c))
-	}
-}
-
-// limit returns what the estimate makes of c. It is called with l.mu held.
+// limit returns the limit that c makes of the estimate. It is called with l.mu held.
 func (l *latency) limit(c *config) time.Duration {
 	estimate, known := l.estimator.Estimate()
 	if !known {

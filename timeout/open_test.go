@@ -262,3 +262,17 @@ func TestAFailureInsideAnAbandonerCanBeRead(t *testing.T) {
 		}
 	})
 }
+
+// An operation that has ended its own context is about to return: neither the limit nor the caller has ended the attempt.
+func TestAnOperationThatEndsItsOwnContextIsWaitedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		limit := timeout.Abandon(time.Minute)
+		err := limit.Open(t.Context(), func(_ context.Context, end context.CancelFunc) error {
+			end()
+			time.Sleep(50 * ms)
+			return errBackend
+		})
+		require.Equal(t, errBackend, err)
+		require.Equal(t, timeout.AbandonSnapshot{Limit: time.Minute}, limit.Snapshot())
+	})
+}

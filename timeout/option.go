@@ -48,10 +48,12 @@ func problemsFromLatency(constructor string, q, factor float64, floor, most time
 // config is how a [Timeout] is configured, and what it grants at the moment. It never changes once it is in use.
 type config struct {
 	given     setting.List
-	most      time.Duration // the limit, or the longest one
+	most      time.Duration // the fixed limit, or the longest one
 	q, factor float64       // of FromLatency; q is 0 for a fixed limit
 	floor     time.Duration
-	expiry    *Error // of an attempt that exceeds the limit of the moment, which it holds
+
+	limit  time.Duration // in force, for attempts that begin now
+	expiry *Error        // of an attempt that exceeds it
 }
 
 // String returns how the limit is made, such as "300ms" or "3×p99 from 10ms to 1s".
@@ -79,10 +81,10 @@ type AbandonOption func(*abandonConfig)
 
 // abandonConfig is the configuration of an [Abandoner]. It never changes once it is in use.
 type abandonConfig struct {
-	given setting.List
-	limit time.Duration
-	group detached.Config
-	cause *Error
+	given  setting.List
+	group  detached.Config
+	limit  time.Duration
+	expiry *Error // of an attempt that exceeds it
 }
 
 // defaultMaxRunning leaves room for a healthy service, and not for a memory full of goroutines.

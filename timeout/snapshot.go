@@ -16,7 +16,7 @@ type Snapshot struct {
 
 // Snapshot returns what the timeout has done so far. It changes nothing.
 func (t *Timeout) Snapshot() Snapshot {
-	return Snapshot{Limit: t.current().expiry.Limit, Expired: t.expired.Load()}
+	return Snapshot{Limit: t.current().limit, Expired: t.expired.Load()}
 }
 
 // MarshalJSON writes the limit as a number of seconds.
@@ -39,7 +39,7 @@ func (t *Timeout) Report() policy.Report {
 	return policy.Report{
 		Kind: t.scope.kind, Stage: t.scope.stage, Settings: c.given,
 		Values: []policy.Value{
-			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.expiry.Limit.Seconds(), Limit: c.most.Seconds()},
+			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.limit.Seconds(), Limit: c.most.Seconds()},
 			counter("expired", t.expired.Load()),
 		},
 	}

@@ -72,8 +72,9 @@ func (t *Timeout) setFixed(limit time.Duration) {
 	t.grant(config{given: t.scope.setting(limit), most: limit}, limit)
 }
 
-// grant makes c the configuration, and limit the one that new attempts get.
+// grant makes c the configuration, and limit the one in force.
 func (t *Timeout) grant(c config, limit time.Duration) {
+	c.limit = limit
 	c.expiry = &Error{Limit: limit, scope: t.scope, by: t}
 	t.config.Store(&c)
 }
@@ -132,9 +133,9 @@ const (
 // Admit derives the context of the attempt. Where the caller's own deadline is sooner, it derives nothing.
 func (t *Timeout) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	now := time.Now()
-	expiry, ticket, err := t.begin(ctx, now)
-	if expiry != nil {
-		ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(expiry.Limit), expiry)
+	granted, ticket, err := t.begin(ctx, now)
+	if granted != nil {
+		ctx, ticket.Cancel = context.WithDeadlineCause(ctx, now.Add(granted.limit), granted.expiry)
 	}
 	return ctx, ticket, err
 }
@@ -146,19 +147,19 @@ func (t *Timeout) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket
 		ctx, ticket, err := t.Admit(ctx)
 		return ctx, ticket, nil, err
 	}
-	expiry, ticket, err := t.begin(ctx, time.Now())
+	granted, ticket, err := t.begin(ctx, time.Now())
 	var lift func()
-	if expiry != nil {
-		ctx, lift, ticket.Cancel = withLiftable(ctx, expiry)
+	if granted != nil {
+		ctx, lift, ticket.Cancel = withLiftable(ctx, granted.limit, granted.expiry)
 	}
 	return ctx, ticket, lift, err
 }
 
-// withLiftable derives a context that is cancelled when the limit is reached, with expiry as the cause. lift takes the limit
-// off; end ends the context.
-func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, lift func(), end context.CancelFunc) {
+// withLiftable derives a context that is cancelled when limit has passed, with expiry as the cause. lift takes the limit off;
+// end ends the context.
+func withLiftable(ctx context.Context, limit time.Duration, expiry *Error) (derived context.Context, lift func(), end context.CancelFunc) {
 	derived, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(expiry.Limit, func() { cancel(expiry) })
+	timer := time.AfterFunc(limit, func() { cancel(expiry) })
 	lift = func() { timer.Stop() }
 	return derived, lift, func() {
 		timer.Stop()
@@ -166,24 +167,24 @@ func withLiftable(ctx context.Context, expiry *Error) (derived context.Context, 
 	}
 }
 
-// begin returns the ticket of an attempt that begins now, and the error with which the limit will end it. There is none if the
-// deadline of ctx comes first: then there is no context to derive. If that deadline has passed, err says so, and the attempt
-// must not begin.
-func (t *Timeout) begin(ctx context.Context, now time.Time) (expiry *Error, ticket policy.Ticket, err error) {
-	expiry = t.current().expiry
+// begin returns the ticket of an attempt that begins now, and the configuration whose limit it is granted: nil if the deadline
+// of ctx comes first, and there is no context to derive. If that deadline has passed, err says so, and the attempt must not
+// begin.
+func (t *Timeout) begin(ctx context.Context, now time.Time) (granted *config, ticket policy.Ticket, err error) {
+	granted = t.current()
 	ticket.Number = bounded
 	if deadline, ok := ctx.Deadline(); ok {
 		switch left := deadline.Sub(now); {
 		case left <= 0: // the timer of the deadline has not run yet
 			return nil, policy.Ticket{}, context.DeadlineExceeded
-		case left <= expiry.Limit:
-			expiry, ticket.Number = nil, 0
+		case left <= granted.limit:
+			granted, ticket.Number = nil, 0
 		}
 	}
 	if t.latency != nil {
 		ticket.Start = t.latency.clock.Elapsed()
 	}
-	return expiry, ticket, nil
+	return granted, ticket, nil
 }
 
 // Returned implements [policy.Returner]: the latency of the operation counts, however long its result stays open.
@@ -193,14 +194,22 @@ func (t *Timeout) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	return ticket
 }
 
-// Settle releases the derived context and its timer. It does not make the error: the engine makes that of an operation that
-// failed when the derived context had ended match the context's cause, an [Error].
+// Settle releases the derived context and its timer. Before that it learns from the attempt and counts it:
+//
+//	the operation              learned            counted as expired
+//	succeeded, result open     by Returned        when a total timeout has ended the use of the result
+//	succeeded                  now                no
+//	failed, after the limit    now, as expired    yes
+//	failed otherwise           no                 no
+//
+// The attempt timeout of a result that stays open was lifted when its operation returned.
+//
+// Settle does not make the error: the engine makes that of an operation that failed when the derived context had ended match
+// the context's cause, an [Error].
 func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	expired := ticket.Number&bounded != 0 && causedBy(ctx, t)
+	expired := ticket.Number&bounded != 0 && expiryOf(ctx, t) != nil
 	switch open := ticket.Number&returned != 0; {
 	case open:
-		// The operation was in time, and its attempt timeout was lifted. Only a total timeout can have ended the use of the
-		// result.
 		expired = expired && t.scope.stage == policy.StageTotalTimeout
 	case outcome.Succeeded():
 		expired = false
@@ -218,16 +227,16 @@ func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome poli
 
 // observe learns from the attempt of a ticket, if the limit follows the latency.
 func (t *Timeout) observe(ticket policy.Ticket, expired bool) {
-	if t.latency == nil {
-		return
+	if t.latency != nil {
+		t.learn(t.latency.clock.Elapsed()-ticket.Start, expired)
 	}
-	t.latency.observe(t, t.latency.clock.Elapsed()-ticket.Start, expired)
 }
 
 // Check reports a timeout outside that is not longer than this one, which therefore could never expire.
 func (t *Timeout) Check(outer, _ []policy.Layer) error { return below(t.TimeLimit(), outer) }
 
-// below returns an error if a timeout among outer is not longer than limit.
+// below returns an error if a timeout among outer is not longer than limit: whatever bounds time at the stage of a timeout,
+// a keyed timeout or that of another package included. What a [policy.TimeLimiter] bounds at any other stage is not known here.
 func below(limit time.Duration, outer []policy.Layer) error {
 	for _, layer := range outer {
 		around, ok := layer.(policy.TimeLimiter)

@@ -14,15 +14,12 @@ import (
 const Most = 1e9
 
 // Window is for how long calls count towards what a budget can hold.
-const Window = slices * slice
+const Window = seconds * time.Second
 
-const (
-	slices = 10
-	slice  = time.Second
+const seconds = 10
 
-	// grain is what the sum of many small earnings may be short of a whole token.
-	grain = 1e-6
-)
+// grain is what the sum of many small earnings may be short of a whole token.
+const grain = 1e-6
 
 // Budget is a bucket of tokens. Each call earns ratio tokens, each second earns perSecond, an extra attempt costs one.
 // It holds at most
@@ -158,9 +155,9 @@ type balance struct {
 	ratio, perSecond float64
 
 	tokens float64
-	at     time.Duration     // up to when time has earned tokens
-	calls  [slices + 1]int64 // of each second, in a ring; the current one is not over yet
-	sum    int64             // of calls
+	at     time.Duration      // up to when time has earned tokens
+	calls  [seconds + 1]int64 // of each second, in a ring; the current one is not over yet
+	sum    int64              // of calls
 }
 
 // floor is what the budget holds without calls.
@@ -169,11 +166,11 @@ func (b *balance) floor() float64 { return max(1, Window.Seconds()*b.perSecond) 
 func (b *balance) limit() float64 { return b.floor() + b.ratio*float64(b.sum) }
 
 // advance lets time pass until now, and reports whether another second has begun. When the clock was exchanged for an
-// earlier one, as inside a synctest bubble, no time has passed.
+// earlier one, as inside a synctest bubble, no time has passed, and it goes on from there: moments can be negative.
 func (b *balance) advance(now time.Duration) (newSecond bool) {
 	if now > b.at {
-		second := b.at / slice
-		over := min(now/slice-second, slices+1) // seconds that are over; of the window none is older
+		second := b.at / time.Second
+		over := min(now/time.Second-second, seconds+1) // seconds that have passed; so many clear the whole ring
 		for ; over > 0; over-- {
 			second++
 			newSecond = true
@@ -188,12 +185,13 @@ func (b *balance) advance(now time.Duration) (newSecond bool) {
 
 // earn credits calls that were made now.
 func (b *balance) earn(calls int64) {
-	b.calls[ring(b.at/slice)] += calls
+	b.calls[ring(b.at/time.Second)] += calls
 	b.sum += calls
 	b.tokens += b.ratio * float64(calls)
 }
 
-// ring returns the place of a second.
+// ring returns the place of a second, which can be negative.
 func ring(second time.Duration) int {
-	return int((second%(slices+1) + slices + 1) % (slices + 1))
+	const length = seconds + 1
+	return int((second%length + length) % length)
 }

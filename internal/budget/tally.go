@@ -9,7 +9,8 @@ import (
 // tally counts calls until the count is taken. Deposit is on the path of every healthy call, so a call costs one
 // addition to a word that other cores seldom write: the row "retry, first attempt" of docs/performance.md.
 //
-// There is one cell until there are so many calls that cores would wait for each other, then one for each core.
+// There is one cell until there are so many calls that cores would wait for each other, then some for each core. They stay
+// when there are fewer calls again: another goroutine may be adding to any of them.
 type tally struct {
 	cells atomic.Pointer[[]*cell]
 	batch atomic.Int64 // so many calls in a cell are worth taking
@@ -68,7 +69,7 @@ func (t *tally) count() (calls int64) {
 	return calls
 }
 
-// beginSecond begins anew with batches of one call.
+// beginSecond begins anew with batches of one call, so that those of a quiet second are credited at once.
 func (t *tally) beginSecond() {
 	t.taken = 0
 	t.batch.Store(1)
@@ -80,14 +81,14 @@ func (t *tally) adapt() {
 	if t.taken++; t.taken <= mostTaken || batch == mostBatch {
 		return
 	}
-	t.taken = mostTaken / 2
+	t.taken = mostTaken / 2 // as many calls in batches of the new size
 	t.batch.Store(2 * batch)
 	if batch == manyCalls {
 		t.grow()
 	}
 }
 
-// grow gives the cores cells of their own. The first cell stays: another goroutine may be adding to it.
+// grow gives the cores cells of their own, beside the first one.
 func (t *tally) grow() {
 	cells := *t.cells.Load()
 	for len(cells) < cellsPerCore*runtime.GOMAXPROCS(0) { // up to a power of two

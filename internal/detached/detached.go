@@ -1,5 +1,6 @@
-// Package detached runs calls on goroutines of their own, for policies whose callers may leave before a call has
-// ended. The goroutines are bounded and counted; no panic among them ends the process, and none is lost.
+// Package detached runs functions on goroutines of their own, for policies whose callers may leave before a run has
+// ended: the attempts of a hedge, the operation of an abandoning timeout. The goroutines are bounded and counted; no
+// panic among them ends the process, and none is lost.
 package detached
 
 import (
@@ -10,37 +11,37 @@ import (
 	"time"
 )
 
-// Grace is how long a caller whose context has ended still waits for its calls. A call that honours its context ends
+// Grace is how long a caller whose context has ended still waits for its runs. A run that honours its context ends
 // sooner: then its own result reaches the caller, and nothing is left behind.
 const Grace = 10 * time.Millisecond
 
 // Config is what a group is told by its policy.
 type Config struct {
-	Limit     int                           // the most calls at a time, those left behind included
+	Limit     int                           // the most runs at a time, those left behind included
 	OnPanic   func(value any, stack []byte) // is told of every panic, may be nil
 	OnDiscard func(value any)               // releases what is discarded, may be nil
 }
 
-// Group is all detached calls of one policy.
+// Group is all runs of one policy.
 type Group struct {
 	mu     sync.Mutex
 	config Config
 	counts Counts
 }
 
-// NewGroup returns a group without calls.
+// NewGroup returns a group without runs.
 func NewGroup(config Config) *Group { return &Group{config: config} }
 
-// Configure changes the configuration. Calls that run already go on, also beyond a lower limit.
+// Configure changes the configuration. Runs that have begun go on, also beyond a lower limit.
 func (g *Group) Configure(config Config) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.config = config
 }
 
-// Counts tells of the calls of a group, at one moment.
+// Counts tells of the runs of a group, at one moment.
 type Counts struct {
-	Running   int    // calls on goroutines of their own that have not ended
+	Running   int    // runs that have not ended
 	Left      int    // those of them whose caller has left
 	Panics    uint64 // panics that reached no caller
 	Discarded uint64 // results that no caller got
@@ -64,8 +65,8 @@ func (g *Group) enter() bool {
 	return true
 }
 
-// Calls is the calls of one caller.
-type Calls struct {
+// Runs is the runs of one caller. Its mutex is taken before that of the group.
+type Runs struct {
 	group   *Group
 	endings chan Ending
 
@@ -75,28 +76,28 @@ type Calls struct {
 	left    bool
 }
 
-// Calls returns a new value for one caller, who will make n calls at most.
-func (g *Group) Calls(n int) *Calls {
-	return &Calls{group: g, endings: make(chan Ending, n)}
+// Runs returns a new value for one caller, who will start n runs at most.
+func (g *Group) Runs(n int) *Runs {
+	return &Runs{group: g, endings: make(chan Ending, n)}
 }
 
-// Endings delivers the end of each call.
-func (c *Calls) Endings() <-chan Ending { return c.endings }
+// Endings delivers the end of each run.
+func (r *Runs) Endings() <-chan Ending { return r.endings }
 
-// Go starts a call on a goroutine of its own, unless the group is full.
-func (c *Calls) Go(call func() error) bool {
-	if !c.group.enter() {
+// Go runs f on a goroutine of its own, unless the group is full.
+func (r *Runs) Go(f func() error) bool {
+	if !r.group.enter() {
 		return false
 	}
-	c.mu.Lock()
-	index := c.started
-	c.started++
-	c.mu.Unlock()
-	go c.run(index, call)
+	r.mu.Lock()
+	index := r.started
+	r.started++
+	r.mu.Unlock()
+	go r.run(index, f)
 	return true
 }
 
-func (c *Calls) run(index int, call func() error) {
+func (r *Runs) run(index int, f func() error) {
 	ending := Ending{Index: index, exited: true}
 	defer func() {
 		if ending.exited {
@@ -105,24 +106,27 @@ func (c *Calls) run(index int, call func() error) {
 				ending.panicked = &panicked{value: value, stack: debug.Stack()}
 			}
 		}
-		c.end(ending)
+		r.end(ending)
 	}()
-	ending.Err = call()
+	ending.Err = f()
 	ending.exited = false
 }
 
 // end delivers an ending, or drops it when the caller has left.
-func (c *Calls) end(ending Ending) {
-	c.mu.Lock()
-	c.ended++
-	left := c.left
-	c.group.leave(left, left && ending.panicked != nil)
-	if !left {
-		c.endings <- ending // never waits: there is room for every call
+//
+// All of it happens in one piece, before Leave or after it: a run that ends before is not counted as left, and Leave finds
+// its ending in the channel; one that ends after takes back what Leave has counted. The place is given back before the
+// ending is delivered, so that a caller who has all endings sees none of its runs in Counts.
+func (r *Runs) end(ending Ending) {
+	r.mu.Lock()
+	r.ended++
+	r.group.leave(r.left, r.left && ending.panicked != nil)
+	if !r.left {
+		r.endings <- ending // never waits: there is room for every run
 	}
-	c.mu.Unlock()
+	r.mu.Unlock()
 	if ending.panicked != nil {
-		c.group.report(ending.panicked)
+		r.group.report(ending.panicked)
 	}
 }
 
@@ -153,7 +157,7 @@ func (g *Group) report(p *panicked) {
 
 // Discard hands a result that no caller gets to OnDiscard. A panic there has no caller to go to: it is counted and
 // reported. OnDiscard has a goroutine of its own, which Discard waits for, so that [runtime.Goexit] in it ends nothing
-// else: not the call that made the result, nor the caller who has another one.
+// else: not the run that made the result, nor the caller who has another one.
 func (g *Group) Discard(value any) {
 	g.mu.Lock()
 	g.counts.Discarded++
@@ -180,42 +184,42 @@ func (g *Group) Discard(value any) {
 }
 
 // Leave says that the caller will take no further ending. It must be called once, at the end.
-func (c *Calls) Leave() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.left = true
+func (r *Runs) Leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.left = true
 	lost := uint64(0)
-	for len(c.endings) > 0 {
-		if ending := <-c.endings; ending.panicked != nil {
+	for len(r.endings) > 0 {
+		if ending := <-r.endings; ending.panicked != nil {
 			lost++
 		}
 	}
-	if behind := c.started - c.ended; behind > 0 || lost > 0 {
-		c.group.mu.Lock()
-		defer c.group.mu.Unlock()
-		c.group.counts.Left += behind
-		c.group.counts.Panics += lost
+	if behind := r.started - r.ended; behind > 0 || lost > 0 {
+		r.group.mu.Lock()
+		defer r.group.mu.Unlock()
+		r.group.counts.Left += behind
+		r.group.counts.Panics += lost
 	}
 }
 
-// Ending is how a call ended.
+// Ending is how a run ended.
 type Ending struct {
-	Index int   // 0 for the call that was started first
-	Err   error // of a call that returned
+	Index int   // 0 for the run that was started first
+	Err   error // of a run that returned
 
 	panicked *panicked
 	exited   bool
 }
 
-// Returned reports whether the call returned, as opposed to a panic and [runtime.Goexit].
+// Returned reports whether the run returned, as opposed to a panic and [runtime.Goexit].
 func (e Ending) Returned() bool { return e.panicked == nil && !e.exited }
 
-// Resume ends the caller as the call has ended: it returns the error, panics with the same value, or calls
+// Resume ends the caller as the run has ended: it returns the error, panics with the same value, or calls
 // [runtime.Goexit]. It must be called on the caller's goroutine.
 func (e Ending) Resume() error {
 	switch {
 	case e.panicked != nil:
-		// A caller that recovers gets the second panic, with the very value of the call. Without one, a crash
+		// A caller that recovers gets the second panic, with the very value of the run. Without one, a crash
 		// prints both, and the first one shows where the panic came from.
 		defer func() { panic(e.panicked.value) }()
 		panic(e.panicked)
@@ -237,8 +241,8 @@ func (p *panicked) Error() string {
 
 // Wait runs f on a goroutine of its own, waits for it, and returns how it ended.
 func Wait(f func()) Ending {
-	calls := NewGroup(Config{Limit: 1}).Calls(1)
-	defer calls.Leave()
-	calls.Go(func() error { f(); return nil })
-	return <-calls.Endings()
+	runs := NewGroup(Config{Limit: 1}).Runs(1)
+	defer runs.Leave()
+	runs.Go(func() error { f(); return nil })
+	return <-runs.Endings()
 }

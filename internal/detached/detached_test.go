@@ -18,11 +18,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var errCall = errors.New("call failed")
+var errRun = errors.New("run failed")
 
 func TestEachEndingIsResumedByTheCaller(t *testing.T) {
 	group := detached.NewGroup(detached.Config{Limit: 1})
-	resume := func(call func() error) (recovered any, exited bool, err error) {
+	resume := func(f func() error) (recovered any, exited bool, err error) {
 		exited = true
 		done := make(chan struct{})
 		go func() {
@@ -32,21 +32,21 @@ func TestEachEndingIsResumedByTheCaller(t *testing.T) {
 					exited = false
 				}
 			}()
-			calls := group.Calls(1)
-			defer calls.Leave()
-			calls.Go(call)
-			err = (<-calls.Endings()).Resume()
+			runs := group.Runs(1)
+			defer runs.Leave()
+			runs.Go(f)
+			err = (<-runs.Endings()).Resume()
 			exited = false
 		}()
 		<-done
 		return recovered, exited, err
 	}
-	recovered, exited, err := resume(func() error { return errCall })
-	require.Equal(t, errCall, err)
+	recovered, exited, err := resume(func() error { return errRun })
+	require.Equal(t, errRun, err)
 	require.Nil(t, recovered)
 	require.False(t, exited)
-	recovered, exited, _ = resume(func() error { panic(errCall) })
-	require.True(t, recovered == any(errCall))
+	recovered, exited, _ = resume(func() error { panic(errRun) })
+	require.True(t, recovered == any(errRun))
 	require.False(t, exited)
 	recovered, exited, _ = resume(func() error { runtime.Goexit(); return nil })
 	require.Nil(t, recovered)
@@ -60,9 +60,9 @@ func TestEachEndingIsResumedByTheCaller(t *testing.T) {
 // A crash prints every panic that was not recovered, so the process of the test is run again, and crashes.
 func TestFault058_ACrashShowsTheOriginalStack(t *testing.T) {
 	if os.Getenv("CRASH") != "" {
-		calls := detached.NewGroup(detached.Config{Limit: 1}).Calls(1)
-		calls.Go(func() error { theOriginalFrame(); return nil })
-		_ = (<-calls.Endings()).Resume()
+		runs := detached.NewGroup(detached.Config{Limit: 1}).Runs(1)
+		runs.Go(func() error { theOriginalFrame(); return nil })
+		_ = (<-runs.Endings()).Resume()
 	}
 	command := exec.CommandContext(t.Context(), os.Args[0], "-test.run", t.Name())
 	command.Env = append(os.Environ(), "CRASH=1")
@@ -84,16 +84,16 @@ func TestTheLimitCountsWhatWasLeftBehind(t *testing.T) {
 			heard = append(heard, value)
 		}})
 		end := make(chan struct{})
-		calls := group.Calls(3)
-		require.True(t, calls.Go(func() error { <-end; panic("late") }))
-		require.True(t, calls.Go(func() error { panic("soon") }))
+		runs := group.Runs(3)
+		require.True(t, runs.Go(func() error { <-end; panic("late") }))
+		require.True(t, runs.Go(func() error { panic("soon") }))
 		synctest.Wait()
 		require.Equal(t, detached.Counts{Running: 1}, group.Counts())
-		require.True(t, calls.Go(func() error { <-end; return nil }))
-		require.False(t, calls.Go(func() error { t.Error("called"); return nil }))
-		calls.Leave()
+		require.True(t, runs.Go(func() error { <-end; return nil }))
+		require.False(t, runs.Go(func() error { t.Error("called"); return nil }))
+		runs.Leave()
 		require.Equal(t, detached.Counts{Running: 2, Left: 2, Panics: 1}, group.Counts(), "nobody took the panic")
-		require.False(t, group.Calls(1).Go(func() error { t.Error("called"); return nil }))
+		require.False(t, group.Runs(1).Go(func() error { t.Error("called"); return nil }))
 		close(end)
 		synctest.Wait()
 		require.Equal(t, detached.Counts{Panics: 2}, group.Counts())
@@ -110,9 +110,9 @@ func TestConservation(t *testing.T) {
 	for range 4 {
 		callers.Go(func() {
 			for i := range 2000 {
-				calls := group.Calls(3)
+				runs := group.Runs(3)
 				for range 3 {
-					calls.Go(func() error {
+					runs.Go(func() error {
 						if i%3 == 0 {
 							mu.Lock()
 							panics++
@@ -124,7 +124,7 @@ func TestConservation(t *testing.T) {
 				}
 				if i%2 == 0 {
 					select {
-					case ending := <-calls.Endings():
+					case ending := <-runs.Endings():
 						if !ending.Returned() {
 							mu.Lock()
 							heard++
@@ -133,7 +133,7 @@ func TestConservation(t *testing.T) {
 					default:
 					}
 				}
-				calls.Leave()
+				runs.Leave()
 			}
 		})
 	}
@@ -146,7 +146,7 @@ func TestConservation(t *testing.T) {
 	require.EqualValues(t, panics-heard, counts.Panics)
 }
 
-// Goexit in OnDiscard, as t.FailNow does, ends neither the call that made the result nor its caller.
+// Goexit in OnDiscard, as t.FailNow does, ends neither the run that made the result nor its caller.
 func TestFault266_GoexitInOnDiscardIsContained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var released []any
@@ -154,12 +154,12 @@ func TestFault266_GoexitInOnDiscardIsContained(t *testing.T) {
 			released = append(released, value)
 			runtime.Goexit()
 		}})
-		calls := group.Calls(1)
-		defer calls.Leave()
-		require.True(t, calls.Go(func() error { group.Discard(7); return errCall }))
-		ending := <-calls.Endings()
+		runs := group.Runs(1)
+		defer runs.Leave()
+		require.True(t, runs.Go(func() error { group.Discard(7); return errRun }))
+		ending := <-runs.Endings()
 		require.True(t, ending.Returned())
-		require.Equal(t, errCall, ending.Resume())
+		require.Equal(t, errRun, ending.Resume())
 		require.Equal(t, []any{7}, released)
 		require.Equal(t, detached.Counts{Discarded: 1}, group.Counts())
 	})
@@ -168,17 +168,17 @@ func TestFault266_GoexitInOnDiscardIsContained(t *testing.T) {
 func TestConfigure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group := detached.NewGroup(detached.Config{Limit: 2})
-		calls, end := group.Calls(5), make(chan struct{})
-		defer calls.Leave()
+		runs, end := group.Runs(5), make(chan struct{})
+		defer runs.Leave()
 		wait := func() error { <-end; return nil }
-		require.True(t, calls.Go(wait))
-		require.True(t, calls.Go(wait))
+		require.True(t, runs.Go(wait))
+		require.True(t, runs.Go(wait))
 		discarded := 0
 		group.Configure(detached.Config{Limit: 1, OnDiscard: func(any) { discarded++ }})
-		require.False(t, calls.Go(wait))
+		require.False(t, runs.Go(wait))
 		require.Equal(t, 2, group.Counts().Running, "what runs goes on")
 		group.Configure(detached.Config{Limit: 3, OnDiscard: func(any) { discarded++ }})
-		require.True(t, calls.Go(wait))
+		require.True(t, runs.Go(wait))
 		group.Discard(1)
 		require.Equal(t, 1, discarded)
 		close(end)

@@ -176,4 +176,4 @@ func (r *race[T]) pick(final *standing[T], err error) (best result[T]) {
 var errNotEntered error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
 
 // errLost is what an attempt returns whose success came after that of another, or after the end: exactly one returns nil.
-var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another call has won")}
+var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another attempt has won")}
