@@ -81,14 +81,6 @@ func (t *Throttle) Reconfigure(opts ...Option) error {
 	return nil
 }
 
-// awaitChange waits for the change in progress, which has replaced the window but may not have moved all
-// counts yet, and returns the configuration that it leads to.
-func (t *Throttle) awaitChange() *config {
-	t.changing.Lock()
-	defer t.changing.Unlock()
-	return t.config.Load()
-}
-
 // current returns the configuration in force. It panics for the zero value.
 func (t *Throttle) current() *config {
 	c := t.config.Load()
@@ -131,13 +123,12 @@ const (
 func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	c := t.current()
 	w := c.window
-	newest, tally := w.advance(t.now(w))
-	for w.next.Load() != nil { // the tally may lack what is being moved to the next window
-		c = t.awaitChange()
+	newest, counts := w.advance(t.now(w))
+	if w.next.Load() != nil {
+		c, newest, counts = t.again((*window).advance)
 		w = c.window
-		newest, tally = w.advance(t.now(w))
 	}
-	if p := c.probability(tally); p > 0 && c.random.Float64() < p {
+	if p := c.probability(counts); p > 0 && c.random.Float64() < p {
 		w.count(&w.bucket(newest).refused)
 		if t.shadow.Load() {
 			t.shadowRejected.Add(1)
@@ -176,7 +167,7 @@ func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome polic
 			w.failed()
 		}
 	case verdict == policy.Neutral:
-		w.withdraw(w.number(ticket.Start))
+		w.forget(w.number(ticket.Start))
 	default:
 		w.answered(w.number(ticket.Start), verdict == policy.Success)
 	}
@@ -222,12 +213,24 @@ func (c *config) probability(counts tally) float64 {
 // read returns the configuration and the tally, and changes nothing.
 func (t *Throttle) read() (*config, tally) {
 	c := t.current()
-	counts := c.window.at(t.now(c.window))
-	for c.window.next.Load() != nil { // as in Admit
-		c = t.awaitChange()
-		counts = c.window.at(t.now(c.window))
+	_, counts := c.window.at(t.now(c.window))
+	if c.window.next.Load() != nil {
+		c, _, counts = t.again((*window).at)
 	}
 	return c, counts
+}
+
+// again is for those who have found that the window is replaced: their tally may lack counts that are
+// being moved. It waits for the change, and returns the configuration that it leads to and what look
+// finds in the window of that.
+func (t *Throttle) again(look func(*window, time.Duration) (int64, tally)) (c *config, newest int64, counts tally) {
+	for c == nil || c.window.next.Load() != nil {
+		t.changing.Lock()
+		c = t.config.Load()
+		t.changing.Unlock()
+		newest, counts = look(c.window, t.now(c.window))
+	}
+	return c, newest, counts
 }
 
 // now returns the time of the window.

@@ -11,6 +11,19 @@ import (
 //
 // The two newest buckets are read directly; what is older changes only when a bucket ends, and is
 // added up then. So admission and success take no lock and do not walk through the buckets.
+//
+// Another length or number of buckets needs another window, which gets what the old one has counted,
+// while attempts come and go. [Throttle.Reconfigure], with changing held:
+//
+//  1. stores the new window in next of the old one,
+//  2. drains the old window: takes each count out of it, and adds it to the new one,
+//  3. stores the configuration with the new window.
+//
+// No count is lost: an addition is followed by a look at next, and by another drain if there is one. So
+// either step 2 finds the addition, or the look finds next. None counts twice, since a drain takes it out.
+//
+// No tally lacks what is on its way from one window to the other: its reader looks at next afterwards
+// too. If there is one, it waits for changing and reads again: see Throttle.again.
 type window struct {
 	width time.Duration
 	ring  []bucket // bucket i is ring[i % len(ring)]; one more than the window has, so that a new one is never one in use
@@ -18,16 +31,23 @@ type window struct {
 	mu  sync.Mutex // guards the change of sum
 	sum atomic.Pointer[sum]
 
-	next atomic.Pointer[window] // the window that replaces this one, nil if there is none
+	next atomic.Pointer[window] // the window that replaces this one, nil while it is in use
 }
 
-// bucket counts what happened in one step of the window.
-type bucket struct {
-	started  atomic.Int64 // attempts admitted, without those whose outcome was neutral
-	ended    atomic.Int64 // of those, the ones that ended while this was one of the two newest buckets
-	accepted atomic.Int64 // attempts that ended with success in this time, whenever they had started
-	refused  atomic.Int64 // attempts not admitted
-}
+// bucket counts what happened in one step of the window:
+//
+//	an attempt               counts as          in the bucket
+//	is admitted              started            that is the newest
+//	is not admitted          refused            that is the newest
+//	ends                     ended              that it was admitted in, if that is one of the two newest
+//	ends with success        accepted, too      that is the newest
+//	has a neutral outcome    not started        that it was admitted in
+//	fails after its success  started and ended  that is the newest: one more that was not accepted
+//
+// What the formula takes for requests depends on the age of the bucket: in the two newest ended +
+// refused, since what is in flight may be accepted yet; in older ones started + refused, since what
+// is in flight for so long has not been accepted so far.
+type bucket struct{ started, ended, accepted, refused atomic.Int64 }
 
 // sum is what all but the two newest buckets hold together, as of the beginning of the newest.
 type sum struct {
@@ -35,8 +55,7 @@ type sum struct {
 	tally
 }
 
-// tally is what the formula needs to know. Of the two newest buckets, attempts count as requests when
-// they have ended; of older ones, also those still in flight, which have not been accepted so far.
+// tally is what the formula needs to know.
 type tally struct{ requests, accepts int64 }
 
 func newWindow(length time.Duration, buckets int, now time.Duration) *window {
@@ -45,17 +64,13 @@ func newWindow(length time.Duration, buckets int, now time.Duration) *window {
 	return w
 }
 
-// replace lets next take over what w has counted, and what is still counted in w by those who do
-// not know of next yet.
+// replace lets next take over what w has counted.
 func (w *window) replace(next *window) {
 	w.next.Store(next)
 	w.drain()
 }
 
 // count adds one to a counter of one of w's buckets.
-//
-// If w has been replaced meanwhile, the addition may have come too late for the one who replaced
-// it. Then it is moved here. Each count is moved once, because moving it takes it out.
 func (w *window) count(counter *atomic.Int64) {
 	counter.Add(1)
 	if w.next.Load() != nil {
@@ -63,12 +78,24 @@ func (w *window) count(counter *atomic.Int64) {
 	}
 }
 
-// drain moves all counts to the window that has replaced w: for replace, and for those who have
-// added to w since. What happened in a bucket then counts for the bucket that its beginning lies in,
-// as the tickets of its attempts do.
+// drain moves all counts to the window in use, and on if that is replaced meanwhile. It passes over
+// the windows in between: through each of them it would not catch up with changes that come as fast
+// as it moves counts.
 func (w *window) drain() {
-	to := w.next.Load()
+	for to := w.next.Load(); to != nil; to = w.next.Load() {
+		for next := to.next.Load(); next != nil; next = to.next.Load() {
+			to = next
+		}
+		w.move(to)
+		w = to
+	}
+}
+
+// move moves all counts to another window. What happened in a bucket then counts for the bucket that
+// its beginning lies in, as the tickets of its attempts do.
+func (w *window) move(to *window) {
 	to.mu.Lock()
+	defer to.mu.Unlock()
 	newest, last := to.sum.Load().newest, w.sum.Load().newest
 	for i := last - int64(len(w.ring)) + 1; i <= last; i++ {
 		from, start := w.bucket(i), to.number(time.Duration(max(0, i))*w.width)
@@ -81,11 +108,7 @@ func (w *window) drain() {
 		into.accepted.Add(from.accepted.Swap(0))
 		into.refused.Add(from.refused.Swap(0))
 	}
-	to.sum.Store(&sum{newest: newest, tally: to.older(newest, newest)})
-	to.mu.Unlock()
-	if to.next.Load() != nil {
-		to.drain()
-	}
+	to.sum.Store(&sum{newest: newest, tally: to.older(newest)})
 }
 
 // number returns the number of the bucket that a moment lies in.
@@ -128,36 +151,38 @@ func (w *window) turn(i int64) *sum {
 	for n := max(old.newest, i-int64(len(w.ring))) + 1; n <= i; n++ {
 		w.bucket(n).clear()
 	}
-	s := &sum{newest: i, tally: w.older(i, i)}
+	s := &sum{newest: i, tally: w.older(i)}
 	w.sum.Store(s)
 	return s
 }
 
-// older adds up the buckets of the window whose newest bucket is number newest, without its two
-// newest ones. Those after number begun have not begun: they are empty, and the ring has older ones
-// in their places. w.mu must be held.
-func (w *window) older(newest, begun int64) (t tally) {
+// older adds up all but the two newest buckets. w.mu must be held.
+func (w *window) older(newest int64) tally { return w.total(newest, newest-2) }
+
+// total adds up the buckets up to number last, when newest is the newest. w.mu must be held.
+func (w *window) total(newest, last int64) (t tally) {
 	buckets := int64(len(w.ring)) - 1
-	for i := max(0, newest-buckets+1); i <= min(begun, newest-2); i++ {
+	for i := max(0, newest-buckets+1); i <= last; i++ {
 		b := w.bucket(i)
 		t.requests += b.started.Load() + b.refused.Load()
 		t.accepts += b.accepted.Load()
 	}
-	t.requests = max(0, t.requests) // after a change of the window, attempts may be withdrawn from the bucket beside theirs
+	t.requests = max(0, t.requests) // after a change of the window, attempts may be taken out of the bucket beside theirs
 	return t
 }
 
-// at returns the tally at now and changes nothing.
-func (w *window) at(now time.Duration) tally {
+// at returns what advance does, and changes nothing: buckets after number begun have not begun, they
+// are empty, and the ring has older ones in their places.
+func (w *window) at(now time.Duration) (newest int64, t tally) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	begun := w.sum.Load().newest
-	newest := max(begun, w.number(now))
-	t := w.older(newest, begun)
+	newest = max(begun, w.number(now))
+	t = w.total(newest, min(begun, newest-2))
 	for i := max(0, newest-1); i <= begun; i++ {
 		t.addRecent(w.bucket(i))
 	}
-	return t
+	return newest, t
 }
 
 // answered notes that an attempt that had started in bucket number start has ended. It reads no
@@ -180,14 +205,14 @@ func (w *window) failed() {
 	w.count(&newest.ended)
 }
 
-// withdraw forgets an attempt that had started in bucket number start.
-func (w *window) withdraw(start int64) {
+// forget takes out an attempt that had started in bucket number start.
+func (w *window) forget(start int64) {
 	w.mu.Lock()
 	s := w.sum.Load()
 	if w.holds(s.newest, start) { // otherwise its bucket is another one now
 		w.bucket(start).started.Add(-1)
 		if start < s.newest-1 {
-			w.sum.Store(&sum{newest: s.newest, tally: w.older(s.newest, s.newest)})
+			w.sum.Store(&sum{newest: s.newest, tally: w.older(s.newest)})
 		}
 	}
 	w.mu.Unlock()
