@@ -43,7 +43,7 @@ func Compose(layers ...policy.Layer) *Pipeline {
 	if err := p.validate(); err != nil {
 		panic(err)
 	}
-	p.plan = engine.NewPlan(p.layers(), p.config)
+	p.plan = engine.NewPlan(p.bareLayers(), p.config)
 	return p
 }
 
@@ -122,7 +122,7 @@ func (p *Pipeline) Idle() bool {
 // Layers returns the layers in order, outermost first. A layer that stands at another stage than its own is returned as
 // what [policy.At] made of it, so that Compose(p.Layers()...) has the same order. The slice is the caller's.
 func (p *Pipeline) Layers() []policy.Layer {
-	layers := p.layers()
+	layers := p.bareLayers()
 	for i, place := range p.placements {
 		if place.stage != place.layer.Stage() {
 			layers[i] = policy.At(place.stage, place.layer)
@@ -131,8 +131,8 @@ func (p *Pipeline) Layers() []policy.Layer {
 	return layers
 }
 
-// layers returns the layers as they are, outermost first.
-func (p *Pipeline) layers() []policy.Layer {
+// bareLayers returns the layers as they are, also where At has moved them, outermost first.
+func (p *Pipeline) bareLayers() []policy.Layer {
 	layers := make([]policy.Layer, len(p.placements))
 	for i, place := range p.placements {
 		layers[i] = place.layer

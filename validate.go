@@ -103,7 +103,7 @@ func (p *Pipeline) validateRepeaters(problems *policy.ConfigError) {
 
 // validateNeighbours asks every Checker whether it fits the layers around it.
 func (p *Pipeline) validateNeighbours(problems *policy.ConfigError) {
-	layers := p.layers()
+	layers := p.bareLayers()
 	for i, layer := range layers {
 		if checker, ok := layer.(policy.Checker); ok {
 			if err := checker.Check(layers[:i:i], layers[i+1:]); err != nil {

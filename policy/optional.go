@@ -101,7 +101,7 @@ type BudgetUser interface {
 // fit the layers around it.
 type Checker interface {
 	// Check returns an error that names every problem, or nil. outer and inner are the layers outside and inside
-	// this one, outermost first. It must not keep or change the slices.
+	// this one, outermost first: the layers themselves, also where [At] has moved them. It must not keep or change the slices.
 	Check(outer, inner []Layer) error
 }
 

@@ -106,7 +106,7 @@ func (c *config) afterFailure(ctx context.Context, k *call, ended *policy.Attemp
 // reason, since it says more than ErrExhausted.
 func (c *config) exhausted(k *call, ended *policy.Attempt) error {
 	switch {
-	case c.attempts == 1: // no retry was ever in question: the caller gets the bare error
+	case c.attempts == 1 && ended.Number == 1: // no retry was ever in question: the caller gets the bare error, see stop
 		return ErrFinal
 	case k.hasAwaited() && ended.Blocked != nil:
 		return ended.Blocked

@@ -188,9 +188,6 @@ func (r *Retrier) Check(_, inner []policy.Layer) error {
 	budget, isGuard := c.budget.(policy.Guard)
 	composed, gates := false, false
 	for _, layer := range inner {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
 		if isGuard && layer == policy.Layer(budget) {
 			composed = true // it is a gate too, and not meant below
 		} else if _, ok := layer.(policy.Gate); ok {

@@ -58,14 +58,16 @@ func (r *Retrier) Tries(ctx context.Context, guards ...policy.Layer) *Tries {
 	if place < 0 {
 		place = len(layers)
 	}
+	for i, layer := range layers { // they stand where they were moved to
+		if placed, ok := layer.(policy.Placed); ok {
+			layers[i] = placed.Layer
+		}
+	}
 	if err := r.Check(layers[:place], layers[place:]); err != nil {
 		panic(err)
 	}
 	t := &Tries{ctx: ctx}
 	for i, layer := range layers {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
 		layers[i] = newLoopGuard(layer.(policy.Guard), t)
 	}
 	t.layers = slices.Insert(layers, place, policy.Layer(&loopRetrier{r, t}))

@@ -8,13 +8,13 @@ import (
 // answer is what a failed attempt leaves to be read, such as the body of a 503. It is part of an [openResult]:
 //
 //	openResult.operationReturned  the operation has failed with an error that says there is something to be read: it is live
-//	openResult.keepContext        as guards are settled, the ends of their contexts go into the answer
+//	openResult.keepContext        as guards are settled, what cancels their contexts goes into the answer
 //	openResult.adopt              the answer of an attempt of a wrapper becomes that of the call
-//	trace.setAside                another attempt begins: if it enters the operation, endContexts, otherwise trace.putBack
-//	openResult.close              the permit is settled: endContexts
+//	trace.setAside                another attempt begins: if it enters the operation, cancelContexts, otherwise trace.putBack
+//	openResult.close              the permit is settled: cancelContexts
 type answer struct {
-	live bool                 // there is something to be read: the error says so
-	ends []context.CancelFunc // of the contexts that must live for that
+	live    bool                 // there is something to be read: the error says so
+	cancels []context.CancelFunc // of the contexts that must live for that
 }
 
 // isLive reports whether err says that there is something to be read.
@@ -31,10 +31,10 @@ func isLive(err error) (is bool) {
 	return ok && live.Live()
 }
 
-// endContexts ends the contexts. It may be called by several at once.
-func (a answer) endContexts() {
-	for _, end := range a.ends {
-		end()
+// cancelContexts ends the contexts. It may be called by several at once.
+func (a answer) cancelContexts() {
+	for _, cancel := range a.cancels {
+		cancel()
 	}
 }
 

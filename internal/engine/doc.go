@@ -55,6 +55,6 @@
 //	answer          what a failed attempt leaves to be read, such as the body of a 503          answer.go
 //	acquisition     an open result without an operation                                         acquire.go
 //	trace           what goes along with an attempt for events, or for a result that stays open trace.go
-//	exit            what an observer was told of that has then called runtime.Goexit            trace.go
+//	exit            the ending of which an observer was told that then called runtime.Goexit    trace.go
 //	watch           what counts how a call ends, and tells observers                            watch.go
 package engine

@@ -37,7 +37,7 @@ func (p *Plan) ending(ctx context.Context, err error) ending {
 	return ending{kind: policy.Returned, class: p.classify(err, ended), err: err, contextEnd: ended}
 }
 
-// classify says what an error means with which the operation returned, whose context had ended if ended is not nil.
+// classify says what err, an error of the operation, means. ended is the end of its context, nil if that had not ended.
 func (p *Plan) classify(err error, ended *contextEnd) policy.Class {
 	if ended.timedOut() {
 		return policy.Transient // whatever the operation made of it
@@ -64,7 +64,7 @@ func (e *ending) entered() bool { return e.kind != policy.NotCalled }
 // succeeded reports whether the operation returned without an error.
 func (e *ending) succeeded() bool { return e.kind == policy.Returned && e.err == nil }
 
-// outcome is the ending as a layer is told it whose context is ctx.
+// outcome is what a layer with the context ctx is told.
 func (e *ending) outcome(ctx context.Context) policy.Outcome {
 	canceled := e.contextEnd != nil && (e.contextEnd.canceled || policy.Canceled(ctx))
 	return policy.Outcome{Kind: e.kind, Class: e.class, Canceled: canceled, Err: e.err}

@@ -123,29 +123,33 @@ func (h *held) unwind(n *node, recovered any, t *trace, allAdmitted bool) {
 	default:
 		end.kind = policy.Exited
 	}
-	h.settleAll(n, end, t)
+	h.abort(n, end, t)
 	if recovered != nil {
 		panic(recovered)
 	}
 }
 
-// settleAll settles all guards, after those inside them that were kept admitted for an open result: it has no owner now.
-func (h *held) settleAll(n *node, end ending, t *trace) {
-	defer h.settleRest(n, end)
+// abort settles all guards when the attempt does not return. Those inside them that were kept admitted for an open result come
+// first: it has no owner now.
+func (h *held) abort(n *node, end ending, t *trace) {
+	defer h.settleEach(n, end)
 	if t.staysOpen() {
 		t.open.settleKept(success)
 	}
 }
 
-// settleRest settles all guards, one by one, even if a Settle panics.
-func (h *held) settleRest(n *node, end ending) {
-	if h.count == 0 {
-		return
+// settleEach settles all guards, although a Settle may panic.
+func (h *held) settleEach(n *node, end ending) {
+	defer func() {
+		if h.count > 0 { // a Settle has panicked, or called runtime.Goexit
+			h.settleEach(n, end)
+		}
+	}()
+	for h.count > 0 {
+		h.count-- // before Settle, as in succeed
+		a := &h.admissions[h.count]
+		n.guards[h.count].Settle(a.ctx, a.ticket, end.outcome(a.ctx))
 	}
-	defer h.settleRest(n, end)
-	h.count--
-	a := &h.admissions[h.count]
-	n.guards[h.count].Settle(a.ctx, a.ticket, end.outcome(a.ctx))
 }
 
 // nameCause returns the error of end, made to say why it happened: this is how a timeout names itself. A guard was given

@@ -31,7 +31,7 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 		}
 	}()
 	value, err = runWatched(ctx, plan, first, op, o)
-	if err == nil || o.live {
+	if err == nil || o.answer.live {
 		permit, _ = policy.Acquire(context.Background(), permitGuard{o}) // which always admits
 	}
 	return value, permit, err
@@ -60,7 +60,7 @@ type openResult struct {
 
 	kept        []kept             // guards, innermost first
 	bounds      []func()           // what lifts the bound of each guard that is admitted, outermost first; nil if it has none
-	answer                         // of the last attempt that has ended
+	answer      answer             // of the last attempt that has ended
 	cancelOuter context.CancelFunc // ends the context that a wrapper has given this attempt; nil if it does that itself
 
 	// Room for what belongs to the call, which saves allocations.
@@ -98,8 +98,8 @@ func (o *openResult) admitGuard(ctx context.Context, guard policy.Guard) (_ cont
 // lifted. Those of an answer that is still to be read are lifted as their guards are settled (keepContext): bounds outside a
 // repeater still hold for the next attempt.
 func (o *openResult) operationReturned(ctx context.Context, end *ending) {
-	o.live = end.err != nil && isLive(end.err)
-	if o.live || end.err == nil {
+	o.answer.live = end.err != nil && isLive(end.err)
+	if o.answer.live || end.err == nil {
 		o.ctx = ctx
 	}
 	if end.err == nil {
@@ -139,27 +139,27 @@ func (o *openResult) keepContext(ticket *policy.Ticket, end *ending) {
 	last := len(o.bounds) - 1
 	lift := o.bounds[last]
 	o.bounds = o.bounds[:last]
-	if !o.live || !end.entered() { // else it is a later attempt that was refused
+	if !o.answer.live || !end.entered() { // else it is a later attempt that was refused
 		return
 	}
 	if lift != nil {
 		lift()
 	}
 	if ticket.Cancel != nil {
-		o.ends = append(o.ends, ticket.Cancel)
+		o.answer.cancels = append(o.answer.cancels, ticket.Cancel)
 		ticket.Cancel = nil
 	}
 }
 
 // adopt takes over what an attempt of a wrapper has left: what succeeded, or an answer that is still to be read.
 func (o *openResult) adopt(other *openResult) {
-	o.ctx, o.live = other.ctx, other.live
+	o.ctx, o.answer.live = other.ctx, other.answer.live
 	o.kept = append(o.kept, other.kept...)
-	o.ends = append(o.ends, other.ends...)
+	o.answer.cancels = append(o.answer.cancels, other.answer.cancels...)
 	if other.cancelOuter != nil {
-		o.ends = append(o.ends, other.cancelOuter)
+		o.answer.cancels = append(o.answer.cancels, other.cancelOuter)
 	}
-	other.kept, other.ends, other.cancelOuter = nil, nil, nil
+	other.kept, other.answer.cancels, other.cancelOuter = nil, nil, nil
 }
 
 // release settles all guards, innermost first, although a Settle may panic, and ends the contexts.
@@ -168,17 +168,21 @@ func (o *openResult) release(end ending) {
 	o.settleKept(end)
 }
 
-// settleKept settles all guards, and returns the ending as the caller sees it: its error names the timeouts that have expired.
-func (o *openResult) settleKept(end ending) (seen ending) {
-	if len(o.kept) == 0 {
-		return end
+// settleKept settles the guards that are kept, although a Settle may panic. It returns the ending as the caller sees it: its
+// error names the timeouts that have expired.
+func (o *openResult) settleKept(end ending) ending {
+	defer func() {
+		if len(o.kept) > 0 { // a Settle has panicked, or called runtime.Goexit
+			o.settleKept(end)
+		}
+	}()
+	for len(o.kept) > 0 {
+		k := o.kept[0]
+		o.kept = o.kept[1:] // before Settle, which may panic: no guard is settled twice
+		end.err = nameCause(k.outer, k.ctx, &end)
+		k.guard.Settle(k.ctx, k.ticket, end.outcome(k.ctx))
 	}
-	k := o.kept[0]
-	o.kept = o.kept[1:] // before Settle, which may panic: no guard is settled twice
-	end.err = nameCause(k.outer, k.ctx, &end)
-	defer func() { seen = o.settleKept(end) }()
-	k.guard.Settle(k.ctx, k.ticket, end.outcome(k.ctx))
-	return seen
+	return end
 }
 
 // abandon settles what has succeeded but will have no owner.
@@ -186,7 +190,7 @@ func (o *openResult) abandon() { o.release(success) }
 
 // close ends all contexts, also the one of a wrapper.
 func (o *openResult) close() {
-	o.answer.endContexts()
+	o.answer.cancelContexts()
 	o.answer = answer{}
 	if o.cancelOuter != nil {
 		o.cancelOuter()

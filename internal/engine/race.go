@@ -23,10 +23,10 @@ type race[T any] struct {
 
 // standing is what the attempts of a wrapper have come to.
 type standing[T any] struct {
-	best    result[T]    // of the winner, or of the latest failure as long as there is none
-	answer  result[T]    // of a failure before it that is an answer still to be read, where the latest one is none
-	gravest policy.Class // class of the attempts that entered the operation and failed
-	entries int          // into the operation
+	best     result[T]    // of the winner, or of the latest failure as long as there is none
+	readable result[T]    // of a failure before it that is an answer still to be read, where the latest one is none
+	gravest  policy.Class // class of the attempts that entered the operation and failed
+	entries  int          // into the operation
 }
 
 // result is what one attempt came to.
@@ -36,8 +36,8 @@ type result[T any] struct {
 	open  *openResult // nil unless results are to stay open
 }
 
-// isAnswer reports whether the result is a failure with an answer that is still to be read.
-func (r *result[T]) isAnswer() bool { return r.open != nil && r.open.live }
+// isReadable reports whether the result is a failure with an answer that is still to be read.
+func (r *result[T]) isReadable() bool { return r.open != nil && r.open.answer.live }
 
 // run lets wrapper run the attempts.
 func (r *race[T]) run(ctx context.Context, wrapper policy.Wrapper) error {
@@ -66,7 +66,7 @@ func (r *race[T]) attempt(ctx context.Context, o *openResult) error {
 	}()
 	found.value, found.end = run(ctx, r.next, r.op, r.trace.fork(o))
 	err := found.end.err
-	if o != nil && err != nil && !o.live {
+	if o != nil && err != nil && !o.answer.live {
 		o.close() // there is nothing to be read
 	}
 	dropped, taken := r.take(found)
@@ -116,8 +116,8 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 		return found, false
 	}
 	dropped, *best = *best, found
-	if dropped.isAnswer() && !found.isAnswer() {
-		dropped, r.soFar.answer = r.soFar.answer, dropped // pick may want it
+	if dropped.isReadable() && !found.isReadable() {
+		dropped, r.soFar.readable = r.soFar.readable, dropped // pick may want it
 	}
 	return dropped, true
 }
@@ -162,8 +162,8 @@ func (r *race[T]) finish() standing[T] {
 // pick returns the result that belongs to err, the error of the wrapper, and drops the other one. That is the best one, unless
 // err says that there is an answer to be read, and only the other one is such an answer.
 func (r *race[T]) pick(final *standing[T], err error) (best result[T]) {
-	best, other := final.best, final.answer
-	if err != nil && other.isAnswer() && !best.end.succeeded() && !best.isAnswer() && isLive(err) {
+	best, other := final.best, final.readable
+	if err != nil && other.isReadable() && !best.end.succeeded() && !best.isReadable() && isLive(err) {
 		best, other = other, best
 	}
 	r.drop(&other)

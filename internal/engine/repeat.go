@@ -52,7 +52,7 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 	defer func() {                 // does something only when a panic or runtime.Goexit passes through
 		entered := false
 		if running != nil {
-			running.answer.endContexts() // it will not be read
+			running.answer.cancelContexts() // it will not be read
 			entered = running.entered.Load()
 		}
 		r.unwind(n, entered)
@@ -72,7 +72,7 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 		found, end := run(&next.ctx, n.next, next.enter, r.trace.at(next.ctx.Number))
 		next.resumePanic()
 		if end.entered() || next.entered.Load() { // the latter alone where a wrapper outside has refused in the last moment
-			next.answer.endContexts()
+			next.answer.cancelContexts()
 			r.promised = false
 		} else {
 			r.trace.putBack(next.answer)
@@ -191,7 +191,7 @@ type furtherAttempt[T any] struct {
 
 // enter calls the operation.
 func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
-	f.answer.endContexts() // every entrant calls it, so that none goes on while those contexts live
+	f.answer.cancelContexts() // every entrant calls it, so that none goes on while those contexts live
 	if !f.discarded.Swap(true) {
 		found := f.discard()
 		f.superseded = *new(T)

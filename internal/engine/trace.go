@@ -32,8 +32,8 @@ type call struct {
 // lastCall numbers the calls that are timed.
 var lastCall atomic.Uint64
 
-// exit is what is known when an observer has called runtime.Goexit: how that had ended of which it was told. Guards are told
-// the same, since the operation has not exited. Each attempt of a hedge has its own. A call that is not timed has none, as its
+// exit is what is known when an observer has called runtime.Goexit: the ending that its event told of. Guards are told the same,
+// since the operation has not exited. Each attempt of a hedge has its own. A call that is not timed has none, as its
 // trace is shared: its guards are told of an exit.
 type exit struct {
 	ending ending
@@ -213,8 +213,8 @@ func (t *trace) stopped(
 	}, end)
 }
 
-// emit tells the observers. A panic in one is dropped: observing never fails a call. end is how that has ended of which they
-// are told; nil if that is not known, or if no guard is left to be told.
+// emit tells the observers. A panic in one is dropped: observing never fails a call. The event tells of something that has ended
+// as end says; nil if that is not known, or if no guard is left to be told.
 func (t *trace) emit(ctx context.Context, event policy.Event, end *ending) {
 	if !t.plan.kinds.has(event.Kind) {
 		return

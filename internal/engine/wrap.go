@@ -32,7 +32,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	defer func() {
 		if !returned { // a panic or runtime.Goexit passes through: the result has no owner
 			final := r.finish()
-			defer r.drop(&final.answer) // although dropping the other one may panic
+			defer r.drop(&final.readable) // although dropping the other one may panic
 			r.drop(&final.best)
 		}
 	}()
@@ -76,7 +76,7 @@ func (r *race[T]) handOver(ctx context.Context, best *result[T]) bool {
 		return false
 	}
 	o.adopt(best.open)
-	o.live = o.live && !ended
+	o.answer.live = o.answer.live && !ended
 	if best.end.succeeded() {
 		o.lift()
 	}
