@@ -123,7 +123,8 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 	granted := false
 	select {
 	case <-w.done:
-		granted = w.granted // final
+		// Both are final if w is no shadow. A shadow is one from before done was closed, and can get its slots at any time.
+		granted = w.shadowID == 0 && w.granted
 	case <-timer.C:
 	case <-ctx.Done():
 	}

@@ -266,3 +266,30 @@ func TestModesUnderLoad(t *testing.T) {
 	require.NoError(t, b.Reconfigure(3))
 	require.Equal(t, 3, free(t, b))
 }
+
+// An attempt that Shadow lets through may get its slots before it runs on. It is a shadow all the same, and settled as one.
+func TestAShadowThatGetsItsSlotsAtOnce(t *testing.T) {
+	for range 100 {
+		synctest.Test(t, func(t *testing.T) {
+			b := bulkhead.New(1, bulkhead.Queue(1, time.Minute))
+			first, err := policy.Acquire(t.Context(), b)
+			require.NoError(t, err)
+			let := make(chan *policy.Permit, 1)
+			go func() {
+				permit, _ := policy.Acquire(t.Context(), b)
+				let <- permit
+			}()
+			synctest.Wait()
+			b.Shadow()
+			first.Done(nil)
+			second := <-let
+			require.NotNil(t, second)
+			b.Enforce()
+			require.True(t, second.Done(nil))
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			defer cancel()
+			require.NoError(t, b.Drain(ctx))
+			require.Zero(t, b.Snapshot().InFlight)
+		})
+	}
+}
