@@ -48,7 +48,7 @@ type Peaks struct {
 	Takes uint64 // the number of the last take
 
 	outstanding float64 // what all takes together are worth, at most
-	owed        float64 // of that, for peaks that were not kept; less than little
+	owed        float64 // what is withheld of the next returns, for peaks that were not kept; less than little
 	kept        int
 	at          [4]peak // in the order of time; from one to the next, more is missing
 }
