@@ -306,29 +306,35 @@ func TestThePageByTouch(t *testing.T) {
 	b.Open(url + "#nothing")
 	b.Until(finished)
 	type point struct{ x, y float64 }
-	// touch moves fingers by a tenth at a time.
-	touch := func(element string, from, until []point) {
+	// touch moves fingers by a tenth at a time, at 20 ms each, and holds them for a second before they are lifted: the page that
+	// a finger scrolls stands still then, where one lifted in its move would let it roll on, away from the next touch.
+	// It returns how far the page was scrolled before.
+	touch := func(element string, from, until []point) any {
 		t.Helper()
 		b.Eval(fmt.Sprintf("document.getElementById(%q).scrollIntoView({block: 'center', behavior: 'instant'})", element))
-		b.Until("window.was === scrollY || (window.was = scrollY, false)") // the page may still move
 		box := b.Eval(fmt.Sprintf("(() => { const r = document.getElementById(%q).getBoundingClientRect(); return [r.left, r.top, r.width, r.height]; })()", element)).([]any)
-		for step := range 12 {
-			kind, at := "touchMove", min(float64(step)/10, 1)
+		stood, start := b.Eval("scrollY"), float64(time.Now().UnixMilli())/1000
+		send := func(kind string, step int, points []map[string]any) {
+			b.Call("Input.dispatchTouchEvent", map[string]any{"type": kind, "touchPoints": points, "timestamp": start + .02*float64(step)}, nil)
+		}
+		fingers := func(at float64) []map[string]any {
 			var points []map[string]any
 			for i := range from {
 				x, y := from[i].x+at*(until[i].x-from[i].x), from[i].y+at*(until[i].y-from[i].y)
 				points = append(points, map[string]any{"id": i, "x": box[0].(float64) + x*box[2].(float64), "y": box[1].(float64) + y*box[3].(float64)})
 			}
-			switch step {
-			case 0:
-				kind = "touchStart"
-			case 11:
-				kind, points = "touchEnd", []map[string]any{}
-			}
-			b.Call("Input.dispatchTouchEvent", map[string]any{"type": kind, "touchPoints": points}, nil)
+			return points
 		}
+		send("touchStart", 0, fingers(0))
+		for step := 1; step <= 10; step++ {
+			send("touchMove", step, fingers(float64(step)/10))
+		}
+		send("touchMove", 60, fingers(1))
+		send("touchEnd", 60, []map[string]any{})
+		return stood
 	}
-	touch("c-rate", []point{{.3, .5}}, []point{{.3, -9}})
+	stood := touch("c-rate", []point{{.3, .5}}, []point{{.3, -9}})
+	b.Until(fmt.Sprintf("scrollY > %v", stood))
 	b.Until("document.body.dataset.done && document.getElementById('c-rate').getAttribute('aria-valuetext') === '50 per second'")
 	touch("draw", []point{{.2, .3}}, []point{{.4, .8}})
 	b.Until("document.body.dataset.done && /^#t=12ao.*[d-f]$/.test(location.hash)")
