@@ -20,7 +20,8 @@ import (
 //	http.ListenAndServe(":8080", policyhttp.Handler(mux, front))
 //
 // A request that is refused is answered without entering next: with 429 if a rate limit refused it, with 503 for every
-// other reason, and with a Retry-After of whole seconds. [RefuseWith] and [ProblemDetails] change the answer. Its body
+// other reason, and with a Retry-After of whole seconds unless no waiting helps: a breaker was opened by hand, a call costs
+// more than the limit ever grants. [RefuseWith] and [ProblemDetails] change the answer. Its body
 // is not read. When the client has left while its request was queued, there is no body and the status is 499,
 // which only an access log around the handler sees.
 //

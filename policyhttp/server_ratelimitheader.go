@@ -29,9 +29,6 @@ const (
 	Draft10
 )
 
-// noRetryAfter is for answers without a Retry-After.
-const noRetryAfter = 0
-
 // maxQuotas bounds how many limits are told, of those that the request has to do with.
 const maxQuotas = 8
 
