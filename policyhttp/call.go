@@ -23,6 +23,7 @@ import (
 //	  begin     makes the attempt, with a copy of the request, and discards responses that it supersedes
 //	  prepare   gives it the body, the deadline header and the route
 //	  errorOf   says what an error of the base transport means to the pipeline; resultOf, what a response means
+//	  judge     says of both whether the request may be sent again
 //	  hold      keeps a response until it is superseded or delivered; fail and skip end an attempt without one
 //	finish      has the outcome of the pipeline: a response, in spite of an error too, or a CallError
 //	  end       marks the call as ended: what comes late is closed by its attempt; discards what other attempts hold
@@ -138,19 +139,6 @@ func (c *call) begin(ctx context.Context) *attempt {
 	c.mu.Unlock()
 	discardAll(superseded, nil)
 	return a
-}
-
-// takeSuperseded takes out of c.pending the attempts that are answered, and that the attempt with these numbers follows. One
-// that is still under way is left to the next attempt, or to the end of the call: until then its answer may still be wanted.
-func (c *call) takeSuperseded(numbers attemptNumbers) (superseded []*attempt) {
-	c.pending = slices.DeleteFunc(c.pending, func(other *attempt) bool {
-		supersedes := other.response != nil && c.follows(numbers, numbersOf(other))
-		if supersedes {
-			superseded = append(superseded, other)
-		}
-		return supersedes
-	})
-	return superseded
 }
 
 // fail says that an attempt has ended without a response.

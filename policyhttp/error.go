@@ -45,11 +45,11 @@ type Error struct {
 	// Status is the status code of the response, such as 503.
 	Status int
 
-	class   policy.Class
-	until   time.Time // when to come back; zero if the server did not say
-	live    bool
-	notSent bool
-	gaveUp  error // of a Transport inside that has tried again itself
+	class  policy.Class
+	until  time.Time // when to come back; zero if the server did not say
+	live   bool
+	gaveUp error // of a Transport inside that has tried again itself
+	verdict
 }
 
 // Check returns an [*Error] if response means a failure, nil otherwise. It is for round trips of your own, and does not
@@ -141,11 +141,11 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// baseError is an error of the base transport that means something other than that the server has failed for now.
+// baseError is an error of the base transport.
 type baseError struct {
-	err     error
-	class   policy.Class // Unclassified: transient
-	notSent bool
+	err   error
+	class policy.Class // Unclassified: transient
+	verdict
 }
 
 func (e *baseError) Error() string       { return e.err.Error() }

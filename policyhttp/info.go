@@ -1,7 +1,6 @@
 package policyhttp
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/retry"
 )
 
 // Call is how a call of a [Transport] went.
@@ -94,51 +92,6 @@ func (c *call) info() Call {
 		call.Waits = slices.Clone(c.delays.waits)
 	}
 	return call
-}
-
-// reason returns why err was not followed by another attempt.
-func (c *call) reason(err error) error {
-	if err == nil {
-		return nil
-	}
-	reason := policyReason(err)
-	switch {
-	case reason != nil && !errors.Is(reason, retry.ErrFinal):
-		return reason
-	case isRetried(policy.ClassOf(err)): // unless something about the request itself had been in the way
-		return cmp.Or(c.obstacle(err), reason)
-	}
-	return reason
-}
-
-// obstacle returns what is about the request itself that kept it from being sent again after err, nil if nothing is:
-//
-//	the request may be repeated   its body can be sent again
-//	yes                           yes                          nil
-//	yes                           no                           ErrBodyNotReplayable
-//	no                            no, it has to be sent once   ErrBodyNotReplayable
-//	no                            otherwise                    ErrNotIdempotent
-func (c *call) obstacle(err error) error {
-	answer, answered := errors.AsType[*Error](err)
-	may := c.mayRepeat() || answered && answer.notSent
-	switch {
-	case may && c.bodies.isReplayable():
-		return nil
-	case may || c.bodies.is(bodyOnce):
-		return ErrBodyNotReplayable
-	}
-	return ErrNotIdempotent
-}
-
-// policyReason returns the reason that a policy has given in err, if one has.
-func policyReason(err error) error {
-	if gaveUp, ok := errors.AsType[*retry.Error](err); ok {
-		return gaveUp.Reason
-	}
-	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
-		return rejection
-	}
-	return nil
 }
 
 // CallError is the error of a [Transport]. It says what the base transport or the pipeline said, and matches that, and

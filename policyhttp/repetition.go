@@ -1,15 +1,23 @@
 package policyhttp
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"net/http"
-	"slices"
 
-	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
+
+// Will the request be sent again? The policies decide it, within two limits that are set here:
+//
+//	before the first attempt     repetitionOf   how often the request may be sent at all: the mark that retries and hedges
+//	                                            find in the context of the call
+//	when an attempt has failed   judge          what stands in the way after it: the verdict, kept in the error of the attempt
+//
+// When the call has ended, reason reads what they have said.
 
 // Idempotent returns a context that says that its requests may be sent more than once, whatever their method, because
 // the server recognises a repetition, or does not mind it. It is retry.Idempotent; retry.NotIdempotent says the opposite,
@@ -48,41 +56,77 @@ func repetitionOf(c *call) idempotence.Mark {
 	return idempotence.AtOnce
 }
 
-// mayRepeat reports whether the request may be sent again after it has reached the server.
-func (c *call) mayRepeat() bool { return c.repetition != idempotence.No }
-
-// pipelineRepeats reports whether the pipeline may make more than one attempt.
-func (c *call) pipelineRepeats() bool {
-	return slices.ContainsFunc(c.openResult.Layers(), func(layer policy.Layer) bool {
-		switch layer.(type) {
-		case policy.Repeater, policy.Wrapper:
-			return true
-		}
-		return false
-	})
-}
-
-// attemptNumbers tell the attempts of a call apart: as the retry counts, and as the hedge does.
-type attemptNumbers struct{ retry, hedge int }
-
-func numbersOf(ctx context.Context) attemptNumbers {
-	return attemptNumbers{retry.Attempt(ctx), hedge.Attempt(ctx)}
-}
-
-// follows reports whether n is a later attempt than other of the same retry. Where the hedge is around the retry, each of its
-// attempts has a retry of its own.
-func (c *call) follows(n, other attemptNumbers) bool {
-	return n.retry > other.retry && (n.hedge == other.hedge || !c.hedgeIsAroundRetry())
-}
-
-func (c *call) hedgeIsAroundRetry() bool {
-	for _, layer := range c.openResult.Layers() {
-		switch layer.(type) {
-		case policy.Repeater:
-			return false
-		case policy.Wrapper:
-			return true
-		}
+// whyOnce returns why the request must not be sent again after it has reached the server, nil if it may be.
+func (c *call) whyOnce() error {
+	switch {
+	case c.repetition != idempotence.No:
+		return nil
+	case c.bodies.is(bodyOnce):
+		return ErrBodyNotReplayable
 	}
-	return false
+	return ErrNotIdempotent
+}
+
+// verdict is whether the request may be sent again after an attempt that has failed.
+type verdict struct {
+	notSent  bool  // the attempt has had no effect for sure
+	final    bool  // nothing is to follow, although the class is one that is retried; see RetryStatuses
+	obstacle error // what about the request keeps it from being sent again: ErrNotIdempotent, ErrBodyNotReplayable
+}
+
+// allowsAnother reports whether another attempt may follow, as far as the request goes.
+func (v *verdict) allowsAnother() bool { return !v.final && v.obstacle == nil }
+
+// judged returns the verdict of an error that it is part of.
+func (v *verdict) judged() *verdict { return v }
+
+// attemptError is the error of an attempt, with its verdict: an [*Error], which is a response, or a [*baseError].
+type attemptError interface {
+	error
+	judged() *verdict
+}
+
+// judge completes the verdict on a, which has failed with failure, and returns failure as the retry of the pipeline gets it.
+// The retry knows by itself what the call is marked with; what it cannot know it is told by [retry.Permanent].
+func (a *attempt) judge(failure attemptError) error {
+	c, v := a.call, failure.judged()
+	switch once := c.whyOnce(); {
+	case v.final:
+		return retry.Permanent(failure)
+	case c.Context.Err() != nil: // that is why no attempt follows
+		return failure
+	case once != nil && !v.notSent:
+		v.obstacle = once
+		return failure
+	}
+	c.bodies.takeBack(a)
+	if !c.bodies.isFree() {
+		v.obstacle = ErrBodyNotReplayable
+		return retry.Permanent(failure)
+	}
+	return failure
+}
+
+// reason returns why err, which the pipeline ended with, was not followed by another attempt: what a policy says, or else the
+// verdict on the attempt, where its class is one that is retried.
+func (c *call) reason(err error) error {
+	said := reasonOfPolicy(err)
+	if said != nil && !errors.Is(said, retry.ErrFinal) || !isRetried(policy.ClassOf(err)) {
+		return said
+	}
+	if failure, ok := errors.AsType[attemptError](err); ok {
+		return cmp.Or(failure.judged().obstacle, said)
+	}
+	return cmp.Or(c.whyOnce(), said) // the error of a layer that has not waited for the attempt
+}
+
+// reasonOfPolicy returns the reason that a policy has given in err, nil if none has.
+func reasonOfPolicy(err error) error {
+	if gaveUp, ok := errors.AsType[*retry.Error](err); ok {
+		return gaveUp.Reason
+	}
+	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
+		return rejection
+	}
+	return nil
 }
