@@ -29,13 +29,11 @@ func (t *Transport) setDeadline(ctx context.Context, layers []policy.Layer, r *h
 
 const noLimit = time.Duration(math.MaxInt64)
 
-// limitAt returns the shortest time limit of layers whose own stage is stage, noLimit if there is none.
+// limitAt returns the shortest time limit of layers, none of which is a [policy.Placed], whose own stage is stage; noLimit if
+// there is none.
 func limitAt(layers []policy.Layer, stage policy.Stage) time.Duration {
 	limit := noLimit
 	for _, layer := range layers {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
 		if limiter, ok := layer.(policy.TimeLimiter); ok && limiter.Stage() == stage {
 			limit = min(limit, limiter.TimeLimit())
 		}

@@ -7,9 +7,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/callinfo"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -31,32 +31,10 @@ type Call struct {
 
 // Code returns the [policy.Code] of Reason, such as "retry.exhausted" or "breaker.open", or that of Err if there is no
 // Reason. It is "" for success.
-func (c Call) Code() string {
-	if c.Reason != nil {
-		if code := policy.Code(c.Reason); code != "" {
-			return code
-		}
-	}
-	return policy.Code(c.Err)
-}
+func (c Call) Code() string { return callinfo.Call(c).Code() }
 
 // LogValue returns the fields as a group.
-func (c Call) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.Int("attempts", c.Attempts)}
-	if len(c.Waits) > 0 {
-		attrs = append(attrs, slog.Any("waits", c.Waits))
-	}
-	if code := c.Code(); code != "" {
-		attrs = append(attrs, slog.String("code", code))
-	}
-	if c.Reason != nil {
-		attrs = append(attrs, slog.String("reason", c.Reason.Error()))
-	}
-	if c.Err != nil {
-		attrs = append(attrs, slog.String("error", c.Err.Error()))
-	}
-	return slog.GroupValue(attrs...)
-}
+func (c Call) LogValue() slog.Value { return callinfo.Call(c).LogValue() }
 
 // Info returns how the call went that ended with response and err, as a [Transport] or an [http.Client] with one returned
 // them; either may be nil. It reports false when they are not from a Transport. After redirects it is about the last
@@ -88,8 +66,8 @@ func (c *call) info() Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	call := Call{Attempts: int(c.attempts - c.skipped), Reason: c.reason(c.outcome), Err: c.outcome}
-	if c.delays != nil {
-		call.Waits = slices.Clone(c.delays.waits)
+	if c.waits != nil {
+		call.Waits = c.waits.Last()
 	}
 	return call
 }

@@ -87,7 +87,7 @@ func newServer(name string, source resilience.Source, options []ServerOption) (*
 	}
 	s.pipelines = newPipelines[suitability](source)
 	pipeline := source.Current()
-	checkSuitable(source, pipeline, &problems)
+	sources.CheckGuards(source, pipeline, &problems)
 	s.pipelines.ofSource.suitable.Store(pipeline)
 	return s, problems.Err()
 }
