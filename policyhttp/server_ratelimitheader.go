@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp/internal/field"
 )
 
 // RateLimitFormat is how [RateLimitHeaders] tells clients about their quota.
@@ -161,7 +162,7 @@ func setDraft10(header http.Header, quotas []quota) {
 			policies.WriteString(", ")
 			states.WriteString(", ")
 		}
-		name := structuredString(q.name)
+		name := field.Quoted(q.name)
 		policies.WriteString(name + ";q=" + strconv.FormatInt(q.limit, 10))
 		states.WriteString(name + ";r=" + strconv.FormatInt(q.remaining, 10))
 		if q.window > 0 {
@@ -171,11 +172,4 @@ func setDraft10(header http.Header, quotas []quota) {
 	}
 	header.Set("Ratelimit-Policy", policies.String())
 	header.Set("Ratelimit", states.String())
-}
-
-// structuredString returns text as a string of RFC 9651.
-func structuredString(text string) string {
-	text = fieldText(text)
-	text = strings.ReplaceAll(text, `\`, `\\`)
-	return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
 }

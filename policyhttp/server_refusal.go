@@ -5,11 +5,11 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/refusals"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp/internal/field"
 )
 
 // Refusal is why a request was refused, for the functions given to [RefuseWith] and [OnRefusal].
@@ -49,7 +49,7 @@ func (e *exchange) refuse(err error) {
 		header.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	if h.codeHeader != "" && refusal.Code != "" {
-		header.Set(h.codeHeader, fieldText(refusal.Code))
+		header.Set(h.codeHeader, field.Text(refusal.Code))
 	}
 	if r.ProtoMajor == 1 && r.ContentLength > maxUnread && !e.entered { // in HTTP/2 it would end the other requests too
 		header.Set("Connection", "close")
@@ -171,15 +171,4 @@ func write(w http.ResponseWriter, status int, contentType, body string) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(body)) // a client that has gone is no matter
-}
-
-// fieldText returns text as the value of a header field: printable ASCII of bounded length.
-func fieldText(text string) string {
-	text = text[:min(len(text), 64)]
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '_'
-		}
-		return r
-	}, text)
 }

@@ -60,7 +60,7 @@ func isFailure(class policy.Class) bool {
 }
 
 // failureOf returns a response as an error, nil if it means no failure. What there is to know of the request, judge adds.
-func (c *config) failureOf(r *http.Response) *Error {
+func (c *transportConfig) failureOf(r *http.Response) *Error {
 	class, final := c.classOfResponse(r)
 	if !isFailure(class) {
 		return nil
@@ -72,7 +72,7 @@ func (c *config) failureOf(r *http.Response) *Error {
 
 // classOfResponse returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not
 // to be tried again although its class is.
-func (c *config) classOfResponse(r *http.Response) (class policy.Class, final bool) {
+func (c *transportConfig) classOfResponse(r *http.Response) (class policy.Class, final bool) {
 	if c.classifyResponse != nil {
 		if class := c.askClassifyResponse(r); class != policy.Unclassified {
 			return class, false
@@ -95,7 +95,7 @@ func (c *config) classOfResponse(r *http.Response) (class policy.Class, final bo
 
 // askClassifyResponse asks the function given to ClassifyResponse. When that panics, or calls runtime.Goexit, nobody gets the
 // response.
-func (c *config) askClassifyResponse(r *http.Response) policy.Class {
+func (c *transportConfig) askClassifyResponse(r *http.Response) policy.Class {
 	returned := false
 	defer func() {
 		if !returned {

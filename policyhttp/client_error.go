@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp/internal/field"
 	"github.com/go-resilience/resilience/retry"
 )
 
@@ -96,6 +97,17 @@ func newError(response *http.Response, class policy.Class) *Error {
 		}
 	}
 	return e
+}
+
+// hintOf returns how long from now a response asks to wait.
+func hintOf(r *http.Response, now time.Time) (time.Duration, bool) {
+	if wait, ok := field.RetryAfter(r.Header, now); ok {
+		return wait, true
+	}
+	if r.StatusCode == http.StatusTooManyRequests {
+		return field.QuotaReset(r.Header, now)
+	}
+	return 0, false
 }
 
 // Error returns the status with its usual text, and the wait.
