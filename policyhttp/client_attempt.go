@@ -86,7 +86,7 @@ func send(ctx context.Context) (*http.Response, error) {
 		c.skip(a)
 		return nil, err
 	}
-	var trace *sendTrace
+	var trace *sendTrace // nil where the request may be sent again anyway
 	if c.whyOnce() != nil {
 		trace = traceSend(&a.sent)
 	}
@@ -117,14 +117,14 @@ func (a *attempt) prepare() error {
 		t.setDeadline(a.Context, c.openResult.Layers(), &a.sent)
 	}
 	if t.route != nil {
-		destination := c.routeOf(a.Context, true)
-		if destination == nil {
+		to := c.sendTo(a.Context)
+		if to == nil {
 			return &baseError{err: errNoRoute, class: policy.Ignored}
 		}
 		if a.sent.URL == nil || a.sent.Host == a.sent.URL.Host { // no host of its own
 			a.sent.Host = ""
 		}
-		a.setURL(destination)
+		a.setURL(to)
 	}
 	return nil
 }
@@ -169,9 +169,9 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 	a.responseBody.attempt, a.responseBody.permit = a, permit
 	r.Request = a.call.request
 	//lint:ignore SA1019 that is how http.Client tells a transport which is not its own about its Timeout
-	if hidden := a.call.request.Cancel != nil; hidden {
-		// It hides the body behind a type of its own, too: let Info find the call by the context. The request is a copy of
-		// the caller's there anyway.
+	if a.call.request.Cancel != nil {
+		// Then http.Client hides the body behind a type of its own: let Info find the call by the context. The request is a copy
+		// of the caller's there anyway.
 		r.Request = a.call.request.WithContext(a.call)
 	}
 	r.Body = a.responseBody.face()

@@ -20,30 +20,50 @@ type target struct {
 	routes  map[attemptNumbers]destination
 }
 
-// routeOf returns where the attempt of ctx goes; nil if nowhere. With sends it goes there now; otherwise somebody asks. This is
-// what it does when the attempt has been decided about:
-//
-//	         not sent yet                           sent
-//	asks     asks the route again: what it says     it has gone there
-//	         last counts
-//	sends    it goes where it was admitted to       asks the route again: it is sent once more
-func (c *call) routeOf(ctx context.Context, sends bool) *url.URL {
+// routeOf returns where the attempt of ctx goes, nil if nowhere. As long as it was not sent, the route is asked each time, and
+// what it says last counts.
+func (c *call) routeOf(ctx context.Context) *url.URL {
 	numbers := numbersOf(ctx)
-	c.mu.Lock()
-	routed := c.target
-	to, decided := routed.routes[numbers]
-	c.mu.Unlock()
-	if !decided || sends == to.sent {
-		to.url = c.transport.route(ctx, routed.request)
+	to, decided := c.destinationOf(numbers)
+	if decided && to.sent {
+		return to.url
 	}
+	to.url = c.transport.route(ctx, c.target.request)
+	c.setDestination(numbers, to)
+	return to.url
+}
+
+// sendTo returns where the attempt of ctx is sent now, nil if nowhere: where it was admitted to. The route is asked if nobody has
+// done so, and if the attempt was sent before: a layer of the pipeline sends it once more.
+func (c *call) sendTo(ctx context.Context) *url.URL {
+	numbers := numbersOf(ctx)
+	to, decided := c.destinationOf(numbers)
+	if !decided || to.sent {
+		to.url = c.transport.route(ctx, c.target.request)
+	}
+	to.sent = true
+	c.setDestination(numbers, to)
+	return to.url
+}
+
+// destinationOf returns where the attempt with these numbers goes, false if that was not decided.
+func (c *call) destinationOf(numbers attemptNumbers) (to destination, decided bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if routed.routes == nil {
-		routed.routes = make(map[attemptNumbers]destination)
+	to, decided = c.target.routes[numbers]
+	return to, decided
+}
+
+// setDestination notes where the attempt with these numbers goes. When it is sent, what was decided about attempts after it is
+// forgotten: their time is yet to come.
+func (c *call) setDestination(numbers attemptNumbers, to destination) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.target.routes == nil {
+		c.target.routes = make(map[attemptNumbers]destination)
 	}
-	if sends { // a later attempt is decided about later
-		maps.DeleteFunc(routed.routes, func(other attemptNumbers, _ destination) bool { return c.follows(other, numbers) })
+	if to.sent {
+		maps.DeleteFunc(c.target.routes, func(other attemptNumbers, _ destination) bool { return c.follows(other, numbers) })
 	}
-	routed.routes[numbers] = destination{to.url, to.sent || sends}
-	return to.url
+	c.target.routes[numbers] = to
 }
