@@ -99,7 +99,7 @@ func (a *attempt) judge(failure attemptError) error {
 		v.obstacle = once
 		return failure
 	}
-	c.bodies.takeBack(a)
+	c.bodies.takeBack(a) // for the attempt that may follow
 	if !c.bodies.isFree() {
 		v.obstacle = ErrBodyNotReplayable
 		return retry.Permanent(failure)
