@@ -1,10 +1,19 @@
 // Package policyhttp sends HTTP requests through a pipeline: retries that are safe, a breaker, limits and timeouts, in one
-// line.
+// line. On a server, it puts a pipeline in front of a handler.
 //
 //	client := &http.Client{Transport: policyhttp.NewTransport(nil, policyhttp.Standard("users"))}
+//	server := &http.Server{Handler: policyhttp.Handler(mux, resilience.Compose(bulkhead.New(64)))}
+//
+// These are two sides, and you can use one without the other:
+//
+//	requests that you send      http.Client ─▶ Transport: the pipeline ─┬─▶ attempt 1 ─▶ base transport
+//	                                                                    └─▶ attempt 2 ─▶ base transport
+//
+//	requests that you answer    http.Server ─▶ Handler: the pipeline ─▶ your handler, once
 //
 // [NewTransport] makes an [http.RoundTripper] from a pipeline of any policies; [Standard] is a preset, and [PerHost] keeps a
-// pipeline for each host. While nothing fails, requests and responses are those of the base transport.
+// pipeline for each host. While nothing fails, requests and responses are those of the base transport. All but the last
+// section is about it.
 //
 // # What is tried again
 //
@@ -50,11 +59,17 @@
 // docs/http.md and docs/http-server.md explain every default, and the traps.
 package policyhttp
 
-// The files of the server begin with server_: handler and option; exchange, with answer, responsewriter, refusal, key and
-// ratelimitheader; readiness.
+// The files say which side they belong to: those of the client begin with client_, those of the server with server_. Neither
+// uses anything of the other, which a test checks. Both use option.go, and internal/field, which knows header fields.
 //
-// All others are of the client: transport, option, standard, perhost and pause; call and attempt, with class, invalid, notsent,
-// repetition, delays and route; bodies, requestbody and bodyrecorder for what is sent, responsebody and prefetch for what comes
-// back; info and error for how it went.
+//	client  how it is made          transport, option, standard, perhost, pause
+//	        the way of a request    call, attempt, route, deadline, succession
+//	        what an attempt meant   class, invalid, notsent, repetition; error
+//	        bodies that are sent    bodies, requestbody, bodyrecorder
+//	        bodies that come back   responsebody, prefetch
+//	        how it went             info
 //
-// Both sides have deadline and retryafter.
+//	server  how it is made          handler, option
+//	        the way of a request    exchange, key, deadline, responsewriter
+//	        what it is answered     answer by the handler, refusal in place of it; ratelimitheader for both
+//	        a page of its own       readiness

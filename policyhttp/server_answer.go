@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp/internal/field"
 )
 
 // answer is what a handler answered, as the error that the policies judge.
@@ -22,7 +23,7 @@ func answerError(status int, header http.Header) error {
 	}
 	a := &answer{status: status}
 	now := time.Now()
-	if wait, ok := parseRetryAfter(header.Get("Retry-After"), now, dateOf(header)); ok {
+	if wait, ok := field.RetryAfter(header, now); ok {
 		a.until = now.Add(wait)
 	}
 	return a

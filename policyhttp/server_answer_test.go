@@ -23,6 +23,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/keyed"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/ratelimit"
@@ -54,7 +55,9 @@ func TestUH12_ARefusalIs429ForTheQuotaAnd503ForOverload(t *testing.T) {
 		}{
 			{"rate limit", limited, 429, "ratelimit.limited", 10, 12},
 			{"breaker", open, 503, "breaker.open", 5, 7},
-			{"forced open", forced, 503, "breaker.open", 1, 2},
+			{"forced open", forced, 503, "breaker.open", 0, 0},
+			{"forced open, of many", keyed.By(func(context.Context) string { return "" }, keyed.New(func(string) *breaker.Breaker { return forced })),
+				503, "breaker.open", 0, 0},
 			{"draining", drained, 503, "bulkhead.draining", 1, 2},
 			{"throttle", &judge{refusal: rejection("throttle.throttled")}, 503, "throttle.throttled", 1, 2},
 			{"of a third party", &judge{refusal: errBoom}, 503, "", 1, 2},

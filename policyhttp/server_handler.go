@@ -20,7 +20,8 @@ import (
 //	http.ListenAndServe(":8080", policyhttp.Handler(mux, front))
 //
 // A request that is refused is answered without entering next: with 429 if a rate limit refused it, with 503 for every
-// other reason, and with a Retry-After of whole seconds. [RefuseWith] and [ProblemDetails] change the answer. Its body
+// other reason, and with a Retry-After of whole seconds unless no waiting helps: a breaker was opened by hand, a call costs
+// more than the limit ever grants. [RefuseWith] and [ProblemDetails] change the answer. Its body
 // is not read. When the client has left while its request was queued, there is no body and the status is 499,
 // which only an access log around the handler sees.
 //
@@ -85,26 +86,13 @@ type guardPipeline struct {
 	quotas []quotaSource
 }
 
-// newGuardPipeline checks that pipeline, the current one of source, can stand in front of a handler. What is wrong is added to
-// problems.
+// newGuardPipeline checks that pipeline, the current one of source, can stand in front of a handler. If not, it returns nil, and
+// what is wrong is added to problems.
 func newGuardPipeline(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) *guardPipeline {
-	if !sources.Check(source, pipeline, problems) {
+	if !sources.CheckGuards(source, pipeline, problems) {
 		return nil
 	}
-	layers := pipeline.Layers()
-	for i, layer := range layers {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-			layers[i] = layer
-		}
-		switch layer.(type) {
-		case policy.Repeater:
-			problems.Add("%v: repeats, and a handler must not run twice", layer)
-		case policy.Wrapper:
-			problems.Add("%v: wraps, and a handler must not run twice or on another goroutine", layer)
-		}
-	}
-	return &guardPipeline{pipeline, quotaSources(layers)}
+	return &guardPipeline{pipeline, quotaSources(sources.Bare(pipeline.Layers()))}
 }
 
 // current returns the pipeline in force: that of the source, or the last one that could be used.
@@ -114,7 +102,7 @@ func (h *handler) current() *guardPipeline {
 		return last
 	}
 	problems := policy.ConfigError{Policy: handlerName}
-	if next := newGuardPipeline(h.source, pipeline, &problems); len(problems.Problems) == 0 {
+	if next := newGuardPipeline(h.source, pipeline, &problems); next != nil {
 		h.last.Store(next)
 		return next
 	}

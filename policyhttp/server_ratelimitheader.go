@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp/internal/field"
 )
 
 // RateLimitFormat is how [RateLimitHeaders] tells clients about their quota.
@@ -28,9 +29,6 @@ const (
 	// later than its Retry-After, after which there are new tokens, if not all.
 	Draft10
 )
-
-// noRetryAfter is for answers without a Retry-After.
-const noRetryAfter = 0
 
 // maxQuotas bounds how many limits are told, of those that the request has to do with.
 const maxQuotas = 8
@@ -164,7 +162,7 @@ func setDraft10(header http.Header, quotas []quota) {
 			policies.WriteString(", ")
 			states.WriteString(", ")
 		}
-		name := structuredString(q.name)
+		name := field.Quoted(q.name)
 		policies.WriteString(name + ";q=" + strconv.FormatInt(q.limit, 10))
 		states.WriteString(name + ";r=" + strconv.FormatInt(q.remaining, 10))
 		if q.window > 0 {
@@ -174,11 +172,4 @@ func setDraft10(header http.Header, quotas []quota) {
 	}
 	header.Set("Ratelimit-Policy", policies.String())
 	header.Set("Ratelimit", states.String())
-}
-
-// structuredString returns text as a string of RFC 9651.
-func structuredString(text string) string {
-	text = fieldText(text)
-	text = strings.ReplaceAll(text, `\`, `\\`)
-	return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`
 }

@@ -78,10 +78,7 @@ func (n Need) gates() (gates []policy.Gate) {
 	if pipeline == nil {
 		return nil
 	}
-	for _, layer := range pipeline.Layers() {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
+	for _, layer := range sources.Bare(pipeline.Layers()) {
 		gate, ok := layer.(policy.Gate)
 		if !ok {
 			continue

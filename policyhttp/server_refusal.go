@@ -5,19 +5,23 @@ import (
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/refusals"
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp/internal/field"
 )
 
 // Refusal is why a request was refused, for the functions given to [RefuseWith] and [OnRefusal].
 type Refusal struct {
 	Status     int           // 429 if a rate limit refused the request, otherwise 503
-	RetryAfter time.Duration // what the field Retry-After says, in whole seconds; 0 if coming back is of no use
+	RetryAfter time.Duration // what the field Retry-After says, in whole seconds; 0: no such field, waiting is of no use
 	Code       string        // such as "ratelimit.limited"; see policy.Code
 	Err        error         // for logs, not for clients
 }
+
+// noRetryAfter is for answers without a Retry-After.
+const noRetryAfter = 0
 
 // statusClientGone is what web servers log for a client that has gone before its answer.
 const statusClientGone = 499
@@ -35,17 +39,17 @@ func (e *exchange) refuse(err error) {
 		return
 	}
 	h := e.handler
-	refusal := Refusal{Status: statusOf(err), Code: policy.Code(err), Err: err}
-	seconds := h.retryAfter(err, refusal.Code)
-	refusal.RetryAfter = time.Duration(seconds) * time.Second
-
+	seconds := h.retryAfter(err)
+	refusal := Refusal{
+		Status: statusOf(err), RetryAfter: time.Duration(seconds) * time.Second, Code: policy.Code(err), Err: err,
+	}
 	header := w.Header()
 	e.announce(header, seconds)
-	if seconds > 0 {
+	if seconds != noRetryAfter {
 		header.Set("Retry-After", strconv.FormatInt(seconds, 10))
 	}
 	if h.codeHeader != "" && refusal.Code != "" {
-		header.Set(h.codeHeader, fieldText(refusal.Code))
+		header.Set(h.codeHeader, field.Text(refusal.Code))
 	}
 	if r.ProtoMajor == 1 && r.ContentLength > maxUnread && !e.entered { // in HTTP/2 it would end the other requests too
 		header.Set("Connection", "close")
@@ -103,16 +107,17 @@ func tellOutside(w http.ResponseWriter, err error) {
 
 // statusOf returns the status of the answer to a request that was refused with err.
 func statusOf(err error) int {
-	if code := policy.Code(err); strings.HasPrefix(code, "ratelimit.") {
+	if refusals.IsQuota(err) {
 		return http.StatusTooManyRequests
 	}
 	return http.StatusServiceUnavailable
 }
 
-// retryAfter returns what Retry-After says, in seconds; 0 if coming back is of no use.
-func (h *handler) retryAfter(err error, code string) int64 {
-	if code == "ratelimit.cost" || code == "ratelimit.exhausted" {
-		return 0
+// retryAfter returns what Retry-After says, in seconds; noRetryAfter where no waiting helps, since with a 503 the field says
+// how long the service is expected to be unavailable (RFC 9110, 10.2.3).
+func (h *handler) retryAfter(err error) int64 {
+	if refusals.IsLasting(err) {
+		return noRetryAfter
 	}
 	wait, _ := policy.RetryAfter(err)
 	wait = min(max(wait, h.least), h.most)
@@ -166,15 +171,4 @@ func write(w http.ResponseWriter, status int, contentType, body string) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write([]byte(body)) // a client that has gone is no matter
-}
-
-// fieldText returns text as the value of a header field: printable ASCII of bounded length.
-func fieldText(text string) string {
-	text = text[:min(len(text), 64)]
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r > '~' {
-			return '_'
-		}
-		return r
-	}, text)
 }

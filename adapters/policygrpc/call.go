@@ -3,12 +3,11 @@ package policygrpc
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
-	"time"
 
 	"google.golang.org/grpc"
 
+	"github.com/go-resilience/resilience/internal/callinfo"
 	"github.com/go-resilience/resilience/internal/idempotence"
 )
 
@@ -27,14 +26,10 @@ type call struct {
 	followUps       followUps
 
 	mu       sync.Mutex
-	attempts int       // that were begun
-	running  int       // of them: those that have not failed
-	failedAt time.Time // when the last one has failed
-	waits    []time.Duration
+	attempts int // that were begun
+	running  int // of them: those that have not failed
+	waits    callinfo.Waits
 }
-
-// maxWaits bounds what a call remembers.
-const maxWaits = 16
 
 type callKey struct{}
 
@@ -66,10 +61,7 @@ func (c *call) attemptBegins() (before int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.attempts > 0 && c.running == 0 {
-		if len(c.waits) == maxWaits {
-			c.waits = slices.Delete(c.waits, 0, 1)
-		}
-		c.waits = append(c.waits, time.Since(c.failedAt))
+		c.waits.End()
 	}
 	c.attempts++
 	c.running++
@@ -80,7 +72,7 @@ func (c *call) attemptBegins() (before int) {
 func (c *call) attemptFailed(f *failure) {
 	c.mu.Lock()
 	c.running--
-	c.failedAt = time.Now()
+	c.waits.Begin()
 	c.mu.Unlock()
 	c.followUps.failed(f)
 }
@@ -99,7 +91,7 @@ func (c *call) fillInfos(err error) {
 	for _, opt := range c.opts {
 		if opt, ok := opt.(info); ok && opt.call != nil {
 			c.mu.Lock()
-			*opt.call = Call{Attempts: c.attempts, Waits: slices.Clone(c.waits), Reason: reasonOf(err), Err: err}
+			*opt.call = Call{Attempts: c.attempts, Waits: c.waits.Last(), Reason: reasonOf(err), Err: err}
 			c.mu.Unlock()
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/go-resilience/resilience/internal/callinfo"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 )
@@ -43,30 +44,10 @@ type Call struct {
 
 // Code returns the [policy.Code] of Reason, such as "retry.exhausted" or "breaker.open", or that of Err if there is no
 // Reason. It is "" for success.
-func (c Call) Code() string {
-	if code := policy.Code(c.Reason); code != "" {
-		return code
-	}
-	return policy.Code(c.Err)
-}
+func (c Call) Code() string { return callinfo.Call(c).Code() }
 
 // LogValue returns the fields as a group.
-func (c Call) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.Int("attempts", c.Attempts)}
-	if len(c.Waits) > 0 {
-		attrs = append(attrs, slog.Any("waits", c.Waits))
-	}
-	if code := c.Code(); code != "" {
-		attrs = append(attrs, slog.String("code", code))
-	}
-	if c.Reason != nil {
-		attrs = append(attrs, slog.String("reason", c.Reason.Error()))
-	}
-	if c.Err != nil {
-		attrs = append(attrs, slog.String("error", c.Err.Error()))
-	}
-	return slog.GroupValue(attrs...)
-}
+func (c Call) LogValue() slog.Value { return callinfo.Call(c).LogValue() }
 
 // reasonOf returns why err was not followed by another attempt.
 func reasonOf(err error) error {

@@ -2,19 +2,18 @@ package policygrpc
 
 import (
 	"errors"
-	"strings"
 
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
-	"github.com/go-resilience/resilience/breaker"
+	"github.com/go-resilience/resilience/internal/refusals"
 	"github.com/go-resilience/resilience/policy"
 )
 
 // refusalStatus returns the status of a refusal, with a RetryInfo if it is known how long waiting helps.
 func refusalStatus(refusal *policy.Rejection) *status.Status {
 	s := status.New(codeOfRefusal(refusal), wireText(refusal))
-	if wait, ok := refusal.RetryAfter(); ok && !errors.Is(refusal, breaker.ErrForced) {
+	if wait, ok := refusal.RetryAfter(); ok && !refusals.IsLasting(refusal) {
 		s = withRetryInfo(s, min(wait, defaultLongestWait))
 	}
 	return s
@@ -22,7 +21,7 @@ func refusalStatus(refusal *policy.Rejection) *status.Status {
 
 // codeOfRefusal returns the code of a refusal.
 func codeOfRefusal(err error) codes.Code {
-	if strings.HasPrefix(policy.Code(err), "ratelimit.") {
+	if refusals.IsQuota(err) {
 		return codes.ResourceExhausted
 	}
 	return codes.Unavailable
@@ -36,13 +35,4 @@ func wireText(err error) string {
 		return err.Error()
 	}
 	return refusal.Kind + ": " + refusal.Reason.Error()
-}
-
-// waitingIsOfNoUse reports whether a refusal does not go away by itself.
-func waitingIsOfNoUse(refusal error) bool {
-	switch policy.Code(refusal) {
-	case "ratelimit.cost", "ratelimit.exhausted":
-		return true
-	}
-	return errors.Is(refusal, breaker.ErrForced)
 }

@@ -18,10 +18,7 @@ type route struct {
 
 func newRoute(pipeline *resilience.Pipeline) *route {
 	r := &route{pipeline: pipeline}
-	for _, layer := range pipeline.Layers() {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
+	for _, layer := range sources.Bare(pipeline.Layers()) {
 		switch layer.(type) {
 		case policy.Repeater:
 			r.repeats = true

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/internal/refusals"
 	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/timeout"
@@ -86,7 +87,7 @@ func newServer(name string, source resilience.Source, options []ServerOption) (*
 	}
 	s.pipelines = newPipelines[suitability](source)
 	pipeline := source.Current()
-	checkSuitable(source, pipeline, &problems)
+	sources.CheckGuards(source, pipeline, &problems)
 	s.pipelines.ofSource.suitable.Store(pipeline)
 	return s, problems.Err()
 }
@@ -200,7 +201,7 @@ func (s *server) answer(err error, entered bool) (trailer metadata.MD, answer er
 		return nil, forCaller(err)
 	}
 	as := status.New(code, wireText(err))
-	if waitingIsOfNoUse(err) {
+	if refusals.IsLasting(err) {
 		return stopTrailer(), &Error{err, as}
 	}
 	wait := s.waitFor(err)

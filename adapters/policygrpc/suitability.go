@@ -27,7 +27,7 @@ func (s *server) isSuitable(pipeline *resilience.Pipeline, known *suitability) b
 		return false
 	}
 	problems := policy.ConfigError{Policy: "policygrpc.UnaryServer"}
-	if checkSuitable(s.pipelines.source, pipeline, &problems); len(problems.Problems) == 0 {
+	if sources.CheckGuards(s.pipelines.source, pipeline, &problems) {
 		known.suitable.Store(pipeline)
 		return true
 	}
@@ -36,22 +36,4 @@ func (s *server) isSuitable(pipeline *resilience.Pipeline, known *suitability) b
 		s.onConfigError(problems.Err())
 	}
 	return false
-}
-
-// checkSuitable notes why pipeline, which source has come to, cannot guard a handler.
-func checkSuitable(source resilience.Source, pipeline *resilience.Pipeline, problems *policy.ConfigError) {
-	if !sources.Check(source, pipeline, problems) {
-		return
-	}
-	for _, layer := range pipeline.Layers() {
-		if placed, ok := layer.(policy.Placed); ok {
-			layer = placed.Layer
-		}
-		switch layer.(type) {
-		case policy.Repeater:
-			problems.Add("%v: repeats, and a handler must not run twice", layer)
-		case policy.Wrapper:
-			problems.Add("%v: wraps, and a handler must not run twice or on another goroutine", layer)
-		}
-	}
 }

@@ -2,7 +2,10 @@
 // honour the mark.
 package idempotence
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 type key struct{}
 
@@ -25,4 +28,20 @@ func Asks(k any) bool { return k == (key{}) }
 func Of(ctx context.Context) (mark Mark, marked bool) {
 	mark, marked = ctx.Value(key{}).(Mark)
 	return mark, marked
+}
+
+// NotSent reports whether err says that nothing was done: what was marked with [No] may be done all the same then. It
+// is looked for through plain wrapping only: of two errors that are joined, one may have been sent.
+func NotSent(err error) (is bool) {
+	defer func() {
+		if recover() != nil { // a method of the error has panicked: it says nothing
+			is = false
+		}
+	}()
+	for ; err != nil; err = errors.Unwrap(err) {
+		if marked, ok := err.(interface{ NotSent() bool }); ok && marked.NotSent() {
+			return true
+		}
+	}
+	return false
 }

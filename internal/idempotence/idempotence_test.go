@@ -2,6 +2,8 @@ package idempotence_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,4 +40,23 @@ func (a answers) Value(key any) any {
 		return a.answer
 	}
 	return a.Context.Value(key)
+}
+
+type panics struct{ error }
+
+func (panics) NotSent() bool { panic("NotSent") }
+
+type notSent struct{ error }
+
+func (notSent) NotSent() bool   { return true }
+func (n notSent) Unwrap() error { return n.error }
+
+func TestNotSentIsFoundThroughPlainWrappingOnly(t *testing.T) {
+	err := notSent{errors.New("no connection")}
+	require.True(t, idempotence.NotSent(err))
+	require.True(t, idempotence.NotSent(fmt.Errorf("around: %w", err)))
+	require.False(t, idempotence.NotSent(errors.Join(err)))
+	require.False(t, idempotence.NotSent(err.error))
+	require.False(t, idempotence.NotSent(nil))
+	require.False(t, idempotence.NotSent(fmt.Errorf("around: %w", panics{err})))
 }

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"sync/atomic"
+
+	"github.com/go-resilience/resilience/internal/idempotence"
 )
 
 // sendTrace notes how far a request has come.
@@ -31,7 +33,7 @@ func isNotSent(err error, trace *sendTrace) bool {
 	switch {
 	case trace == nil:
 		return false
-	case isRefusedStream(err):
+	case isRefusedStream(err), idempotence.NotSent(err):
 		return true
 	case trace.wrote.Load():
 		return false

@@ -7,6 +7,7 @@ import (
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/bulkhead"
+	"github.com/go-resilience/resilience/internal/sources"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/retry"
 	"github.com/go-resilience/resilience/timeout"
@@ -56,8 +57,9 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 	given := resilience.Compose(layers...)
 	inside := func(layer policy.Layer) bool { return layer.Stage() >= policy.StageAttemptTimeout }
 	around := slices.DeleteFunc(given.Layers(), inside)
-	limit := max(1, min(standardAttempt, limitAt(around, policy.StageTotalTimeout)/3)) // of an attempt, unless one is given
-	longest := limitAt(given.Layers(), policy.StageAttemptTimeout)
+	// limit is that of an attempt, unless one is given.
+	limit := max(1, min(standardAttempt, limitAt(sources.Bare(around), policy.StageTotalTimeout)/3))
+	longest := limitAt(sources.Bare(given.Layers()), policy.StageAttemptTimeout)
 	if longest == noLimit {
 		longest = limit
 	}

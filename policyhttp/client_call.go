@@ -10,6 +10,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/go-resilience/resilience/internal/callinfo"
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
@@ -23,6 +24,7 @@ import (
 //	  begin     makes the attempt, with a copy of the request, and discards responses that it supersedes
 //	  prepare   gives it the body, the deadline header and the route
 //	  errorOf   says what an error of the base transport means to the pipeline; resultOf, what a response means
+//	  judge     says of both whether the request may be sent again
 //	  hold      keeps a response until it is superseded or delivered; fail and skip end an attempt without one
 //	finish      has the outcome of the pipeline: a response, in spite of an error too, or a CallError
 //	  end       marks the call as ended: what comes late is closed by its attempt; discards what other attempts hold
@@ -49,13 +51,13 @@ type call struct {
 	//
 	// ended is set under it, too.
 	mu       sync.Mutex
-	attempts int32      // that were begun
-	skipped  int32      // attempts that never reached the base transport
-	running  int32      // attempts under way
-	delays   *delays    // nil as long as none has failed
-	pending  []*attempt // that are under way, or hold a response or a body
-	target   *target    // nil as long as nobody has asked for it
-	outcome  error      // that the pipeline ended with; nil before the end, and for success
+	attempts int32           // that were begun
+	skipped  int32           // attempts that never reached the base transport
+	running  int32           // attempts under way
+	waits    *callinfo.Waits // nil as long as no attempt has failed
+	pending  []*attempt      // that are under way, or hold a response or a body
+	target   *target         // nil as long as nobody has asked for it
+	outcome  error           // that the pipeline ended with; nil before the end, and for success
 
 	first       attempt // these save allocations
 	pendingRoom [1]*attempt
@@ -126,8 +128,8 @@ func (c *call) begin(ctx context.Context) *attempt {
 	if c.attempts > 0 {
 		a = new(attempt)
 		superseded = c.takeSuperseded(numbersOf(ctx))
-		if c.running == 0 {
-			c.noteWait()
+		if c.running == 0 && c.waits != nil {
+			c.waits.End()
 		}
 	}
 	a.Context, a.call = ctx, c
@@ -140,26 +142,21 @@ func (c *call) begin(ctx context.Context) *attempt {
 	return a
 }
 
-// takeSuperseded takes out of c.pending the attempts that are answered, and that the attempt with these numbers follows. One
-// that is still under way is left to the next attempt, or to the end of the call: until then its answer may still be wanted.
-func (c *call) takeSuperseded(numbers attemptNumbers) (superseded []*attempt) {
-	c.pending = slices.DeleteFunc(c.pending, func(other *attempt) bool {
-		supersedes := other.response != nil && c.follows(numbers, numbersOf(other))
-		if supersedes {
-			superseded = append(superseded, other)
-		}
-		return supersedes
-	})
-	return superseded
-}
-
 // fail says that an attempt has ended without a response.
 func (c *call) fail(a *attempt) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.running--
-	c.noteFailure()
+	c.beginWait()
 	c.pending = slices.DeleteFunc(c.pending, func(other *attempt) bool { return other == a })
+}
+
+// beginWait notes that an attempt has failed. Another one may follow.
+func (c *call) beginWait() {
+	if c.waits == nil {
+		c.waits = new(callinfo.Waits)
+	}
+	c.waits.Begin()
 }
 
 // skip says that an attempt has ended before the base transport was asked.
@@ -177,7 +174,7 @@ func (c *call) hold(a *attempt, response *http.Response, failure *Error) bool {
 	defer c.mu.Unlock()
 	c.running--
 	if failure != nil {
-		c.noteFailure()
+		c.beginWait()
 	}
 	if c.ended.Load() {
 		return false

@@ -19,7 +19,7 @@ const (
 )
 
 // bodies hands the body of a request to its attempts, and closes the caller's body exactly once. It is nil for a request
-// without a body: give, reclaim, closeAll and end can be called on nil.
+// without a body: is, give, takeBack, isFree, closeAll and end can be called on nil.
 //
 // An attempt reads the caller's body itself, or a recording of it, or has a body of its own from GetBody, which is not meant
 // here. If its base transport rewinds, it has several bodies, and is sending until all are closed: by the base transport,

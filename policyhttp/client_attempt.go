@@ -11,7 +11,6 @@ import (
 	"github.com/go-resilience/resilience/internal/engine"
 	"github.com/go-resilience/resilience/internal/idempotence"
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/retry"
 )
 
 // attempt is one attempt to get a response. It is the context of the request that is sent, too.
@@ -87,8 +86,8 @@ func send(ctx context.Context) (*http.Response, error) {
 		c.skip(a)
 		return nil, err
 	}
-	var trace *sendTrace
-	if !c.mayRepeat() {
+	var trace *sendTrace // nil where the request may be sent again anyway
+	if c.whyOnce() != nil {
 		trace = traceSend(&a.sent)
 	}
 	response, err := c.transport.base.RoundTrip(&a.sent)
@@ -118,39 +117,29 @@ func (a *attempt) prepare() error {
 		t.setDeadline(a.Context, c.openResult.Layers(), &a.sent)
 	}
 	if t.route != nil {
-		destination := c.routeOf(a.Context, true)
-		if destination == nil {
+		to := c.sendTo(a.Context)
+		if to == nil {
 			return &baseError{err: errNoRoute, class: policy.Ignored}
 		}
 		if a.sent.URL == nil || a.sent.Host == a.sent.URL.Host { // no host of its own
 			a.sent.Host = ""
 		}
-		a.setURL(destination)
+		a.setURL(to)
 	}
 	return nil
 }
 
 // errorOf returns an error of the base transport as what it means to the pipeline.
 func (a *attempt) errorOf(err error, trace *sendTrace) error {
-	c := a.call
 	plain, ok := err.(tls.RecordHeaderError) //nolint:errorlint // as http.Client
 	if ok && string(plain.RecordHeader[:]) == "HTTP/" {
 		err = &schemeMismatch{plain}
 	}
-	class := Classify(err)
+	failure := &baseError{err: err, class: Classify(err), verdict: verdict{notSent: isNotSent(err, trace)}}
 	if a.bodyBroken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
-		class = policy.Ignored // the caller's own mistake, or wish
+		failure.class = policy.Ignored // the caller's own mistake, or wish
 	}
-	c.bodies.takeBack(a)
-	bodyIsFree := c.bodies.isFree()
-	notSent := bodyIsFree && isNotSent(err, trace)
-	if class != policy.Unclassified || notSent {
-		err = &baseError{err, class, notSent}
-	}
-	if !bodyIsFree && c.mayRepeat() {
-		err = retry.Permanent(err)
-	}
-	return err
+	return a.judge(failure)
 }
 
 // resultOf says what a response of the base transport means to the pipeline. The response is the result of the attempt in
@@ -160,10 +149,10 @@ func (a *attempt) resultOf(response *http.Response) (_ *http.Response, err error
 	if response.Body == nil {
 		response.Body = http.NoBody
 	}
-	failure, final := c.transport.failureOf(response)
+	failure := c.transport.failureOf(response)
 	if failure != nil {
-		var mayFollow bool
-		if mayFollow, err = a.finality(failure, final); mayFollow {
+		err = a.judge(failure)
+		if failure.allowsAnother() && isRetried(failure.class) && c.pipelineRepeats() {
 			response = prefetch(response)
 		}
 	}
@@ -174,32 +163,15 @@ func (a *attempt) resultOf(response *http.Response) (_ *http.Response, err error
 	return response, err
 }
 
-// finality returns failure as what it is to the pipeline, and whether another attempt may follow it. After a final one none
-// does, whatever its class.
-func (a *attempt) finality(failure *Error, final bool) (mayFollow bool, err error) {
-	c := a.call
-	switch {
-	case final:
-		return false, retry.Permanent(failure)
-	case !c.mayRepeat() && !failure.notSent: // the retry asks the call whether it may, and stops
-		return false, failure
-	}
-	c.bodies.takeBack(a)
-	if !c.bodies.isFree() {
-		return false, retry.Permanent(failure)
-	}
-	return isRetried(failure.class) && c.pipelineRepeats(), failure
-}
-
 // deliver makes the response of a that of the call. permit is settled when its body is done with.
 func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 	r := a.response
 	a.responseBody.attempt, a.responseBody.permit = a, permit
 	r.Request = a.call.request
 	//lint:ignore SA1019 that is how http.Client tells a transport which is not its own about its Timeout
-	if hidden := a.call.request.Cancel != nil; hidden {
-		// It hides the body behind a type of its own, too: let Info find the call by the context. The request is a copy of
-		// the caller's there anyway.
+	if a.call.request.Cancel != nil {
+		// Then http.Client hides the body behind a type of its own: let Info find the call by the context. The request is a copy
+		// of the caller's there anyway.
 		r.Request = a.call.request.WithContext(a.call)
 	}
 	r.Body = a.responseBody.face()

@@ -33,8 +33,8 @@ import (
 //	not speak TLS, too many redirects                Permanent     a failure, not retried
 //	any other                                        Unclassified  a failure, retried
 //
-// Retried means that a retry of the pipeline would, as far as the class goes. Whether this request may be sent again is asked
-// elsewhere: of a response attempt.finality asks, of an error attempt.errorOf.
+// Retried means that a retry of the pipeline would, as far as the class goes. Whether this request may be sent again is the
+// question of attempt.judge.
 
 // classOfStatus returns what a status says about the server; Unclassified for one that is no failure at all.
 func classOfStatus(status int, header http.Header) policy.Class {
@@ -59,21 +59,20 @@ func isFailure(class policy.Class) bool {
 	return class != policy.Unclassified && class != policy.Expected
 }
 
-// failureOf returns a response as an error, nil if it means no failure, and whether it is not to be tried again although its
-// class is.
-func (c *config) failureOf(r *http.Response) (failure *Error, final bool) {
+// failureOf returns a response as an error, nil if it means no failure. What there is to know of the request, judge adds.
+func (c *transportConfig) failureOf(r *http.Response) *Error {
 	class, final := c.classOfResponse(r)
 	if !isFailure(class) {
-		return nil, false
+		return nil
 	}
-	failure = newError(r, class)
-	failure.notSent = c.notProcessed[r.StatusCode]
-	return failure, final
+	failure := newError(r, class)
+	failure.verdict = verdict{notSent: c.notProcessed[r.StatusCode], final: final}
+	return failure
 }
 
 // classOfResponse returns what a response means to the pipeline, Unclassified or Expected for a success, and whether it is not
 // to be tried again although its class is.
-func (c *config) classOfResponse(r *http.Response) (class policy.Class, final bool) {
+func (c *transportConfig) classOfResponse(r *http.Response) (class policy.Class, final bool) {
 	if c.classifyResponse != nil {
 		if class := c.askClassifyResponse(r); class != policy.Unclassified {
 			return class, false
@@ -96,7 +95,7 @@ func (c *config) classOfResponse(r *http.Response) (class policy.Class, final bo
 
 // askClassifyResponse asks the function given to ClassifyResponse. When that panics, or calls runtime.Goexit, nobody gets the
 // response.
-func (c *config) askClassifyResponse(r *http.Response) policy.Class {
+func (c *transportConfig) askClassifyResponse(r *http.Response) policy.Class {
 	returned := false
 	defer func() {
 		if !returned {

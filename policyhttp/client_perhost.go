@@ -99,7 +99,7 @@ func Host(ctx context.Context) string {
 		return ""
 	}
 	if c.transport.route != nil {
-		return hostKeyOf(c.routeOf(ctx, false)).host
+		return hostKeyOf(c.routeOf(ctx)).host
 	}
 	return c.hostKey().host
 }

@@ -11,7 +11,7 @@ import (
 // Transport is an [http.RoundTripper] that sends requests through a pipeline. It is made by [NewTransport] and safe for
 // concurrent use.
 type Transport struct {
-	config
+	transportConfig
 	base        http.RoundTripper
 	pipelineFor func(*http.Request) *resilience.Pipeline
 	mayMutate   bool // base may change the requests that it gets
@@ -38,7 +38,7 @@ type RequestSource interface {
 // was not made with [resilience.Compose], an option out of its range.
 func NewTransport(base http.RoundTripper, source resilience.Source, options ...Option) *Transport {
 	problems := policy.ConfigError{Policy: "policyhttp.NewTransport"}
-	c := configure(options, &problems)
+	c := configureTransport(options, &problems)
 	pipelineFor := func(*http.Request) *resilience.Pipeline { return source.Current() }
 	if bySource, ok := source.(RequestSource); sources.IsNil(source) {
 		problems.Add("the source is nil")
@@ -53,7 +53,7 @@ func NewTransport(base http.RoundTripper, source resilience.Source, options ...O
 	if base == nil {
 		base = http.DefaultTransport
 	}
-	t := &Transport{config: c, base: base, pipelineFor: pipelineFor}
+	t := &Transport{transportConfig: c, base: base, pipelineFor: pipelineFor}
 	switch base.(type) {
 	case *http.Transport, *Transport:
 	default:

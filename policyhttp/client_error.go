@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp/internal/field"
 	"github.com/go-resilience/resilience/retry"
 )
 
@@ -45,11 +46,11 @@ type Error struct {
 	// Status is the status code of the response, such as 503.
 	Status int
 
-	class   policy.Class
-	until   time.Time // when to come back; zero if the server did not say
-	live    bool
-	notSent bool
-	gaveUp  error // of a Transport inside that has tried again itself
+	class  policy.Class
+	until  time.Time // when to come back; zero if the server did not say
+	live   bool
+	gaveUp error // of a Transport inside that has tried again itself
+	verdict
 }
 
 // Check returns an [*Error] if response means a failure, nil otherwise. It is for round trips of your own, and does not
@@ -98,6 +99,17 @@ func newError(response *http.Response, class policy.Class) *Error {
 	return e
 }
 
+// hintOf returns how long from now a response asks to wait.
+func hintOf(r *http.Response, now time.Time) (time.Duration, bool) {
+	if wait, ok := field.RetryAfter(r.Header, now); ok {
+		return wait, true
+	}
+	if r.StatusCode == http.StatusTooManyRequests {
+		return field.QuotaReset(r.Header, now)
+	}
+	return 0, false
+}
+
 // Error returns the status with its usual text, and the wait.
 func (e *Error) Error() string {
 	text := fmt.Sprintf("status %d", e.Status)
@@ -141,11 +153,11 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// baseError is an error of the base transport that means something other than that the server has failed for now.
+// baseError is an error of the base transport.
 type baseError struct {
-	err     error
-	class   policy.Class // Unclassified: transient
-	notSent bool
+	err   error
+	class policy.Class // Unclassified: transient
+	verdict
 }
 
 func (e *baseError) Error() string       { return e.err.Error() }

@@ -1,18 +1,16 @@
 package policyhttp
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"time"
 
+	"github.com/go-resilience/resilience/internal/callinfo"
 	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/retry"
 )
 
 // Call is how a call of a [Transport] went.
@@ -33,32 +31,10 @@ type Call struct {
 
 // Code returns the [policy.Code] of Reason, such as "retry.exhausted" or "breaker.open", or that of Err if there is no
 // Reason. It is "" for success.
-func (c Call) Code() string {
-	if c.Reason != nil {
-		if code := policy.Code(c.Reason); code != "" {
-			return code
-		}
-	}
-	return policy.Code(c.Err)
-}
+func (c Call) Code() string { return callinfo.Call(c).Code() }
 
 // LogValue returns the fields as a group.
-func (c Call) LogValue() slog.Value {
-	attrs := []slog.Attr{slog.Int("attempts", c.Attempts)}
-	if len(c.Waits) > 0 {
-		attrs = append(attrs, slog.Any("waits", c.Waits))
-	}
-	if code := c.Code(); code != "" {
-		attrs = append(attrs, slog.String("code", code))
-	}
-	if c.Reason != nil {
-		attrs = append(attrs, slog.String("reason", c.Reason.Error()))
-	}
-	if c.Err != nil {
-		attrs = append(attrs, slog.String("error", c.Err.Error()))
-	}
-	return slog.GroupValue(attrs...)
-}
+func (c Call) LogValue() slog.Value { return callinfo.Call(c).LogValue() }
 
 // Info returns how the call went that ended with response and err, as a [Transport] or an [http.Client] with one returned
 // them; either may be nil. It reports false when they are not from a Transport. After redirects it is about the last
@@ -90,55 +66,10 @@ func (c *call) info() Call {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	call := Call{Attempts: int(c.attempts - c.skipped), Reason: c.reason(c.outcome), Err: c.outcome}
-	if c.delays != nil {
-		call.Waits = slices.Clone(c.delays.waits)
+	if c.waits != nil {
+		call.Waits = c.waits.Last()
 	}
 	return call
-}
-
-// reason returns why err was not followed by another attempt.
-func (c *call) reason(err error) error {
-	if err == nil {
-		return nil
-	}
-	reason := policyReason(err)
-	switch {
-	case reason != nil && !errors.Is(reason, retry.ErrFinal):
-		return reason
-	case isRetried(policy.ClassOf(err)): // unless something about the request itself had been in the way
-		return cmp.Or(c.obstacle(err), reason)
-	}
-	return reason
-}
-
-// obstacle returns what is about the request itself that kept it from being sent again after err, nil if nothing is:
-//
-//	the request may be repeated   its body can be sent again
-//	yes                           yes                          nil
-//	yes                           no                           ErrBodyNotReplayable
-//	no                            no, it has to be sent once   ErrBodyNotReplayable
-//	no                            otherwise                    ErrNotIdempotent
-func (c *call) obstacle(err error) error {
-	answer, answered := errors.AsType[*Error](err)
-	may := c.mayRepeat() || answered && answer.notSent
-	switch {
-	case may && c.bodies.isReplayable():
-		return nil
-	case may || c.bodies.is(bodyOnce):
-		return ErrBodyNotReplayable
-	}
-	return ErrNotIdempotent
-}
-
-// policyReason returns the reason that a policy has given in err, if one has.
-func policyReason(err error) error {
-	if gaveUp, ok := errors.AsType[*retry.Error](err); ok {
-		return gaveUp.Reason
-	}
-	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
-		return rejection
-	}
-	return nil
 }
 
 // CallError is the error of a [Transport]. It says what the base transport or the pipeline said, and matches that, and

@@ -1,4 +1,4 @@
-package policyhttp
+package field
 
 import (
 	"net/http"
@@ -9,40 +9,13 @@ import (
 	"github.com/go-resilience/resilience/internal/saturate"
 )
 
-// maxHint bounds the values of header fields that are looked at.
-const maxHint = 256
-
-// hintOf returns how long from now a response asks to wait.
-func hintOf(r *http.Response, now time.Time) (time.Duration, bool) {
-	if wait, ok := parseRetryAfter(r.Header.Get("Retry-After"), now, dateOf(r.Header)); ok {
-		return wait, true
-	}
-	if r.StatusCode == http.StatusTooManyRequests {
-		return quotaReset(r.Header, now)
-	}
-	return 0, false
-}
-
-// dateOf returns when the server says that it has answered, zero if it does not.
-func dateOf(header http.Header) time.Time {
-	value := header.Get("Date")
-	if len(value) > maxHint {
-		return time.Time{}
-	}
-	date, err := http.ParseTime(value)
-	if err != nil {
-		return time.Time{}
-	}
-	return date
-}
-
-// parseRetryAfter returns the wait that the value of a Retry-After asks for: a number of seconds or a date. Servers write
-// fractions, too, which the standard does not know. A date is compared with date, the server's own clock, and with now if
-// that is zero. Values below zero and nonsense are ignored; a date in the past is 0; a number that is too large is the
-// longest duration.
-func parseRetryAfter(value string, now, date time.Time) (time.Duration, bool) {
-	value = strings.TrimSpace(value)
-	if value == "" || len(value) > maxHint {
+// RetryAfter returns how long from now a Retry-After among header asks to wait: a number of seconds, or a date. Servers
+// write fractions, too, which the standard does not know. A date is compared with the server's own clock, where it tells its
+// Date. Values below zero and nonsense are ignored; a date in the past is 0; a number that is too large is the longest
+// duration.
+func RetryAfter(header http.Header, now time.Time) (time.Duration, bool) {
+	value := strings.TrimSpace(header.Get("Retry-After"))
+	if value == "" || len(value) > longest {
 		return 0, false
 	}
 	if whole, fraction, ok := strings.Cut(value, "."); isDigits(whole) && (!ok || isDigits(fraction)) {
@@ -52,10 +25,23 @@ func parseRetryAfter(value string, now, date time.Time) (time.Duration, bool) {
 	if !ok {
 		return 0, false
 	}
-	if date.IsZero() {
-		date = now
+	if date := dateOf(header); !date.IsZero() {
+		now = date
 	}
-	return max(0, at.Sub(date)), true
+	return max(0, at.Sub(now)), true
+}
+
+// dateOf returns when the server says that it has answered, zero if it does not.
+func dateOf(header http.Header) time.Time {
+	value := header.Get("Date")
+	if len(value) > longest {
+		return time.Time{}
+	}
+	date, err := http.ParseTime(value)
+	if err != nil {
+		return time.Time{}
+	}
+	return date
 }
 
 // parseDate parses the three forms of an HTTP date, and those of servers that write UTC or a zone in place of GMT.
@@ -96,16 +82,16 @@ var quotaFields = [...]struct{ remaining, reset string }{
 	{"X-Rate-Limit-Remaining", "X-Rate-Limit-Reset"},
 }
 
-// quotaReset returns how long from now until the caller's quota is full again, as the fields about rate limits say. There
+// QuotaReset returns how long from now until the caller's quota is full again, as the fields about rate limits say. There
 // is no standard: a number is seconds from now, or seconds or milliseconds since 1970, whichever its size suggests. Where
 // that is in doubt, the longer wait is taken. A quota of which something is left is not why the request was refused.
-func quotaReset(header http.Header, now time.Time) (time.Duration, bool) {
+func QuotaReset(header http.Header, now time.Time) (time.Duration, bool) {
 	if wait, ok := structuredReset(header["Ratelimit"]); ok {
 		return wait, true
 	}
 	for _, field := range quotaFields {
 		value := strings.TrimSpace(header.Get(field.reset))
-		if len(value) > maxHint || hasLeft(header.Get(field.remaining)) {
+		if len(value) > longest || hasLeft(header.Get(field.remaining)) {
 			continue
 		}
 		whole, _, _ := strings.Cut(value, ".")
@@ -138,7 +124,7 @@ func hasLeft(remaining string) bool {
 // that are used up the longest counts.
 func structuredReset(values []string) (wait time.Duration, ok bool) {
 	for _, value := range values {
-		if len(value) > maxHint {
+		if len(value) > longest {
 			continue
 		}
 		for quota := range strings.SplitSeq(value, ",") {

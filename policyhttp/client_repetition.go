@@ -1,0 +1,132 @@
+package policyhttp
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/go-resilience/resilience/internal/idempotence"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/retry"
+)
+
+// Will the request be sent again? The policies decide it, within two limits that are set here:
+//
+//	before the first attempt     repetitionOf   how often the request may be sent at all: the mark that retries and hedges
+//	                                            find in the context of the call
+//	when an attempt has failed   judge          what stands in the way after it: the verdict, kept in the error of the attempt
+//
+// When the call has ended, reason reads what they have said.
+
+// Idempotent returns a context that says that its requests may be sent more than once, whatever their method, because
+// the server recognises a repetition, or does not mind it. It is retry.Idempotent; retry.NotIdempotent says the opposite,
+// of a GET that has an effect.
+func Idempotent(ctx context.Context) context.Context { return retry.Idempotent(ctx) }
+
+// isIdempotent reports whether method and header allow to send r twice.
+func isIdempotent(r *http.Request) bool {
+	switch r.Method {
+	case "", http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete,
+		"QUERY":
+		return true
+	}
+	if _, ok := r.Header["Idempotency-Key"]; ok {
+		return true
+	}
+	_, ok := r.Header["X-Idempotency-Key"]
+	return ok
+}
+
+// repetitionOf says whether the request of c may be sent twice. What the caller said about the context counts more than the
+// method; nothing counts more than a body that can be sent only once.
+func repetitionOf(c *call) idempotence.Mark {
+	mark, marked := idempotence.Of(c.Context)
+	may := mark != idempotence.No
+	if !marked {
+		may = isIdempotent(c.request)
+	}
+	switch {
+	case !may || c.bodies.is(bodyOnce):
+		return idempotence.No
+	case c.bodies.is(bodyRecorded) && c.request.ContentLength <= 0:
+		// It is not known how long the body is: of two attempts, one could not go on where it turns out too long.
+		return idempotence.InTurn
+	}
+	return idempotence.AtOnce
+}
+
+// whyOnce returns why the request must not be sent again after it has reached the server, nil if it may be.
+func (c *call) whyOnce() error {
+	switch {
+	case c.repetition != idempotence.No:
+		return nil
+	case c.bodies.is(bodyOnce):
+		return ErrBodyNotReplayable
+	}
+	return ErrNotIdempotent
+}
+
+// verdict is whether the request may be sent again after an attempt that has failed.
+type verdict struct {
+	notSent  bool  // the attempt has had no effect for sure
+	final    bool  // nothing is to follow, although the class is one that is retried; see RetryStatuses
+	obstacle error // what about the request keeps it from being sent again: ErrNotIdempotent, ErrBodyNotReplayable
+}
+
+// allowsAnother reports whether another attempt may follow, as far as the request goes.
+func (v *verdict) allowsAnother() bool { return !v.final && v.obstacle == nil }
+
+// judged returns the verdict of an error that it is part of.
+func (v *verdict) judged() *verdict { return v }
+
+// attemptError is the error of an attempt, with its verdict: an [*Error], which is a response, or a [*baseError].
+type attemptError interface {
+	error
+	judged() *verdict
+}
+
+// judge completes the verdict on a, which has failed with failure, and returns failure as the retry of the pipeline gets it.
+// The retry knows by itself what the call is marked with; what it cannot know it is told by [retry.Permanent].
+func (a *attempt) judge(failure attemptError) error {
+	c, v := a.call, failure.judged()
+	switch once := c.whyOnce(); {
+	case v.final:
+		return retry.Permanent(failure)
+	case c.Context.Err() != nil: // that is why no attempt follows
+		return failure
+	case once != nil && !v.notSent:
+		v.obstacle = once
+		return failure
+	}
+	c.bodies.takeBack(a) // for the attempt that may follow
+	if !c.bodies.isFree() {
+		v.obstacle = ErrBodyNotReplayable
+		return retry.Permanent(failure)
+	}
+	return failure
+}
+
+// reason returns why err, which the pipeline ended with, was not followed by another attempt: what a policy says, or else the
+// verdict on the attempt, where its class is one that is retried.
+func (c *call) reason(err error) error {
+	said := reasonOfPolicy(err)
+	if said != nil && !errors.Is(said, retry.ErrFinal) || !isRetried(policy.ClassOf(err)) {
+		return said
+	}
+	if failure, ok := errors.AsType[attemptError](err); ok {
+		return cmp.Or(failure.judged().obstacle, said)
+	}
+	return cmp.Or(c.whyOnce(), said) // the error of a layer that has not waited for the attempt
+}
+
+// reasonOfPolicy returns the reason that a policy has given in err, nil if none has.
+func reasonOfPolicy(err error) error {
+	if gaveUp, ok := errors.AsType[*retry.Error](err); ok {
+		return gaveUp.Reason
+	}
+	if rejection, ok := errors.AsType[*policy.Rejection](err); ok {
+		return rejection
+	}
+	return nil
+}

@@ -1,0 +1,107 @@
+package policyhttp_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/policy"
+	"github.com/go-resilience/resilience/policyhttp"
+	"github.com/go-resilience/resilience/retry"
+	"github.com/go-resilience/resilience/timeout"
+)
+
+// TestReasonOfAPOST: the request itself is the reason only where another attempt would have followed otherwise.
+func TestReasonOfAPOST(t *testing.T) {
+	unanswered := errors.New("no answer")
+	readAll := func(r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }
+	fails := func(err error) tripper {
+		return func(*http.Request) (*http.Response, error) { return nil, err }
+	}
+	readsAndFails := func(err error) tripper {
+		return func(r *http.Request) (*http.Response, error) {
+			readAll(r)
+			return nil, err
+		}
+	}
+	answers := func(status int) tripper {
+		return func(*http.Request) (*http.Response, error) { return answer(status, nil), nil }
+	}
+	hangs := tripper(func(r *http.Request) (*http.Response, error) {
+		<-r.Context().Done()
+		return nil, r.Context().Err()
+	})
+	deaf := tripper(func(*http.Request) (*http.Response, error) {
+		time.Sleep(time.Hour)
+		return nil, unanswered
+	})
+	refusedDial := &net.OpError{Op: "dial", Err: errors.New("refused")}
+	refusedStream := StreamError{StreamID: 1, Code: refusedStream}
+	none, again := []policy.Layer(nil), []policy.Layer{atOnce(3)}
+	for name, c := range map[string]struct {
+		base    http.RoundTripper
+		layers  []policy.Layer
+		body    io.Reader
+		options []policyhttp.Option
+		reason  error
+	}{
+		"it may have arrived": {fails(unanswered), again, nil, nil, policyhttp.ErrNotIdempotent},
+		"nobody repeats":      {fails(unanswered), none, nil, nil, policyhttp.ErrNotIdempotent},
+		"a timeout":           {hangs, []policy.Layer{atOnce(3), timeout.PerAttempt(time.Second)}, nil, nil, policyhttp.ErrNotIdempotent},
+		"given up":            {deaf, []policy.Layer{atOnce(3), timeout.Abandon(time.Second)}, nil, nil, policyhttp.ErrNotIdempotent},
+
+		"it was not sent":                 {fails(refusedDial), again, nil, nil, retry.ErrExhausted},
+		"it was not sent, nobody repeats": {fails(refusedDial), none, nil, nil, nil},
+		"not processed, nobody repeats": {answers(503), none, once{strings.NewReader("order")},
+			[]policyhttp.Option{policyhttp.RetryNotIdempotent(503)}, nil},
+		"a class that is not retried": {answers(505), again, nil, nil, nil},
+		"a status that is not retried": {answers(429), again, nil,
+			[]policyhttp.Option{policyhttp.RetryStatuses(503)}, nil},
+
+		"the body is gone": {readsAndFails(unanswered), again, once{strings.NewReader("order")}, nil, policyhttp.ErrBodyNotReplayable},
+		"not sent, as the base says, but the body is gone": {readsAndFails(retry.NotSent(unanswered)), again,
+			once{strings.NewReader("order")}, nil, policyhttp.ErrBodyNotReplayable},
+		"refused, and the body is longer than what is kept": {readsAndFails(refusedStream), again, once{strings.NewReader("order")},
+			[]policyhttp.Option{policyhttp.Buffer(2)}, policyhttp.ErrBodyNotReplayable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tr := policyhttp.NewTransport(c.base, resilience.Compose(c.layers...), c.options...)
+				response, err := tr.RoundTrip(request(t, "POST", "http://example.com/", c.body))
+				if err == nil {
+					read(t, response)
+				}
+				call, _ := policyhttp.Info(response, err)
+				require.Equal(t, c.reason, call.Reason)
+				require.NotErrorIs(t, call.Err, policy.ErrRejected)
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
+// TestReasonOfACallerWhoLeaves is that, whatever the method.
+func TestReasonOfACallerWhoLeaves(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			hangs := tripper(func(r *http.Request) (*http.Response, error) {
+				<-r.Context().Done()
+				return nil, r.Context().Err()
+			})
+			_, err := transport(hangs, atOnce(3)).RoundTrip(request(t, method, "http://example.com/", nil).WithContext(ctx))
+			call, _ := policyhttp.Info(nil, err)
+			require.ErrorIs(t, call.Reason, context.Canceled, method)
+		})
+	}
+}
