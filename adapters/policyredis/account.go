@@ -73,7 +73,8 @@ func (a *account) hear(now moment, r request, heard answer, slack amount) (forgo
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	paidAt := r.sent.plus(heard.debt + heard.taken)
-	if heard.debt < now.until(r.knownPaidAt)-slack && a.paidAt == r.knownPaidAt { // no other answer has noted it yet
+	lost := heard.debt < now.until(r.knownPaidAt)-slack
+	if lost && a.paidAt == r.knownPaidAt { // else another answer has told of it already
 		a.paidAt, a.refunds = paidAt, nil
 		return true
 	}
@@ -81,11 +82,11 @@ func (a *account) hear(now moment, r request, heard answer, slack amount) (forgo
 	return false
 }
 
-// returned notes that an amount goes back to the store.
-func (a *account) returned(amount amount) {
+// returned notes that the rest of a lot goes back to the store.
+func (a *account) returned(rest amount) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.paidAt = a.paidAt.plus(-amount)
+	a.paidAt = a.paidAt.plus(-rest)
 }
 
 // slack is how much of the known debt may be missing though nothing was lost: clocks of two machines differ a little in their

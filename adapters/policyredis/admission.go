@@ -45,7 +45,7 @@ func (c *core) admit(ctx context.Context, cfg *config, t target, cost int) (poli
 	case cost == 0:
 		return c.admitFree()
 	}
-	p := purchase{target: t, start: c.now(), amount: cfg.amountOf(cost)}
+	p := &purchase{target: t, start: c.now(), amount: cfg.amountOf(cost)}
 	if !t.bucket.overflow {
 		p.refunded = t.bucket.account.spend(p.start, p.amount, cfg.generation)
 	}
@@ -66,7 +66,7 @@ func (c *core) admit(ctx context.Context, cfg *config, t target, cost int) (poli
 }
 
 // decide asks the shared bucket: the refunds of this process, its lot, or the store.
-func (c *core) decide(ctx context.Context, cfg *config, p purchase) verdict {
+func (c *core) decide(ctx context.Context, cfg *config, p *purchase) verdict {
 	switch {
 	case p.rest() == 0:
 		return verdict{kind: granted, takenAt: p.start}
@@ -78,7 +78,7 @@ func (c *core) decide(ctx context.Context, cfg *config, p purchase) verdict {
 }
 
 // askStore asks the store for what refunds do not pay. If that is granted, it takes up to extra as well, as much as there is.
-func (c *core) askStore(ctx context.Context, cfg *config, p purchase, extra amount) (_ verdict, got amount) {
+func (c *core) askStore(ctx context.Context, cfg *config, p *purchase, extra amount) (_ verdict, got amount) {
 	a, err := c.ask(ctx, cfg, p.target, cfg.takeUpToQuestion(p.rest(), p.rest()+extra))
 	switch {
 	case err != nil:
@@ -90,7 +90,7 @@ func (c *core) askStore(ctx context.Context, cfg *config, p purchase, extra amou
 }
 
 // withoutStore decides about an attempt that the store has not decided about.
-func (c *core) withoutStore(ctx context.Context, cfg *config, p purchase, cause error) (policy.Ticket, error) {
+func (c *core) withoutStore(ctx context.Context, cfg *config, p *purchase, cause error) (policy.Ticket, error) {
 	if err := policy.ContextError(ctx); err != nil {
 		return policy.Ticket{}, err
 	}

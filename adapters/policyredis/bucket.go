@@ -1,15 +1,16 @@
 package policyredis
 
-// target is what an attempt takes its tokens from.
+// target is what an attempt takes its tokens from: a key in Redis, and what this process keeps of it. Keys in the overflow have
+// one bucket in common.
 type target struct {
-	keys   []string // what the bucket is called in Redis, as the script takes it
+	keys   []string // what the key is called in Redis, as the script takes it
 	bucket *bucket
 }
 
 // bucket is what this process keeps of one key.
 type bucket struct {
-	keys     []string // what the key is called in Redis, as the script takes it
-	overflow bool     // of all keys for which a [PerKey] has no place: they have only a share, and it in common
+	keys     []string // of a target
+	overflow bool     // it is that of all keys for which a [PerKey] has no place; only its share is used
 
 	share   share
 	account account

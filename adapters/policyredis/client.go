@@ -53,8 +53,8 @@ func (s scripter[R]) evalSha(ctx context.Context, keys []string, args []any) (an
 	return s.EvalSha(ctx, scriptName, keys, args...).Result()
 }
 
-// keepsDeadlines reports whether the client is one of go-redis for a single server, and set to keep to the deadlines of contexts. It
-// looks at the options, since this package does not link go-redis. With a negative timeout it sets no deadline on connections,
+// keepsDeadlines reports whether the client is one of go-redis for a single server, and set to keep to the deadlines of contexts.
+// It looks at the options, since this package does not link go-redis. With a negative timeout it sets no deadline on connections,
 // and a CredentialsProvider gets no context, nor does a StreamingCredentialsProvider, which older versions do not have. Clients
 // of clusters hold a lock while they ask what commands there are, and others wait for that.
 func (s scripter[R]) keepsDeadlines() (yes bool) {

@@ -35,6 +35,7 @@ type counts struct {
 	forgotten                                    atomic.Uint64
 }
 
+// start makes c ready for use.
 func (c *core) start(cl client, cfg *config) {
 	c.store = newStore(cl, cfg.probe, c.record)
 	c.mode.start(cfg.name)
@@ -42,6 +43,7 @@ func (c *core) start(cl client, cfg *config) {
 	c.apply(cfg)
 }
 
+// apply puts a configuration in force. The caller must let the mode deliver.
 func (c *core) apply(cfg *config) {
 	c.config.Store(cfg)
 	c.shadow.Store(cfg.shadow)
@@ -57,6 +59,7 @@ func (c *core) reconfigure(cfg *config, problems *policy.ConfigError) error {
 	return nil
 }
 
+// change is reconfigure, under the lock.
 func (c *core) change(cfg *config, problems *policy.ConfigError) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -116,7 +119,7 @@ func (c *core) record(r request, a answer, err error) {
 		c.mode.answered(r.config.probe)
 	}
 	if r.bucket.overflow || r.givesBack() {
-		return
+		return // what is owed belongs to one key; what goes back may be answered without looking
 	}
 	if r.bucket.account.hear(c.now(), r, a, r.config.slack()) {
 		c.counts.forgotten.Add(1)

@@ -13,7 +13,7 @@ type lot struct {
 	amount     amount
 	takenAt    moment      // the first of it, if it was taken several times
 	restocking bool        // an attempt is asking for more
-	timer      *time.Timer // that gives back what is left; nil when there is none
+	timer      *time.Timer // that gives back what is left; nil when nothing is to go back
 	refusal    refusal     // the last one by Redis
 }
 
@@ -32,7 +32,7 @@ func (r *refusal) holds(now moment, wanted amount, generation uint64) bool {
 
 // askLot asks the lot, and then the store. One attempt at a time restocks the lot; the others ask for themselves meanwhile, so
 // that nobody waits for somebody else's round trip.
-func (c *core) askLot(ctx context.Context, cfg *config, p purchase) verdict {
+func (c *core) askLot(ctx context.Context, cfg *config, p *purchase) verdict {
 	l := &p.bucket.lot
 	v, missing := l.take(p.start, p.rest(), cfg.amountOf(cfg.lotSize), cfg.generation)
 	if v.kind != undecided {
@@ -74,27 +74,29 @@ func (l *lot) take(now moment, wanted, size amount, generation uint64) (_ verdic
 	return verdict{}, missing
 }
 
+// restocked lets another attempt restock the lot.
 func (l *lot) restocked() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.restocking = false
 }
 
+// refuse notes a refusal by Redis, which take repeats.
 func (l *lot) refuse(r refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refusal = r
 }
 
-// stock adds what was taken to the lot, of which what is left then goes back after a while.
-func (c *core) stock(b *bucket, amount amount, takenAt moment, keep time.Duration) {
+// stock adds to the lot what was taken for it. What is left of the lot goes back after a while.
+func (c *core) stock(b *bucket, more amount, takenAt moment, keep time.Duration) {
 	l := &b.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.amount == 0 || takenAt < l.takenAt {
 		l.takenAt = takenAt
 	}
-	l.amount += amount
+	l.amount += more
 	l.refusal = refusal{}
 	if l.timer == nil {
 		l.timer = time.AfterFunc(keep, func() {
@@ -107,14 +109,14 @@ func (c *core) stock(b *bucket, amount amount, takenAt moment, keep time.Duratio
 // returnLot gives what is left of a lot back to the store, as far as debt is there. If that fails it is lost, which errs on the
 // safe side. A client may send the script twice, when it does not hear the answer; so what goes back has a name.
 func (c *core) returnLot(ctx context.Context, b *bucket) {
-	amount := b.lot.takeAll()
-	if amount == 0 {
+	rest := b.lot.takeAll()
+	if rest == 0 {
 		return
 	}
-	b.account.returned(amount) // what the process knows of the debt is no longer true
+	b.account.returned(rest) // what the process knows of the debt is no longer true
 	key := b.keys[0]
 	cfg := c.config.Load()
-	_, _ = c.ask(ctx, cfg, target{keys: []string{key, key + rand.Text()}, bucket: b}, cfg.giveBackQuestion(amount))
+	_, _ = c.ask(ctx, cfg, target{keys: []string{key, key + rand.Text()}, bucket: b}, cfg.giveBackQuestion(rest))
 }
 
 // takeAll takes what is left, and stops the timer.

@@ -26,7 +26,8 @@ func (s *share) change(now moment, f func(debt amount) amount) {
 func (s *share) take(now moment, shared amount, p portion) (wait amount) {
 	a := p.inShare(shared)
 	s.change(now, func(debt amount) amount {
-		if wait = max(0, debt-max(0, p.capacity-a)); wait > 0 {
+		fits := max(0, p.capacity-a) // beside so much debt
+		if wait = max(0, debt-fits); wait > 0 {
 			return debt
 		}
 		return debt + a

@@ -62,7 +62,7 @@ func (c *core) snapshot(cfg *config) Snapshot {
 		Errors:         c.store.failures.Load(),
 		Timeouts:       c.store.timeouts.Load(),
 		Running:        c.store.places.count(),
-		Abandoned:      max(0, c.store.abandoned.Load()),
+		Abandoned:      c.store.abandoned.Load(),
 	}
 }
 
