@@ -40,7 +40,7 @@ func (r Reply) Result() (any, error) { return r.Value, r.Err }
 type client interface {
 	eval(ctx context.Context, keys []string, args []any) (any, error)
 	evalSha(ctx context.Context, keys []string, args []any) (any, error)
-	prompt() bool // it says that it keeps to the deadlines of contexts
+	keepsDeadlines() bool // it says so, of the deadlines of contexts
 }
 
 type scripter[R Result] struct{ Scripter[R] }
@@ -53,11 +53,11 @@ func (s scripter[R]) evalSha(ctx context.Context, keys []string, args []any) (an
 	return s.EvalSha(ctx, scriptName, keys, args...).Result()
 }
 
-// prompt reports whether the client is one of go-redis for a single server, and set to keep to the deadlines of contexts. It
-// looks at the options, since this package does not link go-redis. With a negative timeout it sets no deadline on connections,
+// keepsDeadlines reports whether the client is one of go-redis for a single server, and set to keep to the deadlines of contexts.
+// It looks at the options, since this package does not link go-redis. With a negative timeout it sets no deadline on connections,
 // and a CredentialsProvider gets no context, nor does a StreamingCredentialsProvider, which older versions do not have. Clients
 // of clusters hold a lock while they ask what commands there are, and others wait for that.
-func (s scripter[R]) prompt() (yes bool) {
+func (s scripter[R]) keepsDeadlines() (yes bool) {
 	defer func() {
 		if recover() != nil { // in somebody else's Options, or they have other fields
 			yes = false

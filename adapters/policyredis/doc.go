@@ -33,41 +33,49 @@ package policyredis
 //
 //	Limiter.Admit
 //	  core.admit
-//	    account.spend                  what was taken and not used pays first; here it is nothing
-//	    core.admitByStore              with Lots: admitByLot, which asks only if the lot does not suffice
-//	      core.ask                     notes what is known of the debt, for checkForgotten
-//	        store.ask
-//	          breaker.Admit            open: nobody is asked
-//	          places.take              none left: ErrBusy
-//	          store.callHere           with a client that is trusted; or else
-//	          call.run                 on a goroutine of its own, for which store.ask waits
-//	            store.run              EVALSHA, and EVAL if the server does not know the script
-//	            store.settle           tells the breaker
-//	          core.record              tells the mode, and compares with what was known
-//	            core.checkForgotten
-//	      core.refuse                  the answer is a wait: ErrLimited until then
+//	    account.spend                what was taken and not used pays first; here it is nothing
+//	    core.decide                  its verdict is granted, refused, or undecided
+//	      core.askStore              with Lots: askLot, which calls it only if the lot does not suffice
+//	        core.ask                 notes what is known of the debt, for account.hear
+//	          store.ask
+//	            breaker.Admit        open: nobody is asked
+//	            places.take          none left: ErrBusy
+//	            store.callHere       with a client that is trusted; or else
+//	            call.run             on a goroutine of its own, for which call.await waits
+//	              store.run          sends EVALSHA, and EVAL if the server does not know the script; reads the reply
+//	              store.settle       tells the breaker
+//	            core.record          tells the mode
+//	              account.hear       compares with what was known
+//	    core.refuse                  the verdict is refused: ErrLimited until the tokens are due
 //
 //	Limiter.Admit
-//	  core.admit, and so on
-//	      core.admitted                the share of the process is charged, too; the ticket says what was taken
-//	Limiter.Settle                     NotCalled, as the breaker has refused
-//	  core.giveBack                    to the account, for the next attempt, and to the share of the process
+//	  core.admit
+//	    account.spend, core.decide   as above; the verdict is granted
+//	    share.charge                 the share of the process is charged, too
+//	    core.admitWith               the ticket is a receipt of what was taken
+//	Limiter.Settle                   NotCalled, as the breaker has refused
+//	  core.giveBack                  to the account, for the next attempt, and to the share of the process
 //
-// While the store does not answer, core.withoutStore takes the place of core.refuse and core.admitted: it asks the share of the
-// process, or admits or refuses everything.
+// While the store does not answer, the verdict is undecided, and core.withoutStore asks the share of the process, or admits or
+// refuses everything.
 //
-// The words of the package, in the order of reading:
+// The words of the package, in the order of reading; each has a file of its name, or is in the file of the word above it:
 //
-//	core        what a Limiter and a PerKey have in common                            core.go
-//	purchase    what an attempt takes                                                 core.go
-//	bucket      what this process keeps of one key                                    bucket.go
-//	share       its part of the limit, for when the store does not answer             bucket.go
-//	account     what it knows of the debt in Redis, and has taken and not used        account.go
-//	lot         what it has taken there for attempts to come                          lot.go
-//	question    what the script is asked, and its answer                              script.go
-//	request     a question to the server, and what was known when it was asked        store.go
-//	store       the server, behind a deadline and a breaker                           store.go
-//	call        a call of the client on a goroutine of its own                        store.go
-//	witness     the call that goes on though its caller has left                      store.go
-//	places      for the calls that run                                                store.go
-//	modeSwitch  who decides, and how that changes                                     mode.go
+//	amount      tokens as time, and so a debt
+//	moment      a time by the process's own clock
+//	quota       a rate and a burst as amounts
+//	core        what a Limiter and a PerKey have in common
+//	admission   how a purchase, what an attempt is to take, gets its verdict
+//	receipt     what an attempt has taken
+//	bucket      what this process keeps of one key: share, account and lot
+//	target      a bucket, and what it is called in Redis
+//	share       the process's part of the limit, for when the store does not answer
+//	account     what the process knows of the debt in Redis, and its refunds
+//	refund      what it has taken there for an attempt that was not made
+//	lot         what it has taken there for attempts to come
+//	script      what decides in Redis; it is asked a question and gives an answer
+//	store       the server, behind a deadline and a breaker; it is sent a request
+//	call        a call of the client on a goroutine of its own
+//	witness     the call that goes on though its caller has left
+//	places      for the calls that run
+//	mode        who decides, and how that changes

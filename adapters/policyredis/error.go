@@ -70,8 +70,8 @@ func isAnswer(err error) bool {
 	return contains(err, []string{"user_script", keyHolds})
 }
 
-// doesNotWrite reports whether an error that a call got which was to write is about writing, as far as can be seen: other calls
-// may succeed.
+// doesNotWrite reports whether a call that was to write has failed because the server does not let it write, as far as can be
+// seen. One that only reads may succeed then.
 func doesNotWrite(err error) bool {
 	return contains(err, noWrites) || isAnswer(err) && !isAboutKey(err)
 }
@@ -89,8 +89,11 @@ func isAboutKey(err error) bool {
 
 // says reports whether an error, or one that it wraps, begins with a text.
 func says(err error, text string) bool {
-	if err == nil || strings.HasPrefix(err.Error(), text) {
-		return err != nil
+	switch {
+	case err == nil:
+		return false
+	case strings.HasPrefix(err.Error(), text):
+		return true
 	}
 	switch wraps := err.(type) { //nolint:errorlint // this is what errors.Is does
 	case interface{ Unwrap() error }:

@@ -4,10 +4,11 @@ import "testing"
 
 // FuzzReply: whatever a server answers, no integer that the script cannot give admits, and what is taken fits.
 func FuzzReply(f *testing.F) {
-	for _, n := range []int64{0, 1, -1, 1 << 62, -1 << 62, maxCapacity} {
+	for _, n := range []int64{0, 1, -1, 1 << 62, -1 << 62, int64(maxCapacity)} {
 		f.Add(n, int64(10), int64(5), int64(1000))
 	}
-	f.Fuzz(func(t *testing.T, reply, burst, cost, unit int64) {
+	f.Fuzz(func(t *testing.T, reply, burstOf, costOf, unitOf int64) {
+		burst, cost, unit := amount(burstOf), amount(costOf), amount(unitOf)
 		if burst < 1 || unit < 1 || burst > maxCapacity/unit || cost < 1 || cost > burst {
 			t.Skip()
 		}

@@ -3,9 +3,6 @@ package policyredis
 import (
 	"context"
 	"fmt"
-	"math"
-	"strconv"
-	"time"
 
 	"github.com/go-resilience/resilience/policy"
 )
@@ -68,18 +65,11 @@ func (l *Limiter) Stage() policy.Stage { return policy.StageRateLimit }
 // wait, the error is the same, and the tokens are lost if the store took them.
 func (l *Limiter) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	cfg := l.current()
-	ticket, err := l.core.admit(ctx, cfg, l.bucket, l.bucket.keys, cfg.cost(ctx))
+	ticket, err := l.core.admit(ctx, cfg, l.bucket.target(), cfg.costIn(ctx))
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
 	return ctx, ticket, nil
-}
-
-func (c *config) cost(ctx context.Context) int {
-	if c.costOf == nil {
-		return 1
-	}
-	return c.costOf(ctx)
 }
 
 // Settle takes the tokens back if the operation was never entered: later attempts pay that much less. They are worth
@@ -96,7 +86,7 @@ func (l *Limiter) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 // takes nothing and writes nothing. While the store does not answer, it returns an error that matches [ErrStore], never a
 // guess.
 func (l *Limiter) Peek(ctx context.Context) (Level, error) {
-	return l.core.peek(ctx, l.current(), l.bucket, l.bucket.keys, 1)
+	return l.core.peek(ctx, l.current(), l.bucket.target())
 }
 
 // Drain gives back the tokens that [Lots] took and nobody used, and waits until no call to the store is running, not
@@ -129,38 +119,25 @@ func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) e
 // would have refused goes ahead without a token, and is counted in ShadowRejected of [Snapshot] instead of Rejected.
 func (l *Limiter) Shadow() {
 	l.current()
-	l.core.steer(true)
+	l.core.setShadow(true)
 }
 
 // Enforce ends the shadow mode that [Limiter.Shadow] or the option [Shadow] began.
 func (l *Limiter) Enforce() {
 	l.current()
-	l.core.steer(false)
+	l.core.setShadow(false)
 }
 
 // Idle reports whether the limiter is in the state of a new one: its local bucket is full, it holds no lots, and it was
 // never changed by hand.
 func (l *Limiter) Idle() bool {
 	l.current()
-	return !l.core.changed.Load() && l.bucket.idle(l.core.clock.Elapsed())
+	return !l.core.changed.Load() && l.bucket.idle(l.core.now())
 }
 
 // String returns the rate, the burst and the key, as in
 //
 //	rate limit "api" 100/s burst 10 in redis ratelimit:{api}
 func (l *Limiter) String() string {
-	return l.current().text() + " in redis " + l.bucket.key
-}
-
-func (c *config) text() string {
-	text := "rate limit "
-	if c.name != "" {
-		text += fmt.Sprintf("%q ", c.name)
-	}
-	if c.perSecond >= 1 {
-		text += strconv.FormatFloat(math.Round(c.perSecond*1000)/1000, 'f', -1, 64) + "/s"
-	} else {
-		text += fmt.Sprintf("1 per %v", time.Duration(c.unit))
-	}
-	return text + fmt.Sprintf(" burst %d", c.burst)
+	return l.current().text() + " in redis " + l.bucket.keys[0]
 }

@@ -5,124 +5,103 @@ import (
 	"crypto/rand"
 	"sync"
 	"time"
-
-	"github.com/go-resilience/resilience/policy"
-	"github.com/go-resilience/resilience/ratelimit"
 )
 
-// lot is what was taken from Redis at once, for attempts to come, in nanoseconds.
+// lot is what was taken from Redis at once, for attempts to come.
 type lot struct {
-	mu      sync.Mutex
-	amount  int64
-	takenAt time.Duration // the first of it, if it was taken several times
-	filling bool          // an attempt is asking for more
-	timer   *time.Timer   // that looks after it; nil when there is none
-	refusal refusal       // the last one by Redis
+	mu         sync.Mutex
+	amount     amount
+	takenAt    moment      // the first of it, if it was taken several times
+	restocking bool        // an attempt is asking for more
+	timer      *time.Timer // that gives back what is left; nil when nothing is to go back
+	refusal    refusal     // the last one by Redis
 }
 
 // refusal is repeated for a while without asking.
 type refusal struct {
-	amount     int64         // this much is refused, and more; 0: nothing is
-	due        time.Duration // when the amount would be there
-	until      time.Duration // when Redis is asked again
-	generation uint64        // of the configuration that it was for
+	amount     amount // this much is refused, and more; 0: nothing is
+	due        moment // when the amount would be there
+	until      moment // when Redis is asked again
+	generation uint64 // of the configuration that it was for
 }
 
-func (l *lot) empty() bool {
+// holds reports whether an amount is still refused.
+func (r *refusal) holds(now moment, wanted amount, generation uint64) bool {
+	return r.amount > 0 && wanted >= r.amount && now < r.until && generation == r.generation
+}
+
+// askLot asks the lot, and then the store. One attempt at a time restocks the lot; the others ask for themselves meanwhile, so
+// that nobody waits for somebody else's round trip.
+func (c *core) askLot(ctx context.Context, cfg *config, p *purchase) verdict {
+	l := &p.bucket.lot
+	v, missing := l.take(p.start, p.rest(), cfg.amountOf(cfg.lotSize), cfg.generation)
+	if v.kind != undecided {
+		return v
+	}
+	if missing > 0 {
+		defer l.restocked()
+	}
+	v, got := c.askStore(ctx, cfg, p, missing)
+	switch {
+	case v.kind == refused:
+		until := min(v.due, c.now().plus(amount(cfg.lotKeep)))
+		l.refuse(refusal{amount: p.rest(), due: v.due, until: until, generation: cfg.generation})
+	case got > 0:
+		c.stock(p.bucket, got, p.start, cfg.lotKeep)
+	}
+	return v
+}
+
+// take takes an amount from the lot, or repeats the last refusal. If it is undecided, the attempt asks Redis, also for what is
+// missing in the lot, unless that is 0, and then calls restocked.
+func (l *lot) take(now moment, wanted, size amount, generation uint64) (_ verdict, missing amount) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.amount == 0 && l.timer == nil && !l.filling
-}
-
-// admitByLot admits from the lot. One attempt at a time fills it up again; the others ask for themselves meanwhile, so that
-// nobody waits for somebody else's round trip.
-func (c *core) admitByLot(ctx context.Context, cfg *config, p purchase) (_ policy.Ticket, paid bool, _ error) {
-	b := p.bucket
-	d := b.lot.take(p.start, p.rest(), int64(cfg.lotSize)*cfg.unit, cfg.generation)
-	switch {
-	case d.admitted:
-		return c.admitted(cfg, p, max(0, int64(p.start-d.takenAt)))
-	case d.refused:
-		return c.refuse(cfg, ratelimit.ErrLimited, d.due)
+	l.amount = min(l.amount, size) // which may have been reduced
+	if l.amount >= wanted {
+		l.amount -= wanted
+		return verdict{kind: granted, takenAt: min(l.takenAt, now)}, 0
 	}
-	q := cfg.takeUpToQuestion(p.rest(), p.rest()+d.fill)
-	if d.fill > 0 {
-		defer b.lot.filled()
-	}
-	a, err := c.ask(ctx, cfg, request{question: q, keys: p.keys, args: q.arguments(), bucket: b})
-	switch {
-	case err != nil:
-		return c.withoutStore(ctx, cfg, p, err)
-	case a.wait > 0:
-		now := c.clock.Elapsed()
-		due := now + time.Duration(a.wait)
-		b.lot.refuse(refusal{amount: p.rest(), due: due, until: min(due, now+cfg.lotKeep), generation: cfg.generation})
-		return c.refuse(cfg, ratelimit.ErrLimited, due)
-	}
-	if more := q.takes(a.debt) - p.rest(); more > 0 {
-		c.fill(b, more, p.start, cfg.lotKeep)
-	}
-	return c.admitted(cfg, p, 0)
-}
-
-// decision is what a lot says to an attempt. If it neither admits nor refuses it, the attempt asks Redis.
-type decision struct {
-	admitted bool
-	takenAt  time.Duration // when what it gives was taken from Redis
-
-	refused bool
-	due     time.Duration // when that would be there
-
-	fill int64 // the attempt is to ask for so much more, and fill the lot with it
-}
-
-// take takes amount from the lot, which holds at most so much: it can be more when the limit was another one before.
-func (l *lot) take(now time.Duration, amount, most int64, generation uint64) decision {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.amount = min(l.amount, most)
-	if l.amount >= amount {
-		l.amount -= amount
-		return decision{admitted: true, takenAt: l.takenAt}
-	}
-	if r := l.refusal; r.amount > 0 && r.generation == generation && amount >= r.amount && now < r.until {
-		return decision{refused: true, due: r.due + time.Duration(amount-r.amount)}
+	if l.refusal.holds(now, wanted, generation) {
+		return verdict{kind: refused, due: l.refusal.due.plus(wanted - l.refusal.amount)}, 0
 	}
 	l.refusal = refusal{}
-	fill := most - l.amount
-	if l.filling || fill == 0 {
-		return decision{}
+	if l.restocking {
+		return verdict{}, 0
 	}
-	l.filling = true
-	return decision{fill: fill}
+	missing = size - l.amount
+	l.restocking = missing > 0
+	return verdict{}, missing
 }
 
-func (l *lot) filled() {
+// restocked lets another attempt restock the lot.
+func (l *lot) restocked() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.filling = false
+	l.restocking = false
 }
 
+// refuse notes a refusal by Redis, which take repeats.
 func (l *lot) refuse(r refusal) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.refusal = r
 }
 
-// fill adds what was taken to the lot, and looks after it in time.
-func (c *core) fill(b *bucket, amount int64, takenAt, keep time.Duration) {
+// stock adds to the lot what was taken for it. What is left of the lot goes back after a while.
+func (c *core) stock(b *bucket, more amount, takenAt moment, keep time.Duration) {
 	l := &b.lot
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.amount == 0 || takenAt < l.takenAt {
 		l.takenAt = takenAt
 	}
-	l.amount += amount
+	l.amount += more
 	l.refusal = refusal{}
 	if l.timer == nil {
 		l.timer = time.AfterFunc(keep, func() {
 			// Drain either finds the lot or waits for this call.
-			c.store.places.expect(func() { c.returnLot(context.Background(), b) })
+			c.store.places.announce(func() { c.returnLot(context.Background(), b) })
 		})
 	}
 }
@@ -130,20 +109,32 @@ func (c *core) fill(b *bucket, amount int64, takenAt, keep time.Duration) {
 // returnLot gives what is left of a lot back to the store, as far as debt is there. If that fails it is lost, which errs on the
 // safe side. A client may send the script twice, when it does not hear the answer; so what goes back has a name.
 func (c *core) returnLot(ctx context.Context, b *bucket) {
-	l := &b.lot
+	rest := b.lot.takeAll()
+	if rest == 0 {
+		return
+	}
+	b.account.returned(rest) // what the process knows of the debt is no longer true
+	key := b.keys[0]
+	cfg := c.config.Load()
+	_, _ = c.ask(ctx, cfg, target{keys: []string{key, key + rand.Text()}, bucket: b}, cfg.giveBackQuestion(rest))
+}
+
+// takeAll takes what is left, and stops the timer.
+func (l *lot) takeAll() amount {
 	l.mu.Lock()
-	amount := l.amount
-	l.amount = 0
+	defer l.mu.Unlock()
 	if l.timer != nil {
 		l.timer.Stop()
 		l.timer = nil
 	}
-	l.mu.Unlock()
-	if amount == 0 {
-		return
-	}
-	cfg := c.config.Load()
-	q := cfg.giveBackQuestion(amount)
-	b.account.returned(amount) // what the process knows of the debt is no longer true
-	_, _ = c.ask(ctx, cfg, request{question: q, keys: []string{b.key, b.key + rand.Text()}, args: q.arguments(), bucket: b})
+	all := l.amount
+	l.amount = 0
+	return all
+}
+
+// idle reports whether there is nothing in the lot, nor soon will be.
+func (l *lot) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.amount == 0 && l.timer == nil && !l.restocking
 }

@@ -9,8 +9,14 @@ import (
 // An attempt that costs more than a full lot holds asks for itself alone: others may fill the lot meanwhile.
 func TestAFullLotIsNotFilled(t *testing.T) {
 	l := lot{amount: 10}
-	require.Equal(t, decision{}, l.take(0, 20, 10, 0))
-	require.True(t, l.take(0, 4, 10, 0).admitted)
-	require.Equal(t, decision{fill: 4}, l.take(0, 7, 10, 0))
-	require.Equal(t, decision{}, l.take(0, 7, 10, 0), "another attempt is filling it")
+	missing := func(wanted amount) amount {
+		v, missing := l.take(0, wanted, 10, 0)
+		require.Equal(t, verdict{}, v)
+		return missing
+	}
+	require.Zero(t, missing(20))
+	v, _ := l.take(0, 4, 10, 0)
+	require.Equal(t, granted, v.kind)
+	require.EqualValues(t, 4, missing(7))
+	require.Zero(t, missing(7), "another attempt is filling it")
 }

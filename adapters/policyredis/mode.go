@@ -34,8 +34,8 @@ func (m Mode) String() string {
 // MarshalText returns what String does.
 func (m Mode) MarshalText() ([]byte, error) { return []byte(m.String()), nil }
 
-// maxWaiting is how many changes wait for a listener that hangs. Of more, the last ones are kept.
-const maxWaiting = 1000
+// maxUndelivered is how many changes wait for a listener that hangs. Of more, the last ones are kept.
+const maxUndelivered = 1000
 
 // Change is a change of mode.
 type Change struct {
@@ -46,28 +46,34 @@ type Change struct {
 	Err      error // the store's last error; nil when the store answers again
 }
 
-// modeSwitch is the mode and how it changes. It leaves Shared when the store has failed several times in a row, and returns with
+// modeSwitch is the mode and how it changes. It leaves Shared when the store has failed several times in a row. It returns with
 // the first answer, but not before a probe interval has passed, so that a store that answers now and then makes no storm of
 // changes.
 //
-// It has a count of its own, and does not follow the breaker towards the store. The breaker says whether to call the store: neither
-// ErrBusy nor an error of a server that works, such as a missing permission, opens it. The mode says who decides: in both cases
-// that is not the store. And a breaker closes as soon as a probe succeeds.
+// It has a count of its own, and does not follow the breaker towards the store. The breaker says whether to call the store:
+// neither ErrBusy nor an error of a server that works, such as a missing permission, opens it. The mode says who decides: in
+// both cases that is not the store. And a breaker closes as soon as a probe succeeds.
 type modeSwitch struct {
-	name     string       // of the limiter
 	failures atomic.Int64 // in a row
-	away     atomic.Bool  // from Shared
+	away     atomic.Bool  // from Shared: what last.To says, for those without the lock
 
-	mu        sync.Mutex
-	present   Mode
-	since     time.Time
-	err       error
-	changes   uint64
-	waiting   []Change  // not delivered yet
-	delivers  bool      // a goroutine is delivering
-	lastLeft  time.Time // from Shared
-	failure   Mode      // what the present mode is while the store does not answer
-	listeners []func(Change)
+	mu          sync.Mutex
+	last        Change    // which has led to the present mode; with Number 0 it is that of a new limiter
+	lastShared  time.Time // the end of Shared, when it was in force last
+	failureMode Mode      // the mode while the store does not answer
+	listeners   []func(Change)
+	undelivered []Change
+	delivering  bool // a goroutine delivers changes
+}
+
+// start makes Shared the first mode.
+func (m *modeSwitch) start(name string) { m.last = Change{Name: name, To: Shared, At: time.Now()} }
+
+// lastChange returns the change which has led to the present mode.
+func (m *modeSwitch) lastChange() Change {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.last
 }
 
 // failed notes that the store did not answer.
@@ -76,9 +82,8 @@ func (m *modeSwitch) failed(err error) {
 		return
 	}
 	m.mu.Lock()
-	if m.present == Shared {
-		m.err = err
-		m.change(m.failure, time.Now())
+	if m.last.To == Shared {
+		m.change(m.failureMode, err)
 	}
 	m.mu.Unlock()
 	m.deliver()
@@ -93,52 +98,52 @@ func (m *modeSwitch) answered(probe time.Duration) {
 		return
 	}
 	m.mu.Lock()
-	if now := time.Now(); m.present != Shared && now.Sub(m.lastLeft) >= probe {
-		m.err = nil
-		m.change(Shared, now)
+	if m.last.To != Shared && time.Since(m.lastShared) >= probe {
+		m.change(Shared, nil)
 	}
 	m.mu.Unlock()
 	m.deliver()
 }
 
 // set sets who is told, and the failure mode, also while one is in force. The caller must deliver.
-func (m *modeSwitch) set(failure Mode, listeners []func(Change)) {
+func (m *modeSwitch) set(failureMode Mode, listeners []func(Change)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.failure, m.listeners = failure, listeners
-	if m.present != Shared && m.present != failure {
-		m.change(failure, time.Now())
+	m.failureMode, m.listeners = failureMode, listeners
+	if m.last.To != Shared && m.last.To != failureMode {
+		m.change(failureMode, m.last.Err)
 	}
 }
 
-// change notes a change, and who is to be told of it. It is called with the lock held.
-func (m *modeSwitch) change(to Mode, now time.Time) {
-	if m.present == Shared {
-		m.lastLeft = now
+// change makes a change, and notes that listeners are to be told of it. It is called with the lock held.
+func (m *modeSwitch) change(to Mode, err error) {
+	c := Change{Number: m.last.Number + 1, Name: m.last.Name, From: m.last.To, To: to, At: time.Now(), Err: err}
+	if c.From == Shared {
+		m.lastShared = c.At
 	}
-	m.changes++
-	if len(m.listeners) > 0 {
-		if len(m.waiting) == maxWaiting { // a listener hangs
-			m.waiting = m.waiting[1:]
-		}
-		m.waiting = append(m.waiting, Change{Number: m.changes, Name: m.name, From: m.present, To: to, At: now, Err: m.err})
-	}
-	m.present, m.since = to, now
+	m.last = c
 	m.away.Store(to != Shared)
+	if len(m.listeners) == 0 {
+		return
+	}
+	if len(m.undelivered) == maxUndelivered { // a listener hangs
+		m.undelivered = m.undelivered[1:]
+	}
+	m.undelivered = append(m.undelivered, c)
 }
 
 // deliver tells of all changes that wait, in order, unless another goroutine does already.
 func (m *modeSwitch) deliver() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.delivers {
+	if m.delivering {
 		return
 	}
-	m.delivers = true
-	defer func() { m.delivers = false }()
-	for len(m.waiting) > 0 {
-		change := m.waiting[0]
-		m.waiting = m.waiting[1:]
+	m.delivering = true
+	defer func() { m.delivering = false }()
+	for len(m.undelivered) > 0 {
+		change := m.undelivered[0]
+		m.undelivered = m.undelivered[1:]
 		m.tell(change)
 	}
 }

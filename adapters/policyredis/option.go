@@ -2,8 +2,10 @@ package policyredis
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/option"
@@ -18,7 +20,7 @@ const (
 	// MaxRefill is the longest time that an empty bucket may take to be full again: burst divided by rate.
 	MaxRefill = 50 * 24 * time.Hour
 
-	maxCapacity = int64(MaxRefill)
+	maxCapacity = amount(MaxRefill)
 
 	defaultDeadline = 50 * time.Millisecond
 	defaultProbe    = time.Second
@@ -39,7 +41,7 @@ type config struct {
 
 	name, prefix    string
 	deadline, probe time.Duration
-	failure         Mode
+	failureMode     Mode
 	peers           int
 	lotSize         int // of Lots; 0: the store is asked for each attempt
 	lotKeep         time.Duration
@@ -52,10 +54,7 @@ type config struct {
 
 	generation uint64 // how many configurations of the limiter came before
 
-	unit, capacity int64 // of the shared bucket, in nanoseconds
-	localCapacity  int64 // of the process's share
-	one            question
-	oneArgs        []any // of an attempt that costs 1, which is nearly every one
+	quota // that rate, burst and peers make
 }
 
 // Name names the limiter in its rejections, its [policy.Report] and its changes. By default it has no name. The name is
@@ -123,7 +122,7 @@ func Probe(every time.Duration) Option {
 // peers must be at least 1, and not so many that the share would take longer than [MaxRefill] to refill.
 func FailLocal(peers int) Option {
 	return func(c *config) {
-		c.failure, c.peers = Local, peers
+		c.failureMode, c.peers = Local, peers
 		c.failWith("FailLocal", setting.Arg("peers", peers))
 	}
 }
@@ -132,7 +131,7 @@ func FailLocal(peers int) Option {
 // then switch the limit off.
 func FailOpen() Option {
 	return func(c *config) {
-		c.failure, c.peers = Open, 1
+		c.failureMode, c.peers = Open, 1
 		c.failWith("FailOpen")
 	}
 }
@@ -140,7 +139,7 @@ func FailOpen() Option {
 // FailClosed refuses everything with [ErrStore] while the store does not answer.
 func FailClosed() Option {
 	return func(c *config) {
-		c.failure, c.peers = Closed, 1
+		c.failureMode, c.peers = Closed, 1
 		c.failWith("FailClosed")
 	}
 }
@@ -229,12 +228,12 @@ func configure(perSecond float64, burst int, options []Option) (*config, *policy
 	problems := &policy.ConfigError{Policy: "policyredis"}
 	c := &config{
 		perSecond: perSecond, burst: burst, prefix: defaultPrefix, deadline: defaultDeadline, probe: defaultProbe,
-		failure: Local, peers: 1, maxKeys: defaultKeys,
+		failureMode: Local, peers: 1, maxKeys: defaultKeys,
 	}
 	c.given.Data("New", setting.Arg("perSecond", perSecond), setting.Arg("burst", burst))
 	option.Apply(c, options, problems)
 	c.checkQuota(problems)
-	c.checkRest(problems)
+	c.checkOptions(problems)
 	return c, problems
 }
 
@@ -245,54 +244,7 @@ func (c *config) checkSingle(problems *policy.ConfigError) {
 	}
 }
 
-func (c *config) checkQuota(problems *policy.ConfigError) {
-	slowest := float64(time.Second) / float64(MaxRefill)
-	switch {
-	case !(c.perSecond >= slowest && c.perSecond <= MaxRate): // NaN too
-		problems.Add("rate %v per second: must be from %.3g to %v", c.perSecond, slowest, float64(MaxRate))
-	case c.burst < 1:
-		problems.Add("burst %d: must be positive", c.burst)
-	case c.peers < 1:
-		problems.Add("FailLocal(%d): must be at least 1", c.peers)
-	default:
-		// Rounded up, so that the rate is never exceeded; but not for the last bits of a rate such as 100/60.
-		period := float64(time.Second) / c.perSecond
-		c.unit = int64(math.Ceil(period * (1 - 1e-15)))
-		c.measure(problems)
-	}
-}
-
-// measure fills in what follows from rate, burst and peers.
-func (c *config) measure(problems *policy.ConfigError) {
-	burst, peers := int64(c.burst), int64(c.peers)
-	if burst > maxCapacity/c.unit {
-		problems.Add("burst %d at %v per second: an empty bucket must be full again within %v", c.burst, c.perSecond, MaxRefill)
-		return
-	}
-	c.capacity = burst * c.unit
-	share := max(1, burst/peers)
-	if peers > maxCapacity/c.unit/share {
-		problems.Add("FailLocal(%d): the share must refill within %v", c.peers, MaxRefill)
-		return
-	}
-	c.localCapacity = c.unit * peers * share
-	c.one = c.takeQuestion(c.unit)
-	c.oneArgs = c.one.arguments()
-}
-
-// horizon, 36 years, is as good as never.
-const horizon = 1 << 60
-
-// local returns what an amount of the shared bucket is in that of the process: a token costs peers times as much there, since
-// the share refills peers times slower.
-func (c *config) local(amount int64) int64 {
-	if peers := int64(c.peers); amount <= horizon/peers {
-		return amount * peers
-	}
-	return horizon
-}
-
-func (c *config) checkRest(problems *policy.ConfigError) {
+func (c *config) checkOptions(problems *policy.ConfigError) {
 	between := func(name string, d, least, most time.Duration) {
 		if d < least || d > most {
 			problems.Add("%s %v: must be from %v to %v", name, d, least, most)
@@ -326,8 +278,9 @@ func (c *config) checkRest(problems *policy.ConfigError) {
 	}
 }
 
-// keep takes from the configuration that c replaces what is no data, or what state hangs on.
-func (c *config) keep(before *config, problems *policy.ConfigError) {
+// inherit takes over from the configuration before c what stays if it is not given: functions, and what cannot be changed. It
+// notes what was to be changed and cannot be.
+func (c *config) inherit(before *config, problems *policy.ConfigError) {
 	if c.given.Given("Name") && c.name != before.name {
 		problems.Add("Name %.80q: the limiter is %.80q, and a name cannot be changed", c.name, before.name)
 	}
@@ -353,4 +306,26 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 			OnChange(f)(c)
 		}
 	})
+}
+
+// costIn returns what the attempt of a context costs.
+func (c *config) costIn(ctx context.Context) int {
+	if c.costOf == nil {
+		return 1
+	}
+	return c.costOf(ctx)
+}
+
+// text describes the limit.
+func (c *config) text() string {
+	text := "rate limit "
+	if c.name != "" {
+		text += fmt.Sprintf("%q ", c.name)
+	}
+	if c.perSecond >= 1 {
+		text += strconv.FormatFloat(math.Round(c.perSecond*1000)/1000, 'f', -1, 64) + "/s"
+	} else {
+		text += fmt.Sprintf("1 per %v", time.Duration(c.token))
+	}
+	return text + fmt.Sprintf(" burst %d", c.burst)
 }

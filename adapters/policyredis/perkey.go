@@ -47,21 +47,21 @@ func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key f
 	p.core.perKey = true
 	p.core.start(cl, cfg)
 	p.buckets = keyed.New(newBucket, keyed.Max(cfg.maxKeys), keyed.MaxKeyLength(len(cfg.prefix)+maxKey+4),
-		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.clock.Elapsed()) }))
-	p.buckets.Overflow().shared = true
+		keyed.IdleIf(func(b *bucket) bool { return b.idle(p.core.now()) }))
+	p.buckets.Overflow().overflow = true
 	return p
 }
 
 func (p *PerKey) current() *config { return p.core.current("policyredis.NewPerKey") }
 
-// find returns the bucket of a key, and what the key is called in Redis.
-func (p *PerKey) find(cfg *config, key string) (*bucket, []string) {
+// target returns what attempts of a key take their tokens from.
+func (p *PerKey) target(cfg *config, key string) target {
 	name := redisKey(cfg.prefix, key)
 	b := p.buckets.Get(name)
-	if b.shared {
-		return b, []string{name}
+	if b.overflow {
+		return target{keys: []string{name}, bucket: b}
 	}
-	return b, b.keys
+	return b.target()
 }
 
 // Stage returns [policy.StageRateLimit].
@@ -70,8 +70,7 @@ func (p *PerKey) Stage() policy.Stage { return policy.StageRateLimit }
 // Admit is [Limiter.Admit] for the key of ctx.
 func (p *PerKey) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
 	cfg := p.current()
-	b, keys := p.find(cfg, p.keyOf(ctx))
-	ticket, err := p.core.admit(ctx, cfg, b, keys, cfg.cost(ctx))
+	ticket, err := p.core.admit(ctx, cfg, p.target(cfg, p.keyOf(ctx)), cfg.costIn(ctx))
 	if err != nil {
 		return nil, policy.Ticket{}, err
 	}
@@ -82,8 +81,7 @@ func (p *PerKey) Admit(ctx context.Context) (context.Context, policy.Ticket, err
 func (p *PerKey) Settle(ctx context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	cfg := p.current()
 	if outcome.Kind == policy.NotCalled {
-		b, _ := p.find(cfg, p.keyOf(ctx))
-		p.core.giveBack(cfg, b, ticket)
+		p.core.giveBack(cfg, p.target(cfg, p.keyOf(ctx)).bucket, ticket)
 	}
 }
 
@@ -91,16 +89,14 @@ func (p *PerKey) Settle(ctx context.Context, ticket policy.Ticket, outcome polic
 // key and cost, or nil. The tokens cannot be given back.
 func (p *PerKey) Allow(ctx context.Context, key string, cost int) error {
 	cfg := p.current()
-	b, keys := p.find(cfg, key)
-	_, err := p.core.admit(ctx, cfg, b, keys, cost)
+	_, err := p.core.admit(ctx, cfg, p.target(cfg, key), cost)
 	return err
 }
 
 // Peek is [Limiter.Peek] for a key.
 func (p *PerKey) Peek(ctx context.Context, key string) (Level, error) {
 	cfg := p.current()
-	b, keys := p.find(cfg, key)
-	return p.core.peek(ctx, cfg, b, keys, 1)
+	return p.core.peek(ctx, cfg, p.target(cfg, key))
 }
 
 // Drain is [Limiter.Drain] for all keys.
@@ -124,19 +120,19 @@ func (p *PerKey) Reconfigure(perSecond float64, burst int, options ...Option) er
 // Shadow is [Limiter.Shadow] for all keys.
 func (p *PerKey) Shadow() {
 	p.current()
-	p.core.steer(true)
+	p.core.setShadow(true)
 }
 
 // Enforce is [Limiter.Enforce] for all keys.
 func (p *PerKey) Enforce() {
 	p.current()
-	p.core.steer(false)
+	p.core.setShadow(false)
 }
 
 // Idle reports whether all keys are in the state of new ones and nothing was ever changed by hand.
 func (p *PerKey) Idle() bool {
 	p.current()
-	now := p.core.clock.Elapsed()
+	now := p.core.now()
 	for _, b := range p.buckets.All() {
 		if !b.idle(now) {
 			return false

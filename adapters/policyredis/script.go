@@ -57,13 +57,11 @@ var scriptName = func() string {
 }()
 
 // question is what the script is asked.
-type question struct {
-	capacity, least, most, unit int64 // in nanoseconds
-}
+type question struct{ capacity, least, most, unit amount }
 
 // arguments returns the question as the script reads it. They are text, which every client sends as it is.
 func (q question) arguments() []any {
-	text := func(n int64) any { return strconv.FormatInt(n, 10) }
+	text := func(a amount) any { return strconv.FormatInt(int64(a), 10) }
 	return []any{text(q.capacity), text(q.least), text(q.most), text(q.unit)}
 }
 
@@ -73,36 +71,52 @@ func (q question) arguments() []any {
 //	takeQuestion         > 0      least   takes that, or refuses it where it does not fit
 //	takeUpToQuestion     > 0      more    the same, and takes up to most, in whole units, where they fit
 //	giveBackQuestion     < 0      least   takes that off the debt, as far as there is debt
-//	peekQuestion         >= 0     0       says whether least would be refused, and writes nothing
+//	peekQuestion         > 0      0       says whether least would be refused, and writes nothing
 
-func (c *config) takeQuestion(amount int64) question { return c.takeUpToQuestion(amount, amount) }
+func (q *quota) takeQuestion(a amount) question { return q.takeUpToQuestion(a, a) }
 
-func (c *config) takeUpToQuestion(least, most int64) question {
-	return question{capacity: c.capacity, least: least, most: most, unit: c.unit}
+func (q *quota) takeUpToQuestion(least, most amount) question {
+	return question{capacity: q.capacity, least: least, most: most, unit: q.token}
 }
 
-func (c *config) giveBackQuestion(amount int64) question { return c.takeUpToQuestion(-amount, -amount) }
+func (q *quota) giveBackQuestion(a amount) question { return q.takeUpToQuestion(-a, -a) }
 
-func (c *config) peekQuestion(amount int64) question { return c.takeUpToQuestion(amount, 0) }
+func (q *quota) peekQuestion(a amount) question { return q.takeUpToQuestion(a, 0) }
+
+// arguments returns a question as the script reads it.
+func (q *quota) arguments(asked question) []any {
+	if asked == q.takeOne {
+		return q.takeOneArguments
+	}
+	return asked.arguments()
+}
 
 // writes reports whether the script may write to answer.
 func (q question) writes() bool { return q.most != 0 }
 
-// takes returns how much the script takes when it answers debt.
-func (q question) takes(debt int64) int64 {
+// givesBack reports whether it is a giveBackQuestion. When it is asked a second time, the script answers without looking.
+func (q question) givesBack() bool { return q.least < 0 }
+
+// takes returns how much the script takes from a bucket with a debt when it does not refuse: less than 0 when that goes back.
+func (q question) takes(debt amount) amount {
+	if !q.writes() {
+		return 0
+	}
 	return max(q.least, min(q.most, (q.capacity-debt)/q.unit*q.unit))
 }
 
 // answer is what the script says.
 type answer struct {
-	debt int64 // before anything was taken
-	wait int64 // 0: not refused
+	debt  amount // before anything was taken
+	taken amount // in addition to it; 0 when it refuses
+	wait  amount // until the least would be there; 0 when it does not refuse
 }
 
 // answerTo reads a reply. Anything but an integer that the script can answer to this question is an error: a bad reply never
 // admits.
 func (q question) answerTo(reply any) (answer, error) {
-	n, ok := reply.(int64)
+	integer, ok := reply.(int64)
+	n := amount(integer)
 	switch {
 	case !ok:
 		return answer{}, fmt.Errorf("%w: %T instead of an integer", errReply, reply)
@@ -111,5 +125,5 @@ func (q question) answerTo(reply any) (answer, error) {
 	case n < 0:
 		return answer{debt: q.capacity - q.least - n, wait: -n}, nil
 	}
-	return answer{debt: n}, nil
+	return answer{debt: n, taken: q.takes(n)}, nil
 }

@@ -41,10 +41,14 @@ func (l *Limiter) Snapshot() Snapshot { return l.core.snapshot(l.current()) }
 func (p *PerKey) Snapshot() Snapshot { return p.core.snapshot(p.current()) }
 
 func (c *core) snapshot(cfg *config) Snapshot {
-	s := Snapshot{
+	last := c.mode.lastChange()
+	return Snapshot{
 		Name:           cfg.name,
 		PerSecond:      cfg.perSecond,
 		Burst:          cfg.burst,
+		Mode:           last.To,
+		Since:          last.At,
+		Changes:        last.Number,
 		Shadow:         c.shadow.Load(),
 		Trusted:        c.store.trusts(cfg),
 		Admitted:       c.counts.admitted.Load(),
@@ -58,12 +62,8 @@ func (c *core) snapshot(cfg *config) Snapshot {
 		Errors:         c.store.failures.Load(),
 		Timeouts:       c.store.timeouts.Load(),
 		Running:        c.store.places.count(),
-		Abandoned:      max(0, c.store.abandoned.Load()),
+		Abandoned:      c.store.abandoned.Load(),
 	}
-	c.mode.mu.Lock()
-	defer c.mode.mu.Unlock()
-	s.Mode, s.Since, s.Changes = c.mode.present, c.mode.since, c.mode.changes
-	return s
 }
 
 // LogValue returns the fields as a group.
@@ -85,11 +85,12 @@ func (s Snapshot) LogValue() slog.Value {
 // "store_timeouts", "store_running" and "store_abandoned".
 func (l *Limiter) Report() policy.Report {
 	cfg := l.current()
-	tokens, known := l.bucket.tokens(cfg, l.core.clock.Elapsed())
+	paidAt := l.bucket.account.debtPaidAt()
+	tokens := cfg.tokens(l.core.now().until(paidAt))
 	report := l.core.report(cfg, l.Stage())
 	report.Values = append([]policy.Value{{
-		Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(max(0, tokens)), Limit: float64(cfg.burst),
-		Unknown: !known || report.State.Name != Shared.String(),
+		Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(tokens), Limit: float64(cfg.burst),
+		Unknown: paidAt == 0 || report.State.Name != Shared.String(),
 	}}, report.Values...)
 	return report
 }
@@ -115,9 +116,8 @@ func (c *core) report(cfg *config, stage policy.Stage) policy.Report {
 	}
 	state := policy.State{Name: s.Mode.String(), Since: s.Since, All: modes[:]}
 	if s.Mode != Shared {
-		c.mode.mu.Lock()
-		state.Cause = policy.Cause{Rule: "store", What: "failed", Bad: failuresInARow, Limit: failuresInARow, Err: c.mode.err}
-		c.mode.mu.Unlock()
+		err := c.mode.lastChange().Err
+		state.Cause = policy.Cause{Rule: "store", What: "failed", Bad: failuresInARow, Limit: failuresInARow, Err: err}
 	}
 	return policy.Report{
 		Kind: kind, Name: s.Name, Stage: stage, State: state, Shadow: s.Shadow, Settings: cfg.given,
