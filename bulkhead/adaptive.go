@@ -121,10 +121,8 @@ func (a *adaptive) end(b *Bulkhead, ticket policy.Ticket, outcome policy.Outcome
 	}
 	*w = window{begin: now}
 	if before, after := a.set(a.controller.next(a.limit, s), b.current()); after != before {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.freeze()
-		defer b.thaw()
+		b.enter()
+		defer b.leave()
 		b.setLimit(after)
 	}
 }
@@ -132,7 +130,7 @@ func (a *adaptive) end(b *Bulkhead, ticket policy.Ticket, outcome policy.Outcome
 // set sets the limit, as far as c allows, and returns the whole limit before and after.
 func (a *adaptive) set(limit float64, c *config) (before, after int) {
 	before = int(a.limit)
-	a.limit = min(max(limit, float64(c.limit)), float64(c.ceiling))
+	a.limit = min(max(limit, float64(c.floor)), float64(c.ceiling))
 	after = int(a.limit)
 	if after < before {
 		a.epoch.Add(1)

@@ -35,7 +35,7 @@ type Bulkhead struct {
 //	                measured, or that step failed        atomic step; measure
 //	acquire         if the word is frozen, or there      refuse without the mutex if there is no queue; wait for what
 //	                are too few slots                    join has put into the queue
-//	join, release   if nothing less will do              under the mutex: all of it, with queue, shadows and drain
+//	join, release   if nothing less will do              all of it, with queue, shadows and drain: between enter and leave
 
 var (
 	_ policy.Returner    = (*Bulkhead)(nil)
@@ -60,7 +60,7 @@ func build(c *config, problems *policy.ConfigError, a *adaptive) *Bulkhead {
 	b := &Bulkhead{adaptive: a}
 	b.config.Store(c.complete())
 	b.shadow.Store(c.shadow)
-	b.word.store(newWord(0, c.limit) | c.specialBit())
+	b.word.store(newWord(0, c.floor) | c.specialBit())
 	return b
 }
 
@@ -192,16 +192,12 @@ func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadowID uint64, er
 
 // release is the rest of Settle, when one atomic step is not enough.
 func (b *Bulkhead) release(weight int) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	w := b.freeze()
-	defer b.thaw()
-	if !w.holds(weight) {
+	b.enter()
+	defer b.leave()
+	if w := b.word.load(); !w.holds(weight) {
 		panic(fmt.Sprintf("bulkhead: settling a weight of %d with %d in flight: settled twice, or never admitted", weight, w.inFlight()))
 	}
-	b.expire()
 	b.word.add(-weight)
-	b.grant()
 }
 
 // Reconfigure gives a bulkhead that is in use the configuration that [New] would make of the same arguments; those of an
@@ -230,36 +226,47 @@ func (b *Bulkhead) reconfigure(c *config, problems *policy.ConfigError) error {
 		b.adaptive.mu.Lock()
 		defer b.adaptive.mu.Unlock()
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.enter()
+	defer b.leave()
 	before := b.current()
 	c.keep(before, problems)
 	if err := problems.Err(); err != nil {
 		return err
 	}
 	b.changed.Store(true)
-	b.freeze()
-	defer b.thaw()
 	b.config.Store(c.complete())
 	b.setMode(c.shadow)
+	limit := c.floor
 	if b.adaptive != nil {
-		b.setLimit(b.adaptive.reconfigure(before, c))
-	} else {
-		b.setLimit(c.limit)
+		limit = b.adaptive.reconfigure(before, c)
 	}
+	b.setLimit(limit)
 	return nil
 }
 
-// setLimit sets the limit. The word must be frozen.
+// setLimit sets the limit, between enter and leave.
 func (b *Bulkhead) setLimit(limit int) {
-	b.expire()
 	b.word.store(newWord(b.word.load().inFlight(), limit) | frozen | b.current().specialBit())
 	b.dismissTooHeavy(limit)
+}
+
+// enter begins what one atomic step cannot do: it takes the mutex, freezes the word, and refuses the shadows whose wait is over
+// by now. Whoever enters leaves.
+func (b *Bulkhead) enter() {
+	b.mu.Lock()
+	b.freeze()
+	b.expire()
+}
+
+// leave gives slots that have become free to those that wait, and lets the others go on.
+func (b *Bulkhead) leave() {
 	b.grant()
+	b.thaw()
+	b.mu.Unlock()
 }
 
 // freeze keeps others from changing the word until thaw. b.mu must be held.
-func (b *Bulkhead) freeze() word { return b.word.set(frozen) }
+func (b *Bulkhead) freeze() { b.word.set(frozen) }
 
 // thaw lets admissions go past the mutex again, unless an attempt waits or the bulkhead drains. Whatever may have been the
 // last to end has frozen the word, so it is also here that a drain ends. b.mu must be held.
@@ -302,9 +309,9 @@ func (b *Bulkhead) String() string {
 		text += fmt.Sprintf("%q ", c.name)
 	}
 	if c.adapts() {
-		text += fmt.Sprintf("%v %d to %d", c.algorithm, c.limit, c.ceiling)
+		text += fmt.Sprintf("%v %d to %d", c.algorithm, c.floor, c.ceiling)
 	} else {
-		text += fmt.Sprint(c.limit)
+		text += fmt.Sprint(c.floor)
 	}
 	if c.queueLength > 0 {
 		text += fmt.Sprintf("+%d", c.queueLength)

@@ -37,10 +37,8 @@ func (b *Bulkhead) Drain(ctx context.Context) error {
 
 // drain begins to drain and returns a channel that is closed when nothing is left inside.
 func (b *Bulkhead) drain() <-chan struct{} {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.freeze() // for good: every attempt that begins or ends from now on takes the mutex
-	defer b.thaw()
+	b.enter()
+	defer b.leave() // which does not thaw any more: every attempt that begins or ends from now on takes the mutex
 	b.draining.begin()
 	return b.draining.done
 }

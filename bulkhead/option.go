@@ -15,7 +15,7 @@ type Option func(*config)
 // config is a configuration. Once a bulkhead has it, it is replaced, never changed.
 type config struct {
 	given       setting.List
-	limit       int       // the floor if the limit is adaptive
+	floor       int       // the least that the limit can be, and where it begins; all that a fixed one is
 	ceiling     int       // adaptive only
 	algorithm   Algorithm // adaptive only
 	name        string
@@ -99,7 +99,7 @@ func ValidateAdaptive(algorithm Algorithm, floor, ceiling int, options ...Option
 
 // configureFixed returns the configuration of a bulkhead made with New, and what is wrong with it.
 func configureFixed(limit int, options []Option) (*config, *policy.ConfigError) {
-	c := &config{limit: limit}
+	c := &config{floor: limit}
 	c.given.Data("New", setting.Arg("limit", limit))
 	problems := c.apply("limit", options)
 	if c.given.Given("Classify") {
@@ -110,7 +110,7 @@ func configureFixed(limit int, options []Option) (*config, *policy.ConfigError) 
 
 // configureAdaptive returns the configuration of a bulkhead made with Adaptive, and what is wrong with it.
 func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option) (*config, *policy.ConfigError) {
-	c := &config{algorithm: algorithm, limit: floor, ceiling: ceiling}
+	c := &config{algorithm: algorithm, floor: floor, ceiling: ceiling}
 	args := []policy.Argument{setting.Arg("algorithm", algorithm.name)}
 	if algorithm.target > 0 {
 		args = append(args, setting.Arg("target", algorithm.target))
@@ -127,13 +127,13 @@ func configureAdaptive(algorithm Algorithm, floor, ceiling int, options []Option
 	return c, problems
 }
 
-// apply applies options and checks what both kinds have in common; limitName is the name of the argument limit.
-func (c *config) apply(limitName string, options []Option) *policy.ConfigError {
+// apply applies options and checks what both kinds have in common; floorName is what the constructor calls the floor.
+func (c *config) apply(floorName string, options []Option) *policy.ConfigError {
 	problems := &policy.ConfigError{Policy: "bulkhead"}
 	option.Apply(c, options, problems)
 	given := c.given.Given
-	if c.limit < 1 || c.limit > MaxLimit {
-		problems.Add("%s %d: must be from 1 to %d", limitName, c.limit, MaxLimit)
+	if c.floor < 1 || c.floor > MaxLimit {
+		problems.Add("%s %d: must be from 1 to %d", floorName, c.floor, MaxLimit)
 	}
 	if given("Queue") && (c.queueLength < 1 || c.queueLength > MaxLimit) {
 		problems.Add("Queue length %d: must be from 1 to %d; without Queue no attempt waits", c.queueLength, MaxLimit)

@@ -72,41 +72,42 @@ func (q *queue) remove(w *waiter) {
 // join takes weight slots, or a place in the queue, or refuses. If it returns neither a waiter nor an error, the attempt may
 // begin: with its slots, or as a shadow.
 func (b *Bulkhead) join(weight int, mayWait bool) (waiting *waiter, shadowID uint64, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.freeze()
-	defer b.thaw()
+	b.enter()
+	defer b.leave()
 	c := b.current()
 	if b.draining.begun() {
 		return nil, 0, b.refuse(c, ErrDraining)
 	}
-	b.expire()
-	state := b.word.load()
-	if b.queue.len() == 0 && state.fits(weight) {
+	w := b.word.load()
+	if b.queue.len() == 0 && w.fits(weight) {
 		b.word.add(weight)
-		b.notePeak(state.inFlight() + weight)
+		b.notePeak(w.inFlight() + weight)
 		return nil, 0, nil
 	}
-	reason, waits := noSlot(weight, state.limit()), false
-	if reason == ErrFull && mayWait && c.queueLength > 0 {
-		reason, waits = ErrQueueFull, b.queue.len() < c.queueLength
+	reason := noSlot(weight, w.limit())
+	if reason == ErrFull && mayWait {
+		reason = b.noPlace(c)
 	}
 	switch {
 	case b.shadow.Load():
-		passing := &waiter{weight: weight}
-		b.shadows.add(passing, time.Now().Add(c.queueWait))
-		if waits {
-			b.queue.push(passing)
-		} else {
-			b.shadows.rejected++
-		}
-		return nil, passing.shadowID, nil
-	case waits:
-		waiting = &waiter{weight: weight, done: make(chan struct{})}
-		b.queue.push(waiting)
-		return waiting, 0, nil
+		return nil, b.letThrough(weight, reason), nil
+	case reason != nil:
+		return nil, 0, b.refuse(c, reason)
 	}
-	return nil, 0, b.refuse(c, reason)
+	waiting = &waiter{weight: weight, done: make(chan struct{})}
+	b.queue.push(waiting)
+	return waiting, 0, nil
+}
+
+// noPlace is the reason to refuse an attempt that would wait; nil if there is a place in the queue.
+func (b *Bulkhead) noPlace(c *config) error {
+	switch {
+	case c.queueLength == 0:
+		return ErrFull
+	case b.queue.len() >= c.queueLength:
+		return ErrQueueFull
+	}
+	return nil
 }
 
 // await waits until w no longer waits by itself, its wait is over, or ctx ends. If ctx has ended, w takes nothing: slots that
@@ -141,8 +142,8 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 // result returns how the wait of w has ended: it was let through as a shadow, or is refused, or has its slots, which it may
 // have got in the moment in which its wait was over.
 func (b *Bulkhead) result(w *waiter) (shadowID uint64, err error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.enter()
+	defer b.leave()
 	switch {
 	case w.shadowID != 0:
 		return w.shadowID, nil
@@ -158,26 +159,21 @@ func (b *Bulkhead) result(w *waiter) (shadowID uint64, err error) {
 
 // withdraw makes w take nothing.
 func (b *Bulkhead) withdraw(w *waiter) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.enter()
+	defer b.leave()
 	b.remove(w)
 }
 
-// remove takes w out of the queue and the shadows, and gives back its slots if it has them. b.mu must be held.
+// remove takes w out of the queue and the shadows, and gives back its slots if it has them, between enter and leave.
 func (b *Bulkhead) remove(w *waiter) {
-	b.freeze()
-	defer b.thaw()
-	b.expire()
 	b.queue.remove(w)
 	delete(b.shadows.byID, w.shadowID)
 	if w.granted {
 		b.word.add(-w.weight)
 	}
-	b.grant() // w may have been all that those behind it waited for
 }
 
-// grant gives free slots to the waiters, in order, and stops at the first that does not fit. The word must be
-// frozen.
+// grant gives free slots to the waiters, in order, and stops at the first that does not fit. The word must be frozen.
 func (b *Bulkhead) grant() {
 	for {
 		first, state := b.queue.first(), b.word.load()
@@ -194,7 +190,7 @@ func (b *Bulkhead) grant() {
 	}
 }
 
-// dismissTooHeavy refuses the waiters whose weight is above limit. The word must be frozen.
+// dismissTooHeavy refuses the waiters whose weight is above limit, between enter and leave.
 func (b *Bulkhead) dismissTooHeavy(limit int) {
 	for w := range b.queue.all() {
 		switch {

@@ -40,16 +40,14 @@ func (b *Bulkhead) Enforce() {
 // steer sets the mode by hand.
 func (b *Bulkhead) steer(shadow bool) {
 	b.changed.Store(true)
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.freeze()
-	defer b.thaw()
+	b.enter()
+	defer b.leave()
 	b.setMode(shadow)
 }
 
-// setMode sets the mode. In shadow mode only shadows are in the queue, otherwise there are none. The word must be frozen.
+// setMode sets the mode. In shadow mode only shadows are in the queue, otherwise there are none. It is called
+// between enter and leave.
 func (b *Bulkhead) setMode(shadow bool) {
-	b.expire()
 	if b.shadow.Swap(shadow) == shadow {
 		return
 	}
@@ -84,10 +82,23 @@ func (s *shadows) add(w *waiter, until time.Time) {
 	s.byID[w.shadowID] = w
 }
 
+// letThrough lets an attempt through without slots, and returns the id of its shadow: one that waits if there is no reason to
+// refuse it, or one that is refused. It is called between enter and leave.
+func (b *Bulkhead) letThrough(weight int, reason error) (id uint64) {
+	w := &waiter{weight: weight}
+	b.shadows.add(w, time.Now().Add(b.current().queueWait))
+	if reason == nil {
+		b.queue.push(w)
+	} else {
+		b.shadows.rejected++
+	}
+	return w.shadowID
+}
+
 // settleShadow ends an attempt that shadow mode let through.
 func (b *Bulkhead) settleShadow(id uint64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
+	b.enter()
+	defer b.leave()
 	w := b.shadows.byID[id]
 	if w == nil {
 		panic("bulkhead: settling an attempt that was let through in shadow mode: settled twice, or never admitted")
@@ -95,8 +106,8 @@ func (b *Bulkhead) settleShadow(id uint64) {
 	b.remove(w)
 }
 
-// expire refuses the shadows in the queue whose wait is over. Attempts that really wait have timers instead. The word
-// must be frozen.
+// expire refuses the shadows in the queue whose wait is over. Attempts that really wait have timers instead. b.mu must be held.
+// (The word is frozen as long as an attempt is in the queue.)
 func (b *Bulkhead) expire() {
 	if !b.shadow.Load() {
 		return

@@ -64,11 +64,8 @@ func (b *Bulkhead) look() (s Snapshot, c *config, draining time.Time) {
 	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.shadow.Load() && b.queue.len() > 0 { // those whose wait is over by now
-		b.freeze()
-		b.expire()
-		b.thaw()
-	}
+	b.expire() // without enter, which would make attempts wait for whoever looks
+	b.thaw()
 	c = b.current()
 	w := b.word.load()
 	return Snapshot{

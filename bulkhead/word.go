@@ -46,7 +46,5 @@ func (a *atomicWord) replace(old, new word) bool {
 // add changes the number in flight.
 func (a *atomicWord) add(weight int) { a.bits.Add(uint64(weight)) }
 
-// set sets a bit, and returns the word with it.
-func (a *atomicWord) set(bit word) word { return word(a.bits.Or(uint64(bit))) | bit }
-
+func (a *atomicWord) set(bit word)   { a.bits.Or(uint64(bit)) }
 func (a *atomicWord) clear(bit word) { a.bits.And(^uint64(bit)) }

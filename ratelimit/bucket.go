@@ -40,20 +40,20 @@ func (b *bucket) unlimited() bool { return b.tokens.limit == rate.Inf }
 // level returns how many tokens there are, by rounding sometimes a little less than none.
 func (b *bucket) level() float64 { return b.tokens.levelAt(b.now) }
 
-// take takes n tokens if they are there. Without a limit it takes none.
-func (b *bucket) take(n int) bool {
+// take takes n tokens if they are there, and returns the number of the take: 0 without a limit, where nothing need be taken.
+func (b *bucket) take(n int) (number uint64, ok bool) {
 	if b.unlimited() {
-		return n >= 0
+		return 0, n >= 0
 	}
 	level, ok := b.tokens.take(b.now, n)
-	if ok {
-		b.peaks.See(float64(b.tokens.burst) - level)
-		b.peaks.Take(float64(n))
+	if !ok {
+		return 0, false
 	}
-	return ok
+	b.peaks.See(float64(b.tokens.burst) - level)
+	return b.peaks.Take(float64(n)), true
 }
 
-// giveBack returns the n tokens of a take, or as many as would be there now had they never been taken.
+// giveBack returns the n tokens of the take with that number, or as many as would be there now had they never been taken.
 func (b *bucket) giveBack(number uint64, n int) { b.add(b.peaks.GiveBack(number, float64(n))) }
 
 // add adds n tokens; what is above the burst overflows.

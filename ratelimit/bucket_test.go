@@ -16,15 +16,15 @@ func TestAddGivesExactly(t *testing.T) {
 	for _, perSecond := range []float64{0, MinRate, 1, 10.0 / 13, MaxRate} {
 		var b bucket
 		b.fill(perSecond, 10)
-		require.True(t, b.take(10))
+		require.True(t, b.takes(10))
 		for n := 1; n <= 10; n++ {
 			b.add(1)
 			require.Equal(t, float64(n), b.level(), "exactly one more")
 		}
 		b.add(5)
 		require.Equal(t, 10.0, b.level(), "never above the burst")
-		require.False(t, b.take(11))
-		require.True(t, b.take(10))
+		require.False(t, b.takes(11))
+		require.True(t, b.takes(10))
 		require.Equal(t, 0.0, b.level(), "what was above the burst is gone")
 		b.now += time.Second
 		b.add(0.25)
@@ -34,13 +34,13 @@ func TestAddGivesExactly(t *testing.T) {
 	}
 	var huge bucket
 	huge.fill(0, MaxBurst)
-	require.True(t, huge.take(MaxBurst))
+	require.True(t, huge.takes(MaxBurst))
 	huge.add(MaxBurst)
 	require.Equal(t, float64(MaxBurst), huge.level())
 	var unlimited bucket
 	unlimited.fill(math.Inf(1), 0)
 	unlimited.add(1)
-	require.True(t, unlimited.take(1))
+	require.True(t, unlimited.takes(1))
 }
 
 // The invariant of tokens.
@@ -58,7 +58,7 @@ func TestLevelIsThatOfTheLimiter(t *testing.T) {
 			case 1:
 				b.add(rapid.Float64Range(0, 3).Draw(r, "n"))
 			default:
-				b.take(rapid.IntRange(0, min(2*b.tokens.burst, 10)).Draw(r, "n"))
+				b.takes(rapid.IntRange(0, min(2*b.tokens.burst, 10)).Draw(r, "n"))
 			}
 			for range 2 {
 				if is, want := b.level(), b.tokens.limiter.TokensAt(epoch.Add(b.now)); is != want {
@@ -74,13 +74,13 @@ func TestLevelIsThatOfTheLimiter(t *testing.T) {
 func TestBucketByExample(t *testing.T) {
 	var b bucket
 	b.fill(100, 5)
-	require.True(t, b.take(5))
-	require.False(t, b.take(1))
-	turn, ok := b.turn(0, 1)
-	require.True(t, ok)
+	require.True(t, b.takes(5))
+	require.False(t, b.takes(1))
+	turn, never := b.turn(0, 1)
+	require.NoError(t, never)
 	require.Equal(t, 10*time.Millisecond, turn)
-	turn, ok = b.turn(2, 1)
-	require.True(t, ok)
+	turn, never = b.turn(2, 1)
+	require.NoError(t, never)
 	require.Equal(t, 30*time.Millisecond, turn)
 
 	b.now = time.Millisecond
@@ -88,12 +88,12 @@ func TestBucketByExample(t *testing.T) {
 	b.now = 10*time.Millisecond - 1
 	require.InDelta(t, 0.9999999, b.level(), 1e-12)
 	require.InDelta(t, 1, b.tokens.wait(1-b.level()), 1e-6, "nanoseconds")
-	require.False(t, b.take(1))
+	require.False(t, b.takes(1))
 	b.now = 10 * time.Millisecond
 	require.Equal(t, 0.9999999999999999, b.level())
 	require.InDelta(t, 1e-9, b.tokens.wait(1-b.level()), 2e-10)
 	require.Equal(t, 0.001, b.tokens.rounding)
-	require.True(t, b.take(1))
+	require.True(t, b.takes(1))
 }
 
 // Fault 118. The time is an argument inside, so the clock can be made to flap here.
@@ -148,7 +148,13 @@ func (b *bucket) advance(reading time.Duration) { b.now = b.clock.Moment(b.now, 
 // takeAt takes one token when the clock reads reading.
 func (b *bucket) takeAt(reading time.Duration) bool {
 	b.advance(reading)
-	return b.take(1)
+	return b.takes(1)
+}
+
+// takes reports whether n tokens were there, and takes them.
+func (b *bucket) takes(n int) bool {
+	_, ok := b.take(n)
+	return ok
 }
 
 // What take admits without asking, and what turn foretells, is what AllowN would say.
@@ -166,22 +172,22 @@ func TestBucketAgreesWithItsLimiter(t *testing.T) {
 			n := rapid.IntRange(1, min(burst, 200)).Draw(r, "n")
 			before := b.level()
 			there := b.tokens.enough(float64(n) - before)
-			turn, ok := b.turn(0, n)
-			switch taken := b.take(n); {
+			turn, never := b.turn(0, n)
+			switch taken := b.takes(n); {
 			case taken != there:
 				r.Fatalf("take %v with %v tokens: %v", n, before, taken)
-			case taken != (ok && turn == b.now):
-				r.Fatalf("turn %v, %v at %v, taken %v", turn, ok, b.now, taken)
-			case !taken && ok:
+			case taken != (never == nil && turn == b.now):
+				r.Fatalf("turn %v, %v at %v, taken %v", turn, never, b.now, taken)
+			case !taken && never == nil:
 				// Nothing may spin: at its turn a bucket gives.
 				for range 2 {
 					b.advance(turn - 1)
-					if b.take(n) {
+					if b.takes(n) {
 						r.Fatalf("taken before the turn")
 					}
 				}
 				b.advance(turn)
-				if !b.take(n) {
+				if !b.takes(n) {
 					r.Fatalf("not taken at the turn")
 				}
 			case taken:
@@ -202,19 +208,19 @@ func TestTakeBorrowsNothing(t *testing.T) {
 		prepare func(b *bucket)
 	}{
 		{"one by one", 2, func(b *bucket) {
-			require.True(t, b.take(1))
-			require.True(t, b.take(1))
+			require.True(t, b.takes(1))
+			require.True(t, b.takes(1))
 		}},
-		{"at once", 2, func(b *bucket) { require.True(t, b.take(2)) }},
+		{"at once", 2, func(b *bucket) { require.True(t, b.takes(2)) }},
 		{"given back", 2, func(b *bucket) {
-			require.True(t, b.take(2))
+			require.True(t, b.takes(2))
 			b.add(1)
-			require.True(t, b.take(1))
+			require.True(t, b.takes(1))
 		}},
 		{"after a change", 10, func(b *bucket) {
-			require.True(t, b.take(1))
+			require.True(t, b.takes(1))
 			b.set(10, 1)
-			require.True(t, b.take(1))
+			require.True(t, b.takes(1))
 		}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -222,10 +228,10 @@ func TestTakeBorrowsNothing(t *testing.T) {
 			b.fill(10, test.burst)
 			test.prepare(&b)
 			b.advance(early)
-			require.False(t, b.take(1))
+			require.False(t, b.takes(1))
 			b.advance(early + 1)
-			require.True(t, b.take(1))
-			require.False(t, b.take(1))
+			require.True(t, b.takes(1))
+			require.False(t, b.takes(1))
 		})
 	}
 }
@@ -251,14 +257,14 @@ func TestFault120_TheTurnOfAHugeCost(t *testing.T) {
 	b.fill(10, MaxBurst)
 	for range 3 {
 		b.advance(b.now + 40*time.Millisecond)
-		require.True(t, b.take(1))
+		require.True(t, b.takes(1))
 	}
-	turn, ok := b.turn(0, MaxBurst)
-	require.True(t, ok)
+	turn, never := b.turn(0, MaxBurst)
+	require.NoError(t, never)
 	b.advance(turn - 1)
-	require.False(t, b.take(MaxBurst))
+	require.False(t, b.takes(MaxBurst))
 	b.advance(turn)
-	require.True(t, b.take(MaxBurst))
+	require.True(t, b.takes(MaxBurst))
 }
 
 // A bucket that is filled so slowly that a token takes more nanoseconds than float64 can tell apart is not full early.
@@ -266,13 +272,13 @@ func TestFault120_NotFullBeforeTheLastTokenIsThere(t *testing.T) {
 	for _, perSecond := range []float64{MinRate, 1.7e-9, 3e-9, 0.9e-8} {
 		var b bucket
 		b.fill(perSecond, 1)
-		require.True(t, b.take(1))
-		full, ok := b.turn(0, 1)
-		require.True(t, ok)
+		require.True(t, b.takes(1))
+		full, never := b.turn(0, 1)
+		require.NoError(t, never)
 		require.InEpsilon(t, float64(time.Second)/perSecond, float64(full), 1e-15)
 		b.advance(full)
 		require.InDelta(t, 1.0, b.level(), 1e-15)
-		require.True(t, b.take(1))
+		require.True(t, b.takes(1))
 	}
 }
 
@@ -294,22 +300,22 @@ func TestFault127_TheHorizonDoesNotMove(t *testing.T) {
 	for left, ever := range map[time.Duration]bool{30 * year: false, 33 * year: true} { // a token takes 31.7 years
 		l := New(MinRate, 1)
 		l.bucket.advance(horizon - left)
-		require.True(t, l.bucket.take(1))
-		_, ok := l.bucket.turn(0, 1)
-		require.Equal(t, ever, ok, "%d years are left", left/year)
-		_, ok = l.bucket.turn(1, 1)
-		require.False(t, ok, "two tokens")
+		require.True(t, l.bucket.takes(1))
+		_, never := l.bucket.turn(0, 1)
+		require.Equal(t, ever, never == nil, "%d years are left", left/year)
+		_, never = l.bucket.turn(1, 1)
+		require.ErrorIs(t, never, ErrExhausted, "two tokens")
 	}
 	l := New(MinRate, 1)
 	l.bucket.advance(horizon - 65*year)
-	require.True(t, l.bucket.take(1))
-	_, ok := l.bucket.turn(1, 1)
-	require.True(t, ok)
+	require.True(t, l.bucket.takes(1))
+	_, never := l.bucket.turn(1, 1)
+	require.NoError(t, never)
 
 	l = New(MinRate, 10)
 	l.bucket.advance(horizon - 46*year)
-	require.True(t, l.bucket.take(7))
-	require.False(t, l.bucket.take(4), "full in 222 years, which is beyond the largest moment")
+	require.True(t, l.bucket.takes(7))
+	require.False(t, l.bucket.takes(4), "full in 222 years, which is beyond the largest moment")
 }
 
 // The cost of an attempt may be so much above the burst that it cannot be told from it in float64. It is refused, and
@@ -318,15 +324,15 @@ func TestFault128_ACostJustAboveTheLargestBurst(t *testing.T) {
 	for _, known := range []bool{true, false} { // whether it is known that the bucket is full
 		l := New(10, MaxBurst)
 		if !known {
-			require.True(t, l.bucket.take(1))
+			require.True(t, l.bucket.takes(1))
 			l.bucket.add(1)
 		}
-		require.False(t, l.bucket.take(MaxBurst+1))
-		require.True(t, l.bucket.take(MaxBurst))
+		require.False(t, l.bucket.takes(MaxBurst+1))
+		require.True(t, l.bucket.takes(MaxBurst))
 		l.bucket.advance(100*time.Millisecond - 1)
-		require.False(t, l.bucket.take(1))
+		require.False(t, l.bucket.takes(1))
 		l.bucket.advance(100 * time.Millisecond)
-		require.True(t, l.bucket.take(1))
+		require.True(t, l.bucket.takes(1))
 	}
 }
 

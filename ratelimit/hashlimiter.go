@@ -69,9 +69,9 @@ func (h *hashLimiter) take(hash uint64, cost int) decision {
 		now := h.clock.Elapsed()
 		q := h.quota.Load()
 		switch {
-		case cost < 0 || cost > q.burst && q.table != nil:
+		case cost < 0 || cost > q.burst && !q.unlimited():
 			return decision{quota: q, now: now, verdict: refused}
-		case cost == 0 || q.table == nil: // no limit
+		case cost == 0 || q.unlimited():
 			return decision{quota: q, now: now, verdict: free}
 		case !q.reaches(now):
 			h.adopt()
@@ -239,7 +239,7 @@ func (h *hashLimiter) usage() (keytable.Usage, *quota) {
 	for {
 		now := h.clock.Elapsed()
 		q := h.quota.Load()
-		if q.unlimited() || now-q.start > q.reach { // all buckets are full
+		if q.allFull(now) {
 			return keytable.Usage{}, q
 		}
 		if u, ok := q.table.Usage(q.ceilingAt(now) - q.full); ok {

@@ -115,7 +115,7 @@ func (h *hashLimiter) reportOf(hash uint64) policy.Report {
 			Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge,
 			Number: float64(q.burst), Limit: float64(q.burst), Unknown: q.unlimited(),
 		}
-		if !q.unlimited() && now-q.start <= q.reach {
+		if !q.allFull(now) {
 			word, closed := q.table.Word(hash)
 			if closed {
 				h.await()

@@ -10,8 +10,8 @@ import (
 // queue is the attempts that are owed their tokens, in the order in which they came. The limiter's mutex guards it. A nil queue
 // is empty.
 //
-// First come the attempts that are gone: they would have waited, but went ahead in shadow, and still take their tokens. No
-// goroutine waits for these, so their turns are caught up with whenever the time is asked for (serveShadow). Then come the
+// First come the shadows: attempts that would have waited, but went ahead in shadow mode, and still take their tokens. No
+// goroutine waits for these, so their turns are caught up with whenever the time is asked for (serveShadows). Then come the
 // attempts that wait.
 //
 // Of those that wait, only the first has a timer. It fires at the turn of the first in the queue.
@@ -19,20 +19,21 @@ import (
 // How an attempt comes in, see waiting.go:
 //
 //	acquire   the tokens are not there at once: it reads the deadline, before the lock is taken, and calls
-//	join      takes the tokens, which may be there by now, or refuses, or has a place from
-//	enqueue   puts it at the end of the queue, or says why not; then, without the lock, it waits in
+//	join      takes the tokens, which may be there by now. Otherwise it asks
+//	judge     whether there is a place in the queue. If there is none, it refuses; if there is one, it calls
+//	place     which puts it at the end. Then, without the lock, it waits in
 //	await     sleeps until there is news, the timer fires or the context ends, and then calls
 //	look      says whether the wait is over, and for how long to set the timer
 //
 // How it gets out:
 //
 //	method      called by            because                             ends the wait with
-//	granted     grant, serveShadow   it has got its tokens               over(its ticket, nil)
-//	letGoAhead  setShadow            shadow begins: it is gone from now  over(no ticket, nil)
+//	grantFirst  grant, serveShadows  it has got its tokens               over(its ticket, nil)
+//	letGoAhead  setShadow            shadow mode begins: it is a shadow  over(no ticket, nil)
 //	refuse      dismiss              Reconfigure has no room for it      over(no ticket, the rejection), if it waits
 //	leave       await                its context has ended               nothing: await returns that error
 type queue struct {
-	gone    list.List // of *waiter: went ahead
+	shadows list.List // of *waiter: went ahead
 	waiters list.List // of *waiter: wait
 	owed    int       // tokens: what all of both cost
 	timed   *waiter   // the first that waits, if its timer is set for the rate and the queue as they are; otherwise nil
@@ -44,13 +45,13 @@ type waiter struct {
 	cost     int
 	came     time.Duration
 	deadline time.Duration // it cannot use a token that comes later
-	in       *list.List    // gone or waiters; nil once it is out of the queue
+	in       *list.List    // shadows or waiters; nil once it is out of the queue
 	element  *list.Element // of that list
 	news     chan struct{} // has room for one: something has changed, look again
 	end      *end          // nil as long as it waits
 }
 
-// end is how a wait ends. A waiter that is gone gets another one when its tokens have come.
+// end is how a wait ends. A shadow gets another one when its tokens have come.
 type end struct {
 	ticket policy.Ticket
 	err    error
@@ -60,12 +61,12 @@ func (q *queue) len() int {
 	if q == nil {
 		return 0
 	}
-	return q.gone.Len() + q.waiters.Len()
+	return q.shadows.Len() + q.waiters.Len()
 }
 
 // first returns the attempt whose turn comes next, nil if there is none.
 func (q *queue) first() *waiter {
-	if w := front(&q.gone); w != nil {
+	if w := front(&q.shadows); w != nil {
 		return w
 	}
 	return front(&q.waiters)
@@ -73,7 +74,7 @@ func (q *queue) first() *waiter {
 
 // all returns the attempts in the queue.
 func (q *queue) all() (all []*waiter) {
-	for _, l := range []*list.List{&q.gone, &q.waiters} {
+	for _, l := range []*list.List{&q.shadows, &q.waiters} {
 		for e := l.Front(); e != nil; e = e.Next() {
 			all = append(all, e.Value.(*waiter))
 		}
@@ -86,6 +87,17 @@ func front(l *list.List) *waiter {
 		return e.Value.(*waiter)
 	}
 	return nil
+}
+
+// line is what an attempt is behind: how many others, and how many tokens they are owed.
+type line struct{ length, owed int }
+
+// line returns the line that a newcomer is behind.
+func (q *queue) line() line {
+	if q == nil {
+		return line{}
+	}
+	return line{q.len(), q.owed}
 }
 
 // push puts w at the end of one of the two lists.
@@ -103,14 +115,14 @@ func (q *queue) remove(w *waiter) {
 	}
 }
 
-// letGoAhead lets all that wait go ahead. They stay in the queue, as gone.
+// letGoAhead lets all that wait go ahead. They stay in the queue, as shadows.
 func (q *queue) letGoAhead() {
 	if q == nil {
 		return
 	}
 	for w := front(&q.waiters); w != nil; w = front(&q.waiters) {
 		q.remove(w)
-		q.push(w, &q.gone)
+		q.push(w, &q.shadows)
 		w.over(policy.Ticket{}, nil)
 	}
 }

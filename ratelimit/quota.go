@@ -144,28 +144,38 @@ func (q *quota) fits(c *config, ceiling int64) bool {
 		(c.perSecond == 0 || q.token < maxSpeedup*best && best <= unitsPerNanosecond*q.token)
 }
 
-// reaches reports whether the quota knows its ceiling at a moment. A moment a little before its start counts as its start.
-func (q *quota) reaches(now time.Duration) bool {
-	return now-q.start <= q.reach && q.start-now <= anotherClock
-}
+// unlimited reports whether there is no limit, as config.unlimited does.
+func (q *quota) unlimited() bool { return q.table == nil }
+
+// isOver reports whether decades have passed, so that the ceiling has come to its last and every bucket is full.
+func (q *quota) isOver(now time.Duration) bool { return now-q.start > q.reach }
+
+// isForeign reports whether a moment before the start is by another clock. Any other moment before it counts as the start.
+func (q *quota) isForeign(now time.Duration) bool { return q.start-now > anotherClock }
+
+// reaches reports whether the quota knows its ceiling at a moment.
+func (q *quota) reaches(now time.Duration) bool { return !q.isOver(now) && !q.isForeign(now) }
+
+// allFull reports whether all buckets are full, whatever was taken from them.
+func (q *quota) allFull(now time.Duration) bool { return q.unlimited() || q.isOver(now) }
 
 // end returns when q ends if it does now: not before its start, unless by another clock.
 func (q *quota) end(now time.Duration) time.Duration {
-	if q.reaches(now) {
-		return max(now, q.start)
+	if q.isForeign(now) {
+		return now
 	}
-	return now
+	return max(now, q.start)
 }
 
 // finalCeiling returns where the ceiling is if q, which has a limit, ends now.
 func (q *quota) finalCeiling(now time.Duration) int64 {
 	switch {
-	case q.reaches(now):
-		return q.ceilingAt(now)
-	case now < q.start: // by another clock, which does not say how long it was
+	case q.isOver(now):
+		return lastCeiling
+	case q.isForeign(now): // which does not say how long it was
 		return q.latestWord()
 	}
-	return lastCeiling // after decades
+	return q.ceilingAt(now)
 }
 
 // latestWord returns the latest word of any key, or the first ceiling if that is later. It looks at every key.

@@ -149,26 +149,35 @@ func (l *Limiter) advance(reading time.Duration) {
 		l.bucket.now = now
 		return
 	}
-	l.serveShadow(now)
+	l.serveShadows(now)
 	l.bucket.now = now
 	l.grant()
 }
 
-// take admits an attempt at once if nothing waits and the tokens are there, or it costs none.
+// take admits an attempt at once if it costs nothing, or nothing waits and the tokens are there.
 func (l *Limiter) take(cost int) (policy.Ticket, bool) {
-	if cost != 0 && (l.queue.len() > 0 || !l.bucket.take(cost)) {
+	if cost == 0 {
+		l.counts.admitted++
+		return policy.Ticket{}, true
+	}
+	if l.queue.len() > 0 {
+		return policy.Ticket{}, false
+	}
+	number, ok := l.bucket.take(cost)
+	if !ok {
 		return policy.Ticket{}, false
 	}
 	l.counts.admitted++
-	return l.ticket(cost), true
+	return ticketOf(number, cost), true
 }
 
-// ticket returns the ticket of an attempt that has just taken cost tokens. Without a limit it has taken none.
-func (l *Limiter) ticket(cost int) policy.Ticket {
-	if cost == 0 || l.bucket.unlimited() {
+// ticketOf returns what an attempt needs to give back the tokens of the take with that number: nothing if it is 0, as without a
+// limit.
+func ticketOf(number uint64, cost int) policy.Ticket {
+	if number == 0 {
 		return policy.Ticket{}
 	}
-	return policy.Ticket{Period: l.bucket.peaks.Takes, Number: int64(cost)}
+	return policy.Ticket{Period: number, Number: int64(cost)}
 }
 
 // giveBack returns the tokens of an attempt that was not made, and grants them to those that wait.
@@ -178,20 +187,6 @@ func (l *Limiter) giveBack(ticket policy.Ticket) {
 	l.retime()
 }
 
-// turnBehind returns when an attempt behind others that are owed tokens gets its own, or why it never does.
-func (l *Limiter) turnBehind(owed, cost int) (time.Duration, error) {
-	turn, ok := l.bucket.turn(owed, cost)
-	switch {
-	case cost < 0:
-		return 0, errNegative
-	case ok:
-		return turn, nil
-	case cost > l.bucket.tokens.burst:
-		return 0, errTooDear
-	}
-	return 0, ErrExhausted
-}
-
 // Reconfigure changes the limiter while it is in use. It takes the arguments of [New], and works as a whole or, with
 // a [*policy.ConfigError], not at all. What is data and not given gets its default: without [MaxWait] no attempt waits any
 // more, without [Shadow] the limiter enforces. What is not data stays unless it is given: the function of [CostOf]. The
@@ -199,7 +194,8 @@ func (l *Limiter) turnBehind(owed, cost int) (time.Duration, error) {
 //
 // The tokens that are there stay, up to the new burst; a larger burst mints none. The counts stay. Attempts that
 // wait stay in their order and get their turn by the new rate. Those that now would wait longer than MaxWait, counted
-// from when they came, or past their deadline, or that the new burst or [MaxWaiters] has no room for, are refused.
+// from when they came, or past their deadline, or that the new burst or [MaxWaiters] has no room for, are refused, and
+// are told when to come back as new attempts are.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	l.current()
 	l.mu.Lock()

@@ -145,6 +145,57 @@ func TestFault129_SetRateRefusesWhoCannotWaitThatLong(t *testing.T) {
 	})
 }
 
+// An attempt that a change refuses is told what a new one is told: when there is room for it, not when its own turn would be.
+func TestFault129_WhoIsRefusedByAChangeIsToldWhenToComeBack(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		waiting int
+		after   time.Duration
+		change  func(*ratelimit.Limiter) error
+		reason  error
+		wait    time.Duration
+	}{
+		{"its turn, in 12 s, fits MaxWait in 2 s", 3, 0, func(l *ratelimit.Limiter) error {
+			return l.Reconfigure(0.25, 1, ratelimit.MaxWait(10*time.Second))
+		}, ratelimit.ErrMaxWait, 2 * time.Second},
+		{"the first has its turn in 1 s, and leaves its place", 3, 0, func(l *ratelimit.Limiter) error {
+			return l.Reconfigure(1, 1, ratelimit.MaxWait(10*time.Second), ratelimit.MaxWaiters(2))
+		}, ratelimit.ErrQueueFull, time.Second},
+		{"its turn, in 9.8 s, would fit MaxWait had it just come", 1, time.Second / 2, func(l *ratelimit.Limiter) error {
+			return l.Reconfigure(0.5/9.8, 1, ratelimit.MaxWait(10*time.Second))
+		}, ratelimit.ErrMaxWait, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				l := ratelimit.New(1, 1, ratelimit.MaxWait(10*time.Second))
+				require.True(t, admitted(t, l))
+				ctx, leave := context.WithCancel(context.Background())
+				defer leave()
+				results := make(chan error, test.waiting+1)
+				ask := func() {
+					go func() { _, err := policy.Acquire(ctx, l); results <- err }()
+					synctest.Wait()
+				}
+				for range test.waiting {
+					ask()
+				}
+				time.Sleep(test.after)
+				require.NoError(t, test.change(l))
+				err := <-results
+				require.ErrorIs(t, err, test.reason)
+				wait, ok := policy.RetryAfter(err)
+				require.True(t, ok)
+				require.Equal(t, test.wait, wait)
+				ask()
+				if test.wait > 0 {
+					require.Equal(t, err, <-results, "the new one")
+				}
+				require.Equal(t, max(1, test.waiting-1), l.Snapshot().Waiting)
+			})
+		})
+	}
+}
+
 func TestFault129_SetRateZeroRefusesWhoWaits(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := ratelimit.New(1, 1, ratelimit.MaxWait(time.Minute))

@@ -246,17 +246,32 @@ func TestShadowCountsWhomAChangeWouldRefuse(t *testing.T) {
 	})
 }
 
+// askedAfter is a context that does not say whether it has ended while the mutex is held.
+type askedAfter struct {
+	context.Context
+	moment *sync.Mutex
+}
+
+func (c askedAfter) Err() error {
+	c.moment.Lock()
+	defer c.moment.Unlock()
+	return c.Context.Err()
+}
+
 // One that leaves in the very moment in which it could go ahead is not made, and owes nothing.
 func TestShadowAndCancelInOneMoment(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l := ratelimit.New(1, 1, ratelimit.MaxWait(time.Minute))
 		acquire(t, l, 1)
 		ctx, cancel := context.WithCancel(context.Background())
+		var moment sync.Mutex
 		left := make(chan error)
-		go func() { _, err := policy.Acquire(ctx, l); left <- err }()
+		go func() { _, err := policy.Acquire(askedAfter{ctx, &moment}, l); left <- err }()
 		synctest.Wait()
+		moment.Lock()
 		l.Shadow()
 		cancel()
+		moment.Unlock()
 		require.ErrorIs(t, <-left, context.Canceled)
 		require.Zero(t, l.Snapshot().Waiting)
 	})

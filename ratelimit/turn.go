@@ -9,23 +9,25 @@ import (
 const horizon = time.Duration(math.MaxInt64 / 2)
 
 // turn returns the first moment, from now on, at which n tokens can be taken: exactly then, and not a nanosecond before.
-// Behind attempts that wait for owed tokens it is accurate to a nanosecond for each of them. It is false for never.
-func (b *bucket) turn(owed, n int) (time.Duration, bool) {
+// Behind attempts that wait for owed tokens it is accurate to a nanosecond for each of them. If that is never, it returns why.
+func (b *bucket) turn(owed, n int) (at time.Duration, never error) {
 	missing := float64(owed) + float64(n) - b.level()
 	wait := b.tokens.wait(missing)
 	switch {
+	case n < 0:
+		return 0, errNegative
 	case b.unlimited():
-		return b.now, true
+		return b.now, nil
 	case n > b.tokens.burst:
-		return 0, false
+		return 0, errTooDear
 	case b.tokens.enough(missing):
-		return b.now, true
+		return b.now, nil
 	case !(wait < float64(horizon-b.now)): // +Inf at a rate of 0
-		return 0, false
+		return 0, ErrExhausted
 	case owed > 0:
-		return b.now + time.Duration(math.Ceil(wait-b.tokens.rounding)), true
+		return b.now + time.Duration(math.Ceil(wait-b.tokens.rounding)), nil
 	}
-	return b.first(n, b.now+time.Duration(wait)), true
+	return b.first(n, b.now+time.Duration(wait)), nil
 }
 
 // first returns the first moment after now at which n tokens are there. It is about guess, which is wrong by what rounding

@@ -9,15 +9,6 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// latest returns until when an attempt may wait that came at came, and why not longer. Where MaxWait and the deadline end at
-// the same moment it is MaxWait: an attempt that comes back when that fits is admitted.
-func (c *config) latest(came, deadline time.Duration) (time.Duration, error) {
-	if latest := saturate.Add(came, c.maxWait); latest <= deadline {
-		return latest, ErrMaxWait
-	}
-	return deadline, ErrDeadline
-}
-
 // acquire is the rest of Admit, when the tokens were not there at once.
 func (l *Limiter) acquire(ctx context.Context, cost int) (policy.Ticket, error) {
 	var deadline time.Time
@@ -34,7 +25,7 @@ func (l *Limiter) acquire(ctx context.Context, cost int) (policy.Ticket, error) 
 }
 
 // join takes the tokens, which may be there by now, or a place in the queue, or refuses. If it returns neither a waiter nor an
-// error, the attempt may begin: with its tokens, or in shadow.
+// error, the attempt may begin: with its tokens, or in shadow. A zero deadline is none.
 func (l *Limiter) join(cost int, deadline time.Time, mayWait bool) (waits *waiter, ticket policy.Ticket, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -42,12 +33,14 @@ func (l *Limiter) join(cost int, deadline time.Time, mayWait bool) (waits *waite
 	if ok {
 		return nil, ticket, nil
 	}
-	w, until, reason := l.enqueue(cost, deadline, mayWait)
+	w := waiter{cost: cost, came: l.bucket.now, deadline: math.MaxInt64}
+	if !deadline.IsZero() { // a token at the deadline is too late
+		w.deadline = saturate.Add(w.came, max(0, deadline.Sub(l.bucket.clock.Time(w.came)))) - 1
+	}
+	until, reason := l.judge(&w, l.queue.line(), mayWait)
 	switch {
-	case reason == nil && l.shadow: // it is gone
-		return nil, policy.Ticket{}, nil
 	case reason == nil:
-		return w, policy.Ticket{}, nil
+		return l.place(w), policy.Ticket{}, nil
 	case l.shadow:
 		l.counts.shadowRejected++
 		return nil, policy.Ticket{}, nil
@@ -56,44 +49,40 @@ func (l *Limiter) join(cost int, deadline time.Time, mayWait bool) (waits *waite
 	return nil, policy.Ticket{}, l.rejection(reason, until)
 }
 
-// enqueue puts an attempt at the end of the queue, or returns why not, and until when it should stay away: 0 for ever. A zero
-// deadline is none.
-func (l *Limiter) enqueue(cost int, deadline time.Time, mayWait bool) (w *waiter, until time.Duration, reason error) {
-	owed := 0
-	if l.queue != nil {
-		owed = l.queue.owed
-	}
-	turn, never := l.turnBehind(owed, cost) // when its tokens will be there
+// judge says whether w has a place in the queue, behind those that are ahead. If not, it returns why, and when there will be
+// one for an attempt that comes then: 0 for never. It is asked about newcomers, and again, by dismiss, about those that wait.
+func (l *Limiter) judge(w *waiter, ahead line, mayWait bool) (until time.Duration, reason error) {
 	c := l.config.Load()
+	turn, never := l.bucket.turn(ahead.owed, w.cost)
+	latest, tooLate := w.deadline, ErrDeadline
+	until = turn // how long another attempt has time is not known
+	if byMaxWait := saturate.Add(w.came, c.maxWait); byMaxWait <= w.deadline {
+		latest, tooLate = byMaxWait, ErrMaxWait
+		until = max(l.bucket.now, turn-c.maxWait) // from then on MaxWait is long enough
+	}
 	switch {
 	case never != nil:
-		return nil, 0, never
-	case !mayWait || c.maxWait == 0:
-		return nil, turn, ErrLimited
-	}
-	w = &waiter{cost: cost, came: l.bucket.now, deadline: math.MaxInt64}
-	if !deadline.IsZero() { // a token at the deadline is too late
-		w.deadline = saturate.Add(w.came, max(0, deadline.Sub(l.bucket.clock.Time(w.came)))) - 1
-	}
-	latest, tooLate := c.latest(w.came, w.deadline)
-	until = turn
-	if tooLate == ErrMaxWait { // from then on MaxWait is long enough
-		until -= c.maxWait
-	}
-	switch {
-	case l.queue.len() >= c.maxWaiters || owed > MaxBurst:
-		place, _ := l.bucket.turn(0, l.queue.first().cost) // when there is a place in the queue
-		return nil, max(until, place), ErrQueueFull
+		return 0, never
+	case !mayWait:
+		return turn, ErrLimited
+	case ahead.length >= c.maxWaiters || ahead.owed > MaxBurst:
+		first, _ := l.bucket.turn(0, l.queue.first().cost) // when the first leaves its place
+		return max(until, first), ErrQueueFull
 	case turn > latest:
-		return nil, until, tooLate
+		return until, tooLate
+	}
+	return 0, nil
+}
+
+// place puts a newcomer at the end of the queue. In shadow mode nothing waits: it is a shadow.
+func (l *Limiter) place(w waiter) (waits *waiter) {
+	if l.shadow {
+		l.queue.push(&w, &l.queue.shadows)
+		return nil
 	}
 	w.news = make(chan struct{}, 1)
-	to := &l.queue.waiters
-	if l.shadow {
-		to = &l.queue.gone
-	}
-	l.queue.push(w, to)
-	return w, 0, nil
+	l.queue.push(&w, &l.queue.waiters)
+	return &w
 }
 
 // await waits until w is granted or refused, or ctx ends.
@@ -146,7 +135,7 @@ func (l *Limiter) leave(w *waiter) {
 }
 
 // look returns what w has to do: end is not nil if its wait is over. Otherwise it waits for news; if wait is not 0, it is the
-// first of those that wait and sets a timer too: for the turn of the first in the queue, which may be one that is gone.
+// first of those that wait and sets a timer too: for the turn of the first in the queue, which may be a shadow.
 func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
 	l.lock()
 	defer l.mu.Unlock()
@@ -154,42 +143,45 @@ func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
 		return w.end, 0
 	}
 	l.queue.timed = w
-	turn, _ := l.bucket.turn(0, l.queue.first().cost) // ok is always true: attempts whose turn never comes are refused
+	turn, _ := l.bucket.turn(0, l.queue.first().cost) // not never: such attempts are refused
 	return nil, turn - l.bucket.now
 }
 
 // grant gives tokens to the attempts in the queue, in order, as far as there are tokens. The first that then waits is woken to
 // set its timer, if it has none.
 func (l *Limiter) grant() {
-	for w := l.queue.first(); w != nil && l.bucket.take(w.cost); w = l.queue.first() {
-		l.granted(w)
+	for l.queue.len() > 0 && l.grantFirst() {
 	}
 	if w := front(&l.queue.waiters); w != nil && w != l.queue.timed {
 		w.wake()
 	}
 }
 
-// granted lets w, which has got its tokens, go.
-func (l *Limiter) granted(w *waiter) {
-	l.queue.remove(w)
-	l.counts.admitted++
-	w.over(l.ticket(w.cost), nil)
+// grantFirst gives the first in the queue its tokens, if they are there, and lets it go.
+func (l *Limiter) grantFirst() bool {
+	w := l.queue.first()
+	number, ok := l.bucket.take(w.cost)
+	if ok {
+		l.queue.remove(w)
+		l.counts.admitted++
+		w.over(ticketOf(number, w.cost), nil)
+	}
+	return ok
 }
 
-// serveShadow lets the attempts that are gone take the tokens that have come in for them until now, each at its
-// own turn, as if it had waited: in between the bucket does not overflow. Those that wait are not served so; they begin
-// now, and only as many as the bucket has tokens for.
-func (l *Limiter) serveShadow(now time.Duration) {
-	for w := front(&l.queue.gone); w != nil; w = front(&l.queue.gone) {
-		turn, ok := l.bucket.turn(0, w.cost)
-		if !ok || turn > now {
+// serveShadows lets the shadows take the tokens that have come in for them until now, each at its own turn, as if it had
+// waited: in between the bucket does not overflow. Those that wait are not served so; they begin now, and only as many as the
+// bucket has tokens for.
+func (l *Limiter) serveShadows(now time.Duration) {
+	for w := front(&l.queue.shadows); w != nil; w = front(&l.queue.shadows) { // which is the first of the queue
+		turn, never := l.bucket.turn(0, w.cost)
+		if never != nil || turn > now {
 			return
 		}
 		l.bucket.now = turn
-		if !l.bucket.take(w.cost) {
+		if !l.grantFirst() {
 			return
 		}
-		l.granted(w)
 	}
 }
 
@@ -208,36 +200,29 @@ func (l *Limiter) dismiss() {
 	if l.queue == nil {
 		return
 	}
-	c := l.config.Load()
-	owed, kept := 0, 0
+	var ahead line
 	for _, w := range l.queue.all() {
-		turn, reason := l.turnBehind(owed, w.cost)
-		switch latest, tooLate := c.latest(w.came, w.deadline); {
-		case reason != nil: // its turn never comes
-		case turn <= l.bucket.now: // retime grants it
-		case turn > latest:
-			reason = tooLate
-		case kept >= c.maxWaiters:
-			reason = ErrQueueFull
-		default:
-			kept++
-		}
-		if reason != nil {
-			l.refuse(w, reason, turn)
+		l.grant() // what the one before it has left, if that was refused: whoever can begin now need not wait
+		if w.in == nil {
 			continue
 		}
-		owed += w.cost
+		if until, reason := l.judge(w, ahead, true); reason != nil {
+			l.refuse(w, reason, until)
+			continue
+		}
+		ahead.length++
+		ahead.owed += w.cost
 	}
 }
 
-// refuse takes w out of the queue, which has no room for it any more; its turn would come at turn. One that is gone was made.
-func (l *Limiter) refuse(w *waiter, reason error, turn time.Duration) {
-	gone := w.in == &l.queue.gone
+// refuse takes w out of the queue, which has no room for it any more. The attempt of a shadow was made.
+func (l *Limiter) refuse(w *waiter, reason error, until time.Duration) {
+	isShadow := w.in == &l.queue.shadows
 	l.queue.remove(w)
-	if gone {
+	if isShadow {
 		l.counts.shadowRejected++
 		return
 	}
 	l.counts.rejected++
-	w.over(policy.Ticket{}, l.rejection(reason, turn))
+	w.over(policy.Ticket{}, l.rejection(reason, until))
 }

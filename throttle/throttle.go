@@ -72,8 +72,7 @@ func (t *Throttle) Reconfigure(opts ...Option) error {
 	}
 	c.window = before.window
 	if c.length != before.length || c.buckets != before.buckets {
-		c.window = newWindow(c.length, c.buckets, t.now(before.window))
-		before.window.replace(c.window)
+		c.window = before.window.replace(c.length, c.buckets, t.now(before.window))
 	}
 	t.config.Store(c)
 	t.shadow.Store(c.shadow)

@@ -15,7 +15,7 @@ import (
 // Another length or number of buckets needs another window, which gets what the old one has counted,
 // while attempts come and go. [Throttle.Reconfigure], with changing held:
 //
-//  1. stores the new window in next of the old one,
+//  1. stores the new window in next of the old one, which no longer turns from then on,
 //  2. drains the old window: takes each count out of it, and adds it to the new one,
 //  3. stores the configuration with the new window.
 //
@@ -28,9 +28,8 @@ type window struct {
 	width time.Duration
 	ring  []bucket // bucket i is ring[i % len(ring)]; one more than the window has, so that a new one is never one in use
 
-	mu  sync.Mutex // guards the change of sum
-	sum atomic.Pointer[sum]
-
+	mu   sync.Mutex // guards the changes of sum and next
+	sum  atomic.Pointer[sum]
 	next atomic.Pointer[window] // the window that replaces this one, nil while it is in use
 }
 
@@ -64,10 +63,14 @@ func newWindow(length time.Duration, buckets int, now time.Duration) *window {
 	return w
 }
 
-// replace lets next take over what w has counted.
-func (w *window) replace(next *window) {
+// replace returns the window that replaces w and has taken over what w has counted.
+func (w *window) replace(length time.Duration, buckets int, now time.Duration) *window {
+	w.mu.Lock()
+	next := newWindow(length, buckets, max(now, w.begin())) // w can have turned since now was read
 	w.next.Store(next)
+	w.mu.Unlock()
 	w.drain()
+	return next
 }
 
 // count adds one to a counter of one of w's buckets.
@@ -91,16 +94,16 @@ func (w *window) drain() {
 	}
 }
 
-// move moves all counts to another window. What happened in a bucket then counts for the bucket that
-// its beginning lies in, as the tickets of its attempts do.
+// move moves all counts of w, which is replaced, to another window. What happened in a bucket then counts
+// for the bucket that its beginning lies in, as the tickets of its attempts do.
 func (w *window) move(to *window) {
 	to.mu.Lock()
 	defer to.mu.Unlock()
 	newest, last := to.sum.Load().newest, w.sum.Load().newest
 	for i := last - int64(len(w.ring)) + 1; i <= last; i++ {
-		from, start := w.bucket(i), to.number(time.Duration(max(0, i))*w.width)
+		from, start := w.bucket(i), min(to.number(time.Duration(max(0, i))*w.width), newest)
 		into := &bucket{} // what is too old for the new window is forgotten
-		if start <= newest && to.holds(newest, start) {
+		if to.holds(newest, start) {
 			into = to.bucket(start)
 		}
 		into.started.Add(from.started.Swap(0))
@@ -140,12 +143,12 @@ func (w *window) advance(now time.Duration) (newest int64, t tally) {
 	return s.newest, t
 }
 
-// turn makes i the newest bucket.
+// turn makes i the newest bucket, unless w is replaced: move then knows the buckets by their numbers.
 func (w *window) turn(i int64) *sum {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	old := w.sum.Load()
-	if i <= old.newest {
+	if i <= old.newest || w.next.Load() != nil {
 		return old
 	}
 	for n := max(old.newest, i-int64(len(w.ring))) + 1; n <= i; n++ {

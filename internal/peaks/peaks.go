@@ -38,23 +38,23 @@ package peaks
 // # Room
 //
 // There is room for four peaks. When there is one more, there are two ways. A peak that would cost less than 0.01 token in all is not
-// kept; that much is withheld from the next returns. (Attempts that come at the same time are such a case.) Otherwise two
+// kept; that much is a debt, which the next returns repay. (Attempts that come at the same time are such a case.) Otherwise two
 // neighbours become one, which stands for both: it has the time of the later one, and the least missing of the two. So no tokens are
 // ever worth more than they should be, and when many go back, some are worth less.
 //
 // Invariant: for any set of takes, what GiveBack returns for all of them is at most by how much the bucket would be fuller
 // without them.
 type Peaks struct {
-	Takes uint64 // the number of the last take
+	takes uint64  // so far; the number of the last one
+	worth float64 // what all that was taken is worth together, at most
+	debt  float64 // what the next returns repay, for peaks that were not kept; less than mostDebt
 
-	outstanding float64 // what all takes together are worth, at most
-	owed        float64 // what is withheld of the next returns, for peaks that were not kept; less than little
-	kept        int
-	at          [4]peak // in the order of time; from one to the next, more is missing
+	peaks [4]peak // the first kept of them: in the order of time; from one to the next, more is missing
+	kept  int
 }
 
-// little is how much of a token may be owed.
-const little = 0.01
+// mostDebt is how much of a token the peaks that were not kept may cost together.
+const mostDebt = 0.01
 
 // peak is a moment: after how many takes it was, and how many tokens were missing.
 type peak struct {
@@ -62,44 +62,47 @@ type peak struct {
 	missing float64
 }
 
+// since reports whether the peak was after the take with that number, and so bounds what the take is worth.
+func (k peak) since(take uint64) bool { return k.takes >= take }
+
 // See notes how many tokens are missing, just before a take or a change of the burst. The order of the cases matters: a full bucket
-// counts even if nothing is outstanding.
+// counts even if nothing is worth anything.
 func (p *Peaks) See(missing float64) {
-	lost := p.outstanding - missing
+	lost := p.worth - missing // what this peak takes away from the worth of all
 	switch {
-	case p.outstanding == 0 && p.kept == 0: // nothing was taken, or all of it went back
+	case p.worth == 0 && p.kept == 0: // nothing was taken, or all of it went back
 		return
 	case missing == 0: // full: nothing is worth anything, and no other peak says more than this one
-		p.outstanding, p.owed = 0, 0
-		p.kept, p.at[0] = 1, peak{p.Takes, 0}
+		p.worth, p.debt = 0, 0
+		p.kept = 0
+		p.keep(peak{p.takes, 0})
 		return
-	case lost <= 0:
-		// At least as much is missing as all takes together are worth: none of them is affected.
+	case lost <= 0: // at least as much is missing as all that was taken is worth: none of it is affected
 		return
 	}
-	p.outstanding = missing
+	p.worth = missing
 	p.dropFrom(missing)
 	switch {
 	case p.kept == 0:
-		p.owed = 0 // it was for a peak at which more was missing
-	case p.kept == len(p.at) && p.owed+lost < little:
-		p.owed += lost
+		p.debt = 0 // it was for a peak at which more was missing
+	case p.kept == len(p.peaks) && p.debt+lost < mostDebt:
+		p.debt += lost
 		return
-	case p.kept == len(p.at):
+	case p.kept == len(p.peaks):
 		p.join()
 	}
-	p.keep(peak{p.Takes, missing})
+	p.keep(peak{p.takes, missing})
 }
 
 // dropFrom drops the peaks, all earlier, at which so many tokens were missing, or more.
 func (p *Peaks) dropFrom(missing float64) {
-	for p.kept > 0 && p.at[p.kept-1].missing >= missing {
+	for p.kept > 0 && p.peaks[p.kept-1].missing >= missing {
 		p.kept--
 	}
 }
 
 func (p *Peaks) keep(latest peak) {
-	p.at[p.kept] = latest
+	p.peaks[p.kept] = latest
 	p.kept++
 }
 
@@ -108,41 +111,42 @@ func (p *Peaks) keep(latest peak) {
 func (p *Peaks) join() {
 	best, least := 0, 2.0
 	for i := range p.kept - 1 {
-		earlier, later := p.at[i].missing, p.at[i+1].missing
+		earlier, later := p.peaks[i].missing, p.peaks[i+1].missing
 		if difference := (later - earlier) / later; difference < least {
 			best, least = i, difference
 		}
 	}
-	p.at[best+1].missing = p.at[best].missing
-	copy(p.at[best:], p.at[best+1:])
+	p.peaks[best+1].missing = p.peaks[best].missing
+	copy(p.peaks[best:], p.peaks[best+1:])
 	p.kept--
 }
 
-// Take notes that n tokens are taken. The number of this take is Takes from then on.
-func (p *Peaks) Take(n float64) {
-	p.Takes++
-	p.outstanding += n
+// Take notes that n tokens are taken, and returns the number of this take: 1 for the first.
+func (p *Peaks) Take(n float64) (number uint64) {
+	p.takes++
+	p.worth += n
+	return p.takes
 }
 
-// GiveBack returns what the n tokens of a take are worth, and notes that they were never taken.
+// GiveBack returns what the n tokens of a take are worth, less the debt that they repay, and notes that they were never taken.
 func (p *Peaks) GiveBack(number uint64, n float64) float64 {
 	worth := n
-	for _, peak := range p.at[:p.kept] {
-		if peak.takes >= number {
-			worth = min(worth, peak.missing)
+	for _, k := range p.peaks[:p.kept] {
+		if k.since(number) {
+			worth = min(worth, k.missing)
 		}
 	}
-	all := p.at[:p.kept]
+	before := p.peaks[:p.kept]
 	p.kept = 0
-	for _, peak := range all { // those that this makes of no use are not kept
-		if peak.takes >= number {
-			peak.missing -= worth
+	for _, k := range before { // those that this makes of no use are not kept
+		if k.since(number) {
+			k.missing -= worth
 		}
-		p.dropFrom(peak.missing)
-		p.keep(peak)
+		p.dropFrom(k.missing)
+		p.keep(k)
 	}
-	pay := min(worth, p.owed)
-	p.owed -= pay
-	p.outstanding = max(0, p.outstanding-(worth-pay))
-	return worth - pay
+	repaid := min(worth, p.debt)
+	p.debt -= repaid
+	p.worth = max(0, p.worth-(worth-repaid))
+	return worth - repaid
 }

@@ -54,14 +54,14 @@ func TestPeaks(t *testing.T) {
 				h.refill, h.taken = append(h.refill, refill), append(h.taken, float64(n))
 			}
 			for i := 1; i < p.kept; i++ {
-				if p.at[i].missing <= p.at[i-1].missing {
-					r.Fatalf("%v: one of no use is kept", p.at[:p.kept])
+				if p.peaks[i].missing <= p.peaks[i-1].missing {
+					r.Fatalf("%v: one of no use is kept", p.peaks[:p.kept])
 				}
 			}
 			switch want := h.missing(); {
 			case missing < want-1e-9:
 				r.Fatalf("%v missing, but %v if what was given back had never been taken", missing, want)
-			case seen <= len(p.at) && missing > want+1e-9:
+			case seen <= len(p.peaks) && missing > want+1e-9:
 				r.Fatalf("%v missing, but only %v if what was given back had never been taken", missing, want)
 			case missing > want+1e-9:
 				joined++
@@ -80,22 +80,22 @@ func TestPeaksByExample(t *testing.T) {
 		require.Zero(t, p.kept)
 		p.Take(2)
 		p.See(1)
-		require.Equal(t, []peak{{1, 1}}, p.at[:p.kept])
+		require.Equal(t, []peak{{1, 1}}, p.peaks[:p.kept])
 		p.Take(3)
 		p.See(3)
-		require.Equal(t, []peak{{1, 1}, {2, 3}}, p.at[:p.kept])
+		require.Equal(t, []peak{{1, 1}, {2, 3}}, p.peaks[:p.kept])
 		p.Take(1)
 		return &p
 	}
 	p := taken()
 	require.Equal(t, 1.0, p.GiveBack(1, 2))
-	require.Equal(t, []peak{{1, 0}, {2, 2}}, p.at[:p.kept])
+	require.Equal(t, []peak{{1, 0}, {2, 2}}, p.peaks[:p.kept])
 	require.Equal(t, 2.0, p.GiveBack(2, 3))
-	require.Equal(t, []peak{{2, 0}}, p.at[:p.kept])
+	require.Equal(t, []peak{{2, 0}}, p.peaks[:p.kept])
 
 	p = taken()
 	require.Equal(t, 3.0, p.GiveBack(2, 3))
-	require.Equal(t, []peak{{2, 0}}, p.at[:p.kept])
+	require.Equal(t, []peak{{2, 0}}, p.peaks[:p.kept])
 	require.Equal(t, 0.0, p.GiveBack(1, 2))
 }
 
@@ -171,7 +171,7 @@ func TestAFullBucketRemembersOneMoment(t *testing.T) {
 		p.See(float64(i) / 2)
 		p.Take(1)
 	}
-	require.Equal(t, len(p.at)-1, p.kept)
+	require.Equal(t, len(p.peaks)-1, p.kept)
 	for number := range uint64(4) {
 		p.GiveBack(number+1, 1)
 	}
