@@ -33,8 +33,8 @@ type config struct {
 
 	constant   time.Duration
 	randSource rand.Source
-	given      setting.List // the options that were given
-	reported   atomic.Pointer[reportedOptions]
+	given      setting.List          // the options that were given
+	lastShown  atomic.Pointer[shown] // by the last report
 }
 
 // apply returns what opts say, and what is wrong with their functions, which it calls.
