@@ -58,7 +58,8 @@ func (k *call) awaitedFor() time.Duration {
 	return k.clock.Elapsed() - k.awaitedSince
 }
 
-// note remembers how an attempt has ended that entered the operation, once: Next may be asked about it again.
+// note remembers how an attempt has ended that entered the operation, and with that has spent its token. It does so once: Next
+// may be asked about the attempt again.
 func (k *call) note(number int, outcome policy.Outcome) {
 	if number == k.noted {
 		return
@@ -76,7 +77,7 @@ func (k *call) note(number int, outcome policy.Outcome) {
 	k.errs = append(k.errs, outcome.Err)
 	k.made++
 	k.class = outcome.Class
-	k.paid = nil // spent
+	k.paid = nil
 }
 
 // refusedAfterWait reports whether err is the refusal of the gate that was waited for.

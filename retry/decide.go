@@ -25,7 +25,7 @@ func (c *config) decide(ctx context.Context, k *call, ended *policy.Attempt) (wa
 		}
 	}
 	switch {
-	case ended.Elsewhere: // at once
+	case ended.Blocked == nil && ended.Elsewhere: // at once
 	case ended.Blocked == nil:
 		wait, reason = c.backOff(ctx, k, ended)
 	case match.Is(ended.Blocked, ErrBudget): // this says nothing about the dependency, and is not waited for

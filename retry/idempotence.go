@@ -45,15 +45,18 @@ func (n *notSent) Unwrap() error { return n.err }
 func (n *notSent) NotSent() bool { return true }
 
 // repeatable reports whether the operation of ctx may be done again after an attempt that failed with err.
-func repeatable(ctx context.Context, err error) (is bool) {
+func repeatable(ctx context.Context, err error) bool {
+	mark, marked := idempotence.Of(ctx)
+	return !marked || mark != idempotence.No || saysNotSent(err)
+}
+
+// saysNotSent reports whether err is marked as NotSent says.
+func saysNotSent(err error) (is bool) {
 	defer func() {
 		if recover() != nil { // a method of the error has panicked: it says nothing
 			is = false
 		}
 	}()
-	if mark, marked := idempotence.Of(ctx); !marked || mark != idempotence.No {
-		return true
-	}
 	for ; err != nil; err = errors.Unwrap(err) {
 		if marked, ok := err.(interface{ NotSent() bool }); ok && marked.NotSent() {
 			return true
