@@ -31,8 +31,8 @@ type config struct {
 	budget        policy.Budget // nil: none
 	feedback      feedback      // the budget, if it needs to know how each attempt ended
 
-	constant   time.Duration
-	randSource rand.Source
+	constant   time.Duration         // of Constant; complete makes delays of it
+	randSource rand.Source           // of Rand, guarded in delays
 	given      setting.List          // the options that were given
 	lastShown  atomic.Pointer[shown] // by the last report
 }
