@@ -66,7 +66,9 @@ func LastGood[T any](p policy.Policy[T], maxAge time.Duration, opts ...Option) *
 	return f
 }
 
-func newPolicy[T any](constructor, kind string, p policy.Policy[T], answer func(context.Context, error) (T, error), opts []Option) *Policy[T] {
+func newPolicy[T any](
+	constructor, kind string, p policy.Policy[T], answer func(context.Context, error) (T, error), opts []Option,
+) *Policy[T] {
 	c, problems := configure(constructor, opts)
 	if option.IsNil(p) {
 		problems.Add("the policy is nil")

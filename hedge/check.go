@@ -18,7 +18,8 @@ func (h *Hedge) Check(outer, inner []policy.Layer) error {
 	var problems []error
 	last := saturate.Scale(c.delay, float64(c.extra))
 	for _, layer := range outer {
-		if timeout, ok := layer.(policy.TimeLimiter); ok && timeout.Stage() == policy.StageTotalTimeout && last >= timeout.TimeLimit() {
+		timeout, ok := layer.(policy.TimeLimiter)
+		if ok && timeout.Stage() == policy.StageTotalTimeout && last >= timeout.TimeLimit() {
 			problems = append(problems,
 				fmt.Errorf("the last extra attempt would start after %v, not within the %v around it", last, timeout))
 		}
@@ -27,7 +28,8 @@ func (h *Hedge) Check(outer, inner []policy.Layer) error {
 		timeout, ok := layer.(policy.TimeLimiter)
 		if ok && boundsAttempts(timeout) && c.delay >= timeout.TimeLimit() {
 			problems = append(problems,
-				fmt.Errorf("the delay %v is not below the %v inside it: the first attempt is over before another one starts", c.delay, timeout))
+				fmt.Errorf("the delay %v is not below the %v inside it: the first attempt is over before another one starts",
+					c.delay, timeout))
 		}
 	}
 	return errors.Join(problems...)

@@ -62,17 +62,17 @@ func covers(earlier, err error) (covered bool) {
 	if !match.Is(earlier, err) {
 		return false
 	}
-	return allOf(err, func(inner error) bool { return covers(earlier, inner) })
+	return eachWrapped(err, func(inner error) bool { return covers(earlier, inner) })
 }
 
-// onlyRefused reports whether err says nothing but that some policy refused: the attempt was not made.
+// isRefusal reports whether err says nothing but that some policy refused: the attempt was not made.
 //
 //	a refusal, or an error that adds a text or a class to one       yes
 //	an error that matches ErrRejected by a method Is of its own     yes, whatever it wraps as the reason
 //	several refusals, joined                                        yes
 //	a refusal joined with another error, such as that of a retry
 //	which was refused after failed attempts                         no
-func onlyRefused(err error) (yes bool) {
+func isRefusal(err error) (yes bool) {
 	defer func() {
 		if recover() != nil {
 			yes = false
@@ -88,16 +88,16 @@ func onlyRefused(err error) (yes bool) {
 	case interface{ Unwrap() error }:
 		inner := wrapped.Unwrap()
 		isOwn := !errors.Is(inner, policy.ErrRejected)
-		return isOwn || onlyRefused(inner)
+		return isOwn || isRefusal(inner)
 	case interface{ Unwrap() []error }:
-		return allOf(err, onlyRefused)
+		return eachWrapped(err, isRefusal)
 	default:
 		return true // by a method Is of its own
 	}
 }
 
-// allOf reports whether every error that err wraps directly is such.
-func allOf(err error, such func(error) bool) bool {
+// eachWrapped reports whether each error that err wraps directly is such; so it is if err wraps none.
+func eachWrapped(err error, such func(error) bool) bool {
 	switch wrapped := err.(type) {
 	case interface{ Unwrap() error }:
 		inner := wrapped.Unwrap()

@@ -78,7 +78,8 @@ func (c *config) check(problems *policy.ConfigError) {
 		problems.Add("WithBudget: the budget is nil")
 	}
 	if budget, ok := c.budget.(policy.Guard); ok && given("WithBudget") {
-		problems.Add("WithBudget: %T counts the attempts in flight that it admits for a retry: a hedge needs a budget that is not a guard", budget)
+		problems.Add("WithBudget: %T counts the attempts in flight that it admits for a retry: "+
+			"a hedge needs a budget that is not a guard", budget)
 	}
 	if given("Limit") && given("WithBudget") {
 		problems.Add("Limit and WithBudget contradict each other")

@@ -42,35 +42,35 @@ func (r *race) run() error {
 	for r.running > 0 {
 		select {
 		case ending := <-r.runs.Endings():
-			switch r.take(ending) {
+			switch r.judge(ending) {
 			case won:
 				return nil
 			case decided:
 				return ending.Resume()
 			case failed:
-				if r.config.afterFailure && r.another() {
+				if r.config.afterFailure && r.startExtra() {
 					timer.Reset(r.delay)
 				}
 			}
 		case <-timer.C:
-			if r.another() {
+			if r.startExtra() {
 				timer.Reset(r.delay)
 			}
 		case <-r.ctx.Done():
-			return r.runOut()
+			return r.afterEnd()
 		}
 	}
 	return r.failures.err()
 }
 
-// runOut waits for the attempts whose context has ended with the caller's, for no longer than the grace.
-func (r *race) runOut() error {
+// afterEnd waits for the attempts when the caller's context has ended, and theirs with it, for no longer than the grace.
+func (r *race) afterEnd() error {
 	timer := time.NewTimer(detached.Grace)
 	defer timer.Stop()
 	for r.running > 0 {
 		select {
 		case ending := <-r.runs.Endings():
-			switch r.take(ending) {
+			switch r.judge(ending) {
 			case won:
 				return nil
 			case decided:
@@ -96,9 +96,17 @@ const (
 	notMade               // nothing: the attempt does not count
 )
 
-// take takes in how an attempt has ended. One that was refused, by whatever error, was not made: it neither decides the call
-// nor starts another attempt. The same holds for one whose operation was itself a call that was refused.
-func (r *race) take(ending detached.Ending) effect {
+// judge notes how an attempt has ended, and returns what that means for the call:
+//
+//	the attempt                                                   effect
+//	panicked, or exited                                           decided
+//	won, or ended after another one had won                       won
+//	was refused, by whatever error, before its operation          notMade
+//	returned a refusal: its operation was a call of its own       notMade
+//	was queueing when the caller's context ended                  notMade, but its error belongs into that of the call
+//	failed with an error that another attempt would get as well   decided
+//	failed otherwise                                              failed
+func (r *race) judge(ending detached.Ending) effect {
 	r.running--
 	r.attempts[ending.Index].ended = true
 	switch {
@@ -109,14 +117,14 @@ func (r *race) take(ending detached.Ending) effect {
 	}
 	err := ending.Err
 	entered := engine.Entered(r.ctx, err)
-	if onlyRefused(err) || !entered && r.ctx.Err() == nil {
+	if isRefusal(err) || !entered && r.ctx.Err() == nil {
 		r.failures.refuse(err)
 		return notMade
 	}
 	class := engine.ClassOf(r.ctx, err)
 	r.failures.add(err, class)
 	switch {
-	case !entered: // it was queueing when the caller's context ended, which belongs into the error of the call
+	case !entered:
 		return notMade
 	case class == policy.Permanent, class == policy.Expected, class == policy.Ignored:
 		return decided
@@ -124,9 +132,9 @@ func (r *race) take(ending detached.Ending) effect {
 	return failed
 }
 
-// another starts an extra attempt if there are chances left, time, and budget. It reports whether there may be a
+// startExtra starts an extra attempt if there are chances left, time, and budget. It reports whether there may be a
 // further chance.
-func (r *race) another() bool {
+func (r *race) startExtra() bool {
 	if r.chances == r.config.extra || r.ctx.Err() != nil {
 		return false
 	}
@@ -155,25 +163,21 @@ func (r *race) start() bool {
 	return true
 }
 
-// succeeded notes that an attempt has returned nil. Whether it wins the call depends on the result and on r.winner:
+// succeeded notes that an attempt has returned nil. Its result is that of the call, unless another attempt was first. One that
+// comes when the caller is just leaving is in time, if it is complete. One that stays open is not, since leave has cancelled the
+// context that it lives under, or will; unless the caller's context has ended, and that one with it anyway.
 //
 //	the result    undecided   callerLeft                               another attempt
 //	is complete   wins        wins                                     has lost
 //	stays open    wins        wins if the caller's context has ended   has lost
 func (r *race) succeeded(number int) {
-	wins := r.winner.CompareAndSwap(undecided, int64(number))
-	if !wins && r.lateCounts() {
-		wins = r.winner.CompareAndSwap(callerLeft, int64(number))
-	}
+	inTime := r.op.open == nil || r.ctx.Err() != nil
+	wins := r.winner.CompareAndSwap(undecided, int64(number)) ||
+		inTime && r.winner.CompareAndSwap(callerLeft, int64(number))
 	if wins && number > 1 {
 		r.hedge.count(func(c *counts) { c.won++ })
 	}
 }
-
-// lateCounts reports whether a result that comes when the caller is just leaving is that of the call all the same. A complete
-// one is. One that stays open is not, since leave has cancelled the context that it lives under; unless the caller's context
-// has ended, and with it that one anyway.
-func (r *race) lateCounts() bool { return r.op.open == nil || r.ctx.Err() != nil }
 
 // leave cancels the attempts that have lost. An attempt that has ended is left alone: its result may stay open, as that of
 // the winner, or as a failure that is still to be read.

@@ -26,7 +26,7 @@ type feedback interface {
 // Retriers and hedges of one dependency. A Budget is safe for concurrent use.
 type Budget struct {
 	inner *budget.Budget
-	args  atomic.Pointer[reportedArgs]
+	args  atomic.Pointer[arguments]
 }
 
 var (
@@ -61,10 +61,10 @@ func NewBudget(ratio, perSecond float64) *Budget {
 }
 
 func (b *Budget) setArgs(ratio, perSecond float64) {
-	b.args.Store(newReportedArgs(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
+	b.args.Store(argumentsOf(kindBudget, setting.Arg("ratio", ratio), setting.Arg("perSecond", perSecond)))
 }
 
-func (b *Budget) reportedArgs() *reportedArgs { return b.args.Load() }
+func (b *Budget) arguments() *arguments { return b.args.Load() }
 
 // ValidateBudget returns the [*policy.ConfigError] that [NewBudget] would panic with, or nil.
 func ValidateBudget(ratio, perSecond float64) error {
@@ -113,7 +113,7 @@ func (b *Budget) Snapshot() BudgetSnapshot { return BudgetSnapshot(b.current().S
 
 // Report returns the tokens with their limit, and how many retries were denied.
 func (b *Budget) Report() policy.Report {
-	return reportBudget(kindBudget, b.Snapshot(), b.args.Load().settings)
+	return reportBudget(kindBudget, b.Snapshot(), b.arguments().ofNew)
 }
 
 // MarshalJSON writes the report.

@@ -6,6 +6,7 @@ import (
 	"github.com/cenkalti/backoff/v4"
 
 	"github.com/go-resilience/resilience/internal/match"
+	"github.com/go-resilience/resilience/internal/stopwatch"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -13,14 +14,14 @@ import (
 const history = 16
 
 // call is what is known about one call. It is made at the first failure and belongs to the goroutine of the call.
-// Times are readings of the Retrier's clock.
 type call struct {
-	firstEnded time.Duration // when the first attempt that entered the operation ended
-	made       int           // how many attempts entered the operation
-	noted      int           // the number of the last of them
-	errs       []error       // of the operation: the last ones, oldest first
-	class      policy.Class  // of the last error
-	errsRoom   [4]error      // for errs: enough for most calls, which it spares an allocation
+	clock      stopwatch.Stopwatch // of the Retrier; times are its readings
+	firstEnded time.Duration       // when the first attempt that entered the operation ended
+	made       int                 // how many attempts entered the operation
+	noted      int                 // the number of the last of them
+	errs       []error             // of the operation: the last ones, oldest first
+	class      policy.Class        // of the last error
+	errsRoom   [4]error            // for errs: enough for most calls, which it spares an allocation
 
 	source   backoff.BackOff            // nil until the first delay, and for delays that need none
 	growth   backoff.ExponentialBackOff // the source of exponential delays
@@ -31,36 +32,40 @@ type call struct {
 	awaitedSince time.Duration // when the first of these waits began
 }
 
-// hasAwaited reports whether the call has waited for a gate. Then it gets one attempt more:
+// hasAwaited reports whether the call has waited for a gate. Then there is to be one attempt more:
 //
-//   - When that has entered the operation the call is over, however few attempts there were (exhausted).
-//   - When a gate refuses it, since other calls were quicker, the call goes on as long as its patience lasts (afterRefusal,
-//     refusedAfterWait), but tries nowhere else.
+//	that attempt                                                the call
+//	entered the operation                                       ends, however few attempts there were
+//	was refused, and a gate refuses now                         waits again, as long as its patience lasts
+//	was refused by the gate that is ready now: other calls
+//	have taken the places of the recovering dependency          tries again, as long as its patience lasts
+//	was refused by another guard                                ends, also if a next attempt would go elsewhere
 func (k *call) hasAwaited() bool { return k.awaited != nil }
 
 // await notes that the call waits for the gate that refuses with blocked.
-func (k *call) await(blocked error, now time.Duration) {
+func (k *call) await(blocked error) {
 	if !k.hasAwaited() {
-		k.awaitedSince = now
+		k.awaitedSince = k.clock.Elapsed()
 	}
 	k.awaited = blocked
 }
 
 // awaitedFor returns how long ago the call began to wait for a gate, 0 if it has not.
-func (k *call) awaitedFor(now time.Duration) time.Duration {
+func (k *call) awaitedFor() time.Duration {
 	if !k.hasAwaited() {
 		return 0
 	}
-	return now - k.awaitedSince
+	return k.clock.Elapsed() - k.awaitedSince
 }
 
-// note remembers the error of an attempt that entered the operation, once: Next may be asked about it again.
-func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
+// note remembers how an attempt has ended that entered the operation, and with that has spent its token. It does so once: Next
+// may be asked about the attempt again.
+func (k *call) note(number int, outcome policy.Outcome) {
 	if number == k.noted {
 		return
 	}
 	if k.made == 0 {
-		k.firstEnded = now
+		k.firstEnded = k.clock.Elapsed()
 	}
 	k.noted = number
 	if k.errs == nil {
@@ -72,11 +77,10 @@ func (k *call) note(number int, outcome policy.Outcome, now time.Duration) {
 	k.errs = append(k.errs, outcome.Err)
 	k.made++
 	k.class = outcome.Class
-	k.paid = nil // spent
+	k.paid = nil
 }
 
-// refusedAfterWait reports whether err is the refusal of a gate that was waited for: when it became ready, other calls were
-// quicker.
+// refusedAfterWait reports whether err is the refusal of the gate that was waited for.
 func (k *call) refusedAfterWait(err error) bool {
 	if !k.hasAwaited() {
 		return false
@@ -110,9 +114,9 @@ func (k *call) giveBack() {
 }
 
 // giveUp returns the error of the call. At least one attempt entered the operation.
-func (k *call) giveUp(name string, reason error, now time.Duration) *Error {
+func (k *call) giveUp(name string, reason error) *Error {
 	return &Error{
-		Name: name, Attempts: k.made, Elapsed: now - k.firstEnded, Reason: reason,
+		Name: name, Attempts: k.made, Elapsed: k.clock.Elapsed() - k.firstEnded, Reason: reason,
 		Last: k.errs[len(k.errs)-1], Errs: k.errs, class: k.class,
 	}
 }

@@ -28,7 +28,7 @@ type concurrencyConfig struct {
 	share    float64
 	fraction decimal.Fraction // share
 	minimum  int
-	args     *reportedArgs
+	args     *arguments
 }
 
 var (
@@ -82,11 +82,11 @@ func ValidateConcurrencyBudget(share float64, minimum int) error {
 func (b *ConcurrencyBudget) configure(share float64, minimum int) {
 	b.config.Store(&concurrencyConfig{
 		share: share, fraction: decimal.Of(share), minimum: minimum,
-		args: newReportedArgs(kindConcurrencyBudget, setting.Arg("share", share), setting.Arg("minimum", minimum)),
+		args: argumentsOf(kindConcurrencyBudget, setting.Arg("share", share), setting.Arg("minimum", minimum)),
 	})
 }
 
-func (b *ConcurrencyBudget) reportedArgs() *reportedArgs { return b.current().args }
+func (b *ConcurrencyBudget) arguments() *arguments { return b.current().args }
 
 func (b *ConcurrencyBudget) isMade() bool { return b.config.Load() != nil }
 
@@ -221,7 +221,7 @@ func (b *ConcurrencyBudget) Snapshot() BudgetSnapshot {
 // Report returns the attempts and the retries in flight, and how many retries were denied.
 func (b *ConcurrencyBudget) Report() policy.Report {
 	return policy.Report{
-		Kind: kindConcurrencyBudget, Stage: b.Stage(), Settings: b.current().args.settings,
+		Kind: kindConcurrencyBudget, Stage: b.Stage(), Settings: b.arguments().ofNew,
 		Values: []policy.Value{
 			{Name: "in_flight", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(b.inFlight.Load())},
 			{Name: "retries_in_flight", Unit: policy.UnitCount, Kind: policy.Gauge,

@@ -10,43 +10,31 @@ import (
 
 // decide turns one attempt without success into a wait before the next one, or into the reason why there is none. It asks:
 //
-//  1. May there be another attempt at all? Only when it is asked about this one for the first time: afterRefusal says so
-//     of an attempt that a layer inside refused, afterFailure of one that entered the operation.
-//  2. Does a gate refuse now? Then, how long to wait for it (recoveryDelay); without AwaitRecovery this ends the call, and so it
-//     does where it is the budget that refuses.
+//  1. May there be another attempt at all? Only when it is asked about this one for the first time (afterAttempt).
+//  2. Does a gate refuse now? Then, how long to wait for it (awaitRecovery)? Where it is the budget that refuses, this ends the
+//     call.
 //  3. Otherwise, will the next attempt go to the same place? Then, how long to back off (backOff)?
 //  4. Is there a token for it? A retry is paid for (pay) before it is promised.
-//
-// now is a reading of the Retrier's clock.
-func (c *config) decide(
-	ctx context.Context, k *call, ended *policy.Attempt, now time.Duration,
-) (wait time.Duration, reason error) {
+func (c *config) decide(ctx context.Context, k *call, ended *policy.Attempt) (wait time.Duration, reason error) {
 	if ctx.Err() != nil {
 		return 0, policy.ContextError(ctx)
 	}
 	if ended.Asked == 0 {
-		if entered(ended) {
-			reason = c.afterFailure(ctx, k, ended)
-		} else {
-			reason = c.afterRefusal(k, ended, now)
-		}
-		if reason != nil {
+		if reason := c.afterAttempt(ctx, k, ended); reason != nil {
 			return 0, reason
 		}
 	}
 	switch {
-	case ended.Blocked != nil && match.Is(ended.Blocked, ErrBudget): // this says nothing about the dependency, and is not waited for
+	case ended.Blocked == nil && ended.Elsewhere: // at once
+	case ended.Blocked == nil:
+		wait, reason = c.backOff(ctx, k, ended)
+	case match.Is(ended.Blocked, ErrBudget): // this says nothing about the dependency, and is not waited for
 		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
 			budget.deny() // its Ready is a question, and counts nothing
 		}
 		return 0, ended.Blocked
-	case ended.Blocked != nil:
-		wait, reason = c.recoveryDelay(ctx, ended.Blocked, c.patience-k.awaitedFor(now))
-		if reason == nil {
-			k.await(ended.Blocked, now)
-		}
-	case !ended.Elsewhere:
-		wait, reason = c.backOff(ctx, k, ended)
+	default:
+		wait, reason = c.awaitRecovery(ctx, k, ended.Blocked)
 	}
 	if reason == nil && !k.pay(c.budget) {
 		reason = ErrBudget
@@ -54,24 +42,40 @@ func (c *config) decide(
 	return wait, reason
 }
 
+// endsAtOnce reports whether the call ends with a first attempt that was refused. decide and stop would say the same. It is
+// asked before anything is allocated, so that an open breaker costs nothing.
+func (c *config) endsAtOnce(ended *policy.Attempt) bool {
+	refused := ended.Number == 1 && ended.Asked == 0 && !entered(ended)
+	return refused && !ended.Elsewhere && c.patience == 0 && len(c.rejections) == 0
+}
+
+// afterAttempt returns why an attempt must not be followed by another one, or nil.
+func (c *config) afterAttempt(ctx context.Context, k *call, ended *policy.Attempt) error {
+	made := entered(ended)
+	switch {
+	case isFinal(ended.Outcome.Err, c.nested || !made): // what a guard has retried before it refused was not the operation
+		return ErrFinal
+	case made:
+		return c.afterFailure(ctx, k, ended)
+	}
+	return c.afterRefusal(k, ended)
+}
+
 // afterRefusal returns why an attempt that was refused must not be followed by another one, or nil. It has done nothing, so
 // a gate that refused it can be waited for, however many attempts there were:
 //
 //	refused by                                               another attempt
-//	a guard with an error that is marked as permanent        no
 //	a gate that still refuses, with AwaitRecovery            yes, after a wait for the gate
 //	a gate that was waited for, and is ready again           yes, as long as the patience of AwaitRecovery lasts
 //	a gate that the next attempt does not meet (Elsewhere)   yes, if there is one left, and no gate was waited for
 //	a guard whose refusal RetryRejections names              yes, if there is one left
 //	any other guard                                          no
-func (c *config) afterRefusal(k *call, ended *policy.Attempt, now time.Duration) error {
+func (c *config) afterRefusal(k *call, ended *policy.Attempt) error {
 	err := ended.Outcome.Err
 	switch {
-	case isFinal(err, true):
-		return ErrFinal
 	case c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
-		return nil // recoveryDelay says how long to wait for the gate
-	case k.refusedAfterWait(err) && k.awaitedFor(now) < c.patience:
+		return nil // awaitRecovery says how long to wait for the gate
+	case k.refusedAfterWait(err) && k.awaitedFor() < c.patience:
 		return nil
 	case ended.Elsewhere && ended.Number < c.attempts && !k.hasAwaited():
 		return nil
@@ -87,8 +91,6 @@ func (c *config) afterFailure(ctx context.Context, k *call, ended *policy.Attemp
 	err := ended.Outcome.Err
 	rejection := match.Is(err, policy.ErrRejected) // the operation made a call of its own, which was refused
 	switch {
-	case isFinal(err, c.nested):
-		return ErrFinal
 	case rejection && !c.retriesRejection(err):
 		return rejectionIn(err)
 	case !repeatable(ctx, err):

@@ -258,8 +258,10 @@ func TestPatienceCountsEveryWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		// A gate that is always ready in another 4 s, and never then.
 		gate := &maintenance{ahead: 4 * time.Second, now: &policy.Rejection{Kind: "maintenance", Reason: errOpen}}
+		again := retry.New(retry.NoJitter(), retry.AwaitRecovery(10*time.Second))
+		time.Sleep(time.Hour) // how old the Retrier is does not count
 		start := time.Now()
-		_, err := resilience.Do(t.Context(), resilience.Compose(retry.New(retry.NoJitter(), retry.AwaitRecovery(10*time.Second)), gate), succeed)
+		_, err := resilience.Do(t.Context(), resilience.Compose(again, gate), succeed)
 		require.ErrorIs(t, err, errOpen)
 		require.Equal(t, 8*time.Second, time.Since(start), "a third wait would last longer than 10 s in all")
 	})

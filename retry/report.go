@@ -20,7 +20,7 @@ func (r *Retrier) Report() policy.Report {
 	if s.Budget != (BudgetSnapshot{}) {
 		values = appendBudget(values, s.Budget)
 	}
-	return policy.Report{Kind: "retry", Name: c.name, Stage: r.Stage(), Settings: c.reportedOptions(), Values: values}
+	return policy.Report{Kind: "retry", Name: c.name, Stage: r.Stage(), Settings: c.settings(), Values: values}
 }
 
 // MarshalJSON writes the report.
@@ -33,44 +33,44 @@ const (
 	kindConcurrencyBudget = "retry concurrency budget"
 )
 
-// reportedArgs is what a budget was made with, or reconfigured to, in the form of reports. It does not change.
-type reportedArgs struct {
-	settings []policy.Setting  // in the report of the budget
-	args     []policy.Argument // the same, and the kind: the arguments of WithBudget in the report of a Retrier
+// arguments is what a budget was made with, or reconfigured to, as reports show it. It does not change.
+type arguments struct {
+	ofNew        []policy.Setting  // in the report of the budget
+	ofWithBudget []policy.Argument // the same, and the kind, in the report of a Retrier
 }
 
-func newReportedArgs(kind string, args ...policy.Argument) *reportedArgs {
-	return &reportedArgs{
-		settings: []policy.Setting{{Name: "New", Args: args}},
-		args:     append([]policy.Argument{setting.Arg("kind", kind)}, args...),
+func argumentsOf(kind string, args ...policy.Argument) *arguments {
+	return &arguments{
+		ofNew:        []policy.Setting{{Name: "New", Args: args}},
+		ofWithBudget: append([]policy.Argument{setting.Arg("kind", kind)}, args...),
 	}
 }
 
-// reportedOptions is the options of a Retrier as its last report has shown them, when the arguments of the budget were those.
-type reportedOptions struct {
-	budget  *reportedArgs
-	options []policy.Setting
+// shown is the settings of a Retrier as a report has shown them, when its budget had these arguments.
+type shown struct {
+	settings []policy.Setting
+	budget   *arguments
 }
 
-// reportedOptions returns the options, WithBudget with the arguments that a budget of this package has now. They are kept for
-// the next report.
-func (c *config) reportedOptions() []policy.Setting {
-	budget, ok := c.budget.(interface{ reportedArgs() *reportedArgs })
+// settings returns the options, WithBudget with the arguments that a budget of this package has now. They are made anew
+// only when these have changed, since pages and metrics ask often: a report allocates once.
+func (c *config) settings() []policy.Setting {
+	budget, ok := c.budget.(interface{ arguments() *arguments })
 	if !ok || !c.given.Given("WithBudget") {
 		return c.given
 	}
-	now := budget.reportedArgs()
-	if last := c.reported.Load(); last != nil && last.budget == now {
-		return last.options
+	now := budget.arguments()
+	if last := c.lastShown.Load(); last != nil && last.budget == now {
+		return last.settings
 	}
-	options := slices.Clone([]policy.Setting(c.given))
-	for i := range options {
-		if options[i].Name == "WithBudget" {
-			options[i].Args = now.args
+	settings := slices.Clone([]policy.Setting(c.given))
+	for i := range settings {
+		if settings[i].Name == "WithBudget" {
+			settings[i].Args = now.ofWithBudget
 		}
 	}
-	c.reported.Store(&reportedOptions{now, options})
-	return options
+	c.lastShown.Store(&shown{settings, now})
+	return settings
 }
 
 func reportBudget(kind string, s BudgetSnapshot, settings []policy.Setting) policy.Report {

@@ -3,7 +3,6 @@ package retry
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -118,17 +117,16 @@ func (r *Retrier) Discard(value any) {
 // Next implements [policy.Repeater].
 func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decision {
 	c := r.current()
-	if ended.Outcome.Succeeded() {
+	switch {
+	case ended.Outcome.Succeeded():
 		r.Succeeded(engine.Caller{})
 		return policy.Decision{}
-	}
-	first := ended.Number == 1 && ended.Asked == 0
-	if first && !entered(&ended) && !ended.Elsewhere && len(c.rejections) == 0 && c.patience == 0 {
-		return policy.Decision{} // as afterRefusal and stop would say, but before anything is allocated: an open breaker should cost nothing
+	case c.endsAtOnce(&ended):
+		return policy.Decision{}
 	}
 	k, ok := ended.State.(*call)
 	if !ok {
-		k = &call{}
+		k = &call{clock: r.clock}
 	}
 	decided := false
 	defer func() {
@@ -136,11 +134,10 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 			k.giveBack()
 		}
 	}()
-	now := r.clock.Elapsed()
 	if entered(&ended) {
-		k.note(ended.Number, ended.Outcome, now)
+		k.note(ended.Number, ended.Outcome)
 	}
-	wait, reason := c.decide(ctx, k, &ended, now)
+	wait, reason := c.decide(ctx, k, &ended)
 	decided = true
 	if reason != nil {
 		return r.stop(k, &ended, reason)
@@ -156,60 +153,29 @@ func entered(ended *policy.Attempt) bool { return ended.Outcome.Kind == policy.R
 
 // stop ends the call for a reason. What the caller gets depends on how far the call has come:
 //
-//	a retry was in question   an attempt entered the operation   waited since the last attempt   the caller gets
-//	no                        yes or no                          no                              the error of the attempt, and there is no event
-//	yes                       no                                 no                              the refusal of the last attempt
-//	yes                       no                                 yes                             what has ended the wait, the gate's refusal or the context's error
-//	yes                       yes                                yes or no                       an [*Error]
+//	the call                                                          the caller gets
+//	no retry was in question                                          the error of the attempt, and there is no event
+//	no attempt entered the operation, and the last was refused        that refusal
+//	no attempt entered the operation, and a wait has ended the call   what ended it: a gate's refusal, or the context's error
+//	any other                                                         an [*Error]
 //
 // No retry was in question if the first attempt has failed with an error that is final, or that says the reason itself, such
 // as the error of a context that has ended. (An error that says less, such as context.Canceled where the context has a cause
 // of its own, does not.)
 func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Decision {
 	k.giveBack()
-	made, waited := k.made > 0, ended.Asked > 0
+	waited := ended.Asked > 0
+	inQuestion := ended.Number > 1 || waited || reason != ErrFinal && !match.Is(ended.Outcome.Err, reason)
 	switch {
-	case ended.Number == 1 && !waited && (reason == ErrFinal || match.Is(ended.Outcome.Err, reason)):
+	case !inQuestion:
 		return policy.Decision{}
-	case !made && !waited:
+	case k.made == 0 && !waited:
 		return policy.Decision{Reason: reason}
-	case !made:
+	case k.made == 0:
 		return policy.Decision{Err: reason, Reason: reason}
 	}
 	r.gaveUp.Add(1)
-	return policy.Decision{Err: k.giveUp(r.current().name, reason, r.clock.Elapsed()), Reason: reason}
-}
-
-// Check reports what cannot work: a budget that is a guard and is not composed inside the Retrier, and
-// [RetryRejections] of what a gate inside refuses with.
-func (r *Retrier) Check(_, inner []policy.Layer) error {
-	c := r.current()
-	problems := policy.ConfigError{Policy: "retry"}
-	budget, isGuard := c.budget.(policy.Guard)
-	composed, gates := false, false
-	for _, layer := range inner {
-		if isGuard && layer == policy.Layer(budget) {
-			composed = true // it is a gate too, and not meant below
-		} else if _, ok := layer.(policy.Gate); ok {
-			gates = true
-		}
-	}
-	if isGuard && !composed {
-		problems.Add("WithBudget(%v): the budget must be composed too, inside the retry: "+
-			"Compose(retry.New(retry.WithBudget(budget)), budget, …)", c.budget)
-	}
-	for _, reason := range c.rejections {
-		if gates && refusesAsGate(reason) {
-			problems.Add("RetryRejections(%v): a gate that refuses ends the call at once: use AwaitRecovery", reason)
-		}
-	}
-	return problems.Err()
-}
-
-// refusesAsGate reports whether reason is what a gate of this module refuses with.
-func refusesAsGate(reason error) bool {
-	code := policy.Code(reason)
-	return strings.HasPrefix(code, "breaker.") || strings.HasPrefix(code, "throttle.")
+	return policy.Decision{Err: k.giveUp(r.current().name, reason), Reason: reason}
 }
 
 // String returns the name and the number of attempts, such as `retry 4` or `retry "users" 4`.

@@ -1,6 +1,7 @@
 package retry_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -241,6 +242,26 @@ func TestReconfigureKeepsWhatIsNoData(t *testing.T) {
 			require.Equal(t, time.Millisecond, time.Since(start), name)
 		})
 	}
+}
+
+func TestReconfigureWithoutOptionsKeepsWhatIsNoData(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		discarded := []any{}
+		again := retry.New(
+			retry.BackOff(func() backoff.BackOff { return backoff.NewConstantBackOff(time.Hour) }), retry.NoJitter(),
+			retry.OnDiscard(func(value any) { discarded = append(discarded, value) }), retry.NoBudget(),
+		)
+		require.NoError(t, again.Reconfigure(retry.NoJitter()))
+		start := time.Now()
+		_, _ = resilience.Do(t.Context(), again, func(context.Context) (int, error) { return 7, errBackend })
+		require.Equal(t, 2*time.Hour, time.Since(start))
+		require.Equal(t, []any{7, 7}, discarded)
+		require.Nil(t, again.Budget())
+	})
+	own := retry.New()
+	budget := own.Budget()
+	require.NoError(t, own.Reconfigure(retry.Attempts(4)))
+	require.Same(t, budget, own.Budget())
 }
 
 // No change is lost, and the functions of the options run under no lock: one that changes the Retrier itself comes between

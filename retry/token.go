@@ -24,7 +24,7 @@ type TokenBudget struct {
 
 type tokenConfig struct {
 	most, ratio int64
-	args        *reportedArgs
+	args        *arguments
 }
 
 var (
@@ -75,11 +75,11 @@ func thousandths(ratio float64) int64 { return int64(math.Round(ratio*1e9) / 1e6
 func (b *TokenBudget) configure(maxTokens int, tokenRatio float64) {
 	b.config.Store(&tokenConfig{
 		most: int64(maxTokens) * token, ratio: thousandths(tokenRatio),
-		args: newReportedArgs(kindTokenBudget, setting.Arg("maxTokens", maxTokens), setting.Arg("tokenRatio", tokenRatio)),
+		args: argumentsOf(kindTokenBudget, setting.Arg("maxTokens", maxTokens), setting.Arg("tokenRatio", tokenRatio)),
 	})
 }
 
-func (b *TokenBudget) reportedArgs() *reportedArgs { return b.current().args }
+func (b *TokenBudget) arguments() *arguments { return b.current().args }
 
 func (b *TokenBudget) isMade() bool { return b.config.Load() != nil }
 
@@ -155,7 +155,7 @@ func (b *TokenBudget) Snapshot() BudgetSnapshot {
 
 // Report returns what Snapshot does, and the two numbers.
 func (b *TokenBudget) Report() policy.Report {
-	return reportBudget(kindTokenBudget, b.Snapshot(), b.current().args.settings)
+	return reportBudget(kindTokenBudget, b.Snapshot(), b.arguments().ofNew)
 }
 
 // MarshalJSON writes the report.

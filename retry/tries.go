@@ -223,17 +223,24 @@ func (g *loopGuard) Settle(ctx context.Context, ticket policy.Ticket, outcome po
 	g.Guard.Settle(ctx, ticket, outcome)
 }
 
-// outcome returns how the pass, which has left the loop, has ended. settled is what the engine made of it.
+// outcome returns how the pass, which has left the loop, has ended. settled is what the engine made of it:
+//
+//	the body                Done was called with   the guards are told
+//	returned                nil or an error        what the engine made of it
+//	returned                nothing                that the attempt exited
+//	panicked, or exited     nothing                what the engine made of it
+//	panicked, or exited     nil or an error        that the attempt returned it before
 func (t *Try) outcome(ctx context.Context, settled policy.Outcome) policy.Outcome {
-	switch err := t.end(); {
-	case err == ErrNotDone && settled.Kind == policy.Returned:
-		return policy.Outcome{Kind: policy.Exited}
-	case err == ErrNotDone || settled.Kind == policy.Returned:
+	err := t.end()
+	returned, done := settled.Kind == policy.Returned, err != ErrNotDone
+	switch {
+	case returned && done, !returned && !done:
 		return settled
+	case returned:
+		return policy.Outcome{Kind: policy.Exited}
 	case err == nil:
-		return policy.Outcome{Kind: policy.Returned} // then came a panic, or runtime.Goexit
-	default:
-		class := cmp.Or(policy.ClassOf(err), policy.Transient)
-		return policy.Outcome{Kind: policy.Returned, Class: class, Canceled: policy.Canceled(ctx), Err: err}
+		return policy.Outcome{Kind: policy.Returned}
 	}
+	class := cmp.Or(policy.ClassOf(err), policy.Transient)
+	return policy.Outcome{Kind: policy.Returned, Class: class, Canceled: policy.Canceled(ctx), Err: err}
 }

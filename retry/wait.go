@@ -63,19 +63,16 @@ func timeLeft(ctx context.Context) time.Duration {
 // askAgain at most.
 const askAgain = 10 * time.Second
 
-// recoveryDelay returns how long to wait for the gate that refuses with blocked, or the reason to stop, which is blocked
+// awaitRecovery returns how long to wait for the gate that refuses with blocked, or the reason to stop, which is blocked
 // itself where it is not to be waited for, or not for so long. The wait ends a little after the gate should be ready, at a
 // random moment, so that the callers who wait do not all come at once. At most the time that the gate names is added: so
 // callers come back no faster than they came. With AwaitRecovery(16 s), a gate that names 5 s is waited for from 5 s to 7 s,
 // one that names 1 s from 1 s to 2 s, and one that names no time is asked again after 1 s to 3 s.
-// limit is how much longer the call may wait for gates.
-func (c *config) recoveryDelay(
-	ctx context.Context, blocked error, limit time.Duration,
-) (wait time.Duration, reason error) {
+func (c *config) awaitRecovery(ctx context.Context, k *call, blocked error) (wait time.Duration, reason error) {
 	if c.patience == 0 {
 		return 0, blocked
 	}
-	limit = min(limit, timeLeft(ctx))
+	limit := min(c.patience-k.awaitedFor(), timeLeft(ctx))
 	slack := c.patience / 8
 	if wait, _ = policy.RetryAfter(blocked); wait > 0 {
 		slack = min(slack, wait)
@@ -90,5 +87,6 @@ func (c *config) recoveryDelay(
 	if c.jitter != noJitter {
 		wait = c.uniform(wait, wait+min(slack, limit-wait))
 	}
+	k.await(blocked)
 	return wait, nil
 }

@@ -63,18 +63,19 @@ var crowded = &policy.Rejection{Kind: scopeAbandoned.kind, Reason: ErrMaxRunning
 // Abandon panics with a [*policy.ConfigError] when limit is not positive or an option is wrong; see
 // [ValidateAbandon].
 func Abandon(limit time.Duration, opts ...AbandonOption) *Abandoner {
-	c, err := configureAbandon("timeout.Abandon", nil, limit, opts)
+	a := &Abandoner{}
+	c, err := a.configure("timeout.Abandon", nil, limit, opts)
 	if err != nil {
 		panic(err)
 	}
-	a := &Abandoner{group: detached.NewGroup(c.group)}
-	a.use(c)
+	a.group = detached.NewGroup(c.group)
+	a.config.Store(c)
 	return a
 }
 
 // ValidateAbandon returns the [*policy.ConfigError] that [Abandon] would panic with, or nil.
 func ValidateAbandon(limit time.Duration, opts ...AbandonOption) error {
-	_, err := configureAbandon("timeout.Abandon", nil, limit, opts)
+	_, err := new(Abandoner).configure("timeout.Abandon", nil, limit, opts)
 	return err
 }
 
@@ -86,19 +87,14 @@ func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) erro
 	a.current()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	c, err := configureAbandon("timeout.Abandoner.Reconfigure", a.current(), limit, opts)
+	c, err := a.configure("timeout.Abandoner.Reconfigure", a.current(), limit, opts)
 	if err != nil {
 		return err
 	}
 	a.changed.Store(true)
 	a.group.Configure(c.group)
-	a.use(c)
-	return nil
-}
-
-func (a *Abandoner) use(c *abandonConfig) {
-	c.expiry = &Error{Limit: c.limit, scope: scopeAbandoned, by: a}
 	a.config.Store(c)
+	return nil
 }
 
 // current returns the configuration in force. It panics for the zero value.
@@ -137,8 +133,7 @@ func (a *Abandoner) Run(caller context.Context, call func(context.Context) error
 
 // Open implements [policy.Opener]. The limit ends when the operation has returned.
 func (a *Abandoner) Open(caller context.Context, call func(ctx context.Context, end context.CancelFunc) error) error {
-	c := a.current()
-	ctx, lift, end := withLiftable(caller, c.limit, c.expiry)
+	ctx, lift, end := withLiftable(caller, &a.current().grant)
 	return a.run(caller, ctx, end, func() error {
 		returned := false
 		defer func() {
@@ -170,10 +165,16 @@ func (a *Abandoner) run(caller, ctx context.Context, end context.CancelFunc, ope
 	}
 }
 
-// afterEnd ends the attempt when ctx has ended before the operation.
+// afterEnd ends the attempt when ctx has ended, and the operation not yet or in the same moment. The first line that holds
+// counts:
+//
+//	the operation has ended in the same moment          its result stands
+//	the limit has passed                                the operation is abandoned
+//	the operation has ended ctx itself, and returns     its result
+//	the caller's context has ended                      its result if it comes within the grace, otherwise that context's error
 func (a *Abandoner) afterEnd(caller, ctx context.Context, runs *detached.Runs) error {
 	select {
-	case ending := <-runs.Endings(): // both at once: a result stands
+	case ending := <-runs.Endings():
 		return a.ended(ctx, ending)
 	default:
 	}
@@ -182,7 +183,7 @@ func (a *Abandoner) afterEnd(caller, ctx context.Context, runs *detached.Runs) e
 		return expiry
 	}
 	select {
-	case ending := <-runs.Endings(): // the operation has ended ctx itself, and then returned
+	case ending := <-runs.Endings():
 		return a.ended(ctx, ending)
 	case <-caller.Done():
 	}
@@ -232,7 +233,8 @@ func (a *Abandoner) Idle() bool {
 func (a *Abandoner) Check(outer, inner []policy.Layer) error {
 	problems := []error{below(a.TimeLimit(), outer)}
 	if around := bulkhead(outer); around != nil && bulkhead(inner) == nil {
-		problems = append(problems, fmt.Errorf("is inside %v, which abandoned operations would outlive: leave it where it belongs, outside the bulkhead", around))
+		problems = append(problems, fmt.Errorf(
+			"is inside %v, which abandoned operations would outlive: leave it where it belongs, outside the bulkhead", around))
 	}
 	return errors.Join(problems...)
 }

@@ -53,7 +53,7 @@ func (t *Timeout) setFromLatency(c config) {
 	t.latency.mu.Lock()
 	defer t.latency.mu.Unlock()
 	t.latency.estimator.SetQuantile(c.q)
-	t.grant(c, t.latency.limit(&c))
+	t.use(c, t.latency.limit(&c))
 }
 
 // learn takes in how long an attempt took. One that expired would have taken longer: it counts as a little more, so
@@ -67,7 +67,7 @@ func (t *Timeout) learn(took time.Duration, expired bool) {
 	t.latency.estimator.Observe(took)
 	c := t.config.Load()
 	if limit := t.latency.limit(c); limit != c.limit {
-		t.grant(*c, limit)
+		t.use(*c, limit)
 	}
 }
 

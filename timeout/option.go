@@ -45,15 +45,24 @@ func problemsFromLatency(constructor string, q, factor float64, floor, most time
 	return problems
 }
 
-// config is how a [Timeout] is configured, and what it grants at the moment. It never changes once it is in use.
+// config is how a [Timeout] is configured, and what follows from it at the moment. It never changes once it is in use.
 type config struct {
 	given     setting.List
 	most      time.Duration // the fixed limit, or the longest one
 	q, factor float64       // of FromLatency; q is 0 for a fixed limit
 	floor     time.Duration
 
-	limit  time.Duration // in force, for attempts that begin now
-	expiry *Error        // of an attempt that exceeds it
+	grant // to attempts that begin now
+}
+
+// grant is the time that an attempt gets.
+type grant struct {
+	limit  time.Duration
+	expiry *Error // of an attempt that exceeds it
+}
+
+func newGrant(limit time.Duration, scope scope, by policy.Layer) grant {
+	return grant{limit: limit, expiry: &Error{Limit: limit, scope: scope, by: by}}
 }
 
 // String returns how the limit is made, such as "300ms" or "3×p99 from 10ms to 1s".
@@ -72,7 +81,8 @@ func (s scope) setting(limit time.Duration) (list setting.List) {
 
 // settingFromLatency returns FromLatency with its arguments.
 func (c *config) settingFromLatency() (list setting.List) {
-	list.Data("FromLatency", setting.Arg("q", c.q), setting.Arg("factor", c.factor), setting.Arg("floor", c.floor), setting.Arg("most", c.most))
+	list.Data("FromLatency",
+		setting.Arg("q", c.q), setting.Arg("factor", c.factor), setting.Arg("floor", c.floor), setting.Arg("most", c.most))
 	return list
 }
 
@@ -81,19 +91,24 @@ type AbandonOption func(*abandonConfig)
 
 // abandonConfig is the configuration of an [Abandoner]. It never changes once it is in use.
 type abandonConfig struct {
-	given  setting.List
-	group  detached.Config
-	limit  time.Duration
-	expiry *Error // of an attempt that exceeds it
+	given setting.List
+	group detached.Config
+	grant
 }
 
 // defaultMaxRunning leaves room for a healthy service, and not for a memory full of goroutines.
 const defaultMaxRunning = 1000
 
-// configureAbandon returns what limit and opts say. before is the configuration that they change, whose functions stay; nil for
-// a new Abandoner.
-func configureAbandon(constructor string, before *abandonConfig, limit time.Duration, opts []AbandonOption) (*abandonConfig, error) {
-	c := &abandonConfig{limit: limit, group: detached.Config{Limit: defaultMaxRunning}, given: scopeAbandoned.setting(limit)}
+// configure returns the configuration of a with limit and opts. before is the one that they change, whose functions stay; nil
+// for a new Abandoner.
+func (a *Abandoner) configure(
+	constructor string, before *abandonConfig, limit time.Duration, opts []AbandonOption,
+) (*abandonConfig, error) {
+	c := &abandonConfig{
+		given: scopeAbandoned.setting(limit),
+		group: detached.Config{Limit: defaultMaxRunning},
+		grant: newGrant(limit, scopeAbandoned, a),
+	}
 	problems := problemsOf(constructor, limit)
 	option.Apply(c, opts, problems)
 	if c.group.Limit < 1 {

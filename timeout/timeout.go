@@ -69,13 +69,12 @@ func newTimeout(scope scope, limit time.Duration) *Timeout {
 
 // setFixed gives t a limit that does not follow the latency.
 func (t *Timeout) setFixed(limit time.Duration) {
-	t.grant(config{given: t.scope.setting(limit), most: limit}, limit)
+	t.use(config{given: t.scope.setting(limit), most: limit}, limit)
 }
 
-// grant makes c the configuration, and limit the one in force.
-func (t *Timeout) grant(c config, limit time.Duration) {
-	c.limit = limit
-	c.expiry = &Error{Limit: limit, scope: t.scope, by: t}
+// use makes c the configuration, with limit for attempts that begin from now on.
+func (t *Timeout) use(c config, limit time.Duration) {
+	c.grant = newGrant(limit, t.scope, t)
 	t.config.Store(&c)
 }
 
@@ -150,16 +149,16 @@ func (t *Timeout) AdmitOpen(ctx context.Context) (context.Context, policy.Ticket
 	granted, ticket, err := t.begin(ctx, time.Now())
 	var lift func()
 	if granted != nil {
-		ctx, lift, ticket.Cancel = withLiftable(ctx, granted.limit, granted.expiry)
+		ctx, lift, ticket.Cancel = withLiftable(ctx, granted)
 	}
 	return ctx, ticket, lift, err
 }
 
-// withLiftable derives a context that is cancelled when limit has passed, with expiry as the cause. lift takes the limit off;
-// end ends the context.
-func withLiftable(ctx context.Context, limit time.Duration, expiry *Error) (derived context.Context, lift func(), end context.CancelFunc) {
+// withLiftable derives a context that is cancelled when the limit has passed, with the expiry as the cause. lift takes the limit
+// off; end ends the context.
+func withLiftable(ctx context.Context, g *grant) (derived context.Context, lift func(), end context.CancelFunc) {
 	derived, cancel := context.WithCancelCause(ctx)
-	timer := time.AfterFunc(limit, func() { cancel(expiry) })
+	timer := time.AfterFunc(g.limit, func() { cancel(g.expiry) })
 	lift = func() { timer.Stop() }
 	return derived, lift, func() {
 		timer.Stop()
@@ -167,11 +166,10 @@ func withLiftable(ctx context.Context, limit time.Duration, expiry *Error) (deri
 	}
 }
 
-// begin returns the ticket of an attempt that begins now, and the configuration whose limit it is granted: nil if the deadline
-// of ctx comes first, and there is no context to derive. If that deadline has passed, err says so, and the attempt must not
-// begin.
-func (t *Timeout) begin(ctx context.Context, now time.Time) (granted *config, ticket policy.Ticket, err error) {
-	granted = t.current()
+// begin returns the ticket of an attempt that begins now, and what it is granted: nil if the deadline of ctx comes first, and
+// there is no context to derive. If that deadline has passed, err says so, and the attempt must not begin.
+func (t *Timeout) begin(ctx context.Context, now time.Time) (granted *grant, ticket policy.Ticket, err error) {
+	granted = &t.current().grant
 	ticket.Number = bounded
 	if deadline, ok := ctx.Deadline(); ok {
 		switch left := deadline.Sub(now); {
@@ -236,7 +234,8 @@ func (t *Timeout) observe(ticket policy.Ticket, expired bool) {
 func (t *Timeout) Check(outer, _ []policy.Layer) error { return below(t.TimeLimit(), outer) }
 
 // below returns an error if a timeout among outer is not longer than limit: whatever bounds time at the stage of a timeout,
-// a keyed timeout or that of another package included. What a [policy.TimeLimiter] bounds at any other stage is not known here.
+// a keyed timeout or that of another package included. What a [policy.TimeLimiter] bounds at any other stage is not known
+// here.
 func below(limit time.Duration, outer []policy.Layer) error {
 	for _, layer := range outer {
 		around, ok := layer.(policy.TimeLimiter)

@@ -13,9 +13,7 @@ import (
 // Most bounds ratio and perSecond, so that the sums stay exact enough.
 const Most = 1e9
 
-// Window is for how long calls count towards what a budget can hold.
-const Window = seconds * time.Second
-
+// seconds is for how long calls count towards what a budget can hold.
 const seconds = 10
 
 // grain is what the sum of many small earnings may be short of a whole token.
@@ -161,7 +159,7 @@ type balance struct {
 }
 
 // floor is what the budget holds without calls.
-func (b *balance) floor() float64 { return max(1, Window.Seconds()*b.perSecond) }
+func (b *balance) floor() float64 { return max(1, seconds*b.perSecond) }
 
 func (b *balance) limit() float64 { return b.floor() + b.ratio*float64(b.sum) }
 

@@ -54,8 +54,8 @@ func (g *Group) Counts() Counts {
 	return g.counts
 }
 
-// enter takes a place.
-func (g *Group) enter() bool {
+// admit counts a run that is to begin, unless the group is full.
+func (g *Group) admit() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.counts.Running >= g.config.Limit {
@@ -65,15 +65,21 @@ func (g *Group) enter() bool {
 	return true
 }
 
-// Runs is the runs of one caller. Its mutex is taken before that of the group.
+func (g *Group) count(change func(*Counts)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	change(&g.counts)
+}
+
+// Runs is the runs of one caller, on whose goroutine its methods must be called. Its mutex is taken before that of the group.
 type Runs struct {
 	group   *Group
 	endings chan Ending
+	started int // belongs to the caller
 
-	mu      sync.Mutex
-	started int
-	ended   int
-	left    bool
+	mu    sync.Mutex
+	ended int
+	left  bool // the caller has
 }
 
 // Runs returns a new value for one caller, who will start n runs at most.
@@ -86,14 +92,11 @@ func (r *Runs) Endings() <-chan Ending { return r.endings }
 
 // Go runs f on a goroutine of its own, unless the group is full.
 func (r *Runs) Go(f func() error) bool {
-	if !r.group.enter() {
+	if !r.group.admit() {
 		return false
 	}
-	r.mu.Lock()
-	index := r.started
+	go r.run(r.started, f)
 	r.started++
-	r.mu.Unlock()
-	go r.run(index, f)
 	return true
 }
 
@@ -120,7 +123,15 @@ func (r *Runs) run(index int, f func() error) {
 func (r *Runs) end(ending Ending) {
 	r.mu.Lock()
 	r.ended++
-	r.group.leave(r.left, r.left && ending.panicked != nil)
+	r.group.count(func(c *Counts) {
+		c.Running--
+		if r.left {
+			c.Left--
+		}
+		if r.left && ending.panicked != nil {
+			c.Panics++
+		}
+	})
 	if !r.left {
 		r.endings <- ending // never waits: there is room for every run
 	}
@@ -130,34 +141,20 @@ func (r *Runs) end(ending Ending) {
 	}
 }
 
-// leave gives a place back.
-func (g *Group) leave(left, lost bool) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.counts.Running--
-	if left {
-		g.counts.Left--
-	}
-	if lost {
-		g.counts.Panics++
-	}
-}
-
-// report offers a panic to the handler. A panic of the handler itself is dropped: no caller is left to get it.
+// report offers a panic to OnPanic. How that ends itself is dropped: no caller is left to get a panic of it, and
+// [runtime.Goexit] ends nothing else.
 func (g *Group) report(p *panicked) {
 	g.mu.Lock()
 	handle := g.config.OnPanic
 	g.mu.Unlock()
-	if handle == nil {
-		return
+	if handle != nil {
+		Wait(func() { handle(p.value, p.stack) })
 	}
-	defer func() { _ = recover() }()
-	handle(p.value, p.stack)
 }
 
-// Discard hands a result that no caller gets to OnDiscard. A panic there has no caller to go to: it is counted and
-// reported. OnDiscard has a goroutine of its own, which Discard waits for, so that [runtime.Goexit] in it ends nothing
-// else: not the run that made the result, nor the caller who has another one.
+// Discard hands a result that no caller gets to OnDiscard, and waits for it. A panic there has no caller to go to: it is
+// counted and reported. [runtime.Goexit] there ends nothing else: not the run that made the result, nor the caller who
+// has another one.
 func (g *Group) Discard(value any) {
 	g.mu.Lock()
 	g.counts.Discarded++
@@ -166,21 +163,10 @@ func (g *Group) Discard(value any) {
 	if release == nil {
 		return
 	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer func() {
-			if recovered := recover(); recovered != nil {
-				stack := debug.Stack()
-				g.mu.Lock()
-				g.counts.Panics++
-				g.mu.Unlock()
-				g.report(&panicked{value: recovered, stack: stack})
-			}
-		}()
-		release(value)
-	}()
-	<-done
+	if ending := Wait(func() { release(value) }); ending.panicked != nil {
+		g.count(func(c *Counts) { c.Panics++ })
+		g.report(ending.panicked)
+	}
 }
 
 // Leave says that the caller will take no further ending. It must be called once, at the end.
@@ -188,17 +174,17 @@ func (r *Runs) Leave() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.left = true
-	lost := uint64(0)
+	untaken := uint64(0) // panics
 	for len(r.endings) > 0 {
 		if ending := <-r.endings; ending.panicked != nil {
-			lost++
+			untaken++
 		}
 	}
-	if behind := r.started - r.ended; behind > 0 || lost > 0 {
-		r.group.mu.Lock()
-		defer r.group.mu.Unlock()
-		r.group.counts.Left += behind
-		r.group.counts.Panics += lost
+	if running := r.started - r.ended; running > 0 || untaken > 0 {
+		r.group.count(func(c *Counts) {
+			c.Left += running
+			c.Panics += untaken
+		})
 	}
 }
 

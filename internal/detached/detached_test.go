@@ -165,6 +165,27 @@ func TestFault266_GoexitInOnDiscardIsContained(t *testing.T) {
 	})
 }
 
+// Nor does Goexit in OnPanic.
+func TestGoexitInOnPanicIsContained(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var heard []any
+		group := detached.NewGroup(detached.Config{
+			Limit:     1,
+			OnDiscard: func(value any) { panic(value) },
+			OnPanic: func(value any, _ []byte) {
+				heard = append(heard, value)
+				runtime.Goexit()
+			},
+		})
+		runs := group.Runs(1)
+		defer runs.Leave()
+		require.True(t, runs.Go(func() error { group.Discard(7); return errRun }))
+		require.Equal(t, errRun, (<-runs.Endings()).Resume())
+		require.Equal(t, []any{7}, heard)
+		require.Equal(t, detached.Counts{Discarded: 1, Panics: 1}, group.Counts())
+	})
+}
+
 func TestConfigure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		group := detached.NewGroup(detached.Config{Limit: 2})
