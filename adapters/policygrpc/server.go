@@ -170,8 +170,8 @@ type guardedStream struct {
 
 func (s *guardedStream) Context() context.Context { return s.ctx }
 
-// judgeHandler returns the error of a handler as the policies see it. client is the context of the call, handler that under
-// which the handler runs.
+// judgeHandler returns the error of a handler as the policies see it. client is the context of the call, handler that
+// under which the handler runs.
 func judgeHandler(client, handler context.Context, err error) error {
 	if err == nil {
 		return nil
