@@ -41,6 +41,6 @@
 // ends with any change of phase or configuration, a generation only when a state is entered.
 //
 // Everything else goes to the core, by update, under the lock: attempts that it must decide about, and settlements. A
-// settlement says how an attempt ended. It is judged before the lock is taken, since that calls functions of the user. Only whether the
-// attempt was slow is found out under the lock.
+// settlement says how an attempt ended. It is judged before the lock is taken, since that calls functions of the user. Only
+// whether the attempt was slow is found out under the lock.
 package breaker

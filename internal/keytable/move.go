@@ -3,7 +3,8 @@ package keytable
 import "sync/atomic"
 
 // Move closes t and returns a table with room for that many keys, which has the words that are not below the floor. That must
-// be positive. What finds no room goes into overflow words. When it returns, no word of t can change any more, and each method says that t is closed.
+// be positive. What finds no room goes into overflow words. When it returns, no word of t can change any more, and each method
+// says that t is closed.
 func (t *Table) Move(keys int, floor int64) *Table {
 	t.mu.Lock()
 	t.closed.Store(true)
