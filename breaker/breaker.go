@@ -22,7 +22,7 @@ type Breaker struct {
 	shadowRejected atomic.Uint64
 	lost           atomic.Uint64 // deliveries, see Snapshot
 
-	panicked panicked
+	countedBeforePanic countedBeforePanic
 
 	mu          sync.Mutex
 	config      *config
@@ -106,7 +106,7 @@ func (b *Breaker) Admit(ctx context.Context) (context.Context, policy.Ticket, er
 // admit is Admit when not every attempt is admitted.
 func (b *Breaker) admit(ctx context.Context, e *era) (context.Context, policy.Ticket, error) {
 	number, admitted := int64(ticketVoid), false
-	if !e.shut(b.clock.Elapsed()) {
+	if !e.refusesAll(b.clock.Elapsed()) {
 		luck := 0.0
 		if e.rules.ramp > 0 {
 			luck = e.config.openTime.random()
@@ -159,7 +159,7 @@ func (b *Breaker) succeed(ticket policy.Ticket) bool {
 
 // settle is Settle when the core must be told.
 func (b *Breaker) settle(ticket policy.Ticket, outcome policy.Outcome) {
-	if !b.panicked.take(ticket) {
+	if !b.countedBeforePanic.take(ticket) {
 		b.record(ticket, outcome)
 	}
 }
@@ -170,8 +170,8 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	b.current()
 	returned := false
 	defer func() {
-		if !returned { // a function of the user has panicked: Settle will get the ticket that does not say what was counted
-			b.panicked.put(ticket)
+		if !returned { // a function of the user has countedBeforePanic: Settle will get the ticket that does not say what was counted
+			b.countedBeforePanic.put(ticket)
 		}
 	}()
 	counted := b.succeed(ticket) || b.record(ticket, policy.Outcome{Kind: policy.Returned})
@@ -194,7 +194,7 @@ func (b *Breaker) Ready(context.Context) error {
 	if e.admitting || e.shadow {
 		return nil
 	}
-	if e.shut(b.clock.Elapsed()) {
+	if e.refusesAll(b.clock.Elapsed()) {
 		return e.rejection
 	}
 	b.mu.Lock()
@@ -297,7 +297,7 @@ func (b *Breaker) Check(_, inner []policy.Layer) error {
 			continue
 		}
 		limit := timeout.TimeLimit()
-		if window := r.bucket * time.Duration(r.buckets); window > 0 && window/2 < limit {
+		if window := r.bucketWidth * time.Duration(r.buckets); window > 0 && window/2 < limit {
 			problems = append(problems, fmt.Errorf("the window %v is shorter than twice the attempt timeout %v", window, limit))
 		}
 		if r.lease < limit {

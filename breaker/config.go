@@ -45,7 +45,7 @@ func configure(before *config, opts []Option) (*config, error) {
 	c := &config{
 		rules:      rules{buckets: 10, probes: 1, successes: 1},
 		timeWindow: 10 * time.Second,
-		openTime:   openTime{base: 5 * time.Second, factor: 1, limit: saturate.Max, jitter: 0.1},
+		openTime:   openTime{base: 5 * time.Second, growth: 1, growthLimit: saturate.Max, jitter: 0.1},
 	}
 	problems := &policy.ConfigError{Policy: "breaker"}
 	option.Apply(c, opts, problems)
@@ -170,15 +170,15 @@ func (c *config) checkCountWindow(problems *policy.ConfigError) {
 func (c *config) checkOpenTime(problems *policy.ConfigError) {
 	o := &c.openTime
 	checkLeast(c, problems, "OpenFor", o.base, minimumTime)
-	checkLeast(c, problems, "RetryAfter", o.hint, minimumTime)
+	checkLeast(c, problems, "RetryAfter", o.retryAfterLimit, minimumTime)
 	if !(o.jitter >= 0 && o.jitter <= 1) {
 		problems.Add("Jitter(%v): must be between 0 and 1", o.jitter)
 	}
-	if !(o.factor >= 1 && o.factor <= math.MaxFloat64) {
-		problems.Add("Growth(%v): the factor must be a number of at least 1", o.factor)
+	if !(o.growth >= 1 && o.growth <= math.MaxFloat64) {
+		problems.Add("Growth(%v): the factor must be a number of at least 1", o.growth)
 	}
-	if o.limit < o.base {
-		problems.Add("Growth up to %v: must not be below the open time %v", o.limit, o.base)
+	if o.growthLimit < o.base {
+		problems.Add("Growth up to %v: must not be below the open time %v", o.growthLimit, o.base)
 	}
 }
 
@@ -211,11 +211,11 @@ func (c *config) complete() {
 	}
 	r.failureRate.share, r.slowRate.share = decimal.Of(r.failureRate.rate), decimal.Of(r.slowRate.rate)
 	if c.windowed() && !c.given.Given("CountWindow") {
-		r.bucket = c.timeWindow / time.Duration(r.buckets)
+		r.bucketWidth = c.timeWindow / time.Duration(r.buckets)
 	}
 	r.openFor = c.openTime.base
 	if !c.given.Given("ProbeLease") { // a probe that is found slow should not have lost its slot by then
-		r.lease = max(r.openFor, time.Second, after(r.slowAfter, r.slowAfter))
+		r.lease = max(r.openFor, time.Second, saturate.Add(r.slowAfter, r.slowAfter))
 	}
 	switch {
 	case c.openTime.random != nil:

@@ -3,6 +3,7 @@ package breaker
 import (
 	"time"
 
+	"github.com/go-resilience/resilience/internal/saturate"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -11,23 +12,23 @@ import (
 type core struct {
 	phase
 
-	changes uint64       // of the state
-	reason  Reason       // of the last change
-	cause   policy.Cause // the same with its numbers
-	lastErr error        // of the last failure that opened the breaker
+	changes  uint64       // of the state
+	reason   Reason       // of the last change
+	cause    policy.Cause // the same with its numbers
+	openedBy error        // the last failure that opened the breaker, nil if it had no error
 
 	// good is the number of good outcomes in this generation: of successes that were not slow. Most of them are counted without
 	// the core, which is told the number before each event.
 	good     int64
 	streak   streak
 	window   window   // nil when no rule needs it
-	evidence evidence // what the trip rules saw when this generation began, for snapshots
+	lastSeen evidence // what the trip rules saw last when this generation began, for snapshots
 
-	halfOpen halfOpen
-	ramped   int // attempts in flight that were admitted while ramping
+	halfOpen     halfOpen
+	rampInFlight int // attempts in flight that were admitted while ramping
 
-	ledger  ledger // since the breaker was made; without the good outcomes of this generation
-	entered ledger // the ledger when this generation began
+	ledger        ledger // since the breaker was made; without the good outcomes of this generation
+	ledgerAtEntry ledger // the ledger when this generation began
 }
 
 // streak is the failures in a row, and the successes in a row after them. Most successes are seen only as the growth of
@@ -58,7 +59,7 @@ func (s streak) next(failed bool, good int64) streak {
 type evidence struct {
 	failures  int   // in a row
 	successes int64 // in a row
-	counts    inWindow
+	window    windowCounts
 }
 
 // ledger says what became of every attempt that was admitted.
@@ -127,16 +128,16 @@ func (c *core) admitRamp(now time.Duration, luck float64) (number int64, admitte
 		return ticketFree, true
 	}
 	share := float64(now-c.since) / float64(c.until-c.since)
-	if c.ramped >= c.rules.probes && luck >= share {
+	if c.rampInFlight >= c.rules.probes && luck >= share {
 		return ticketVoid, false
 	}
-	c.ramped++
+	c.rampInFlight++
 	return ticketRamping, true
 }
 
 // refuses reports whether admit would refuse for sure.
 func (c *core) refuses(now time.Duration) bool {
-	return c.shut(now) || c.state == HalfOpen && c.halfOpen.full(c.rules, now)
+	return c.refusesAll(now) || c.state == HalfOpen && c.halfOpen.full(c.rules, now)
 }
 
 // settle is told how an attempt ended. It reports whether the outcome was counted: a stale one is not.
@@ -151,9 +152,9 @@ func (c *core) settle(now time.Duration, s settlement) bool {
 		c.ledger.stale++
 		return false
 	case s.number == ticketRamping:
-		c.ramped--
+		c.rampInFlight--
 	}
-	c.settleOther(now, s)
+	c.settleNonProbe(now, s)
 	return true
 }
 
@@ -169,8 +170,8 @@ func (c *core) isCurrent(s settlement) bool {
 // settleProbe settles a probe. One that holds no slot any more changes nothing: it is in the ledger already.
 func (c *core) settleProbe(now time.Duration, s settlement) bool {
 	var holds bool
-	if s.throttled > 0 {
-		holds = c.halfOpen.throttle(s.number, now, s.throttled)
+	if s.throttledFor > 0 {
+		holds = c.halfOpen.throttle(s.number, now, s.throttledFor)
 	} else {
 		holds = c.halfOpen.end(s.number)
 	}
@@ -179,13 +180,14 @@ func (c *core) settleProbe(now time.Duration, s settlement) bool {
 	}
 	c.ledger.count(s.verdict)
 	if s.verdict != policy.Neutral {
-		c.probed(now, s)
+		c.countProbe(now, s)
 	}
 	return true
 }
 
-// probed decides what a half-open breaker learns from an outcome that is not neutral.
-func (c *core) probed(now time.Duration, s settlement) {
+// countProbe counts what a half-open breaker learns from an outcome that is not neutral, and closes or opens it if that is
+// enough.
+func (c *core) countProbe(now time.Duration, s settlement) {
 	h := &c.halfOpen
 	c.streak = c.streak.next(s.failed(), c.good)
 	if !s.bad() {
@@ -209,8 +211,8 @@ func (c *core) probed(now time.Duration, s settlement) {
 	}, now, s.openFor)
 }
 
-// settleOther settles an attempt that was not admitted as a probe, or the failure of a result that stayed open.
-func (c *core) settleOther(now time.Duration, s settlement) {
+// settleNonProbe settles an attempt that was not admitted as a probe, or the failure of a result that stayed open.
+func (c *core) settleNonProbe(now time.Duration, s settlement) {
 	if c.window != nil && c.state == Closed {
 		c.window.advance(now, c.good)
 	}
@@ -223,7 +225,7 @@ func (c *core) settleOther(now time.Duration, s settlement) {
 	switch {
 	case s.verdict == policy.Neutral:
 	case c.state == HalfOpen:
-		c.probed(now, s)
+		c.countProbe(now, s)
 	case c.state == Closed:
 		c.countBad(now, s)
 	}
@@ -244,7 +246,7 @@ func (c *core) countBad(now time.Duration, s settlement) {
 // seen returns what the trip rules see now; while not closed, what they saw last. The successes of a half-open breaker are
 // those of its probes.
 func (c *core) seen(now time.Duration) evidence {
-	e := c.evidence
+	e := c.lastSeen
 	switch c.state {
 	case HalfOpen:
 		e.successes = c.streak.successes(c.good)
@@ -254,7 +256,7 @@ func (c *core) seen(now time.Duration) evidence {
 			e.failures = c.streak.failures
 		}
 		if c.window != nil {
-			e.counts = c.window.counts(now, c.good)
+			e.window = c.window.counts(now, c.good)
 		}
 	}
 	return e
@@ -263,16 +265,16 @@ func (c *core) seen(now time.Duration) evidence {
 // open opens the breaker, for openFor from now.
 func (c *core) open(reason Reason, cause policy.Cause, now, openFor time.Duration) {
 	c.openings = c.nextOpening(now)
-	c.lastErr = cause.Err
+	c.openedBy = cause.Err
 	c.enter(Open, reason, cause, now)
-	c.until = after(now, openFor)
+	c.until = saturate.Add(now, openFor)
 }
 
 // close closes the breaker, with a ramp if there is one.
 func (c *core) close(reason Reason, cause policy.Cause, now time.Duration) {
 	c.enter(Closed, reason, cause, now)
 	if c.rules.ramp > 0 {
-		c.until = after(now, c.rules.ramp)
+		c.until = saturate.Add(now, c.rules.ramp)
 	} else {
 		c.openings = 0
 	}
@@ -289,15 +291,16 @@ func (c *core) enter(to State, reason Reason, cause policy.Cause, now time.Durat
 	if to != c.state {
 		c.changes++
 	}
-	c.evidence = c.seen(now) // of the state that is left
+	// What stays of the generation that ends.
+	c.lastSeen = c.seen(now)
+	c.ledger = c.total()
+	c.ledger.stale += c.halfOpen.forget()
+	// The one that begins.
 	c.generation++
 	c.reason, c.cause = reason, cause
 	c.state, c.since, c.until = to, now, 0
-
-	c.ledger = c.total()
-	c.ledger.stale += c.halfOpen.forget()
-	c.good, c.streak, c.ramped = 0, streak{}, 0
-	c.entered = c.ledger
+	c.ledgerAtEntry = c.ledger
+	c.good, c.streak, c.rampInFlight = 0, streak{}, 0
 	if to == Closed && c.window != nil {
 		c.window.begin(now, 0)
 	}
@@ -317,7 +320,7 @@ func (c *core) addLate(good int64, generation uint64) {
 		c.good += good
 		return
 	}
-	for _, l := range []*ledger{&c.ledger, &c.entered} { // none of them belongs to the new generation
+	for _, l := range []*ledger{&c.ledger, &c.ledgerAtEntry} { // none of them belongs to the new generation
 		l.requests += uint64(good)
 		l.successes += uint64(good)
 	}

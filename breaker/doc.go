@@ -40,7 +40,7 @@
 // open is a part of it. Attempts that take no lock look at an era: a copy of the phase, and a count of successes. An era
 // ends with any change of phase or configuration, a generation only when a state is entered.
 //
-// Everything else goes to the core, under the lock: attempts that it must decide about, and settlements. A settlement says
-// how an attempt ended. It is judged before the lock is taken, since that calls functions of the user. Only whether the
-// attempt was slow is found out under the lock.
+// Everything else goes to the core, by update, under the lock: attempts that it must decide about, and settlements. A
+// settlement says how an attempt ended. It is judged before the lock is taken, since that calls functions of the user. Only
+// whether the attempt was slow is found out under the lock.
 package breaker

@@ -275,7 +275,7 @@ func (e *exploration) events(w *scene) (all []event) {
 			}})
 		}
 		if c.number > 0 && e.scenario.throttled {
-			throttled := settlement{verdict: policy.Neutral, throttled: pause}
+			throttled := settlement{verdict: policy.Neutral, throttledFor: pause}
 			all = append(all, event{"a probe is throttled", func(w *scene) error { return e.settle(w, i, throttled) }})
 			all = append(all, event{"a probe is throttled, and settled again", func(w *scene) error {
 				if err := e.settle(w, i, throttled); err != nil {
@@ -351,7 +351,7 @@ func (e *exploration) admit(w *scene, i int, luck float64) error {
 	r := e.rules(w)
 	over := w.state == Open && w.now >= w.openedAt+openFor
 	ramp := w.core.ramping(w.now)
-	ramped := w.core.ramped
+	rampInFlight := w.core.rampInFlight
 	share := float64(w.now-w.core.since) / float64(max(1, r.ramp))
 	changes := w.core.changes
 	slot, admitted := e.hooks.admit(w.core, w.now, luck)
@@ -367,7 +367,7 @@ func (e *exploration) admit(w *scene, i int, luck float64) error {
 	counted := ledger{}
 	switch w.state {
 	case Closed:
-		want = !ramp || ramped < r.probes || luck < share
+		want = !ramp || rampInFlight < r.probes || luck < share
 	case ForcedClosed:
 		want = true
 	case HalfOpen:
@@ -469,8 +469,8 @@ func (e *exploration) settleAs(w *scene, i int, c caller, r settlement) error {
 		counted.successes = 1
 	}
 	if valid {
-		if held >= 0 && r.throttled > 0 {
-			w.slots[held].over, w.slots[held].until = true, w.now+r.throttled
+		if held >= 0 && r.throttledFor > 0 {
+			w.slots[held].over, w.slots[held].until = true, w.now+r.throttledFor
 		} else if held >= 0 {
 			w.slots = slices.Delete(w.slots, held, held+1)
 		}
@@ -612,14 +612,14 @@ func (e *exploration) check(w scene) error {
 	if w.state == HalfOpen && e.scenario.other == nil && w.passed+len(w.slots) > r.successes {
 		return fmt.Errorf("I1: %d probes beside %d that succeeded: more than can matter", len(w.slots), w.passed)
 	}
-	ramped := 0
+	rampInFlight := 0
 	for _, c := range w.callers {
 		if c.busy && c.counts && c.number == ticketRamping {
-			ramped++
+			rampInFlight++
 		}
 	}
-	if w.core.ramped != ramped {
-		return fmt.Errorf("%d attempts of the ramp in flight, want %d", w.core.ramped, ramped)
+	if w.core.rampInFlight != rampInFlight {
+		return fmt.Errorf("%d attempts of the ramp in flight, want %d", w.core.rampInFlight, rampInFlight)
 	}
 	if err := w.sees(); err != nil {
 		return err
@@ -651,14 +651,14 @@ func (w *scene) sees() error {
 	if w.state != Closed || w.core.window == nil {
 		return nil
 	}
-	var want inWindow
+	var want windowCounts
 	for _, failed := range w.window {
 		want.calls++
 		if failed {
 			want.failures++
 		}
 	}
-	if got := w.core.seen(w.now).counts; got != want {
+	if got := w.core.seen(w.now).window; got != want {
 		return fmt.Errorf("I11: the window holds %+v, want %+v", got, want)
 	}
 	return nil
@@ -735,7 +735,7 @@ func (c *core) clone() *core {
 	clone.halfOpen.probes = slices.Clone(c.halfOpen.probes)
 	if w, ok := c.window.(*countWindow); ok {
 		window := *w
-		window.marks = slices.Clone(w.marks)
+		window.badCalls = slices.Clone(w.badCalls)
 		clone.window = &window
 	}
 	return &clone
@@ -787,7 +787,7 @@ func (w *scene) normal() {
 func (w *scene) rank() {
 	const present = 3
 	c := w.core
-	probes := []int64{0, c.halfOpen.last}
+	probes := []int64{0, c.halfOpen.lastNumber}
 	for _, p := range c.halfOpen.probes {
 		probes = append(probes, p.number)
 	}
@@ -809,7 +809,7 @@ func (w *scene) rank() {
 			caller.number = number(caller.number)
 		}
 	}
-	c.generation, c.halfOpen.last = present, number(c.halfOpen.last)
+	c.generation, c.halfOpen.lastNumber = present, number(c.halfOpen.lastNumber)
 	for i := range c.halfOpen.probes {
 		c.halfOpen.probes[i].number = number(c.halfOpen.probes[i].number)
 	}
@@ -821,9 +821,9 @@ func (w *scene) rank() {
 // forget sets counts that only grow to where the rules can tell no difference.
 func (w *scene) forget() {
 	c := w.core
-	c.ledger, c.entered = ledger{requests: c.halfOpen.inFlight()}, ledger{}
-	c.changes, c.openings, c.cause, c.lastErr, c.evidence = 0, min(c.openings, 1), policy.Cause{}, nil, evidence{}
-	c.halfOpen.begun = 0
+	c.ledger, c.ledgerAtEntry = ledger{requests: c.halfOpen.inFlight()}, ledger{}
+	c.changes, c.openings, c.cause, c.openedBy, c.lastSeen = 0, min(c.openings, 1), policy.Cause{}, nil, evidence{}
+	c.halfOpen.lastAdmitted = 0
 	if c.reason == ReasonProbeFailed || c.reason == ReasonProbeSlow {
 		c.reason = ReasonProbesSucceeded
 	}
@@ -846,17 +846,17 @@ func (w *scene) forget() {
 // shorten renumbers the calls in a window so that the oldest one is as old as can be told, and returns the successes.
 func shorten(w *countWindow, good int64) int64 {
 	last := good + w.bad
-	var bad []mark
+	var bad []badCall
 	for i := range w.held {
-		if m := w.marks[(w.first+i)%w.size]; m.number > last-w.size {
+		if m := w.badCalls[(w.oldest+i)%w.size]; m.number > last-w.size {
 			bad = append(bad, m)
 		}
 	}
-	end := min(last-w.from, w.size)
-	short := countWindow{size: w.size, marks: make([]mark, w.size), held: int64(len(bad)), bad: int64(len(bad))}
+	end := min(last-w.forgotten, w.size)
+	short := countWindow{size: w.size, badCalls: make([]badCall, w.size), held: int64(len(bad)), bad: int64(len(bad))}
 	for i, m := range bad {
 		m.number -= last - end
-		short.marks[i] = m
+		short.badCalls[i] = m
 		short.sums = short.sums.plus(m.counts())
 	}
 	*w = short
@@ -873,7 +873,7 @@ func (w *scene) key() string {
 	h := &c.halfOpen
 	key := make([]byte, 0, 96)
 	key = append(key, byte(c.state), bit(c.shadow), byte(c.reason), byte(c.since/tick), byte(c.until/tick), byte(c.openings),
-		byte(c.good), byte(c.streak.failures), byte(c.streak.others), byte(c.ramped), byte(h.last), byte(h.passed), byte(h.failed),
+		byte(c.good), byte(c.streak.failures), byte(c.streak.others), byte(c.rampInFlight), byte(h.lastNumber), byte(h.passed), byte(h.failed),
 		bit(w.other), byte(w.state), bit(w.shadow), byte(w.passed), byte(w.failed), byte(w.openedAt/tick), byte(len(h.probes)))
 	for _, p := range h.probes {
 		key = append(key, byte(p.number), byte(p.since/tick), byte(p.until/tick), bit(p.throttled))
@@ -886,7 +886,7 @@ func (w *scene) key() string {
 	}
 	if window, ok := c.window.(*countWindow); ok {
 		key = append(key, byte(window.size), byte(window.bad), byte(window.held), byte(window.sums.failures))
-		for _, m := range window.marks {
+		for _, m := range window.badCalls {
 			key = append(key, byte(m.number), bit(m.failed))
 		}
 	}
@@ -963,7 +963,7 @@ func TestExploreFindsWrongCores(t *testing.T) {
 			state := c.state
 			counted := settle(c, now, r)
 			if c.state != state {
-				c.halfOpen.last = 0
+				c.halfOpen.lastNumber = 0
 			}
 			return counted
 		})},
@@ -1071,10 +1071,10 @@ func TestExploreFindsWrongCores(t *testing.T) {
 			}
 		}},
 		"the ramp forgets who has left": {"2 probes, 2 successes, ramp", "of the ramp", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
-			ramped := c.ramped
+			rampInFlight := c.rampInFlight
 			counted := settle(c, now, r)
 			if r.number == ticketRamping && c.state == Closed && r.generation == c.generation {
-				c.ramped = ramped
+				c.rampInFlight = rampInFlight
 			}
 			return counted
 		})},
@@ -1086,8 +1086,8 @@ func TestExploreFindsWrongCores(t *testing.T) {
 			defer func() { c.rules = real }()
 			return settle(c, now, r)
 		})},
-		"a throttled probe hands its slot back":     {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *settlement) { r.throttled = 0 })},
-		"a throttled probe keeps its slot for ever": {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *settlement) { r.throttled *= 100 })},
+		"a throttled probe hands its slot back":     {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *settlement) { r.throttledFor = 0 })},
+		"a throttled probe keeps its slot for ever": {"2 probes, 2 successes, throttled", "I", reported(func(_ *core, r *settlement) { r.throttledFor *= 100 })},
 		"the failure of a result that stayed open is lost": {"2 probes, 2 successes, results stay open", "I2", settled(func(settle settleFunc, c *core, now time.Duration, r settlement) bool {
 			return r.number == ticketReturned || settle(c, now, r)
 		})},

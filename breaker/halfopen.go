@@ -3,6 +3,8 @@ package breaker
 import (
 	"slices"
 	"time"
+
+	"github.com/go-resilience/resilience/internal/saturate"
 )
 
 // halfOpen is what a half-open breaker knows: which attempts probe the dependency, and what they have found so far.
@@ -11,11 +13,11 @@ import (
 // that, the probe goes on and still counts, unless a new probe finds no free slot and displaces it. So a probe that hangs
 // blocks nothing for long, and one that is merely slow is not lost.
 type halfOpen struct {
-	probes []probe       // that have a slot, oldest first
-	last   int64         // the number of the last probe; numbers are never used again
-	begun  time.Duration // when the last probe was admitted
-	passed int           // probes that succeeded
-	failed int           // probes that failed, or were slow
+	probes       []probe       // that have a slot, oldest first
+	lastNumber   int64         // of a probe; numbers are never used again
+	lastAdmitted time.Duration // when the last probe was admitted
+	passed       int           // probes that succeeded
+	failed       int           // probes that failed, or were slow
 }
 
 // probe is an attempt that has a slot. Its lease is [since, until).
@@ -67,10 +69,10 @@ func (h *halfOpen) admit(r *rules, now time.Duration) (number int64, displaced u
 	before := h.inFlight()
 	h.displace(len(h.probes)+1-h.slots(r), now)
 	displaced = before - h.inFlight()
-	h.last++
-	h.begun = now
-	h.probes = append(h.probes, probe{number: h.last, since: now, until: after(now, r.lease)})
-	return h.last, displaced
+	h.lastNumber++
+	h.lastAdmitted = now
+	h.probes = append(h.probes, probe{number: h.lastNumber, since: now, until: saturate.Add(now, r.lease)})
+	return h.lastNumber, displaced
 }
 
 // displace takes their slots from the n oldest probes whose leases are over. There are as many if the slots are not full.
@@ -101,7 +103,7 @@ func (h *halfOpen) throttle(number int64, now, period time.Duration) bool {
 	if i < 0 {
 		return false
 	}
-	h.probes[i] = probe{number: number, since: now, until: after(now, period), throttled: true}
+	h.probes[i] = probe{number: number, since: now, until: saturate.Add(now, period), throttled: true}
 	return true
 }
 
@@ -120,5 +122,5 @@ func (h *halfOpen) forget() (stale uint64) {
 // idle reports whether no lease is running at now, and the last probe was admitted longer ago than a lease and than the open
 // time.
 func (h *halfOpen) idle(r *rules, now time.Duration) bool {
-	return h.taken(now) == 0 && !within(now, h.begun, after(h.begun, max(r.lease, r.openFor)))
+	return h.taken(now) == 0 && !within(now, h.lastAdmitted, saturate.Add(h.lastAdmitted, max(r.lease, r.openFor)))
 }

@@ -120,7 +120,7 @@ func Jitter(share float64) Option {
 // default is no growth.
 func Growth(factor float64, limit time.Duration) Option {
 	return func(c *config) {
-		c.openTime.factor, c.openTime.limit = factor, limit
+		c.openTime.growth, c.openTime.growthLimit = factor, limit
 		c.given.Data("Growth", setting.Arg("factor", factor), setting.Arg("limit", limit))
 	}
 }
@@ -132,7 +132,7 @@ func Growth(factor float64, limit time.Duration) Option {
 // the same limit holds. Its default is a minute.
 func RetryAfter(limit time.Duration) Option {
 	return func(c *config) {
-		c.openTime.hint = limit
+		c.openTime.retryAfterLimit = limit
 		c.given.Data("RetryAfter", setting.Arg("limit", limit))
 	}
 }

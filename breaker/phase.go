@@ -1,10 +1,6 @@
 package breaker
 
-import (
-	"time"
-
-	"github.com/go-resilience/resilience/internal/saturate"
-)
+import "time"
 
 // phase is the facts of a breaker that hold from one change to the next. Its methods say what follows from them and from the
 // time. The core keeps the current phase; attempts that take no lock look at a copy of it, in the era.
@@ -25,19 +21,19 @@ type phase struct {
 	rules    *rules
 }
 
-// free reports whether every attempt is admitted, however much time passes.
-func (p *phase) free() bool {
+// admitsAll reports whether every attempt is admitted, however much time passes.
+func (p *phase) admitsAll() bool {
 	return p.state == ForcedClosed || p.state == Closed && p.until == 0
 }
 
-// shut reports whether every attempt is refused at now.
-func (p *phase) shut(now time.Duration) bool {
+// refusesAll reports whether every attempt is refused at now.
+func (p *phase) refusesAll(now time.Duration) bool {
 	return p.state == ForcedOpen || p.state == Open && within(now, p.since, p.until)
 }
 
 // timed reports whether it matters when a success ends: for a time window, or because it may have been slow.
 func (p *phase) timed() bool {
-	return p.state != ForcedClosed && (p.rules.bucket > 0 || p.rules.slowAfter > 0)
+	return p.state != ForcedClosed && (p.rules.bucketWidth > 0 || p.rules.slowAfter > 0)
 }
 
 // slow reports whether an attempt that has run since start is slow at now. While no rule can trip, none is.
@@ -52,7 +48,7 @@ func (p *phase) ramping(now time.Duration) bool {
 
 // stateAt returns the state as it is at now: an open breaker whose open time is over is half-open.
 func (p *phase) stateAt(now time.Duration) State {
-	if p.state == Open && !p.shut(now) {
+	if p.state == Open && !p.refusesAll(now) {
 		return HalfOpen
 	}
 	return p.state
@@ -60,7 +56,7 @@ func (p *phase) stateAt(now time.Duration) State {
 
 // nextOpening returns which opening in a row the next one would be, from 1.
 func (p *phase) nextOpening(now time.Duration) int {
-	if p.free() || p.state == Closed && !p.ramping(now) {
+	if p.admitsAll() || p.state == Closed && !p.ramping(now) {
 		return 1
 	}
 	return p.openings + 1
@@ -68,6 +64,3 @@ func (p *phase) nextOpening(now time.Duration) int {
 
 // within reports whether t is in [start, end).
 func within(t, start, end time.Duration) bool { return start <= t && t < end }
-
-// after returns t+d, or the end of time.
-func after(t, d time.Duration) time.Duration { return saturate.Add(t, d) }

@@ -14,8 +14,8 @@ type rules struct {
 	failureCount          int // 0: no such rule
 	slowAfter             time.Duration
 	lastCalls             int           // the count window; 0: none
-	bucket                time.Duration // the time window; 0: none
-	buckets               int
+	bucketWidth           time.Duration // of the time window; 0: none
+	buckets               int           // of the time window
 	probes, successes     int
 	failedProbes          int // how many are tolerated
 	openFor, lease, ramp  time.Duration
@@ -33,9 +33,9 @@ func (r *rules) slow(start, now time.Duration) bool {
 func (r *rules) newWindow(now time.Duration, good int64) (w window) {
 	switch {
 	case r.lastCalls > 0:
-		w = &countWindow{size: int64(r.lastCalls), marks: make([]mark, r.lastCalls)}
-	case r.bucket > 0:
-		w = &timeWindow{width: r.bucket, starts: make([]inWindow, r.buckets)}
+		w = &countWindow{size: int64(r.lastCalls), badCalls: make([]badCall, r.lastCalls)}
+	case r.bucketWidth > 0:
+		w = &timeWindow{width: r.bucketWidth, totals: make([]windowCounts, r.buckets)}
 	default:
 		return nil
 	}
@@ -52,8 +52,8 @@ func (r *rules) converted(w window, now time.Duration, good int64) window {
 			return w.resized(int64(r.lastCalls), good)
 		}
 	case *timeWindow:
-		if r.bucket > 0 {
-			return w.reshaped(r.bucket, r.buckets, now, good)
+		if r.bucketWidth > 0 {
+			return w.reshaped(r.bucketWidth, r.buckets, now, good)
 		}
 	}
 	return r.newWindow(now, good)
@@ -62,7 +62,7 @@ func (r *rules) converted(w window, now time.Duration, good int64) window {
 // trip returns the first rule that says to open after a bad outcome, and what it saw. An outcome that did not fail trips
 // no rule about failures, and one that was not slow no rule about slow calls.
 func (r *rules) trip(e evidence, failed, slow bool) (Reason, policy.Cause) {
-	in := e.counts
+	in := e.window
 	switch {
 	case failed && r.consecutive > 0 && e.failures >= r.consecutive:
 		return ReasonConsecutiveFailures, policy.Cause{

@@ -10,13 +10,13 @@ import (
 // a failure; judge writes to it what the functions of the user say, before the lock is taken; tellCore adds under the lock
 // whether the attempt was slow.
 type settlement struct {
-	generation uint64         // record: of its ticket
-	number     int64          // record: of its ticket
-	verdict    policy.Verdict // judge
-	slow       bool           // tellCore
-	throttled  time.Duration  // judge: for how long a throttled probe keeps its slot; 0 for all others
-	err        error          // record: of the outcome, whatever the verdict
-	openFor    time.Duration  // judge: for how long to open if this opens the breaker; until then, the time of the rules
+	generation   uint64         // record: of its ticket
+	number       int64          // record: of its ticket
+	verdict      policy.Verdict // judge
+	slow         bool           // tellCore
+	throttledFor time.Duration  // judge: for how long a throttled probe keeps its slot; 0 for all others
+	err          error          // record: of the outcome, whatever the verdict
+	openFor      time.Duration  // judge: for how long to open if this opens the breaker; until then, the time of the rules
 }
 
 // returned reports whether the success of the operation was counted before, so that only a failure of its result is news.
@@ -68,7 +68,7 @@ func (b *Breaker) judge(e *era, s *settlement, outcome policy.Outcome) {
 	var throttled bool
 	s.verdict, throttled = e.config.verdict(outcome)
 	if throttled && isProbe(s.number) {
-		s.throttled = e.config.openTime.pause(outcome.Err)
+		s.throttledFor = e.config.openTime.pause(outcome.Err)
 	}
 	mayBeBad := s.failed() || s.verdict == policy.Success && e.rules.slowAfter > 0
 	mayCount := e.generation == s.generation || s.number == ticketReturnedProbe

@@ -18,9 +18,9 @@ type call struct {
 // list is the reference model of a window.
 type list []call
 
-func (l list) counts() (c inWindow) {
+func (l list) counts() (c windowCounts) {
 	for _, call := range l {
-		c = c.plus(mark{failed: call.failed, slow: call.slow}.counts())
+		c = c.plus(badCall{failed: call.failed, slow: call.slow}.counts())
 	}
 	return c
 }
@@ -39,20 +39,20 @@ func (l list) since(t time.Duration) list {
 
 // The examples in the comments of countWindow and reshaped.
 func TestTheExamplesOfTheWindows(t *testing.T) {
-	count := &countWindow{size: 5, marks: make([]mark, 5)}
+	count := &countWindow{size: 5, badCalls: make([]badCall, 5)}
 	count.record(0, 0, true, false)
-	require.Equal(t, inWindow{calls: 5, failures: 1}, count.counts(0, 4))
+	require.Equal(t, windowCounts{calls: 5, failures: 1}, count.counts(0, 4))
 	count.record(0, 4, true, false)
-	require.EqualValues(t, 6, count.marks[count.first].number, "the first is forgotten")
-	require.Equal(t, inWindow{calls: 5, failures: 1}, count.counts(0, 4))
+	require.EqualValues(t, 6, count.badCalls[count.oldest].number, "the first is forgotten")
+	require.Equal(t, windowCounts{calls: 5, failures: 1}, count.counts(0, 4))
 
-	w := &timeWindow{width: time.Second, starts: make([]inWindow, 4)}
+	w := &timeWindow{width: time.Second, totals: make([]windowCounts, 4)}
 	for second := range 4 { // a failure in each second
 		w.record(time.Duration(second)*time.Second, 0, true, false)
 	}
 	now := 3500 * time.Millisecond
-	require.Equal(t, inWindow{calls: 4, failures: 4}, w.counts(now, 0))
-	require.Equal(t, inWindow{calls: 3, failures: 3}, w.reshaped(2*time.Second, 2, now, 0).counts(now, 0))
+	require.Equal(t, windowCounts{calls: 4, failures: 4}, w.counts(now, 0))
+	require.Equal(t, windowCounts{calls: 3, failures: 3}, w.reshaped(2*time.Second, 2, now, 0).counts(now, 0))
 }
 
 func TestFault025_033_TheCountWindowIsAListOfCalls(t *testing.T) { rapid.Check(t, countWindowIsAList) }
@@ -60,7 +60,7 @@ func FuzzCountWindow(f *testing.F)                               { f.Fuzz(rapid.
 
 func countWindowIsAList(t *rapid.T) {
 	size := rapid.IntRange(1, 30).Draw(t, "size")
-	w := &countWindow{size: int64(size), marks: make([]mark, size)}
+	w := &countWindow{size: int64(size), badCalls: make([]badCall, size)}
 	var model list
 	var good int64
 	t.Repeat(map[string]func(*rapid.T){
@@ -98,7 +98,7 @@ func timeWindowIsAList(t *rapid.T) {
 	window := width * time.Duration(buckets)
 	start := time.Duration(rapid.IntRange(-100, 100).Draw(t, "start"))
 	now := start
-	w := &timeWindow{width: width, starts: make([]inWindow, buckets), start: start}
+	w := &timeWindow{width: width, totals: make([]windowCounts, buckets), start: start}
 	var model list
 	var good int64
 	t.Repeat(map[string]func(*rapid.T){
@@ -136,7 +136,7 @@ func timeWindowIsAList(t *rapid.T) {
 func TestFault027_NoOldBucketComesBack(t *testing.T) {
 	const buckets, width = 5, 10
 	for gap := time.Duration(0); gap <= 4*buckets*width; gap++ {
-		w := &timeWindow{width: width, starts: make([]inWindow, buckets)}
+		w := &timeWindow{width: width, totals: make([]windowCounts, buckets)}
 		for at := time.Duration(0); at < buckets*width; at += width {
 			w.record(at, 0, true, false)
 		}
@@ -154,25 +154,25 @@ func TestFault027_NoOldBucketComesBack(t *testing.T) {
 
 func TestFault180_TheTimeWindowDoesNotOverflow(t *testing.T) {
 	const end = 1<<63 - 1
-	w := &timeWindow{width: end / 3, starts: make([]inWindow, 3)}
+	w := &timeWindow{width: end / 3, totals: make([]windowCounts, 3)}
 	for _, now := range []time.Duration{0, 1, end / 2, end - 1, end} {
 		w.record(now, 0, true, false)
 		require.Positive(t, w.counts(now, 0).failures)
 	}
-	w = &timeWindow{width: 1, starts: make([]inWindow, 2)}
+	w = &timeWindow{width: 1, totals: make([]windowCounts, 2)}
 	w.record(0, 0, true, false)
 	w.record(end, 0, true, false)
 	require.EqualValues(t, 1, w.counts(end, 0).failures)
 }
 
 func TestAClockThatWasReplacedEmptiesTheTimeWindow(t *testing.T) {
-	w := &timeWindow{width: 10, starts: make([]inWindow, 3), start: 1000}
+	w := &timeWindow{width: 10, totals: make([]windowCounts, 3), start: 1000}
 	w.record(1015, 2, true, false)
 	require.EqualValues(t, 3, w.counts(1015, 2).calls)
 	require.Zero(t, w.counts(-500, 2))
 	w.record(-500, 2, true, false)
-	require.Equal(t, inWindow{calls: 1, failures: 1}, w.counts(-500, 2))
-	require.Equal(t, inWindow{calls: 1, failures: 1}, w.counts(-471, 2))
+	require.Equal(t, windowCounts{calls: 1, failures: 1}, w.counts(-500, 2))
+	require.Equal(t, windowCounts{calls: 1, failures: 1}, w.counts(-471, 2))
 	require.Zero(t, w.counts(-470, 2))
 }
 
@@ -182,7 +182,7 @@ func FuzzResizedCountWindow(f *testing.F)                { f.Fuzz(rapid.MakeFuzz
 
 func resizedIsAList(t *rapid.T) {
 	size := rapid.Int64Range(1, 8).Draw(t, "size")
-	w := &countWindow{size: size, marks: make([]mark, size)}
+	w := &countWindow{size: size, badCalls: make([]badCall, size)}
 	good := rapid.Int64Range(0, 5).Draw(t, "good before")
 	w.begin(0, good)
 	var calls list
@@ -216,7 +216,7 @@ func reshapedIsAList(t *rapid.T) {
 	}
 	width, buckets := shape()
 	now := time.Duration(rapid.Int64Range(0, 100).Draw(t, "start"))
-	w := &timeWindow{width: width, starts: make([]inWindow, buckets)}
+	w := &timeWindow{width: width, totals: make([]windowCounts, buckets)}
 	good := rapid.Int64Range(0, 5).Draw(t, "good before")
 	w.begin(now, good)
 	var calls list

@@ -7,13 +7,13 @@ import "time"
 // ended.
 const looks = 64
 
-// evict lets an entry go whose value is idle, preferably one that was not used lately, and leaves
-// its place to the caller.
+// evict lets an entry go whose value is idle, preferably one that was not used lately, and calls
+// then, as release does.
 //
 // It is the clock algorithm: a hand goes around the ring, spares each entry once that was used
 // since it last came by, and takes the first other one that is idle. Where all were used it takes
 // one of those: it is idle, so nothing is lost.
-func (r *Registry[K, V]) evict() bool {
+func (r *Registry[K, V]) evict(then func()) bool {
 	var room [looks]*entry[K, V]
 	spared := room[:0]
 	for range r.visits(looks) {
@@ -22,12 +22,12 @@ func (r *Registry[K, V]) evict() bool {
 		case e == nil:
 		case e.state.CompareAndSwap(used, unused):
 			spared = append(spared, e)
-		case r.release(e, &r.evicted):
+		case r.release(e, &r.evicted, then):
 			return true
 		}
 	}
 	for _, e := range spared {
-		if r.release(e, &r.evicted) {
+		if r.release(e, &r.evicted, then) {
 			return true
 		}
 	}
@@ -36,12 +36,12 @@ func (r *Registry[K, V]) evict() bool {
 
 // visits returns how many visits the hand should make: at most limit, and none twice to the same
 // entry.
-func (r *Registry[K, V]) visits(limit int) int { return min(limit, r.taken()) }
+func (r *Registry[K, V]) visits(limit int) int { return min(limit, r.ringLength()) }
 
-func (r *Registry[K, V]) taken() int {
+func (r *Registry[K, V]) ringLength() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.places
+	return r.length
 }
 
 // visit returns the entry at the hand, nil if there is none, and moves the hand on.
@@ -55,14 +55,14 @@ func (r *Registry[K, V]) visit() *entry[K, V] {
 	return e
 }
 
-// release lets e go if it is unused and its value is idle, and reports whether it did. Its place is
-// then the caller's.
+// release lets e go if it is unused and its value is idle, and reports whether it did. If so, it calls
+// then, with r.mu still held: nobody else can have the place before.
 //
 // Idle is a function of the user and runs under no lock, so e may be used while it runs, or just
 // after its answer. That is what the claim is for: a use that comes after the claim takes it off,
 // see [entry] and [Guard.Admit], and a value that was in use before the claim answers that it is
 // not idle.
-func (r *Registry[K, V]) release(e *entry[K, V], count *uint64) (released bool) {
+func (r *Registry[K, V]) release(e *entry[K, V], count *uint64, then func()) (released bool) {
 	claim := r.claims.Add(1)
 	if !e.state.CompareAndSwap(unused, claim) {
 		return false
@@ -82,21 +82,17 @@ func (r *Registry[K, V]) release(e *entry[K, V], count *uint64) (released bool) 
 	}
 	r.remove(e)
 	*count++
+	then()
 	return true
 }
 
-// free gives a place back that release has left to its caller.
-func (r *Registry[K, V]) free() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.places--
-}
+// leaveFree does nothing with the place of an entry that was let go.
+func leaveFree() {}
 
 // shrink lets idle entries go while there are more than max. It may leave some to the searches of
 // new keys.
 func (r *Registry[K, V]) shrink() {
-	for r.taken() > r.current().max && r.evict() {
-		r.free()
+	for r.ringLength() > r.current().max && r.evict(leaveFree) {
 	}
 }
 
@@ -107,7 +103,7 @@ func (r *Registry[K, V]) touch(e *entry[K, V], expireAfter time.Duration) {
 	if now-time.Duration(e.touched.Load()) > slack(expireAfter) {
 		e.touched.Store(int64(now))
 	}
-	if int64(now) >= r.due.Load() {
+	if int64(now) >= r.sweepDue.Load() {
 		r.sweep(now, expireAfter)
 	}
 }
@@ -123,14 +119,14 @@ const stride = 16
 func (r *Registry[K, V]) strides() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.most/stride + 1
+	return r.longest/stride + 1
 }
 
 // sweep lets go, of the next few entries, those that have expired and are idle, so often that the
 // hand goes around the ring in half of the time after which they expire.
 func (r *Registry[K, V]) sweep(now, expireAfter time.Duration) {
-	due := r.due.Load()
-	if int64(now) < due || !r.due.CompareAndSwap(due, int64(now+expireAfter/2/time.Duration(r.strides()))) {
+	due := r.sweepDue.Load()
+	if int64(now) < due || !r.sweepDue.CompareAndSwap(due, int64(now+expireAfter/2/time.Duration(r.strides()))) {
 		return // another goroutine does it
 	}
 	for range r.visits(stride) {
@@ -139,9 +135,7 @@ func (r *Registry[K, V]) sweep(now, expireAfter time.Duration) {
 			continue
 		}
 		e.state.CompareAndSwap(used, unused)
-		if r.release(e, &r.expired) {
-			r.free()
-		}
+		r.release(e, &r.expired, leaveFree)
 	}
 }
 
@@ -151,5 +145,5 @@ func (r *Registry[K, V]) restart() {
 	for _, found := range r.entries.Range {
 		found.(*entry[K, V]).touched.Store(now)
 	}
-	r.due.Store(0)
+	r.sweepDue.Store(0)
 }

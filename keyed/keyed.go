@@ -26,98 +26,31 @@ type Registry[K comparable, V any] struct {
 
 	entries sync.Map // from K to *entry[K, V]; read without the lock, changed under it
 
-	mu     sync.Mutex
-	hand   *entry[K, V] // where the next search begins, in the ring of all entries; nil if there are none
-	places int          // taken: one for each entry, and for each that is about to be; see below
-	most   int          // the most places that were ever taken
+	mu      sync.Mutex
+	hand    *entry[K, V] // where the next search begins, in the ring of all entries; nil if there are none
+	length  int          // of the ring
+	longest int          // that it ever was
 	counts
 
 	claims     atomic.Int64 // numbers the claims of searches, see entry
-	due        atomic.Int64 // when the next part of the search for unused keys is due
+	sweepDue   atomic.Int64 // when the next part of the search for unused keys is due
 	overflowed atomic.Uint64
 	tooLong    atomic.Uint64
 }
 
-// Places and who has them, so that there are never more entries than places:
+// Ways to an entry. A use is noted in its state, for the hand, and by noteUse as the time of its last use, which matters
+// only with Idle. A new entry is made, but not used:
 //
-//	insert          takes one for a new entry, or one that its caller has; gives it back if there is no new entry
-//	fill            gives that of its entry back if the making fails
-//	Delete          gives that of its entry back
-//	release         takes an entry out and hands its place to the caller; so does evict
-//	place           hands that on to insert
-//	shrink, sweep   give it back, by free
-//	remove          leaves it as it is: what becomes of it is up to its callers, fill, Delete and release
-
-// Ways to an entry. A use is noted in its state, for the hand, and by touch as the time of its last use, which matters only
-// with Idle:
-//
-//	         makes             is a use                waits while it is made
-//	Get      entry and value   if it was there         yes
-//	lookup   nothing           yes                     no: finds nothing
-//	ensure   entry and value   if it was there         yes, until its context ends
-//	place    entry only        no                      no: whoever gets a new entry has to fill it
-//	insert   entry only        no                      no: as place
-//	fill     value only        no, but sets its time   no
-//	peek     nothing           no                      no: finds nothing
-//	find     nothing           no                      no: finds it in whatever state
+//	          makes             is a use  while it is made
+//	Get       entry and value   yes       waits
+//	ensure    entry and value   yes       waits, until its context ends
+//	entryFor  entry             no        finds it, and its caller has to wait
+//	lookup    nothing           yes       finds nothing
+//	peek      nothing           no        finds nothing
+//	find      nothing           no        finds it
 
 // counts is what happened to keys since the registry was made.
 type counts struct{ made, evicted, expired, deleted uint64 }
-
-// entry is a key and its value.
-type entry[K comparable, V any] struct {
-	key     K
-	value   V            // may only be read after use or there has said true
-	state   atomic.Int64 // one of the states below, or the number of a claim
-	touched atomic.Int64 // with Idle only: when it was last used, by the registry's stopwatch, less up to slack
-
-	// Guarded by the registry's mutex.
-	previous, next *entry[K, V]  // in the ring
-	makingEnded    chan struct{} // closed when that is so, well or not; nil from then on
-}
-
-// The states of an entry:
-//
-//	making ───▶ unused ◀───▶ used
-//	              │           ▲
-//	              ▼           │
-//	           claimed ───────┘
-//	              │
-//	              ▼
-//	            gone
-//
-// Every use of an entry makes it used; the hand makes it unused again as it comes by. A search for a
-// place claims an unused entry, by a number of its own, and asks whether the value is idle. If the
-// entry is used meanwhile, the claim is off. Only a search whose claim is still there lets the
-// entry go; if the value is not idle, the entry is unused again. An entry whose making failed, or
-// that is deleted, is gone at once.
-const (
-	used   int64 = 0  // it may be handed out without a second look
-	unused int64 = -1 // not used since it was made or the hand came by
-	making int64 = -2
-	gone   int64 = -3 // no longer in the registry
-)
-
-// use makes e used and reports true, or reports false when e is gone or still being made.
-func (e *entry[K, V]) use() bool {
-	for {
-		switch state := e.state.Load(); {
-		case state == used:
-			return true
-		case state == making, state == gone:
-			return false
-		case e.state.CompareAndSwap(state, used):
-			return true
-		}
-	}
-}
-
-// there reports whether e is made and not gone. Only then may its value be read without a use: that
-// of an entry that is gone may never have been made.
-func (e *entry[K, V]) there() bool {
-	state := e.state.Load()
-	return state != making && state != gone
-}
 
 // New returns a registry that calls make for the value of a key when the key is first asked for.
 //
@@ -200,10 +133,15 @@ func (r *Registry[K, V]) lookup(key K) *entry[K, V] {
 	if e == nil || !e.use() {
 		return nil
 	}
+	r.noteUse(e)
+	return e
+}
+
+// noteUse notes when e was used, if there is a time after which keys expire.
+func (r *Registry[K, V]) noteUse(e *entry[K, V]) {
 	if expireAfter := r.expireAfter.Load(); expireAfter > 0 {
 		r.touch(e, time.Duration(expireAfter))
 	}
-	return e
 }
 
 // find returns the entry that key has now, in whatever state, or nil.
@@ -226,7 +164,7 @@ func (r *Registry[K, V]) peek(key K) *entry[K, V] {
 // error only when ctx ends while another goroutine makes the entry.
 func (r *Registry[K, V]) ensure(ctx context.Context, key K) (*entry[K, V], error) {
 	for {
-		e, isNew := r.place(key)
+		e, isNew := r.entryFor(key)
 		if e == nil {
 			return r.overflow, nil
 		}
@@ -234,9 +172,7 @@ func (r *Registry[K, V]) ensure(ctx context.Context, key K) (*entry[K, V], error
 			r.fill(e)
 		}
 		if isNew || e.use() {
-			if expireAfter := r.expireAfter.Load(); expireAfter > 0 {
-				r.touch(e, time.Duration(expireAfter))
-			}
+			r.noteUse(e)
 			return e, nil
 		}
 		if err := r.awaitMaking(ctx, e); err != nil {
@@ -261,19 +197,18 @@ func (r *Registry[K, V]) awaitMaking(ctx context.Context, e *entry[K, V]) error 
 	}
 }
 
-// place returns the entry of key, a new one if need be, whose value the caller must make. It
+// entryFor returns the entry of key, a new one if need be, whose value the caller must make. It
 // returns nil when key must use the overflow value.
-func (r *Registry[K, V]) place(key K) (e *entry[K, V], isNew bool) {
+func (r *Registry[K, V]) entryFor(key K) (e *entry[K, V], isNew bool) {
 	if r.find(key) == nil && keyLength(key) > r.current().maxLength {
 		r.tooLong.Add(1)
 		return nil, false
 	}
-	if e, isNew = r.insert(key, false); e != nil {
+	if e, isNew = r.insert(key); e != nil {
 		return e, isNew
 	}
-	if r.evict() {
-		e, isNew = r.insert(key, true)
-	} else {
+	r.evict(func() { e, isNew = r.insertLocked(key) })
+	if e == nil {
 		e = r.find(key) // another goroutine may have found a place for it
 	}
 	if e == nil {
@@ -283,25 +218,25 @@ func (r *Registry[K, V]) place(key K) (e *entry[K, V], isNew bool) {
 }
 
 // insert returns the entry of key, a new one if there is none and there is a place for it;
-// otherwise nil. hasPlace says that the caller has a place, that of an entry that evict has let go;
-// insert gives it to the new entry, or back.
-func (r *Registry[K, V]) insert(key K, hasPlace bool) (e *entry[K, V], isNew bool) {
-	limit := r.current().max
+// otherwise nil.
+func (r *Registry[K, V]) insert(key K) (e *entry[K, V], isNew bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if !hasPlace {
-		r.places++
-	}
-	e = r.find(key)
-	if e != nil || r.places > limit {
-		r.places--
+	return r.insertLocked(key)
+}
+
+// insertLocked is insert when r.mu is held.
+func (r *Registry[K, V]) insertLocked(key K) (e *entry[K, V], isNew bool) {
+	if e = r.find(key); e != nil {
 		return e, false
+	}
+	if r.length >= r.current().max {
+		return nil, false
 	}
 	e = &entry[K, V]{key: cloneKey(key), makingEnded: make(chan struct{})}
 	e.state.Store(making)
 	r.link(e)
 	r.entries.Store(e.key, e)
-	r.most = max(r.most, r.places)
 	return e, true
 }
 
@@ -317,7 +252,6 @@ func (r *Registry[K, V]) fill(e *entry[K, V]) {
 			e.state.Store(unused)
 		} else {
 			r.remove(e)
-			r.places--
 		}
 		close(e.makingEnded)
 		e.makingEnded = nil
@@ -346,6 +280,8 @@ func isNil[V any](value V) bool {
 
 // link puts e into the ring, where the hand comes to it last. r.mu must be held.
 func (r *Registry[K, V]) link(e *entry[K, V]) {
+	r.length++
+	r.longest = max(r.longest, r.length)
 	if r.hand == nil {
 		e.previous, e.next, r.hand = e, e, e
 		return
@@ -354,9 +290,9 @@ func (r *Registry[K, V]) link(e *entry[K, V]) {
 	e.previous.next, e.next.previous = e, e
 }
 
-// remove takes e out of the registry, whatever its state is. Its place remains taken. r.mu must be
-// held.
+// remove takes e out of the registry, whatever its state is. r.mu must be held.
 func (r *Registry[K, V]) remove(e *entry[K, V]) {
+	r.length--
 	e.state.Store(gone)
 	r.entries.Delete(e.key)
 	if e.next == e {
@@ -382,7 +318,6 @@ func (r *Registry[K, V]) Delete(key K) bool {
 		return false
 	}
 	r.remove(e)
-	r.places--
 	r.deleted++
 	return true
 }

@@ -242,7 +242,7 @@ func (h *hashLimiter) usage() (keytable.Usage, *quota) {
 		if q.allFull(now) {
 			return keytable.Usage{}, q
 		}
-		if u, ok := q.table.Usage(q.ceilingAt(now) - q.full); ok {
+		if u, closed := q.table.Usage(q.ceilingAt(now) - q.full); !closed {
 			return u, q
 		}
 		h.await()

@@ -19,18 +19,24 @@ import (
 // attempt is one attempt of a call. This is its life:
 //
 //	setOptions  gives it options with which gRPC writes to it, and not to the caller
-//	outgoing    begins it, and returns the context for the interceptors further in
+//	begin       counts it, and returns the context for the interceptors further in
 //	judge       says how the policies see the error that it has ended with, or
 //	succeeded   notes that it has ended without one
 //	publish     writes what gRPC has written to it where the caller wants it, if this attempt decides the call
 type attempt struct {
-	call    *call
-	opts    []grpc.CallOption
-	header  metadata.MD
-	trailer metadata.MD
-	peer    peer.Peer   // whose address is nil if gRPC has found no connection
-	reached atomic.Bool // gRPC has ended it, and so has got our options; known only of calls that are not idempotent
-	sent    bool        // of a stream: the request may have left
+	call        *call
+	opts        []grpc.CallOption
+	header      metadata.MD
+	trailer     metadata.MD
+	peer        peer.Peer   // whose address is nil if gRPC has found no connection
+	endedByGRPC atomic.Bool // gRPC has said so, which it is asked only where the call is not idempotent
+	maybeSent   bool        // of a server stream: the request may have left
+}
+
+// reset lets the next attempt of the call use the memory and the options of this one.
+func (a *attempt) reset() {
+	a.header, a.trailer, a.peer = nil, nil, peer.Peer{}
+	a.endedByGRPC.Store(false)
 }
 
 // setOptions gives the attempt the options of its call and ours. Options by which gRPC writes to the caller, or calls
@@ -41,7 +47,7 @@ func (a *attempt) setOptions(room []grpc.CallOption, more ...grpc.CallOption) {
 	if opts == nil {
 		opts = make([]grpc.CallOption, 0, len(a.call.opts)+len(more)+4)
 	}
-	wantsHeader := a.call.route.config != nil // it commits the call
+	wantsHeader := a.call.route.config != nil // noRetry looks at it
 	for _, opt := range a.call.opts {
 		switch opt.(type) {
 		case grpc.HeaderCallOption:
@@ -56,7 +62,7 @@ func (a *attempt) setOptions(room []grpc.CallOption, more ...grpc.CallOption) {
 	}
 	opts = append(opts, grpc.Trailer(&a.trailer), grpc.Peer(&a.peer))
 	if a.call.idempotency == notIdempotent {
-		opts = append(opts, grpc.OnFinish(func(error) { a.reached.Store(true) }))
+		opts = append(opts, grpc.OnFinish(func(error) { a.endedByGRPC.Store(true) }))
 	}
 	a.opts = slices.Clip(append(opts, more...)) // interceptors further in may append, several at a time
 }
@@ -64,8 +70,8 @@ func (a *attempt) setOptions(room []grpc.CallOption, more ...grpc.CallOption) {
 // previousAttemptsKey says to the server how many attempts were made before; see gRPC proposal A6.
 const previousAttemptsKey = "grpc-previous-rpc-attempts"
 
-// outgoing begins the attempt, and returns the context that it has further in.
-func (a *attempt) outgoing(ctx context.Context) context.Context {
+// begin begins the attempt, and returns the context that it has further in.
+func (a *attempt) begin(ctx context.Context) context.Context {
 	before := a.call.attemptBegins()
 	if a.call.markedByOption {
 		ctx = withoutOurMark{ctx, a.call.Context}
@@ -84,7 +90,7 @@ func (a *attempt) outgoing(ctx context.Context) context.Context {
 // succeeded notes that the attempt has succeeded.
 func (a *attempt) succeeded() {
 	c := a.call
-	c.client.leavesRetryToGRPC(c.connection, c.method) // which has to be told also when nothing fails
+	c.leavesRetryToGRPC() // which tells of it, also when nothing fails
 	if c.route.config != nil {
 		c.route.config.succeeded()
 	}
@@ -96,36 +102,48 @@ func (a *attempt) judge(ctx context.Context, err error) error {
 	awaitDeadline(ctx, err)
 	f := newFailure(err, a.trailer)
 	f.notSent = a.notSent()
-	config, leftToGRPC := c.route.config, c.client.leavesRetryToGRPC(c.connection, c.method)
-	switch {
-	case leftToGRPC:
-		f.forbidRetry(ErrServiceConfigRetry)
-	case config != nil && len(a.header) > 0:
-		f.forbidRetry(ErrCommitted)
-	case config == nil && f.class == policy.Throttled && f.until.IsZero():
-		f.forbidRetry(ErrNoHint)
-	case c.sentOnce:
-		f.forbidRetry(ErrCommitted)
-	}
-	if config != nil && !policy.Canceled(ctx) {
+	f.noRetry = a.noRetry(f)
+	if config := c.route.config; config != nil && !policy.Canceled(ctx) {
 		config.failed(f)
 	}
 	c.attemptFailed(f)
 	return f
 }
 
-// notSent reports whether it is proven that nothing of the attempt has left. It is asked only for calls that are not
-// idempotent.
+// noRetry returns why no attempt may follow a failure of this one, nil if that is up to the policies. Where they follow
+// a service config, they also decide about what is throttled without a hint, and headers commit the call.
+func (a *attempt) noRetry(f *failure) error {
+	c := a.call
+	leftToGRPC, byConfig := c.leavesRetryToGRPC(), c.route.config != nil
+	switch {
+	case f.pushback == pushbackStop:
+		return ErrPushback
+	case leftToGRPC:
+		return ErrServiceConfigRetry
+	case byConfig && len(a.header) > 0:
+		return ErrCommitted
+	case !byConfig && f.class == policy.Throttled && f.until.IsZero():
+		return ErrNoHint
+	case c.requestNotKept:
+		return ErrCommitted
+	}
+	return nil
+}
+
+// notSent reports whether it is proven that nothing of the attempt has left, which is never so if the call is
+// idempotent: then nobody needs to know.
 func (a *attempt) notSent() bool {
 	switch {
-	case !a.reached.Load(): // an interceptor that has forgotten our options hides the peer
-	case a.sent:
+	case !a.endedByGRPC.Load(): // or an interceptor has forgotten our options, and so hides the peer
+		return false
+	case a.maybeSent:
+		return false
 	case a.peer.Addr != nil: // gRPC has found a connection for it
-	case retriedByGRPC(a.call.connection, a.call.method): // the peer is that of gRPC's last attempt alone
-	default:
-		return true
+		return false
+	case a.call.retriedByGRPC(): // the peer is that of gRPC's last attempt alone
+		return false
 	}
-	return false
+	return true
 }
 
 // publish writes what gRPC has written to the attempt where the caller wants it.

@@ -22,7 +22,7 @@ type call struct {
 	opts            []grpc.CallOption // the caller's
 	idempotency     idempotency
 	markedByOption  bool // idempotency is what our options say, and the caller has said nothing
-	sentOnce        bool // there can be one attempt only: the request is not kept for another
+	requestNotKept  bool // there can be one attempt only
 	followUps       followUps
 
 	mu       sync.Mutex
@@ -75,6 +75,33 @@ func (c *call) attemptFailed(f *failure) {
 	c.waits.Begin()
 	c.mu.Unlock()
 	c.followUps.failed(f)
+}
+
+// What is remembered is bounded: where calls are passed on, others choose the names of methods.
+const (
+	maxToldMethods = 1000
+	maxToldLength  = 256
+)
+
+// leavesRetryToGRPC reports whether our retry stands back because gRPC itself retries the method, and tells of it the
+// first time; see [RefuseServiceConfigRetry]. It is asked at the end of each attempt: before the first one, the
+// connection may not have its service config yet.
+func (c *call) leavesRetryToGRPC() bool {
+	cl := c.client
+	if !cl.refuseConfigRetry || !c.retriedByGRPC() {
+		return false
+	}
+	if cl.tellConfigRetry != nil && len(c.method) <= maxToldLength && cl.told.first(c.method, maxToldMethods) {
+		cl.tellConfigRetry(fmt.Errorf("%s: %w", c.method, ErrServiceConfigRetry))
+	}
+	return true
+}
+
+// retriedByGRPC reports whether the service config of the connection retries the method: then one attempt of ours is
+// several.
+func (c *call) retriedByGRPC() bool {
+	//nolint:staticcheck // there is no other way to know
+	return c.connection != nil && c.connection.GetMethodConfig(c.method).RetryPolicy != nil
 }
 
 // end says to the caller how a call has ended whose pipeline has returned err, and returns the error that the caller

@@ -2,7 +2,6 @@ package policygrpc
 
 import (
 	"context"
-	"fmt"
 
 	"google.golang.org/grpc"
 
@@ -14,7 +13,7 @@ import (
 type client struct {
 	config
 	router router
-	told   told[string] // the methods that RefuseServiceConfigRetry has told of
+	told   oncePerKey[string] // the methods that RefuseServiceConfigRetry has told of
 }
 
 func newClient(name string, source resilience.Source, options []Option) *client {
@@ -41,31 +40,6 @@ func (cl *client) routeOf(method string, opts []grpc.CallOption) *route {
 		return nil
 	}
 	return router.routeOf(method)
-}
-
-// What is remembered is bounded: where calls are passed on, others choose the names of methods.
-const (
-	maxToldMethods = 1000
-	maxToldLength  = 256
-)
-
-// leavesRetryToGRPC reports whether our retry stands back because gRPC itself retries the method, and tells of it the
-// first time; see [RefuseServiceConfigRetry].
-func (cl *client) leavesRetryToGRPC(connection *grpc.ClientConn, method string) bool {
-	if !cl.refuseConfigRetry || !retriedByGRPC(connection, method) {
-		return false
-	}
-	if cl.tellConfigRetry != nil && len(method) <= maxToldLength && cl.told.first(method, maxToldMethods) {
-		cl.tellConfigRetry(fmt.Errorf("%s: %w", method, ErrServiceConfigRetry))
-	}
-	return true
-}
-
-// retriedByGRPC reports whether the service config of a connection retries a method: then one attempt of ours is
-// several.
-func retriedByGRPC(connection *grpc.ClientConn, method string) bool {
-	//nolint:staticcheck // there is no other way to know
-	return connection != nil && connection.GetMethodConfig(method).RetryPolicy != nil
 }
 
 // Method returns the full name of the method, such as "/users.Users/Get", that the attempt of ctx calls, or, on a

@@ -62,11 +62,25 @@ package policygrpc
 //	its pipeline      client.routeOf           client.routeOf             client.routeOf             pipelineFor
 //	runs in           unaryCall.inTurn, race   serverStreaming.open,      streamCall.open            the interceptor
 //	                                           which SendMsg starts
-//	  an attempt      unaryCall.invoke         serverStreaming.exchange   streamAttempt.begin        the handler
+//	  an attempt      unaryCall.invoke         serverStreaming.exchange   streamAttempt.openStream   the handler
 //	    succeeds      attempt.succeeded        attempt.succeeded          attempt.succeeded
-//	    fails         attempt.judge            attempt.judge              attempt.judge              judge
+//	    fails         attempt.judge            attempt.judge              attempt.judge              judgeHandler
 //	refused, failed   call.end                 call.end                   call.end                   answer
 //	succeeded         call.end                 streamAttempt.deliver, and finish at the end of the stream
 //
 // A call is one use of the pipeline; its attempts are what reaches gRPC. A failure is the end of an attempt, or of a
 // handler, as the policies see it; an Error is what the caller sees of the policies.
+//
+// Whether a failed attempt is followed by another one, the first line that applies says:
+//
+//	the server orders not to come back                          attempt.noRetry: ErrPushback
+//	gRPC itself retries the method (RefuseServiceConfigRetry)   attempt.noRetry: ErrServiceConfigRetry
+//	the headers have come, and a ServiceConfig rules            attempt.noRetry: ErrCommitted
+//	throttled without a hint, and no ServiceConfig rules        attempt.noRetry: ErrNoHint
+//	the request was too large to be kept                        attempt.noRetry: ErrCommitted
+//	a retry of a ServiceConfig: the code                        retryPolicyJSON.layers, by retry.If
+//	a hedge of a ServiceConfig: the code                        hedgeClass
+//	any other retry or hedge: the class, and, if the call is
+//	not idempotent, whether the request has left                Classify, attempt.notSent
+//
+// How long to wait first, a retry finds in the failure, and a hedge of a ServiceConfig in followUps.

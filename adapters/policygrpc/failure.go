@@ -30,25 +30,21 @@ type failure struct {
 	cause    error
 	status   *status.Status
 	class    policy.Class
-	until    time.Time // when the server asks to come back; zero if it does not say
-	pushback bool      // until is an order, which is kept exactly, and not a hint
+	pushback pushback  // what the server orders
+	until    time.Time // when to come back, as the server orders or hints; zero if it does not say
 	notSent  bool      // it is proven that the request has not left
 	noRetry  error     // the reason why no attempt may follow; nil if the policies decide
-	unwraps  error     // to cause, or to retry.Permanent around it if noRetry is set
 }
 
-// newFailure returns the failure that err, the end of an attempt, stands for.
+// newFailure returns the failure that err stands for: the end of an attempt with that trailer, or of a handler, which
+// has none.
 func newFailure(err error, trailer metadata.MD) *failure {
-	f := &failure{cause: err, unwraps: err, class: policy.ClassOf(err), status: Status(err)}
-	if f.class == policy.Unclassified {
-		f.class = Classify(err)
-	}
+	f := &failure{cause: err, class: Classify(err), status: Status(err)}
 	order, wait := parsePushback(trailer)
+	f.pushback = order
 	switch order {
-	case pushbackStop:
-		f.forbidRetry(ErrPushback)
 	case pushbackWait:
-		f.until, f.pushback = fromNow(wait), true
+		f.until = fromNow(wait)
 	case noPushback:
 		if wait, ok := retryInfo(f.status); ok {
 			f.until = fromNow(wait)
@@ -63,22 +59,21 @@ func fromNow(wait time.Duration) time.Time {
 	return time.Now().Add(min(wait, longest))
 }
 
-// forbidRetry says why no attempt may follow. The first reason counts.
-func (f *failure) forbidRetry(reason error) {
-	if f.noRetry == nil {
-		f.noRetry, f.unwraps = reason, retry.Permanent(f.cause)
-	}
-}
-
-// stops reports whether the server has asked for no further attempt.
-func (f *failure) stops() bool { return f.noRetry == ErrPushback } //nolint:errorlint // it is that or another
-
 func (f *failure) Error() string              { return f.cause.Error() }
-func (f *failure) Unwrap() error              { return f.unwraps }
 func (f *failure) GRPCStatus() *status.Status { return f.status }
 func (f *failure) Class() policy.Class        { return f.class }
-func (f *failure) Pushback() bool             { return f.pushback }
 func (f *failure) NotSent() bool              { return f.notSent }
+
+// Pushback reports whether RetryAfter is an order, which is kept exactly, and not a hint.
+func (f *failure) Pushback() bool { return f.pushback == pushbackWait }
+
+// Unwrap returns the cause, marked as final if no attempt may follow.
+func (f *failure) Unwrap() error {
+	if f.noRetry != nil {
+		return retry.Permanent(f.cause)
+	}
+	return f.cause
+}
 
 // RetryAfter returns how long from now the server asked to wait.
 func (f *failure) RetryAfter() (time.Duration, bool) {

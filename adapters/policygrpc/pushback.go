@@ -16,7 +16,7 @@ import (
 // pushbackKey is the trailer.
 const pushbackKey = "grpc-retry-pushback-ms"
 
-// pushback is what a server says in the trailer.
+// pushback is what a server orders in the trailer.
 type pushback uint8
 
 const (

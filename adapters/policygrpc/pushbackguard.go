@@ -25,12 +25,12 @@ func (u *followUps) failed(f *failure) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
-	case f.stops() && !u.none:
+	case f.pushback == pushbackStop && !u.none:
 		u.none = true
 		if u.stopping != nil {
 			close(u.stopping)
 		}
-	case f.pushback:
+	case f.pushback == pushbackWait:
 		u.notBefore, u.spacing = f.until, false
 	case u.spacing: // the next attempt follows a failure at once
 		u.notBefore, u.spacing = time.Time{}, false

@@ -67,7 +67,7 @@ func ValidateServer(source resilience.Source, options ...ServerOption) error {
 type server struct {
 	serverConfig
 	pipelines *pipelines[suitability]
-	told      told[*resilience.Pipeline] // what OnConfigError was told of
+	told      oncePerKey[*resilience.Pipeline] // what OnConfigError was told of
 }
 
 func mustServer(name string, source resilience.Source, options []ServerOption) *server {
@@ -88,7 +88,7 @@ func newServer(name string, source resilience.Source, options []ServerOption) (*
 	s.pipelines = newPipelines[suitability](source)
 	pipeline := source.Current()
 	sources.CheckGuards(source, pipeline, &problems)
-	s.pipelines.ofSource.suitable.Store(pipeline)
+	s.pipelines.sourceMemo.suitable.Store(pipeline)
 	return s, problems.Err()
 }
 
@@ -109,7 +109,7 @@ func (s *server) pipelineFor(method string) *resilience.Pipeline {
 	if s.isSuitable(pipeline, known) {
 		return pipeline
 	}
-	return s.pipelines.ofSource.suitable.Load()
+	return s.pipelines.sourceMemo.suitable.Load()
 }
 
 // unary is the interceptor.
@@ -124,7 +124,7 @@ func (s *server) unary(
 	answer, err := resilience.Do(ctx, pipeline, func(inner context.Context) (any, error) {
 		entered = true
 		answer, err := handler(inner, request)
-		return answer, judge(ctx, inner, err)
+		return answer, judgeHandler(ctx, inner, err)
 	})
 	if err == nil {
 		return answer, nil
@@ -149,9 +149,9 @@ func (s *server) stream(
 	_, err := resilience.Do(ctx, pipeline, func(inner context.Context) (struct{}, error) {
 		entered = true
 		if inner != ctx {
-			return struct{}{}, judge(ctx, inner, handler(srv, &guardedStream{stream, inner}))
+			return struct{}{}, judgeHandler(ctx, inner, handler(srv, &guardedStream{stream, inner}))
 		}
-		return struct{}{}, judge(ctx, inner, handler(srv, stream))
+		return struct{}{}, judgeHandler(ctx, inner, handler(srv, stream))
 	})
 	if err == nil {
 		return nil
@@ -171,9 +171,9 @@ type guardedStream struct {
 
 func (s *guardedStream) Context() context.Context { return s.ctx }
 
-// judge returns the error of a handler as the policies see it. client is the context of the call, handler that under
-// which the handler runs.
-func judge(client, handler context.Context, err error) error {
+// judgeHandler returns the error of a handler as the policies see it. client is the context of the call, handler that
+// under which the handler runs.
+func judgeHandler(client, handler context.Context, err error) error {
 	if err == nil {
 		return nil
 	}

@@ -24,10 +24,12 @@ type serverStreaming struct {
 	call    *streamCall
 	started atomic.Bool   // SendMsg was called
 	request any           // set before the goroutine starts
-	sending sync.Once     // closes sent
-	sent    chan struct{} // closed when an attempt has sent the request
-	opened  chan struct{} // closed when the goroutine has ended, and with it the opening:
+	sent    chan struct{} // closed by closeSent when an attempt has sent the request
+	opened  chan struct{} // closed when the goroutine has ended
 
+	closeSent sync.Once
+
+	// How the opening has ended, once opened is closed.
 	attempt  *streamAttempt // that decided; nil if there was none
 	err      error          // if it could not be opened
 	panicked any            // what an interceptor has panicked with
@@ -77,7 +79,7 @@ func (s *serverStreaming) keep(m any) {
 		}
 	}
 	if proto.Size(message) > largest {
-		s.call.sentOnce = true
+		s.call.requestNotKept = true
 		return
 	}
 	s.request = proto.Clone(message)
@@ -95,10 +97,10 @@ func (s *serverStreaming) open() {
 	}()
 	var attempted atomic.Bool
 	s.attempt, s.err = s.call.open(func(ctx context.Context) (*streamAttempt, error) {
-		if attempted.Swap(true) && s.call.sentOnce { // only a hedge comes so far
+		if attempted.Swap(true) && s.call.requestNotKept { // only a hedge comes so far
 			return nil, &policy.Rejection{Kind: "stream", Reason: ErrCommitted}
 		}
-		return s.call.attempt(ctx, s.exchange)
+		return s.call.makeAttempt(ctx, s.exchange)
 	})
 	returned = true
 	if !s.call.route.races {
@@ -108,10 +110,10 @@ func (s *serverStreaming) open() {
 
 // exchange opens the stream of an attempt, sends the request and waits for the headers.
 func (s *serverStreaming) exchange(a *streamAttempt) error {
-	if err := a.begin(); err != nil {
+	if err := a.openStream(); err != nil {
 		return err
 	}
-	a.sent = true
+	a.maybeSent = true
 	request := s.request
 	if s.call.route.races {
 		request = copyOf(request)
@@ -122,7 +124,7 @@ func (s *serverStreaming) exchange(a *streamAttempt) error {
 	if err := a.ClientStream.CloseSend(); err != nil && err != io.EOF { //nolint:errorlint // the very value
 		return err
 	}
-	s.sending.Do(func() { close(s.sent) })
+	s.closeSent.Do(func() { close(s.sent) })
 	header, err := a.ClientStream.Header()
 	if err != nil || header != nil {
 		return err

@@ -20,23 +20,25 @@ type ServiceConfig struct {
 	all    []*route
 }
 
-// methodConfig is what a service config says about a method, as far as its pipeline does not do it by itself. What is
-// retried is up to the config then, and not to the defaults of this package.
+// methodConfig is what a service config says about a method, as far as its pipeline does not do it by itself: the
+// throttling needs to know how attempts end, and a hedge does not tell it. A retry does, but of a failure only if it may
+// be retried.
 type methodConfig struct {
-	throttle *retry.TokenBudget // of the policy; nil if there is none
-	nonFatal codeSet            // of a hedging policy; nil for a retry policy
+	throttle *retry.TokenBudget // nil if there is none
+	hedges   bool               // the policy is a hedging policy
+	nonFatal codeSet            // of a hedging policy
 }
 
-// succeeded notes the success of an attempt. A retry tells its budget itself; a hedge does not.
+// succeeded tells the throttling of the success of an attempt, if the pipeline does not.
 func (m *methodConfig) succeeded() {
-	if m.throttle != nil && m.nonFatal != nil {
+	if m.throttle != nil && m.hedges {
 		m.throttle.Succeeded()
 	}
 }
 
-// failed notes the failure of an attempt. A retry tells its budget of what it may retry, and of nothing else.
+// failed tells the throttling of the failure of an attempt, if the pipeline does not.
 func (m *methodConfig) failed(f *failure) {
-	if m.throttle != nil && (f.stops() || m.nonFatal[f.status.Code()]) {
+	if m.throttle != nil && (f.pushback == pushbackStop || m.nonFatal[f.status.Code()]) {
 		m.throttle.Failed()
 	}
 }
@@ -106,7 +108,7 @@ func (s *ServiceConfig) makeRoute(
 		if at.isBad() {
 			return nil
 		}
-		return s.compose(at, methodConfig{throttle: throttle, nonFatal: nonFatal}, layers, hedging...)
+		return s.compose(at, methodConfig{throttle: throttle, hedges: true, nonFatal: nonFatal}, layers, hedging...)
 	case method.Timeout.duration > 0:
 		return s.compose(at.field("timeout"), methodConfig{}, layers)
 	}

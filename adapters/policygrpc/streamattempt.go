@@ -25,7 +25,7 @@ import (
 //	gRPC                                 finish         yes          yes         yes
 //	RecvMsg, SendMsg, Header: an error   finish         yes          yes         yes
 //	the context                          contextEnded   yes          not yet: gRPC may still write to the attempt
-//	RecvMsg, SendMsg, Header: a panic    returning      as a panic   not yet     no
+//	RecvMsg, SendMsg, Header: a panic    callInner      as a panic   not yet     no
 //
 // gRPC may notice the end before the attempt was delivered. Then deliver does all this; but if the attempt has failed,
 // the operation has, too, and there is nothing to settle.
@@ -57,10 +57,10 @@ func newStreamAttempt(ctx context.Context, c *streamCall) *streamAttempt {
 	return a
 }
 
-// begin opens the stream.
-func (a *streamAttempt) begin() (err error) {
+// openStream begins the attempt and opens its stream.
+func (a *streamAttempt) openStream() (err error) {
 	c := a.stream
-	a.ClientStream, err = c.streamer(a.outgoing(a.ctx), c.desc, c.connection, c.method, a.opts...)
+	a.ClientStream, err = c.streamer(a.begin(a.ctx), c.desc, c.connection, c.method, a.opts...)
 	if err == nil && a.ClientStream == nil {
 		err = status.Error(codes.Internal, "policygrpc: an interceptor has returned neither a stream nor an error")
 	}
@@ -146,8 +146,8 @@ func (a *streamAttempt) contextEnded() {
 // errPanicked is the end of a stream of which a method does not return, because of a panic or [runtime.Goexit].
 var errPanicked = errors.New("policygrpc: an interceptor has panicked")
 
-// returning calls a method of the stream further in, and settles the stream if the method does not return.
-func (a *streamAttempt) returning(method func() error) error {
+// callInner calls a method of the stream further in, and settles the stream if the method does not return.
+func (a *streamAttempt) callInner(method func() error) error {
 	returned := false
 	defer func() {
 		if !returned {
@@ -161,9 +161,9 @@ func (a *streamAttempt) returning(method func() error) error {
 	return err
 }
 
-// forCaller returns an error that has ended the stream as the caller gets it: a timeout of the pipeline, which reaches
+// nameTimeout returns an error that has ended the stream as the caller gets it: a timeout of the pipeline, which reaches
 // gRPC as a cancellation, is named.
-func (a *streamAttempt) forCaller(err error) error {
+func (a *streamAttempt) nameTimeout(err error) error {
 	a.mu.Lock()
 	cause := a.endCause
 	a.mu.Unlock()
@@ -177,27 +177,27 @@ func (a *streamAttempt) forCaller(err error) error {
 
 // RecvMsg receives a message. Its error, or in a stream of the client its only message, is the end.
 func (a *streamAttempt) RecvMsg(m any) error {
-	err := a.returning(func() error { return a.ClientStream.RecvMsg(m) })
+	err := a.callInner(func() error { return a.ClientStream.RecvMsg(m) })
 	if err == nil && a.stream.desc.ServerStreams {
 		return nil
 	}
 	a.finish(err)
-	return a.forCaller(err)
+	return a.nameTimeout(err)
 }
 
 // SendMsg sends a message. io.EOF means that the stream has ended, and that RecvMsg knows how.
 func (a *streamAttempt) SendMsg(m any) error {
-	err := a.returning(func() error { return a.ClientStream.SendMsg(m) })
+	err := a.callInner(func() error { return a.ClientStream.SendMsg(m) })
 	if err == nil || err == io.EOF { //nolint:errorlint // the very value
 		return err
 	}
 	a.finish(err)
-	return a.forCaller(err)
+	return a.nameTimeout(err)
 }
 
 // Header waits for the headers of the answer. An error is the end.
 func (a *streamAttempt) Header() (header metadata.MD, err error) {
-	err = a.returning(func() (err error) {
+	err = a.callInner(func() (err error) {
 		header, err = a.ClientStream.Header()
 		return err
 	})
@@ -205,5 +205,5 @@ func (a *streamAttempt) Header() (header metadata.MD, err error) {
 		return header, nil
 	}
 	a.finish(err)
-	return header, a.forCaller(err)
+	return header, a.nameTimeout(err)
 }

@@ -51,7 +51,7 @@ func (cl *client) stream(
 		return newServerStreaming(c), nil
 	}
 	a, err := c.open(func(ctx context.Context) (*streamAttempt, error) {
-		return c.attempt(ctx, (*streamAttempt).begin)
+		return c.makeAttempt(ctx, (*streamAttempt).openStream)
 	})
 	if err != nil {
 		return nil, err
@@ -80,8 +80,8 @@ func (c *streamCall) open(operation policy.Func[*streamAttempt]) (*streamAttempt
 	return a, c.end(err)
 }
 
-// attempt makes one attempt, which is over when opening returns.
-func (c *streamCall) attempt(ctx context.Context, opening func(*streamAttempt) error) (*streamAttempt, error) {
+// makeAttempt makes one attempt, which is over when opening returns.
+func (c *streamCall) makeAttempt(ctx context.Context, opening func(*streamAttempt) error) (*streamAttempt, error) {
 	a := newStreamAttempt(ctx, c)
 	opened := false
 	defer func() {

@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/go-resilience/resilience"
@@ -85,8 +84,7 @@ func (c *unaryCall) inTurn() error {
 func nextAttempt(ctx context.Context) (struct{}, error) {
 	c := ctx.Value(unaryKey{}).(*unaryCall)
 	a := &c.attempt
-	a.header, a.trailer, a.peer = nil, nil, peer.Peer{}
-	a.reached.Store(false)
+	a.reset()
 	return struct{}{}, c.invoke(ctx, a, c.request, c.reply)
 }
 
@@ -102,7 +100,7 @@ func (c *unaryCall) Value(key any) any {
 
 // invoke makes an attempt.
 func (c *unaryCall) invoke(ctx context.Context, a *attempt, request, reply any) error {
-	if err := c.invoker(a.outgoing(ctx), c.method, request, reply, c.connection, a.opts...); err != nil {
+	if err := c.invoker(a.begin(ctx), c.method, request, reply, c.connection, a.opts...); err != nil {
 		return a.judge(ctx, err)
 	}
 	a.succeeded()
@@ -118,7 +116,7 @@ type racer struct {
 // race makes attempts that can run at the same time, and returns the error of the pipeline. An attempt that has lost may
 // still be on its way when the caller goes on, and so none has anything that is the caller's.
 func (c *unaryCall) race() error {
-	request, newReply := copyOf(c.request), emptyLike(c.reply)
+	request, newReply := copyOf(c.request), replyMaker(c.reply)
 	c.opts = slices.Clone(c.opts)
 	winner, err := resilience.Do(c, c.route.pipeline, func(ctx context.Context) (*racer, error) {
 		a := &racer{reply: newReply()}
@@ -144,8 +142,8 @@ func copyOf(request any) any {
 	return request
 }
 
-// emptyLike returns what makes empty messages of the type of reply.
-func emptyLike(reply any) func() any {
+// replyMaker returns what makes empty messages of the type of reply.
+func replyMaker(reply any) func() any {
 	if message, ok := reply.(proto.Message); ok {
 		kind := message.ProtoReflect().Type()
 		return func() any { return kind.New().Interface() }
@@ -157,7 +155,7 @@ func emptyLike(reply any) func() any {
 	return func() any { return reply }
 }
 
-// copyReply makes to what from is, which emptyLike has made for it.
+// copyReply makes to what from is, which a replyMaker has made for it.
 func copyReply(to, from any) {
 	if message, ok := to.(proto.Message); ok {
 		proto.Reset(message)

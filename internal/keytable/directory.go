@@ -1,6 +1,9 @@
 package keytable
 
-import "sync/atomic"
+import (
+	"math"
+	"sync/atomic"
+)
 
 // directory finds the segment of a key by the first bits of its hash. Several slots in a row may stand for one segment.
 type directory struct {
@@ -68,12 +71,14 @@ func (d *directory) split(hash uint64, halves [2]*segment) {
 	}
 }
 
-// all calls f for each segment, with the index of its first slot and the number of its slots. Nobody may replace one
-// meanwhile.
-func (d *directory) all(f func(s *segment, first, count int)) {
-	for first := 0; first < len(d.slots); {
-		slots := d.slotsOf(uint64(first) << (d.shift & 63))
-		f(slots[0].segment.Load(), first, len(slots))
-		first += len(slots)
+// lastHash returns the last hash of the segment of hash: the others begin with the same bits.
+func (d *directory) lastHash(hash uint64) uint64 { return hash | math.MaxUint64>>d.slot(hash).depth }
+
+// all calls f for each segment, with its first and its last hash. Nobody may replace one meanwhile.
+func (d *directory) all(f func(s *segment, first, last uint64)) {
+	for first, isLast := uint64(0), false; !isLast; {
+		last := d.lastHash(first)
+		f(d.segment(first), first, last)
+		first, isLast = last+1, last == math.MaxUint64
 	}
 }

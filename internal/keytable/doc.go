@@ -56,4 +56,10 @@
 //
 // So the words that decide about a key, one after the other, never go back, as if they were one. (Words also go back by
 // what is returned, see [Table.GiveBack].)
+//
+// # When the words move
+//
+// [Table.Move] closes the table, and moves its words to another one while it freezes one segment after the other. What is
+// decided before a segment is frozen moves along. After that, each method says that the table is closed, and its caller asks
+// the other one.
 package keytable

@@ -49,8 +49,8 @@ func crowd(t *Table, home, second, third uint64, now, until int64) {
 
 // usage returns what is in a table whose words are there.
 func usage(t *Table, now int64) Usage {
-	u, ok := t.Usage(now)
-	if !ok {
+	u, closed := t.Usage(now)
+	if closed {
 		panic("the words are in another table")
 	}
 	return u

@@ -2,27 +2,28 @@ package keytable
 
 import "sync/atomic"
 
-// Move closes t and returns a table with room for that many keys. The words that are not below the floor are in it. What finds
-// no room goes into overflow words. When it returns, no word of t can change any more.
+// Move closes t and returns a table with room for that many keys, which has the words that are not below the floor. That must
+// be positive. What finds no room goes into overflow words. When it returns, no word of t can change any more, and each method
+// says that t is closed.
 func (t *Table) Move(keys int, floor int64) *Table {
 	t.mu.Lock()
 	t.closed.Store(true)
 	from := t.directory.Load()
 	t.mu.Unlock()
 	to := New(keys)
-	from.all(func(s *segment, _, _ int) {
+	from.all(func(s *segment, _, _ uint64) {
 		s.lock().Lock() // whoever has it already decides by this table
 		defer s.lock().Unlock()
 		s.freeze(func(_, _ int, hash uint64, word int64) {
-			if word >= floor {
+			if word >= floor { // and so it has an owner
 				to.put(hash, word)
 			}
 		})
 	})
-	from.all(func(s *segment, first, count int) {
+	from.all(func(s *segment, first, last uint64) {
 		for i := range s.lines {
 			if word := s.lines[i].overflow.Load(); word >= floor {
-				to.raise(uint64(first)<<from.shift, uint64(first+count)<<from.shift-1, i, word)
+				to.raiseOverflow(first, last, i, word)
 			}
 		}
 	})
@@ -36,7 +37,7 @@ func (t *Table) Convert(f func(word int64) int64) {
 			word.Store(f(was))
 		}
 	}
-	t.directory.Load().all(func(s *segment, _, _ int) {
+	t.directory.Load().all(func(s *segment, _, _ uint64) {
 		for i := range s.lines {
 			for j := range s.lines[i].entries {
 				convert(&s.lines[i].entries[j].word)
@@ -55,17 +56,17 @@ func (t *Table) put(hash uint64, word int64) {
 			e.set(hash, word)
 			return
 		}
-		if replaced := t.makeRoom(s, hash, floor); !replaced { // nobody else uses t, so s need not be locked
-			s.home(hash).raise(word)
+		if lookAgain := t.makeRoom(s, hash, floor); !lookAgain { // nobody else uses t, so s need not be locked
+			s.home(hash).raiseOverflow(word)
 			return
 		}
 	}
 }
 
-// raise raises the overflow words of line i for the hashes from low to high.
-func (t *Table) raise(low, high uint64, i int, word int64) {
+// raiseOverflow makes the overflow words of line i at least word, for the hashes from first to last. Nobody else may use t yet.
+func (t *Table) raiseOverflow(first, last uint64, i int, word int64) {
 	d := t.directory.Load()
-	for slot := low >> d.shift; slot <= high>>d.shift; slot++ {
-		d.slots[slot].segment.Load().lines[i].raise(word)
+	for slot := d.index(first); slot <= d.index(last); slot++ {
+		d.slots[slot].segment.Load().lines[i].raiseOverflow(word)
 	}
 }

@@ -1,12 +1,13 @@
 package keytable
 
 // makeRoom makes room in the segment of hash, whose lock the caller holds, by replacing it: by two, or, when there may be no
-// more segments, by one in which a key has moved from an entry that hash can have. It reports whether s was replaced, by this
-// or because the table is closed. It was not when there is no way, or none that is worth its price.
+// more segments, by one in which a key has moved from an entry that hash can have. It reports whether to look
+// again, since s is not in use any more, or the table is closed. There is no room when there is no way, or none that is worth its
+// price.
 //
 // A key is not moved within its segment. Somebody may have read its word, and be about to swap it; should the word of the
 // next owner of the entry be the same one day, that would succeed.
-func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (replaced bool) {
+func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (lookAgain bool) {
 	sparse := s.sparse(floor) // before t.mu, for which all segments wait, although a split does not need it: in a flood each key asks
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -95,47 +96,36 @@ func (s *segment) rearrange(hash uint64, floor int64) *segment {
 	return nil
 }
 
-// freezeAndMove freezes s and returns a copy in which owner is where to is in s, and its old entry is free. The entry to is busy, and
-// stays so until it is frozen with all others: nobody can take it in between.
+// freezeAndMove freezes s and returns a copy in which owner is where to is in s, and its old entry is free. The entry to is busy,
+// and stays so until it is frozen with all others: nobody can take it in between.
 func (s *segment) freezeAndMove(owner uint64, to *entry) *segment {
-	toLine, toWay := s.position(to)
 	fresh := new(segment)
-	s.freeze(func(i, j int, hash uint64, word int64) {
-		switch e := &s.lines[i].entries[j]; {
-		case e == to: // vacated: the word of its last owner was below the floor
+	var moved *entry
+	var word int64
+	s.freeze(func(i, j int, hash uint64, was int64) {
+		e := &fresh.lines[i].entries[j]
+		switch {
+		case &s.lines[i].entries[j] == to: // vacated: the word of its last owner was below the floor
+			moved = e
 		case hash == owner:
-			fresh.lines[toLine].entries[toWay].set(owner, word)
+			word = was
 		default:
-			fresh.lines[i].entries[j].set(hash, word)
+			e.set(hash, was)
 		}
 	})
+	moved.set(owner, word)
 	for i := range s.lines {
 		fresh.lines[i].overflow.Store(s.lines[i].overflow.Load())
 	}
 	return fresh
 }
 
-// freeze lets nobody change a word of s any more, and calls f for each entry that has an owner: entry j of line i.
+// freeze lets nobody change a word of s any more, and calls f for each entry, with the word that it had: entry j of line i.
 func (s *segment) freeze(f func(i, j int, hash uint64, word int64)) {
 	for i := range s.lines {
 		for j := range s.lines[i].entries {
 			e := &s.lines[i].entries[j]
-			word := e.word.Swap(frozen)
-			if hash := e.hash.Load(); hash != 0 {
-				f(i, j, hash, word)
-			}
+			f(i, j, e.hash.Load(), e.word.Swap(frozen))
 		}
 	}
-}
-
-// position returns where an entry of s is.
-func (s *segment) position(e *entry) (i, j int) {
-	for i := range s.lines {
-		for j := range s.lines[i].entries {
-			if &s.lines[i].entries[j] == e {
-				return i, j
-			}
-		}
-	}
-	panic("keytable: not an entry of this segment")
 }

@@ -79,20 +79,20 @@ func (l *line) find(hash uint64) *entry {
 	return nil
 }
 
-// raise makes the overflow word at least word. The lock of the segment must be held.
-func (l *line) raise(word int64) { l.overflow.Store(max(l.overflow.Load(), word)) }
+// raiseOverflow makes the overflow word at least word. The lock of the segment must be held.
+func (l *line) raiseOverflow(word int64) { l.overflow.Store(max(l.overflow.Load(), word)) }
 
 // take is [Table.Take] for an entry that was found by its hash, and may be somebody else's by now.
 func (e *entry) take(hash uint64, floor, ceiling, cost int64) (from int64, outcome Outcome) {
 	for {
 		was := e.word.Load()
-		// Whose word is it? The hash is read again after the word, and the swap fails if the word has changed since. And with
-		// another owner the entry has another word: the last word of the old owner was below the floor at which it was evicted, and
-		// the first one of the new owner is above that floor. So as long as words rise, was is the word of this key.
+		// Whose word is it? The hash is read again after the word, so was belongs to this key. If the entry has another owner by the
+		// time of the swap, it also has another word, and the swap fails: the last word of the old owner was below the floor at which
+		// it was evicted, and the first one of the new owner is above that floor.
 		//
-		// Only GiveBack lowers words. For the new owner to have was as its word, more must go back to this key between the load
-		// and the swap than the new owner takes, and the key be evicted by then. Then its cost counts for the new owner, and it is
-		// itself granted that cost more. To read the hash once more after the swap would tell, at the price of each admission.
+		// That holds as long as words rise, and GiveBack lowers them. For the new owner to have was as its word, this key must, between
+		// the load and the swap, get back more than the new owner takes, and be evicted. Then its cost counts for the new owner, and it
+		// is itself granted that cost more. To read the hash once more after the swap would tell, at the price of each admission.
 		if was < 0 || e.hash.Load() != hash {
 			return 0, again
 		}
@@ -115,7 +115,7 @@ func (s *segment) vacate(hash uint64, floor int64) *entry {
 			if was < 0 || was >= floor || !e.word.CompareAndSwap(was, busy) {
 				continue
 			}
-			s.home(e.hash.Load()).raise(was) // 0 where there was no owner
+			s.home(e.hash.Load()).raiseOverflow(was) // 0 where there was no owner
 			return e
 		}
 	}

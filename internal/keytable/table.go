@@ -12,9 +12,9 @@ const MaxKeys = 1 << 30
 type Table struct {
 	directory atomic.Pointer[directory]
 
-	mu       sync.Mutex // for changes of the directory and of what follows; taken after the lock of a segment, never before
-	maxDepth uint8      // a segment of this depth is not split
-	closed   atomic.Bool
+	mu       sync.Mutex  // for changes of the directory and of what follows; taken after the lock of a segment, never before
+	maxDepth uint8       // a segment of this depth is not split
+	closed   atomic.Bool // by Move, before it freezes the first segment
 }
 
 // New returns an empty table with room for about that many keys, from 1 to [MaxKeys].
@@ -36,8 +36,8 @@ func depthFor(keys int) (depth uint8) {
 type Outcome uint8
 
 const (
-	again           Outcome = iota // look again
-	Closed                         // the words are in another table, see [Table.Move]
+	again           Outcome = iota // look again; Take does so itself
+	Closed                         // the words are in another table, or on their way there, see [Table.Move]
 	Taken                          // by the word of the key
 	Refused                        // by the word of the key
 	OverflowTaken                  // by an overflow word
@@ -78,7 +78,7 @@ func (t *Table) await(s *segment) (closed bool) {
 func (t *Table) place(s *segment, hash uint64, floor, ceiling, cost int64) (from int64, outcome Outcome) {
 	s.lock().Lock()
 	defer s.lock().Unlock()
-	if t.replaced(s, hash) || s.find(hash) != nil {
+	if t.isOutdated(s, hash) || s.find(hash) != nil {
 		return 0, again
 	}
 	home := s.home(hash)
@@ -90,15 +90,15 @@ func (t *Table) place(s *segment, hash uint64, floor, ceiling, cost int64) (from
 		e.set(hash, from+cost)
 		return from, Taken
 	}
-	if replaced := t.makeRoom(s, hash, floor); replaced {
+	if lookAgain := t.makeRoom(s, hash, floor); lookAgain {
 		return 0, again
 	}
 	home.overflow.Store(from + cost)
 	return from, OverflowTaken
 }
 
-// replaced reports whether s is no longer the segment of hash. The lock of s must be held.
-func (t *Table) replaced(s *segment, hash uint64) bool {
+// isOutdated reports whether s is no longer the segment of hash, or the table is closed. The lock of s must be held.
+func (t *Table) isOutdated(s *segment, hash uint64) bool {
 	return t.closed.Load() || t.directory.Load().segment(hash) != s
 }
 
@@ -119,12 +119,12 @@ func (t *Table) GiveBack(hash uint64, worth func() int64) {
 	}
 }
 
-// giveBack reports false when s is no longer the segment of hash, and the caller must look again.
+// giveBack reports false when the caller must look again.
 func (t *Table) giveBack(s *segment, hash uint64, worth func() int64) (done bool) {
 	s.lock().Lock()
 	defer s.lock().Unlock()
-	if t.replaced(s, hash) {
-		return t.closed.Load()
+	if t.isOutdated(s, hash) {
+		return t.closed.Load() // to a closed table nothing goes back
 	}
 	word := &s.home(hash).overflow
 	if e := s.find(hash); e != nil {
@@ -139,15 +139,16 @@ func (t *Table) giveBack(s *segment, hash uint64, worth func() int64) (done bool
 	}
 }
 
-// Word returns the word of a key, or the overflow word that it would start from. It is closed if the word is in another
-// table, or on its way there.
+// Word returns the word of a key, or the overflow word that it would start from. The table is closed if the words are in
+// another one, or on their way there.
 func (t *Table) Word(hash uint64) (word int64, closed bool) {
 	hash = max(1, hash)
 	for {
 		s := t.directory.Load().segment(hash)
 		e := s.find(hash)
 		if e == nil {
-			return s.home(hash).overflow.Load(), false
+			word = s.home(hash).overflow.Load()
+			return word, t.closed.Load()
 		}
 		if word := e.word.Load(); word >= 0 && e.hash.Load() == hash {
 			return word, false

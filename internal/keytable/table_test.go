@@ -117,13 +117,13 @@ func TestUsageWhileASegmentIsReplaced(t *testing.T) {
 		s.lock().Lock()
 		halves := s.freezeAndSplit(0) // as in makeRoom; s is frozen
 		type answer struct {
-			usage Usage
-			ok    bool
+			usage  Usage
+			closed bool
 		}
 		answers := make(chan answer)
 		go func() {
-			u, ok := table.Usage(epoch)
-			answers <- answer{u, ok}
+			u, closed := table.Usage(epoch)
+			answers <- answer{u, closed}
 		}()
 		for range 1000 {
 			runtime.Gosched()
@@ -137,7 +137,7 @@ func TestUsageWhileASegmentIsReplaced(t *testing.T) {
 		}
 		s.lock().Unlock()
 		got := <-answers
-		require.Equal(t, !closes, got.ok)
+		require.Equal(t, closes, got.closed)
 		if !closes {
 			require.Equal(t, Usage{Keys: keys, Lines: 2 * lines, Latest: epoch + token}, got.usage)
 		}
@@ -187,7 +187,7 @@ func TestSplits(t *testing.T) {
 	require.Equal(t, keys, usage(table, epoch).Keys)
 	require.Zero(t, usage(table, epoch).Overflow)
 	segments := 0
-	table.directory.Load().all(func(*segment, int, int) { segments++ })
+	table.directory.Load().all(func(*segment, uint64, uint64) { segments++ })
 	require.LessOrEqual(t, segments, 1<<depthFor(keys))
 	away := 0
 	for _, hash := range hashes {
@@ -281,7 +281,7 @@ func TestUsageOfUnequalSegments(t *testing.T) {
 	}
 	d := table.directory.Load()
 	segments := 0
-	d.all(func(_ *segment, _, count int) { segments++ })
+	d.all(func(*segment, uint64, uint64) { segments++ })
 	require.Less(t, segments, len(d.slots))
 	require.Equal(t, Usage{Keys: 1_000, Lines: segments * lines, Latest: epoch + token}, usage(table, epoch))
 }
@@ -338,6 +338,8 @@ func TestTokensOfAnOverflowBucketComeBack(t *testing.T) {
 	closed.GiveBack(placed(1, 10, 20, 1000), func() int64 { return token })
 	_, isClosed := closed.Word(placed(1, 10, 20, 1000))
 	require.True(t, isClosed)
+	_, isClosed = closed.Word(key)
+	require.True(t, isClosed, "also of a key that has no entry")
 	require.Zero(t, drain(table, key, epoch))
 }
 
@@ -388,7 +390,7 @@ func TestFlood(t *testing.T) {
 			require.GreaterOrEqual(t, granted[i].Load(), int64(burst))
 		}
 		segments := 0
-		table.directory.Load().all(func(*segment, int, int) { segments++ })
+		table.directory.Load().all(func(*segment, uint64, uint64) { segments++ })
 		require.LessOrEqual(t, segments, 1<<depthFor(room))
 		t.Logf("%d goroutines, %d keys: %v", goroutines, keys, time.Since(begin))
 	}

@@ -1,5 +1,7 @@
 package keytable
 
+import "math"
+
 // Usage is what is in a table.
 type Usage struct {
 	Keys     int   // words above the floor
@@ -8,37 +10,35 @@ type Usage struct {
 	Latest   int64 // the latest word of all
 }
 
-// Usage looks at all words. It waits only for those who replace a segment. It reports false when the words are in
-// another table, see [Table.Move].
-func (t *Table) Usage(floor int64) (u Usage, ok bool) {
-	for next, end := uint64(0), false; !end; {
-		s, hashes := t.run(next)
-		part := u
-		if !s.usage(floor, &part) { // some of its words are in another segment by now
+// Usage looks at all words. It waits only for those who replace a segment. The table is closed if the words are in another
+// one, or on their way there.
+func (t *Table) Usage(floor int64) (u Usage, closed bool) {
+	for first, isLast := uint64(0), false; !isLast; {
+		s, last := t.segmentFrom(first)
+		sum := u
+		if ok := s.addUsage(floor, &sum); !ok { // some of its words are in another segment by now
 			if closed := t.await(s); closed {
-				return Usage{}, false
+				return Usage{}, true
 			}
 			continue
 		}
-		u = part
-		next += hashes
-		end = next == 0 // beyond the last hash
+		u = sum
+		first, isLast = last+1, last == math.MaxUint64
 	}
-	return u, true
+	return u, false
 }
 
-// run returns the segment that begins with a hash, and how many hashes it has. The slots of a segment change under the mutex, all
-// together.
-func (t *Table) run(first uint64) (s *segment, hashes uint64) {
+// segmentFrom returns the segment whose first hash is given, and its last hash. The slots of a segment change under the mutex,
+// all together.
+func (t *Table) segmentFrom(first uint64) (s *segment, last uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	d := t.directory.Load()
-	slots := d.slotsOf(first)
-	return slots[0].segment.Load(), uint64(len(slots)) << d.shift
+	return d.segment(first), d.lastHash(first)
 }
 
-// usage adds what is in s, and reports false when s is being replaced.
-func (s *segment) usage(floor int64, u *Usage) bool {
+// addUsage adds what is in s. It is not ok when s is being replaced.
+func (s *segment) addUsage(floor int64, u *Usage) (ok bool) {
 	for i := range s.lines {
 		l := &s.lines[i]
 		for j := range l.entries {

@@ -12,7 +12,7 @@ import (
 	"github.com/go-resilience/resilience/retry"
 )
 
-// The policies of gRPC proposal A6, made of layers.
+// What the policies of a service config are made of: layers, by the rules of gRPC proposal A6.
 
 // maxAttempts is the most that gRPC proposal A6 allows, whatever the config says.
 const maxAttempts = 5
@@ -39,7 +39,7 @@ func (p *retryPolicyJSON) layers(at section, throttle *retry.TokenBudget) []poli
 	return []policy.Layer{retry.New(
 		retry.Attempts(attempts),
 		retry.BackOff(func() backoff.BackOff {
-			return &a6Backoff{initial: float64(initial), longest: float64(longest), multiplier: p.BackoffMultiplier}
+			return &configBackoff{initial: float64(initial), longest: float64(longest), multiplier: p.BackoffMultiplier}
 		}),
 		retry.ProportionalJitter(0.2),
 		retry.If(func(err error) bool { return retryable[Status(err).Code()] }),
@@ -105,19 +105,19 @@ func attemptsOf(at section, attempts float64) int {
 	return int(min(attempts, maxAttempts))
 }
 
-// a6Backoff is the backoff of gRPC proposal A6 without its jitter: min(initial × multiplier^(n−1), longest).
-type a6Backoff struct {
+// configBackoff is the backoff of a retry policy without its jitter: min(initial × multiplier^(n−1), longest).
+type configBackoff struct {
 	initial, longest, multiplier float64
 	retries                      int // so far
 }
 
-func (b *a6Backoff) NextBackOff() time.Duration {
+func (b *configBackoff) NextBackOff() time.Duration {
 	delay := min(b.initial*math.Pow(b.multiplier, float64(b.retries)), b.longest)
 	b.retries++
 	return time.Duration(min(delay, float64(math.MaxInt64/2)))
 }
 
-func (b *a6Backoff) Reset() { b.retries = 0 }
+func (b *configBackoff) Reset() { b.retries = 0 }
 
 // unlimited is a budget that allows everything: the number of attempts is the only bound of a hedging policy.
 type unlimited struct{}
