@@ -228,10 +228,10 @@ func (g permitGuard) Settle(_ context.Context, _ policy.Ticket, outcome policy.O
 // endingOf returns the ending that the owner of the result gives it.
 func (o *openResult) endingOf(outcome policy.Outcome) ending {
 	ended := endOf(o.ctx)
-	if outcome.Canceled && ended == nil {
-		ended = &contextEnd{at: time.Now()}
-	}
 	if outcome.Canceled {
+		if ended == nil {
+			ended = &contextEnd{at: time.Now()}
+		}
 		ended.canceled = true
 	}
 	return ending{kind: outcome.Kind, class: outcome.Class, err: outcome.Err, contextEnd: ended}

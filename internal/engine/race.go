@@ -169,11 +169,3 @@ func (r *race[T]) pick(final *standing[T], err error) (best result[T]) {
 	r.drop(&other)
 	return best
 }
-
-// errNotEntered is returned in place of entering the operation: the wrapper around it has returned, so that the operation was
-// reported as never entered or the result is known; or discarding the previous value has panicked. For the guards inside,
-// the operation was not called.
-var errNotEntered error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
-
-// errLost is what an attempt returns whose success came after that of another, or after the end: exactly one returns nil.
-var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another attempt has won")}
