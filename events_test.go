@@ -3,7 +3,9 @@ package resilience_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -370,4 +372,56 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 		require.EqualValues(t, 1, outer.settled.Load())
 		require.Equal(t, policy.Outcome{Kind: policy.Exited}, *outer.last.Load(), "the first attempt was made")
 	}
+}
+
+// TestFieldsOfEvents is the table at [policy.Event].
+func TestFieldsOfEvents(t *testing.T) {
+	set := map[policy.EventKind][]string{
+		policy.EventAttempt:  {"Call", "Attempt", "Elapsed", "Queued"},
+		policy.EventRejected: {"Call", "Layer", "Attempt", "Queued"},
+		policy.EventRetry:    {"Call", "Layer", "Attempt", "Wait"},
+		policy.EventWait:     {"Call", "Layer", "Attempt", "Wait"},
+		policy.EventStopped:  {"Call", "Layer", "Attempt", "Reason"},
+		policy.EventCall:     {"Call", "Elapsed", "Queued", "Wait"},
+		policy.EventSettled:  {"Elapsed"},
+	}
+	seen := make(map[policy.EventKind]bool)
+	synctest.Test(t, func(t *testing.T) {
+		var recorder policytest.Recorder
+		gate, slow := &notifying{}, &hooked{admit: func() { time.Sleep(time.Second) }}
+		gate.set(&policy.Rejection{Reason: errRefused, Until: time.Now().Add(time.Minute)})
+		compose := func(layers ...policy.Layer) *resilience.Pipeline {
+			return resilience.Compose(append(layers, resilience.Name("backend"), resilience.Observe(&recorder), slow)...)
+		}
+		op := func(err error) policy.Func[int] {
+			return func(context.Context) (int, error) { time.Sleep(time.Second); return 1, err }
+		}
+		_, err := resilience.Do(t.Context(), compose(&patient{}, gate), op(errBackend))
+		require.ErrorIs(t, err, errRefused)
+		_, err = resilience.Do(t.Context(), compose(&probe{refuse: errRefused, stage: policy.StageChaos}), op(nil))
+		require.ErrorIs(t, err, errRefused)
+		_, permit, err := resilience.Open(t.Context(), compose(), op(nil))
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		require.True(t, permit.Done(nil))
+
+		for _, e := range recorder.Events() {
+			require.Equal(t, "backend", e.Pipeline)
+			v := reflect.ValueOf(e)
+			for i := range v.NumField() {
+				switch name := v.Type().Field(i).Name; name {
+				case "Kind", "Pipeline", "Outcome":
+				case "Wait":
+					if e.Kind == policy.EventCall && v.Field(i).IsZero() {
+						continue // a call without a retry
+					}
+					fallthrough
+				default:
+					require.Equal(t, slices.Contains(set[e.Kind], name), !v.Field(i).IsZero(), "%s of %v", name, e)
+				}
+			}
+			seen[e.Kind] = true
+		}
+		require.Len(t, seen, len(set))
+	})
 }

@@ -31,8 +31,9 @@
 //
 //	held.succeed        the attempt has succeeded                      success
 //	held.settle         it has failed, or was refused inside           its ending
-//	held.unwind         a panic passes through                         Panicked; but NotCalled while not all of the run have admitted
-//	                    runtime.Goexit passes through                  the same with Exited; unless an observer called it (exit.go)
+//	held.unwind         a panic or runtime.Goexit passes through:
+//	                    while they were being admitted                 NotCalled
+//	                    later                                          Panicked, or what exit.go says
 //	openResult.keep     it has succeeded, and its result stays open    nothing yet, and later
 //	openResult.release  the permit is settled                          what its owner says
 //	openResult.abandon  the result has got no owner                    success

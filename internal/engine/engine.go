@@ -32,8 +32,7 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 		t.arrived()
 		return value, refusal(ctx, policy.ContextError(ctx))
 	case n.count > 0:
-		allAdmitted := false
-		return guarded(ctx, n, op, t, &allAdmitted)
+		return guarded(ctx, n, op, t, new(bool))
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:

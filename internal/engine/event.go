@@ -59,8 +59,8 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 	}, end)
 }
 
-// again tells that a repeater will make another attempt (EventRetry), or, when it was asked once more, that it waits for longer
-// than it said then (EventWait). end is how the call would end now.
+// again tells that a repeater will make another attempt (EventRetry), or, when it was asked once more, that it waits for
+// longer than it said then (EventWait). end is how the call would end now.
 func (t *trace) again(
 	ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
 ) {
@@ -92,8 +92,8 @@ func (t *trace) stopped(
 	}, end)
 }
 
-// emit tells the observers. A panic in one is dropped: observing never fails a call. end is the ending that the event is about, nil
-// if no guard is left to be told.
+// emit tells the observers. A panic in one is dropped: observing never fails a call. end is the ending that the event is
+// about, nil if no guard is left to be told.
 func (t *trace) emit(ctx context.Context, event policy.Event, end *ending) {
 	if !t.plan.kinds.has(event.Kind) {
 		return

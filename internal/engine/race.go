@@ -67,10 +67,10 @@ func (r *race[T]) attempt(ctx context.Context, o *openResult) error {
 	found.value, found.end = run(ctx, r.next, r.op, r.trace.fork(o))
 	err := found.end.err
 	if o != nil && err != nil && !o.answer.live {
-		o.close() // there is nothing to be read
+		o.cancelContexts() // there is nothing to be read
 	}
 	dropped, taken := r.take(found)
-	returned = true
+	returned = true // before drop, which may panic
 	if !taken && err == nil {
 		err = errLost
 	}
