@@ -335,15 +335,16 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 		op           policy.Func[int]
 		outer, inner policy.Outcome
 	}{
-		"after a success":       {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, nil), success, success},
-		"after a failure":       {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, errBackend), failure, failure},
-		"before a retry":        {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
-		"when a retry stops":    {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventStopped, 1))}, answer(1, errBackend), failure, failure},
-		"when a guard refuses":  {[]policy.Layer{&probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(on(policy.EventRejected, 1))}, answer(1, nil), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},
-		"after a late attempt":  {[]policy.Layer{&again{max: 2}, tooLate, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, nil), late, late},
-		"of a hedge":            {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2, stage: policy.StageHedge}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), policy.Outcome{Kind: policy.Exited}, failure},
-		"outside of a hedge":    {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
-		"the operation, second": {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
+		"after a success":           {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, nil), success, success},
+		"after a failure":           {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, errBackend), failure, failure},
+		"before a retry":            {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
+		"when a retry stops":        {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventStopped, 1))}, answer(1, errBackend), failure, failure},
+		"when a guard refuses":      {[]policy.Layer{&probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(on(policy.EventRejected, 1))}, answer(1, nil), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},
+		"after a late attempt":      {[]policy.Layer{&again{max: 2}, tooLate, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, nil), late, late},
+		"of a hedge":                {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2, stage: policy.StageHedge}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), policy.Outcome{Kind: policy.Exited}, failure},
+		"outside of a hedge":        {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
+		"the operation, of a hedge": {[]policy.Layer{&around1{stage: policy.StageHedge}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
+		"the operation, second":     {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
 		"the operation, second, only calls are observed": {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(policy.ObserveOnly(&policytest.Recorder{}, policy.EventCall))}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
 		"a retry, only calls and retries are observed":   {[]policy.Layer{&again{max: 2}, resilience.Observe(policy.ObserveOnly(on(policy.EventRetry, 1), policy.EventCall, policy.EventRetry))}, answer(1, errBackend), failure, failure},
 	} {

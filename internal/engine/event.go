@@ -62,15 +62,15 @@ func (t *trace) rejected(ctx context.Context, layer policy.Layer, end *ending) {
 // again tells that a repeater will make another attempt (EventRetry), or, when it was asked once more, that it waits for
 // longer than it said then (EventWait). end is how the call would end now.
 func (t *trace) again(
-	ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
+	ctx context.Context, layer policy.Layer, last *policy.Attempt, decision *policy.Decision, end *ending,
 ) {
 	if t != nil {
 		kind := policy.EventRetry
-		if ended.Asked > 1 {
+		if last.Asked > 1 {
 			kind = policy.EventWait
 		}
 		t.emit(ctx, policy.Event{
-			Kind: kind, Layer: layer, Attempt: ended.Number, Outcome: ended.Outcome, Wait: max(0, decision.Wait),
+			Kind: kind, Layer: layer, Attempt: last.Number, Outcome: last.Outcome, Wait: max(0, decision.Wait),
 		}, end)
 	}
 }
@@ -78,16 +78,16 @@ func (t *trace) again(
 // stopped tells that a repeater has given up. It is silent where a retry was never in question, as the decision without a
 // reason says, and where the call was refused at once. end is how the call would end without the decision.
 func (t *trace) stopped(
-	ctx context.Context, layer policy.Layer, ended *policy.Attempt, decision *policy.Decision, end *ending,
+	ctx context.Context, layer policy.Layer, last *policy.Attempt, decision *policy.Decision, end *ending,
 ) {
-	refusedAtOnce := ended.Number == 1 && ended.Outcome.Kind == policy.NotCalled && ended.Asked == 0
+	refusedAtOnce := last.Number == 1 && last.Outcome.Kind == policy.NotCalled && last.Asked == 0
 	if t == nil || refusedAtOnce || decision.Reason == nil && decision.Err == nil {
 		return
 	}
-	outcome := ended.Outcome
+	outcome := last.Outcome
 	outcome.Err = cmp.Or(decision.Err, outcome.Err)
 	t.emit(ctx, policy.Event{
-		Kind: policy.EventStopped, Layer: layer, Attempt: ended.Number, Outcome: outcome,
+		Kind: policy.EventStopped, Layer: layer, Attempt: last.Number, Outcome: outcome,
 		Reason: cmp.Or(decision.Reason, decision.Err),
 	}, end)
 }

@@ -24,8 +24,8 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 		n.deposit()
 	}
 	if !end.succeeded() {
-		r := retrying{trace: t, ctx: ctx, end: end, latest: first}
-		r.ended = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
+		r := retrying{trace: t, ctx: ctx, end: end, lastCtx: first}
+		r.last = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
 		return retryLoop(&r, n, op, value)
 	}
 	if n.retrier != nil {
@@ -41,9 +41,9 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 type retrying struct {
 	trace    *trace
 	ctx      context.Context // of the call
-	end      ending          // of the call, were it over: of the last attempt that entered the operation, or of the last if none has
-	ended    policy.Attempt  // the last attempt, as the repeater is told of it
-	latest   context.Context // of that attempt
+	end      ending          // of the call, were it over: that of the last attempt to enter the operation, or of the last if none has
+	last     policy.Attempt  // the last attempt, as the repeater is told of it
+	lastCtx  context.Context // of that attempt
 	promised bool            // the repeater has answered Again, and no attempt has entered the operation since
 }
 
@@ -60,7 +60,7 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 	}()
 	for {
 		next := &furtherAttempt[T]{
-			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, repeater: n.repeater,
+			ctx: attempt.Context{Context: r.ctx, Number: r.last.Number + 1}, op: op, repeater: n.repeater,
 		}
 		if r.end.entered() {
 			next.superseded = value
@@ -83,7 +83,7 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 			value = found
 		}
 		if end.succeeded() {
-			n.repeater.Next(r.ctx, r.ended)
+			n.repeater.Next(r.ctx, r.last)
 			return value, end
 		}
 	}
@@ -98,8 +98,8 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 	if counts {
 		r.end = end
 	}
-	r.latest = ctx
-	r.ended.Number, r.ended.Outcome, r.ended.Asked = ctx.Number, end.outcome(r.ctx), 0
+	r.lastCtx = ctx
+	r.last.Number, r.last.Outcome, r.last.Asked = ctx.Number, end.outcome(r.ctx), 0
 	return counts
 }
 
@@ -111,7 +111,7 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 func (r *retrying) unwind(n *node, entered bool) {
 	r.trace.exitLeavesRetry(&r.end)
 	if r.promised && !entered {
-		n.repeater.Next(endedContext(r.ctx), r.ended)
+		n.repeater.Next(endedContext(r.ctx), r.last)
 	}
 }
 
@@ -125,28 +125,28 @@ func (r *retrying) unwind(n *node, entered bool) {
 // next is the context of the attempt that would come: gates are asked on its behalf, since they can be different things to
 // different attempts.
 func (r *retrying) untilDue(n *node, next context.Context) error {
-	ctx, gates, ended := r.ctx, &n.gates, &r.ended
-	ended.Blocked = gates.ready(next)
-	refused := ended.Outcome.Kind == policy.NotCalled
-	ended.Elsewhere = refused && ended.Blocked == nil && gates.ready(r.latest) != nil
+	ctx, gates, last := r.ctx, &n.gates, &r.last
+	last.Blocked = gates.ready(next)
+	refused := last.Outcome.Kind == policy.NotCalled
+	last.Elsewhere = refused && last.Blocked == nil && gates.ready(r.lastCtx) != nil
 	for {
 		over := ctx.Err() != nil // if it ends later, the repeater is asked once more, to take back what it has spent
 		r.promised = false       // if Next panics, it has done that by itself, see policy.Repeater
-		decision := n.repeater.Next(ctx, *ended)
+		decision := n.repeater.Next(ctx, *last)
 		r.promised = decision.Again && !over
-		ended.State = decision.State
+		last.State = decision.State
 		if !r.promised {
-			r.trace.stopped(ctx, n.repeater, ended, &decision, &r.end)
-			return cmp.Or(decision.Err, ended.Outcome.Err)
+			r.trace.stopped(ctx, n.repeater, last, &decision, &r.end)
+			return cmp.Or(decision.Err, last.Outcome.Err)
 		}
-		ended.Asked++
-		r.trace.again(ctx, n.repeater, ended, &decision, &r.end)
-		ended.Blocked = r.wait(n, next, decision.Wait, ended.Blocked == nil)
-		if ctx.Err() == nil && ended.Blocked == nil {
+		last.Asked++
+		r.trace.again(ctx, n.repeater, last, &decision, &r.end)
+		last.Blocked = r.wait(n, next, decision.Wait, last.Blocked == nil)
+		if ctx.Err() == nil && last.Blocked == nil {
 			r.trace.attemptDue()
 			return nil
 		}
-		ended.Elsewhere = false // the next attempt would be refused, too, or the call has no time for it
+		last.Elsewhere = false // the next attempt would be refused, too, or the call has no time for it
 	}
 }
 
