@@ -76,7 +76,7 @@ func (a *acquisition) admitAll() (end ending) {
 			}
 			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, cmp.Or(ctx, a.ctx), ticket})
 			if ctx == nil {
-				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard)) // what it has taken comes back
+				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard)) // settleKept gives back what it has taken
 			}
 			a.ctx = ctx
 			// After each guard, since there is no operation that would look at the context. Here a guard may have waited.
