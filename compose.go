@@ -110,7 +110,7 @@ func (p *Pipeline) Ready(ctx context.Context) error { return p.planOrPanic().Rea
 // Idle reports whether every layer that is a [policy.Idler] is idle: whether a new pipeline in this one's place would let
 // nothing through that this one refuses. A registry of pipelines per key may then forget it.
 func (p *Pipeline) Idle() bool {
-	p.planOrPanic() // which says so of a pipeline that Compose did not make
+	p.planOrPanic() // else a pipeline that Compose did not make would be idle
 	for _, place := range p.placements {
 		if idler, ok := place.layer.(policy.Idler); ok && !idler.Idle() {
 			return false

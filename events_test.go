@@ -3,7 +3,9 @@ package resilience_test
 import (
 	"context"
 	"errors"
+	"reflect"
 	"runtime"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -333,15 +335,16 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 		op           policy.Func[int]
 		outer, inner policy.Outcome
 	}{
-		"after a success":       {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, nil), success, success},
-		"after a failure":       {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, errBackend), failure, failure},
-		"before a retry":        {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
-		"when a retry stops":    {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventStopped, 1))}, answer(1, errBackend), failure, failure},
-		"when a guard refuses":  {[]policy.Layer{&probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(on(policy.EventRejected, 1))}, answer(1, nil), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},
-		"after a late attempt":  {[]policy.Layer{&again{max: 2}, tooLate, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, nil), late, late},
-		"of a hedge":            {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2, stage: policy.StageHedge}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), policy.Outcome{Kind: policy.Exited}, failure},
-		"outside of a hedge":    {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
-		"the operation, second": {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
+		"after a success":           {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, nil), success, success},
+		"after a failure":           {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, errBackend), failure, failure},
+		"before a retry":            {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
+		"when a retry stops":        {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventStopped, 1))}, answer(1, errBackend), failure, failure},
+		"when a guard refuses":      {[]policy.Layer{&probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(on(policy.EventRejected, 1))}, answer(1, nil), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},
+		"after a late attempt":      {[]policy.Layer{&again{max: 2}, tooLate, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, nil), late, late},
+		"of a hedge":                {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2, stage: policy.StageHedge}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), policy.Outcome{Kind: policy.Exited}, failure},
+		"outside of a hedge":        {[]policy.Layer{&around1{stage: policy.StageHedge}, &again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
+		"the operation, of a hedge": {[]policy.Layer{&around1{stage: policy.StageHedge}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
+		"the operation, second":     {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(&policytest.Recorder{})}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
 		"the operation, second, only calls are observed": {[]policy.Layer{&again{max: 2}, &hesitant{}, resilience.Observe(policy.ObserveOnly(&policytest.Recorder{}, policy.EventCall))}, func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, policy.Outcome{Kind: policy.Exited}, policy.Outcome{Kind: policy.Exited}},
 		"a retry, only calls and retries are observed":   {[]policy.Layer{&again{max: 2}, resilience.Observe(policy.ObserveOnly(on(policy.EventRetry, 1), policy.EventCall, policy.EventRetry))}, answer(1, errBackend), failure, failure},
 	} {
@@ -370,4 +373,56 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 		require.EqualValues(t, 1, outer.settled.Load())
 		require.Equal(t, policy.Outcome{Kind: policy.Exited}, *outer.last.Load(), "the first attempt was made")
 	}
+}
+
+// TestFieldsOfEvents is the table at [policy.Event].
+func TestFieldsOfEvents(t *testing.T) {
+	set := map[policy.EventKind][]string{
+		policy.EventAttempt:  {"Call", "Attempt", "Elapsed", "Queued"},
+		policy.EventRejected: {"Call", "Layer", "Attempt", "Queued"},
+		policy.EventRetry:    {"Call", "Layer", "Attempt", "Wait"},
+		policy.EventWait:     {"Call", "Layer", "Attempt", "Wait"},
+		policy.EventStopped:  {"Call", "Layer", "Attempt", "Reason"},
+		policy.EventCall:     {"Call", "Elapsed", "Queued", "Wait"},
+		policy.EventSettled:  {"Elapsed"},
+	}
+	seen := make(map[policy.EventKind]bool)
+	synctest.Test(t, func(t *testing.T) {
+		var recorder policytest.Recorder
+		gate, slow := &notifying{}, &hooked{admit: func() { time.Sleep(time.Second) }}
+		gate.set(&policy.Rejection{Reason: errRefused, Until: time.Now().Add(time.Minute)})
+		compose := func(layers ...policy.Layer) *resilience.Pipeline {
+			return resilience.Compose(append(layers, resilience.Name("backend"), resilience.Observe(&recorder), slow)...)
+		}
+		op := func(err error) policy.Func[int] {
+			return func(context.Context) (int, error) { time.Sleep(time.Second); return 1, err }
+		}
+		_, err := resilience.Do(t.Context(), compose(&patient{}, gate), op(errBackend))
+		require.ErrorIs(t, err, errRefused)
+		_, err = resilience.Do(t.Context(), compose(&probe{refuse: errRefused, stage: policy.StageChaos}), op(nil))
+		require.ErrorIs(t, err, errRefused)
+		_, permit, err := resilience.Open(t.Context(), compose(), op(nil))
+		require.NoError(t, err)
+		time.Sleep(time.Second)
+		require.True(t, permit.Done(nil))
+
+		for _, e := range recorder.Events() {
+			require.Equal(t, "backend", e.Pipeline)
+			v := reflect.ValueOf(e)
+			for i := range v.NumField() {
+				switch name := v.Type().Field(i).Name; name {
+				case "Kind", "Pipeline", "Outcome":
+				case "Wait":
+					if e.Kind == policy.EventCall && v.Field(i).IsZero() {
+						continue // a call without a retry
+					}
+					fallthrough
+				default:
+					require.Equal(t, slices.Contains(set[e.Kind], name), !v.Field(i).IsZero(), "%s of %v", name, e)
+				}
+			}
+			seen[e.Kind] = true
+		}
+		require.Len(t, seen, len(set))
+	})
 }

@@ -87,6 +87,13 @@ func (p *Pipeline) validateDuplicates(problems *policy.ConfigError) {
 	}
 }
 
+// hasIdentity reports whether == tells layer from others of its type: some values cannot be compared, and all pointers
+// to a type without fields may be equal.
+func hasIdentity(layer policy.Layer) bool {
+	t := reflect.TypeOf(layer)
+	return reflect.ValueOf(layer).Comparable() && (t.Kind() != reflect.Pointer || t.Elem().Size() > 0)
+}
+
 // validateRepeaters refuses two repeaters at one stage, which multiply each other's attempts, mostly by accident.
 func (p *Pipeline) validateRepeaters(problems *policy.ConfigError) {
 	last := make(map[policy.Stage]policy.Layer)
@@ -95,7 +102,8 @@ func (p *Pipeline) validateRepeaters(problems *policy.ConfigError) {
 			continue
 		}
 		if other, ok := last[place.stage]; ok {
-			problems.Add("%s and %s are both at stage %q: they would multiply each other's attempts", describe(other), describe(place.layer), place.stage)
+			problems.Add("%s and %s are both at stage %q: they would multiply each other's attempts",
+				describe(other), describe(place.layer), place.stage)
 		}
 		last[place.stage] = place.layer
 	}
@@ -111,11 +119,4 @@ func (p *Pipeline) validateNeighbours(problems *policy.ConfigError) {
 			}
 		}
 	}
-}
-
-// hasIdentity reports whether == tells layer from others of its type: some values cannot be compared, and all pointers
-// to a type without fields may be equal.
-func hasIdentity(layer policy.Layer) bool {
-	t := reflect.TypeOf(layer)
-	return reflect.ValueOf(layer).Comparable() && (t.Kind() != reflect.Pointer || t.Elem().Size() > 0)
 }

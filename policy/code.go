@@ -28,28 +28,17 @@ func Code(err error) (code string) {
 	return ""
 }
 
+// codeOf is Code for what errors say themselves.
 func codeOf(err error) string {
-	for err != nil {
-		if coded, ok := err.(interface{ Code() string }); ok {
-			if code := coded.Code(); code != "" {
-				return code
-			}
+	code, _ := firstAnswer(err, func(err error) (string, bool) {
+		coded, ok := err.(interface{ Code() string })
+		if !ok {
+			return "", false
 		}
-		switch wrapped := err.(type) {
-		case interface{ Unwrap() error }:
-			err = wrapped.Unwrap()
-		case interface{ Unwrap() []error }:
-			for _, err := range wrapped.Unwrap() {
-				if code := codeOf(err); code != "" {
-					return code
-				}
-			}
-			return ""
-		default:
-			return ""
-		}
-	}
-	return ""
+		code := coded.Code()
+		return code, code != ""
+	})
+	return code
 }
 
 // NewReason returns an error with a text and a [Code], for the sentinels of a policy: the Reason of its rejections, or

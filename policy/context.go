@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 )
 
 // ContextError returns the error of a call whose context has ended: it matches, with [errors.Is], both ctx.Err() and
@@ -50,17 +49,6 @@ func matches(err, target error) (is bool) {
 		}
 	}()
 	return errors.Is(err, target)
-}
-
-// lineBreaks are the characters at which a terminal, a log or a browser begins a new line.
-const lineBreaks = "\n\r\v\f\u0085\u2028\u2029"
-
-// oneLine returns text with its lines joined by "; ".
-func oneLine(text string) string {
-	if !strings.ContainsAny(text, lineBreaks) {
-		return text
-	}
-	return strings.Join(strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(lineBreaks, r) }), "; ")
 }
 
 type noWaitKey struct{}

@@ -14,24 +14,23 @@ import (
 // EventKind says what happened.
 type EventKind uint8
 
+// The kinds of event. The table at [Event] says which fields are set.
 const (
-	// EventAttempt: an attempt entered the operation and has ended. Attempt, Outcome and Elapsed are set.
+	// EventAttempt: an attempt entered the operation and has ended.
 	EventAttempt EventKind = iota + 1
-	// EventRejected: Layer refused an attempt, or the context ended while it waited there. Attempt and Outcome are set.
+	// EventRejected: Layer refused an attempt, or the context ended while it waited there.
 	EventRejected
-	// EventRetry: Layer will make another attempt, after Wait; there is at most one for each attempt. Attempt and
-	// Outcome are those of the failed attempt.
+	// EventRetry: Layer will make another attempt, after Wait; there is at most one for each attempt.
 	EventRetry
-	// EventWait: Layer waits longer than it said in EventRetry, because a gate refuses. Set as for EventRetry.
+	// EventWait: Layer waits longer than it said in EventRetry, because a gate refuses.
 	EventWait
-	// EventStopped: Layer made no further attempt after a failed one. Outcome.Err is the error that the call gets. A
-	// call that was refused at its first attempt has none.
+	// EventStopped: Layer made no further attempt after a failed one. A call that was refused at its first attempt has
+	// none.
 	EventStopped
-	// EventCall: a call has ended; there is exactly one for each call. Outcome, Elapsed, Queued and Wait are set. Where a
-	// result stays open it comes when the operation has returned.
+	// EventCall: a call has ended; there is exactly one for each call. Where a result stays open it comes when the
+	// operation has returned.
 	EventCall
-	// EventSettled: the permit of a result that stayed open was settled. Outcome and Elapsed, since the operation
-	// returned, are set.
+	// EventSettled: the permit of a result that stayed open was settled.
 	EventSettled
 )
 
@@ -48,26 +47,31 @@ func (k EventKind) String() string {
 // MarshalText returns what String does.
 func (k EventKind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
-// Event is something that happened in a pipeline.
+// Event is something that happened in a pipeline. Kind, Pipeline and Outcome are set in every event, the other fields where
+// the table says of what:
+//
+//	Kind           Call  Layer         Attempt  Outcome          Reason  Elapsed                       Queued      Wait
+//	EventAttempt   yes   -             yes      of the attempt   -       the operation                 before it   -
+//	EventRejected  yes   that refused  yes      of the attempt   -       -                             before it   -
+//	EventRetry     yes   the repeater  yes      of the attempt   -       -                             -           after it
+//	EventWait      yes   the repeater  yes      of the attempt   -       -                             -           after it
+//	EventStopped   yes   the repeater  yes      Err of the call  yes     -                             -           -
+//	EventCall      yes   -             -        of the call      -       everything                    the sum     the sum
+//	EventSettled   -     -             -        of the permit    -       since the operation returned  -           -
+//
+// Without a hedge, the Queued and Wait of a call and the Elapsed of its attempts add up to the call's Elapsed.
 type Event struct {
 	Kind     EventKind
 	Pipeline string  // the name of the pipeline, "" if it has none
-	Call     uint64  // the number of the call, the same in all its events and no other's; 0 for a call that is not timed
-	Layer    Layer   // the layer that refused, repeated or stopped; nil for other events
-	Attempt  int     // the number of the attempt, from 1; 0 for EventCall and EventSettled
+	Call     uint64  // the number of the call, no other's; 0 for a call that is not timed, see [KindObserver]
+	Layer    Layer   // the layer that refused, or the repeater
+	Attempt  int     // the number of the attempt, from 1: of the one that has ended
 	Outcome  Outcome // how the attempt or the call ended, with its class
-	Reason   error   // EventStopped: why there was no further attempt
+	Reason   error   // why there was no further attempt
 
-	// Elapsed is how long it took: the operation for EventAttempt, everything for EventCall.
-	Elapsed time.Duration
-	// Queued is the time between the decision to make an attempt and the operation, or the refusal: EventAttempt and
-	// EventRejected. For EventCall it is the sum over all attempts.
-	//
-	// Without a hedge, the Queued and Wait of a call and the Elapsed of its attempts add up to the call's Elapsed.
-	Queued time.Duration
-	// Wait is the wait before the next attempt for EventRetry and EventWait, and the sum of all waits as they really
-	// were for EventCall.
-	Wait time.Duration
+	Elapsed time.Duration // how long it took
+	Queued  time.Duration // from when the attempt was due to the operation, or to the refusal
+	Wait    time.Duration // before the next attempt, as the repeater has decided; for EventCall as it really was
 }
 
 // Code returns the code of the error that the attempt or the call ended with; see the function [Code].
@@ -120,17 +124,6 @@ func (e Event) MarshalJSON() ([]byte, error) {
 		e.Kind, e.Pipeline, e.Call, layerText(e.Layer), e.Attempt, e.Outcome, e.Code(), errorText(e.Reason),
 		e.Elapsed.Seconds(), e.Queued.Seconds(), e.Wait.Seconds(),
 	})
-}
-
-// layerText returns what a layer says of itself.
-func layerText(layer Layer) string {
-	if layer == nil {
-		return ""
-	}
-	if s, ok := layer.(fmt.Stringer); ok {
-		return s.String()
-	}
-	return fmt.Sprintf("%T", layer)
 }
 
 // Observer is told what happens in a pipeline.

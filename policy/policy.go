@@ -17,6 +17,15 @@ type Policy[T any] interface {
 	Do(ctx context.Context, op Func[T]) (T, error)
 }
 
+// OpenPolicy is a [Policy] whose results can stay open: what resilience.For returns is one.
+type OpenPolicy[T any] interface {
+	Policy[T]
+
+	// Open is Do for a result that outlives the operation. The permit, which is nil when there is an error, must be
+	// settled when the result is done with.
+	Open(ctx context.Context, op Func[T]) (T, *Permit, error)
+}
+
 // Check returns an operation that runs op and, when op succeeds, lets check look at the result. A non-nil error of
 // check becomes the error of the operation, beside the value. It is the way to say that a result means failure, at
 // the place where the call is written:
@@ -45,13 +54,4 @@ func Check[T any](op Func[T], check func(T) error) Func[T] {
 		}
 		return value, err
 	}
-}
-
-// OpenPolicy is a [Policy] whose results can stay open: what resilience.For returns is one.
-type OpenPolicy[T any] interface {
-	Policy[T]
-
-	// Open is Do for a result that outlives the operation. The permit, which is nil when there is an error, must be
-	// settled when the result is done with.
-	Open(ctx context.Context, op Func[T]) (T, *Permit, error)
 }

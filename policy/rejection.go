@@ -110,27 +110,12 @@ func RetryAfter(err error) (wait time.Duration, ok bool) {
 			wait, ok = 0, false
 		}
 	}()
-	return retryAfter(err)
-}
-
-func retryAfter(err error) (wait time.Duration, ok bool) {
-	if err == nil {
-		return 0, false
-	}
-	if hint, is := err.(interface{ RetryAfter() (time.Duration, bool) }); is {
-		if wait, ok := hint.RetryAfter(); ok {
-			return max(0, wait), true
+	return firstAnswer(err, func(err error) (time.Duration, bool) {
+		hint, ok := err.(interface{ RetryAfter() (time.Duration, bool) })
+		if !ok {
+			return 0, false
 		}
-	}
-	switch wrapped := err.(type) {
-	case interface{ Unwrap() error }:
-		return retryAfter(wrapped.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, err := range wrapped.Unwrap() {
-			if wait, ok := retryAfter(err); ok {
-				return wait, true
-			}
-		}
-	}
-	return 0, false
+		wait, ok := hint.RetryAfter()
+		return max(0, wait), ok
+	})
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"strings"
 	"time"
 )
 
@@ -99,7 +98,7 @@ func (c Cause) MarshalJSON() ([]byte, error) {
 type Setting struct {
 	Name string     `json:"name"`
 	Args []Argument `json:"args,omitempty"`
-	Code bool       `json:"code,omitempty"` // the option takes a function or another object, which is not data
+	Code bool       `json:"code,omitempty"` // the option takes code, a function or another object, and not data: Args is empty
 }
 
 // Argument is one argument of a [Setting]. Its value is a bool, int, float64, string or [time.Duration].
@@ -223,24 +222,4 @@ func (r Report) LogValue() slog.Value {
 		}
 	}
 	return slog.GroupValue(attrs...)
-}
-
-// mostLine bounds the text of an error in a report, in bytes: reports are kept, and sent to whoever watches.
-const mostLine = 500
-
-// lineOf returns the text of an error on one line of bounded length, "" for nil.
-func lineOf(err error) string {
-	text := oneLine(errorText(err))
-	if len(text) > mostLine {
-		text = strings.ToValidUTF8(text[:mostLine-len("…")], "") + "…"
-	}
-	return text
-}
-
-// errorText returns the text of an error, "" for nil. It does not panic when the error does.
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return fmt.Sprint(err)
 }

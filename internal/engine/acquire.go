@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -59,7 +60,6 @@ func (a *acquisition) admitAll() (end ending) {
 	defer func() {
 		if !admitted { // also when a guard panics
 			end = a.settleKept(end)
-			a.close()
 		}
 	}()
 	if err := policy.ContextError(a.ctx); err != nil {
@@ -74,11 +74,10 @@ func (a *acquisition) admitAll() (end ending) {
 				a.trace.rejected(a.ctx, guard, &end)
 				return end
 			}
+			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, cmp.Or(ctx, a.ctx), ticket})
 			if ctx == nil {
-				a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, a.ctx, ticket}) // what it has taken comes back
-				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard))
+				panic(fmt.Sprintf("resilience: %T admitted with a nil context", guard)) // settleKept gives back what it has taken
 			}
-			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, ctx, ticket})
 			a.ctx = ctx
 			// After each guard, since there is no operation that would look at the context. Here a guard may have waited.
 			if err := policy.ContextError(ctx); err != nil {

@@ -11,7 +11,7 @@ import (
 //	openResult.keepContext        as guards are settled, what cancels their contexts goes into the answer
 //	openResult.adopt              the answer of an attempt of a wrapper becomes that of the call
 //	trace.setAside                another attempt begins: if it enters the operation, cancelContexts, otherwise trace.putBack
-//	openResult.close              the permit is settled: cancelContexts
+//	openResult.cancelContexts     the permit is settled
 type answer struct {
 	live    bool                 // there is something to be read: the error says so
 	cancels []context.CancelFunc // of the contexts that must live for that

@@ -6,7 +6,7 @@
 //	guarded    admits a run of guards, runs the next node, settles the guards     guard.go
 //	repeated   runs the next node for each attempt, and asks the repeater         repeat.go
 //	wrapped    lets a wrapper run the next node as often as it wants              wrap.go
-//	traced     calls the operation, where more than its result is wanted          trace.go
+//	traced     calls the operation, where the call is timed or stays open         trace.go
 //
 // or calls the operation itself. This is a call through retry(breaker(timeout(op))) that succeeds at its second attempt:
 //
@@ -17,7 +17,7 @@
 //	      held.settle                  timeout.Settle, breaker.Settle
 //	    node.deposit                   the call pays into the budget of the retry
 //	    retryLoop
-//	      retrying.decide
+//	      retrying.untilDue
 //	        gates.ready                would the breaker refuse?
 //	                                   retry.Next answers Again, after a wait
 //	        gates.sleep
@@ -31,7 +31,9 @@
 //
 //	held.succeed        the attempt has succeeded                      success
 //	held.settle         it has failed, or was refused inside           its ending
-//	held.unwind         a panic or runtime.Goexit passes through       Panicked or Exited; NotCalled if a guard of the run was asked
+//	held.unwind         a panic or runtime.Goexit passes through:
+//	                    while they were being admitted                 NotCalled
+//	                    later                                          Panicked, or what exit.go says
 //	openResult.keep     it has succeeded, and its result stays open    nothing yet, and later
 //	openResult.release  the permit is settled                          what its owner says
 //	openResult.abandon  the result has got no owner                    success
@@ -55,6 +57,7 @@
 //	answer          what a failed attempt leaves to be read, such as the body of a 503          answer.go
 //	acquisition     an open result without an operation                                         acquire.go
 //	trace           what goes along with an attempt for events, or for a result that stays open trace.go
-//	exit            the ending of which an observer was told that then called runtime.Goexit    trace.go
+//	timed           said of a call whose times an observer wants                                trace.go
+//	exit            what guards are told when runtime.Goexit passes through                     exit.go
 //	watch           what counts how a call ends, and tells observers                            watch.go
 package engine

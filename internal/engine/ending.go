@@ -17,16 +17,19 @@ type ending struct {
 	contextEnd *contextEnd // of the operation's context, or of that of the layer that refused; nil if it had not ended by then
 }
 
-// success is the ending of an operation that returned without an error.
-var success = ending{kind: policy.Returned}
+var (
+	success  = ending{kind: policy.Returned} // without an error
+	panicked = ending{kind: policy.Panicked}
+	exited   = ending{kind: policy.Exited}
+)
 
 // refusal is the ending of an attempt that did not reach the operation.
 func refusal(ctx context.Context, err error) ending {
-	return ending{class: policy.Ignored, err: err, contextEnd: endOf(ctx)}
+	return ending{kind: policy.NotCalled, class: policy.Ignored, err: err, contextEnd: endOf(ctx)}
 }
 
-// ending is the ending of an operation that returned err. It is the one place that asks whether the operation was entered.
-func (p *Plan) ending(ctx context.Context, err error) ending {
+// endingOf is the ending of an operation that returned err. It is the one place that asks whether the operation was entered.
+func (p *Plan) endingOf(ctx context.Context, err error) ending {
 	switch err {
 	case nil:
 		return success
@@ -97,8 +100,8 @@ func endOf(ctx context.Context) *contextEnd {
 	return &contextEnd{cause: context.Cause(ctx), at: time.Now()}
 }
 
-// included reports whether ctx, another context, had ended by then too.
-func (c *contextEnd) included(ctx context.Context) bool {
+// alsoEnded reports whether ctx, another context, had ended by then too.
+func (c *contextEnd) alsoEnded(ctx context.Context) bool {
 	if c == nil || ctx.Err() == nil {
 		return false
 	}

@@ -12,7 +12,7 @@ func Do[T any](ctx context.Context, plan *Plan, op policy.Func[T]) (T, error) {
 	if plan.watched {
 		return runWatched(ctx, plan, plan.first, op, nil)
 	}
-	value, end := run(ctx, plan.first, op, plan.quiet)
+	value, end := run(ctx, plan.first, op, plan.shared)
 	return value, end.err
 }
 
@@ -32,18 +32,17 @@ func run[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (valu
 		t.arrived()
 		return value, refusal(ctx, policy.ContextError(ctx))
 	case n.count > 0:
-		allAdmitted := false
-		return guarded(ctx, n, op, t, &allAdmitted)
+		return guarded(ctx, n, op, t, new(bool))
 	case n.repeater != nil:
 		return repeated(ctx, n, op, t)
 	case n.wrapper != nil:
 		return wrapped(ctx, n, op, t)
-	case t.attends():
-		return traced(ctx, n.plan, op, t)
+	case t.tracesOperation():
+		return traced(ctx, op, t)
 	}
 	value, err := op(ctx)
 	if err != nil {
-		return value, n.plan.ending(ctx, err)
+		return value, n.plan.endingOf(ctx, err)
 	}
 	return value, success
 }

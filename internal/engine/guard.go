@@ -115,13 +115,11 @@ func (h *held) unwind(n *node, recovered any, t *trace, allAdmitted bool) {
 	var end ending
 	switch {
 	case !allAdmitted:
-		end.kind = policy.NotCalled // a guard was asked, or has refused and the others were being settled
+		end = ending{kind: policy.NotCalled} // a guard was asked, or has refused and the others were being settled
 	case recovered != nil:
-		end.kind = policy.Panicked
-	case t.observerExited():
-		end = t.exit.ending
+		end = panicked
 	default:
-		end.kind = policy.Exited
+		end = t.exitEnding()
 	}
 	h.abort(n, end, t)
 	if recovered != nil {
@@ -157,7 +155,7 @@ func (h *held) settleEach(n *node, end ending) {
 // cause of inner, and still unwraps to the operation's error.
 func nameCause(outer, inner context.Context, end *ending) error {
 	switch {
-	case end.err == nil || !end.contextEnd.included(inner):
+	case end.err == nil || !end.contextEnd.alsoEnded(inner):
 		return end.err // inner had not ended
 	case outer.Done() == inner.Done():
 		return end.err // the guard has derived nothing that ends

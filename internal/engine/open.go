@@ -38,11 +38,11 @@ func open[T any](ctx context.Context, plan *Plan, first *node, op policy.Func[T]
 }
 
 // openResult is what outlives an operation: the guards of the attempt that succeeded, or the contexts of an [answer]. In the
-// end it is one guard, that of the permit ([permitGuard]). It lets go in these ways:
+// end it is one guard, that of the permit ([permitGuard]). What it holds is let go of in these ways:
 //
-//	release  the permit is settled: the guards are told the outcome, then close
-//	abandon  what has succeeded has no owner: release with the success
-//	close    nothing will read an answer any more: its contexts end, and the one that a wrapper made for this attempt
+//	release         the permit is settled: the guards are told the outcome, then cancelContexts
+//	abandon         what has succeeded has no owner: release with the success
+//	cancelContexts  nothing is read any more: the contexts of the answer end, and the one that a wrapper made for this attempt
 //
 // What becomes of its parts during an attempt:
 //
@@ -94,9 +94,9 @@ func (o *openResult) admitGuard(ctx context.Context, guard policy.Guard) (_ cont
 	return ctx, ticket, err
 }
 
-// operationReturned notes that the operation has returned under ctx. If it has succeeded, the bounds that end with the operation are
-// lifted. Those of an answer that is still to be read are lifted as their guards are settled (keepContext): bounds outside a
-// repeater still hold for the next attempt.
+// operationReturned notes that the operation has returned under ctx. If it has succeeded, the bounds that end with it are lifted.
+// Those of an answer that is still to be read are lifted as their guards are settled (keepContext): bounds outside a repeater
+// still hold for the next attempt.
 func (o *openResult) operationReturned(ctx context.Context, end *ending) {
 	o.answer.live = end.err != nil && isLive(end.err)
 	if o.answer.live || end.err == nil {
@@ -164,7 +164,7 @@ func (o *openResult) adopt(other *openResult) {
 
 // release settles all guards, innermost first, although a Settle may panic, and ends the contexts.
 func (o *openResult) release(end ending) {
-	defer o.close()
+	defer o.cancelContexts()
 	o.settleKept(end)
 }
 
@@ -188,8 +188,8 @@ func (o *openResult) settleKept(end ending) ending {
 // abandon settles what has succeeded but will have no owner.
 func (o *openResult) abandon() { o.release(success) }
 
-// close ends all contexts, also the one of a wrapper.
-func (o *openResult) close() {
+// cancelContexts ends all contexts, also the one of a wrapper.
+func (o *openResult) cancelContexts() {
 	o.answer.cancelContexts()
 	o.answer = answer{}
 	if o.cancelOuter != nil {
@@ -228,10 +228,10 @@ func (g permitGuard) Settle(_ context.Context, _ policy.Ticket, outcome policy.O
 // endingOf returns the ending that the owner of the result gives it.
 func (o *openResult) endingOf(outcome policy.Outcome) ending {
 	ended := endOf(o.ctx)
-	if outcome.Canceled && ended == nil {
-		ended = &contextEnd{at: time.Now()}
-	}
 	if outcome.Canceled {
+		if ended == nil {
+			ended = &contextEnd{at: time.Now()}
+		}
 		ended.canceled = true
 	}
 	return ending{kind: outcome.Kind, class: outcome.Class, err: outcome.Err, contextEnd: ended}

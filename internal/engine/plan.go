@@ -16,7 +16,7 @@ type Plan struct {
 	gates  gates
 	kinds  kinds   // the kinds of event that the observers need
 	wanted []kinds // by each of them
-	quiet  *trace  // what calls share that are not timed, if there are observers; otherwise nil
+	shared *trace  // of all calls of Do that are not timed; nil if there are no observers
 	calls  *Calls  // nil in a pipeline without a name
 
 	watched bool // calls are counted or timed, see runWatched
@@ -150,31 +150,6 @@ func (n *node) setLayer(layer policy.Layer) {
 		panic(fmt.Sprintf("resilience: %T is no Guard, Repeater or Wrapper", layer))
 	}
 }
-
-// retrier is what the Retrier of this module is in addition, so that calls do not pay for what they do not use.
-type retrier interface {
-	policy.Repeater
-
-	// Succeeded is called in place of Next after a first attempt that succeeded: all that the Retrier needs to know is that it
-	// did. The row "retry, first attempt" of docs/performance.md is what this is for.
-	Succeeded(Caller)
-
-	// Discards reports whether Discard does anything. Otherwise it is not called, and needs no goroutine.
-	Discards(Caller) bool
-}
-
-// discarderOf returns repeater if it wants the values that further attempts supersede, otherwise nil. A Reconfigure can change
-// that between two attempts.
-func discarderOf(repeater policy.Repeater) policy.Discarder {
-	if retrier, ok := repeater.(retrier); ok && !retrier.Discards(Caller{}) {
-		return nil
-	}
-	discarder, _ := repeater.(policy.Discarder)
-	return discarder
-}
-
-// Caller makes a method one that no other module can call, or have by chance.
-type Caller struct{}
 
 // Ready asks every gate of the plan.
 func (p *Plan) Ready(ctx context.Context) error { return p.gates.ready(ctx) }

@@ -67,10 +67,10 @@ func (r *race[T]) attempt(ctx context.Context, o *openResult) error {
 	found.value, found.end = run(ctx, r.next, r.op, r.trace.fork(o))
 	err := found.end.err
 	if o != nil && err != nil && !o.answer.live {
-		o.close() // there is nothing to be read
+		o.cancelContexts() // there is nothing to be read
 	}
 	dropped, taken := r.take(found)
-	returned = true
+	returned = true // before drop, which may panic
 	if !taken && err == nil {
 		err = errLost
 	}
@@ -169,11 +169,3 @@ func (r *race[T]) pick(final *standing[T], err error) (best result[T]) {
 	r.drop(&other)
 	return best
 }
-
-// errNotEntered is returned in place of entering the operation: the wrapper around it has returned, so that the operation was
-// reported as never entered or the result is known; or discarding the previous value has panicked. For the guards inside,
-// the operation was not called.
-var errNotEntered error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "the call has ended")}
-
-// errLost is what an attempt returns whose success came after that of another, or after the end: exactly one returns nil.
-var errLost error = &policy.Rejection{Kind: "wrapper", Reason: policy.NewReason("hedge.lost", "another attempt has won")}

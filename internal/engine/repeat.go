@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"reflect"
 	"sync/atomic"
@@ -23,8 +24,8 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 		n.deposit()
 	}
 	if !end.succeeded() {
-		r := retrying{trace: t, ctx: ctx, end: end, latest: first}
-		r.ended = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
+		r := retrying{trace: t, ctx: ctx, end: end, lastCtx: first}
+		r.last = policy.Attempt{Number: 1, Outcome: end.outcome(ctx)}
 		return retryLoop(&r, n, op, value)
 	}
 	if n.retrier != nil {
@@ -40,9 +41,9 @@ func repeated[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) 
 type retrying struct {
 	trace    *trace
 	ctx      context.Context // of the call
-	end      ending          // of the call, were it over: of the last attempt that entered the operation, or of the last if none has
-	ended    policy.Attempt  // the last attempt, as the repeater is told of it
-	latest   context.Context // of that attempt
+	end      ending          // of the call, were it over: that of the last attempt to enter the operation, or of the last if none has
+	last     policy.Attempt  // the last attempt, as the repeater is told of it
+	lastCtx  context.Context // of that attempt
 	promised bool            // the repeater has answered Again, and no attempt has entered the operation since
 }
 
@@ -59,12 +60,12 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 	}()
 	for {
 		next := &furtherAttempt[T]{
-			ctx: attempt.Context{Context: r.ctx, Number: r.ended.Number + 1}, op: op, repeater: n.repeater,
+			ctx: attempt.Context{Context: r.ctx, Number: r.last.Number + 1}, op: op, repeater: n.repeater,
 		}
 		if r.end.entered() {
 			next.superseded = value
 		}
-		if due, err := r.decide(n, &next.ctx); !due {
+		if err := r.untilDue(n, &next.ctx); err != nil {
 			return value, r.end.gaveUp(r.ctx, err)
 		}
 		next.answer = r.trace.setAside()
@@ -82,7 +83,7 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 			value = found
 		}
 		if end.succeeded() {
-			n.repeater.Next(r.ctx, r.ended)
+			n.repeater.Next(r.ctx, r.last)
 			return value, end
 		}
 	}
@@ -97,8 +98,8 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 	if counts {
 		r.end = end
 	}
-	r.latest = ctx
-	r.ended.Number, r.ended.Outcome, r.ended.Asked = ctx.Number, end.outcome(r.ctx), 0
+	r.lastCtx = ctx
+	r.last.Number, r.last.Outcome, r.last.Asked = ctx.Number, end.outcome(r.ctx), 0
 	return counts
 }
 
@@ -106,50 +107,46 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 // operation. When a panic or runtime.Goexit passes through:
 //
 //   - The repeater takes back what it has spent on an attempt that has not entered the operation.
-//   - If an observer has exited that was told of a refusal, guards outside are told of the last attempt that was made.
+//   - Guards outside are told of an attempt that was made, not of a later one that was refused (exit.go).
 func (r *retrying) unwind(n *node, entered bool) {
-	if r.end.entered() && r.trace.observerExited() && !r.trace.exit.ending.entered() {
-		r.trace.exit.ending = r.end
-	}
+	r.trace.exitLeavesRetry(&r.end)
 	if r.promised && !entered {
-		n.repeater.Next(endedContext(r.ctx), r.ended)
+		n.repeater.Next(endedContext(r.ctx), r.last)
 	}
 }
 
-// decide is how a retry consults the gates inside it:
+// untilDue waits until the next attempt is due, and returns nil; or the error of the call, if the repeater wants no further
+// attempt. It is how a retry consults the gates inside it:
 //
 //  1. The gates are asked what they would answer the next attempt. The repeater is told, and decides.
 //  2. If it decides to wait, a gate that closes can end the sleep early. After the sleep all are asked again.
 //  3. If a gate refuses then, or ctx has ended, the repeater is asked again about the same attempt: back to its decision.
 //
 // next is the context of the attempt that would come: gates are asked on its behalf, since they can be different things to
-// different attempts. If due, that attempt is to be made now. Otherwise the call ends with err.
-func (r *retrying) decide(n *node, next context.Context) (due bool, err error) {
-	ctx, gates, ended := r.ctx, &n.gates, &r.ended
-	ended.Blocked = gates.ready(next)
-	refused := ended.Outcome.Kind == policy.NotCalled
-	ended.Elsewhere = refused && ended.Blocked == nil && gates.ready(r.latest) != nil
+// different attempts.
+func (r *retrying) untilDue(n *node, next context.Context) error {
+	ctx, gates, last := r.ctx, &n.gates, &r.last
+	last.Blocked = gates.ready(next)
+	refused := last.Outcome.Kind == policy.NotCalled
+	last.Elsewhere = refused && last.Blocked == nil && gates.ready(r.lastCtx) != nil
 	for {
-		over := ctx.Err() != nil
-		r.promised = false // if Next panics, it has given back itself what it had spent, see policy.Repeater
-		decision := n.repeater.Next(ctx, *ended)
+		over := ctx.Err() != nil // if it ends later, the repeater is asked once more, to take back what it has spent
+		r.promised = false       // if Next panics, it has done that by itself, see policy.Repeater
+		decision := n.repeater.Next(ctx, *last)
 		r.promised = decision.Again && !over
-		ended.State = decision.State
+		last.State = decision.State
 		if !r.promised {
-			r.trace.stopped(ctx, n.repeater, ended, &decision, &r.end)
-			if decision.Err != nil {
-				return false, decision.Err
-			}
-			return false, ended.Outcome.Err
+			r.trace.stopped(ctx, n.repeater, last, &decision, &r.end)
+			return cmp.Or(decision.Err, last.Outcome.Err)
 		}
-		ended.Asked++
-		r.trace.again(ctx, n.repeater, ended, &decision, &r.end)
-		ended.Blocked = r.wait(n, next, decision.Wait, ended.Blocked == nil)
-		if ctx.Err() == nil && ended.Blocked == nil {
-			r.trace.begin()
-			return true, nil
+		last.Asked++
+		r.trace.again(ctx, n.repeater, last, &decision, &r.end)
+		last.Blocked = r.wait(n, next, decision.Wait, last.Blocked == nil)
+		if ctx.Err() == nil && last.Blocked == nil {
+			r.trace.attemptDue()
+			return nil
 		}
-		ended.Elsewhere = false // the next attempt would be refused, too, or the call has no time for it
+		last.Elsewhere = false // the next attempt would be refused, too, or the call has no time for it
 	}
 }
 
@@ -193,12 +190,12 @@ type furtherAttempt[T any] struct {
 func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 	f.answer.cancelContexts() // every entrant calls it, so that none goes on while those contexts live
 	if !f.discarded.Swap(true) {
-		found := f.discard()
+		ending := f.discard()
 		f.superseded = *new(T)
-		if !found.Returned() {
-			panicked := found // found itself would be on the heap always
-			f.discardPanic.Store(&panicked)
-			return *new(T), errNotEntered // the operation is not called: resumePanic follows
+		if !ending.Returned() {
+			kept := ending // a pointer to ending itself would force it onto the heap always
+			f.discardPanic.Store(&kept)
+			return *new(T), errNotEntered // resumePanic follows
 		}
 	}
 	f.entered.Store(true)
@@ -217,7 +214,7 @@ func (f *furtherAttempt[T]) discard() detached.Ending {
 
 // resumePanic lets a panic of discard, or runtime.Goexit, go on to the caller.
 func (f *furtherAttempt[T]) resumePanic() {
-	if panicked := f.discardPanic.Load(); panicked != nil {
-		_ = panicked.Resume() // which does not return
+	if ending := f.discardPanic.Load(); ending != nil {
+		_ = ending.Resume() // which does not return
 	}
 }

@@ -48,7 +48,7 @@ func (w *watch) done() {
 	if calls := w.plan.calls; calls != nil && (w.outcome.Kind == policy.Panicked || w.outcome.Kind == policy.Exited) {
 		calls.Panicked.Add(1)
 	}
-	if t := w.trace; t != nil && t.call != nil {
+	if t := w.trace; t.timed() {
 		t.emit(w.ctx, policy.Event{
 			Kind: policy.EventCall, Outcome: w.outcome, Elapsed: t.now(),
 			Queued: time.Duration(t.call.queued.Load()), Wait: time.Duration(t.call.waits.Load()),

@@ -23,7 +23,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 			return *new(T), errNotEntered
 		}
 		value, err := op(ctx)
-		if err == errNotEntered { // a wrapper outside has returned, or discarding the previous value has panicked
+		if err == errNotEntered { // by a wrapper or a retry outside
 			r.uncountEntry()
 		}
 		return value, err
