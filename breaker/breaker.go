@@ -134,7 +134,7 @@ func (b *Breaker) start(e *era) time.Duration {
 // Settle counts how an attempt ended.
 func (b *Breaker) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
 	e := b.current()
-	switch { // the cases of succeed, written out: to call it would double what a success costs
+	switch { // the cases of countFast, written out: to call it would double what a success costs
 	case !outcome.Succeeded(), ticket.Number != ticketFree, ticket.Period != e.generation:
 		// not a success, or not one that needs only be counted
 	case e.timed && !e.ordinary(ticket.Start, b.clock.Elapsed()):
@@ -145,8 +145,8 @@ func (b *Breaker) Settle(_ context.Context, ticket policy.Ticket, outcome policy
 	b.settle(ticket, outcome)
 }
 
-// succeed counts a success without a lock. It reports false if it did not, because the core must be told.
-func (b *Breaker) succeed(ticket policy.Ticket) bool {
+// countFast counts a success without a lock. It reports false if it did not, because the core must be told.
+func (b *Breaker) countFast(ticket policy.Ticket) bool {
 	e := b.current()
 	switch {
 	case ticket.Number != ticketFree, ticket.Period != e.generation:
@@ -170,11 +170,11 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	b.current()
 	returned := false
 	defer func() {
-		if !returned { // a function of the user has countedBeforePanic: Settle will get the ticket that does not say what was counted
+		if !returned { // a function of the user has panicked: Settle will get the ticket that does not say what was counted
 			b.countedBeforePanic.put(ticket)
 		}
 	}()
-	counted := b.succeed(ticket) || b.record(ticket, policy.Outcome{Kind: policy.Returned})
+	counted := b.countFast(ticket) || b.record(ticket, policy.Outcome{Kind: policy.Returned})
 	returned = true
 	switch {
 	case !counted:
@@ -226,13 +226,12 @@ func (b *Breaker) Idle() bool {
 		return false
 	}
 	now := b.clock.Elapsed()
-	switch e.stateAt(now) {
+	switch e.state {
 	case Closed:
 		return !e.ramping(now)
+	case Open:
+		return !e.refusesAll(now) // the open time is over, and no attempt has come
 	case HalfOpen:
-		if e.state == Open { // the open time is over, and no attempt has come
-			return true
-		}
 		b.mu.Lock()
 		defer b.mu.Unlock()
 		return b.core.state == HalfOpen && b.core.halfOpen.idle(b.core.rules, now)

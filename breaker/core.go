@@ -214,6 +214,8 @@ func (c *core) countProbe(now time.Duration, s settlement) {
 // settleNonProbe settles an attempt that was not admitted as a probe, or the failure of a result that stayed open.
 func (c *core) settleNonProbe(now time.Duration, s settlement) {
 	if c.window != nil && c.state == Closed {
+		// Also for a good outcome, and before it is counted: the first one of a new bucket is settled here, so that the bucket
+		// begins without it. The era counts those that follow.
 		c.window.advance(now, c.good)
 	}
 	if s.good() {

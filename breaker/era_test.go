@@ -15,24 +15,24 @@ import (
 func TestASuccessThatIsTooLateIsNotLost(t *testing.T) {
 	b := New()
 	ticket := policy.Ticket{Period: b.current().generation}
-	require.True(t, b.succeed(ticket))
+	require.True(t, b.countFast(ticket))
 	e := b.current()
 	b.Reset()
 	require.Less(t, e.good.n.Load(), int64(0))
 	b.era.Store(e) // what the success has in its hand
-	require.False(t, b.succeed(ticket))
+	require.False(t, b.countFast(ticket))
 	require.Less(t, e.good.n.Load(), int64(0), "the next one, too")
-	require.False(t, b.succeed(ticket))
+	require.False(t, b.countFast(ticket))
 }
 
 // One that adds to its era while somebody else is about to end it counts as the success that it is.
 func TestASuccessThatIsJustInTimeIsCounted(t *testing.T) {
 	b := New()
 	ticket := policy.Ticket{Period: b.current().generation}
-	require.True(t, b.succeed(ticket))
+	require.True(t, b.countFast(ticket))
 	b.update(func(c *core, now time.Duration) {
 		c.force(ForcedOpen, ReasonForced, policy.Cause{}, now)
-		require.True(t, b.succeed(ticket))
+		require.True(t, b.countFast(ticket))
 	})
 	s := b.Snapshot()
 	require.EqualValues(t, 2, s.Successes)
@@ -52,7 +52,7 @@ func TestASuccessOfAForcedBreakerTakesNoLock(t *testing.T) {
 					_, ticket, err := b.Admit(t.Context())
 					require.NoError(t, err)
 					time.Sleep(time.Hour)
-					require.True(t, b.succeed(ticket))
+					require.True(t, b.countFast(ticket))
 				}
 				s := b.Snapshot()
 				require.EqualValues(t, 3, s.Successes)
@@ -60,7 +60,7 @@ func TestASuccessOfAForcedBreakerTakesNoLock(t *testing.T) {
 				b.Reset()
 				_, ticket, _ := b.Admit(t.Context())
 				time.Sleep(time.Hour)
-				require.False(t, b.succeed(ticket), "closed: the window must learn of the time")
+				require.False(t, b.countFast(ticket), "closed: the window must learn of the time")
 				b.Settle(t.Context(), ticket, policy.Outcome{Kind: policy.Returned})
 				require.EqualValues(t, 1, b.Snapshot().Calls)
 			})
@@ -91,10 +91,10 @@ func TestAClosedBreakerTakesTheLockOnceABucket(t *testing.T) {
 					time.Sleep(time.Hour)
 					_, ticket, err := b.Admit(t.Context())
 					require.NoError(t, err)
-					require.False(t, b.succeed(ticket))
+					require.False(t, b.countFast(ticket))
 					b.Settle(t.Context(), ticket, policy.Outcome{Kind: policy.Returned})
 					for range 10 {
-						require.True(t, b.succeed(ticket))
+						require.True(t, b.countFast(ticket))
 					}
 				}
 			})

@@ -16,7 +16,7 @@ type phase struct {
 	state    State
 	shadow   bool // nothing is refused; what would have been is counted
 	since    time.Duration
-	until    time.Duration // Open: the end of the open time; Closed: the end of the ramp, 0 if there is none
+	until    time.Duration // Open: the end of the open time. Closed: the end of the ramp, 0 if there is none; it may be in the past
 	openings int           // in a row, without recovery in between
 	rules    *rules
 }
@@ -56,7 +56,7 @@ func (p *phase) stateAt(now time.Duration) State {
 
 // nextOpening returns which opening in a row the next one would be, from 1.
 func (p *phase) nextOpening(now time.Duration) int {
-	if p.admitsAll() || p.state == Closed && !p.ramping(now) {
+	if recovered := p.state == Closed && !p.ramping(now); recovered || p.state == ForcedClosed {
 		return 1
 	}
 	return p.openings + 1

@@ -70,6 +70,7 @@ func (b *Breaker) judge(e *era, s *settlement, outcome policy.Outcome) {
 	if throttled && isProbe(s.number) {
 		s.throttledFor = e.config.openTime.pause(outcome.Err)
 	}
+	// For how long to open draws from the source of chance and asks the error, so only where the answer may be used.
 	mayBeBad := s.failed() || s.verdict == policy.Success && e.rules.slowAfter > 0
 	mayCount := e.generation == s.generation || s.number == ticketReturnedProbe
 	if mayBeBad && mayCount {

@@ -31,7 +31,7 @@ type Snapshot struct {
 	Changes    uint64    `json:"changes"`        // how many changes of state there were
 
 	Reason Reason `json:"reason"` // of the last change
-	Cause  error  `json:"cause"`  // of the last failure that opened the breaker; nil when it had no error
+	Cause  error  `json:"cause"`  // the error of the last failure that opened the breaker, nil when it had none; Change.Cause has the numbers
 
 	// What the trip rules see: the calls in the window, and the outcomes of one kind that came last. While the breaker is
 	// not closed, what they saw last; while it is half-open, ConsecutiveSuccesses counts probes. Without a rule
@@ -78,6 +78,9 @@ func (b *Breaker) Snapshot() Snapshot {
 func (b *Breaker) snapshot(now time.Duration) Snapshot {
 	c := b.core
 	seen, total, r := c.seen(now), c.total(), c.rules
+	// Any window counts failures, but only where a rule says which calls are slow are those counted.
+	failureRateKnown := c.window != nil && r.failureRate.known(seen.window.calls)
+	slowRateKnown := r.slowRate.exists() && r.slowRate.known(seen.window.calls)
 	s := Snapshot{
 		Name:       b.config.name,
 		State:      c.stateAt(now),
@@ -93,8 +96,8 @@ func (b *Breaker) snapshot(now time.Duration) Snapshot {
 		CallsSlow:            seen.window.slow,
 		ConsecutiveFailures:  seen.failures,
 		ConsecutiveSuccesses: int(seen.successes),
-		FailureRateKnown:     c.window != nil && r.failureRate.known(seen.window.calls),
-		SlowRateKnown:        r.slowRate.exists() && r.slowRate.known(seen.window.calls),
+		FailureRateKnown:     failureRateKnown,
+		SlowRateKnown:        slowRateKnown,
 
 		Counts:   total.since(ledger{}),
 		Current:  total.since(c.ledgerAtEntry),

@@ -2,10 +2,10 @@ package keyed
 
 import "time"
 
-// looks bounds how many entries one new key looks at in search of a place. A place can therefore be
+// maxLooks bounds how many entries one new key looks at in search of a place. A place can therefore be
 // overlooked when almost no value is idle; the search for the next new key goes on where this one
 // ended.
-const looks = 64
+const maxLooks = 64
 
 // evict lets an entry go whose value is idle, preferably one that was not used lately, and calls
 // then, as release does.
@@ -14,9 +14,9 @@ const looks = 64
 // since it last came by, and takes the first other one that is idle. Where all were used it takes
 // one of those: it is idle, so nothing is lost.
 func (r *Registry[K, V]) evict(then func()) bool {
-	var room [looks]*entry[K, V]
+	var room [maxLooks]*entry[K, V]
 	spared := room[:0]
-	for range r.visits(looks) {
+	for range r.visits(maxLooks) {
 		e := r.visit()
 		switch {
 		case e == nil:
@@ -111,25 +111,26 @@ func (r *Registry[K, V]) touch(e *entry[K, V], expireAfter time.Duration) {
 // slack is how much the time of an entry may lag behind its last use.
 func slack(expireAfter time.Duration) time.Duration { return expireAfter / 16 }
 
-// stride is how many entries a sweep looks at.
-const stride = 16
+// sweepSize is how many entries a sweep looks at.
+const sweepSize = 16
 
-// strides returns how many sweeps it takes to get around the ring when it is as long as it ever
-// was.
-func (r *Registry[K, V]) strides() int {
+// sweepsPerRound returns how many sweeps it takes to get around the ring when it is as long as it
+// ever was. By its length now, every entry that goes would put off the next sweep, and a ring whose
+// keys have all expired would take many rounds to empty.
+func (r *Registry[K, V]) sweepsPerRound() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.longest/stride + 1
+	return r.longest/sweepSize + 1
 }
 
 // sweep lets go, of the next few entries, those that have expired and are idle, so often that the
 // hand goes around the ring in half of the time after which they expire.
 func (r *Registry[K, V]) sweep(now, expireAfter time.Duration) {
 	due := r.sweepDue.Load()
-	if int64(now) < due || !r.sweepDue.CompareAndSwap(due, int64(now+expireAfter/2/time.Duration(r.strides()))) {
+	if int64(now) < due || !r.sweepDue.CompareAndSwap(due, int64(now+expireAfter/2/time.Duration(r.sweepsPerRound()))) {
 		return // another goroutine does it
 	}
-	for range r.visits(stride) {
+	for range r.visits(sweepSize) {
 		e := r.visit()
 		if e == nil || now-time.Duration(e.touched.Load()) < expireAfter+slack(expireAfter) {
 			continue

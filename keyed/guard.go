@@ -167,7 +167,9 @@ func (g *Guard[K, V]) Changed(ctx context.Context) <-chan struct{} {
 	return nil // never closed
 }
 
-// guardOf returns the guard that the key of ctx has now, nil if there is none.
+// guardOf returns the guard that the key of ctx has now. There is none for a new key: whether it
+// would get a place, or the overflow value, is only known once it has looked for one. A key that is
+// too long never gets a place.
 func (g *Guard[K, V]) guardOf(ctx context.Context) any {
 	registry := g.Registry()
 	key := g.key(ctx)

@@ -15,6 +15,9 @@ type feedback interface {
 	Failed() // in a way that may be retried
 }
 
+// denier is a budget that counts what it denies only when it is told of it, as its Ready is a mere question.
+type denier interface{ deny() }
+
 // Budget bounds the retries of all Retriers that share it, so that a dependency that fails is not also flooded. A number
 // of attempts bounds a single call; it does not help when every call fails, since the load is then multiplied by that
 // number, at the worst moment.

@@ -15,13 +15,13 @@ const history = 16
 
 // call is what is known about one call. It is made at the first failure and belongs to the goroutine of the call.
 type call struct {
-	clock      stopwatch.Stopwatch // of the Retrier; times are its readings
-	firstEnded time.Duration       // when the first attempt that entered the operation ended
-	made       int                 // how many attempts entered the operation
-	noted      int                 // the number of the last of them
-	errs       []error             // of the operation: the last ones, oldest first
-	class      policy.Class        // of the last error
-	errsRoom   [4]error            // for errs: enough for most calls, which it spares an allocation
+	clock       stopwatch.Stopwatch // of the Retrier; times are its readings
+	firstEnded  time.Duration       // when the first attempt that entered the operation ended
+	entered     int                 // how many attempts entered the operation
+	lastEntered int                 // the number of the last of them
+	errs        []error             // of the operation: the last ones, oldest first
+	class       policy.Class        // of the last error
+	errsRoom    [4]error            // for errs: enough for most calls, which it spares an allocation
 
 	source   backoff.BackOff            // nil until the first delay, and for delays that need none
 	growth   backoff.ExponentialBackOff // the source of exponential delays
@@ -61,13 +61,13 @@ func (k *call) awaitedFor() time.Duration {
 // note remembers how an attempt has ended that entered the operation, and with that has spent its token. It does so once: Next
 // may be asked about the attempt again.
 func (k *call) note(number int, outcome policy.Outcome) {
-	if number == k.noted {
+	if number == k.lastEntered {
 		return
 	}
-	if k.made == 0 {
+	if k.entered == 0 {
 		k.firstEnded = k.clock.Elapsed()
 	}
-	k.noted = number
+	k.lastEntered = number
 	if k.errs == nil {
 		k.errs = k.errsRoom[:0]
 	}
@@ -75,7 +75,7 @@ func (k *call) note(number int, outcome policy.Outcome) {
 		k.errs = append(k.errs[:0], k.errs[1:]...)
 	}
 	k.errs = append(k.errs, outcome.Err)
-	k.made++
+	k.entered++
 	k.class = outcome.Class
 	k.paid = nil
 }
@@ -95,7 +95,7 @@ func (k *call) refusedAfterWait(err error) bool {
 // pay takes a token for the next attempt, unless the call still holds one for an attempt that was not made. It reports false
 // if there is none. A call that has not entered the operation yet adds no load, and pays nothing.
 func (k *call) pay(budget policy.Budget) bool {
-	if budget == nil || k.paid != nil || k.made == 0 {
+	if budget == nil || k.paid != nil || k.entered == 0 {
 		return true
 	}
 	if !budget.Withdraw() {
@@ -116,7 +116,7 @@ func (k *call) giveBack() {
 // giveUp returns the error of the call. At least one attempt entered the operation.
 func (k *call) giveUp(name string, reason error) *Error {
 	return &Error{
-		Name: name, Attempts: k.made, Elapsed: k.clock.Elapsed() - k.firstEnded, Reason: reason,
+		Name: name, Attempts: k.entered, Elapsed: k.clock.Elapsed() - k.firstEnded, Reason: reason,
 		Last: k.errs[len(k.errs)-1], Errs: k.errs, class: k.class,
 	}
 }

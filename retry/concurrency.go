@@ -37,6 +37,7 @@ var (
 	_ policy.Returner = (*ConcurrencyBudget)(nil)
 	_ policy.Budget   = (*ConcurrencyBudget)(nil)
 	_ policy.Idler    = (*ConcurrencyBudget)(nil)
+	_ denier          = (*ConcurrencyBudget)(nil)
 	_ policy.Reporter = (*ConcurrencyBudget)(nil)
 )
 

@@ -30,6 +30,7 @@ type config struct {
 	patience      time.Duration // with gates; 0: none
 	budget        policy.Budget // nil: none
 	feedback      feedback      // the budget, if it needs to know how each attempt ended
+	denier        denier        // the budget, if it must be told what its gate has denied
 
 	constant   time.Duration         // of Constant; complete makes delays of it
 	randSource rand.Source           // of Rand, guarded in delays
@@ -72,6 +73,7 @@ func (c *config) complete(old *config, problems *policy.ConfigError) error {
 		c.budget = NewBudget(0.2, 10)
 	}
 	c.feedback, _ = c.budget.(feedback)
+	c.denier, _ = c.budget.(denier)
 	if !c.given.Given("Attempts") { // reports show the number always
 		c.given.Data("Attempts", setting.Arg("n", c.attempts))
 	}

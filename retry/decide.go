@@ -15,6 +15,8 @@ import (
 //     call.
 //  3. Otherwise, will the next attempt go to the same place? Then, how long to back off (backOff)?
 //  4. Is there a token for it? A retry is paid for (pay) before it is promised.
+//
+// It is asked again about the same attempt (Asked > 0) when a gate refuses after the wait, or ctx has ended meanwhile.
 func (c *config) decide(ctx context.Context, k *call, ended *policy.Attempt) (wait time.Duration, reason error) {
 	if ctx.Err() != nil {
 		return 0, policy.ContextError(ctx)
@@ -28,9 +30,9 @@ func (c *config) decide(ctx context.Context, k *call, ended *policy.Attempt) (wa
 	case ended.Blocked == nil && ended.Elsewhere: // at once
 	case ended.Blocked == nil:
 		wait, reason = c.backOff(ctx, k, ended)
-	case match.Is(ended.Blocked, ErrBudget): // this says nothing about the dependency, and is not waited for
-		if budget, ok := c.budget.(*ConcurrencyBudget); ok {
-			budget.deny() // its Ready is a question, and counts nothing
+	case isOverBudget(ended.Blocked):
+		if c.denier != nil {
+			c.denier.deny()
 		}
 		return 0, ended.Blocked
 	default:
@@ -42,8 +44,12 @@ func (c *config) decide(ctx context.Context, k *call, ended *policy.Attempt) (wa
 	return wait, reason
 }
 
-// endsAtOnce reports whether the call ends with a first attempt that was refused. decide and stop would say the same. It is
-// asked before anything is allocated, so that an open breaker costs nothing.
+// isOverBudget reports whether err is the refusal of a [ConcurrencyBudget], which is a gate too. It says nothing about the
+// dependency, and is never waited for.
+func isOverBudget(err error) bool { return match.Is(err, ErrBudget) }
+
+// endsAtOnce reports whether the call ends with a first attempt that was refused. The caller would get the same from decide and
+// stop. It is asked before anything is allocated, so that an open breaker costs nothing.
 func (c *config) endsAtOnce(ended *policy.Attempt) bool {
 	refused := ended.Number == 1 && ended.Asked == 0 && !entered(ended)
 	return refused && !ended.Elsewhere && c.patience == 0 && len(c.rejections) == 0
@@ -51,14 +57,17 @@ func (c *config) endsAtOnce(ended *policy.Attempt) bool {
 
 // afterAttempt returns why an attempt must not be followed by another one, or nil.
 func (c *config) afterAttempt(ctx context.Context, k *call, ended *policy.Attempt) error {
-	made := entered(ended)
-	switch {
-	case isFinal(ended.Outcome.Err, c.nested || !made): // what a guard has retried before it refused was not the operation
-		return ErrFinal
-	case made:
-		return c.afterFailure(ctx, k, ended)
+	if !entered(ended) {
+		const nested = true // the guard may have retried something before it refused: that is not the operation
+		if isFinal(ended.Outcome.Err, nested) {
+			return ErrFinal
+		}
+		return c.afterRefusal(k, ended)
 	}
-	return c.afterRefusal(k, ended)
+	if isFinal(ended.Outcome.Err, c.nested) {
+		return ErrFinal
+	}
+	return c.afterFailure(ctx, k, ended)
 }
 
 // afterRefusal returns why an attempt that was refused must not be followed by another one, or nil. It has done nothing, so
@@ -73,7 +82,7 @@ func (c *config) afterAttempt(ctx context.Context, k *call, ended *policy.Attemp
 func (c *config) afterRefusal(k *call, ended *policy.Attempt) error {
 	err := ended.Outcome.Err
 	switch {
-	case c.patience > 0 && ended.Blocked != nil && !match.Is(err, ErrBudget):
+	case c.patience > 0 && ended.Blocked != nil && !isOverBudget(err):
 		return nil // awaitRecovery says how long to wait for the gate
 	case k.refusedAfterWait(err) && k.awaitedFor() < c.patience:
 		return nil

@@ -169,9 +169,9 @@ func (r *Retrier) stop(k *call, ended *policy.Attempt, reason error) policy.Deci
 	switch {
 	case !inQuestion:
 		return policy.Decision{}
-	case k.made == 0 && !waited:
+	case k.entered == 0 && !waited:
 		return policy.Decision{Reason: reason}
-	case k.made == 0:
+	case k.entered == 0:
 		return policy.Decision{Err: reason, Reason: reason}
 	}
 	r.gaveUp.Add(1)
