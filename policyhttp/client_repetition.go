@@ -122,10 +122,14 @@ func (c *call) reason(err error) error {
 	if failure, ok := errors.AsType[attemptError](err); ok {
 		return cmp.Or(failure.judged().obstacle, said)
 	}
-	if c.Context.Err() != nil {
+	once := c.whyOnce() // the error of a layer that has not waited for the attempt: nobody has judged that
+	switch {
+	case c.Context.Err() != nil:
 		return said
+	case once == nil && !c.bodies.isReplayable():
+		return ErrBodyNotReplayable
 	}
-	return cmp.Or(c.whyOnce(), said) // the error of a layer that has not waited for the attempt
+	return cmp.Or(once, said)
 }
 
 // reasonOfPolicy returns the reason that a policy has given in err, nil if none has.
