@@ -106,11 +106,11 @@ func (c *core) ask(ctx context.Context, cfg *config, t target, q question) (answ
 	return c.store.ask(ctx, request{question: q, target: t, config: cfg, knownPaidAt: known, sent: c.now()})
 }
 
-// record notes how a call to the store went, and reports what is wrong.
+// record notes how a call to the store went, also for the mode; see [errorKind]. It reports what is wrong.
 func (c *core) record(r request, a answer, err error) {
 	if err != nil {
 		c.reportError(r.config, err)
-		if !c.perKey || !isAboutKey(err) {
+		if !c.perKey || kindOf(err) != aboutKey {
 			c.mode.failed(err)
 		}
 		return
