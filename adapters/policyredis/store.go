@@ -25,8 +25,8 @@ type store struct {
 	breaker        *breaker.Breaker
 	refusesWrites  atomic.Bool // the server; see errorKind
 
-	places  places
-	witness atomic.Pointer[call] // nil, or the call that goes on though its caller has left
+	places     places
+	hasWitness atomic.Bool // a call goes on though its caller has left; see store.ask
 
 	// record is told how each call went: by who asked, or by the call itself if who asked has left.
 	record func(request, answer, error)
@@ -86,8 +86,8 @@ func (s *store) ask(parent context.Context, r request) (answer, error) {
 	if !c.await(parent) {
 		return answer{}, policy.ContextError(parent)
 	}
-	s.record(r, c.answer, c.err)
-	return c.answer, c.err
+	s.record(r, c.result, c.err)
+	return c.result, c.err
 }
 
 // endsFirst reports whether a has a deadline before that of b.
