@@ -46,9 +46,7 @@ func (c *core) admit(ctx context.Context, cfg *config, t target, cost int) (poli
 		return c.admitFree()
 	}
 	p := &purchase{target: t, start: c.now(), amount: cfg.amountOf(cost)}
-	if !t.bucket.overflow {
-		p.refunded = t.bucket.account.spend(p.start, p.amount, cfg.generation)
-	}
+	p.refunded = t.bucket.account.spend(p.start, p.amount, cfg.generation)
 	v := c.decide(ctx, cfg, p)
 	if v.kind != granted {
 		t.bucket.account.giveBack(c.now(), p.start.plus(p.refunded), cfg.generation) // the refunds are not used either
@@ -134,7 +132,7 @@ func (c *core) refuse(cfg *config, reason error, due moment) (policy.Ticket, err
 	c.counts.rejected.Add(1)
 	rejection := &policy.Rejection{Kind: kind, Name: cfg.name, Reason: reason}
 	if due > 0 {
-		rejection.Until = c.time(due)
+		rejection.Until = c.wallTime(due)
 	}
 	return policy.Ticket{}, rejection
 }
