@@ -23,11 +23,11 @@ import (
 //
 // When the client of an abandoned call returns, run takes it off the count.
 type call struct {
-	store *store
-	request
-	ctx    context.Context // ends at the deadline, or when the call is over
-	cancel context.CancelFunc
-	ticket policy.Ticket // of the breaker
+	store   *store
+	request request
+	ctx     context.Context // ends at the deadline, or when the call is over
+	cancel  context.CancelFunc
+	ticket  policy.Ticket // of the breaker
 
 	mu     sync.Mutex
 	state  callState

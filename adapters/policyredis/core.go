@@ -100,7 +100,7 @@ func (c *core) wallTime(m moment) time.Time { return c.clock.Time(time.Duration(
 // ask asks the store.
 func (c *core) ask(ctx context.Context, cfg *config, t target, q question) (answer, error) {
 	known := t.bucket.account.debtPaidAt()
-	return c.store.ask(ctx, request{question: q, target: t, config: cfg, knownPaidAt: known, sent: c.now()})
+	return c.store.ask(ctx, request{target: t, question: q, config: cfg, knownPaidAt: known, sent: c.now()})
 }
 
 // record notes how a call to the store went, also for the mode; see [errorKind]. It reports what is wrong.
@@ -115,7 +115,7 @@ func (c *core) record(r request, a answer, err error) {
 	if !c.store.refusesWrites.Load() {
 		c.mode.answered(r.config.probe)
 	}
-	if r.bucket.overflow || r.givesBack() {
+	if r.bucket.overflow || r.question.givesBack() {
 		return // what is owed belongs to one key; what goes back may be answered without looking
 	}
 	if r.bucket.account.hear(c.now(), r, a, r.config.slack()) {

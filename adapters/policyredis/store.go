@@ -45,8 +45,8 @@ func breakerOptions(probe time.Duration) []breaker.Option {
 
 // request is a question, what it is about, and what was known when it was asked.
 type request struct {
-	question
 	target
+	question    question
 	config      *config
 	knownPaidAt moment // account.debtPaidAt
 	sent        moment
@@ -115,7 +115,7 @@ func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (
 func (s *store) run(ctx context.Context, r request) (a answer, err error) {
 	reply, err := s.reply(ctx, r)
 	if err == nil {
-		a, err = r.answerTo(reply)
+		a, err = r.question.answerTo(reply)
 	}
 	if err != nil && ctx.Err() != nil && !kindOf(err).isAnswer() { // it kept to the deadline
 		err = ErrDeadline
@@ -130,7 +130,7 @@ func (s *store) reply(ctx context.Context, r request) (reply any, err error) {
 			reply, err = nil, panicError(value)
 		}
 	}()
-	args := r.config.arguments(r.question)
+	args := r.config.quota.arguments(r.question)
 	reply, err = s.client.evalSha(ctx, r.keys, args)
 	if err != nil && isNoScript(err) { // nothing was run: the script is sent, and the server keeps it
 		s.texts.Add(1)
@@ -149,7 +149,7 @@ func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
 		s.timeouts.Add(1)
 	}
 	// Before the breaker is told: a call that wrote has ended the refusal itself, and is a success.
-	if r.writes() && a.wait == 0 { // else nothing was to be written
+	if r.question.writes() && a.wait == 0 { // else nothing was to be written
 		switch kind {
 		case noError:
 			s.refusesWrites.Store(false)
