@@ -53,7 +53,7 @@ func isNoScript(err error) bool { return says(err, "NOSCRIPT ") }
 //	unavailable    a failure        stays                          a failure
 //	late           a failure        stays                          a failure
 //	writesNothing  a failure        true                           a failure
-//	answered       a success        true                           a failure
+//	otherAnswer    a success        true                           a failure
 //	aboutKey       a success        stays                          a failure; a PerKey: nothing
 //	busy           no call          stays                          a failure
 //
@@ -65,19 +65,19 @@ const (
 	unavailable             // no server is reached, or it does nothing now; also what nobody knows
 	late                    // no answer within the deadline
 	writesNothing           // the server can be read
-	answered                // by a server that works, for every key: NOPERM, an unknown command, a bad reply
+	otherAnswer             // by a server that works, for every key: NOPERM, an unknown command, a bad reply
 	aboutKey                // something else is there, or the cluster is moving it; other keys may be well
 	busy                    // the call was not made
 )
 
 // The beginnings of what a server says. Where it may be inside the error of a script, as Redis 6 words it, that is enough.
 var (
-	inWritesNothing = []string{"READONLY ", "OOM ", "MISCONF ", "NOREPLICAS "}
-	inUnavailable   = []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ", "max number of clients"}
-	inAboutKey      = []string{"WRONGTYPE ", keyHolds}
-	inAnswered      = []string{"user_script"}
-	beginsAboutKey  = []string{"TRYAGAIN "}
-	beginsAnswered  = []string{
+	inWritesNothing   = []string{"READONLY ", "OOM ", "MISCONF ", "NOREPLICAS "}
+	inUnavailable     = []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ", "max number of clients"}
+	inAboutKey        = []string{"WRONGTYPE ", keyHolds}
+	inOtherAnswer     = []string{"user_script"}
+	beginsAboutKey    = []string{"TRYAGAIN "}
+	beginsOtherAnswer = []string{
 		"ERR ", "NOSCRIPT ", "CROSSSLOT ", "NOPERM ", "redis: nil", "redis nil message", "valkey nil message",
 	}
 )
@@ -92,21 +92,21 @@ func kindOf(err error) errorKind {
 	case err == ErrBusy: //nolint:errorlint // the very value
 		return busy
 	case errors.Is(err, errReply):
-		return answered
+		return otherAnswer
 	case contains(err, inWritesNothing):
 		return writesNothing
 	case contains(err, inUnavailable):
 		return unavailable
 	case contains(err, inAboutKey) || begins(err, beginsAboutKey):
 		return aboutKey
-	case contains(err, inAnswered) || begins(err, beginsAnswered):
-		return answered
+	case contains(err, inOtherAnswer) || begins(err, beginsOtherAnswer):
+		return otherAnswer
 	}
 	return unavailable
 }
 
 // isAnswer reports whether the server is there and works.
-func (k errorKind) isAnswer() bool { return k == answered || k == aboutKey }
+func (k errorKind) isAnswer() bool { return k == otherAnswer || k == aboutKey }
 
 func contains(err error, texts []string) bool {
 	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) })

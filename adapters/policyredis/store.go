@@ -153,7 +153,7 @@ func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
 		switch kind {
 		case noError:
 			s.refusesWrites.Store(false)
-		case writesNothing, answered:
+		case writesNothing, otherAnswer:
 			s.refusesWrites.Store(true)
 		}
 	}
