@@ -92,12 +92,12 @@ func (a *account) returned(rest amount) {
 // slack is how much of the known debt may be missing though nothing was lost: clocks of two machines differ a little in their
 // pace, and lots of other processes go back.
 func (c *config) slack() amount {
-	paces := amount(10*time.Millisecond) + c.capacity/1000
+	paces := amount(10*time.Millisecond) + c.quota.capacity/1000
 	switch {
 	case c.lotSize == 0:
 		return paces
 	case c.failureMode == Local:
-		return paces + c.amountOf(c.lotSize).times(c.peers)
+		return paces + c.quota.amountOf(c.lotSize).times(c.peers)
 	}
-	return c.capacity // nobody has said how many processes there are
+	return c.quota.capacity // nobody has said how many processes there are
 }

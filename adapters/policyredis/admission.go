@@ -45,10 +45,8 @@ func (c *core) admit(ctx context.Context, cfg *config, t target, cost int) (poli
 	case cost == 0:
 		return c.admitFree()
 	}
-	p := &purchase{target: t, start: c.now(), amount: cfg.amountOf(cost)}
-	if !t.bucket.overflow {
-		p.refunded = t.bucket.account.spend(p.start, p.amount, cfg.generation)
-	}
+	p := &purchase{target: t, start: c.now(), amount: cfg.quota.amountOf(cost)}
+	p.refunded = t.bucket.account.spend(p.start, p.amount, cfg.generation)
 	v := c.decide(ctx, cfg, p)
 	if v.kind != granted {
 		t.bucket.account.giveBack(c.now(), p.start.plus(p.refunded), cfg.generation) // the refunds are not used either
@@ -56,7 +54,7 @@ func (c *core) admit(ctx context.Context, cfg *config, t target, cost int) (poli
 	switch v.kind {
 	case granted:
 		// The share is charged, too: no process begins an outage with a full burst.
-		fromShare := t.bucket.share.charge(p.start, p.amount, cfg.portion)
+		fromShare := t.bucket.share.charge(p.start, p.amount, cfg.quota.portion)
 		return c.admitWith(cfg, t, receipt{amount: p.amount, takenAt: v.takenAt, fromRedis: true, fromShare: fromShare})
 	case refused:
 		return c.refuse(cfg, ratelimit.ErrLimited, v.due)
@@ -79,7 +77,7 @@ func (c *core) decide(ctx context.Context, cfg *config, p *purchase) verdict {
 
 // askStore asks the store for what refunds do not pay. If that is granted, it takes up to extra as well, as much as there is.
 func (c *core) askStore(ctx context.Context, cfg *config, p *purchase, extra amount) (_ verdict, got amount) {
-	a, err := c.ask(ctx, cfg, p.target, cfg.takeUpToQuestion(p.rest(), p.rest()+extra))
+	a, err := c.ask(ctx, cfg, p.target, cfg.quota.takeUpToQuestion(p.rest(), p.rest()+extra))
 	switch {
 	case err != nil:
 		return verdict{err: err}, 0
@@ -106,7 +104,7 @@ func (c *core) withoutStore(ctx context.Context, cfg *config, p *purchase, cause
 		return c.refuse(cfg, ErrStore, due)
 	}
 	now := c.now()
-	if wait := p.bucket.share.take(now, p.amount, cfg.portion); wait > 0 {
+	if wait := p.bucket.share.take(now, p.amount, cfg.quota.portion); wait > 0 {
 		return c.refuse(cfg, ratelimit.ErrLimited, now.plus(wait))
 	}
 	return c.admitWith(cfg, p.target, receipt{amount: p.amount, takenAt: now, fromShare: true})
@@ -134,7 +132,7 @@ func (c *core) refuse(cfg *config, reason error, due moment) (policy.Ticket, err
 	c.counts.rejected.Add(1)
 	rejection := &policy.Rejection{Kind: kind, Name: cfg.name, Reason: reason}
 	if due > 0 {
-		rejection.Until = c.time(due)
+		rejection.Until = c.wallTime(due)
 	}
 	return policy.Ticket{}, rejection
 }
@@ -151,7 +149,7 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 	}
 	now := c.now()
 	if r.fromShare && r.generation == cfg.generation { // else it was a part of another share
-		b.share.giveBack(now, r.takenAt, r.amount, cfg.portion)
+		b.share.giveBack(now, r.takenAt, r.amount, cfg.quota.portion)
 	}
 	if r.fromRedis && !b.overflow {
 		b.account.giveBack(now, r.takenAt.plus(r.amount), r.generation)

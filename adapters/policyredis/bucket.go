@@ -10,7 +10,7 @@ type target struct {
 // bucket is what this process keeps of one key.
 type bucket struct {
 	keys     []string // of a target
-	overflow bool     // it is that of all keys for which a [PerKey] has no place; only its share is used
+	overflow bool     // it is that of all keys for which a [PerKey] has no place; account and lot stay empty
 
 	share   share
 	account account

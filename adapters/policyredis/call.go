@@ -11,41 +11,50 @@ import (
 // settled, once, and store.record is called, once or never. If the client still runs, the call is abandoned.
 //
 //	                                who notes it   the breaker is told of  store.record is called by  abandoned
-//	the client returns              run, by end    what it has brought     the caller, in store.ask   no
+//	the client returns              run, by end    the result              the caller, in store.ask   no
 //	the deadline is over            expire         ErrDeadline             the caller, in store.ask   +1
 //	the caller leaves, and there
 //	is another witness              leave          NotCalled               nobody                     +1
 //
 //	the caller leaves, and there
-//	is none: it is not over, but
-//	  then the client returns       run, by end    what it has brought     end                        no
+//	is none: it is the witness, and
+//	  then the client returns       run, by end    the result              end                        no
 //	  then the deadline is over     expire         ErrDeadline             end                        +1
 //
 // When the client of an abandoned call returns, run takes it off the count.
 type call struct {
-	store *store
-	request
-	ctx    context.Context // ends at the deadline, or when the call is over
-	cancel context.CancelFunc
-	ticket policy.Ticket // of the breaker
+	store   *store
+	request request
+	ctx     context.Context // ends at the deadline, or when the call is over
+	cancel  context.CancelFunc
+	ticket  policy.Ticket // of the breaker
 
 	mu     sync.Mutex
-	over   bool
-	answer answer // answer and err are what it has brought, once it is over
+	state  callState
+	result answer // and err: what has come of the call, once it is over
 	err    error
 
 	expiring sync.WaitGroup // the end of a witness at its deadline, on a goroutine of its own
 }
 
-// run calls the client.
+type callState uint8
+
+const (
+	awaited callState = iota // by its caller
+	witness                  // the caller has left, and the call goes on
+	over
+)
+
+// run calls the client. Then it ends the call, which wakes the caller, waits until everything is told, and only then frees the
+// place: who drains waits for that.
 func (c *call) run() {
-	defer c.store.places.free() // who drains waits for this,
-	defer c.expiring.Wait()     // and so for what is told
-	defer c.cancel()            // wakes the caller, to whom the call is over now
+	defer c.store.places.free()
+	defer c.expiring.Wait()
+	defer c.cancel()
 	var a answer
 	err := errExited // until the client has returned
 	defer func() {
-		if !c.end(a, err, false) { // it was abandoned
+		if c.end(a, err, false) == over { // it was abandoned
 			c.store.abandoned.Add(-1)
 		}
 	}()
@@ -59,50 +68,53 @@ func (c *call) await(caller context.Context) bool {
 		c.expire() // which does nothing if the client has returned
 		return true
 	case <-caller.Done():
-		return !c.leave()
+		return c.leave() == over
 	}
 }
 
 // expire ends a call whose client has not returned by the deadline.
 func (c *call) expire() { c.end(answer{}, ErrDeadline, true) }
 
-// end ends the call with what it has brought, and whether the client still runs. It reports false if the call was over already.
-func (c *call) end(a answer, err error, clientRuns bool) bool {
+// end ends the call, unless it is over, with its result, and whether the client still runs. It returns the state before.
+func (c *call) end(a answer, err error, clientRuns bool) (before callState) {
 	c.mu.Lock()
-	if c.over {
+	before = c.state
+	if before == over {
 		c.mu.Unlock()
-		return false
+		return over
 	}
-	c.over, c.answer, c.err = true, a, err
+	c.state, c.result, c.err = over, a, err
 	if clientRuns {
 		c.store.abandoned.Add(1)
 	}
 	c.store.settle(c.ticket, c.request, a, err)
 	c.mu.Unlock()
-	if c.store.witness.CompareAndSwap(c, nil) {
+	if before == witness {
+		c.store.hasWitness.Store(false)
 		c.store.record(c.request, a, err)
 	}
-	return true
+	return before
 }
 
-// leave makes the call the witness, or ends it. It reports false if the call was over already.
-func (c *call) leave() bool {
+// leave makes the call the witness, or ends it, unless it is over. It returns the state before.
+func (c *call) leave() (before callState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.over:
-		return false
-	case c.store.witness.CompareAndSwap(nil, c):
+	case c.state == over:
+		return over
+	case c.store.hasWitness.CompareAndSwap(false, true):
+		c.state = witness
 		c.expiring.Add(1)
 		context.AfterFunc(c.ctx, func() {
 			defer c.expiring.Done()
 			c.expire()
 		})
-		return true
+		return awaited
 	}
-	c.over = true // it says nothing about the store
+	c.state = over // it says nothing about the store
 	c.store.abandoned.Add(1)
 	c.store.breaker.Settle(c.ctx, c.ticket, policy.Outcome{Kind: policy.NotCalled})
 	c.cancel()
-	return true
+	return awaited
 }

@@ -40,10 +40,10 @@ func (c *core) start(cl client, cfg *config) {
 	c.store = newStore(cl, cfg.probe, c.record)
 	c.mode.start(cfg.name)
 	c.clock = stopwatch.Start()
-	c.apply(cfg)
+	c.apply(cfg) // nobody is to be told: a new mode is Shared, whatever the failure mode
 }
 
-// apply puts a configuration in force. The caller must let the mode deliver.
+// apply puts a configuration in force. In a failure mode that changes the mode, and the caller must let it deliver.
 func (c *core) apply(cfg *config) {
 	c.config.Store(cfg)
 	c.shadow.Store(cfg.shadow)
@@ -52,31 +52,28 @@ func (c *core) apply(cfg *config) {
 
 // reconfigure puts another configuration in the place of the present one.
 func (c *core) reconfigure(cfg *config, problems *policy.ConfigError) error {
-	if err := c.change(cfg, problems); err != nil {
-		return err
+	err := func() error {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		before := c.config.Load()
+		cfg.inherit(before, problems)
+		if err := problems.Err(); err != nil {
+			return err
+		}
+		if err := c.store.breaker.Reconfigure(breakerOptions(cfg.probe)...); err != nil {
+			return err
+		}
+		if cfg.probe < before.probe && c.store.breaker.State() == breaker.Open {
+			c.store.breaker.Trip() // or it would stay open until its old end
+		}
+		c.changed.Store(true)
+		c.apply(cfg)
+		return nil
+	}()
+	if err == nil {
+		c.mode.deliver() // without the lock: listeners may change the configuration, too
 	}
-	c.mode.deliver() // listeners may change the configuration, too
-	return nil
-}
-
-// change is reconfigure, under the lock.
-func (c *core) change(cfg *config, problems *policy.ConfigError) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	before := c.config.Load()
-	cfg.inherit(before, problems)
-	if err := problems.Err(); err != nil {
-		return err
-	}
-	if err := c.store.breaker.Reconfigure(breakerOptions(cfg.probe)...); err != nil {
-		return err
-	}
-	if cfg.probe < before.probe && c.store.breaker.State() == breaker.Open {
-		c.store.breaker.Trip() // or it would stay open until its old end
-	}
-	c.changed.Store(true)
-	c.apply(cfg)
-	return nil
+	return err
 }
 
 // setShadow sets the shadow mode by hand.
@@ -97,20 +94,20 @@ func (c *core) current(constructor string) *config {
 // now returns the time by the process's own clock.
 func (c *core) now() moment { return moment(c.clock.Elapsed()) }
 
-// time returns a moment as the callers' clock shows it.
-func (c *core) time(m moment) time.Time { return c.clock.Time(time.Duration(m)) }
+// wallTime returns a moment as the callers' clock shows it.
+func (c *core) wallTime(m moment) time.Time { return c.clock.Time(time.Duration(m)) }
 
 // ask asks the store.
 func (c *core) ask(ctx context.Context, cfg *config, t target, q question) (answer, error) {
 	known := t.bucket.account.debtPaidAt()
-	return c.store.ask(ctx, request{question: q, target: t, config: cfg, knownPaidAt: known, sent: c.now()})
+	return c.store.ask(ctx, request{target: t, question: q, config: cfg, knownPaidAt: known, sent: c.now()})
 }
 
-// record notes how a call to the store went, and reports what is wrong.
+// record notes how a call to the store went, also for the mode; see [errorKind]. It reports what is wrong.
 func (c *core) record(r request, a answer, err error) {
 	if err != nil {
 		c.reportError(r.config, err)
-		if !c.perKey || !isAboutKey(err) {
+		if !c.perKey || kindOf(err) != aboutKey {
 			c.mode.failed(err)
 		}
 		return
@@ -118,7 +115,7 @@ func (c *core) record(r request, a answer, err error) {
 	if !c.store.refusesWrites.Load() {
 		c.mode.answered(r.config.probe)
 	}
-	if r.bucket.overflow || r.givesBack() {
+	if r.bucket.overflow || r.question.givesBack() {
 		return // what is owed belongs to one key; what goes back may be answered without looking
 	}
 	if r.bucket.account.hear(c.now(), r, a, r.config.slack()) {

@@ -39,58 +39,87 @@ func panicError(value any) error { return fmt.Errorf("policyredis: the client pa
 
 var errExited = errors.New("policyredis: the client ended its goroutine")
 
-// isNoScript reports whether the server does not have the script.
+// isNoScript reports whether the server does not have the script. Then the call goes on with the text of the script; only what
+// comes of that has an errorKind.
 func isNoScript(err error) bool { return says(err, "NOSCRIPT ") }
 
-// A server that does not write may still be read; one that is unwell does neither. Their texts may also be inside the error of
-// a script, as Redis 6 words it.
-var (
-	noWrites = []string{"READONLY ", "OOM ", "MISCONF ", "NOREPLICAS "}
-	unwell   = []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ", "max number of clients"}
+// errorKind is what the error of a call says about the store. It has three consequences, each with its own question. For the
+// breaker: is the store to be called? For the mode: does the store decide? For store.refusesWrites: does a call that only reads
+// say that the store is well?
+//
+//	               the breaker      store.refusesWrites, by        the mode counts
+//	               is told of       a call that was to write
+//	noError        a success (*)    false                          an answer (*)
+//	unavailable    a failure        stays                          a failure
+//	late           a failure        stays                          a failure
+//	writesNothing  a failure        true                           a failure
+//	otherAnswer    a success        true                           a failure
+//	aboutKey       a success        stays                          a failure; a PerKey: nothing
+//	busy           no call          stays                          a failure
+//
+// (*) nothing, while the server refuses writes: that it can be read does not say then that it is well
+type errorKind uint8
+
+const (
+	noError       errorKind = iota
+	unavailable             // no server is reached, or it does nothing now; also what nobody knows
+	late                    // no answer within the deadline
+	writesNothing           // the server can be read
+	otherAnswer             // by a server that works, for every key: NOPERM, an unknown command, a bad reply
+	aboutKey                // something else is there, or the cluster is moving it; other keys may be well
+	busy                    // the call was not made
 )
 
-// isAnswer reports whether an error came from a server that is there and works: it is about this key or this script. All other
-// errors mean that the store is not to be had: it cannot be reached, is loading, is a replica that does not write, is out of
-// memory, belongs to a cluster that is down, has too many clients.
-func isAnswer(err error) bool {
-	if errors.Is(err, errReply) {
-		return true
+// The beginnings of what a server says. Where it may be inside the error of a script, as Redis 6 words it, that is enough.
+var (
+	inWritesNothing   = []string{"READONLY ", "OOM ", "MISCONF ", "NOREPLICAS "}
+	inUnavailable     = []string{"LOADING ", "MASTERDOWN ", "CLUSTERDOWN ", "BUSY ", "max number of clients"}
+	inAboutKey        = []string{"WRONGTYPE ", keyHolds}
+	inOtherAnswer     = []string{"user_script"}
+	beginsAboutKey    = []string{"TRYAGAIN "}
+	beginsOtherAnswer = []string{
+		"ERR ", "NOSCRIPT ", "CROSSSLOT ", "NOPERM ", "redis: nil", "redis nil message", "valkey nil message",
 	}
-	if contains(err, noWrites) || contains(err, unwell) {
-		return false
+)
+
+// kindOf returns the kind of a call's error.
+func kindOf(err error) errorKind {
+	switch {
+	case err == nil:
+		return noError
+	case err == ErrDeadline: //nolint:errorlint // the very value
+		return late
+	case err == ErrBusy: //nolint:errorlint // the very value
+		return busy
+	case errors.Is(err, errReply):
+		return otherAnswer
+	case contains(err, inWritesNothing):
+		return writesNothing
+	case contains(err, inUnavailable):
+		return unavailable
+	case contains(err, inAboutKey) || begins(err, beginsAboutKey):
+		return aboutKey
+	case contains(err, inOtherAnswer) || begins(err, beginsOtherAnswer):
+		return otherAnswer
 	}
-	for _, answer := range []string{
-		"WRONGTYPE ", "ERR ", "NOSCRIPT ", "CROSSSLOT ", "TRYAGAIN ", "NOPERM ",
-		"redis: nil", "redis nil message", "valkey nil message",
-	} {
-		if says(err, answer) {
-			return true
-		}
-	}
-	return contains(err, []string{"user_script", keyHolds})
+	return unavailable
 }
 
-// doesNotWrite reports whether a call that was to write has failed because the server does not let it write, as far as can be
-// seen. One that only reads may succeed then.
-func doesNotWrite(err error) bool {
-	return contains(err, noWrites) || isAnswer(err) && !isAboutKey(err)
-}
+// isAnswer reports whether the server is there and works.
+func (k errorKind) isAnswer() bool { return k == otherAnswer || k == aboutKey }
 
 func contains(err error, texts []string) bool {
 	return slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(err.Error(), text) })
 }
 
-// isAboutKey reports whether an error says that something else is at the key, or that the cluster is moving it. Other keys may
-// be well.
-func isAboutKey(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "WRONGTYPE ") || strings.Contains(text, keyHolds) || says(err, "TRYAGAIN ")
+func begins(err error, texts []string) bool {
+	return slices.ContainsFunc(texts, func(text string) bool { return says(err, text) })
 }
 
 // says reports whether an error, or one that it wraps, begins with a text.
 func says(err error, text string) bool {
 	switch {
-	case err == nil:
+	case err == nil: // it wraps nothing
 		return false
 	case strings.HasPrefix(err.Error(), text):
 		return true

@@ -12,6 +12,10 @@ func FuzzReply(f *testing.F) {
 		if burst < 1 || unit < 1 || burst > maxCapacity/unit || cost < 1 || cost > burst {
 			t.Skip()
 		}
+		back := question{capacity: burst * unit, least: -cost * unit, most: -cost * unit, unit: unit}
+		if _, err := back.answerTo(reply); reply < 0 && err == nil {
+			t.Fatalf("%d: what goes back is never refused", reply)
+		}
 		q := question{capacity: burst * unit, least: cost * unit, most: cost * unit, unit: unit}
 		a, err := q.answerTo(reply)
 		if err != nil {

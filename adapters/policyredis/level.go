@@ -22,13 +22,13 @@ func (c *core) peek(ctx context.Context, cfg *config, t target) (Level, error) {
 		return Level{}, err
 	}
 	level := Level{Burst: cfg.burst}
-	a, err := c.ask(ctx, cfg, t, cfg.peekQuestion(cfg.token))
+	a, err := c.ask(ctx, cfg, t, cfg.quota.peekQuestion(cfg.quota.token))
 	if err != nil {
 		if err := policy.ContextError(ctx); err != nil {
 			return level, err
 		}
 		return level, fmt.Errorf("policyredis: %w: %w", ErrStore, err)
 	}
-	level.Tokens, level.Wait, level.Full = cfg.tokens(a.debt), time.Duration(a.wait), time.Duration(a.debt)
+	level.Tokens, level.Wait, level.Full = cfg.quota.tokens(a.debt), time.Duration(a.wait), time.Duration(a.debt)
 	return level, nil
 }

@@ -34,7 +34,7 @@ func (r *refusal) holds(now moment, wanted amount, generation uint64) bool {
 // that nobody waits for somebody else's round trip.
 func (c *core) askLot(ctx context.Context, cfg *config, p *purchase) verdict {
 	l := &p.bucket.lot
-	v, missing := l.take(p.start, p.rest(), cfg.amountOf(cfg.lotSize), cfg.generation)
+	v, missing := l.take(p.start, p.rest(), cfg.quota.amountOf(cfg.lotSize), cfg.generation)
 	if v.kind != undecided {
 		return v
 	}
@@ -116,7 +116,7 @@ func (c *core) returnLot(ctx context.Context, b *bucket) {
 	b.account.returned(rest) // what the process knows of the debt is no longer true
 	key := b.keys[0]
 	cfg := c.config.Load()
-	_, _ = c.ask(ctx, cfg, target{keys: []string{key, key + rand.Text()}, bucket: b}, cfg.giveBackQuestion(rest))
+	_, _ = c.ask(ctx, cfg, target{keys: []string{key, key + rand.Text()}, bucket: b}, cfg.quota.giveBackQuestion(rest))
 }
 
 // takeAll takes what is left, and stops the timer.

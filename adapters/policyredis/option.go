@@ -54,7 +54,7 @@ type config struct {
 
 	generation uint64 // how many configurations of the limiter came before
 
-	quota // that rate, burst and peers make
+	quota quota // that rate, burst and peers make
 }
 
 // Name names the limiter in its rejections, its [policy.Report] and its changes. By default it has no name. The name is
@@ -325,7 +325,7 @@ func (c *config) text() string {
 	if c.perSecond >= 1 {
 		text += strconv.FormatFloat(math.Round(c.perSecond*1000)/1000, 'f', -1, 64) + "/s"
 	} else {
-		text += fmt.Sprintf("1 per %v", time.Duration(c.token))
+		text += fmt.Sprintf("1 per %v", time.Duration(c.quota.token))
 	}
 	return text + fmt.Sprintf(" burst %d", c.burst)
 }

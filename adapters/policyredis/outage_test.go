@@ -787,12 +787,14 @@ func TestUR5_AnErrorThatIsNotAboutAKey(t *testing.T) {
 		"TRYAGAIN Multiple keys request during rehashing of slot":                                   policyredis.Shared,
 		"ERR policyredis: the key holds something else":                                             policyredis.Shared,
 		"ERR Error running script (call to f_1): @user_script:8: WRONGTYPE Operation against a key": policyredis.Shared,
+		"the client: WRONGTYPE Operation against a key":                                             policyredis.Shared,
 	} {
 		p := policyredis.NewPerKey(answers(nil, errors.New(says)), hourly, 5, tenantOf, patient())
 		for i := range 5 {
 			require.NoError(t, p.Allow(t.Context(), string(rune('a'+i)), 1))
 		}
 		require.Equal(t, mode, p.Snapshot().Mode, says)
+		require.EqualValues(t, 5, p.Snapshot().Calls, "the breaker stays closed")
 	}
 }
 

@@ -31,7 +31,9 @@ var (
 // under no lock. The rest is as for [New].
 //
 // A process keeps a local bucket for each key that it has seen lately; see [Keys].
-func NewPerKey[R Result](client Scripter[R], perSecond float64, burst int, key func(ctx context.Context) string, options ...Option) *PerKey {
+func NewPerKey[R Result](
+	client Scripter[R], perSecond float64, burst int, key func(ctx context.Context) string, options ...Option,
+) *PerKey {
 	cl := clientOf(client)
 	cfg, problems := configure(perSecond, burst, options)
 	if cl == nil {

@@ -62,10 +62,11 @@ func (c *config) checkQuota(problems *policy.ConfigError) {
 		problems.Add("FailLocal(%d): the share must refill within %v", c.peers, MaxRefill)
 		return
 	}
-	c.quota = quota{
+	q := quota{
 		token: token, capacity: token * burst,
 		portion: portion{peers: c.peers, capacity: token * peers * burstOfShare},
 	}
-	c.takeOne = c.takeQuestion(token)
-	c.takeOneArguments = c.takeOne.arguments()
+	q.takeOne = q.takeQuestion(token)
+	q.takeOneArguments = q.takeOne.arguments()
+	c.quota = q
 }

@@ -12,15 +12,15 @@ func TestQuotaByExample(t *testing.T) {
 	cfg, problems := configure(100, 20, []Option{FailLocal(10)})
 	require.NoError(t, problems.Err())
 	ms := func(n time.Duration) amount { return amount(n * time.Millisecond) }
-	require.Equal(t, ms(10), cfg.token)
-	require.Equal(t, ms(200), cfg.capacity)
-	require.Equal(t, ms(30), cfg.amountOf(3))
-	require.Equal(t, ms(100), cfg.portion.inShare(cfg.token))
-	require.Equal(t, ms(200), cfg.portion.capacity)
+	require.Equal(t, ms(10), cfg.quota.token)
+	require.Equal(t, ms(200), cfg.quota.capacity)
+	require.Equal(t, ms(30), cfg.quota.amountOf(3))
+	require.Equal(t, ms(100), cfg.quota.portion.inShare(cfg.quota.token))
+	require.Equal(t, ms(200), cfg.quota.portion.capacity)
 
-	require.Equal(t, 17, cfg.tokens(cfg.amountOf(3)))
-	require.Equal(t, 16, cfg.tokens(cfg.amountOf(3)+1), "a token is there or not")
-	require.Zero(t, cfg.tokens(2*cfg.capacity), "the burst was larger before")
+	require.Equal(t, 17, cfg.quota.tokens(cfg.quota.amountOf(3)))
+	require.Equal(t, 16, cfg.quota.tokens(cfg.quota.amountOf(3)+1), "a token is there or not")
+	require.Zero(t, cfg.quota.tokens(2*cfg.quota.capacity), "the burst was larger before")
 	require.Equal(t, horizon, maxCapacity.times(1000))
 }
 

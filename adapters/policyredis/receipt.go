@@ -11,8 +11,8 @@ type receipt struct {
 	amount     amount
 	takenAt    moment
 	generation uint64 // of the configuration
-	fromRedis  bool   // also what was taken there before, for a lot or for an attempt that was not made
-	fromShare  bool   // all of it, too
+	fromRedis  bool   // by this attempt or before it: for a lot, or for an attempt that was not made
+	fromShare  bool   // the share was charged with the whole amount as well; if with less, nothing goes back to it
 	overflow   bool   // from the bucket of keys for which there was no place then
 }
 

@@ -73,15 +73,21 @@ func (q question) arguments() []any {
 //	giveBackQuestion     < 0      least   takes that off the debt, as far as there is debt
 //	peekQuestion         > 0      0       says whether least would be refused, and writes nothing
 
-func (q *quota) takeQuestion(a amount) question { return q.takeUpToQuestion(a, a) }
+func (q *quota) takeQuestion(a amount) question {
+	return question{capacity: q.capacity, least: a, most: a, unit: q.token}
+}
 
 func (q *quota) takeUpToQuestion(least, most amount) question {
 	return question{capacity: q.capacity, least: least, most: most, unit: q.token}
 }
 
-func (q *quota) giveBackQuestion(a amount) question { return q.takeUpToQuestion(-a, -a) }
+func (q *quota) giveBackQuestion(a amount) question {
+	return question{capacity: q.capacity, least: -a, most: -a, unit: q.token}
+}
 
-func (q *quota) peekQuestion(a amount) question { return q.takeUpToQuestion(a, 0) }
+func (q *quota) peekQuestion(a amount) question {
+	return question{capacity: q.capacity, least: a, most: 0, unit: q.token}
+}
 
 // arguments returns a question as the script reads it.
 func (q *quota) arguments(asked question) []any {
@@ -122,6 +128,8 @@ func (q question) answerTo(reply any) (answer, error) {
 		return answer{}, fmt.Errorf("%w: %T instead of an integer", errReply, reply)
 	case n < -2*maxCapacity || n > maxCapacity || q.least > 0 && n > q.capacity-q.least:
 		return answer{}, fmt.Errorf("%w: %d is out of range", errReply, n)
+	case n < 0 && q.givesBack():
+		return answer{}, fmt.Errorf("%w: %d refuses what goes back", errReply, n)
 	case n < 0:
 		return answer{debt: q.capacity - q.least - n, wait: -n}, nil
 	}

@@ -26,7 +26,7 @@ func (s *share) change(now moment, f func(debt amount) amount) {
 func (s *share) take(now moment, shared amount, p portion) (wait amount) {
 	a := p.inShare(shared)
 	s.change(now, func(debt amount) amount {
-		fits := max(0, p.capacity-a) // beside so much debt
+		fits := max(0, p.capacity-a) // beside so much debt; what is more than the share holds, beside none
 		if wait = max(0, debt-fits); wait > 0 {
 			return debt
 		}

@@ -86,7 +86,7 @@ func (s Snapshot) LogValue() slog.Value {
 func (l *Limiter) Report() policy.Report {
 	cfg := l.current()
 	paidAt := l.bucket.account.debtPaidAt()
-	tokens := cfg.tokens(l.core.now().until(paidAt))
+	tokens := cfg.quota.tokens(l.core.now().until(paidAt))
 	report := l.core.report(cfg, l.Stage())
 	report.Values = append([]policy.Value{{
 		Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge, Number: float64(tokens), Limit: float64(cfg.burst),

@@ -23,10 +23,10 @@ type store struct {
 	keepsDeadlines bool        // the client, as it says
 	distrusted     atomic.Bool // but it has not
 	breaker        *breaker.Breaker
-	refusesWrites  atomic.Bool // the server: that it can be read does not say then that it is well
+	refusesWrites  atomic.Bool // the server; see errorKind
 
-	places  places
-	witness atomic.Pointer[call] // nil, or the call that goes on though its caller has left
+	places     places
+	hasWitness atomic.Bool // a call goes on though its caller has left; see store.ask
 
 	// record is told how each call went: by who asked, or by the call itself if who asked has left.
 	record func(request, answer, error)
@@ -45,8 +45,8 @@ func breakerOptions(probe time.Duration) []breaker.Option {
 
 // request is a question, what it is about, and what was known when it was asked.
 type request struct {
-	question
 	target
+	question    question
 	config      *config
 	knownPaidAt moment // account.debtPaidAt
 	sent        moment
@@ -69,8 +69,7 @@ func (s *store) ask(parent context.Context, r request) (answer, error) {
 		return answer{}, err
 	}
 	if !s.places.take() {
-		s.breaker.Settle(parent, ticket, policy.Outcome{Kind: policy.NotCalled})
-		s.failures.Add(1)
+		s.settle(ticket, r, answer{}, ErrBusy)
 		s.record(r, answer{}, ErrBusy)
 		return answer{}, ErrBusy
 	}
@@ -87,8 +86,8 @@ func (s *store) ask(parent context.Context, r request) (answer, error) {
 	if !c.await(parent) {
 		return answer{}, policy.ContextError(parent)
 	}
-	s.record(r, c.answer, c.err)
-	return c.answer, c.err
+	s.record(r, c.result, c.err)
+	return c.result, c.err
 }
 
 // endsFirst reports whether a has a deadline before that of b.
@@ -116,9 +115,9 @@ func (s *store) callHere(ctx context.Context, ticket policy.Ticket, r request) (
 func (s *store) run(ctx context.Context, r request) (a answer, err error) {
 	reply, err := s.reply(ctx, r)
 	if err == nil {
-		a, err = r.answerTo(reply)
+		a, err = r.question.answerTo(reply)
 	}
-	if err != nil && ctx.Err() != nil && !isAnswer(err) { // it kept to the deadline
+	if err != nil && ctx.Err() != nil && !kindOf(err).isAnswer() { // it kept to the deadline
 		err = ErrDeadline
 	}
 	return a, err
@@ -131,7 +130,7 @@ func (s *store) reply(ctx context.Context, r request) (reply any, err error) {
 			reply, err = nil, panicError(value)
 		}
 	}()
-	args := r.config.arguments(r.question)
+	args := r.config.quota.arguments(r.question)
 	reply, err = s.client.evalSha(ctx, r.keys, args)
 	if err != nil && isNoScript(err) { // nothing was run: the script is sent, and the server keeps it
 		s.texts.Add(1)
@@ -140,36 +139,30 @@ func (s *store) reply(ctx context.Context, r request) (reply any, err error) {
 	return reply, err
 }
 
-// settle counts how a call went, also for the breaker.
+// settle counts how a call went, and tells the breaker; see [errorKind].
 func (s *store) settle(ticket policy.Ticket, r request, a answer, err error) {
-	if err != nil {
+	kind := kindOf(err)
+	if kind != noError {
 		s.failures.Add(1)
 	}
-	if err == ErrDeadline { //nolint:errorlint // the very value
+	if kind == late {
 		s.timeouts.Add(1)
 	}
-	s.noteWrite(r, a, err)
-	s.breaker.Settle(context.Background(), ticket, s.outcome(err))
-}
-
-// noteWrite notes whether the server writes, of a call that was to write.
-func (s *store) noteWrite(r request, a answer, err error) {
-	switch {
-	case !r.writes() || a.wait > 0: // nothing was to be written
-	case err == nil:
-		s.refusesWrites.Store(false)
-	case doesNotWrite(err):
-		s.refusesWrites.Store(true)
+	// Before the breaker is told: a call that wrote has ended the refusal itself, and is a success.
+	if r.question.writes() && a.wait == 0 { // else nothing was to be written
+		switch kind {
+		case noError:
+			s.refusesWrites.Store(false)
+		case writesNothing, otherAnswer:
+			s.refusesWrites.Store(true)
+		}
 	}
-}
-
-// outcome is what the breaker is told of a call.
-func (s *store) outcome(err error) policy.Outcome {
+	outcome := policy.Outcome{Kind: policy.Returned} // a success
 	switch {
-	case err == nil && s.refusesWrites.Load(): // this call has only read, which says nothing
-		return policy.Outcome{Kind: policy.NotCalled}
-	case err == nil || isAnswer(err): // the server is there and works
-		return policy.Outcome{Kind: policy.Returned}
+	case kind == busy, kind == noError && s.refusesWrites.Load():
+		outcome.Kind = policy.NotCalled
+	case kind != noError && !kind.isAnswer():
+		outcome.Err, outcome.Class = err, policy.Transient
 	}
-	return policy.Outcome{Kind: policy.Returned, Err: err, Class: policy.Transient}
+	s.breaker.Settle(context.Background(), ticket, outcome)
 }
