@@ -20,10 +20,10 @@ func (p *purchase) rest() amount { return p.amount - p.refunded }
 
 // verdict says what the shared bucket has decided about a purchase.
 type verdict struct {
-	kind    verdictKind
-	takenAt moment // granted: when the tokens were taken from Redis; with a lot, that was before the purchase
-	due     moment // refused: when they would be there
-	err     error  // undecided: why the store has not decided
+	kind verdictKind
+	age  amount // granted: for how long the tokens were in the lot
+	due  moment // refused: when they would be there
+	err  error  // undecided: why the store has not decided
 }
 
 type verdictKind uint8
@@ -55,7 +55,7 @@ func (c *core) admit(ctx context.Context, cfg *config, t target, cost int) (poli
 	case granted:
 		// The share is charged, too: no process begins an outage with a full burst.
 		fromShare := t.bucket.share.charge(p.start, p.amount, cfg.quota.portion)
-		return c.admitWith(cfg, t, receipt{amount: p.amount, takenAt: v.takenAt, fromRedis: true, fromShare: fromShare})
+		return c.admitWith(cfg, t, receipt{amount: p.amount, takenAt: p.start, age: v.age, fromRedis: true, fromShare: fromShare})
 	case refused:
 		return c.refuse(cfg, ratelimit.ErrLimited, v.due)
 	default:
@@ -67,7 +67,7 @@ func (c *core) admit(ctx context.Context, cfg *config, t target, cost int) (poli
 func (c *core) decide(ctx context.Context, cfg *config, p *purchase) verdict {
 	switch {
 	case p.rest() == 0:
-		return verdict{kind: granted, takenAt: p.start}
+		return verdict{kind: granted}
 	case cfg.lotSize > 0 && !p.bucket.overflow:
 		return c.askLot(ctx, cfg, p)
 	}
@@ -84,7 +84,7 @@ func (c *core) askStore(ctx context.Context, cfg *config, p *purchase, extra amo
 	case a.wait > 0:
 		return verdict{kind: refused, due: c.now().plus(a.wait)}, 0
 	}
-	return verdict{kind: granted, takenAt: p.start}, a.taken - p.rest()
+	return verdict{kind: granted}, a.taken - p.rest()
 }
 
 // withoutStore decides about an attempt that the store has not decided about.
@@ -152,6 +152,6 @@ func (c *core) giveBack(cfg *config, b *bucket, ticket policy.Ticket) {
 		b.share.giveBack(now, r.takenAt, r.amount, cfg.quota.portion)
 	}
 	if r.fromRedis && !b.overflow {
-		b.account.giveBack(now, r.takenAt.plus(r.amount), r.generation)
+		b.account.giveBack(now, r.takenAt.plus(r.amount-r.age), r.generation)
 	}
 }

@@ -60,7 +60,7 @@ func (l *lot) take(now moment, wanted, size amount, generation uint64) (_ verdic
 	l.amount = min(l.amount, size) // which may have been reduced
 	if l.amount >= wanted {
 		l.amount -= wanted
-		return verdict{kind: granted, takenAt: min(l.takenAt, now)}, 0
+		return verdict{kind: granted, age: l.takenAt.until(now)}, 0
 	}
 	if l.refusal.holds(now, wanted, generation) {
 		return verdict{kind: refused, due: l.refusal.due.plus(wanted - l.refusal.amount)}, 0

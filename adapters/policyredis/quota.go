@@ -34,7 +34,7 @@ func (p portion) inShare(a amount) amount { return a.times(p.peers) }
 func (q *quota) amountOf(tokens int) amount { return q.token * amount(tokens) }
 
 // tokens returns how many there are beside a debt.
-func (q *quota) tokens(debt amount) int { return max(0, int((q.capacity-debt)/q.token)) }
+func (q *quota) tokens(debt amount) int { return int(max(0, (q.capacity-debt)/q.token)) }
 
 // checkQuota makes the quota, or notes why there is none.
 func (c *config) checkQuota(problems *policy.ConfigError) {

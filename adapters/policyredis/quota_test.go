@@ -18,6 +18,10 @@ func TestQuotaByExample(t *testing.T) {
 	require.Equal(t, ms(100), cfg.quota.portion.inShare(cfg.quota.token))
 	require.Equal(t, ms(200), cfg.quota.portion.capacity)
 
+	slow, _ := configure(1e-3, 3, nil) // and its bucket was emptied, before the rate was changed
+	fast, _ := configure(MaxRate, 1, nil)
+	require.Zero(t, fast.quota.tokens(slow.quota.capacity), "so many are missing that an int of 32 bits does not hold it")
+
 	require.Equal(t, 17, cfg.quota.tokens(cfg.quota.amountOf(3)))
 	require.Equal(t, 16, cfg.quota.tokens(cfg.quota.amountOf(3)+1), "a token is there or not")
 	require.Zero(t, cfg.quota.tokens(2*cfg.quota.capacity), "the burst was larger before")
