@@ -79,3 +79,19 @@ type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 func (endless) Close() error               { return nil }
+
+// TestA12_AllocationsOfAFailure: an error of which there is no more to say costs that of the call, and the times that Call.Waits
+// is made of, in place of a response.
+func TestA12_AllocationsOfAFailure(t *testing.T) {
+	r := request(t, "GET", "http://example.com/", nil)
+	count := func(base http.RoundTripper) float64 {
+		tr := transport(base, bulkhead.New(10))
+		return testing.AllocsPerRun(1000, func() {
+			if response, err := tr.RoundTrip(r); err == nil {
+				_ = response.Body.Close()
+			}
+		})
+	}
+	fails := tripper(func(*http.Request) (*http.Response, error) { return nil, io.EOF })
+	require.LessOrEqual(t, count(fails)-count(canned), 1.0)
+}

@@ -135,11 +135,16 @@ func (a *attempt) errorOf(err error, trace *sendTrace) error {
 	if ok && string(plain.RecordHeader[:]) == "HTTP/" {
 		err = &schemeMismatch{plain}
 	}
-	failure := &baseError{err: err, class: Classify(err), verdict: verdict{notSent: isNotSent(err, trace)}}
+	class := Classify(err)
 	if a.bodyBroken.Load() || isInvalid(&a.sent, err) || isCanceled(&a.sent) {
-		failure.class = policy.Ignored // the caller's own mistake, or wish
+		class = policy.Ignored // the caller's own mistake, or wish
 	}
-	return a.judge(failure)
+	v := verdict{notSent: isNotSent(err, trace)}
+	a.judge(&v)
+	if class != policy.Unclassified || v != (verdict{}) {
+		err = &baseError{err, class, v}
+	}
+	return v.mark(err)
 }
 
 // resultOf says what a response of the base transport means to the pipeline. The response is the result of the attempt in
@@ -151,10 +156,10 @@ func (a *attempt) resultOf(response *http.Response) (_ *http.Response, err error
 	}
 	failure := c.transport.failureOf(response)
 	if failure != nil {
-		err = a.judge(failure)
-		if failure.allowsAnother() && isRetried(failure.class) && c.pipelineRepeats() {
+		if mayFollow := a.judge(&failure.verdict); mayFollow && isRetried(failure.class) && c.pipelineRepeats() {
 			response = prefetch(response)
 		}
+		err = failure.mark(failure)
 	}
 	a.responseBody.inner = response.Body
 	if !c.hold(a, response, failure) {

@@ -153,7 +153,8 @@ func (e *Error) LogValue() slog.Value {
 	return slog.GroupValue(attrs...)
 }
 
-// baseError is an error of the base transport.
+// baseError is an error of the base transport of which there is more to say: any other goes as it is, so that the pipeline, and
+// who reads Call.Err, gets what the base transport has returned.
 type baseError struct {
 	err   error
 	class policy.Class // Unclassified: transient

@@ -67,15 +67,22 @@ func (c *call) whyOnce() error {
 	return ErrNotIdempotent
 }
 
-// verdict is whether the request may be sent again after an attempt that has failed.
+// verdict is whether the request may be sent again after an attempt that has failed. The zero value says nothing: the request
+// may be, or its caller has left.
 type verdict struct {
 	notSent  bool  // the attempt has had no effect for sure
 	final    bool  // nothing is to follow, although the class is one that is retried; see RetryStatuses
 	obstacle error // what about the request keeps it from being sent again: ErrNotIdempotent, ErrBodyNotReplayable
 }
 
-// allowsAnother reports whether another attempt may follow, as far as the request goes.
-func (v *verdict) allowsAnother() bool { return !v.final && v.obstacle == nil }
+// mark returns err as the retry of the pipeline gets it. The retry knows by itself what the call is marked with, and whether the
+// caller has left; what it cannot know it is told by [retry.Permanent].
+func (v *verdict) mark(err error) error {
+	if v.final {
+		return retry.Permanent(err)
+	}
+	return err
+}
 
 // judged returns the verdict of an error that it is part of.
 func (v *verdict) judged() *verdict { return v }
@@ -86,36 +93,37 @@ type attemptError interface {
 	judged() *verdict
 }
 
-// judge completes the verdict on a, which has failed with failure, and returns failure as the retry of the pipeline gets it.
-// The retry knows by itself what the call is marked with; what it cannot know it is told by [retry.Permanent].
-func (a *attempt) judge(failure attemptError) error {
-	c, v := a.call, failure.judged()
+// judge completes the verdict on a, which has failed, and reports whether another attempt may follow, as far as the request and
+// its caller go.
+func (a *attempt) judge(v *verdict) (mayFollow bool) {
+	c := a.call
 	switch once := c.whyOnce(); {
-	case v.final:
-		return retry.Permanent(failure)
-	case c.Context.Err() != nil: // that is why no attempt follows
-		return failure
+	case v.final || c.Context.Err() != nil:
+		return false
 	case once != nil && !v.notSent:
 		v.obstacle = once
-		return failure
+		return false
 	}
 	c.bodies.takeBack(a) // for the attempt that may follow
 	if !c.bodies.isFree() {
-		v.obstacle = ErrBodyNotReplayable
-		return retry.Permanent(failure)
+		v.final, v.obstacle = true, ErrBodyNotReplayable
+		return false
 	}
-	return failure
+	return true
 }
 
 // reason returns why err, which the pipeline ended with, was not followed by another attempt: what a policy says, or else the
 // verdict on the attempt, where its class is one that is retried.
 func (c *call) reason(err error) error {
 	said := reasonOfPolicy(err)
-	if said != nil && !errors.Is(said, retry.ErrFinal) || !isRetried(policy.ClassOf(err)) {
+	if err == nil || said != nil && !errors.Is(said, retry.ErrFinal) || !isRetried(policy.ClassOf(err)) {
 		return said
 	}
 	if failure, ok := errors.AsType[attemptError](err); ok {
 		return cmp.Or(failure.judged().obstacle, said)
+	}
+	if c.Context.Err() != nil {
+		return said
 	}
 	return cmp.Or(c.whyOnce(), said) // the error of a layer that has not waited for the attempt
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
 	"github.com/go-resilience/resilience/retry"
@@ -102,6 +103,83 @@ func TestReasonOfACallerWhoLeaves(t *testing.T) {
 			_, err := transport(hangs, atOnce(3)).RoundTrip(request(t, method, "http://example.com/", nil).WithContext(ctx))
 			call, _ := policyhttp.Info(nil, err)
 			require.ErrorIs(t, call.Reason, context.Canceled, method)
+		})
+	}
+}
+
+// TestNoReasonOfASuccess: whether the request could have been sent again was never in question.
+func TestNoReasonOfASuccess(t *testing.T) {
+	for name, r := range map[string]*http.Request{
+		"idempotent":      request(t, "GET", "http://example.com/", nil),
+		"not idempotent":  request(t, "POST", "http://example.com/", nil),
+		"a body for once": request(t, "PUT", "http://example.com/", once{strings.NewReader("order")}),
+	} {
+		for _, status := range []int{200, 404} {
+			response, err := transport(newScript(status), atOnce(3)).RoundTrip(r)
+			require.NoError(t, err)
+			read(t, response)
+			call, ok := policyhttp.Info(response, nil)
+			require.True(t, ok)
+			require.Equal(t, policyhttp.Call{Attempts: 1}, call, "%s: %d", name, status)
+			require.Empty(t, call.Code())
+			r.Body = nil
+		}
+	}
+}
+
+// TestReasonOfACallerWhoLeavesBeforeTheAttempt is that, too: the pipeline has ended the call by itself.
+func TestReasonOfACallerWhoLeavesBeforeTheAttempt(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_, err := transport(newScript(200), atOnce(3)).RoundTrip(request(t, method, "http://example.com/", nil).WithContext(ctx))
+		call, _ := policyhttp.Info(nil, err)
+		require.Zero(t, call.Attempts)
+		require.ErrorIs(t, call.Reason, context.Canceled, method)
+	}
+}
+
+// TestAnErrorOfTheBaseGoesAsItIs where there is nothing to add: functions of the user get it, and hedged attempts that fail alike
+// say so once.
+func TestAnErrorOfTheBaseGoesAsItIs(t *testing.T) {
+	fails := tripper(func(*http.Request) (*http.Response, error) {
+		time.Sleep(2 * time.Second)
+		return nil, io.EOF
+	})
+	var asked error
+	ask := retry.If(func(err error) bool {
+		asked = err
+		return false
+	})
+	for name, layer := range map[string]policy.Layer{
+		"nobody repeats": atOnce(1), "a retry asks": atOnce(3, ask), "a hedge": hedge.New(hedge.After(time.Second)),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, err := transport(fails, layer).RoundTrip(request(t, "GET", "http://example.com/", nil))
+				require.EqualError(t, err, "EOF")
+				call, _ := policyhttp.Info(nil, err)
+				require.Same(t, io.EOF, call.Err)
+			})
+		})
+	}
+	require.Same(t, io.EOF, asked)
+}
+
+// TestNobodyReadsAheadForACallerWhoHasLeft: no attempt will follow.
+func TestNobodyReadsAheadForACallerWhoHasLeft(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		synctest.Test(t, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			answers := tripper(func(*http.Request) (*http.Response, error) {
+				cancel()
+				slow, _ := io.Pipe()
+				return answer(503, slow), nil
+			})
+			begin := time.Now()
+			_, err := transport(answers, atOnce(3)).RoundTrip(request(t, method, "http://example.com/", nil).WithContext(ctx))
+			require.ErrorIs(t, err, context.Canceled)
+			require.Zero(t, time.Since(begin), method)
 		})
 	}
 }
