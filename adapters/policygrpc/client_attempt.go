@@ -5,13 +5,10 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience/policy"
 )
@@ -131,8 +128,8 @@ func (a *attempt) noRetry(f *failure) error {
 	return nil
 }
 
-// notSent reports whether it is proven that nothing of the attempt has left. It is false for an idempotent call, of which
-// no proof is asked.
+// notSent reports whether it is proven that nothing of the attempt has left. It is false for an idempotent call, which
+// needs no proof.
 func (a *attempt) notSent() bool {
 	switch {
 	case !a.endedByGRPC.Load(): // or an interceptor has forgotten our options, and so hides the peer
@@ -158,24 +155,5 @@ func (a *attempt) publish() {
 		case grpc.PeerCallOption:
 			*opt.PeerAddr = a.peer
 		}
-	}
-}
-
-// awaitDeadline waits until ctx ends if err says that its deadline is here. gRPC compares clocks, and so does the
-// server: both can know before the context does, and then nobody could tell whose deadline it was.
-func awaitDeadline(ctx context.Context, err error) {
-	const (
-		serverAhead = 10 * time.Millisecond // how much earlier a server may think that the deadline is here
-		timerBehind = time.Second           // how much later the timer of a context may run on a busy machine
-	)
-	deadline, ok := ctx.Deadline()
-	if !ok || ctx.Err() != nil || status.Code(err) != codes.DeadlineExceeded || time.Until(deadline) > serverAhead {
-		return
-	}
-	timer := time.NewTimer(serverAhead + timerBehind)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }
