@@ -137,7 +137,12 @@ func (c *call) reason(err error) error {
 	case c.Context.Err() != nil: // the caller has left before an attempt
 		return said
 	}
-	return cmp.Or(c.whyOnce(), said) // a layer, such as a timeout, did not wait for its attempt
+	// A layer, such as a timeout, did not wait for its attempt, which therefore has no verdict yet.
+	once := c.whyOnce()
+	if once == nil && !c.bodies.isReplayable() {
+		return ErrBodyNotReplayable
+	}
+	return cmp.Or(once, said)
 }
 
 // reasonOfPolicy returns the reason that a policy has given in err, nil if none has.

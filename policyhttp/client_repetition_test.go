@@ -90,6 +90,24 @@ func TestReasonOfAPOST(t *testing.T) {
 	}
 }
 
+// TestReasonOfAnAttemptGivenUp: its body may be gone, too, although nobody has judged it yet.
+func TestReasonOfAnAttemptGivenUp(t *testing.T) {
+	deaf := tripper(func(r *http.Request) (*http.Response, error) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		time.Sleep(time.Hour)
+		return nil, io.EOF
+	})
+	for most, reason := range map[int64]error{2: policyhttp.ErrBodyNotReplayable, 64: nil} {
+		synctest.Test(t, func(t *testing.T) {
+			tr := policyhttp.NewTransport(deaf, resilience.Compose(timeout.Abandon(time.Second)), policyhttp.Buffer(most))
+			_, err := tr.RoundTrip(request(t, "PUT", "http://example.com/", once{strings.NewReader("order")}))
+			call, _ := policyhttp.Info(nil, err)
+			require.Equal(t, reason, call.Reason, most)
+			time.Sleep(time.Hour)
+		})
+	}
+}
+
 // TestReasonOfACallerWhoLeaves is that, whatever the method.
 func TestReasonOfACallerWhoLeaves(t *testing.T) {
 	for _, method := range []string{"GET", "POST"} {
