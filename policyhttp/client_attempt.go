@@ -79,7 +79,7 @@ func send(ctx context.Context) (*http.Response, error) {
 	c := callOf(ctx)
 	a := c.begin(ctx)
 	if a == nil {
-		return nil, errLeft
+		return nil, errCallOver
 	}
 	if err := a.prepare(); err != nil {
 		a.closeRequestBodies()
@@ -114,7 +114,7 @@ func (a *attempt) prepare() error {
 		return err
 	}
 	if t.deadlineHeader != "" {
-		t.setDeadline(a.Context, c.openResult.Layers(), &a.sent)
+		t.setDeadline(a.Context, c.layers(), &a.sent)
 	}
 	if t.route != nil {
 		to := c.sendTo(a.Context)
@@ -186,11 +186,11 @@ func (a *attempt) deliver(permit *policy.Permit) *http.Response {
 	return r
 }
 
-// late releases the response of an attempt whose caller has left.
+// late releases the response of an attempt whose call has ended.
 func (a *attempt) late() error {
 	defer a.closeRequestBodies()
 	_ = a.responseBody.inner.Close()
-	return errLeft
+	return errCallOver
 }
 
 // discard releases what an attempt holds whose response nobody gets.

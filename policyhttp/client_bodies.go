@@ -129,9 +129,9 @@ func (b *bodies) fill(body *requestBody, a *attempt) error {
 	default:
 		err = errBodyGone
 	}
-	if err == nil && !b.add(body) { // the caller has left meanwhile
+	if err == nil && !b.add(body) { // the call has ended meanwhile
 		_ = body.source.Close()
-		err = errLeft
+		err = errCallOver
 	}
 	return err
 }
@@ -142,7 +142,7 @@ func (b *bodies) lend(body *requestBody) (bool, error) {
 	defer b.call.mu.Unlock()
 	switch {
 	case b.hasEndedWithout(body.attempt):
-		return false, errLeft
+		return false, errCallOver
 	case b.kind == bodyRecorded || b.lent != nil:
 		return false, nil
 	}

@@ -36,10 +36,10 @@ import (
 type call struct {
 	context.Context
 	transport  *Transport
-	request    *http.Request // the caller's, which is never changed, and not looked at when the caller has left
+	request    *http.Request // the caller's, which is never changed, and not looked at once ended
 	bodies     *bodies       // nil if the request has none
 	repetition idempotence.Mark
-	ended      atomic.Bool // the caller has left
+	ended      atomic.Bool // RoundTrip has its result; the caller may still read the body
 	roomTaken  atomic.Bool // openResult was given to the engine
 
 	// mu guards what follows, and of the attempts and bodies of the call:
@@ -61,7 +61,7 @@ type call struct {
 
 	first       attempt // these save allocations
 	pendingRoom [1]*attempt
-	openResult  engine.OpenResult
+	openResult  engine.OpenResult // see layers
 }
 
 // OpenResult implements [engine.Roomy].
@@ -71,6 +71,10 @@ func (c *call) OpenResult() *engine.OpenResult {
 	}
 	return &c.openResult
 }
+
+// layers returns the layers of the pipeline that the call goes through. The engine has written the pipeline to openResult
+// before the first attempt begins; there are none to ask for earlier.
+func (c *call) layers() []policy.Layer { return c.openResult.Layers() }
 
 func newCall(t *Transport, request *http.Request) *call {
 	var c *call
@@ -116,7 +120,7 @@ func (c *call) Value(key any) any {
 // String says what the context is. It looks at nothing that changes.
 func (c *call) String() string { return fmt.Sprintf("%v.RoundTrip", c.Context) }
 
-// begin begins an attempt, and releases the answers that it supersedes. It returns nil when the caller has left.
+// begin begins an attempt, and releases the answers that it supersedes. It returns nil when the call has ended.
 func (c *call) begin(ctx context.Context) *attempt {
 	c.mu.Lock()
 	if c.ended.Load() {
@@ -168,7 +172,7 @@ func (c *call) skip(a *attempt) {
 }
 
 // hold says that an attempt has ended with response, which it holds from now on, and which means failure unless that is
-// nil. It reports false when the caller has left: then nobody else releases the response.
+// nil. It reports false when the call has ended: then nobody else releases the response.
 func (c *call) hold(a *attempt, response *http.Response, failure *Error) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -225,8 +229,8 @@ func (c *call) responseDespite(err error, response *http.Response, permit *polic
 	return nil
 }
 
-// end says that the caller leaves with response, which may be nil, after the pipeline has ended with outcome. It releases what
-// other attempts hold, and returns the attempt that the response is from.
+// end ends the call with response, which may be nil, after the pipeline has ended with outcome. It releases what other attempts
+// hold, and returns the attempt that the response is from.
 func (c *call) end(response *http.Response, outcome error) (delivered *attempt) {
 	c.mu.Lock()
 	c.outcome = outcome

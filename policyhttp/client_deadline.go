@@ -26,8 +26,8 @@ func (t *Transport) setDeadline(ctx context.Context, layers []policy.Layer, r *h
 
 const noLimit = time.Duration(math.MaxInt64)
 
-// limitAt returns the shortest time limit of layers, none of which is a [policy.Placed], whose own stage is stage; noLimit if
-// there is none.
+// limitAt returns the shortest time limit of the layers with that stage, noLimit if there is none. layers holds no
+// [policy.Placed], so the stage of each is its own, and not where it was moved to.
 func limitAt(layers []policy.Layer, stage policy.Stage) time.Duration {
 	limit := noLimit
 	for _, layer := range layers {

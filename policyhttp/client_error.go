@@ -25,8 +25,8 @@ var (
 	ErrPaused = policy.NewReason("http.paused", "the host has asked to wait")
 )
 
-// errLeft is the error of an attempt that has ended, or begins, after its caller has left.
-var errLeft = errors.New("policyhttp: the call is over")
+// errCallOver is the error of an attempt that has ended, or begins, after its call has ended.
+var errCallOver = errors.New("policyhttp: the call is over")
 
 // errNoResponse is the error of a base transport that returns neither a response nor an error.
 var errNoResponse = errors.New("policyhttp: the base transport returned no response and no error")

@@ -75,8 +75,7 @@ type verdict struct {
 	obstacle error // what about the request keeps it from being sent again: ErrNotIdempotent, ErrBodyNotReplayable
 }
 
-// mark returns err as the retry of the pipeline gets it. The retry knows by itself what the call is marked with, and whether the
-// caller has left; what it cannot know it is told by [retry.Permanent].
+// mark returns err as the retry of the pipeline gets it: with [retry.Permanent] where it cannot know that nothing may follow.
 func (v *verdict) mark(err error) error {
 	if v.final {
 		return retry.Permanent(err)
@@ -93,8 +92,19 @@ type attemptError interface {
 	judged() *verdict
 }
 
-// judge completes the verdict on a, which has failed, and reports whether another attempt may follow, as far as the request and
-// its caller go.
+// judge takes the body back from a, which has failed, for the attempt that may follow. It completes the verdict v on a, and
+// reports whether one may follow, as far as the request and its caller go. The first line that is true counts:
+//
+//	what stands in the way                     obstacle                the retry gets, by mark
+//	the status is final                        none                    a permanent error: it does not know RetryStatuses
+//	the call's context has ended               none                    the plain error: it has the context, too
+//	it may be sent only once, and an effect    whyOnce                 the plain error: it knows the mark of the call,
+//	of the attempt cannot be excluded                                  and asks NotSent
+//	its body is gone                           ErrBodyNotReplayable    a permanent error: it does not know the body
+//	nothing                                    none                    the plain error
+//
+// To take the body back matters only for a response which says that the request had no effect, where the body can be sent only
+// once: after an error of the base transport, send has closed the bodies of the attempt already.
 func (a *attempt) judge(v *verdict) (mayFollow bool) {
 	c := a.call
 	switch once := c.whyOnce(); {
@@ -104,7 +114,7 @@ func (a *attempt) judge(v *verdict) (mayFollow bool) {
 		v.obstacle = once
 		return false
 	}
-	c.bodies.takeBack(a) // for the attempt that may follow
+	c.bodies.takeBack(a)
 	if !c.bodies.isFree() {
 		v.final, v.obstacle = true, ErrBodyNotReplayable
 		return false
@@ -112,21 +122,24 @@ func (a *attempt) judge(v *verdict) (mayFollow bool) {
 	return true
 }
 
-// reason returns why err, which the pipeline ended with, was not followed by another attempt: what a policy says, or else the
-// verdict on the attempt, where its class is one that is retried.
+// reason returns why err, which the pipeline ended with, was not followed by another attempt; nil if one was never in
+// question. retry.ErrFinal says only that the retry was told so, perhaps by judge: an obstacle says more.
 func (c *call) reason(err error) error {
 	said := reasonOfPolicy(err)
-	if err == nil || said != nil && !errors.Is(said, retry.ErrFinal) || !isRetried(policy.ClassOf(err)) {
-		return said
-	}
-	if failure, ok := errors.AsType[attemptError](err); ok {
-		return cmp.Or(failure.judged().obstacle, said)
-	}
-	once := c.whyOnce() // the error of a layer that has not waited for the attempt: nobody has judged that
+	failure, isOfAttempt := errors.AsType[attemptError](err)
 	switch {
-	case c.Context.Err() != nil:
+	case said != nil && !errors.Is(said, retry.ErrFinal): // a policy has ended the call
 		return said
-	case once == nil && !c.bodies.isReplayable():
+	case err == nil, !isRetried(policy.ClassOf(err)): // another attempt was never in question
+		return said
+	case isOfAttempt:
+		return cmp.Or(failure.judged().obstacle, said)
+	case c.Context.Err() != nil: // the caller has left before an attempt
+		return said
+	}
+	// A layer, such as a timeout, did not wait for its attempt, which therefore has no verdict yet.
+	once := c.whyOnce()
+	if once == nil && !c.bodies.isReplayable() {
 		return ErrBodyNotReplayable
 	}
 	return cmp.Or(once, said)

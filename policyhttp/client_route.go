@@ -63,7 +63,7 @@ func (c *call) setDestination(numbers attemptNumbers, to destination) {
 		c.target.routes = make(map[attemptNumbers]destination)
 	}
 	if to.sent {
-		maps.DeleteFunc(c.target.routes, func(other attemptNumbers, _ destination) bool { return c.follows(other, numbers) })
+		maps.DeleteFunc(c.target.routes, func(other attemptNumbers, _ destination) bool { return c.isLater(other, numbers) })
 	}
 	c.target.routes[numbers] = to
 }

@@ -55,14 +55,7 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 		panic(&policy.ConfigError{Policy: "policyhttp.Standard", Problems: []string{"the name is empty"}})
 	}
 	given := resilience.Compose(layers...)
-	inside := func(layer policy.Layer) bool { return layer.Stage() >= policy.StageAttemptTimeout }
-	around := slices.DeleteFunc(given.Layers(), inside)
-	// limit is that of an attempt, unless one is given.
-	limit := max(1, min(standardAttempt, limitAt(sources.Bare(around), policy.StageTotalTimeout)/3))
-	longest := limitAt(sources.Bare(given.Layers()), policy.StageAttemptTimeout)
-	if longest == noLimit {
-		longest = limit
-	}
+	limit, longest := attemptTimes(given)
 	window := (2*longest + standardBuckets - 1).Truncate(standardBuckets) // a whole number of nanoseconds for each bucket
 	all := []policy.Layer{resilience.Name(name)}
 	for _, layer := range []policy.Layer{
@@ -79,6 +72,18 @@ func Standard(name string, layers ...policy.Layer) *resilience.Pipeline {
 		}
 	}
 	return resilience.Compose(append(all, given)...)
+}
+
+// attemptTimes returns the time limit of an attempt, unless one is given, and the longest that an attempt takes.
+func attemptTimes(given *resilience.Pipeline) (limit, longest time.Duration) {
+	// A total timeout that was moved to an attempt timeout, or further in, is one of each attempt: a third of it is no limit.
+	inside := func(layer policy.Layer) bool { return layer.Stage() >= policy.StageAttemptTimeout }
+	around := slices.DeleteFunc(given.Layers(), inside)
+	limit = max(1, min(standardAttempt, limitAt(sources.Bare(around), policy.StageTotalTimeout)/3))
+	if longest = limitAt(sources.Bare(given.Layers()), policy.StageAttemptTimeout); longest == noLimit {
+		longest = limit
+	}
+	return limit, longest
 }
 
 // StandardBreaker returns the breaker of [Standard], with further options, such as a listener or another number:

@@ -16,15 +16,15 @@ func numbersOf(ctx context.Context) attemptNumbers {
 	return attemptNumbers{retry.Attempt(ctx), hedge.Attempt(ctx)}
 }
 
-// follows reports whether n is a later attempt than other of the same retry. Where the hedge is around the retry, each of its
-// attempts has a retry of its own.
-func (c *call) follows(n, other attemptNumbers) bool {
-	return n.retry > other.retry && (n.hedge == other.hedge || !c.hedgeIsAroundRetry())
+// isLater reports whether n is a later attempt of the same retry than the other one. Where the hedge is around the retry, each
+// attempt of the hedge has a retry of its own.
+func (c *call) isLater(n, than attemptNumbers) bool {
+	return n.retry > than.retry && (n.hedge == than.hedge || !c.hedgeIsAroundRetry())
 }
 
 // hedgeIsAroundRetry reports whether a wrapper comes before a repeater, or there is no repeater.
 func (c *call) hedgeIsAroundRetry() bool {
-	for _, layer := range c.openResult.Layers() {
+	for _, layer := range c.layers() {
 		switch layer.(type) {
 		case policy.Repeater:
 			return false
@@ -37,7 +37,7 @@ func (c *call) hedgeIsAroundRetry() bool {
 
 // pipelineRepeats reports whether the pipeline may make more than one attempt.
 func (c *call) pipelineRepeats() bool {
-	return slices.ContainsFunc(c.openResult.Layers(), func(layer policy.Layer) bool {
+	return slices.ContainsFunc(c.layers(), func(layer policy.Layer) bool {
 		switch layer.(type) {
 		case policy.Repeater, policy.Wrapper:
 			return true
@@ -46,11 +46,11 @@ func (c *call) pipelineRepeats() bool {
 	})
 }
 
-// takeSuperseded takes out of c.pending the attempts that are answered, and that the attempt with these numbers follows. One
-// that is still under way is left to the next attempt, or to the end of the call: until then its answer may still be wanted.
-func (c *call) takeSuperseded(numbers attemptNumbers) (superseded []*attempt) {
+// takeSuperseded takes out of c.pending the attempts that are answered and than which n is later. An attempt that is still
+// under way is left to the next attempt, or to the end of the call: until then its answer may still be wanted.
+func (c *call) takeSuperseded(n attemptNumbers) (superseded []*attempt) {
 	c.pending = slices.DeleteFunc(c.pending, func(other *attempt) bool {
-		supersedes := other.response != nil && c.follows(numbers, numbersOf(other))
+		supersedes := other.response != nil && c.isLater(n, numbersOf(other))
 		if supersedes {
 			superseded = append(superseded, other)
 		}

@@ -15,16 +15,35 @@ import (
 //	    handle         lets the handler answer, through a responseWriter, which notes how
 //	    errorOfAnswer  says what the answer means to the pipeline
 //	  refuse           answers in place of a handler that was not asked, or has not answered in time
+//
+// The first line that is true decides. isGone and isWaiting say of the request's own context what the last column asks:
+//
+//	how it ended                             the pipeline hears         the client gets
+//	the handler was not entered              nothing new                a refusal; if it is gone, 499
+//	the handler panicked with                the context's error        nothing: the server gets the panic
+//	  ErrAbortHandler, and its context
+//	  was cancelled (aborted)
+//	the handler panicked otherwise           a panic                    nothing: the server gets the panic
+//	a Handler inside it has refused          the refusal                the answer of that Handler
+//	the handler has begun an answer          an *answer from 400 up,    that answer
+//	                                         else success
+//	its context has ended (unanswered)       the context's error        a refusal if it is waiting, else nothing of ours
+//	otherwise                                success                    200 from the server
+//
+// An error is a clientDeadlineError to the pipeline when the deadline that the client has asked for is over.
+//
+// Four contexts are made one from another: that of request, context, admission, and the handler's, which the pipeline makes.
 type exchange struct {
 	handler   *handler
 	pipeline  *guardPipeline
 	request   *http.Request
-	context   requestContext
-	admission context.Context // that the pipeline was given
+	context   requestContext  // knows the key
+	admission context.Context // context with the client's deadline, if any: the pipeline is given it
 	writer    responseWriter
 
-	entered    bool
-	aborted    bool        // with http.ErrAbortHandler, after the client had gone
+	limited    bool        // the client has asked for a deadline
+	entered    bool        // the pipeline has admitted the request
+	aborted    bool        // the handler has panicked with http.ErrAbortHandler, after its context was cancelled
 	unanswered bool        // the handler has returned without an answer, after its context had ended
 	before     http.Header // the fields of the answer before the handler; nil if there were none
 }
@@ -84,7 +103,7 @@ func (e *exchange) errorOfAnswer(ctx context.Context) error {
 
 // isClientDeadline reports whether the request was ended by the deadline that the client has asked for.
 func (e *exchange) isClientDeadline() bool {
-	return e.admission != context.Context(&e.context) && e.admission.Err() != nil && e.request.Context().Err() == nil
+	return e.limited && e.admission.Err() != nil && e.request.Context().Err() == nil
 }
 
 // restore drops the header fields of a handler that has not used them.

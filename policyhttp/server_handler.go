@@ -121,11 +121,11 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		writer:   responseWriter{ResponseWriter: w},
 		context:  requestContext{Context: r.Context(), request: r, keyBy: h.keyBy},
 	}
-	ctx, end := h.withDeadline(&e.context, r)
+	ctx, limited, end := h.withDeadline(&e.context, r)
 	defer end()
-	e.admission = ctx
+	e.admission, e.limited = ctx, limited
 	_, err := resilience.Do(ctx, e.pipeline.Pipeline, e.serve)
-	switch {
+	switch { // see exchange
 	case !e.entered:
 		e.refuse(err)
 	case e.unanswered && isWaiting(r):

@@ -36,6 +36,20 @@ const maxQuotas = 8
 // quotaSource returns the report of a rate limit as it is for a request, false if that has nothing to do with it.
 type quotaSource func(context.Context) (policy.Report, bool)
 
+// What is asked of the reports of other packages, by name. TestRateLimitHeaders and TestReadinessRefusesNonsense fail when one of
+// them has another name.
+const (
+	kindLimiter  = "rate limiter" // of a ratelimit.Limiter
+	kindKeyed    = "keyed"        // of a keyed.Registry
+	valueTokens  = "tokens"       // of a limit: what is there, and the burst
+	argumentRate = "perSecond"    // of a limit: its rate
+)
+
+// requestReporter is a layer whose report depends on the request, such as a rate limit or a breaker per key.
+type requestReporter interface {
+	ReportFor(ctx context.Context) (policy.Report, bool)
+}
+
 // quotaSources returns those of the layers whose limits are told: the limits per key, or else all that make reports. Those
 // of them that are no limits are left out by quotaOf, since a report may change.
 func quotaSources(layers []policy.Layer) []quotaSource {
@@ -45,16 +59,14 @@ func quotaSources(layers []policy.Layer) []quotaSource {
 		if !ok {
 			continue
 		}
-		limit, ok := layer.(interface {
-			ReportFor(ctx context.Context) (policy.Report, bool)
-		})
+		byRequest, ok := layer.(requestReporter)
 		switch {
 		case !ok || layer.Stage() != policy.StageRateLimit: // a breaker per key, for instance
 			all = append(all, func(context.Context) (policy.Report, bool) { return reporter.Report(), true })
-		case reporter.Report().Kind == "rate limiter": // a ratelimit.Limiter: one limit for all
-			all = append(all, limit.ReportFor)
+		case reporter.Report().Kind == kindLimiter: // one limit for all
+			all = append(all, byRequest.ReportFor)
 		default:
-			keyed = append(keyed, limit.ReportFor)
+			keyed = append(keyed, byRequest.ReportFor)
 		}
 	}
 	if len(keyed) > 0 {
@@ -72,7 +84,7 @@ type quota struct {
 
 // quotaOf returns the quota in a report, false if it is not that of a rate limit that refuses.
 func quotaOf(report policy.Report) (quota, bool) {
-	tokens, ok := report.Value("tokens", "")
+	tokens, ok := report.Value(valueTokens, "")
 	if !ok || tokens.Unknown || tokens.Limit < 1 || report.Shadow {
 		return quota{}, false
 	}
@@ -95,7 +107,7 @@ func quotaOf(report policy.Report) (quota, bool) {
 func perSecond(report policy.Report) float64 {
 	for _, setting := range report.Settings {
 		for _, argument := range setting.Args {
-			if rate, ok := argument.Value.(float64); ok && argument.Name == "perSecond" && !math.IsInf(rate, 0) && !math.IsNaN(rate) {
+			if rate, ok := argument.Value.(float64); ok && argument.Name == argumentRate && !math.IsInf(rate, 0) && !math.IsNaN(rate) {
 				return rate
 			}
 		}

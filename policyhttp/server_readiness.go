@@ -84,7 +84,7 @@ func (n Need) gates() (gates []policy.Gate) {
 			continue
 		}
 		if reporter, ok := layer.(policy.Reporter); ok {
-			if report := reporter.Report(); report.Kind != "keyed" && slices.Contains(n.names, report.Name) {
+			if report := reporter.Report(); report.Kind != kindKeyed && slices.Contains(n.names, report.Name) {
 				gates = append(gates, gate)
 			}
 		}

@@ -60,13 +60,16 @@ package policygrpc
 //	                  unary client             server stream of a client  other streams of a client  server
 //	interceptor       client.unary             client.stream              client.stream              unary, stream
 //	its pipeline      client.routeOf           client.routeOf             client.routeOf             pipelineFor
-//	runs in           unaryCall.inTurn, race   serverStreaming.open,      streamCall.open            the interceptor
-//	                                           which SendMsg starts
-//	  an attempt      unaryCall.invoke         serverStreaming.exchange   streamAttempt.openStream   the handler
+//	runs in           unaryCall.inTurn, race   streamCall.runPipeline     streamCall.runPipeline     the interceptor
+//	  an attempt      unaryCall.invoke         singleRequestStream        streamAttempt.openStream   the handler
+//	                                           .exchange
 //	    succeeds      attempt.succeeded        attempt.succeeded          attempt.succeeded
 //	    fails         attempt.judge            attempt.judge              attempt.judge              judgeHandler
 //	refused, failed   call.end                 call.end                   call.end                   answer
 //	succeeded         call.end                 streamAttempt.deliver, and finish at the end of the stream
+//
+// The files of the client begin with client, those of the server with server; neither side uses the other, and both use
+// the rest.
 //
 // A call is one use of the pipeline; its attempts are what reaches gRPC. A failure is the end of an attempt, or of a
 // handler, as the policies see it; an Error is what the caller sees of the policies.

@@ -33,7 +33,7 @@ type failure struct {
 	pushback pushback  // what the server orders
 	until    time.Time // when to come back, as the server orders or hints; zero if it does not say
 	notSent  bool      // it is proven that the request has not left
-	noRetry  error     // the reason why no attempt may follow; nil if the policies decide
+	noRetry  error     // why no attempt may follow, which the retry learns from Unwrap; nil: the policies decide
 }
 
 // newFailure returns the failure that err stands for: the end of an attempt with that trailer, or of a handler, which

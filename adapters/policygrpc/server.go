@@ -66,7 +66,9 @@ func ValidateServer(source resilience.Source, options ...ServerOption) error {
 // server is an interceptor: UnaryServer returns its method unary, StreamServer its method stream.
 type server struct {
 	serverConfig
+	name      string // of the function that has made it
 	pipelines *pipelines[suitability]
+	first     *resilience.Pipeline             // that the source had when the server was made
 	told      oncePerKey[*resilience.Pipeline] // what OnConfigError was told of
 }
 
@@ -80,15 +82,14 @@ func mustServer(name string, source resilience.Source, options []ServerOption) *
 
 func newServer(name string, source resilience.Source, options []ServerOption) (*server, error) {
 	problems := policy.ConfigError{Policy: name}
-	s := &server{serverConfig: configureServer(options, &problems)}
+	s := &server{serverConfig: configureServer(options, &problems), name: name}
 	if sources.IsNil(source) {
 		problems.Add("the source is nil")
 		return nil, problems.Err()
 	}
 	s.pipelines = newPipelines[suitability](source)
-	pipeline := source.Current()
-	sources.CheckGuards(source, pipeline, &problems)
-	s.pipelines.sourceMemo.suitable.Store(pipeline)
+	s.first = source.Current()
+	sources.CheckGuards(source, s.first, &problems)
 	return s, problems.Err()
 }
 
@@ -100,7 +101,7 @@ var unguarded = map[string]bool{
 }
 
 // pipelineFor returns the pipeline that a call of method goes through, nil if there is none. Instead of an unsuitable
-// one it is the last suitable one of the source, which for a MethodSource is its first.
+// one it is the last suitable one of the source, or, of a MethodSource, the first one of its Current.
 func (s *server) pipelineFor(method string) *resilience.Pipeline {
 	if !s.allMethods && strings.HasPrefix(method, "/grpc.") && unguarded[serviceOf(method)] {
 		return nil
@@ -109,7 +110,10 @@ func (s *server) pipelineFor(method string) *resilience.Pipeline {
 	if s.isSuitable(pipeline, known) {
 		return pipeline
 	}
-	return s.pipelines.sourceMemo.suitable.Load()
+	if last := known.suitable.Load(); last != nil && s.pipelines.byMethod == nil {
+		return last
+	}
+	return s.first
 }
 
 // unary is the interceptor.

@@ -434,3 +434,40 @@ func TestTheDeadlineOfAClientIsNeutralOnTheServer(t *testing.T) {
 		require.Equal(t, policy.Neutral, seen.only(t).Verdict(nil))
 	})
 }
+
+func TestAConfigErrorNamesItsInterceptor(t *testing.T) {
+	fit, unfit := resilience.Compose(bulkhead.New(1)), resilience.Compose(retry.New())
+	source := &changing{}
+	var told error
+	tell := policygrpc.OnConfigError(func(err error) { told = err })
+	for name, newCall := range map[string]func() func(){
+		"policygrpc.UnaryServer": func() func() {
+			ours := policygrpc.UnaryServer(source, tell)
+			return func() {
+				_, _ = ours(t.Context(), nil, &grpc.UnaryServerInfo{}, func(context.Context, any) (any, error) { return nil, nil })
+			}
+		},
+		"policygrpc.StreamServer": func() func() {
+			ours := policygrpc.StreamServer(source, tell)
+			return func() {
+				_ = ours(nil, contextStream{ctx: t.Context()}, &grpc.StreamServerInfo{}, func(any, grpc.ServerStream) error { return nil })
+			}
+		},
+	} {
+		source.Store(fit)
+		call := newCall()
+		source.Store(unfit)
+		call()
+		config, ok := errors.AsType[*policy.ConfigError](told)
+		require.True(t, ok)
+		require.Equal(t, name, config.Policy)
+	}
+}
+
+// contextStream is a stream that has nothing but a context.
+type contextStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s contextStream) Context() context.Context { return s.ctx }

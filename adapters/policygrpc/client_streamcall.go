@@ -48,10 +48,10 @@ func (cl *client) stream(
 	}
 	c.setIdempotency()
 	if desc.ServerStreams && !desc.ClientStreams {
-		return newServerStreaming(c), nil
+		return newSingleRequestStream(c), nil
 	}
-	a, err := c.open(func(ctx context.Context) (*streamAttempt, error) {
-		return c.makeAttempt(ctx, (*streamAttempt).openStream)
+	a, err := c.runPipeline(func(ctx context.Context) (*streamAttempt, error) {
+		return c.attemptOnce(ctx, (*streamAttempt).openStream)
 	})
 	if err != nil {
 		return nil, err
@@ -66,9 +66,9 @@ type streamCall struct {
 	streamer grpc.Streamer
 }
 
-// open opens the stream through the pipeline, by an operation that makes one attempt. Without an error, the attempt
-// that it returns is the stream; with one, it is the attempt that decided, nil if there was none.
-func (c *streamCall) open(operation policy.Func[*streamAttempt]) (*streamAttempt, error) {
+// runPipeline opens the stream through the pipeline, by an operation that makes one attempt. Without an error, the
+// attempt that it returns is the stream; with one, it is the attempt that decided, nil if there was none.
+func (c *streamCall) runPipeline(operation policy.Func[*streamAttempt]) (*streamAttempt, error) {
 	a, permit, err := resilience.Open(c, c.route.pipeline, operation)
 	if err == nil {
 		a.deliver(permit)
@@ -80,8 +80,8 @@ func (c *streamCall) open(operation policy.Func[*streamAttempt]) (*streamAttempt
 	return a, c.end(err)
 }
 
-// makeAttempt makes one attempt, which is over when opening returns.
-func (c *streamCall) makeAttempt(ctx context.Context, opening func(*streamAttempt) error) (*streamAttempt, error) {
+// attemptOnce makes one attempt to open the stream, which is over when open returns.
+func (c *streamCall) attemptOnce(ctx context.Context, open func(*streamAttempt) error) (*streamAttempt, error) {
 	a := newStreamAttempt(ctx, c)
 	opened := false
 	defer func() {
@@ -89,7 +89,7 @@ func (c *streamCall) makeAttempt(ctx context.Context, opening func(*streamAttemp
 			a.cancel()
 		}
 	}()
-	if err := opening(a); err != nil {
+	if err := open(a); err != nil {
 		return a, a.judge(a.ctx, err)
 	}
 	a.succeeded()

@@ -77,19 +77,22 @@ func (s section) field(name string) section {
 	return section{s.problems, name, len(s.problems.Problems)}
 }
 
-// add notes a problem, whose text follows the path.
+// add notes a problem of the section.
 func (s section) add(format string, args ...any) {
-	s.problems.Add("%s%s", s.path, fmt.Sprintf(format, args...))
+	text := fmt.Sprintf(format, args...)
+	if s.path != "" {
+		text = s.path + ": " + text
+	}
+	s.problems.Add("%s", text)
+}
+
+// addValue notes a problem of the section, which is a field with a value.
+func (s section) addValue(value any, problem string) {
+	s.problems.Add("%s %v: %s", s.path, value, problem)
 }
 
 // addError notes an error as a problem.
-func (s section) addError(err error) {
-	if s.path == "" {
-		s.add("%v", err)
-		return
-	}
-	s.add(": %v", err)
-}
+func (s section) addError(err error) { s.add("%v", err) }
 
 // isBad reports whether a problem was noted since the reading of the section began.
 func (s section) isBad() bool { return len(s.problems.Problems) > s.before }
@@ -98,7 +101,7 @@ func (s section) isBad() bool { return len(s.problems.Problems) > s.before }
 type durationJSON struct {
 	duration time.Duration
 	given    bool
-	problem  string
+	invalid  string // what is there instead, quoted; "" for a duration
 }
 
 func (d *durationJSON) UnmarshalJSON(data []byte) error {
@@ -118,7 +121,7 @@ func (d *durationJSON) UnmarshalJSON(data []byte) error {
 	seconds, err := strconv.ParseUint(whole, 10, 63)
 	nanos, err2 := strconv.ParseUint((fraction + "000000000")[:9], 10, 63)
 	if !ok || err != nil || err2 != nil || dotted && fraction == "" || len(fraction) > 9 {
-		d.problem = fmt.Sprintf("%.40q: must be a duration that is not negative, such as \"0.1s\"", text)
+		d.invalid = fmt.Sprintf("%.40q", text)
 		return nil
 	}
 	const tooManySeconds = math.MaxInt64 / uint64(time.Second)
@@ -132,16 +135,16 @@ func (d *durationJSON) UnmarshalJSON(data []byte) error {
 
 // valid returns the duration, zero if it is not there.
 func (d *durationJSON) valid(at section) time.Duration {
-	if d.problem != "" {
-		at.add(" %s", d.problem)
+	if d.invalid != "" {
+		at.addValue(d.invalid, "must be a duration that is not negative, such as \"0.1s\"")
 	}
 	return d.duration
 }
 
 // positive returns the duration, which must be there.
 func (d *durationJSON) positive(at section) time.Duration {
-	if duration := d.valid(at); duration <= 0 && d.problem == "" {
-		at.add(": must be positive")
+	if duration := d.valid(at); duration <= 0 && d.invalid == "" {
+		at.add("must be positive")
 	}
 	return d.duration
 }
@@ -154,7 +157,7 @@ func (c codesJSON) set(at section) codeSet {
 	for _, text := range c {
 		var code codes.Code
 		if err := code.UnmarshalJSON(bytes.ToUpper(text)); err != nil {
-			at.add(": %.40q is not a code", text)
+			at.add("%.40q is not a code", text)
 		}
 		set[code] = true
 	}

@@ -40,8 +40,10 @@ func (u *followUps) failed(f *failure) {
 // followUp is the answer to an attempt that wants to follow: now, never, or else not yet.
 type followUp struct {
 	now, never bool
-	notBefore  time.Time       // it has to ask again then, and when
-	stopping   <-chan struct{} // is closed
+
+	// Not yet: it has to ask again at notBefore, or when stopping is closed.
+	notBefore time.Time
+	stopping  <-chan struct{}
 }
 
 // next answers an attempt that wants to follow. If it may, and servers have asked to wait before, the one after it has

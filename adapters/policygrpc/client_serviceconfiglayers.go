@@ -23,11 +23,11 @@ func (p *retryPolicyJSON) layers(at section, throttle *retry.TokenBudget) []poli
 	initial := p.InitialBackoff.positive(at.field("initialBackoff"))
 	longest := p.MaxBackoff.positive(at.field("maxBackoff"))
 	if !(p.BackoffMultiplier > 0) || math.IsInf(p.BackoffMultiplier, 0) {
-		at.field("backoffMultiplier").add(" %v: must be positive", p.BackoffMultiplier)
+		at.field("backoffMultiplier").addValue(p.BackoffMultiplier, "must be positive")
 	}
 	retryable := p.RetryableStatusCodes.set(at.field("retryableStatusCodes"))
 	if len(retryable) == 0 {
-		at.field("retryableStatusCodes").add(": there are none")
+		at.field("retryableStatusCodes").add("there are none")
 	}
 	if at.isBad() {
 		return nil
@@ -86,7 +86,7 @@ func (t *retryThrottlingJSON) budget(at section) *retry.TokenBudget {
 		return nil
 	}
 	if t.MaxTokens != math.Trunc(t.MaxTokens) || math.Abs(t.MaxTokens) > 1e6 {
-		at.field("maxTokens").add(" %v: must be a whole number from 1 to 1000", t.MaxTokens)
+		at.field("maxTokens").addValue(t.MaxTokens, "must be a whole number from 1 to 1000")
 		return nil
 	}
 	if err := retry.ValidateTokenBudget(int(t.MaxTokens), t.TokenRatio); err != nil {
@@ -99,7 +99,7 @@ func (t *retryThrottlingJSON) budget(at section) *retry.TokenBudget {
 // attemptsOf returns how many attempts a policy allows.
 func attemptsOf(at section, attempts float64) int {
 	if !(attempts >= 2) || attempts != math.Trunc(attempts) {
-		at.add(" %v: must be a whole number of at least 2", attempts)
+		at.addValue(attempts, "must be a whole number of at least 2")
 		return 2
 	}
 	return int(min(attempts, maxAttempts))

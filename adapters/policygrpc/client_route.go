@@ -10,10 +10,10 @@ import (
 
 // route is the pipeline that a call of a client goes through, and what the call must know about it.
 type route struct {
-	pipeline *resilience.Pipeline
-	repeats  bool          // it has a retry or the like: the call may have several attempts
-	races    bool          // it has a hedge or the like: attempts may run at the same time, and longer than the call
-	config   *methodConfig // of a [ServiceConfig], else nil
+	pipeline      *resilience.Pipeline
+	repeats       bool          // it has a retry or the like: the call may have several attempts
+	races         bool          // it has a hedge or the like: attempts may run at the same time, and longer than the call
+	serviceConfig *methodConfig // of a [ServiceConfig], else nil
 }
 
 func newRoute(pipeline *resilience.Pipeline) *route {

@@ -17,10 +17,17 @@ import (
 	"github.com/go-resilience/resilience/policy"
 )
 
-// serverStreaming is a server stream as its caller sees it: one request, and a stream of messages as the answer.
+// singleRequestStream is a server stream as its caller sees it: one request, and a stream of messages as the answer.
 // SendMsg starts a goroutine that opens the stream through the pipeline, and ends when the headers of the answer have
 // come, or there are none to come. So the caller need not wait for them; the methods that need them wait.
-type serverStreaming struct {
+//
+//	SendMsg            keeps the request, and starts
+//	run                on the goroutine; it notes how the opening ends
+//	  runPipeline      of the streamCall: delivers the stream, or ends the call
+//	    attemptOnce    of the streamCall, for each attempt: judges it
+//	      exchange     opens a stream, sends the request, waits for the headers
+//	        openStream of the streamAttempt: calls gRPC
+type singleRequestStream struct {
 	call    *streamCall
 	started atomic.Bool   // SendMsg was called
 	request any           // set before the goroutine starts
@@ -36,17 +43,17 @@ type serverStreaming struct {
 	exited   bool           // an interceptor has called runtime.Goexit
 }
 
-func newServerStreaming(c *streamCall) *serverStreaming {
-	return &serverStreaming{call: c, sent: make(chan struct{}), opened: make(chan struct{})}
+func newSingleRequestStream(c *streamCall) *singleRequestStream {
+	return &singleRequestStream{call: c, sent: make(chan struct{}), opened: make(chan struct{})}
 }
 
 // SendMsg sends the request, and returns when that was done, or could not be done.
-func (s *serverStreaming) SendMsg(m any) error {
+func (s *singleRequestStream) SendMsg(m any) error {
 	if s.started.Swap(true) {
 		return status.Error(codes.Internal, "SendMsg called twice in a stream of the server")
 	}
 	s.keep(m)
-	go s.open()
+	go s.run()
 	select {
 	case <-s.sent:
 		return nil
@@ -64,9 +71,10 @@ func (s *serverStreaming) SendMsg(m any) error {
 // is that of gRPC.
 const defaultBuffer = 256 << 10
 
-// keep sets the request: to a copy if there can be another attempt, since the caller may change m when SendMsg has
-// returned. A request that is too large to be copied is sent once.
-func (s *serverStreaming) keep(m any) {
+// keep sets the request. If there can be another attempt, it is a copy: a caller that changes m after SendMsg, although
+// gRPC forbids that, must not change what the next attempt sends. A request that is too large to be copied is sent once.
+// One that is no protocol buffer cannot be copied: it is sent again as it is then.
+func (s *singleRequestStream) keep(m any) {
 	s.request = m
 	message, ok := m.(proto.Message)
 	if !ok || !s.call.route.repeats {
@@ -85,8 +93,8 @@ func (s *serverStreaming) keep(m any) {
 	s.request = proto.Clone(message)
 }
 
-// open opens the stream, on its goroutine.
-func (s *serverStreaming) open() {
+// run opens the stream through the pipeline, on its goroutine.
+func (s *singleRequestStream) run() {
 	defer close(s.opened)
 	returned := false
 	defer func() {
@@ -96,11 +104,11 @@ func (s *serverStreaming) open() {
 		}
 	}()
 	var attempted atomic.Bool
-	s.attempt, s.err = s.call.open(func(ctx context.Context) (*streamAttempt, error) {
+	s.attempt, s.err = s.call.runPipeline(func(ctx context.Context) (*streamAttempt, error) {
 		if attempted.Swap(true) && s.call.requestNotKept { // only a hedge comes so far
 			return nil, &policy.Rejection{Kind: "stream", Reason: ErrCommitted}
 		}
-		return s.call.makeAttempt(ctx, s.exchange)
+		return s.call.attemptOnce(ctx, s.exchange)
 	})
 	returned = true
 	if !s.call.route.races {
@@ -109,7 +117,7 @@ func (s *serverStreaming) open() {
 }
 
 // exchange opens the stream of an attempt, sends the request and waits for the headers.
-func (s *serverStreaming) exchange(a *streamAttempt) error {
+func (s *singleRequestStream) exchange(a *streamAttempt) error {
 	if err := a.openStream(); err != nil {
 		return err
 	}
@@ -142,7 +150,7 @@ func (s *serverStreaming) exchange(a *streamAttempt) error {
 }
 
 // outcome returns how the opening has ended, on the goroutine of the caller.
-func (s *serverStreaming) outcome() error {
+func (s *singleRequestStream) outcome() error {
 	switch {
 	case s.panicked != nil:
 		panic(s.panicked)
@@ -153,7 +161,7 @@ func (s *serverStreaming) outcome() error {
 }
 
 // wait waits until the stream is open, or cannot be opened. The attempt is that which decided, nil if there was none.
-func (s *serverStreaming) wait() (*streamAttempt, error) {
+func (s *singleRequestStream) wait() (*streamAttempt, error) {
 	if !s.started.Load() {
 		return nil, status.Error(codes.Internal, "a stream of the server is read before its request was sent")
 	}
@@ -162,7 +170,7 @@ func (s *serverStreaming) wait() (*streamAttempt, error) {
 }
 
 // RecvMsg receives a message.
-func (s *serverStreaming) RecvMsg(m any) error {
+func (s *singleRequestStream) RecvMsg(m any) error {
 	a, err := s.wait()
 	switch {
 	case err != nil:
@@ -173,8 +181,10 @@ func (s *serverStreaming) RecvMsg(m any) error {
 	return a.RecvMsg(m)
 }
 
-// Header returns the headers of the answer. When there are none because the stream has ended, RecvMsg knows how.
-func (s *serverStreaming) Header() (metadata.MD, error) {
+// Header returns the headers of the answer. It follows the rule of gRPC: for a stream that has ended without headers it
+// returns nothing, and RecvMsg returns the error. It returns an error where no stream has ended: there was no attempt,
+// or the caller has given up.
+func (s *singleRequestStream) Header() (metadata.MD, error) {
 	a, err := s.wait()
 	switch {
 	case err == nil && a.empty:
@@ -182,13 +192,13 @@ func (s *serverStreaming) Header() (metadata.MD, error) {
 	case err == nil:
 		return a.Header()
 	case a == nil || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded):
-		return nil, err // it has not ended: it could not begin, or was given up
+		return nil, err
 	}
 	return nil, nil
 }
 
 // Trailer returns the trailers, once RecvMsg has returned an error.
-func (s *serverStreaming) Trailer() metadata.MD {
+func (s *singleRequestStream) Trailer() metadata.MD {
 	if !s.isOpened() || s.attempt == nil || s.attempt.ClientStream == nil {
 		return nil
 	}
@@ -196,10 +206,10 @@ func (s *serverStreaming) Trailer() metadata.MD {
 }
 
 // CloseSend does nothing: the request is all that is sent.
-func (s *serverStreaming) CloseSend() error { return nil }
+func (s *singleRequestStream) CloseSend() error { return nil }
 
 // Context returns the context of the stream.
-func (s *serverStreaming) Context() context.Context {
+func (s *singleRequestStream) Context() context.Context {
 	if s.isOpened() && s.err == nil && s.attempt != nil {
 		return s.attempt.Context()
 	}
@@ -207,7 +217,7 @@ func (s *serverStreaming) Context() context.Context {
 }
 
 // isOpened reports whether the opening has ended.
-func (s *serverStreaming) isOpened() bool {
+func (s *singleRequestStream) isOpened() bool {
 	select {
 	case <-s.opened:
 		return true

@@ -5,13 +5,10 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
-	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/peer"
-	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience/policy"
 )
@@ -47,7 +44,7 @@ func (a *attempt) setOptions(room []grpc.CallOption, more ...grpc.CallOption) {
 	if opts == nil {
 		opts = make([]grpc.CallOption, 0, len(a.call.opts)+len(more)+4)
 	}
-	wantsHeader := a.call.route.config != nil // noRetry looks at it
+	wantsHeader := a.call.route.serviceConfig != nil // noRetry looks at it
 	for _, opt := range a.call.opts {
 		switch opt.(type) {
 		case grpc.HeaderCallOption:
@@ -90,9 +87,9 @@ func (a *attempt) begin(ctx context.Context) context.Context {
 // succeeded notes that the attempt has succeeded.
 func (a *attempt) succeeded() {
 	c := a.call
-	c.leavesRetryToGRPC() // which tells of it, also when nothing fails
-	if c.route.config != nil {
-		c.route.config.succeeded()
+	c.tellOfServiceConfigRetry()
+	if c.route.serviceConfig != nil {
+		c.route.serviceConfig.succeeded()
 	}
 }
 
@@ -100,10 +97,11 @@ func (a *attempt) succeeded() {
 func (a *attempt) judge(ctx context.Context, err error) error {
 	c := a.call
 	awaitDeadline(ctx, err)
+	c.tellOfServiceConfigRetry()
 	f := newFailure(err, a.trailer)
 	f.notSent = a.notSent()
 	f.noRetry = a.noRetry(f)
-	if config := c.route.config; config != nil && !policy.Canceled(ctx) {
+	if config := c.route.serviceConfig; config != nil && !policy.Canceled(ctx) {
 		config.failed(f)
 	}
 	c.attemptFailed(f)
@@ -114,11 +112,11 @@ func (a *attempt) judge(ctx context.Context, err error) error {
 // a service config, they also decide about what is throttled without a hint, and headers commit the call.
 func (a *attempt) noRetry(f *failure) error {
 	c := a.call
-	leftToGRPC, byConfig := c.leavesRetryToGRPC(), c.route.config != nil
+	byConfig := c.route.serviceConfig != nil
 	switch {
 	case f.pushback == pushbackStop:
 		return ErrPushback
-	case leftToGRPC:
+	case c.leavesRetryToGRPC():
 		return ErrServiceConfigRetry
 	case byConfig && len(a.header) > 0:
 		return ErrCommitted
@@ -130,8 +128,8 @@ func (a *attempt) noRetry(f *failure) error {
 	return nil
 }
 
-// notSent reports whether it is proven that nothing of the attempt has left, which is never so if the call is
-// idempotent: then nobody needs to know.
+// notSent reports whether it is proven that nothing of the attempt has left. It is false for an idempotent call, which
+// needs no proof.
 func (a *attempt) notSent() bool {
 	switch {
 	case !a.endedByGRPC.Load(): // or an interceptor has forgotten our options, and so hides the peer
@@ -157,24 +155,5 @@ func (a *attempt) publish() {
 		case grpc.PeerCallOption:
 			*opt.PeerAddr = a.peer
 		}
-	}
-}
-
-// awaitDeadline waits until ctx ends if err says that its deadline is here. gRPC compares clocks, and so does the
-// server: both can know before the context does, and then nobody could tell whose deadline it was.
-func awaitDeadline(ctx context.Context, err error) {
-	const (
-		serverAhead = 10 * time.Millisecond // how much earlier a server may think that the deadline is here
-		timerBehind = time.Second           // how much later the timer of a context may run on a busy machine
-	)
-	deadline, ok := ctx.Deadline()
-	if !ok || ctx.Err() != nil || status.Code(err) != codes.DeadlineExceeded || time.Until(deadline) > serverAhead {
-		return
-	}
-	timer := time.NewTimer(serverAhead + timerBehind)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }

@@ -26,7 +26,7 @@ func (s *server) isSuitable(pipeline *resilience.Pipeline, known *suitability) b
 	case pipeline == known.unsuitable.Load():
 		return false
 	}
-	problems := policy.ConfigError{Policy: "policygrpc.UnaryServer"}
+	problems := policy.ConfigError{Policy: s.name}
 	if sources.CheckGuards(s.pipelines.source, pipeline, &problems) {
 		known.suitable.Store(pipeline)
 		return true

@@ -83,18 +83,21 @@ const (
 	maxToldLength  = 256
 )
 
-// leavesRetryToGRPC reports whether our retry stands back because gRPC itself retries the method, and tells of it the
-// first time; see [RefuseServiceConfigRetry]. It is asked at the end of each attempt: before the first one, the
-// connection may not have its service config yet.
-func (c *call) leavesRetryToGRPC() bool {
+// leavesRetryToGRPC reports whether our retry stands back because gRPC itself retries the method; see
+// [RefuseServiceConfigRetry]. It is asked when an attempt has ended: before the first one, the connection may not have
+// its service config yet.
+func (c *call) leavesRetryToGRPC() bool { return c.client.refuseConfigRetry && c.retriedByGRPC() }
+
+// tellOfServiceConfigRetry tells the user once for each method that our retry leaves it to gRPC. It is called at the end
+// of each attempt, also of one that has succeeded.
+func (c *call) tellOfServiceConfigRetry() {
 	cl := c.client
-	if !cl.refuseConfigRetry || !c.retriedByGRPC() {
-		return false
+	if cl.tellConfigRetry == nil || len(c.method) > maxToldLength || !c.leavesRetryToGRPC() {
+		return
 	}
-	if cl.tellConfigRetry != nil && len(c.method) <= maxToldLength && cl.told.first(c.method, maxToldMethods) {
+	if cl.told.first(c.method, maxToldMethods) {
 		cl.tellConfigRetry(fmt.Errorf("%s: %w", c.method, ErrServiceConfigRetry))
 	}
-	return true
 }
 
 // retriedByGRPC reports whether the service config of the connection retries the method: then one attempt of ours is

@@ -93,7 +93,7 @@ func (s *ServiceConfig) makeRoute(
 	layers = method.bounded(at.field("timeout"), layers)
 	switch {
 	case method.RetryPolicy != nil && method.HedgingPolicy != nil:
-		at.add(": has a retryPolicy and a hedgingPolicy")
+		at.add("has a retryPolicy and a hedgingPolicy")
 		return nil
 	case method.RetryPolicy != nil:
 		at := at.field("retryPolicy")
@@ -142,7 +142,7 @@ func (s *ServiceConfig) compose(at section, config methodConfig, layers []policy
 		return nil
 	}
 	r := newRoute(resilience.Compose(all...))
-	r.config = &config
+	r.serviceConfig = &config
 	s.all = append(s.all, r)
 	return r
 }
@@ -150,18 +150,18 @@ func (s *ServiceConfig) compose(at section, config methodConfig, layers []policy
 // name gives a route to the methods with the names of a methodConfig.
 func (s *ServiceConfig) name(at section, names []nameJSON, r *route) {
 	if len(names) == 0 {
-		at.add(": has no name")
+		at.add("has no name")
 	}
 	for _, name := range names {
 		if name.Service == "" && name.Method != "" {
-			at.add(": the name has a method %.80q and no service", name.Method)
+			at.add("the name has a method %.80q and no service", name.Method)
 		}
 		key := ""
 		if name.Service != "" {
 			key = name.Service + "/" + name.Method
 		}
 		if _, ok := s.routes[key]; ok {
-			at.add(": the name %q occurs twice", key)
+			at.add("the name %q occurs twice", key)
 		}
 		s.routes[key] = r
 	}
