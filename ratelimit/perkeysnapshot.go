@@ -101,6 +101,9 @@ func (h *hashLimiter) Report() policy.Report {
 	return r
 }
 
+// MarshalJSON writes the report.
+func (h *hashLimiter) MarshalJSON() ([]byte, error) { return json.Marshal(h.Report()) }
+
 // report returns what all reports have in common.
 func (q *quota) report() policy.Report {
 	return policy.Report{Kind: kindPerKey, Name: q.name, Stage: policy.StageRateLimit, Shadow: q.inShadow, Settings: q.settings()}
