@@ -94,7 +94,7 @@ func (l *Limiter) apply(c *config) {
 		l.queue = new(queue)
 	}
 	l.config.Store(c)
-	l.setShadow(c.shadow)
+	l.setShadow(c.beginsInShadow)
 }
 
 // Stage returns [policy.StageRateLimit].

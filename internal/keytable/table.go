@@ -44,6 +44,12 @@ const (
 	OverflowRefused                // by an overflow word
 )
 
+// Granted reports whether the cost was added.
+func (o Outcome) Granted() bool { return o == Taken || o == OverflowTaken }
+
+// Overflowed reports whether an overflow word decided, which the key shares with others.
+func (o Outcome) Overflowed() bool { return o == OverflowTaken || o == OverflowRefused }
+
 // Take adds cost to the word of a key, or to the floor if the word is below it, unless the sum is above the ceiling. It
 // returns what the cost was added to, or would have been.
 //
