@@ -146,11 +146,11 @@ func (l *Limiter) lock() {
 func (l *Limiter) advance(reading time.Duration) {
 	now := l.bucket.clock.Moment(l.bucket.now, reading)
 	if l.queue.len() == 0 {
-		l.bucket.now = now
+		l.bucket.moveTo(now)
 		return
 	}
 	l.serveShadows(now)
-	l.bucket.now = now
+	l.bucket.moveTo(now)
 	l.grant()
 }
 
