@@ -89,7 +89,7 @@ func (t *Table) place(s *segment, hash uint64, floor, ceiling, cost int64) (from
 	}
 	home := s.home(hash)
 	from = max(floor, home.overflow.Load())
-	if from > ceiling-cost { // rule 2: also when there is a free entry
+	if from > ceiling-cost { // overflow rule 2: also when there is a free entry
 		return from, OverflowRefused
 	}
 	if e := s.vacate(hash, floor); e != nil {
