@@ -55,7 +55,7 @@ func (b *Bulkhead) setMode(shadow bool) {
 	for w := range b.queue.all() {
 		if shadow {
 			b.shadows.add(w, until)
-			close(w.done)
+			w.end <- end{shadowID: w.shadowID}
 		} else {
 			b.queue.remove(w)
 		}
