@@ -26,7 +26,8 @@ func TestLivePoliciesInJSON(t *testing.T) {
 	breakers := keyed.New(func(string) *breaker.Breaker { return breaker.New() })
 	for _, live := range []policy.Reporter{
 		breaker.New(), retry.New(), retry.NewBudget(0.1, 1), retry.NewTokenBudget(10, 0.1), retry.NewConcurrencyBudget(0.1, 3),
-		ratelimit.New(math.Inf(1), 0), bulkhead.New(3), bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 9), hedge.New(hedge.After(time.Second)),
+		ratelimit.New(math.Inf(1), 0), ratelimit.NewPerKey[string](1, 2, nil),
+		bulkhead.New(3), bulkhead.Adaptive(bulkhead.AIMD(time.Second), 1, 9), hedge.New(hedge.After(time.Second)),
 		throttle.New(), timeout.Total(time.Second), timeout.PerAttempt(time.Second), timeout.FromLatency(0.9, 2, time.Millisecond, time.Second),
 		timeout.Abandon(time.Second), breakers, keyed.By(func(context.Context) string { return "" }, breakers),
 	} {

@@ -27,16 +27,6 @@ type Bulkhead struct {
 	draining draining
 }
 
-// Each level of an admission and of a settlement does what the one above it cannot:
-//
-//	level           reached                              may
-//	Admit, Settle   always                               take or give back one slot in one atomic step
-//	admit, settle   if attempts have weights or are      call a function of the user; take or give back slots in one
-//	                measured, or that step failed        atomic step; measure
-//	acquire         if the word is frozen, or there      refuse without the mutex if there is no queue; wait for what
-//	                are too few slots                    join has put into the queue
-//	join, release   if nothing less will do              all of it, with queue, shadows and drain: between enter and leave
-
 var (
 	_ policy.Returner    = (*Bulkhead)(nil)
 	_ policy.Idler       = (*Bulkhead)(nil)
@@ -96,7 +86,6 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 	if weightOf := b.current().weightOf; weightOf != nil {
 		weight = weightOf(ctx)
 	}
-	ticket := policy.Ticket{Number: int64(weight)}
 	for {
 		w := b.word.load()
 		if w.frozen() || !w.fits(weight) {
@@ -104,7 +93,9 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 			if err != nil {
 				return nil, policy.Ticket{}, err
 			}
-			ticket.Period = shadowID
+			if shadowID != 0 {
+				return ctx, shadowTicket(weight, shadowID), nil
+			}
 			break
 		}
 		if b.word.replace(w, w+word(weight)) {
@@ -112,14 +103,25 @@ func (b *Bulkhead) admit(ctx context.Context) (context.Context, policy.Ticket, e
 			break
 		}
 	}
+	return ctx, b.slotTicket(weight), nil
+}
+
+// slotTicket returns the ticket of an attempt that holds slots. Its period is the epoch with an adaptive limit; with a fixed one
+// it is 0, by which Settle knows that one step may do.
+func (b *Bulkhead) slotTicket(weight int) policy.Ticket {
+	ticket := policy.Ticket{Number: int64(weight)}
 	if b.adaptive != nil {
 		ticket.Period, ticket.Start = b.adaptive.begin()
 	}
-	return ctx, ticket, nil
+	return ticket
 }
 
-// shadowID returns the id of the shadow that a ticket is for, 0 if the attempt holds slots. With a fixed limit that is the
-// period of the ticket. With an adaptive one, which has no shadows, the period is the epoch, see adaptive.begin.
+// shadowTicket returns the ticket of an attempt that shadow mode let through. Its period is the id of the shadow, from 1.
+func shadowTicket(weight int, id uint64) policy.Ticket {
+	return policy.Ticket{Period: id, Number: int64(weight)}
+}
+
+// shadowID returns the id of the shadow that a ticket is for, 0 if the attempt holds slots. An adaptive bulkhead has no shadows.
 func (b *Bulkhead) shadowID(ticket policy.Ticket) uint64 {
 	if b.adaptive != nil {
 		return 0
@@ -158,7 +160,7 @@ func (b *Bulkhead) settle(ticket policy.Ticket, outcome policy.Outcome) {
 		b.settleShadow(id)
 		return
 	}
-	weight := int(max(-1, min(ticket.Number, MaxLimit))) // no attempt holds more or less, and an int may be too small
+	weight := int(max(0, min(ticket.Number, MaxLimit))) // so that it fits an int; no attempt holds 0 or less
 	var w word
 	for {
 		w = b.word.load()

@@ -24,4 +24,16 @@
 // [Bulkhead.Snapshot] and [Bulkhead.Report] show it.
 //
 // A bulkhead is no [policy.Gate]: that all slots are taken now says nothing about the health of the dependency.
+//
+// # Inside
+//
+// Each level of an admission and of a settlement does what the one above it cannot:
+//
+//	level           reached                              may
+//	Admit, Settle   always                               take or give back one slot in one atomic step
+//	admit, settle   if attempts have weights or are      call a function of the user; take or give back slots in one
+//	                measured, or that step failed        atomic step; measure
+//	acquire         if the word is frozen, or there      refuse without the mutex if there is no queue; wait for what
+//	                are too few slots                    join has put into the queue
+//	join, release   if nothing less will do              all of it, with queue, shadows and drain: between enter and leave
 package bulkhead

@@ -15,23 +15,23 @@ type queue struct {
 	timedOut uint64    // how many waited as long as the queue allows
 }
 
-// waiter is an attempt that waits, or one that shadow mode let through: a shadow.
-//
-//	                                element  granted  refused  shadowID
-//	waits                           set
-//	holds its slots                          true
-//	must be refused                                   set
-//	shadow that would wait          set                        set
-//	shadow, and holds slots by now           true              set
-//	shadow without slots                                       set
+// waiter is an attempt that waits, or one that shadow mode let through: a shadow. It is in the queue, or holds its slots, or
+// neither: refused, gone, or a shadow that has got none.
 type waiter struct {
 	weight   int
-	element  *list.Element // in the queue
-	done     chan struct{} // closed when it no longer waits, after the fields that say why; nil if it never waited
-	granted  bool
-	refused  error     // why
-	shadowID uint64    // from 1
-	until    time.Time // when the wait of a shadow would be over
+	element  *list.Element // in the queue; nil if it is not there
+	granted  bool          // it holds its slots
+	shadowID uint64        // from 1; 0 if it is no shadow
+	until    time.Time     // when the wait of a shadow would be over
+	end      chan end      // gets how the wait ends, once; nil if it never waited
+}
+
+// end is how a wait ends: with slots, unless a field says otherwise. It has no pointers, so that a channel of ends is one piece
+// of memory.
+type end struct {
+	shadowID uint64 // not 0: let through as this shadow
+	tooHeavy bool   // refused, because the limit is lower now
+	timedOut bool   // refused, because it waited as long as the queue allows
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
@@ -94,7 +94,7 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waiting *waiter, shadowID uin
 	case reason != nil:
 		return nil, 0, b.refuse(c, reason)
 	}
-	waiting = &waiter{weight: weight, done: make(chan struct{})}
+	waiting = &waiter{weight: weight, end: make(chan end, 1)}
 	b.queue.push(waiting)
 	return waiting, 0, nil
 }
@@ -121,11 +121,11 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 	}()
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
-	granted := false
+	var how end
+	known := false
 	select {
-	case <-w.done:
-		// Both are final if w is no shadow. A shadow is one from before done was closed, and can get its slots at any time.
-		granted = w.shadowID == 0 && w.granted
+	case how = <-w.end:
+		known = true
 	case <-timer.C:
 	case <-ctx.Done():
 	}
@@ -133,28 +133,30 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 		return 0, err
 	}
 	gone = false
-	if granted {
-		return 0, nil // without the mutex
+	if !known {
+		how = b.timeOut(w)
 	}
-	return b.result(w)
+	switch {
+	case how.tooHeavy:
+		return 0, b.refuse(b.current(), ErrTooHeavy)
+	case how.timedOut:
+		return 0, b.refuse(b.current(), ErrQueueTimeout)
+	}
+	return how.shadowID, nil
 }
 
-// result returns how the wait of w has ended: it was let through as a shadow, or is refused, or has its slots, which it may
-// have got in the moment in which its wait was over.
-func (b *Bulkhead) result(w *waiter) (shadowID uint64, err error) {
+// timeOut ends the wait of w, unless it has ended in the same moment, and returns how it ends.
+func (b *Bulkhead) timeOut(w *waiter) end {
 	b.enter()
 	defer b.leave()
-	switch {
-	case w.shadowID != 0:
-		return w.shadowID, nil
-	case w.granted:
-		return 0, nil
-	case w.refused != nil:
-		return 0, b.refuse(b.current(), w.refused)
+	select {
+	case how := <-w.end:
+		return how
+	default:
 	}
-	b.remove(w)
+	b.queue.remove(w)
 	b.queue.timedOut++
-	return 0, b.refuse(b.current(), ErrQueueTimeout)
+	return end{timedOut: true}
 }
 
 // withdraw makes w take nothing.
@@ -185,7 +187,7 @@ func (b *Bulkhead) grant() {
 		b.notePeak(state.inFlight() + first.weight)
 		first.granted = true
 		if first.shadowID == 0 {
-			close(first.done)
+			first.end <- end{}
 		}
 	}
 }
@@ -200,8 +202,7 @@ func (b *Bulkhead) dismissTooHeavy(limit int) {
 			b.shadows.rejected++
 		default:
 			b.queue.remove(w)
-			w.refused = ErrTooHeavy
-			close(w.done)
+			w.end <- end{tooHeavy: true}
 		}
 	}
 }

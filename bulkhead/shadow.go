@@ -55,7 +55,7 @@ func (b *Bulkhead) setMode(shadow bool) {
 	for w := range b.queue.all() {
 		if shadow {
 			b.shadows.add(w, until)
-			close(w.done)
+			w.end <- end{shadowID: w.shadowID}
 		} else {
 			b.queue.remove(w)
 		}
@@ -107,7 +107,6 @@ func (b *Bulkhead) settleShadow(id uint64) {
 }
 
 // expire refuses the shadows in the queue whose wait is over. Attempts that really wait have timers instead. b.mu must be held.
-// (The word is frozen as long as an attempt is in the queue.)
 func (b *Bulkhead) expire() {
 	if !b.shadow.Load() {
 		return

@@ -64,7 +64,9 @@ func (b *Bulkhead) look() (s Snapshot, c *config, draining time.Time) {
 	b.current()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.expire() // without enter, which would make attempts wait for whoever looks
+	// Without enter, which would freeze the word, and so make attempts wait for whoever looks. What expire finds in the queue has
+	// frozen the word already, and thaw lets attempts go on if that was the last.
+	b.expire()
 	b.thaw()
 	c = b.current()
 	w := b.word.load()

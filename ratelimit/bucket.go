@@ -15,7 +15,7 @@ import (
 //
 // A bucket begins as the zero value; fill sets its rate and burst, and pours the tokens in.
 type bucket struct {
-	now    time.Duration    // the time, as of the last advance
+	now    time.Duration    // the time, see moveTo
 	clock  stopwatch.Steady // may be read without the mutex
 	tokens tokens
 	peaks  peaks.Peaks // how full the bucket was since each take: what a token that comes back is worth
@@ -37,10 +37,14 @@ func (b *bucket) set(perSecond float64, burst int) {
 
 func (b *bucket) unlimited() bool { return b.tokens.limit == rate.Inf }
 
+// moveTo moves the time on to a moment that is not before now. What the other methods say and do is as of then.
+func (b *bucket) moveTo(moment time.Duration) { b.now = moment }
+
 // level returns how many tokens there are, by rounding sometimes a little less than none.
 func (b *bucket) level() float64 { return b.tokens.levelAt(b.now) }
 
-// take takes n tokens if they are there, and returns the number of the take: 0 without a limit, where nothing need be taken.
+// take takes n tokens if they are there, and returns the number of the take: 0 without a limit, where nothing need be
+// taken.
 func (b *bucket) take(n int) (number uint64, ok bool) {
 	if b.unlimited() {
 		return 0, n >= 0

@@ -40,5 +40,5 @@
 package ratelimit
 
 // Files: a [Limiter] is in ratelimit.go, its bucket in bucket.go, tokens.go and turn.go, those that wait in queue.go and
-// waiting.go, its state in snapshot.go. A [PerKey] is in perkey.go, all but its keys in hashlimiter.go, its arithmetic in quota.go, its state in
-// perkeysnapshot.go, and its words are in package keytable. Options and errors are common to both.
+// waiting.go, its state in snapshot.go. A [PerKey] is in perkey.go, all but its keys in hashlimiter.go, its arithmetic in
+// quota.go, its state in perkeysnapshot.go, and its words are in package keytable. Options and errors are common to both.

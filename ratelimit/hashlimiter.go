@@ -60,16 +60,16 @@ const (
 // The clock is read before the quota. So, when another quota is put in force at the same time:
 //
 //   - The reading may be from before the start of the quota. It counts as the start.
-//   - The quota may be asked about a moment after its end, but only while the next one is being made. What it then grants too early
-//     stays in the word of the key, and is missing later.
-//   - The words may be on their way to another table. [keytable.Table.Move] lets nobody change a word from when it is read: so
-//     either what is granted here moves along, or the table is found closed, and the next quota is asked.
+//   - The quota may be asked about a moment after its end, but only while the next one is being made. What it then grants
+//     too early stays in the word of the key, and is missing later.
+//   - The words may be on their way to another table. [keytable.Table.Move] lets nobody change a word from when it is read:
+//     so either what is granted here moves along, or the table is found closed, and the next quota is asked.
 func (h *hashLimiter) take(hash uint64, cost int) decision {
 	for {
 		now := h.clock.Elapsed()
 		q := h.quota.Load()
 		switch {
-		case cost < 0 || cost > q.burst && !q.unlimited():
+		case cost < 0 || cost > q.config.burst && !q.unlimited():
 			return decision{quota: q, now: now, verdict: refused}
 		case cost == 0 || q.unlimited():
 			return decision{quota: q, now: now, verdict: free}
@@ -83,10 +83,10 @@ func (h *hashLimiter) take(hash uint64, cost int) decision {
 			h.await()
 			continue
 		}
-		if outcome == keytable.OverflowTaken || outcome == keytable.OverflowRefused {
+		if outcome.Overflowed() {
 			h.tally.of(hash).overflowed.Add(1)
 		}
-		if outcome == keytable.Taken || outcome == keytable.OverflowTaken {
+		if outcome.Granted() {
 			return decision{q, now, from, taken}
 		}
 		return decision{q, now, from, refused}
@@ -139,13 +139,13 @@ func (h *hashLimiter) Settle(_ context.Context, ticket policy.Ticket, outcome po
 		return
 	}
 	h.tally.of(ticket.Period).returned.Add(1)
-	if q.unlimited() || ticket.Start < q.start {
+	if q.unlimited() || !q.gave(ticket) {
 		return
 	}
-	cost := min(ticket.Number, int64(q.burst)) * q.token
+	cost := min(ticket.Number, int64(q.config.burst)) * q.token
 	q.table.GiveBack(ticket.Period, func() int64 {
 		now := h.clock.Elapsed()
-		if h.quota.Load().start != q.start || !q.reaches(now) || max(now, q.start) < ticket.Start {
+		if !h.quota.Load().same(q) || !q.reaches(now) || max(now, q.start) < ticket.Start {
 			return 0 // it was changed meanwhile, or this is another clock
 		}
 		return cost - (q.ceilingAt(now) - q.ceilingAt(ticket.Start))
@@ -159,11 +159,11 @@ func (h *hashLimiter) refuse(hash uint64, cost int, d decision) error {
 	}
 	h.tally.of(hash).rejected.Add(1)
 	q := d.quota
-	r := &policy.Rejection{Kind: kindPerKey, Name: q.name, Reason: ErrLimited}
+	r := &policy.Rejection{Kind: kindPerKey, Name: q.config.name, Reason: ErrLimited}
 	switch {
 	case cost < 0:
 		r.Reason = errNegative
-	case cost > q.burst:
+	case cost > q.config.burst:
 		r.Reason = errTooDear
 	default:
 		at, ok := q.moment(d.from + int64(cost)*q.token)
@@ -194,7 +194,7 @@ func (h *hashLimiter) reconfigure(configure func(old *config) (*config, error)) 
 	}
 	h.changed = true
 	next := h.mustReach().after(c, h.clock.Elapsed)
-	next.start++ // after every ticket from before, see there
+	next.start++ // see quota.gave
 	h.quota.Store(next)
 	return nil
 }
@@ -250,7 +250,7 @@ func (h *hashLimiter) usage() (keytable.Usage, *quota) {
 }
 
 // String returns the rate and the burst, as in `rate limit per key "client" 10/s burst 20`.
-func (h *hashLimiter) String() string { return "rate limit per key " + h.current().describe() }
+func (h *hashLimiter) String() string { return "rate limit per key " + h.current().config.describe() }
 
 // tally is what has happened so far, in parts, so that several processors do not wait for each other.
 type tally [16]tallyPart

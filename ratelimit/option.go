@@ -35,14 +35,14 @@ type Option func(*config)
 
 // config is a configuration. Once checked, it does not change.
 type config struct {
-	perSecond  float64
-	burst      int
-	name       string
-	maxWait    time.Duration // 0: no attempt waits
-	maxWaiters int
-	costOf     func(context.Context) int // nil: every attempt costs 1
-	shadow     bool
-	keys       int // of a limiter per key
+	perSecond      float64
+	burst          int
+	name           string
+	maxWait        time.Duration // 0: no attempt waits
+	maxWaiters     int
+	costOf         func(context.Context) int // nil: every attempt costs 1
+	beginsInShadow bool
+	keys           int // of a limiter per key
 
 	given given
 
@@ -99,7 +99,7 @@ func Keys(n int) Option {
 // Shadow lets the limiter refuse nothing and make nothing wait, and count what it would have done; see
 // [Limiter.Shadow]. The default is to enforce.
 func Shadow() Option {
-	return func(c *config) { c.shadow = true }
+	return func(c *config) { c.beginsInShadow = true }
 }
 
 // Validate returns the [*policy.ConfigError] that [New] would panic with, or nil.
@@ -225,7 +225,7 @@ func (c *config) collect() []policy.Setting {
 	if c.costOf != nil {
 		list.Code("CostOf")
 	}
-	if c.shadow {
+	if c.beginsInShadow {
 		list.Data("Shadow")
 	}
 	return list

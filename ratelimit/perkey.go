@@ -67,8 +67,8 @@ func (p *PerKey[K]) Admit(ctx context.Context) (context.Context, policy.Ticket, 
 		panic("ratelimit: a PerKey without a function for keys is no guard")
 	}
 	cost := 1
-	if q.costOf != nil {
-		cost = q.costOf(ctx)
+	if q.config.costOf != nil {
+		cost = q.config.costOf(ctx)
 	}
 	hash := maphash.Comparable(p.seed, p.key(ctx))
 	d := p.take(hash, cost)
@@ -102,7 +102,7 @@ func (p *PerKey[K]) ReportOf(key K) (policy.Report, bool) {
 // and when the attempt costs nothing: the limit is none for it. It asks the function of [CostOf].
 func (p *PerKey[K]) ReportFor(ctx context.Context) (policy.Report, bool) {
 	q := p.current()
-	if p.key == nil || q.costOf != nil && q.costOf(ctx) == 0 {
+	if p.key == nil || q.config.costOf != nil && q.config.costOf(ctx) == 0 {
 		return policy.Report{}, false
 	}
 	return p.ReportOf(p.key(ctx))

@@ -37,8 +37,9 @@ func (h *hashLimiter) Snapshot() PerKeySnapshot {
 
 func (h *hashLimiter) snapshot() (PerKeySnapshot, *quota) {
 	u, q := h.usage()
+	c := q.config
 	s := PerKeySnapshot{
-		Name: q.name, PerSecond: q.perSecond, Burst: q.burst, Shadow: q.inShadow, Keys: u.Keys, MaxKeys: q.keys,
+		Name: c.name, PerSecond: c.perSecond, Burst: c.burst, Shadow: q.inShadow, Keys: u.Keys, MaxKeys: c.keys,
 		OverflowShare: float64(u.Overflow) / float64(max(1, u.Lines)),
 	}
 	for i := range h.tally {
@@ -101,9 +102,14 @@ func (h *hashLimiter) Report() policy.Report {
 	return r
 }
 
+// MarshalJSON writes the report.
+func (h *hashLimiter) MarshalJSON() ([]byte, error) { return json.Marshal(h.Report()) }
+
 // report returns what all reports have in common.
 func (q *quota) report() policy.Report {
-	return policy.Report{Kind: kindPerKey, Name: q.name, Stage: policy.StageRateLimit, Shadow: q.inShadow, Settings: q.settings()}
+	return policy.Report{
+		Kind: kindPerKey, Name: q.config.name, Stage: policy.StageRateLimit, Shadow: q.inShadow, Settings: q.config.settings(),
+	}
 }
 
 // reportOf returns the report of a key.
@@ -113,7 +119,7 @@ func (h *hashLimiter) reportOf(hash uint64) policy.Report {
 		q := h.quota.Load()
 		tokens := policy.Value{
 			Name: "tokens", Unit: policy.UnitCount, Kind: policy.Gauge,
-			Number: float64(q.burst), Limit: float64(q.burst), Unknown: q.unlimited(),
+			Number: float64(q.config.burst), Limit: float64(q.config.burst), Unknown: q.unlimited(),
 		}
 		if !q.allFull(now) {
 			word, closed := q.table.Word(hash)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-resilience/resilience/internal/keytable"
 	"github.com/go-resilience/resilience/internal/saturate"
+	"github.com/go-resilience/resilience/policy"
 )
 
 // quota is the configuration of a limiter per key as arithmetic: the generic cell rate algorithm in virtual time. It does
@@ -32,14 +33,11 @@ import (
 // The units of a token are rounded up, so no window gets more than it should. At a million per second, a rate may be lower for
 // that by an eighth per thousand.
 type quota struct {
-	*config
-	inShadow bool            // the mode, which may not be the one that config begins with
+	config   *config
+	inShadow bool            // the mode now; config.beginsInShadow is the one that it began with
 	table    *keytable.Table // nil without a limit
 
-	// start is when this quota began, by the limiter's stopwatch. It is also what a ticket tells quotas apart by: a
-	// later start is another quota, to which it gives nothing back. So Reconfigure adds a nanosecond, after the last ticket
-	// from before; and Shadow and Enforce, which copy the quota, leave it.
-	start   time.Duration
+	start   time.Duration // when it began, by the limiter's stopwatch. Quotas are told apart by it: see same and gave
 	ceiling int64         // at the start
 	speed   uint64        // by which the ceiling rises, in units per nanosecond, times 2^speedBits
 	token   int64         // units of a token
@@ -84,7 +82,7 @@ func (c *config) bestToken() int64 {
 
 // firstQuota returns the quota of a new table.
 func firstQuota(c *config, start time.Duration) *quota {
-	q := &quota{config: c, inShadow: c.shadow, start: start, ceiling: firstCeiling}
+	q := &quota{config: c, inShadow: c.beginsInShadow, start: start, ceiling: firstCeiling}
 	if !c.unlimited() {
 		q.table = keytable.New(c.keys)
 		q.token = c.bestToken()
@@ -94,9 +92,9 @@ func firstQuota(c *config, start time.Duration) *quota {
 
 // paced computes what follows from the rate, the burst and the token.
 func (q *quota) paced() *quota {
-	q.full = q.token * int64(q.burst)
-	if q.perSecond > 0 && !q.unlimited() { // as many units per nanosecond as q.token is coarser than the interval
-		q.speed, _ = scale(q.token, unitsPerNanosecond<<speedBits, uint64(intervalOf(q.perSecond)))
+	q.full = q.token * int64(q.config.burst)
+	if q.config.perSecond > 0 && !q.unlimited() { // as many units per nanosecond as q.token is coarser than the interval
+		q.speed, _ = scale(q.token, unitsPerNanosecond<<speedBits, uint64(intervalOf(q.config.perSecond)))
 	}
 	q.reach = q.timeTo(lastCeiling)
 	return q
@@ -114,21 +112,40 @@ func scale(x int64, times, by uint64) (quotient, rest uint64) {
 // after returns the quota with another configuration that starts where q ends: now.
 func (q *quota) after(c *config, clock func() time.Duration) *quota {
 	now := clock()
-	if q.unlimited() || c.unlimited() { // all buckets are full
-		return firstQuota(c, q.end(now))
+	if q.unlimited() || c.unlimited() {
+		return q.refilled(c, now)
 	}
 	ceiling := q.finalCeiling(now)
 	if q.fits(c, ceiling) {
-		q.table.Grow(c.keys)
-		next := &quota{config: c, inShadow: c.shadow, table: q.table, start: q.end(now), ceiling: ceiling, token: q.token}
-		return next.paced()
+		return q.continued(c, now, ceiling)
 	}
+	return q.moved(c, clock, ceiling)
+}
+
+// refilled is after when there was no limit, or will be none: no word says what a key has taken, so all buckets are full.
+func (q *quota) refilled(c *config, now time.Duration) *quota { return firstQuota(c, q.end(now)) }
+
+// continued is after when the words mean the same in the new configuration: they stay where they are, and nobody waits.
+func (q *quota) continued(c *config, now time.Duration, ceiling int64) *quota {
+	q.table.Grow(c.keys)
+	next := &quota{
+		config: c, inShadow: c.beginsInShadow, table: q.table, start: q.end(now), ceiling: ceiling, token: q.token,
+	}
+	return next.paced()
+}
+
+// moved is after when they do not: it moves them to another table, in the units of the new configuration.
+//
+// Until the old table is closed, attempts go on by q, each up to the ceiling of its own reading of the clock. So the clock is read
+// again then: by that reading, no word is above the ceiling. But the ceiling from before stays the least. By another clock it is
+// the latest word, for which the table, now closed, cannot be asked any more.
+func (q *quota) moved(c *config, clock func() time.Duration, ceiling int64) *quota {
 	table := q.table.Move(c.keys, ceiling-q.full)
-	// Until that table was closed, attempts went on by q, each up to the ceiling of its own reading of the clock. By a later
-	// reading, no word is above the ceiling.
-	now = clock()
-	ceiling = max(ceiling, q.finalCeiling(now)) // the table, now closed, cannot be asked any more for its latest word
-	next := &quota{config: c, inShadow: c.shadow, table: table, start: q.end(now), ceiling: firstCeiling, token: c.bestToken()}
+	now := clock()
+	ceiling = max(ceiling, q.finalCeiling(now))
+	next := &quota{
+		config: c, inShadow: c.beginsInShadow, table: table, start: q.end(now), ceiling: firstCeiling, token: c.bestToken(),
+	}
 	table.Convert(func(word int64) int64 {
 		there, _ := scale(max(0, ceiling-word), uint64(next.token), uint64(q.token)) // what is left of a unit is lost
 		return firstCeiling - int64(min(there, maxBurstUnits))
@@ -140,11 +157,17 @@ func (q *quota) after(c *config, clock func() time.Duration) *quota {
 // are still to come, the burst fits, the ceiling does not rise too fast, and a unit is no more than a nanosecond.
 func (q *quota) fits(c *config, ceiling int64) bool {
 	best := c.bestToken()
-	return c.keys >= q.keys && ceiling < lastCeiling/2 && q.token <= maxBurstUnits/int64(c.burst) &&
+	return c.keys >= q.config.keys && ceiling < lastCeiling/2 && q.token <= maxBurstUnits/int64(c.burst) &&
 		(c.perSecond == 0 || q.token < maxSpeedup*best && best <= unitsPerNanosecond*q.token)
 }
 
-// unlimited reports whether there is no limit, as config.unlimited does.
+// same reports whether q and other differ in the mode at most: Shadow and Enforce copy a quota with its start.
+func (q *quota) same(other *quota) bool { return q.start == other.start }
+
+// gave reports whether the tokens of a ticket are this quota's. Those of an earlier one do not come back. Its tickets are from
+// before the start, also those of the very moment of a Reconfigure, which adds a nanosecond to the start for that.
+func (q *quota) gave(ticket policy.Ticket) bool { return ticket.Start >= q.start }
+
 func (q *quota) unlimited() bool { return q.table == nil }
 
 // isOver reports whether decades have passed, so that the ceiling has come to its last and every bucket is full.

@@ -94,7 +94,7 @@ func (l *Limiter) apply(c *config) {
 		l.queue = new(queue)
 	}
 	l.config.Store(c)
-	l.setShadow(c.shadow)
+	l.setShadow(c.beginsInShadow)
 }
 
 // Stage returns [policy.StageRateLimit].
@@ -146,11 +146,11 @@ func (l *Limiter) lock() {
 func (l *Limiter) advance(reading time.Duration) {
 	now := l.bucket.clock.Moment(l.bucket.now, reading)
 	if l.queue.len() == 0 {
-		l.bucket.now = now
+		l.bucket.moveTo(now)
 		return
 	}
 	l.serveShadows(now)
-	l.bucket.now = now
+	l.bucket.moveTo(now)
 	l.grant()
 }
 

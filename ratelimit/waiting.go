@@ -54,12 +54,8 @@ func (l *Limiter) join(cost int, deadline time.Time, mayWait bool) (waits *waite
 func (l *Limiter) judge(w *waiter, ahead line, mayWait bool) (until time.Duration, reason error) {
 	c := l.config.Load()
 	turn, never := l.bucket.turn(ahead.owed, w.cost)
-	latest, tooLate := w.deadline, ErrDeadline
-	until = turn // how long another attempt has time is not known
-	if byMaxWait := saturate.Add(w.came, c.maxWait); byMaxWait <= w.deadline {
-		latest, tooLate = byMaxWait, ErrMaxWait
-		until = max(l.bucket.now, turn-c.maxWait) // from then on MaxWait is long enough
-	}
+	latest, tooLate, lead := w.lastChance(c.maxWait)
+	comeBack := max(l.bucket.now, turn-lead)
 	switch {
 	case never != nil:
 		return 0, never
@@ -67,11 +63,21 @@ func (l *Limiter) judge(w *waiter, ahead line, mayWait bool) (until time.Duratio
 		return turn, ErrLimited
 	case ahead.length >= c.maxWaiters || ahead.owed > MaxBurst:
 		first, _ := l.bucket.turn(0, l.queue.first().cost) // when the first leaves its place
-		return max(until, first), ErrQueueFull
+		return max(comeBack, first), ErrQueueFull
 	case turn > latest:
-		return until, tooLate
+		return comeBack, tooLate
 	}
 	return 0, nil
+}
+
+// lastChance returns the latest turn that w can use, and why a later one is too late. It also returns how long before a turn
+// another attempt can come and wait for it: as long as MaxWait allows. Of a deadline nothing is known, since another attempt has
+// another one: so it should come at the turn.
+func (w *waiter) lastChance(maxWait time.Duration) (latest time.Duration, tooLate error, lead time.Duration) {
+	if byMaxWait := saturate.Add(w.came, maxWait); byMaxWait <= w.deadline {
+		return byMaxWait, ErrMaxWait, maxWait
+	}
+	return w.deadline, ErrDeadline, 0
 }
 
 // place puts a newcomer at the end of the queue. In shadow mode nothing waits: it is a shadow.
@@ -135,7 +141,8 @@ func (l *Limiter) leave(w *waiter) {
 }
 
 // look returns what w has to do: end is not nil if its wait is over. Otherwise it waits for news; if wait is not 0, it is the
-// first of those that wait and sets a timer too: for the turn of the first in the queue, which may be a shadow.
+// first of those that wait and sets a timer too: for the turn of the first in the queue, which may be a shadow. That turn is
+// never now: lock has granted whatever is due. So 0 can stand for no timer.
 func (l *Limiter) look(w *waiter) (end *end, wait time.Duration) {
 	l.lock()
 	defer l.mu.Unlock()
@@ -178,7 +185,7 @@ func (l *Limiter) serveShadows(now time.Duration) {
 		if never != nil || turn > now {
 			return
 		}
-		l.bucket.now = turn
+		l.bucket.moveTo(turn)
 		if !l.grantFirst() {
 			return
 		}

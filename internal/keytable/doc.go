@@ -7,9 +7,9 @@
 //	---|-------------------|-------------------|----->
 //	   |<---- missing ---->|<----- there ----->|
 //
-// A word is raised up to the ceiling at most. A key whose word is below the floor has a full bucket, and is the same as a key
-// that is not there. So the table forgets without a goroutine, a timer or a scan: a new key takes the place of any word below
-// the floor.
+// A word is raised up to the ceiling at most. A key whose word is at the floor or below it has a full bucket, and is the same
+// as a key that is not there. So the table forgets without a goroutine, a timer or a scan: a new key takes the place of any
+// word below the floor. (A word at the floor stays, see overflow rule 1.)
 //
 // # Layout
 //
@@ -35,27 +35,43 @@
 //
 // # When a segment is full
 //
-// For a key none of whose 18 entries is below the floor, the first of these is done that is possible (extendible hashing):
+// For a key none of whose 18 entries is below the floor, the first of these steps is done that is possible (extendible
+// hashing):
 //
 //  1. The segment is split in two, by the next bit of the hashes. If it has a single slot, the directory doubles first.
 //  2. If it has the largest depth already, and an eighth of it is free, another key moves to another of its own six lines.
 //  3. Otherwise the key gets no entry, and shares the overflow word of its home line with the other keys at home there that
 //     have none.
 //
-// A segment is never changed by 1 or 2, but replaced by copies. Before it is copied, all its words are frozen: whoever has
-// found an entry in it fails to swap its word, waits for the lock, and looks again.
+// A segment is never changed by step 1 or 2, but replaced by copies. Before it is copied, all its words are frozen: whoever
+// has found an entry in it fails to swap its word, waits for the lock, and looks again.
 //
 // # Overflow
 //
-// Whatever its moves between the overflow word and an entry, a key is never granted more than one word would grant it:
+// Whatever its moves between the overflow word and an entry, a key is never granted more than one word would grant it. The
+// overflow rules:
 //
-//  1. Only a word strictly below the floor is evicted.
+//  1. Only a word strictly below the floor is evicted. A new owner that has got back all that it took is at the floor again:
+//     so it never has the word that the old one had.
 //  2. A new entry starts at the overflow word of its home line, if that is above the floor.
 //  3. The word of an evicted entry goes into the overflow word of its own home line, for those who come with a lower floor,
 //     from an older reading of the clock.
 //
 // So the words that decide about a key, one after the other, never go back, as if they were one. (Words also go back by
 // what is returned, see [Table.GiveBack].)
+//
+// # What can go wrong
+//
+// [Table.Take] swaps the word of an entry without the lock. Should the entry have another owner by then, it has another word
+// too, and the swap fails: the last word of the old owner was below the floor at which it was evicted, and the words of the
+// new one are not. That holds but for [Table.GiveBack], which can lower the word of the old owner in between:
+//
+//	a take of key A    loads its word w, and finds that the hash is that of A
+//	others             give back to A, whose word falls below the floor; evict it for B, which takes until its word is w
+//	the take of A      swaps w, which is now that of B: the cost counts for B, and A is granted that much more
+//
+// For that, A must get back more than B takes, all between two neighbouring steps of one take. To read the hash once more
+// after the swap would tell, at the price of each admission.
 //
 // # When the words move
 //

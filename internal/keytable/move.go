@@ -15,14 +15,14 @@ func (t *Table) Move(keys int, floor int64) *Table {
 		s.lock().Lock() // whoever has it already decides by this table
 		defer s.lock().Unlock()
 		s.freeze(func(_, _ int, hash uint64, word int64) {
-			if word >= floor { // and so it has an owner
+			if matters(word, floor) { // and so it has an owner
 				to.put(hash, word)
 			}
 		})
 	})
 	from.all(func(s *segment, first, last uint64) {
 		for i := range s.lines {
-			if word := s.lines[i].overflow.Load(); word >= floor {
+			if word := s.lines[i].overflow.Load(); matters(word, floor) {
 				to.raiseOverflow(first, last, i, word)
 			}
 		}
@@ -49,7 +49,7 @@ func (t *Table) Convert(f func(word int64) int64) {
 
 // put gives a word to a key that is not there. Nobody else may use t yet.
 func (t *Table) put(hash uint64, word int64) {
-	const floor = 1 // words are above that, so none is evicted
+	const floor = 1 // no word is below that, so none is evicted
 	for {
 		s := t.directory.Load().segment(hash)
 		if e := s.vacate(hash, floor); e != nil {

@@ -20,6 +20,8 @@ func (t *Table) makeRoom(s *segment, hash uint64, floor int64) (lookAgain bool) 
 		if depth == d.bits() {
 			d = d.doubled()
 		}
+		// If d was not doubled, others see its slots change one by one. Each is s, in which they find frozen words and look again, or
+		// a half of it that is complete by now.
 		d.split(hash, s.freezeAndSplit(depth))
 		t.directory.Store(d)
 		return true
@@ -74,7 +76,7 @@ func (s *segment) sparse(floor int64) bool {
 	free := 0
 	for i := range s.lines {
 		for j := range s.lines[i].entries {
-			if s.lines[i].entries[j].word.Load() < floor {
+			if !matters(s.lines[i].entries[j].word.Load(), floor) {
 				free++
 			}
 		}
@@ -96,8 +98,7 @@ func (s *segment) rearrange(hash uint64, floor int64) *segment {
 	return nil
 }
 
-// freezeAndMove freezes s and returns a copy in which owner is where to is in s, and its old entry is free. The entry to is busy,
-// and stays so until it is frozen with all others: nobody can take it in between.
+// freezeAndMove freezes s and returns a copy in which owner is where to, which is busy, is in s, and its old entry is free.
 func (s *segment) freezeAndMove(owner uint64, to *entry) *segment {
 	fresh := new(segment)
 	var moved *entry

@@ -12,11 +12,14 @@ const (
 	segmentEntries = ways * lines
 )
 
-// Words that are none.
+// Words that are none. No take swaps them: whoever finds one waits for the lock of the segment, and looks again.
 const (
-	busy   int64 = -1 // somebody who holds the lock of the segment is about to change the entry
-	frozen int64 = -2 // the segment was replaced
+	busy   int64 = -1 // somebody who holds the lock has the entry for another key, or freezes the segment next
+	frozen int64 = -2 // the segment was replaced; the word is in its copy, and cannot change here any more
 )
+
+// matters reports whether a word must be kept. One at the floor grants as much as none, but see overflow rule 1.
+func matters(word, floor int64) bool { return word >= floor }
 
 // entry is the word of a key.
 type entry struct {
@@ -86,21 +89,14 @@ func (l *line) raiseOverflow(word int64) { l.overflow.Store(max(l.overflow.Load(
 func (e *entry) take(hash uint64, floor, ceiling, cost int64) (from int64, outcome Outcome) {
 	for {
 		was := e.word.Load()
-		// Whose word is it? The hash is read again after the word, so was belongs to this key. If the entry has another owner by the
-		// time of the swap, it also has another word, and the swap fails: the last word of the old owner was below the floor at which
-		// it was evicted, and the first one of the new owner is above that floor.
-		//
-		// That holds as long as words rise, and GiveBack lowers them. For the new owner to have was as its word, this key must, between
-		// the load and the swap, get back more than the new owner takes, and be evicted. Then its cost counts for the new owner, and it
-		// is itself granted that cost more. To read the hash once more after the swap would tell, at the price of each admission.
-		if was < 0 || e.hash.Load() != hash {
+		if was < 0 || e.hash.Load() != hash { // read after the word, which so is that of this key
 			return 0, again
 		}
 		from = max(was, floor)
 		if from > ceiling-cost {
 			return from, Refused
 		}
-		if e.word.CompareAndSwap(was, from+cost) {
+		if e.word.CompareAndSwap(was, from+cost) { // another owner has another word: see "What can go wrong"
 			return from, Taken
 		}
 	}
@@ -112,7 +108,7 @@ func (s *segment) vacate(hash uint64, floor int64) *entry {
 		for j := range s.lines[i].entries {
 			e := &s.lines[i].entries[j]
 			was := e.word.Load()
-			if was < 0 || was >= floor || !e.word.CompareAndSwap(was, busy) {
+			if was < 0 || matters(was, floor) || !e.word.CompareAndSwap(was, busy) {
 				continue
 			}
 			s.home(e.hash.Load()).raiseOverflow(was) // 0 where there was no owner

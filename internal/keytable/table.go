@@ -44,6 +44,12 @@ const (
 	OverflowRefused                // by an overflow word
 )
 
+// Granted reports whether the cost was added.
+func (o Outcome) Granted() bool { return o == Taken || o == OverflowTaken }
+
+// Overflowed reports whether an overflow word decided, which the key shares with others.
+func (o Outcome) Overflowed() bool { return o == OverflowTaken || o == OverflowRefused }
+
 // Take adds cost to the word of a key, or to the floor if the word is below it, unless the sum is above the ceiling. It
 // returns what the cost was added to, or would have been.
 //
@@ -83,7 +89,7 @@ func (t *Table) place(s *segment, hash uint64, floor, ceiling, cost int64) (from
 	}
 	home := s.home(hash)
 	from = max(floor, home.overflow.Load())
-	if from > ceiling-cost { // rule 2: also when there is a free entry
+	if from > ceiling-cost { // overflow rule 2: also when there is a free entry
 		return from, OverflowRefused
 	}
 	if e := s.vacate(hash, floor); e != nil {

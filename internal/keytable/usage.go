@@ -4,7 +4,7 @@ import "math"
 
 // Usage is what is in a table.
 type Usage struct {
-	Keys     int   // words above the floor
+	Keys     int   // words above the floor: the buckets that are not full
 	Overflow int   // overflow words above the floor
 	Lines    int   // each with an overflow word
 	Latest   int64 // the latest word of all

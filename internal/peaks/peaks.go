@@ -32,8 +32,8 @@ package peaks
 //
 // Less and less is missing as time passes, until a take or a change of the burst. So only the moments just before those count: the
 // peaks, when the bucket was fullest. (What is missing now is not one of them: the bucket overflows by itself.) A peak is of no use
-// when as little, or less, was missing at a later one. And a peak at which all that had been taken was missing has cost nothing
-// its worth.
+// when as little, or less, was missing at a later one. And a peak at which all that had been taken was missing takes nothing
+// away.
 //
 // # Room
 //
@@ -44,10 +44,14 @@ package peaks
 //
 // Invariant: for any set of takes, what GiveBack returns for all of them is at most by how much the bucket would be fuller
 // without them.
+//
+// By the peaks that are kept, all takes together are worth no more than returnable and debt: a peak lowers returnable to what is
+// missing at it, and if it is not kept, the debt rises by as much. What goes back lowers both alike. So the debt can be forgotten
+// when all that is kept is one peak, at which returnable is missing.
 type Peaks struct {
-	takes uint64  // so far; the number of the last one
-	worth float64 // what all that was taken is worth together, at most
-	debt  float64 // what the next returns repay, for peaks that were not kept; less than mostDebt
+	takes      uint64  // so far; the number of the last one
+	returnable float64 // what can go back, for all takes together
+	debt       float64 // what the next returns repay, for peaks that were not kept; less than mostDebt
 
 	peaks [4]peak // the first kept of them: in the order of time; from one to the next, more is missing
 	kept  int
@@ -68,25 +72,25 @@ func (k peak) since(take uint64) bool { return k.takes >= take }
 // See notes how many tokens are missing, just before a take or a change of the burst. The order of the cases matters: a full bucket
 // counts even if nothing is worth anything.
 func (p *Peaks) See(missing float64) {
-	lost := p.worth - missing // what this peak takes away from the worth of all
+	lost := p.returnable - missing // what this peak takes away from all takes together
 	switch {
-	case p.worth == 0 && p.kept == 0: // nothing was taken, or all of it went back
+	case p.returnable == 0 && p.kept == 0: // nothing was taken, or all of it went back
 		return
 	case missing == 0: // full: nothing is worth anything, and no other peak says more than this one
-		p.worth, p.debt = 0, 0
+		p.returnable, p.debt = 0, 0
 		p.kept = 0
 		p.keep(peak{p.takes, 0})
 		return
-	case lost <= 0: // at least as much is missing as all that was taken is worth: none of it is affected
+	case lost <= 0: // at least as much is missing as can go back: none of it is affected
 		return
 	}
-	p.worth = missing
+	p.returnable = missing
 	p.dropFrom(missing)
 	switch {
 	case p.kept == 0:
-		p.debt = 0 // it was for a peak at which more was missing
+		p.debt = 0 // the peak to come says all that the debt stood for
 	case p.kept == len(p.peaks) && p.debt+lost < mostDebt:
-		p.debt += lost
+		p.debt += lost // in place of the peak
 		return
 	case p.kept == len(p.peaks):
 		p.join()
@@ -124,7 +128,7 @@ func (p *Peaks) join() {
 // Take notes that n tokens are taken, and returns the number of this take: 1 for the first.
 func (p *Peaks) Take(n float64) (number uint64) {
 	p.takes++
-	p.worth += n
+	p.returnable += n
 	return p.takes
 }
 
@@ -136,9 +140,9 @@ func (p *Peaks) GiveBack(number uint64, n float64) float64 {
 			worth = min(worth, k.missing)
 		}
 	}
-	before := p.peaks[:p.kept]
+	before, kept := p.peaks, p.kept
 	p.kept = 0
-	for _, k := range before { // those that this makes of no use are not kept
+	for _, k := range before[:kept] { // those that this makes of no use are not kept
 		if k.since(number) {
 			k.missing -= worth
 		}
@@ -147,6 +151,6 @@ func (p *Peaks) GiveBack(number uint64, n float64) float64 {
 	}
 	repaid := min(worth, p.debt)
 	p.debt -= repaid
-	p.worth = max(0, p.worth-(worth-repaid))
+	p.returnable = max(0, p.returnable-(worth-repaid))
 	return worth - repaid
 }

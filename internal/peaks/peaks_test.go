@@ -23,6 +23,15 @@ func (h *history) missing() (missing float64) {
 	return missing
 }
 
+// worthOfAll returns what all that was taken is worth together, by the peaks that are kept.
+func worthOfAll(p Peaks, h *history) (worth float64) {
+	p.debt = 0
+	for i, n := range h.taken {
+		worth += p.GiveBack(uint64(i+1), n)
+	}
+	return worth
+}
+
 // With whatever is given back, the bucket is never fuller than if it had never been taken; and it is just as full as long
 // as the moments to remember are few.
 func TestPeaks(t *testing.T) {
@@ -52,6 +61,9 @@ func TestPeaks(t *testing.T) {
 				p.Take(float64(n))
 				missing += float64(n)
 				h.refill, h.taken = append(h.refill, refill), append(h.taken, float64(n))
+			}
+			if all := worthOfAll(p, &h); all > p.returnable+p.debt+1e-9 || p.debt >= mostDebt {
+				r.Fatalf("all takes are worth %v together, and %v is returnable with a debt of %v", all, p.returnable, p.debt)
 			}
 			for i := 1; i < p.kept; i++ {
 				if p.peaks[i].missing <= p.peaks[i-1].missing {
