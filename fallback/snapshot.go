@@ -1,6 +1,9 @@
 package fallback
 
-import "log/slog"
+import (
+	"encoding/json"
+	"log/slog"
+)
 
 // Snapshot is what a fallback has done so far.
 type Snapshot struct {
@@ -19,6 +22,9 @@ func (f *Policy[T]) Snapshot() Snapshot {
 	s.Name = f.name
 	return s
 }
+
+// MarshalJSON writes the snapshot: a fallback is no layer, and has no report.
+func (f *Policy[T]) MarshalJSON() ([]byte, error) { return json.Marshal(f.Snapshot()) }
 
 // LogValue returns the fields as a group.
 func (s Snapshot) LogValue() slog.Value {

@@ -25,6 +25,9 @@ func TestFault280_SnapshotsAreReadable(t *testing.T) {
 	text, err := json.Marshal(s)
 	require.NoError(t, err)
 	require.JSONEq(t, `{"name":"guest","answered":1,"failed":0,"skipped":0}`, string(text))
+	live, err := json.Marshal(f)
+	require.NoError(t, err)
+	require.JSONEq(t, string(text), string(live))
 	var log strings.Builder
 	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "v", s)
 	require.Contains(t, log.String(), "v.name=guest v.answered=1 v.failed=0 v.skipped=0")

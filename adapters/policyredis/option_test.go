@@ -66,6 +66,18 @@ func TestBadConfigurationIsRefused(t *testing.T) {
 	}
 }
 
+func TestLimitersInJSON(t *testing.T) {
+	v := newVirtual(t)
+	perKey := policyredis.NewPerKey(v.client, 1, 2, func(context.Context) string { return "key" })
+	for _, live := range []policy.Reporter{policyredis.New(v.client, "json", 1, 2), perKey} {
+		encoded, err := json.Marshal(live)
+		require.NoError(t, err)
+		report, err := json.Marshal(live.Report())
+		require.NoError(t, err)
+		require.JSONEq(t, string(report), string(encoded))
+	}
+}
+
 func TestReport(t *testing.T) {
 	v := newVirtual(t)
 	l := policyredis.New(v.client, "report", 100, 20, policyredis.Name("api"), patient(), policyredis.FailLocal(10), costing())

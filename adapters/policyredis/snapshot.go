@@ -1,6 +1,7 @@
 package policyredis
 
 import (
+	"encoding/json"
 	"log/slog"
 	"time"
 
@@ -105,6 +106,12 @@ func (p *PerKey) Report() policy.Report {
 	})
 	return report
 }
+
+// MarshalJSON writes the report.
+func (l *Limiter) MarshalJSON() ([]byte, error) { return json.Marshal(l.Report()) }
+
+// MarshalJSON writes the report.
+func (p *PerKey) MarshalJSON() ([]byte, error) { return json.Marshal(p.Report()) }
 
 func (c *core) report(cfg *config, stage policy.Stage) policy.Report {
 	s := c.snapshot(cfg)
