@@ -169,7 +169,7 @@ func (b *Bulkhead) remove(w *waiter) {
 	b.queue.remove(w)
 	delete(b.shadows.byID, w.shadowID)
 	if w.granted {
-		b.word.add(-w.weight)
+		b.giveBack(w.weight)
 	}
 }
 

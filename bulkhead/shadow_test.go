@@ -209,6 +209,58 @@ func TestShadowSettledTwice(t *testing.T) {
 	require.Equal(t, 1, b.Snapshot().InFlight)
 }
 
+// An attempt that is settled twice takes the slot of another one: here that of a shadow that has got its slot. Whoever then finds
+// no slot to give back says so, and the limit stays.
+func TestFault135_TheSlotOfAShadowIsGivenBackByAnother(t *testing.T) {
+	b := bulkhead.New(1, bulkhead.Shadow(), bulkhead.Queue(1, time.Hour))
+	ctx, ticket, err := b.Admit(context.Background())
+	require.NoError(t, err)
+	shadow := acquire(t, b)
+	b.Settle(ctx, ticket, returned(nil)) // which gives the slot to the shadow
+	require.Equal(t, 1, b.Snapshot().InFlight)
+	b.Settle(ctx, ticket, returned(nil))
+	require.Panics(t, func() { shadow.Done(nil) })
+	require.Zero(t, b.Snapshot().InFlight)
+	require.Equal(t, 1, b.Snapshot().Limit)
+	b.Enforce()
+	require.Equal(t, 1, free(t, b))
+}
+
+// slowly is a context that says only after the moment that it has ended.
+type slowly struct {
+	context.Context
+	moment chan struct{}
+}
+
+func (c slowly) Err() error {
+	if c.Context.Err() != nil {
+		<-c.moment
+	}
+	return c.Context.Err()
+}
+
+// The same, of an attempt that leaves in the moment in which it gets its slot.
+func TestFault135_TheSlotOfOneThatLeavesIsGivenBackByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(1, bulkhead.Queue(1, time.Hour))
+		_, ticket, err := b.Admit(t.Context())
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		panicked, moment := make(chan any), make(chan struct{})
+		go func() {
+			defer func() { panicked <- recover() }()
+			_, _, _ = b.Admit(slowly{ctx, moment})
+		}()
+		synctest.Wait()
+		cancel()
+		b.Settle(t.Context(), ticket, returned(nil)) // which gives the slot to the one that waits
+		b.Settle(t.Context(), ticket, returned(nil))
+		close(moment)
+		require.NotNil(t, <-panicked)
+		require.Equal(t, 1, free(t, b))
+	})
+}
+
 // The mode, the limit and the queue change under load in real time: nothing is lost, and what enforcement admits never
 // exceeds the limit once shadow mode is over.
 func TestModesUnderLoad(t *testing.T) {
