@@ -31,7 +31,7 @@ type waiter struct {
 	granted  bool
 	refused  error     // why
 	shadowID uint64    // from 1
-	until    time.Time // when the wait of a shadow would be over
+	until    time.Time // when its wait is over; for a shadow, would be
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
@@ -56,7 +56,9 @@ func (q *queue) all() iter.Seq[*waiter] {
 	}
 }
 
-func (q *queue) push(w *waiter) {
+// push puts w at the end of the queue, for so long.
+func (q *queue) push(w *waiter, wait time.Duration) {
+	w.until = time.Now().Add(wait)
 	w.element = q.waiters.PushBack(w)
 	q.peak = max(q.peak, q.len())
 	q.waited++
@@ -95,7 +97,7 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waiting *waiter, shadowID uin
 		return nil, 0, b.refuse(c, reason)
 	}
 	waiting = &waiter{weight: weight, done: make(chan struct{})}
-	b.queue.push(waiting)
+	b.queue.push(waiting, c.queueWait)
 	return waiting, 0, nil
 }
 

@@ -174,6 +174,49 @@ func TestShadowLetsThoseThroughThatWait(t *testing.T) {
 	})
 }
 
+// An attempt that waits when shadow mode begins goes on waiting as a shadow for as long as it would have, whatever queue the new
+// configuration has.
+func TestShadowsWaitAsLongAsTheyWouldHave(t *testing.T) {
+	for name, begin := range map[string]func(*bulkhead.Bulkhead) error{
+		"by Shadow":       func(b *bulkhead.Bulkhead) error { b.Shadow(); return nil },
+		"by Reconfigure":  func(b *bulkhead.Bulkhead) error { return b.Reconfigure(1, bulkhead.Shadow()) },
+		"to a long queue": func(b *bulkhead.Bulkhead) error { return b.Reconfigure(1, bulkhead.Shadow(), bulkhead.Queue(1, time.Hour)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bulkhead.New(1, bulkhead.Queue(1, time.Minute))
+				defer acquire(t, b).Done(nil)
+				let := make(chan *policy.Permit)
+				go func() { let <- acquire(t, b) }()
+				time.Sleep(20 * time.Second)
+				require.NoError(t, begin(b))
+				defer (<-let).Done(nil)
+				time.Sleep(40*time.Second - 1)
+				require.Equal(t, 1, b.Snapshot().Waiting)
+				require.Zero(t, b.Snapshot().ShadowRejected)
+				time.Sleep(1)
+				require.Zero(t, b.Snapshot().Waiting)
+				require.EqualValues(t, 1, b.Snapshot().ShadowRejected)
+			})
+		})
+	}
+}
+
+// Slots of a higher limit are for those that wait, also if shadow mode begins with it, without a queue.
+func TestAHigherLimitInShadow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.New(1, bulkhead.Queue(1, time.Minute))
+		defer acquire(t, b).Done(nil)
+		let := make(chan *policy.Permit)
+		go func() { let <- acquire(t, b) }()
+		synctest.Wait()
+		require.NoError(t, b.Reconfigure(2, bulkhead.Shadow()))
+		require.Equal(t, 2, b.Snapshot().InFlight)
+		require.Zero(t, b.Snapshot().ShadowRejected)
+		(<-let).Done(nil)
+	})
+}
+
 func TestShadowAndDrain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bulkhead.New(1, bulkhead.Shadow())
