@@ -178,9 +178,11 @@ func TestShadowLetsThoseThroughThatWait(t *testing.T) {
 // configuration has.
 func TestShadowsWaitAsLongAsTheyWouldHave(t *testing.T) {
 	for name, begin := range map[string]func(*bulkhead.Bulkhead) error{
-		"by Shadow":       func(b *bulkhead.Bulkhead) error { b.Shadow(); return nil },
-		"by Reconfigure":  func(b *bulkhead.Bulkhead) error { return b.Reconfigure(1, bulkhead.Shadow()) },
-		"to a long queue": func(b *bulkhead.Bulkhead) error { return b.Reconfigure(1, bulkhead.Shadow(), bulkhead.Queue(1, time.Hour)) },
+		"by Shadow":      func(b *bulkhead.Bulkhead) error { b.Shadow(); return nil },
+		"by Reconfigure": func(b *bulkhead.Bulkhead) error { return b.Reconfigure(1, bulkhead.Shadow()) },
+		"to a long queue": func(b *bulkhead.Bulkhead) error {
+			return b.Reconfigure(1, bulkhead.Shadow(), bulkhead.Queue(1, time.Hour))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
