@@ -196,6 +196,11 @@ func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadowID uint64, er
 func (b *Bulkhead) release(weight int) {
 	b.enter()
 	defer b.leave()
+	b.giveBack(weight)
+}
+
+// giveBack makes slots free, between enter and leave. It panics if fewer are taken.
+func (b *Bulkhead) giveBack(weight int) {
 	if w := b.word.load(); !w.holds(weight) {
 		panic(fmt.Sprintf("bulkhead: settling a weight of %d with %d in flight: settled twice, or never admitted", weight, w.inFlight()))
 	}

@@ -22,7 +22,7 @@ type waiter struct {
 	element  *list.Element // in the queue; nil if it is not there
 	granted  bool          // it holds its slots
 	shadowID uint64        // from 1; 0 if it is no shadow
-	until    time.Time     // when the wait of a shadow would be over
+	until    time.Time     // when its wait is over; for a shadow, would be
 	end      chan end      // gets how the wait ends, once; nil if it never waited
 }
 
@@ -56,7 +56,9 @@ func (q *queue) all() iter.Seq[*waiter] {
 	}
 }
 
-func (q *queue) push(w *waiter) {
+// push puts w at the end of the queue, for so long.
+func (q *queue) push(w *waiter, wait time.Duration) {
+	w.until = time.Now().Add(wait)
 	w.element = q.waiters.PushBack(w)
 	q.peak = max(q.peak, q.len())
 	q.waited++
@@ -95,7 +97,7 @@ func (b *Bulkhead) join(weight int, mayWait bool) (waiting *waiter, shadowID uin
 		return nil, 0, b.refuse(c, reason)
 	}
 	waiting = &waiter{weight: weight, end: make(chan end, 1)}
-	b.queue.push(waiting)
+	b.queue.push(waiting, c.queueWait)
 	return waiting, 0, nil
 }
 
@@ -171,7 +173,7 @@ func (b *Bulkhead) remove(w *waiter) {
 	b.queue.remove(w)
 	delete(b.shadows.byID, w.shadowID)
 	if w.granted {
-		b.word.add(-w.weight)
+		b.giveBack(w.weight)
 	}
 }
 

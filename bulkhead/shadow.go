@@ -14,7 +14,7 @@ import (
 //   - With a queue they are an estimate. An attempt that would wait runs at once; it has a place in the queue until a
 //     slot becomes free for it, its wait is over, which counts as a refusal, or it ends, which an attempt that had
 //     really waited would have done later.
-//   - Attempts that wait when Shadow is called run at once.
+//   - Attempts that wait when Shadow is called run at once. Their wait is over when it would have been.
 //   - [Bulkhead.Drain] refuses in shadow mode too.
 //
 // Shadow panics with a [*policy.ConfigError] when the bulkhead is [Adaptive]: it learns from what it limits.
@@ -51,10 +51,9 @@ func (b *Bulkhead) setMode(shadow bool) {
 	if b.shadow.Swap(shadow) == shadow {
 		return
 	}
-	until := time.Now().Add(b.current().queueWait)
 	for w := range b.queue.all() {
 		if shadow {
-			b.shadows.add(w, until)
+			b.shadows.add(w)
 			w.end <- end{shadowID: w.shadowID}
 		} else {
 			b.queue.remove(w)
@@ -72,13 +71,13 @@ type shadows struct {
 
 func (s *shadows) len() int { return len(s.byID) }
 
-// add makes w a shadow whose wait is over at until.
-func (s *shadows) add(w *waiter, until time.Time) {
+// add makes w a shadow.
+func (s *shadows) add(w *waiter) {
 	if s.byID == nil {
 		s.byID = make(map[uint64]*waiter)
 	}
 	s.last++
-	w.shadowID, w.until = s.last, until
+	w.shadowID = s.last
 	s.byID[w.shadowID] = w
 }
 
@@ -86,9 +85,9 @@ func (s *shadows) add(w *waiter, until time.Time) {
 // refuse it, or one that is refused. It is called between enter and leave.
 func (b *Bulkhead) letThrough(weight int, reason error) (id uint64) {
 	w := &waiter{weight: weight}
-	b.shadows.add(w, time.Now().Add(b.current().queueWait))
+	b.shadows.add(w)
 	if reason == nil {
-		b.queue.push(w)
+		b.queue.push(w, b.current().queueWait)
 	} else {
 		b.shadows.rejected++
 	}

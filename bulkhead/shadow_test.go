@@ -174,6 +174,51 @@ func TestShadowLetsThoseThroughThatWait(t *testing.T) {
 	})
 }
 
+// An attempt that waits when shadow mode begins goes on waiting as a shadow for as long as it would have, whatever queue the new
+// configuration has.
+func TestShadowsWaitAsLongAsTheyWouldHave(t *testing.T) {
+	for name, begin := range map[string]func(*bulkhead.Bulkhead) error{
+		"by Shadow":      func(b *bulkhead.Bulkhead) error { b.Shadow(); return nil },
+		"by Reconfigure": func(b *bulkhead.Bulkhead) error { return b.Reconfigure(1, bulkhead.Shadow()) },
+		"to a long queue": func(b *bulkhead.Bulkhead) error {
+			return b.Reconfigure(1, bulkhead.Shadow(), bulkhead.Queue(1, time.Hour))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				b := bulkhead.New(1, bulkhead.Queue(1, time.Minute))
+				defer acquire(t, b).Done(nil)
+				let := make(chan *policy.Permit)
+				go func() { let <- acquire(t, b) }()
+				time.Sleep(20 * time.Second)
+				require.NoError(t, begin(b))
+				defer (<-let).Done(nil)
+				time.Sleep(40*time.Second - 1)
+				require.Equal(t, 1, b.Snapshot().Waiting)
+				require.Zero(t, b.Snapshot().ShadowRejected)
+				time.Sleep(1)
+				require.Zero(t, b.Snapshot().Waiting)
+				require.EqualValues(t, 1, b.Snapshot().ShadowRejected)
+			})
+		})
+	}
+}
+
+// Slots of a higher limit are for those that wait, also if shadow mode begins with it, without a queue.
+func TestAHigherLimitInShadow(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := bulkhead.New(1, bulkhead.Queue(1, time.Minute))
+		defer acquire(t, b).Done(nil)
+		let := make(chan *policy.Permit)
+		go func() { let <- acquire(t, b) }()
+		synctest.Wait()
+		require.NoError(t, b.Reconfigure(2, bulkhead.Shadow()))
+		require.Equal(t, 2, b.Snapshot().InFlight)
+		require.Zero(t, b.Snapshot().ShadowRejected)
+		(<-let).Done(nil)
+	})
+}
+
 func TestShadowAndDrain(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		b := bulkhead.New(1, bulkhead.Shadow())
@@ -207,6 +252,58 @@ func TestShadowSettledTwice(t *testing.T) {
 	b.Settle(ctx, ticket, returned(nil))
 	require.Panics(t, func() { b.Settle(ctx, ticket, returned(nil)) })
 	require.Equal(t, 1, b.Snapshot().InFlight)
+}
+
+// An attempt that is settled twice takes the slot of another one: here that of a shadow that has got its slot. Whoever then finds
+// no slot to give back says so, and the limit stays.
+func TestFault135_TheSlotOfAShadowIsGivenBackByAnother(t *testing.T) {
+	b := bulkhead.New(1, bulkhead.Shadow(), bulkhead.Queue(1, time.Hour))
+	ctx, ticket, err := b.Admit(context.Background())
+	require.NoError(t, err)
+	shadow := acquire(t, b)
+	b.Settle(ctx, ticket, returned(nil)) // which gives the slot to the shadow
+	require.Equal(t, 1, b.Snapshot().InFlight)
+	b.Settle(ctx, ticket, returned(nil))
+	require.Panics(t, func() { shadow.Done(nil) })
+	require.Zero(t, b.Snapshot().InFlight)
+	require.Equal(t, 1, b.Snapshot().Limit)
+	b.Enforce()
+	require.Equal(t, 1, free(t, b))
+}
+
+// slowly is a context that says only after the moment that it has ended.
+type slowly struct {
+	context.Context
+	moment chan struct{}
+}
+
+func (c slowly) Err() error {
+	if c.Context.Err() != nil {
+		<-c.moment
+	}
+	return c.Context.Err()
+}
+
+// The same, of an attempt that leaves in the moment in which it gets its slot.
+func TestFault135_TheSlotOfOneThatLeavesIsGivenBackByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(1, bulkhead.Queue(1, time.Hour))
+		_, ticket, err := b.Admit(t.Context())
+		require.NoError(t, err)
+		ctx, cancel := context.WithCancel(t.Context())
+		panicked, moment := make(chan any), make(chan struct{})
+		go func() {
+			defer func() { panicked <- recover() }()
+			_, _, _ = b.Admit(slowly{ctx, moment})
+		}()
+		synctest.Wait()
+		cancel()
+		b.Settle(t.Context(), ticket, returned(nil)) // which gives the slot to the one that waits
+		b.Settle(t.Context(), ticket, returned(nil))
+		close(moment)
+		require.NotNil(t, <-panicked)
+		require.Equal(t, 1, free(t, b))
+	})
 }
 
 // The mode, the limit and the queue change under load in real time: nothing is lost, and what enforcement admits never

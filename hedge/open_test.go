@@ -5,6 +5,7 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -175,5 +176,42 @@ func TestFault088_TheContextsOfACallEndWithIt(t *testing.T) {
 			mu.Unlock()
 		}
 		time.Sleep(time.Second) // the losers return
+	})
+}
+
+// endsWhenAsked is a context that ends when it is asked whether it has, and hears of it only after the caller has left.
+type endsWhenAsked struct {
+	context.Context
+	asked func()
+	armed *atomic.Bool
+}
+
+func (c endsWhenAsked) Err() error {
+	err := c.Context.Err()
+	if c.armed.CompareAndSwap(true, false) {
+		c.asked()
+	}
+	return err
+}
+
+// Whether a result is late matters only when the caller has left: one that is first is not looked at for so long that it becomes
+// late by that.
+func TestAnOpenResultThatIsFirstIsNotLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hedge.New(hedge.After(time.Millisecond), hedge.Idempotent())
+		inner, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		ctx := endsWhenAsked{inner, func() { cancel(); time.Sleep(time.Second) }, new(atomic.Bool)}
+		err := h.Open(ctx, func(attempt context.Context, end context.CancelFunc) error {
+			if hedge.Attempt(attempt) == 1 {
+				<-attempt.Done()
+				end()
+				return attempt.Err()
+			}
+			ctx.armed.Store(true)
+			return nil
+		})
+		require.NoError(t, err)
+		require.EqualValues(t, 1, h.Snapshot().Won)
 	})
 }

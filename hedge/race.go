@@ -171,9 +171,10 @@ func (r *race) start() bool {
 //	is complete   wins        wins                                     has lost
 //	stays open    wins        wins if the caller's context has ended   has lost
 func (r *race) succeeded(number int) {
-	inTime := r.op.open == nil || r.ctx.Err() != nil
-	wins := r.winner.CompareAndSwap(undecided, int64(number)) ||
-		inTime && r.winner.CompareAndSwap(callerLeft, int64(number))
+	wins := r.winner.CompareAndSwap(undecided, int64(number))
+	if !wins && (r.op.open == nil || r.ctx.Err() != nil) {
+		wins = r.winner.CompareAndSwap(callerLeft, int64(number))
+	}
 	if wins && number > 1 {
 		r.hedge.count(func(c *counts) { c.won++ })
 	}

@@ -195,7 +195,7 @@ func (l *Limiter) giveBack(ticket policy.Ticket) {
 // The tokens that are there stay, up to the new burst; a larger burst mints none. The counts stay. Attempts that
 // wait stay in their order and get their turn by the new rate. Those that now would wait longer than MaxWait, counted
 // from when they came, or past their deadline, or that the new burst or [MaxWaiters] has no room for, are refused, and
-// are told when to come back as new attempts are.
+// are told when to come back, as a new attempt in their place would be.
 func (l *Limiter) Reconfigure(perSecond float64, burst int, options ...Option) error {
 	l.current()
 	l.mu.Lock()
