@@ -56,6 +56,7 @@ func Classify(classify func(error) policy.Class) policy.Layer {
 // when an observer is nil.
 func Observe(observers ...policy.Observer) policy.Layer {
 	for i, observer := range observers {
+		// As policy.ObserveOnly asks. A nil function counts, which it does not for option.IsNil: a nil ObserverFunc would panic.
 		v := reflect.ValueOf(observer)
 		if observer == nil || (v.Kind() == reflect.Func || v.Kind() == reflect.Pointer) && v.IsNil() {
 			panicConfig("resilience.Observe", fmt.Sprintf("observer %d is nil", i+1))

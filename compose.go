@@ -17,7 +17,8 @@ import (
 // A Pipeline is itself a [policy.Layer]: composed with others it is taken apart, so Compose(a, Compose(b, c)) is
 // Compose(a, b, c), and composing with it is how a pipeline is extended. It is a [policy.Gate] too.
 //
-// Methods that need the layers panic for a Pipeline that Compose did not make. Those that only describe it do not.
+// A Pipeline that Compose did not make protects nothing. Methods that use the layers, or ask how they are (Ready, Idle,
+// Report), panic. Those that only say what it was made of (Name, Layers, Stage, String) take it for an empty one.
 type Pipeline struct {
 	placements []placement // in order, outermost first
 	config     engine.Config

@@ -209,6 +209,8 @@ func TestFault268_APipelineMustBeMadeWithCompose(t *testing.T) {
 		"Acquire":        func() { _, _ = zero.Acquire(t.Context()) },
 		"Ready":          func() { _ = zero.Ready(t.Context()) },
 		"Report":         func() { zero.Report() },
+		"MarshalJSON":    func() { _, _ = zero.MarshalJSON() },
+		"Idle":           func() { zero.Idle() },
 		"Compose":        func() { resilience.Compose(&zero) },
 		"Compose, mixed": func() { resilience.Compose(&probe{}, &zero) },
 		"a source":       func() { _, _ = resilience.Do(t.Context(), handle{}, answer(1, nil)) },
@@ -221,4 +223,7 @@ func TestFault268_APipelineMustBeMadeWithCompose(t *testing.T) {
 	}
 	require.ErrorContains(t, resilience.Validate(&zero), "a Pipeline must be made with Compose")
 	require.Equal(t, "empty pipeline", zero.String(), "it can be printed")
+	require.Empty(t, zero.Name())
+	require.Empty(t, zero.Layers())
+	require.Zero(t, zero.Stage())
 }

@@ -203,7 +203,7 @@ func (c *closing) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 	return c.again.Next(ctx, ended)
 }
 
-// patient waits for a closed gate, for less time than that will stay closed.
+// patient waits for a refusing gate, for less time than that will go on refusing.
 type patient struct{ again }
 
 func (p *patient) Next(ctx context.Context, ended policy.Attempt) policy.Decision {

@@ -35,9 +35,9 @@ func (p *Pipeline) validateEach(problems *policy.ConfigError) (sound bool) {
 		// What assemble has not taken apart: a pipeline without a plan, and what policy.At has moved.
 		switch layer := layer.(type) {
 		case *Pipeline: // a Source too: before that case
-			if layer.plan == nil {
+			if layer.plan == nil { // a zero Pipeline, or one in a policy.At
 				report("a Pipeline must be made with Compose")
-			} else {
+			} else { // a sound one, in a policy.At
 				report("a pipeline was moved to stage %q: move its layers instead", place.stage)
 			}
 			continue

@@ -72,6 +72,8 @@ func covers(earlier, err error) (covered bool) {
 //	several refusals, joined                                        yes
 //	a refusal joined with another error, such as that of a retry
 //	which was refused after failed attempts                         no
+//
+// refused of package policy says yes to less: not to the second and third of these.
 func isRefusal(err error) (yes bool) {
 	defer func() {
 		if recover() != nil {

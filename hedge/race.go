@@ -166,6 +166,7 @@ func (r *race) start() bool {
 // succeeded notes that an attempt has returned nil. Its result is that of the call, unless another attempt was first. One that
 // comes when the caller is just leaving is in time, if it is complete. One that stays open is not, since leave has cancelled the
 // context that it lives under, or will; unless the caller's context has ended, and that one with it anyway.
+// The engine's race has the same rule in handOver.
 //
 //	the result    undecided   callerLeft                               another attempt
 //	is complete   wins        wins                                     has lost

@@ -123,6 +123,7 @@ func classOfAll(errs []error) Class {
 // refused reports whether err is a rejection and nothing else. It follows plain wrapping only: an error that joins a
 // rejection with another error (a retry that was stopped by an open breaker after failed attempts) is not one. True does not mean
 // that this attempt was refused: the operation may have been entered, and a call that it made itself was refused.
+// isRefusal of hedge says yes to more: to several joined rejections, and to what matches ErrRejected without a Rejection.
 func refused(err error) (is bool) {
 	defer func() {
 		if recover() != nil { // a method of the error has panicked

@@ -150,6 +150,7 @@ type KindObserver interface {
 // [*ConfigError] when observer is nil or no kind is given.
 func ObserveOnly(observer Observer, kinds ...EventKind) Observer {
 	problems := ConfigError{Policy: "policy.ObserveOnly"}
+	// As resilience.Observe asks.
 	if v := reflect.ValueOf(observer); observer == nil || (v.Kind() == reflect.Func || v.Kind() == reflect.Pointer) && v.IsNil() {
 		problems.Add("the observer is nil")
 	}

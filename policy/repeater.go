@@ -38,8 +38,8 @@ type Attempt struct {
 	Outcome Outcome // Returned, or NotCalled when a layer inside refused
 	Blocked error   // the rejection that the gates inside would give the next attempt now; nil when they are ready
 
-	// Elsewhere says that the next attempt goes elsewhere: the breaker of one host has refused this attempt, and still
-	// would, but the next attempt is for another host, whose breaker is closed. It is worth making, and at once.
+	// Elsewhere says that this attempt was refused, a gate still refuses its context, and none refuses that of the next
+	// attempt: for example, that is for another host, whose breaker is closed. It is worth making, and at once.
 	Elsewhere bool
 
 	Asked int // how often Next was asked about this attempt before: 0 the first time

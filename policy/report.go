@@ -9,7 +9,7 @@ import (
 )
 
 // Reporter is what a layer implements in addition to say what it is and does, in one form for every page, metric and
-// log. Every layer of this module does.
+// log. Every policy of this module does.
 type Reporter interface {
 	// Report returns one consistent value. It changes nothing, and takes no lock that a call would wait for long.
 	Report() Report
@@ -57,7 +57,13 @@ func (s State) MarshalJSON() ([]byte, error) {
 	return json.Marshal(fields(s))
 }
 
-// Cause is why a layer is in its state. [Cause.String] says it in words.
+// Cause is why a layer is in its state. [Cause.String] says it in words. It has these forms:
+//
+//	                                         What   Calls   Minimum   Limit
+//	a method, or a rule that counts nothing  ""     0       0         0
+//	so many calls in a row                   set    0       0         a number
+//	so many of the last calls                set    set     0         a number
+//	a share of the last calls                set    set     set       a share
 type Cause struct {
 	Rule    string  `json:"rule"`              // the option or the method that decided, such as "FailureRate" or "Trip"
 	What    string  `json:"what,omitempty"`    // what Bad counts, as a participle: "failed", "were slow"

@@ -8,7 +8,7 @@ type Stage int
 
 // The canonical order, outermost first. docs/concepts.md gives the reason for each pair.
 const (
-	StageFallback       Stage = 100  // must answer every way in which a call can end badly
+	StageFallback       Stage = 100  // for layers of others; package fallback stands around pipelines
 	StageShed           Stage = 200  // refuses at the front door, before anything is spent
 	StageTotalTimeout   Stage = 300  // bounds all attempts and all waits together
 	StageRetry          Stage = 400  // outside the breaker, so that the breaker sees every attempt

@@ -92,7 +92,7 @@ func (t *Throttle) current() *config {
 // Shadow stops the throttle from rejecting. Everything is counted as if it did: an attempt that
 // would have been rejected counts as a request that was not accepted, whatever becomes of it, and
 // in ShadowRejected. So the counts are those that an enforcing throttle would have. Retries see no
-// closed gate.
+// refusing gate.
 func (t *Throttle) Shadow() { t.setShadow(true) }
 
 // Enforce ends the effect of [Throttle.Shadow]. The throttle goes on from the counts that it has.

@@ -27,7 +27,9 @@ func Acquire(ctx context.Context, plan *Plan) (*policy.Permit, error) {
 	if err := a.begin(); err != nil {
 		return nil, err
 	}
-	return policy.Acquire(context.Background(), a) // which always admits
+	// The guards have admitted. This only makes the permit, with the acquisition as its one guard, which always admits. ctx,
+	// which begin has asked about, is not to be asked again.
+	return policy.Acquire(context.Background(), a)
 }
 
 // acquisition is an open result without an operation: the call is what its owner does, and ends when the permit is settled.
@@ -40,8 +42,8 @@ type acquisition struct {
 func (a *acquisition) begin() error {
 	w := a.watch()
 	defer w.done()
-	end := a.admitAll()
-	if end.err == nil {
+	end, admitted := a.admitAll()
+	if admitted {
 		w.goesOn = true
 		return nil
 	}
@@ -54,16 +56,15 @@ func (a *acquisition) watch() *watch {
 	return &watch{ctx: a.outer, plan: a.plan, trace: a.trace, outcome: policy.Outcome{Kind: policy.Exited}}
 }
 
-// admitAll admits all guards, or none: then it returns why, as the caller should see it.
-func (a *acquisition) admitAll() (end ending) {
-	admitted := false
+// admitAll admits all guards, or none: then end says why, as the caller should see it.
+func (a *acquisition) admitAll() (end ending, admitted bool) {
 	defer func() {
 		if !admitted { // also when a guard panics
 			end = a.settleKept(end)
 		}
 	}()
 	if err := policy.ContextError(a.ctx); err != nil {
-		return refusal(a.ctx, err)
+		return refusal(a.ctx, err), false
 	}
 	a.kept = a.keptRoom[:0]
 	for n := a.plan.first; n != nil; n = n.next {
@@ -72,7 +73,7 @@ func (a *acquisition) admitAll() (end ending) {
 			if err != nil {
 				end = refusal(a.ctx, err)
 				a.trace.rejected(a.ctx, guard, &end)
-				return end
+				return end, false
 			}
 			a.kept = slices.Insert(a.kept, 0, kept{guard, a.ctx, cmp.Or(ctx, a.ctx), ticket})
 			if ctx == nil {
@@ -82,13 +83,12 @@ func (a *acquisition) admitAll() (end ending) {
 			// After each guard, since there is no operation that would look at the context. Here a guard may have waited.
 			if err := policy.ContextError(ctx); err != nil {
 				a.trace.arrived()
-				return refusal(ctx, err)
+				return refusal(ctx, err), false
 			}
 		}
 	}
 	a.trace.arrived()
-	admitted = true
-	return ending{}
+	return success, true
 }
 
 // Settle implements [policy.Guard].

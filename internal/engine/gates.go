@@ -41,15 +41,15 @@ const maxWakes = 100
 
 // sleep waits for d, or until ctx ends. If wakeable, it also ends when a gate says that it will refuse the attempt with the
 // context next for longer than the rest of d: then sleeping on is useless, and it returns the rejection.
-func (g *gates) sleep(ctx, next context.Context, d time.Duration, wakeable bool) error {
+func (g *gates) sleep(ctx, next context.Context, d time.Duration, wakeable bool) (blocked error) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	start := time.Now()
 	for wakes := 0; wakeable && len(g.notifiers) > 0 && wakes < maxWakes; wakes++ {
 		changed := g.changed(next) // before the gates are asked, so that no change in between is missed
-		if blocked := g.ready(next); blocked != nil {
-			if wait, known := policy.RetryAfter(blocked); known && wait > d-time.Since(start) {
-				return blocked
+		if rejection := g.ready(next); rejection != nil {
+			if wait, known := policy.RetryAfter(rejection); known && wait > d-time.Since(start) {
+				return rejection
 			}
 		}
 		if !disturbed(ctx, timer, changed) {

@@ -63,7 +63,8 @@ type openResult struct {
 	answer      answer             // of the last attempt that has ended
 	cancelOuter context.CancelFunc // ends the context that a wrapper has given this attempt; nil if it does that itself
 
-	// Room for what belongs to the call, which saves allocations.
+	// Room for what belongs to the call, which saves allocations: one guard at each stage from StageShed to
+	// StageAttemptTimeout that is for guards. guardsPerNode is another bound, of those in one node.
 	traceRoom  trace
 	keptRoom   [6]kept
 	boundsRoom [6]func()

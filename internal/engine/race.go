@@ -126,7 +126,7 @@ func (r *race[T]) take(found result[T]) (dropped result[T], taken bool) {
 // latest failure does, but a refusal says less than a failure, and so does an attempt that was cancelled, perhaps because of
 // the earlier failure.
 //
-//	best        a success   a failure   a failure in a context that had ended   a refusal
+//	best \ e    a success   a failure   a failure in a context that had ended   a refusal
 //	nothing     yes         yes         yes                                     yes
 //	a success   no          no          no                                      no
 //	a failure   yes         yes         if that of best had ended too           no

@@ -44,19 +44,19 @@ type retrying struct {
 	end      ending          // of the call, were it over: that of the last attempt to enter the operation, or of the last if none has
 	last     policy.Attempt  // the last attempt, as the repeater is told of it
 	lastCtx  context.Context // of that attempt
-	promised bool            // the repeater has answered Again, and no attempt has entered the operation since
+	promised bool            // the repeater has answered Again, and no attempt was committed since
 }
 
 // retryLoop makes the retries of r. value is the result of the call, were it over, as r.end is its ending.
 func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, ending) {
 	var running *furtherAttempt[T] // nil between attempts
 	defer func() {                 // does something only when a panic or runtime.Goexit passes through
-		entered := false
+		committed := false
 		if running != nil {
 			running.answer.cancelContexts() // it will not be read
-			entered = running.entered.Load()
+			committed = running.committed.Load()
 		}
-		r.unwind(n, entered)
+		r.unwind(n, committed)
 	}()
 	for {
 		next := &furtherAttempt[T]{
@@ -72,7 +72,7 @@ func retryLoop[T any](r *retrying, n *node, op policy.Func[T], value T) (T, endi
 		running = next
 		found, end := run(&next.ctx, n.next, next.enter, r.trace.at(next.ctx.Number))
 		next.resumePanic()
-		if end.entered() || next.entered.Load() { // the latter alone where a wrapper outside has refused in the last moment
+		if end.entered() || next.committed.Load() {
 			next.answer.cancelContexts()
 			r.promised = false
 		} else {
@@ -103,14 +103,14 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 	return counts
 }
 
-// unwind is called when the call ends, however it does. entered says that an attempt was running, and has entered the
-// operation. When a panic or runtime.Goexit passes through:
+// unwind is called when the call ends, however it does. committed is that of the attempt that was running,
+// false if none was. When a panic or runtime.Goexit passes through:
 //
-//   - The repeater takes back what it has spent on an attempt that has not entered the operation.
+//   - The repeater takes back what it has spent on an attempt that was not committed.
 //   - Guards outside are told of an attempt that was made, not of a later one that was refused (exit.go).
-func (r *retrying) unwind(n *node, entered bool) {
+func (r *retrying) unwind(n *node, committed bool) {
 	r.trace.exitLeavesRetry(&r.end)
-	if r.promised && !entered {
+	if r.promised && !committed {
 		n.repeater.Next(endedContext(r.ctx), r.last)
 	}
 }
@@ -119,7 +119,7 @@ func (r *retrying) unwind(n *node, entered bool) {
 // attempt. It is how a retry consults the gates inside it:
 //
 //  1. The gates are asked what they would answer the next attempt. The repeater is told, and decides.
-//  2. If it decides to wait, a gate that closes can end the sleep early. After the sleep all are asked again.
+//  2. If it decides to wait, a gate that begins to refuse can end the sleep early. After the sleep all are asked again.
 //  3. If a gate refuses then, or ctx has ended, the repeater is asked again about the same attempt: back to its decision.
 //
 // next is the context of the attempt that would come: gates are asked on its behalf, since they can be different things to
@@ -151,7 +151,7 @@ func (r *retrying) untilDue(n *node, next context.Context) error {
 }
 
 // wait waits for d, and then asks the gates. It returns the rejection that the attempt with the context next would get, nil if
-// there is none. With wakeable the wait ends early when a gate closes; a repeater that waits for a closed gate knows of it.
+// there is none. With wakeable the wait ends early when a gate begins to refuse; a repeater that waits for a gate knows of it.
 // Without a wait nothing has changed, and the attempt is made, also if a gate will refuse it.
 func (r *retrying) wait(n *node, next context.Context, d time.Duration, wakeable bool) (blocked error) {
 	if d <= 0 {
@@ -183,7 +183,10 @@ type furtherAttempt[T any] struct {
 	answer       answer                          // of that attempt
 	discarded    atomic.Bool                     // superseded is; a wrapper inside may enter several times, at once
 	discardPanic atomic.Pointer[detached.Ending] // of discarding it, or runtime.Goexit; nil if that has returned
-	entered      atomic.Bool                     // the operation was entered, or a wrapper outside has refused that in the last moment
+
+	// The earlier result is given up, and what the repeater has spent stays spent. So it is when the operation was entered, and
+	// also where a wrapper outside has refused that in the last moment.
+	committed atomic.Bool
 }
 
 // enter calls the operation.
@@ -198,7 +201,7 @@ func (f *furtherAttempt[T]) enter(ctx context.Context) (T, error) {
 			return *new(T), errNotEntered // resumePanic follows
 		}
 	}
-	f.entered.Store(true)
+	f.committed.Store(true)
 	return f.op(ctx)
 }
 

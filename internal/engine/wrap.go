@@ -46,13 +46,14 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	best := r.pick(&final, err) // 2
 	// Where no attempt has entered the operation there is nothing to hand over (best.open may be nil), and the call keeps what an
 	// earlier attempt of a retry outside has left to be read.
-	if t.staysOpen() && best.end.entered() && !r.handOver(ctx, &best) { // 3
-		if err == nil {
-			err = fmt.Errorf("resilience: the result of %T cannot stay open: "+
-				"its context has ended although the call's has not", n.wrapper)
-			return *new(T), ending{kind: policy.Returned, class: policy.Permanent, err: err}
+	if t.staysOpen() && best.end.entered() { // 3
+		kept := r.handOver(ctx, &best)
+		if !kept && err == nil {
+			return *new(T), cannotStayOpen(n.wrapper)
 		}
-		best = result[T]{} // an error decided the call in the very moment in which an attempt succeeded
+		if !kept {
+			best = result[T]{} // and err decides
+		}
 	}
 	if best.end.succeeded() { // 4
 		return best.value, best.end
@@ -67,8 +68,13 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 }
 
 // handOver gives what best holds to the call, whose result is to stay open. It reports false, and drops best, if that is a
-// success whose context the wrapper has ended.
-func (r *race[T]) handOver(ctx context.Context, best *result[T]) bool {
+// success whose context has ended, although that of the call has not: nobody could read it. The race of hedge has the same
+// rule in succeeded, inTime. What has happened then depends on what the wrapper has returned:
+//
+//	nil        it ends the contexts of its attempts, as one that is no policy.Opener may: the call fails, see cannotStayOpen
+//	an error   that decided the call, and the wrapper cancelled the attempt in the very moment in which it succeeded: so
+//	           the call ends as if there were no success
+func (r *race[T]) handOver(ctx context.Context, best *result[T]) (kept bool) {
 	o := r.trace.open
 	ended := best.open.outer.Err() != nil && ctx.Err() == nil
 	if ended && best.end.succeeded() {
@@ -81,6 +87,13 @@ func (r *race[T]) handOver(ctx context.Context, best *result[T]) bool {
 		o.lift()
 	}
 	return true
+}
+
+// cannotStayOpen is the ending of a call whose wrapper has ended the context of the success it has returned.
+func cannotStayOpen(wrapper policy.Wrapper) ending {
+	err := fmt.Errorf("resilience: the result of %T cannot stay open: "+
+		"its context has ended although the call's has not", wrapper)
+	return ending{kind: policy.Returned, class: policy.Permanent, err: err}
 }
 
 // failed is the ending of the whole, with the error of the wrapper, when no attempt has succeeded.

@@ -19,7 +19,8 @@ func Apply[C any, O ~func(*C)](c *C, options []O, problems *policy.ConfigError) 
 	}
 }
 
-// IsNil reports whether v is nil, or a nil pointer: an object that was never made. A nil function can have methods that work.
+// IsNil reports whether v is nil, or a nil pointer: an object that was never made. A nil function can have methods that
+// work; resilience.Observe and policy.ObserveOnly, whose observers are called, refuse it.
 func IsNil(v any) bool {
 	r := reflect.ValueOf(v)
 	return !r.IsValid() || r.Kind() == reflect.Pointer && r.IsNil()
