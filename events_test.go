@@ -324,6 +324,7 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 	}
 	success := policy.Outcome{Kind: policy.Returned}
 	failure := policy.Outcome{Kind: policy.Returned, Class: policy.Transient, Err: errBackend}
+	panicked := policy.Outcome{Kind: policy.Panicked}
 	late := policy.Outcome{Kind: policy.NotCalled, Class: policy.Ignored, Err: context.Canceled}
 	tooLate := &probe{stage: policy.StageChaos, derive: func(ctx context.Context) (context.Context, context.CancelFunc) {
 		ctx, cancel := context.WithCancel(ctx)
@@ -337,6 +338,7 @@ func TestFault266_GuardsAreToldTheOutcomeOfTheOperation(t *testing.T) {
 	}{
 		"after a success":           {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, nil), success, success},
 		"after a failure":           {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, answer(1, errBackend), failure, failure},
+		"after a panic":             {[]policy.Layer{resilience.Observe(on(policy.EventAttempt, 1))}, func(context.Context) (int, error) { panic("boom") }, panicked, panicked},
 		"before a retry":            {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventRetry, 1))}, answer(1, errBackend), failure, failure},
 		"when a retry stops":        {[]policy.Layer{&again{max: 2}, resilience.Observe(on(policy.EventStopped, 1))}, answer(1, errBackend), failure, failure},
 		"when a guard refuses":      {[]policy.Layer{&probe{refuse: errRefused, stage: policy.StageChaos}, resilience.Observe(on(policy.EventRejected, 1))}, answer(1, nil), policy.Outcome{Kind: policy.NotCalled}, policy.Outcome{Kind: policy.NotCalled}},

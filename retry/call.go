@@ -15,13 +15,13 @@ const history = 16
 
 // call is what is known about one call. It is made at the first failure and belongs to the goroutine of the call.
 type call struct {
-	clock       stopwatch.Stopwatch // of the Retrier; times are its readings
-	firstEnded  time.Duration       // when the first attempt that entered the operation ended
-	entered     int                 // how many attempts entered the operation
-	lastEntered int                 // the number of the last of them
-	errs        []error             // of the operation: the last ones, oldest first
-	class       policy.Class        // of the last error
-	errsRoom    [4]error            // for errs: enough for most calls, which it spares an allocation
+	clock       *stopwatch.Stopwatch // of the Retrier; times are its readings
+	firstEnded  time.Duration        // when the first attempt that entered the operation ended
+	entered     int                  // how many attempts entered the operation
+	lastEntered int                  // the number of the last of them
+	errs        []error              // of the operation: the last ones, oldest first
+	class       policy.Class         // of the last error
+	errsRoom    [4]error             // for errs: enough for most calls, which it spares an allocation
 
 	source   backoff.BackOff            // nil until the first delay, and for delays that need none
 	growth   backoff.ExponentialBackOff // the source of exponential delays

@@ -126,7 +126,7 @@ func (r *Retrier) Next(ctx context.Context, ended policy.Attempt) policy.Decisio
 	}
 	k, ok := ended.State.(*call)
 	if !ok {
-		k = &call{clock: r.clock}
+		k = &call{clock: &r.clock}
 	}
 	decided := false
 	defer func() {
