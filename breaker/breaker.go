@@ -170,7 +170,7 @@ func (b *Breaker) Returned(_ context.Context, ticket policy.Ticket) policy.Ticke
 	b.current()
 	returned := false
 	defer func() {
-		if !returned { // a function of the user has countedBeforePanic: Settle will get the ticket that does not say what was counted
+		if !returned { // a function of the user has panicked: Settle will get the ticket that does not say what was counted
 			b.countedBeforePanic.put(ticket)
 		}
 	}()
