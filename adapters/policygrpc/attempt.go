@@ -102,7 +102,7 @@ func (a *attempt) judge(ctx context.Context, err error) error {
 	awaitDeadline(ctx, err)
 	f := newFailure(err, a.trailer)
 	f.notSent = a.notSent()
-	f.noRetry = a.noRetry(f)
+	f.forbidRetry(a.noRetry(f))
 	if config := c.route.config; config != nil && !policy.Canceled(ctx) {
 		config.failed(f)
 	}
