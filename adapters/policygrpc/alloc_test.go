@@ -9,6 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/go-resilience/resilience"
 	"github.com/go-resilience/resilience/adapters/policygrpc"
@@ -39,6 +41,13 @@ func TestAllocations(t *testing.T) {
 	require.NoError(t, err)
 	require.LessOrEqual(t, count(policygrpc.PerMethod(func(string) *resilience.Pipeline { return guards() })), 1.0)
 	require.LessOrEqual(t, count(source), 2.0)
+
+	overloaded := status.Error(codes.ResourceExhausted, "without a hint")
+	failing := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { return overloaded }
+	never := breaker.New(breaker.ConsecutiveFailures(1_000_000))
+	client := policygrpc.UnaryClient(resilience.Compose(retry.New(), never))
+	require.LessOrEqual(t, testing.AllocsPerRun(1000, func() { _ = client(ctx, unaryMethod, nil, nil, nil, failing) }), 6.0,
+		"a failure that no attempt may follow is looked through by each policy, and marked once")
 
 	handler := func(context.Context, any) (any, error) { return nil, nil }
 	info := &grpc.UnaryServerInfo{FullMethod: unaryMethod}

@@ -100,7 +100,7 @@ func (a *attempt) judge(ctx context.Context, err error) error {
 	c.tellOfServiceConfigRetry()
 	f := newFailure(err, a.trailer)
 	f.notSent = a.notSent()
-	f.noRetry = a.noRetry(f)
+	f.forbidRetry(a.noRetry(f))
 	if config := c.route.serviceConfig; config != nil && !policy.Canceled(ctx) {
 		config.failed(f)
 	}

@@ -33,13 +33,14 @@ type failure struct {
 	pushback pushback  // what the server orders
 	until    time.Time // when to come back, as the server orders or hints; zero if it does not say
 	notSent  bool      // it is proven that the request has not left
-	noRetry  error     // why no attempt may follow, which the retry learns from Unwrap; nil: the policies decide
+	noRetry  error     // the reason why no attempt may follow; nil if the policies decide
+	unwraps  error     // the cause, marked as final if no attempt may follow: that is how the retry learns it
 }
 
 // newFailure returns the failure that err stands for: the end of an attempt with that trailer, or of a handler, which
 // has none.
 func newFailure(err error, trailer metadata.MD) *failure {
-	f := &failure{cause: err, class: Classify(err), status: Status(err)}
+	f := &failure{cause: err, unwraps: err, class: Classify(err), status: Status(err)}
 	order, wait := parsePushback(trailer)
 	f.pushback = order
 	switch order {
@@ -59,21 +60,21 @@ func fromNow(wait time.Duration) time.Time {
 	return time.Now().Add(min(wait, longest))
 }
 
+// forbidRetry says why no attempt may follow; nil if the policies decide.
+func (f *failure) forbidRetry(reason error) {
+	if reason != nil {
+		f.noRetry, f.unwraps = reason, retry.Permanent(f.cause)
+	}
+}
+
 func (f *failure) Error() string              { return f.cause.Error() }
+func (f *failure) Unwrap() error              { return f.unwraps }
 func (f *failure) GRPCStatus() *status.Status { return f.status }
 func (f *failure) Class() policy.Class        { return f.class }
 func (f *failure) NotSent() bool              { return f.notSent }
 
 // Pushback reports whether RetryAfter is an order, which is kept exactly, and not a hint.
 func (f *failure) Pushback() bool { return f.pushback == pushbackWait }
-
-// Unwrap returns the cause, marked as final if no attempt may follow.
-func (f *failure) Unwrap() error {
-	if f.noRetry != nil {
-		return retry.Permanent(f.cause)
-	}
-	return f.cause
-}
 
 // RetryAfter returns how long from now the server asked to wait.
 func (f *failure) RetryAfter() (time.Duration, bool) {
