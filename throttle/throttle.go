@@ -70,13 +70,13 @@ func (t *Throttle) Reconfigure(opts ...Option) error {
 	if err != nil {
 		return err
 	}
+	t.byHand.Store(true) // first: a new Throttle would not have what changes
 	c.window = before.window
 	if c.length != before.length || c.buckets != before.buckets {
 		c.window = before.window.replace(c.length, c.buckets, t.now(before.window))
 	}
 	t.config.Store(c)
 	t.shadow.Store(c.shadow)
-	t.byHand.Store(true)
 	return nil
 }
 
@@ -102,8 +102,9 @@ func (t *Throttle) setShadow(shadow bool) {
 	t.current()
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	if t.shadow.Swap(shadow) != shadow {
+	if t.shadow.Load() != shadow {
 		t.byHand.Store(true)
+		t.shadow.Store(shadow)
 	}
 }
 

@@ -91,7 +91,7 @@ func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) erro
 	if err != nil {
 		return err
 	}
-	a.changed.Store(true)
+	a.changed.Store(true) // first: a new Abandoner would not have what changes
 	a.group.Configure(c.group)
 	a.config.Store(c)
 	return nil

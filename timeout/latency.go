@@ -42,8 +42,8 @@ func (t *Timeout) ReconfigureFromLatency(q, factor float64, floor, most time.Dur
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.setFromLatency(config{q: q, factor: factor, floor: floor, longest: most})
 	t.changed.Store(true)
+	t.setFromLatency(config{q: q, factor: factor, floor: floor, longest: most})
 	return nil
 }
 

@@ -102,8 +102,8 @@ func (t *Timeout) Reconfigure(limit time.Duration) error {
 	if err := problems.Err(); err != nil {
 		return err
 	}
+	t.changed.Store(true) // first: a new Timeout would not have the new limit
 	t.setFixed(limit)
-	t.changed.Store(true)
 	return nil
 }
 
