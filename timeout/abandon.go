@@ -197,7 +197,8 @@ func (a *Abandoner) afterEnd(caller, ctx context.Context, runs *detached.Runs) e
 	}
 }
 
-// ended ends the caller as the operation has ended. An error after the limit says so.
+// ended ends the caller as the operation has ended. An error after the limit says so; for a [Timeout] the engine sees to that, see
+// [Timeout.Settle].
 func (a *Abandoner) ended(ctx context.Context, ending detached.Ending) error {
 	err := ending.Resume()
 	if err == nil {
@@ -211,7 +212,7 @@ func (a *Abandoner) ended(ctx context.Context, ending detached.Ending) error {
 	if match.Is(err, expiry) {
 		return err
 	}
-	return &lateError{expiry: expiry, err: err}
+	return engine.CausedBy(expiry, err)
 }
 
 // Discard implements [policy.Discarder]: it hands the result of an abandoned operation to the function given to
