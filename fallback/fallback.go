@@ -96,7 +96,8 @@ func (f *Policy[T]) Do(ctx context.Context, op policy.Func[T]) (T, error) {
 			f.last.keep(call, value)
 		}
 		return value, nil
-	case !f.answers(ctx, err):
+	case !f.mayAnswer(ctx, err):
+		f.count(func(s *Snapshot) { s.Skipped++ })
 		return value, err
 	}
 	return f.fallBack(ctx, err)
@@ -114,7 +115,11 @@ func (f *Policy[T]) Open(ctx context.Context, op policy.Func[T]) (T, *policy.Per
 		return *new(T), nil, fmt.Errorf("fallback: Open around %T: %w", f.inner, errNotOpen)
 	}
 	value, permit, err := inner.Open(ctx, op)
-	if err == nil || !f.answers(ctx, err) {
+	switch {
+	case err == nil:
+		return value, permit, nil
+	case !f.mayAnswer(ctx, err):
+		f.count(func(s *Snapshot) { s.Skipped++ })
 		return value, permit, err
 	}
 	defer permit.Done(err)
@@ -131,13 +136,9 @@ func (f *Policy[T]) opener() policy.OpenPolicy[T] {
 	return inner
 }
 
-// answers reports whether the fallback is to answer a call that has failed with err, and counts the call as skipped if not.
-func (f *Policy[T]) answers(ctx context.Context, err error) bool {
-	if policy.Canceled(ctx) || f.applies != nil && !f.applies(err) {
-		f.count(func(s *Snapshot) { s.Skipped++ })
-		return false
-	}
-	return true
+// mayAnswer reports whether the fallback is to answer a call that has failed with err.
+func (f *Policy[T]) mayAnswer(ctx context.Context, err error) bool {
+	return !policy.Canceled(ctx) && (f.applies == nil || f.applies(err))
 }
 
 // fallBack returns the fallback's answer to err.

@@ -77,7 +77,7 @@ func (h *Hedge) Reconfigure(opts ...Option) error {
 	if err != nil {
 		return err
 	}
-	h.changed.Store(true)
+	h.changed.Store(true) // first: a new Hedge would not have what changes
 	h.group.Configure(c.group)
 	h.use(c)
 	return nil

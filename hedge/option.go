@@ -97,8 +97,10 @@ func (c *config) keep(before *config, problems *policy.ConfigError) {
 	if c.given.Given("Name") && c.name != before.name {
 		problems.Add("Name(%q): the name %q cannot be changed", c.name, before.name)
 	}
-	shared := before.given.Given("WithBudget")
-	if shared && c.given.Given("Limit") || c.given.Given("WithBudget") && !(shared && option.Same(c.budget, before.budget)) {
+	shares := before.given.Given("WithBudget")
+	leavesShared := shares && c.given.Given("Limit")
+	bringsAnother := c.given.Given("WithBudget") && !(shares && option.Same(c.budget, before.budget))
+	if leavesShared || bringsAnother {
 		problems.Add("the budget cannot be replaced: use its own Reconfigure") // pipelines hold it
 	}
 	stays := func(name string, again Option) {

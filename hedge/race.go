@@ -2,7 +2,6 @@ package hedge
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-resilience/resilience/internal/detached"
@@ -26,13 +25,8 @@ type race struct {
 	running  int
 	chances  int // extra attempts that were started, or could not be for lack of budget or room
 	failures failures
-	winner   atomic.Int64 // the number of the attempt that has won, undecided or callerLeft
+	winner   winner
 }
-
-const (
-	undecided  = 0
-	callerLeft = -1 // before an attempt had won
-)
 
 // run waits for the attempts, and starts extra ones, until the call is decided.
 func (r *race) run() error {
@@ -48,12 +42,12 @@ func (r *race) run() error {
 			case decided:
 				return ending.Resume()
 			case failed:
-				if r.config.afterFailure && r.startExtra() {
+				if r.config.afterFailure && r.tryExtra() {
 					timer.Reset(r.delay)
 				}
 			}
 		case <-timer.C:
-			if r.startExtra() {
+			if r.tryExtra() {
 				timer.Reset(r.delay)
 			}
 		case <-r.ctx.Done():
@@ -77,7 +71,7 @@ func (r *race) afterEnd() error {
 				return ending.Resume()
 			}
 		case <-timer.C:
-			if r.winner.Load() > undecided {
+			if r.winner.decided() {
 				return nil
 			}
 			return r.failures.cutShort(r.ctx)
@@ -96,7 +90,7 @@ const (
 	notMade               // nothing: the attempt does not count
 )
 
-// judge notes how an attempt has ended, and returns what that means for the call:
+// judge notes how an attempt has ended, and returns what that means for the call. The first line that holds counts:
 //
 //	the attempt                                                   effect
 //	panicked, or exited                                           decided
@@ -106,35 +100,44 @@ const (
 //	was queueing when the caller's context ended                  notMade, but its error belongs into that of the call
 //	failed with an error that another attempt would get as well   decided
 //	failed otherwise                                              failed
+//
+// Of an attempt that failed, a [policy.Wrapper] gets nothing but the error. What else the engine knows of it, whether its
+// operation was called and which class its error has, the engine finds by that error in the caller's context.
 func (r *race) judge(ending detached.Ending) effect {
 	r.running--
 	r.attempts[ending.Index].ended = true
 	switch {
 	case !ending.Returned():
 		return decided
-	case r.winner.Load() > undecided:
+	case r.winner.decided():
 		return won
 	}
 	err := ending.Err
-	entered := engine.Entered(r.ctx, err)
-	if isRefusal(err) || !entered && r.ctx.Err() == nil {
+	switch entered := engine.Entered(r.ctx, err); {
+	case !entered && r.ctx.Err() == nil, isRefusal(err):
 		r.failures.refuse(err)
 		return notMade
-	}
-	class := engine.ClassOf(r.ctx, err)
-	r.failures.add(err, class)
-	switch {
 	case !entered:
+		r.note(err)
 		return notMade
-	case class == policy.Permanent, class == policy.Expected, class == policy.Ignored:
+	}
+	switch r.note(err) {
+	case policy.Permanent, policy.Expected, policy.Ignored:
 		return decided
 	}
 	return failed
 }
 
-// startExtra starts an extra attempt if there are chances left, time, and budget. It reports whether there may be a
-// further chance.
-func (r *race) startExtra() bool {
+// note keeps the error of an attempt for that of the call, and returns its class.
+func (r *race) note(err error) policy.Class {
+	class := engine.ClassOf(r.ctx, err)
+	r.failures.add(err, class)
+	return class
+}
+
+// tryExtra starts an extra attempt if there are chances left, time, budget and room. Whether it could or not, it reports whether
+// there may be a further chance.
+func (r *race) tryExtra() (more bool) {
 	if r.chances == r.config.extra || r.ctx.Err() != nil {
 		return false
 	}
@@ -172,10 +175,8 @@ func (r *race) start() bool {
 //	is complete   wins        wins                                     has lost
 //	stays open    wins        wins if the caller's context has ended   has lost
 func (r *race) succeeded(number int) {
-	wins := r.winner.CompareAndSwap(undecided, int64(number))
-	if !wins && (r.op.open == nil || r.ctx.Err() != nil) {
-		wins = r.winner.CompareAndSwap(callerLeft, int64(number))
-	}
+	wins := r.winner.claim(number) ||
+		(r.op.open == nil || r.ctx.Err() != nil) && r.winner.claimLate(number)
 	if wins && number > 1 {
 		r.hedge.count(func(c *counts) { c.won++ })
 	}
@@ -184,10 +185,9 @@ func (r *race) succeeded(number int) {
 // leave cancels the attempts that have lost. An attempt that has ended is left alone: its result may stay open, as that of
 // the winner, or as a failure that is still to be read.
 func (r *race) leave() {
-	r.winner.CompareAndSwap(undecided, callerLeft)
-	winner := r.winner.Load()
+	winner := r.winner.leave()
 	for _, a := range r.attempts {
-		if !a.ended && int64(a.number) != winner {
+		if !a.ended && a.number != winner {
 			a.cancel(ErrLost)
 		}
 	}

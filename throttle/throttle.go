@@ -70,13 +70,13 @@ func (t *Throttle) Reconfigure(opts ...Option) error {
 	if err != nil {
 		return err
 	}
+	t.byHand.Store(true) // first: a new Throttle would not have what changes
 	c.window = before.window
 	if c.length != before.length || c.buckets != before.buckets {
 		c.window = before.window.replace(c.length, c.buckets, t.now(before.window))
 	}
 	t.config.Store(c)
 	t.shadow.Store(c.shadow)
-	t.byHand.Store(true)
 	return nil
 }
 
@@ -102,19 +102,23 @@ func (t *Throttle) setShadow(shadow bool) {
 	t.current()
 	t.changing.Lock()
 	defer t.changing.Unlock()
-	if t.shadow.Swap(shadow) != shadow {
+	if t.shadow.Load() != shadow {
 		t.byHand.Store(true)
+		t.shadow.Store(shadow)
 	}
 }
 
 // Stage returns [policy.StageBreaker].
 func (t *Throttle) Stage() policy.Stage { return policy.StageBreaker }
 
-// What a ticket's Number says of the attempt. Its Start is the beginning of the bucket that the attempt was admitted in.
+// What a ticket's Number says of the attempt.
+//
+// Its Start is when the bucket began that the attempt was admitted in, not the number of that bucket: Reconfigure may change
+// the width of the buckets before the attempt ends, and then that moment lies in a bucket of another number.
 const (
-	uncounted = iota // it counts when it is settled
-	counted          // its success was counted when the operation returned
-	rejected         // it was let through only in shadow, and does not count again
+	stateOpen     = iota // it counts when it is settled
+	stateCounted         // its success was counted when the operation returned
+	stateShadowed        // its rejection was counted, it was let through in shadow mode, and does not count again
 )
 
 // Admit rejects by chance with a [*policy.Rejection] that matches [ErrThrottled], and admits
@@ -123,15 +127,16 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 	c := t.current()
 	w := c.window
 	newest, counts := w.advance(t.now(w))
-	if w.next.Load() != nil {
-		c, newest, counts = t.again((*window).advance)
+	for t.outdated(w) {
+		c = t.current()
 		w = c.window
+		newest, counts = w.advance(t.now(w))
 	}
 	if p := c.probability(counts); p > 0 && c.random.Float64() < p {
 		w.count(&w.bucket(newest).refused)
 		if t.shadow.Load() {
 			t.shadowRejected.Add(1)
-			return ctx, policy.Ticket{Number: rejected}, nil
+			return ctx, policy.Ticket{Number: stateShadowed}, nil
 		}
 		t.rejected.Add(1)
 		return nil, policy.Ticket{}, c.rejection
@@ -142,10 +147,10 @@ func (t *Throttle) Admit(ctx context.Context) (context.Context, policy.Ticket, e
 
 // Returned counts the success of an operation whose result stays open.
 func (t *Throttle) Returned(_ context.Context, ticket policy.Ticket) policy.Ticket {
-	if ticket.Number == uncounted {
+	if ticket.Number == stateOpen {
 		w := t.current().window
 		w.answered(w.number(ticket.Start), true)
-		ticket.Number = counted
+		ticket.Number = stateCounted
 	}
 	return ticket
 }
@@ -154,14 +159,14 @@ func (t *Throttle) Returned(_ context.Context, ticket policy.Ticket) policy.Tick
 // If the success of the operation was counted when it returned, a failure counts as one more
 // request, which was not accepted, and any other outcome not at all.
 func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome policy.Outcome) {
-	if ticket.Number == rejected { // whatever becomes of it
+	if ticket.Number == stateShadowed { // whatever becomes of it
 		return
 	}
 	c := t.current()
 	w := c.window
 	verdict := c.judge(outcome)
 	switch {
-	case ticket.Number == counted:
+	case ticket.Number == stateCounted:
 		if verdict == policy.Failure {
 			w.failed()
 		}
@@ -173,19 +178,26 @@ func (t *Throttle) Settle(_ context.Context, ticket policy.Ticket, outcome polic
 }
 
 // judge returns Success for an outcome that means accepted, Failure for one that means not
-// accepted, and Neutral for one that does not count. Only Permanent and Throttled mean something
-// else than they do to a breaker.
+// accepted, and Neutral for one that does not count.
+//
+// Verdict asks for the class only where it decides, and would take the outcome's own class for one that
+// is Unclassified. That class has to be translated too, so it is looked up inside.
 func (c *config) judge(outcome policy.Outcome) policy.Verdict {
-	return outcome.Verdict(func(error) policy.Class {
-		switch class := outcome.ClassBy(c.classify); class {
-		case policy.Permanent:
-			return policy.Expected
-		case policy.Throttled:
-			return policy.Transient
-		default:
-			return class
-		}
-	})
+	return outcome.Verdict(func(error) policy.Class { return asAccepted(outcome.ClassBy(c.classify)) })
+}
+
+// asAccepted translates the two classes that mean something else to a throttle than to a breaker:
+//
+//	Permanent   the dependency has accepted the attempt, as when the error is Expected
+//	Throttled   it has not, as when the error is Transient
+func asAccepted(class policy.Class) policy.Class {
+	switch class {
+	case policy.Permanent:
+		return policy.Expected
+	case policy.Throttled:
+		return policy.Transient
+	}
+	return class
 }
 
 // Ready returns the rejection when an attempt is more likely to be rejected than admitted, and nil
@@ -210,26 +222,28 @@ func (c *config) probability(counts tally) float64 {
 }
 
 // read returns the configuration and the tally, and changes nothing.
-func (t *Throttle) read() (*config, tally) {
-	c := t.current()
-	_, counts := c.window.at(t.now(c.window))
-	if c.window.next.Load() != nil {
-		c, _, counts = t.again((*window).at)
+func (t *Throttle) read() (c *config, counts tally) {
+	for again := true; again; again = t.outdated(c.window) {
+		c = t.current()
+		_, counts = c.window.at(t.now(c.window))
 	}
 	return c, counts
 }
 
-// again is for those who have found that the window is replaced: their tally may lack counts that are
-// being moved. It waits for the change, and returns the configuration that it leads to and what look
-// finds in the window of that.
-func (t *Throttle) again(look func(*window, time.Duration) (int64, tally)) (c *config, newest int64, counts tally) {
-	for c == nil || c.window.next.Load() != nil {
-		t.changing.Lock()
-		c = t.config.Load()
-		t.changing.Unlock()
-		newest, counts = look(c.window, t.now(c.window))
+// outdated reports whether w is being replaced: a tally that was read from it may lack counts that are on their way to the next
+// window. Then it waits for the change, and whoever has read must read again, from the window that is in use now.
+func (t *Throttle) outdated(w *window) bool {
+	if w.next.Load() == nil {
+		return false
 	}
-	return c, newest, counts
+	t.awaitChange()
+	return true
+}
+
+// awaitChange returns when the change of the configuration that is being made, if any, has been made.
+func (t *Throttle) awaitChange() {
+	t.changing.Lock()
+	defer t.changing.Unlock()
 }
 
 // now returns the time of the window.

@@ -12,18 +12,14 @@ import (
 // The two newest buckets are read directly; what is older changes only when a bucket ends, and is
 // added up then. So admission and success take no lock and do not walk through the buckets.
 //
-// Another length or number of buckets needs another window, which gets what the old one has counted,
-// while attempts come and go. [Throttle.Reconfigure], with changing held:
+// A window of five buckets, the newest of which is number 9, has a ring of six:
 //
-//  1. stores the new window in next of the old one, which no longer turns from then on,
-//  2. drains the old window: takes each count out of it, and adds it to the new one,
-//  3. stores the configuration with the new window.
+//	number    5   6   7  |   8        9      |  10
+//	          the sum    |   read directly   |  spare: cleared when it begins
 //
-// No count is lost: an addition is followed by a look at next, and by another drain if there is one. So
-// either step 2 finds the addition, or the look finds next. None counts twice, since a drain takes it out.
+// Number -1 is the time before the start: its place in the ring is empty.
 //
-// No tally lacks what is on its way from one window to the other: its reader looks at next afterwards
-// too. If there is one, it waits for changing and reads again: see Throttle.again.
+// replace.go gives a window another width or number of buckets.
 type window struct {
 	width time.Duration
 	ring  []bucket // bucket i is ring[i % len(ring)]; one more than the window has, so that a new one is never one in use
@@ -63,57 +59,6 @@ func newWindow(length time.Duration, buckets int, now time.Duration) *window {
 	return w
 }
 
-// replace returns the window that replaces w and has taken over what w has counted.
-func (w *window) replace(length time.Duration, buckets int, now time.Duration) *window {
-	w.mu.Lock()
-	next := newWindow(length, buckets, max(now, w.begin())) // w can have turned since now was read
-	w.next.Store(next)
-	w.mu.Unlock()
-	w.drain()
-	return next
-}
-
-// count adds one to a counter of one of w's buckets.
-func (w *window) count(counter *atomic.Int64) {
-	counter.Add(1)
-	if w.next.Load() != nil {
-		w.drain()
-	}
-}
-
-// drain moves all counts to the window in use, and on if that is replaced meanwhile. It passes over
-// the windows in between: through each of them it would not catch up with changes that come as fast
-// as it moves counts.
-func (w *window) drain() {
-	for to := w.next.Load(); to != nil; to = w.next.Load() {
-		for next := to.next.Load(); next != nil; next = to.next.Load() {
-			to = next
-		}
-		w.move(to)
-		w = to
-	}
-}
-
-// move moves all counts of w, which is replaced, to another window. What happened in a bucket then counts
-// for the bucket that its beginning lies in, as the tickets of its attempts do.
-func (w *window) move(to *window) {
-	to.mu.Lock()
-	defer to.mu.Unlock()
-	newest, last := to.sum.Load().newest, w.sum.Load().newest
-	for i := last - int64(len(w.ring)) + 1; i <= last; i++ {
-		from, start := w.bucket(i), min(to.number(time.Duration(max(0, i))*w.width), newest)
-		into := &bucket{} // what is too old for the new window is forgotten
-		if to.holds(newest, start) {
-			into = to.bucket(start)
-		}
-		into.started.Add(from.started.Swap(0))
-		into.ended.Add(from.ended.Swap(0))
-		into.accepted.Add(from.accepted.Swap(0))
-		into.refused.Add(from.refused.Swap(0))
-	}
-	to.sum.Store(&sum{newest: newest, tally: to.older(newest)})
-}
-
 // number returns the number of the bucket that a moment lies in.
 func (w *window) number(moment time.Duration) int64 { return int64(moment / w.width) }
 
@@ -123,8 +68,7 @@ func (w *window) holds(newest, i int64) bool { return i > newest-int64(len(w.rin
 // begin returns when the newest bucket has begun.
 func (w *window) begin() time.Duration { return time.Duration(w.sum.Load().newest) * w.width }
 
-// bucket returns bucket number i, which must be in the ring. Number -1 is the time before the
-// start.
+// bucket returns bucket number i, which must be in the ring.
 func (w *window) bucket(i int64) *bucket {
 	n := int64(len(w.ring))
 	return &w.ring[(i+n)%n]
@@ -154,18 +98,16 @@ func (w *window) turn(i int64) *sum {
 	for n := max(old.newest, i-int64(len(w.ring))) + 1; n <= i; n++ {
 		w.bucket(n).clear()
 	}
-	s := &sum{newest: i, tally: w.older(i)}
+	s := &sum{newest: i, tally: w.older(i, i)}
 	w.sum.Store(s)
 	return s
 }
 
-// older adds up all but the two newest buckets. w.mu must be held.
-func (w *window) older(newest int64) tally { return w.total(newest, newest-2) }
-
-// total adds up the buckets up to number last, when newest is the newest. w.mu must be held.
-func (w *window) total(newest, last int64) (t tally) {
+// older adds up all but the two newest buckets, when newest is the newest. Buckets after number begun have not begun: the ring
+// has older ones in their places. w.mu must be held.
+func (w *window) older(newest, begun int64) (t tally) {
 	buckets := int64(len(w.ring)) - 1
-	for i := max(0, newest-buckets+1); i <= last; i++ {
+	for i := max(0, newest-buckets+1); i <= min(begun, newest-2); i++ {
 		b := w.bucket(i)
 		t.requests += b.started.Load() + b.refused.Load()
 		t.accepts += b.accepted.Load()
@@ -174,15 +116,14 @@ func (w *window) total(newest, last int64) (t tally) {
 	return t
 }
 
-// at returns what advance does, and changes nothing: buckets after number begun have not begun, they
-// are empty, and the ring has older ones in their places.
+// at returns what advance does, and changes nothing: what turn would make the sum, and of the two newest buckets what has begun.
 func (w *window) at(now time.Duration) (newest int64, t tally) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	begun := w.sum.Load().newest
 	newest = max(begun, w.number(now))
-	t = w.total(newest, min(begun, newest-2))
-	for i := max(0, newest-1); i <= begun; i++ {
+	t = w.older(newest, begun)
+	for i := newest - 1; i <= begun; i++ {
 		t.addRecent(w.bucket(i))
 	}
 	return newest, t
@@ -215,7 +156,7 @@ func (w *window) forget(start int64) {
 	if w.holds(s.newest, start) { // otherwise its bucket is another one now
 		w.bucket(start).started.Add(-1)
 		if start < s.newest-1 {
-			w.sum.Store(&sum{newest: s.newest, tally: w.older(s.newest)})
+			w.sum.Store(&sum{newest: s.newest, tally: w.older(s.newest, s.newest)})
 		}
 	}
 	w.mu.Unlock()

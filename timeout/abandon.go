@@ -91,7 +91,7 @@ func (a *Abandoner) Reconfigure(limit time.Duration, opts ...AbandonOption) erro
 	if err != nil {
 		return err
 	}
-	a.changed.Store(true)
+	a.changed.Store(true) // first: a new Abandoner would not have what changes
 	a.group.Configure(c.group)
 	a.config.Store(c)
 	return nil
@@ -170,7 +170,7 @@ func (a *Abandoner) run(caller, ctx context.Context, end context.CancelFunc, ope
 //
 //	the operation has ended in the same moment          its result stands
 //	the limit has passed                                the operation is abandoned
-//	the operation has ended ctx itself, and returns     its result
+//	the operation has ended ctx itself, and returns     its result (Run's end, which comes just before its ending is delivered)
 //	the caller's context has ended                      its result if it comes within the grace, otherwise that context's error
 func (a *Abandoner) afterEnd(caller, ctx context.Context, runs *detached.Runs) error {
 	select {
@@ -197,7 +197,8 @@ func (a *Abandoner) afterEnd(caller, ctx context.Context, runs *detached.Runs) e
 	}
 }
 
-// ended ends the caller as the operation has ended. An error after the limit says so.
+// ended ends the caller as the operation has ended. An error after the limit says so; for a [Timeout] the engine sees to that, see
+// [Timeout.Settle].
 func (a *Abandoner) ended(ctx context.Context, ending detached.Ending) error {
 	err := ending.Resume()
 	if err == nil {
@@ -211,7 +212,7 @@ func (a *Abandoner) ended(ctx context.Context, ending detached.Ending) error {
 	if match.Is(err, expiry) {
 		return err
 	}
-	return &lateError{expiry: expiry, err: err}
+	return engine.CausedBy(expiry, err)
 }
 
 // Discard implements [policy.Discarder]: it hands the result of an abandoned operation to the function given to

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/go-resilience/resilience/internal/oneline"
 	"github.com/go-resilience/resilience/policy"
 )
 
@@ -60,13 +59,3 @@ func (e *Error) MarshalJSON() ([]byte, error) {
 		Limit float64 `json:"limit"`
 	}{e.scope.code, e.scope.kind, e.Limit.Seconds()})
 }
-
-// lateError is the error of an operation that an [Abandoner] had not given up yet, and that failed after the limit. For a
-// [Timeout] the engine makes it, see [Timeout.Settle].
-type lateError struct {
-	expiry *Error
-	err    error
-}
-
-func (e *lateError) Error() string   { return fmt.Sprintf("%v: %s", e.expiry, oneline.Of(e.err)) }
-func (e *lateError) Unwrap() []error { return []error{e.expiry, e.err} }

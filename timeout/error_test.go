@@ -8,11 +8,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/go-resilience/resilience/internal/engine"
 )
 
 func TestFault271_AnErrorAfterTheLimitIsOneLine(t *testing.T) {
 	limit := &Error{Limit: 50 * time.Millisecond, scope: scopeAbandoned}
-	err := &lateError{expiry: limit, err: errors.New("a\nb\r\nc " + strings.Repeat("x", 10_000))}
+	err := engine.CausedBy(limit, errors.New("a\nb\r\nc "+strings.Repeat("x", 10_000)))
 	require.True(t, strings.HasPrefix(err.Error(), "abandoning timeout 50ms expired: a; b; c xxx"), err.Error())
 	require.Less(t, len(err.Error()), 600)
 	require.ErrorIs(t, err, ErrTimeout)

@@ -25,7 +25,7 @@ func FromLatency(q, factor float64, floor, most time.Duration) *Timeout {
 		panic(err)
 	}
 	t := &Timeout{scope: scopeAttempt, latency: &latency{clock: stopwatch.Start(), estimator: quantile.New(q)}}
-	t.setFromLatency(config{q: q, factor: factor, floor: floor, most: most})
+	t.setFromLatency(config{q: q, factor: factor, floor: floor, longest: most})
 	return t
 }
 
@@ -36,16 +36,19 @@ func FromLatency(q, factor float64, floor, most time.Duration) *Timeout {
 func (t *Timeout) ReconfigureFromLatency(q, factor float64, floor, most time.Duration) error {
 	t.current()
 	problems := problemsFromLatency("timeout.ReconfigureFromLatency", q, factor, floor, most)
-	if t.latency == nil {
+	if !t.followsLatency() {
 		problems.Add("the limit is fixed: use Reconfigure")
 	}
 	if err := problems.Err(); err != nil {
 		return err
 	}
-	t.setFromLatency(config{q: q, factor: factor, floor: floor, most: most})
 	t.changed.Store(true)
+	t.setFromLatency(config{q: q, factor: factor, floor: floor, longest: most})
 	return nil
 }
+
+// followsLatency reports whether t was made by FromLatency. Otherwise its limit is fixed.
+func (t *Timeout) followsLatency() bool { return t.latency != nil }
 
 // setFromLatency gives t the configuration c, and the limit that follows from it.
 func (t *Timeout) setFromLatency(c config) {
@@ -83,7 +86,7 @@ type latency struct {
 func (l *latency) limit(c *config) time.Duration {
 	estimate, known := l.estimator.Estimate()
 	if !known {
-		return c.most
+		return c.longest
 	}
-	return min(c.most, max(c.floor, saturate.Scale(estimate, c.factor)))
+	return min(c.longest, max(c.floor, saturate.Scale(estimate, c.factor)))
 }

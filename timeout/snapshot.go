@@ -39,7 +39,7 @@ func (t *Timeout) Report() policy.Report {
 	return policy.Report{
 		Kind: t.scope.kind, Stage: t.scope.stage, Settings: c.given,
 		Values: []policy.Value{
-			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.limit.Seconds(), Limit: c.most.Seconds()},
+			{Name: "limit", Unit: policy.UnitSeconds, Kind: policy.Gauge, Number: c.limit.Seconds(), Limit: c.longest.Seconds()},
 			counter("expired", t.expired.Load()),
 		},
 	}

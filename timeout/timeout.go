@@ -69,7 +69,7 @@ func newTimeout(scope scope, limit time.Duration) *Timeout {
 
 // setFixed gives t a limit that does not follow the latency.
 func (t *Timeout) setFixed(limit time.Duration) {
-	t.use(config{given: t.scope.setting(limit), most: limit}, limit)
+	t.use(config{given: t.scope.setting(limit), longest: limit}, limit)
 }
 
 // use makes c the configuration, with limit for attempts that begin from now on.
@@ -96,19 +96,19 @@ func (t *Timeout) current() *config {
 func (t *Timeout) Reconfigure(limit time.Duration) error {
 	t.current()
 	problems := problemsOf("timeout.Reconfigure", limit)
-	if t.latency != nil {
+	if t.followsLatency() {
 		problems.Add("the limit follows the latency: use ReconfigureFromLatency")
 	}
 	if err := problems.Err(); err != nil {
 		return err
 	}
+	t.changed.Store(true) // first: a new Timeout would not have the new limit
 	t.setFixed(limit)
-	t.changed.Store(true)
 	return nil
 }
 
 // TimeLimit returns the time that the timeout grants; the most that it ever grants if it was made by [FromLatency].
-func (t *Timeout) TimeLimit() time.Duration { return t.current().most }
+func (t *Timeout) TimeLimit() time.Duration { return t.current().longest }
 
 // Stage returns [policy.StageTotalTimeout] or [policy.StageAttemptTimeout].
 func (t *Timeout) Stage() policy.Stage {
@@ -120,7 +120,11 @@ func (t *Timeout) Stage() policy.Stage {
 // "attempt timeout 3×p99 from 10ms to 1s".
 func (t *Timeout) String() string {
 	c := t.current()
-	return fmt.Sprintf("%s %v", t.scope.kind, c)
+	limit := c.longest.String()
+	if t.followsLatency() {
+		limit = fmt.Sprintf("%.4g×p%.4g from %v to %v", c.factor, 100*c.q, c.floor, c.longest)
+	}
+	return t.scope.kind + " " + limit
 }
 
 // What the number of a ticket says about the attempt: a sum of these.
@@ -179,7 +183,7 @@ func (t *Timeout) begin(ctx context.Context, now time.Time) (granted *grant, tic
 			granted, ticket.Number = nil, 0
 		}
 	}
-	if t.latency != nil {
+	if t.followsLatency() {
 		ticket.Start = t.latency.clock.Elapsed()
 	}
 	return granted, ticket, nil
@@ -225,7 +229,7 @@ func (t *Timeout) Settle(ctx context.Context, ticket policy.Ticket, outcome poli
 
 // observe learns from the attempt of a ticket, if the limit follows the latency.
 func (t *Timeout) observe(ticket policy.Ticket, expired bool) {
-	if t.latency != nil {
+	if t.followsLatency() {
 		t.learn(t.latency.clock.Elapsed()-ticket.Start, expired)
 	}
 }

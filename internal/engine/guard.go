@@ -167,8 +167,11 @@ func nameCause(outer, inner context.Context, end *ending) error {
 	case outer.Err() != nil && match.Is(context.Cause(outer), cause):
 		return end.err // inner has ended because outer has
 	}
-	return &causedError{cause: cause, err: end.err}
+	return CausedBy(cause, end.err)
 }
+
+// CausedBy returns the error of an operation, made to match the cause that a layer around it names.
+func CausedBy(cause, err error) error { return &causedError{cause: cause, err: err} }
 
 // causedError is an error of an operation, and the cause that a layer around it names. Its text is one line.
 type causedError struct{ cause, err error }

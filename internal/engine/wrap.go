@@ -61,7 +61,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 	if err == nil { // 5
 		err = fmt.Errorf("resilience: %T returned nil although no call succeeded", n.wrapper)
 		if best.end.err != nil {
-			err = &causedError{cause: err, err: best.end.err}
+			err = CausedBy(err, best.end.err)
 		}
 	}
 	return best.value, r.failed(ctx, err, &final)
