@@ -391,3 +391,28 @@ func TestFault274_ASleepIsDisturbedABoundedNumberOfTimes(t *testing.T) {
 		require.Less(t, time.Since(start), time.Minute)
 	})
 }
+
+// firstDown refuses first attempts: they go to a host that is down, later ones to another.
+type firstDown struct{}
+
+func (*firstDown) Stage() policy.Stage { return policy.StageBreaker }
+func (*firstDown) Ready(ctx context.Context) error {
+	if attempt.Number(ctx) < 2 {
+		return &policy.Rejection{Reason: errRefused}
+	}
+	return nil
+}
+
+func (d *firstDown) Admit(ctx context.Context) (context.Context, policy.Ticket, error) {
+	return ctx, policy.Ticket{}, d.Ready(ctx)
+}
+func (*firstDown) Settle(context.Context, policy.Ticket, policy.Outcome) {}
+
+func TestElsewhereIsSaidOfTheAttemptThatWasRefused(t *testing.T) {
+	r := &again{max: 3}
+	_, err := resilience.Do(t.Context(), resilience.Compose(r, &firstDown{}), answer(1, nil))
+	require.NoError(t, err)
+	require.Len(t, r.heard, 2)
+	require.True(t, r.heard[0].Elsewhere)
+	require.Equal(t, policy.Attempt{Number: 2, Outcome: policy.Outcome{Kind: policy.Returned}, State: 1}, r.heard[1])
+}

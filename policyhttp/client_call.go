@@ -36,7 +36,7 @@ import (
 type call struct {
 	context.Context
 	transport  *Transport
-	request    *http.Request // the caller's, which is never changed, and not looked at once ended
+	request    *http.Request // the caller's, which is never changed, and not looked at by attempts that have lost
 	bodies     *bodies       // nil if the request has none
 	repetition idempotence.Mark
 	ended      atomic.Bool // RoundTrip has its result; the caller may still read the body
@@ -57,7 +57,7 @@ type call struct {
 	waits    *callinfo.Waits // nil as long as no attempt has failed
 	pending  []*attempt      // that are under way, or hold a response or a body
 	target   *target         // nil as long as nobody has asked for it
-	outcome  error           // that the pipeline ended with; nil before the end, and for success
+	outcome  error           // that the pipeline ended with; nil before the end, and for success. Final once ended
 
 	first       attempt // these save allocations
 	pendingRoom [1]*attempt
@@ -155,7 +155,7 @@ func (c *call) fail(a *attempt) {
 	c.pending = slices.DeleteFunc(c.pending, func(other *attempt) bool { return other == a })
 }
 
-// beginWait notes that an attempt has failed. Another one may follow.
+// beginWait notes that an attempt has failed. Another one may follow. It is called under the mutex.
 func (c *call) beginWait() {
 	if c.waits == nil {
 		c.waits = new(callinfo.Waits)

@@ -64,11 +64,12 @@ func Info(response *http.Response, err error) (Call, bool) {
 // info returns how the call went, once it has ended.
 func (c *call) info() Call {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	call := Call{Attempts: int(c.attempts - c.skipped), Reason: c.reason(c.outcome), Err: c.outcome}
+	call := Call{Attempts: int(c.attempts - c.skipped), Err: c.outcome}
 	if c.waits != nil {
 		call.Waits = c.waits.Last()
 	}
+	c.mu.Unlock()
+	call.Reason = c.reason(call.Err) // not under the mutex: it asks methods of the error
 	return call
 }
 

@@ -22,7 +22,7 @@ func (c *call) isLater(n, than attemptNumbers) bool {
 	return n.retry > than.retry && (n.hedge == than.hedge || !c.hedgeIsAroundRetry())
 }
 
-// hedgeIsAroundRetry reports whether a wrapper comes before a repeater, or there is no repeater.
+// hedgeIsAroundRetry reports whether a wrapper comes first among the repeaters and wrappers.
 func (c *call) hedgeIsAroundRetry() bool {
 	for _, layer := range c.layers() {
 		switch layer.(type) {

@@ -54,7 +54,7 @@ func (l *Limiter) join(cost int, deadline time.Time, mayWait bool) (waits *waite
 func (l *Limiter) judge(w *waiter, ahead line, mayWait bool) (until time.Duration, reason error) {
 	c := l.config.Load()
 	turn, never := l.bucket.turn(ahead.owed, w.cost)
-	latest, tooLate, lead := w.lastChance(c.maxWait)
+	latest, lead, tooLate := w.lastChance(c.maxWait)
 	comeBack := max(l.bucket.now, turn-lead)
 	switch {
 	case never != nil:
@@ -70,14 +70,14 @@ func (l *Limiter) judge(w *waiter, ahead line, mayWait bool) (until time.Duratio
 	return 0, nil
 }
 
-// lastChance returns the latest turn that w can use, and why a later one is too late. It also returns how long before a turn
+// lastChance returns the latest turn that w can use, and why a later one is tooLate. It also returns how long before a turn
 // another attempt can come and wait for it: as long as MaxWait allows. Of a deadline nothing is known, since another attempt has
 // another one: so it should come at the turn.
-func (w *waiter) lastChance(maxWait time.Duration) (latest time.Duration, tooLate error, lead time.Duration) {
+func (w *waiter) lastChance(maxWait time.Duration) (latest, lead time.Duration, tooLate error) {
 	if byMaxWait := saturate.Add(w.came, maxWait); byMaxWait <= w.deadline {
-		return byMaxWait, ErrMaxWait, maxWait
+		return byMaxWait, maxWait, ErrMaxWait
 	}
-	return w.deadline, ErrDeadline, 0
+	return w.deadline, 0, ErrDeadline
 }
 
 // place puts a newcomer at the end of the queue. In shadow mode nothing waits: it is a shadow.

@@ -99,7 +99,7 @@ func (r *retrying) note(n *node, ctx *attempt.Context, end ending) (counts bool)
 		r.end = end
 	}
 	r.lastCtx = ctx
-	r.last.Number, r.last.Outcome, r.last.Asked = ctx.Number, end.outcome(r.ctx), 0
+	r.last = policy.Attempt{Number: ctx.Number, Outcome: end.outcome(r.ctx), State: r.last.State}
 	return counts
 }
 

@@ -69,7 +69,7 @@ func wrapped[T any](ctx context.Context, n *node, op policy.Func[T], t *trace) (
 
 // handOver gives what best holds to the call, whose result is to stay open. It reports false, and drops best, if that is a
 // success whose context has ended, although that of the call has not: nobody could read it. The race of hedge has the same
-// rule in succeeded, inTime. What has happened then depends on what the wrapper has returned:
+// rule in succeeded. What has happened then depends on what the wrapper has returned:
 //
 //	nil        it ends the contexts of its attempts, as one that is no policy.Opener may: the call fails, see cannotStayOpen
 //	an error   that decided the call, and the wrapper cancelled the attempt in the very moment in which it succeeded: so
