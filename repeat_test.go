@@ -368,7 +368,7 @@ func TestFault252_TheValueOfTheLastAttemptThatEntered(t *testing.T) {
 		"exhausted":          {3, 0, func(int, context.CancelFunc) error { return errBackend }, 3, []any{1, 2}},
 		"success in the end": {4, 0, func(n int, _ context.CancelFunc) error { return []error{errBackend, errBackend, nil}[n-1] }, 3, []any{1, 2}},
 		"success at once":    {4, 0, func(int, context.CancelFunc) error { return nil }, 1, nil},
-		"a gate that closes": {4, 0, func(int, context.CancelFunc) error {
+		"a gate that begins to refuse": {4, 0, func(int, context.CancelFunc) error {
 			closable.closed.Store(&policy.Rejection{Reason: errRefused})
 			return errBackend
 		}, 1, nil},
@@ -384,7 +384,7 @@ func TestFault252_TheValueOfTheLastAttemptThatEntered(t *testing.T) {
 			time.AfterFunc(time.Millisecond, cancel)
 			return errBackend
 		}, 1, nil},
-		"a gate that closes during the sleep": {4, time.Second, func(int, context.CancelFunc) error {
+		"a gate that begins to refuse during the sleep": {4, time.Second, func(int, context.CancelFunc) error {
 			time.AfterFunc(time.Millisecond, func() { closable.closed.Store(&policy.Rejection{}) })
 			return errBackend
 		}, 1, nil},

@@ -189,7 +189,7 @@ func (b *Bulkhead) acquire(ctx context.Context, weight int) (shadowID uint64, er
 	if waiting == nil {
 		return shadowID, err
 	}
-	return b.await(ctx, waiting, c.queueWait)
+	return b.await(ctx, waiting)
 }
 
 // release is the rest of Settle, when one atomic step is not enough.

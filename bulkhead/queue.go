@@ -26,12 +26,11 @@ type waiter struct {
 	end      chan end      // gets how the wait ends, once; nil if it never waited
 }
 
-// end is how a wait ends: with slots, unless a field says otherwise. It has no pointers, so that a channel of ends is one piece
-// of memory.
+// end is how a wait ends, unless its time is over: with slots, or as a field says. It has no pointers, so that a channel of ends
+// is one piece of memory.
 type end struct {
 	shadowID uint64 // not 0: let through as this shadow
 	tooHeavy bool   // refused, because the limit is lower now
-	timedOut bool   // refused, because it waited as long as the queue allows
 }
 
 func (q *queue) len() int { return q.waiters.Len() }
@@ -114,14 +113,14 @@ func (b *Bulkhead) noPlace(c *config) error {
 
 // await waits until w no longer waits by itself, its wait is over, or ctx ends. If ctx has ended, w takes nothing: slots that
 // were granted in the same moment go to the attempts behind it.
-func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (shadowID uint64, err error) {
+func (b *Bulkhead) await(ctx context.Context, w *waiter) (shadowID uint64, err error) {
 	gone := true // also when a method of the context panics, or ends the goroutine
 	defer func() {
 		if gone {
 			b.withdraw(w)
 		}
 	}()
-	timer := time.NewTimer(wait)
+	timer := time.NewTimer(time.Until(w.until))
 	defer timer.Stop()
 	var how end
 	known := false
@@ -136,29 +135,28 @@ func (b *Bulkhead) await(ctx context.Context, w *waiter, wait time.Duration) (sh
 	}
 	gone = false
 	if !known {
-		how = b.timeOut(w)
+		if how, err = b.timeOut(w); err != nil {
+			return 0, err
+		}
 	}
-	switch {
-	case how.tooHeavy:
+	if how.tooHeavy {
 		return 0, b.refuse(b.current(), ErrTooHeavy)
-	case how.timedOut:
-		return 0, b.refuse(b.current(), ErrQueueTimeout)
 	}
 	return how.shadowID, nil
 }
 
-// timeOut ends the wait of w, unless it has ended in the same moment, and returns how it ends.
-func (b *Bulkhead) timeOut(w *waiter) end {
+// timeOut refuses w, unless its wait has ended in the same moment: then it returns how.
+func (b *Bulkhead) timeOut(w *waiter) (how end, err error) {
 	b.enter()
 	defer b.leave()
 	select {
-	case how := <-w.end:
-		return how
+	case how = <-w.end:
+		return how, nil
 	default:
 	}
 	b.queue.remove(w)
 	b.queue.timedOut++
-	return end{timedOut: true}
+	return end{}, b.refuse(b.current(), ErrQueueTimeout)
 }
 
 // withdraw makes w take nothing.

@@ -14,7 +14,8 @@ import (
 //   - With a queue they are an estimate. An attempt that would wait runs at once; it has a place in the queue until a
 //     slot becomes free for it, its wait is over, which counts as a refusal, or it ends, which an attempt that had
 //     really waited would have done later.
-//   - Attempts that wait when Shadow is called run at once. Their wait is over when it would have been.
+//   - Attempts that wait when Shadow is called run at once. Their wait is over when it would have been, but not before that
+//     of the attempts ahead of them, which may wait longer if the wait was shortened meanwhile.
 //   - [Bulkhead.Drain] refuses in shadow mode too.
 //
 // Shadow panics with a [*policy.ConfigError] when the bulkhead is [Adaptive]: it learns from what it limits.
@@ -105,7 +106,8 @@ func (b *Bulkhead) settleShadow(id uint64) {
 	b.remove(w)
 }
 
-// expire refuses the shadows in the queue whose wait is over. Attempts that really wait have timers instead. b.mu must be held.
+// expire refuses the shadows in the queue whose wait is over, in order: only the first is looked at, since each that waits makes
+// every admission pass here. Attempts that really wait have timers instead. b.mu must be held.
 func (b *Bulkhead) expire() {
 	if !b.shadow.Load() {
 		return

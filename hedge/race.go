@@ -95,9 +95,9 @@ const (
 //	the attempt                                                   effect
 //	panicked, or exited                                           decided
 //	won, or ended after another one had won                       won
-//	was refused, by whatever error, before its operation          notMade
+//	was refused before its operation, while the caller waits      notMade
 //	returned a refusal: its operation was a call of its own       notMade
-//	was queueing when the caller's context ended                  notMade, but its error belongs into that of the call
+//	had not entered it when the caller's context ended            notMade, but its error belongs into that of the call
 //	failed with an error that another attempt would get as well   decided
 //	failed otherwise                                              failed
 //

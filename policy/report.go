@@ -9,7 +9,7 @@ import (
 )
 
 // Reporter is what a layer implements in addition to say what it is and does, in one form for every page, metric and
-// log. Every policy of this module does.
+// log. Every layer of this module that is a policy does.
 type Reporter interface {
 	// Report returns one consistent value. It changes nothing, and takes no lock that a call would wait for long.
 	Report() Report

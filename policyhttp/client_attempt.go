@@ -141,7 +141,8 @@ func (a *attempt) errorOf(err error, trace *sendTrace) error {
 	}
 	v := verdict{notSent: isNotSent(err, trace)}
 	a.judge(&v)
-	if class != policy.Unclassified || v != (verdict{}) {
+	// Also around the error of another Transport inside the base, such as one for a token: its verdict is on another request.
+	if class != policy.Unclassified || v != (verdict{}) || is[attemptError](err) {
 		err = &baseError{err, class, v}
 	}
 	return v.mark(err)

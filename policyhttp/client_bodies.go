@@ -32,8 +32,8 @@ const (
 //	while the call runs
 //	  an attempt closes it unread    is closed       is for the next attempt  stays open
 //	  an attempt closes it           is closed       is closed                stays open
-//	  its response is a failure,
-//	  and not superseded yet         stays open      is taken back if unread  stays open
+//	  its response says that the
+//	  request had no effect          stays open      is taken back if unread  stays open
 //
 //	when the call ends
 //	  the response delivered is of

@@ -134,10 +134,10 @@ func (c *call) reason(err error) error {
 		return said
 	case isOfAttempt:
 		return cmp.Or(failure.judged().obstacle, said)
-	case c.Context.Err() != nil: // the caller has left before an attempt
+	case c.Context.Err() != nil: // the caller has left
 		return said
 	}
-	// A layer, such as a timeout, did not wait for its attempt, which therefore has no verdict yet.
+	// The attempt was free to be followed by another one, or a layer, such as a timeout, did not wait for its verdict.
 	once := c.whyOnce()
 	if once == nil && !c.bodies.isReplayable() {
 		return ErrBodyNotReplayable

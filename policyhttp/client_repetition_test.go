@@ -3,6 +3,7 @@ package policyhttp_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/go-resilience/resilience"
+	"github.com/go-resilience/resilience/breaker"
 	"github.com/go-resilience/resilience/hedge"
 	"github.com/go-resilience/resilience/policy"
 	"github.com/go-resilience/resilience/policyhttp"
@@ -127,22 +129,38 @@ func TestReasonOfACallerWhoLeaves(t *testing.T) {
 
 // TestNoReasonOfASuccess: whether the request could have been sent again was never in question.
 func TestNoReasonOfASuccess(t *testing.T) {
-	for name, r := range map[string]*http.Request{
-		"idempotent":      request(t, "GET", "http://example.com/", nil),
-		"not idempotent":  request(t, "POST", "http://example.com/", nil),
-		"a body for once": request(t, "PUT", "http://example.com/", once{strings.NewReader("order")}),
+	for name, r := range map[string]func() *http.Request{
+		"idempotent":     func() *http.Request { return request(t, "GET", "http://example.com/", nil) },
+		"not idempotent": func() *http.Request { return request(t, "POST", "http://example.com/", nil) },
+		"a body for once": func() *http.Request {
+			return request(t, "PUT", "http://example.com/", once{strings.NewReader("order")})
+		},
 	} {
 		for _, status := range []int{200, 404} {
-			response, err := transport(newScript(status), atOnce(3)).RoundTrip(r)
+			response, err := transport(newScript(status), atOnce(3)).RoundTrip(r())
 			require.NoError(t, err)
 			read(t, response)
 			call, ok := policyhttp.Info(response, nil)
 			require.True(t, ok)
 			require.Equal(t, policyhttp.Call{Attempts: 1}, call, "%s: %d", name, status)
 			require.Empty(t, call.Code())
-			r.Body = nil
 		}
 	}
+}
+
+// TestReasonIsNotThatOfACallInside, as where the base asks for a token with a Transport of its own.
+func TestReasonIsNotThatOfACallInside(t *testing.T) {
+	inner := transport(tripper(func(*http.Request) (*http.Response, error) { return nil, io.EOF }), atOnce(3))
+	_, token := inner.RoundTrip(request(t, "POST", "http://token.example.com/", nil))
+	require.ErrorIs(t, token, io.EOF)
+	call, _ := policyhttp.Info(nil, token)
+	require.ErrorIs(t, call.Reason, policyhttp.ErrNotIdempotent)
+
+	base := tripper(func(*http.Request) (*http.Response, error) { return nil, fmt.Errorf("token: %w", token) })
+	_, err := transport(base, breaker.New()).RoundTrip(request(t, "GET", "http://example.com/", nil))
+	require.ErrorIs(t, err, io.EOF)
+	call, _ = policyhttp.Info(nil, err)
+	require.NotErrorIs(t, call.Reason, policyhttp.ErrNotIdempotent)
 }
 
 // TestReasonOfACallerWhoLeavesBeforeTheAttempt is that, too: the pipeline has ended the call by itself.
@@ -200,4 +218,20 @@ func TestNobodyReadsAheadForACallerWhoHasLeft(t *testing.T) {
 			require.Zero(t, time.Since(begin), method)
 		})
 	}
+}
+
+// closes is an error that closes the body which it is about whenever it is asked for its cause.
+type closes struct{ body io.Closer }
+
+func (c closes) Error() string { return "closes the body" }
+func (c closes) Unwrap() error { return c.body.Close() }
+
+// TestAnErrorMayUseTheCall: its methods are called under no lock.
+func TestAnErrorMayUseTheCall(t *testing.T) {
+	base := tripper(func(r *http.Request) (*http.Response, error) { return nil, closes{r.Body} })
+	_, err := transport(base, atOnce(1)).RoundTrip(request(t, "PUT", "http://example.com/", strings.NewReader("order")))
+	require.ErrorAs(t, err, new(closes))
+	call, ok := policyhttp.Info(nil, err)
+	require.True(t, ok)
+	require.Equal(t, 1, call.Attempts)
 }

@@ -168,6 +168,7 @@ func (q *quota) same(other *quota) bool { return q.start == other.start }
 // before the start, also those of the very moment of a Reconfigure, which adds a nanosecond to the start for that.
 func (q *quota) gave(ticket policy.Ticket) bool { return ticket.Start >= q.start }
 
+// unlimited reports whether there is no limit, and so no table.
 func (q *quota) unlimited() bool { return q.table == nil }
 
 // isOver reports whether decades have passed, so that the ceiling has come to its last and every bucket is full.

@@ -183,7 +183,7 @@ func TestFault113_TheBudgetReturnsAndRefills(t *testing.T) {
 			require.Equal(t, 1.25, tokens(budget), "what there was, and what the call has earned")
 		})
 	})
-	t.Run("a gate that closes during the wait", func(t *testing.T) {
+	t.Run("a gate that begins to refuse during the wait", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			budget := newBudget()
 			breaker := &fakeBreaker{threshold: 10, openFor: time.Hour}

@@ -170,7 +170,7 @@ func (a *Abandoner) run(caller, ctx context.Context, end context.CancelFunc, ope
 //
 //	the operation has ended in the same moment          its result stands
 //	the limit has passed                                the operation is abandoned
-//	the operation has ended ctx itself, and returns     its result (Run's end, which comes just before its ending is delivered)
+//	the operation has ended ctx itself, and returns     its result (by Run's end, or the one that Open hands over)
 //	the caller's context has ended                      its result if it comes within the grace, otherwise that context's error
 func (a *Abandoner) afterEnd(caller, ctx context.Context, runs *detached.Runs) error {
 	select {

@@ -17,13 +17,20 @@ func TestATimeoutIsNotIdleOnceItsLimitIsNew(t *testing.T) {
 	for i := range limits {
 		limits[i] = timeout.Total(before)
 	}
+	failed := make(chan error, 1)
 	go func() {
 		for _, limit := range limits {
-			_ = limit.Reconfigure(after)
+			if err := limit.Reconfigure(after); err != nil {
+				failed <- err
+				return
+			}
 		}
 	}()
 	for _, limit := range limits {
 		for limit.TimeLimit() == before {
+			if len(failed) > 0 {
+				require.NoError(t, <-failed)
+			}
 		}
 		require.False(t, limit.Idle())
 	}

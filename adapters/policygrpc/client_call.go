@@ -120,8 +120,9 @@ func (c *call) end(err error) error {
 func (c *call) fillInfos(err error) {
 	for _, opt := range c.opts {
 		if opt, ok := opt.(info); ok && opt.call != nil {
+			reason := reasonOf(err) // not under the mutex: it asks methods of the error
 			c.mu.Lock()
-			*opt.call = Call{Attempts: c.attempts, Waits: c.waits.Last(), Reason: reasonOf(err), Err: err}
+			*opt.call = Call{Attempts: c.attempts, Waits: c.waits.Last(), Reason: reason, Err: err}
 			c.mu.Unlock()
 		}
 	}

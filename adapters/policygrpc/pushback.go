@@ -16,6 +16,9 @@ import (
 // pushbackKey is the trailer.
 const pushbackKey = "grpc-retry-pushback-ms"
 
+// defaultLongestWait bounds the wait in the status of a refusal. A server can be given another bound.
+const defaultLongestWait = 30 * time.Second
+
 // pushback is what a server orders in the trailer.
 type pushback uint8
 

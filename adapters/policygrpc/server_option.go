@@ -24,10 +24,7 @@ type serverConfig struct {
 	random *rand.Rand // from randSource, if it was given
 }
 
-const (
-	defaultUsualWait   = time.Second
-	defaultLongestWait = 30 * time.Second
-)
+const defaultUsualWait = time.Second
 
 // AllMethods makes the pipeline guard gRPC's health and reflection services too. By default it does not, so that a
 // server that is overloaded, or whose dependency is down, does not look dead.
