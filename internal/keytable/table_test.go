@@ -84,7 +84,7 @@ func TestModel(t *testing.T) {
 				r.Fatalf("from %d instead of %d", from, want)
 			}
 			if outcome == Taken || outcome == OverflowTaken {
-				o.word = from + cost
+				o.word = want + cost // from can be more, in an overflow word to which others give back what they took
 				o.taken = append(o.taken, taking{reading, cost})
 			}
 			if random.IntN(100) == 0 { // the words move to another table
